@@ -1,0 +1,1 @@
+"""Who is contacted, how, when, and why not."""

@@ -1,0 +1,1 @@
+"""Training, the model store's champion, and scores."""

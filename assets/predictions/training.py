@@ -1,0 +1,105 @@
+"""The training set and the affinity model: trained from the published version, so that training blocks no slice."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DbtCliResource, dbt_assets
+
+from assets.predictions.customer_scores import AFFINITY
+from assets.transform.warehouse import MANIFEST
+from customer360.features import feature_list
+from customer360.lake.frames import write_parquet
+from customer360.lake.publications import warehouse_tables
+from customer360.lake.publishing import publish, reader
+from customer360.lake.slice_log import set_training_cutoffs
+from customer360.lake.slices import EPOCH
+from customer360.settings import NONE
+from ml import evaluation, model_versions, promotion, training, training_sets
+from ml.model_store import ModelStore, version_name
+from orchestration.dbt import ShopTranslator
+from orchestration.owners import ML_TEAM
+from orchestration.partitions import WAREHOUSE_POOL
+from orchestration.resources import Platform
+
+SEED = 360
+
+
+@dbt_assets(
+    manifest=MANIFEST,
+    select="tag:training",
+    exclude="resource_type:unit_test",
+    name="training_models",
+    dagster_dbt_translator=ShopTranslator(),
+    pool=WAREHOUSE_POOL,
+)
+def training_features(context: dg.AssetExecutionContext, dbt: DbtCliResource, platform: Platform) -> Iterator[Any]:
+    """Features and labels at weekly cut-offs, by the macro that also makes ``customer_features``."""
+    settings = platform.settings()
+    with platform.lock(f"run {context.run_id}"):
+        with platform.opened() as connection:
+            cutoffs = set_training_cutoffs(connection, settings)
+        context.log.info(f"{len(cutoffs)} cut-offs: {', '.join(str(cutoff) for cutoff in cutoffs)}")
+        yield from dbt.cli(["build"], context=context).stream()
+        with platform.opened() as connection:
+            as_of = connection.execute("select as_of from ops.clock").fetchone()
+            moment = as_of[0].replace(tzinfo=EPOCH.tzinfo) if as_of else None
+            publish(settings.place, connection, warehouse_tables(connection, settings), moment, platform.now())
+
+
+@dg.asset(
+    key=["predictions", "affinity_model"],
+    deps=[["marts", "training_features"]],
+    group_name="predictions",
+    kinds={"catboost"},
+    owners=[ML_TEAM],
+    tags={"domain": "predictions"},
+    check_specs=[
+        dg.AssetCheckSpec(
+            "beats_baselines",
+            asset=["predictions", "affinity_model"],
+            description="The new model's log loss on the last cut-off is below every baseline's.",
+        )
+    ],
+)
+def affinity_model(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
+    """Category affinity: which category a customer buys from next, "none" included. A version in the model store.
+
+    The last cut-off judges; the champion is replaced only by a model that beats the baselines and is not worse than it.
+    """
+    settings = platform.settings()
+    shop = settings.shop
+    store = ModelStore(settings.place.models)
+    with reader(settings.place) as connection:
+        frame = connection.execute("select * from training_features order by cutoff_no, customer_id").df()
+    training_set = training_sets.build_training_set(frame, shop)
+    trained = training.train(training_set, seed=SEED, threads=os.cpu_count() or 1)
+    champion = store.load_servable(AFFINITY, feature_list(shop), [*shop.category_ids, NONE]).loaded
+    judged = evaluation.evaluate(training_set, trained.model, champion.model if champion else None)
+    now = platform.now()
+    version = version_name(now, training_set.fingerprint)
+    store.save(AFFINITY, version, trained=trained, training_set=training_set, evaluation=judged, created_at=now)
+    decision = promotion.decide(judged)
+    store.record(AFFINITY, version, decision, now)
+    write_parquet(settings.place.models / "model_versions.parquet", model_versions.model_versions(store, AFFINITY))
+    context.log.info(decision.reason)
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": judged.rows_train,
+            "rows_validation": judged.rows_validation,
+            "model_version": version,
+            "log_loss": judged.log_loss(evaluation.MODEL),
+            "decision": "promoted" if decision.is_promoted else "rejected",
+            "reason": decision.reason,
+            "evaluation": dg.MetadataValue.md(judged.to_markdown()),
+        },
+        check_results=[
+            dg.AssetCheckResult(
+                check_name="beats_baselines",
+                passed=judged.log_loss(evaluation.MODEL) < judged.best_baseline[1],
+                severity=dg.AssetCheckSeverity.WARN,
+                metadata={"best_baseline": judged.best_baseline[0], "its_log_loss": judged.best_baseline[1]},
+            )
+        ],
+    )

@@ -1,0 +1,1 @@
+"""What readers get: profiles and the published version."""

@@ -1,0 +1,50 @@
+"""Customer profiles."""
+
+import dagster as dg
+
+from customer360.lake.profiles import profiles_query, with_next_contact
+from customer360.lake.publications import file_tables
+from orchestration.owners import DATA_TEAM
+from orchestration.partitions import WAREHOUSE_POOL
+from orchestration.resources import Platform
+
+RELATIONS = {
+    "customer_features": "marts.customer_features",
+    "customer_attributes": "marts.customer_attributes",
+    "rfm_segments": "marts.rfm_segments",
+    "customer_scores": "predictions.customer_scores",
+    "customer_reasons": "predictions.customer_reasons",
+}
+
+
+@dg.asset(
+    key=["publishing", "customer_profiles"],
+    deps=[
+        ["predictions", "customer_scores"],
+        ["marts", "customer_features"],
+        ["marts", "customer_attributes"],
+        ["marts", "rfm_segments"],
+    ],
+    group_name="publishing",
+    kinds={"duckdb"},
+    owners=[DATA_TEAM],
+    tags={"domain": "customers", "personal_data": "yes"},
+    pool=WAREHOUSE_POOL,
+)
+def customer_profiles(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
+    """What a person wants to read of a customer: segment, label and probabilities, reasons, next contact. One row per customer."""
+    settings = platform.settings()
+    plan = file_tables(settings).get("campaign_plan")
+    query = with_next_contact(profiles_query(settings.shop, RELATIONS), f"({plan})" if plan else None)
+    with platform.warehouse(f"run {context.run_id}") as connection:
+        connection.execute(f"create or replace table publishing.customer_profiles as {query}")
+        segments = connection.execute(
+            "select segment, count(*), avg(monetary)::decimal(18,2) from publishing.customer_profiles group by all order by 2 desc"
+        ).fetchall()
+    lines = "\n".join(f"| {segment} | {customers:,} | {spend} |" for segment, customers, spend in segments)
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": sum(customers for _, customers, _ in segments),
+            "segments": dg.MetadataValue.md(f"| segment | customers | mean spend |\n|---|---:|---:|\n{lines}"),
+        }
+    )

@@ -1,0 +1,50 @@
+"""The published version that BI tools, planning and drift reports read."""
+
+import dagster as dg
+
+from customer360.lake.publications import warehouse_tables
+from customer360.lake.publishing import publish
+from customer360.lake.slices import EPOCH
+from orchestration.owners import DATA_TEAM
+from orchestration.partitions import WAREHOUSE_POOL
+from orchestration.resources import Platform
+
+
+@dg.asset(
+    key=["publishing", "published"],
+    deps=[
+        ["publishing", "customer_profiles"],
+        ["predictions", "customer_scores"],
+        ["marts", "customer_features"],
+        ["marts", "customer_category_activity"],
+        ["marts", "rfm_segments"],
+        ["marts", "customer_product_activity"],
+        ["marts", "customer_offer_activity"],
+        ["marts", "product_activity"],
+        ["marts", "offer_activity"],
+        ["marts", "traffic"],
+    ],
+    group_name="publishing",
+    kinds={"duckdb", "parquet"},
+    owners=[DATA_TEAM],
+    tags={"domain": "publishing", "personal_data": "yes"},
+    pool=WAREHOUSE_POOL,
+)
+def published(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
+    """All published tables as one version, swapped in by one rename: ``published/current``."""
+    settings = platform.settings()
+    with platform.warehouse(f"run {context.run_id}") as connection:
+        as_of = connection.execute("select as_of from ops.clock").fetchone()
+        tables = warehouse_tables(connection, settings)
+        moment = as_of[0].replace(tzinfo=EPOCH.tzinfo) if as_of else None
+        publication = publish(settings.place, connection, tables, moment, platform.now())
+    rows = "\n".join(f"| {name} | {count:,} |" for name, count in publication.rows.items())
+    return dg.MaterializeResult(
+        metadata={
+            "version": publication.version,
+            "as_of": str(publication.as_of),
+            "dagster/row_count": sum(publication.rows.values()),
+            "tables": dg.MetadataValue.md(f"| table | rows |\n|---|---:|\n{rows}"),
+            "where": dg.MetadataValue.path(settings.place.published / "current"),
+        }
+    )

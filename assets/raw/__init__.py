@@ -1,0 +1,1 @@
+"""Landing to raw: clicks by slice, history, reference tables."""

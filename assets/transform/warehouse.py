@@ -1,0 +1,54 @@
+"""The dbt project as assets: planned before, marked after, one dbt process per run."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DbtCliResource, dbt_assets
+
+from customer360.lake.slice_log import mark_transformed, plan_transform
+from customer360.lake.slices import slice_key
+from customer360.settings import Settings
+from orchestration.dbt import ShopTranslator, manifest_path
+from orchestration.partitions import WAREHOUSE_POOL
+from orchestration.resources import Platform
+
+MANIFEST = manifest_path(Settings.from_environment())
+RECORDED_AT_MOST = 96
+
+
+@dbt_assets(
+    manifest=MANIFEST,
+    exclude="tag:training resource_type:unit_test",
+    dagster_dbt_translator=ShopTranslator(),
+    pool=WAREHOUSE_POOL,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+)
+def warehouse_models(context: dg.AssetExecutionContext, dbt: DbtCliResource, platform: Platform) -> Iterator[Any]:
+    """Everything between raw and marts, brought up to whatever raw slices have changed."""
+    settings = platform.settings()
+    with platform.lock(f"run {context.run_id}"):
+        with platform.opened() as connection:
+            plan = plan_transform(connection, settings, platform.now())
+        context.log.info(f"rewriting {len(plan.pending)} slices, {len(plan.repaired)} of them repairs")
+        yield from dbt.cli(["build"], context=context).stream()
+        with platform.opened() as connection:
+            mark_transformed(connection, platform.now())
+    yield from _other_slices(context, [slice_key_of(start) for start in plan.pending])
+
+
+def slice_key_of(start: Any) -> str:
+    """Key of a slice as DuckDB returns its start."""
+    from datetime import UTC
+
+    return slice_key(start.replace(tzinfo=UTC))
+
+
+def _other_slices(context: dg.AssetExecutionContext, rewritten: list[str]) -> Iterator[dg.AssetMaterialization]:
+    """Record the slices that were rewritten beside those that the run was asked for."""
+    asked = set(context.partition_keys) if context.has_partition_key or context.has_partition_key_range else set()
+    partitions = [spec for spec in context.assets_def.specs if spec.partitions_def is not None]
+    for key in [key for key in rewritten if key not in asked][-RECORDED_AT_MOST:]:
+        for spec in partitions:
+            if spec.key in context.selected_asset_keys and spec.partitions_def.has_partition_key(key):
+                yield dg.AssetMaterialization(spec.key, partition=key, metadata={"rewritten_by": context.run_id})

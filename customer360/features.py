@@ -1,0 +1,95 @@
+"""The feature columns of ``customer_features``, derived from shop.yaml: the one list that dbt and ``ml`` share."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from customer360.lake.contracts import EVENT_NAMES
+from customer360.settings import AttributeType, Shop, slug
+
+CATEGORY_MEASURES = ("views", "dwell_seconds", "orders", "spend")
+WINDOW_TOTALS = ("views", "dwell_seconds", "carts", "orders", "spend", "offers_shown", "offers_clicked")
+HISTORY = ("recency_days", "frequency", "monetary", "days_since_last_activity")
+NUMERIC_ATTRIBUTES = {AttributeType.INTEGER, AttributeType.DOUBLE, AttributeType.BOOLEAN}
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One column of ``customer_features`` that a model may read."""
+
+    name: str
+    kind: Literal["numeric", "categorical"]
+    description: str
+    measure: str
+    category_id: str | None = None
+    window_days: int | None = None
+
+
+def feature_list(shop: Shop) -> list[Feature]:
+    """Every feature, in column order: attributes, history, window totals, category x window, last category."""
+    attributes = [
+        Feature(name, "numeric" if spec.type in NUMERIC_ATTRIBUTES else "categorical", spec.description or name, name)
+        for name, spec in shop.attributes.items()
+        if spec.feature and spec.type is not AttributeType.DATE
+    ]
+    history = [Feature(name, "numeric", _HISTORY_WORDS[name], name) for name in HISTORY]
+    totals = [
+        Feature(f"{measure}_{days}d", "numeric", f"{_WORDS[measure]} in the last {days} days", measure, None, days)
+        for days in shop.windows_days
+        for measure in WINDOW_TOTALS
+    ]
+    by_category = [
+        Feature(
+            f"{measure}_{slug(category)}_{days}d",
+            "numeric",
+            f"{_WORDS[measure]} in category {category} in the last {days} days",
+            measure,
+            category,
+            days,
+        )
+        for category in shop.category_ids
+        for days in shop.windows_days
+        for measure in CATEGORY_MEASURES
+    ]
+    last = Feature(
+        "last_category_id", "categorical", "category of the last purchase, none before the first", "last_category_id"
+    )
+    return [*attributes, *history, *totals, *by_category, last]
+
+
+_WORDS = {
+    "views": "product views",
+    "dwell_seconds": "seconds spent on products",
+    "carts": "additions to the cart",
+    "orders": "orders",
+    "spend": "net spend",
+    "offers_shown": "offers shown",
+    "offers_clicked": "offers clicked",
+}
+_HISTORY_WORDS = {
+    "recency_days": "shop-local days since the last order",
+    "frequency": "orders in the RFM window",
+    "monetary": "net spend in the RFM window",
+    "days_since_last_activity": "days since the last event",
+}
+
+
+def dbt_vars(shop: Shop) -> dict[str, Any]:
+    """What the dbt project needs to know of the shop, as ``--vars``. Same shop, same value: no reparse between runs."""
+    return {
+        "time_zone": shop.time_zone,
+        "currency": shop.currency,
+        "slice_minutes": shop.slice_minutes,
+        "live": shop.live,
+        "event_names": list(EVENT_NAMES),
+        "categories": [{"id": category, "slug": slug(category)} for category in shop.category_ids],
+        "attributes": [{"name": name, "type": spec.type.value} for name, spec in shop.attributes.items()],
+        "windows_days": shop.windows_days,
+        "label_horizon_days": shop.label_horizon_days,
+        "rfm_window_days": shop.rfm.window_days,
+        "segment_grid": shop.rfm.segment_grid,
+        "training_cutoffs": shop.training.cutoffs,
+        "channels": shop.channels,
+        "features": [asdict(feature) for feature in feature_list(shop)],
+    }

@@ -1,0 +1,190 @@
+"""The contracts of what producers write: the click contract (GA4 event names) and the reference tables.
+
+One declaration serves the validator, ``customer360 check`` and the documentation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from customer360.settings import AttributeType, Shop
+
+EVENT_NAMES = (
+    "page_view",
+    "view_item",
+    "add_to_cart",
+    "remove_from_cart",
+    "begin_checkout",
+    "purchase",
+    "view_promotion",
+    "select_promotion",
+)
+MAX_FUTURE_HOURS = 1
+MAX_AGE_DAYS = 400
+DUPLICATE_DAYS = 3
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a contract: its DuckDB type, whether it must be there, and its meaning."""
+
+    name: str
+    type: str
+    description: str
+    required: bool = False
+    personal: bool = False
+
+
+CLICK_COLUMNS = (
+    Column("event_id", "VARCHAR", "Id of the event, unique at its producer", required=True),
+    Column("event_name", "VARCHAR", "GA4 event name", required=True),
+    Column("event_at", "TIMESTAMP", "When it happened, UTC", required=True),
+    Column("customer_id", "VARCHAR", "Known customer; this or visitor_id must be there"),
+    Column("visitor_id", "VARCHAR", "Browser or device; an event with both ids links them"),
+    Column("session_id", "VARCHAR", "Session, where the shop knows it"),
+    Column("product_id", "VARCHAR", "Product"),
+    Column("category_id", "VARCHAR", "Category; else the product's category"),
+    Column("offer_id", "VARCHAR", "Offer shown or clicked"),
+    Column("campaign_id", "VARCHAR", "Campaign that brought the visit"),
+    Column("dwell_seconds", "DOUBLE", "Seconds spent, 0 or more"),
+    Column("order_id", "VARCHAR", "Order, for purchase"),
+    Column("line_no", "BIGINT", "Line of the order, for purchase"),
+    Column("quantity", "DOUBLE", "Units bought, for purchase"),
+    Column("amount", "DECIMAL(18,2)", "Line total in the shop's currency, for purchase"),
+    Column("currency", "VARCHAR", "ISO 4217; empty means the shop's"),
+    Column("page_url", "VARCHAR", "Page"),
+    Column("referrer", "VARCHAR", "Page before"),
+    Column("utm_source", "VARCHAR", "Source of the visit"),
+    Column("utm_medium", "VARCHAR", "Medium of the visit"),
+    Column("utm_campaign", "VARCHAR", "Campaign of the visit"),
+    Column("device", "VARCHAR", "Device class"),
+)
+
+# What a raw slice holds beside the contract's columns.
+RAW_LINEAGE = (
+    Column("extra", "VARCHAR", "Columns outside the contract, as one JSON object"),
+    Column("slice", "TIMESTAMP", "Start of the arrival slice, UTC"),
+    Column("event_key", "BIGINT", "63-bit key of event_id"),
+    Column("source_file", "VARCHAR", "File that the line came from, relative to its folder"),
+    Column("source_line", "BIGINT", "Line in that file, from 1"),
+)
+
+
+@dataclass(frozen=True)
+class ReferenceTable:
+    """A reference table's contract. All files in ``landing/reference/<name>/`` together are the table."""
+
+    name: str
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+    description: str
+
+
+def reference_tables(shop: Shop) -> dict[str, ReferenceTable]:
+    """The reference tables of a shop, by name; customers carry the shop's attributes and channels' consents."""
+    types = {
+        AttributeType.TEXT: "VARCHAR",
+        AttributeType.INTEGER: "BIGINT",
+        AttributeType.DOUBLE: "DOUBLE",
+        AttributeType.BOOLEAN: "BOOLEAN",
+        AttributeType.DATE: "DATE",
+    }
+    attributes = tuple(
+        Column(name, types[spec.type], spec.description or name, personal=spec.personal)
+        for name, spec in shop.attributes.items()
+    )
+    consents = tuple(
+        Column(f"consent_{channel}", "BOOLEAN", f"May be contacted by {channel}; empty means no") for channel in shop.channels
+    )
+    tables = (
+        ReferenceTable(
+            "customers",
+            ("customer_id",),
+            (
+                Column("customer_id", "VARCHAR", "Customer", required=True),
+                Column("time_zone", "VARCHAR", "IANA time zone; empty means the shop's"),
+                *consents,
+                *attributes,
+            ),
+            "Customers with their attributes and consents",
+        ),
+        ReferenceTable(
+            "products",
+            ("product_id",),
+            (
+                Column("product_id", "VARCHAR", "Product", required=True),
+                Column("name", "VARCHAR", "Name"),
+                Column("category_id", "VARCHAR", "Category", required=True),
+                Column("price", "DECIMAL(18,2)", "List price in the shop's currency"),
+            ),
+            "Products with their category",
+        ),
+        ReferenceTable(
+            "categories",
+            ("category_id",),
+            (
+                Column("category_id", "VARCHAR", "Category", required=True),
+                Column("name", "VARCHAR", "Name", required=True),
+            ),
+            "Categories with their names",
+        ),
+        ReferenceTable(
+            "purchases",
+            ("order_id", "product_id", "line_no"),
+            (
+                Column("order_id", "VARCHAR", "Order", required=True),
+                Column("product_id", "VARCHAR", "Product", required=True),
+                Column("line_no", "BIGINT", "Line of the order; empty counts as 0"),
+                Column("customer_id", "VARCHAR", "Customer", required=True),
+                Column("category_id", "VARCHAR", "Category; else the product's"),
+                Column("purchased_at", "TIMESTAMP", "When, UTC", required=True),
+                Column("quantity", "DOUBLE", "Units"),
+                Column("amount", "DECIMAL(18,2)", "Line total in the shop's currency", required=True),
+            ),
+            "Purchases outside the click stream; a row here wins over a purchase event of the same line",
+        ),
+        ReferenceTable(
+            "offers",
+            ("offer_id",),
+            (
+                Column("offer_id", "VARCHAR", "Offer", required=True),
+                Column("name", "VARCHAR", "Name", required=True),
+                Column("category_id", "VARCHAR", "Category that it is for"),
+                Column("product_id", "VARCHAR", "Product that it is for"),
+                Column("condition", "VARCHAR", "Kind of offer, such as specific_products or date"),
+                Column("priority", "BIGINT", "Rank on the campaign manager's list, 1 first"),
+                Column("starts_on", "DATE", "First day, shop-local"),
+                Column("ends_on", "DATE", "Last day, shop-local"),
+            ),
+            "Offers with their dates and priority",
+        ),
+        ReferenceTable(
+            "campaigns",
+            ("campaign_id",),
+            (
+                Column("campaign_id", "VARCHAR", "Campaign", required=True),
+                Column("name", "VARCHAR", "Name", required=True),
+                Column("kind", "VARCHAR", "Kind of campaign"),
+                Column("offer_id", "VARCHAR", "Offer that it carries"),
+                Column("starts_on", "DATE", "First day, shop-local"),
+                Column("ends_on", "DATE", "Last day, shop-local"),
+            ),
+            "Campaigns with their dates",
+        ),
+        ReferenceTable(
+            "campaign_touches",
+            ("touch_id",),
+            (
+                Column("touch_id", "VARCHAR", "Touch", required=True),
+                Column("campaign_id", "VARCHAR", "Campaign", required=True),
+                Column("customer_id", "VARCHAR", "Customer", required=True),
+                Column("touched_at", "TIMESTAMP", "When, UTC", required=True),
+                Column("is_time_known", "BOOLEAN", "False where touched_at is only a campaign's start; empty means true"),
+                Column("channel", "VARCHAR", "Channel, one of shop.yaml's; empty where unknown"),
+                Column("is_converted", "BOOLEAN", "The customer did what the campaign asked for", required=True),
+                Column("converted_at", "TIMESTAMP", "When, UTC"),
+            ),
+            "Contacts made by campaigns and what came of them",
+        ),
+    )
+    return {table.name: table for table in tables}

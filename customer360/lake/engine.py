@@ -1,0 +1,41 @@
+"""Connections to DuckDB with the product's limits: UTC, bounded memory, bounded spill."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import duckdb
+
+MEMORY_LIMIT = "4GB"
+SPILL_LIMIT = "20GB"
+
+
+def connect(temporary: Path, database: str = ":memory:") -> duckdb.DuckDBPyConnection:
+    """A DuckDB connection that spills to ``temporary`` and works in UTC.
+
+    ``CUSTOMER360_MEMORY_LIMIT`` (default 4GB) bounds its memory.
+    """
+    temporary.mkdir(parents=True, exist_ok=True)
+    connection = duckdb.connect(
+        database,
+        config={
+            "memory_limit": os.environ.get("CUSTOMER360_MEMORY_LIMIT", MEMORY_LIMIT),
+            "temp_directory": str(temporary),
+            "max_temp_directory_size": SPILL_LIMIT,
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+        },
+    )
+    connection.execute("set TimeZone = 'UTC'")
+    return connection
+
+
+def literal(text: str) -> str:
+    """A SQL string literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def quoted(name: str) -> str:
+    """A SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,61 @@
+"""Customer profiles: what a person would want to read of a customer, one row each. Made after scores and plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from customer360.lake.engine import literal, quoted
+from customer360.settings import NONE, Shop, slug
+
+CONTACT_COLUMNS = ("next_contact_on", "next_contact_channel", "next_contact_daypart", "next_contact_campaign_id")
+
+
+def profiles_query(shop: Shop, tables: Mapping[str, str]) -> str:
+    """SQL of the profiles; ``tables`` maps customer_features, customer_attributes, rfm_segments, customer_scores and
+    customer_reasons to relations.
+
+    Columns: customer_id, as_of, segment, recency_days, frequency, monetary, label (the most probable class), one probability a
+    class, top category with three reasons, last activity, attributes.
+    """
+    classes = [*shop.category_ids, NONE]
+    probabilities = ", ".join(
+        f"max(probability) filter (where category_id = {literal(c)}) as probability_{slug(c)}" for c in classes
+    )
+    attributes = "".join(f", attributes.{quoted(name)}" for name in shop.attributes)
+    values = "".join(
+        f", max(value) filter (where attribute_name = {literal(name)}) as {quoted(name)}" for name in shop.attributes
+    )
+    return f"""
+        with scored as (
+            select customer_id, max(category_id) filter (where rank = 1) as label, {probabilities},
+                max(model_version) as model_version
+            from {tables["customer_scores"]} group by customer_id
+        ),
+        attributes as (select customer_id{values} from {tables["customer_attributes"]} group by customer_id)
+        select features.customer_id, features.as_of, segments.segment, segments.recency_days, segments.frequency,
+            segments.monetary, scored.* exclude (customer_id), reasons.category_id as top_category_id,
+            reasons.reason_1, reasons.reason_2, reasons.reason_3,
+            features.as_of - to_microseconds(cast(round(features.days_since_last_activity * 86400000000) as bigint))
+                as last_activity_at{attributes}
+        from {tables["customer_features"]} as features
+        left join {tables["rfm_segments"]} as segments using (customer_id)
+        left join scored using (customer_id)
+        left join {tables["customer_reasons"]} as reasons using (customer_id)
+        left join attributes using (customer_id)
+    """
+
+
+def with_next_contact(profiles: str, plan: str | None) -> str:
+    """SQL of ``profiles`` (a query) with the next contact of ``plan`` (a relation, or None before the first plan)."""
+    bare = f"select * exclude ({', '.join(CONTACT_COLUMNS)}) from ({profiles})"
+    if plan is None:
+        empty = "null::date", "null::varchar", "null::varchar", "null::varchar"
+        columns = ", ".join(f"{value} as {name}" for value, name in zip(empty, CONTACT_COLUMNS, strict=True))
+        return f"select *, {columns} from ({profiles}) order by customer_id"
+    return f"""
+        select profiles.*, plan.contact_date as next_contact_on, plan.channel as next_contact_channel,
+            plan.daypart as next_contact_daypart, plan.campaign_id as next_contact_campaign_id
+        from ({bare}) as profiles
+        left join (select * from {plan} where decision = 'contact') as plan using (customer_id)
+        order by customer_id
+    """

@@ -1,0 +1,140 @@
+"""Text files as one stream of numbered lines, whatever is wrong with them.
+
+A line that cannot be used is still handed on, with its problem; a file that breaks off is reported and the rest goes on.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from customer360.lake.landing import LandedFile
+
+CHUNK_BYTES = 8 * 1024 * 1024
+MAX_LINE_BYTES = 1024 * 1024
+KEPT_BYTES = 64 * 1024
+CSV_BATCH = 20_000
+NEWLINE = 10
+
+LINES = pa.schema([("file_no", pa.int32()), ("line", pa.int64()), ("text", pa.string()), ("problem", pa.string())])
+
+TOO_LONG = f"longer than {MAX_LINE_BYTES} bytes"
+NOT_UTF8 = "not valid UTF-8"
+
+
+@dataclass
+class LineStream:
+    """Lines of several files as Arrow batches of (file_no, line from 1, text, problem); ``broken`` fills while it is read."""
+
+    files: Sequence[LandedFile]
+    numbers: Sequence[int]
+    broken: dict[int, str] = field(default_factory=dict)
+
+    def reader(self) -> pa.RecordBatchReader:
+        """A reader that DuckDB can scan once."""
+        return pa.RecordBatchReader.from_batches(LINES, self._batches())
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        for number, file in zip(self.numbers, self.files, strict=True):
+            try:
+                yield from _csv_batches(file, number) if file.name.endswith(".csv") else _line_batches(file, number)
+            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+                self.broken[number] = f"gzip is damaged or cut short: {error}"
+            except csv.Error as error:
+                self.broken[number] = f"not readable as CSV: {error}"
+
+
+def _line_batches(file: LandedFile, number: int) -> Iterator[pa.RecordBatch]:
+    first = 1
+    carry = b""
+    with gzip.open(file.path, "rb") if file.name.endswith(".gz") else file.path.open("rb") as stream:
+        while chunk := stream.read(CHUNK_BYTES):
+            data = carry + chunk
+            end = data.rfind(b"\n") + 1
+            carry = data[end : end + MAX_LINE_BYTES + 1]  # one byte too many is enough to be refused, however long the line is
+            if end:
+                batch = _batch(number, first, data[:end])
+                yield batch
+                first += batch.num_rows
+    if carry:
+        yield _batch(number, first, carry + b"\n")
+
+
+def _batch(number: int, first: int, data: bytes) -> pa.RecordBatch:
+    """Lines of ``data``, which ends in a newline. The texts point into ``data``: nothing is copied unless a line is bad."""
+    ends = np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == NEWLINE).astype(np.int32)
+    count = len(ends)
+    offsets = np.concatenate([np.zeros(1, dtype=np.int32), ends + 1])
+    texts = pa.Array.from_buffers(pa.string(), count, [None, pa.py_buffer(offsets), pa.py_buffer(data)])
+    problems = pa.nulls(count, pa.string())
+    if np.diff(offsets).max() > MAX_LINE_BYTES + 1 or not _is_utf8(texts):
+        decoded = [_decode(line) for line in data[:-1].split(b"\n")]
+        texts = pa.array([text for text, _ in decoded], type=pa.string())
+        problems = pa.array([problem for _, problem in decoded], type=pa.string())
+    numbers = pa.array(np.full(count, number, dtype=np.int32))
+    lines = pa.array(np.arange(first, first + count, dtype=np.int64))
+    return pa.record_batch([numbers, lines, texts, problems], schema=LINES)
+
+
+def _is_utf8(texts: pa.Array) -> bool:
+    try:
+        texts.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _decode(line: bytes) -> tuple[str, str | None]:
+    if len(line) > MAX_LINE_BYTES:
+        return line[:KEPT_BYTES].decode("utf-8", "replace"), TOO_LONG
+    try:
+        return line.decode("utf-8"), None
+    except UnicodeDecodeError:
+        return line.decode("utf-8", "replace"), NOT_UTF8
+
+
+def _csv_batches(file: LandedFile, number: int) -> Iterator[pa.RecordBatch]:
+    csv.field_size_limit(MAX_LINE_BYTES)
+    with file.path.open("rb") as opened:
+        stream = io.TextIOWrapper(opened, encoding="utf-8-sig", errors="replace", newline="")
+        records = csv.reader(stream, strict=True)
+        header = next(records, None)
+        if header is None:
+            return
+        rows: list[tuple[int, str, str | None]] = []
+        for record in records:
+            if record:
+                rows.append((records.line_num, *_csv_record(header, record)))
+            if len(rows) >= CSV_BATCH:
+                yield _csv_batch(number, rows)
+                rows = []
+        if rows:
+            yield _csv_batch(number, rows)
+
+
+def _csv_record(header: list[str], record: list[str]) -> tuple[str, str | None]:
+    if len(record) != len(header):
+        return ",".join(record), f"has {len(record)} fields, the header has {len(header)}"
+    text = json.dumps(dict(zip(header, record, strict=True)), ensure_ascii=False)
+    return text, NOT_UTF8 if "�" in text else None
+
+
+def _csv_batch(number: int, rows: list[tuple[int, str, str | None]]) -> pa.RecordBatch:
+    lines, texts, problems = zip(*rows, strict=True)
+    return pa.record_batch(
+        [
+            pa.array([number] * len(rows), type=pa.int32()),
+            pa.array(lines, type=pa.int64()),
+            pa.array(texts, type=pa.string()),
+            pa.array(problems, type=pa.string()),
+        ],
+        schema=LINES,
+    )

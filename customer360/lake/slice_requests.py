@@ -1,0 +1,238 @@
+"""Which slices to run next: from folder listings, what is done, and what became of earlier requests. Pure decisions, no I/O.
+
+A request's key is ``slice:fingerprint:attempt``, so asking twice for the same thing is harmless: a crash between any two
+steps leads to the same requests again. Contiguous slices are asked for together, at most a day in one run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from customer360.lake.landing import NO_FILES
+from customer360.lake.slices import slice_key, slice_start
+
+MAX_RANGE = 96
+MAX_REQUESTS = 20
+MAX_ATTEMPTS = 4
+BACK_OFF = (timedelta(seconds=15), timedelta(minutes=1), timedelta(minutes=5))
+LOST_AFTER = timedelta(minutes=10)
+SETTLE_NS = 2_000_000_000
+ALWAYS_LISTED = timedelta(days=1)
+
+
+class RunState(StrEnum):
+    """What became of a requested run."""
+
+    WORKING = "working"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A slice that is to be run for this fingerprint, and its last request if there was one."""
+
+    fingerprint: str
+    attempt: int = 0
+    run_key: str | None = None
+    changed_at: str | None = None
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """What the sensor remembers: folders looked at so far, the newest slice considered, and slices not done yet."""
+
+    watermark_ns: int = 0
+    high: str | None = None
+    wanted: Mapping[str, Wanted] = field(default_factory=dict)
+
+    def dumps(self) -> str:
+        """As text for the orchestrator to keep."""
+        values = {key: asdict(value) for key, value in sorted(self.wanted.items())}
+        return json.dumps({"watermark_ns": self.watermark_ns, "high": self.high, "wanted": values})
+
+    @classmethod
+    def loads(cls, text: str | None) -> Cursor:
+        """From text; nothing, or something unreadable, is a fresh start, which costs one full listing."""
+        if not text:
+            return cls()
+        try:
+            values = json.loads(text)
+            wanted = {key: Wanted(**value) for key, value in values["wanted"].items()}
+            return cls(int(values["watermark_ns"]), values["high"], wanted)
+        except (ValueError, KeyError, TypeError):
+            return cls()
+
+
+@dataclass(frozen=True)
+class Request:
+    """A run to ask for: slices ``first`` to ``last`` (keys), and whether a failing file is to be set aside."""
+
+    run_key: str
+    first: str
+    last: str
+    slices: int
+    attempt: int
+
+    @property
+    def isolate(self) -> bool:
+        """True on the last attempt."""
+        return self.attempt >= MAX_ATTEMPTS
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Requests to make now, the cursor to keep, and words for people."""
+
+    requests: list[Request]
+    cursor: Cursor
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class World:
+    """What can be seen from outside: everything that a decision depends on."""
+
+    folders: Callable[[], Iterable[tuple[datetime, int]]]
+    fingerprint: Callable[[datetime], str]
+    done: Callable[[], Mapping[str, str]]
+    run_state: Callable[[str], RunState | None]
+    last_closed: datetime | None
+    slices_start: datetime
+    width: timedelta
+    now: datetime
+
+
+def decide(cursor: Cursor, world: World) -> Decision:
+    """Look at the landing folders and decide what to request."""
+    if world.last_closed is None:
+        return Decision([], cursor, ["no slice is closed yet"])
+    wanted, watermark = _changed(cursor, world)
+    high = _open_closed_slices(cursor, world, wanted)
+    waiting, notes = _settle(wanted, world)
+    requests = _group(waiting, world)
+    for request in requests:
+        for key in _keys(request, world.width):
+            wanted[key] = replace(
+                wanted[key], attempt=request.attempt, run_key=request.run_key, changed_at=world.now.isoformat()
+            )
+    return Decision(requests, Cursor(watermark, high, wanted), notes)
+
+
+def _changed(cursor: Cursor, world: World) -> tuple[dict[str, Wanted], int]:
+    """Slices whose folder changed since the last look become wanted under their new fingerprint."""
+    wanted = dict(cursor.wanted)
+    done: Mapping[str, str] | None = None
+    watermark = cursor.watermark_ns
+    assert world.last_closed is not None  # decide() returned before
+    recent = world.last_closed - ALWAYS_LISTED
+    for start, modified_ns in world.folders():
+        watermark = max(watermark, modified_ns)
+        if start < world.slices_start or (modified_ns < cursor.watermark_ns - SETTLE_NS and start < recent):
+            continue
+        if start > world.last_closed:
+            continue
+        key = slice_key(start)
+        fingerprint = world.fingerprint(start)
+        if key in wanted:
+            if wanted[key].fingerprint != fingerprint:
+                wanted[key] = Wanted(fingerprint)
+            continue
+        done = world.done() if done is None else done
+        if done.get(key) != fingerprint:
+            wanted[key] = Wanted(fingerprint)
+    return wanted, watermark
+
+
+def _open_closed_slices(cursor: Cursor, world: World, wanted: dict[str, Wanted]) -> str | None:
+    """Every closed slice after the newest considered one is wanted, with files or without, so that gaps are visible."""
+    assert world.last_closed is not None  # decide() returned before
+    if cursor.high is not None:
+        start = slice_start(cursor.high) + world.width
+    else:
+        first = next((start for start, _ in world.folders() if start >= world.slices_start), None)
+        if first is None or first > world.last_closed:
+            return None
+        start = first
+    done = world.done() if start <= world.last_closed else {}
+    while start <= world.last_closed:
+        key = slice_key(start)
+        if key not in wanted:
+            fingerprint = world.fingerprint(start)
+            if done.get(key) != fingerprint:
+                wanted[key] = Wanted(fingerprint)
+        start += world.width
+    return slice_key(max(world.last_closed, slice_start(cursor.high) if cursor.high else world.last_closed))
+
+
+def _settle(wanted: dict[str, Wanted], world: World) -> tuple[dict[str, int], list[str]]:
+    """Drop what is done; return the attempt that each remaining slice is due for, and notes on the others."""
+    due: dict[str, int] = {}
+    notes: list[str] = []
+    states: dict[str, RunState | None] = {}
+    done = world.done() if wanted else {}
+    for key, entry in sorted(wanted.items()):
+        if entry.run_key is None:
+            if done.get(key) == entry.fingerprint:
+                del wanted[key]
+            else:
+                due[key] = 1
+            continue
+        if entry.run_key not in states:
+            states[entry.run_key] = world.run_state(entry.run_key)
+        state = states[entry.run_key]
+        if state is RunState.SUCCEEDED:
+            del wanted[key]
+        elif state is RunState.FAILED:
+            _after_failure(key, entry, world, due, notes)
+        elif state is None and _age(entry, world) > LOST_AFTER:
+            due[key] = entry.attempt
+    return due, notes
+
+
+def _after_failure(key: str, entry: Wanted, world: World, due: dict[str, int], notes: list[str]) -> None:
+    if entry.attempt >= MAX_ATTEMPTS:
+        notes.append(f"{key} failed {entry.attempt} times and waits for a repair: change its files, or run it by hand")
+    elif _age(entry, world) >= BACK_OFF[entry.attempt - 1]:
+        due[key] = entry.attempt + 1
+    else:
+        notes.append(f"{key} failed, attempt {entry.attempt + 1} of {MAX_ATTEMPTS} follows after a pause")
+
+
+def _age(entry: Wanted, world: World) -> timedelta:
+    asked = datetime.fromisoformat(entry.changed_at) if entry.changed_at else datetime.min.replace(tzinfo=UTC)
+    return world.now - asked
+
+
+def _group(due: Mapping[str, int], world: World) -> list[Request]:
+    """Contiguous slices with the same attempt, at most a day each, oldest first."""
+    groups: list[list[str]] = []
+    for key in sorted(due):
+        last = groups[-1][-1] if groups else None
+        follows = last is not None and slice_start(last) + world.width == slice_start(key) and due[last] == due[key]
+        if follows and len(groups[-1]) < MAX_RANGE:
+            groups[-1].append(key)
+        else:
+            groups.append([key])
+    return [_request(group, due[group[0]], world) for group in groups[:MAX_REQUESTS]]
+
+
+def _request(keys: list[str], attempt: int, world: World) -> Request:
+    fingerprints = [world.fingerprint(slice_start(key)) for key in keys]
+    if len(keys) == 1:
+        return Request(f"{keys[0]}:{fingerprints[0]}:{attempt}", keys[0], keys[0], 1, attempt)
+    digest = hashlib.sha256("\n".join(fingerprints).encode()).hexdigest()[:16]
+    return Request(f"{keys[0]}..{keys[-1]}:{digest}:{attempt}", keys[0], keys[-1], len(keys), attempt)
+
+
+def _keys(request: Request, width: timedelta) -> list[str]:
+    first = slice_start(request.first)
+    return [slice_key(first + n * width) for n in range(request.slices)]
+
+
+__all__ = ["NO_FILES", "Cursor", "Decision", "Request", "RunState", "Wanted", "World", "decide"]

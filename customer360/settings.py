@@ -1,0 +1,323 @@
+"""Typed settings: one shop's ``shop.yaml``, and the environment that says which shop and where its data lie.
+
+dbt and ``ml`` both take categories, windows and attributes from here; nothing is declared twice.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Self
+from zoneinfo import ZoneInfo, available_timezones
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+OTHER = "other"
+NONE = "none"
+
+Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
+
+
+class SettingsError(ValueError):
+    """A setting is missing or wrong. The message names the file, the field and the remedy."""
+
+
+class AttributeType(StrEnum):
+    """Types that a customer attribute may have."""
+
+    TEXT = "text"
+    INTEGER = "integer"
+    DOUBLE = "double"
+    BOOLEAN = "boolean"
+    DATE = "date"
+
+
+class Strict(BaseModel):
+    """Unknown fields are errors: a misspelt setting must not be ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Attribute(Strict):
+    """A customer attribute: a column of ``landing/reference/customers`` that features and BI may use."""
+
+    type: AttributeType = AttributeType.TEXT
+    description: str = ""
+    personal: bool = False
+    feature: bool = True
+
+
+class TopCategories(Strict):
+    """The K categories with the highest revenue in the history; the rest is "other"."""
+
+    top: Annotated[int, Field(ge=1, le=50)]
+
+
+class Rfm(Strict):
+    """Recency, frequency, monetary: the window in shop-local days and the grid that names the segments."""
+
+    window_days: Annotated[int, Field(ge=1, le=1100)] = 365
+    segment_grid: str = "standard"
+
+
+class Training(Strict):
+    """How many weekly cut-offs make a training set, and the history that a cut-off needs before it."""
+
+    cutoffs: Annotated[int, Field(ge=2, le=26)] = 6
+    min_history_days: Annotated[int, Field(ge=1)] = 14
+
+
+class Daypart(Strict):
+    """Local hours [from, to)."""
+
+    start: Annotated[int, Field(ge=0, le=23, alias="from")]
+    end: Annotated[int, Field(ge=1, le=24, alias="to")]
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.end <= self.start:
+            raise ValueError(f"a daypart ends after it starts; got from {self.start} to {self.end}")
+        return self
+
+
+class ContactRules(Strict):
+    """Who may be contacted: the stable holdout, and the days that must lie between two contacts."""
+
+    holdout_share: Annotated[float, Field(ge=0, lt=1)] = 0.10
+    holdout_salt: str = "customer360"
+    minimum_gap_days: Annotated[int, Field(ge=0)] = 2
+
+
+class Shop(Strict):
+    """A shop as ``shops/<name>/shop.yaml`` describes it."""
+
+    name: Identifier
+    title: str
+    time_zone: str
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+    slice_minutes: int = 15
+    slices_start: datetime
+    slices_end: datetime | None = None
+    live: bool = True
+    grace_minutes: Annotated[int, Field(ge=0, le=60)] = 2
+    categories: Annotated[list[str], Field(min_length=1)] | TopCategories
+    attributes: dict[Identifier, Attribute] = {}
+    windows_days: list[int] = [3, 10, 30]
+    label_horizon_days: Annotated[int, Field(ge=1, le=90)] = 7
+    rfm: Rfm = Rfm()
+    training: Training = Training()
+    channels: Annotated[list[Identifier], Field(min_length=1)]
+    dayparts: dict[Identifier, Daypart]
+    contact_rules: ContactRules = ContactRules()
+    resolved_categories: list[str] | None = Field(default=None, exclude=True)
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        if value not in available_timezones():
+            raise ValueError(f"{value!r} is not an IANA time zone such as Europe/Amsterdam")
+        return value
+
+    @field_validator("slice_minutes")
+    @classmethod
+    def _slice_fits_the_hour(cls, value: int) -> int:
+        if value < 1 or value > 1440 or (60 % value and value % 60):
+            raise ValueError(f"slice_minutes is a divisor of 60, or a multiple of 60 up to 1440; got {value}")
+        if value > 60 and 1440 % value:
+            raise ValueError(f"slice_minutes above 60 must divide a day (1440); got {value}")
+        return value
+
+    @field_validator("slices_start", "slices_end")
+    @classmethod
+    def _utc(cls, value: datetime | None) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("give the time zone, as in 2026-04-30T16:00:00Z")
+        return value.astimezone(UTC)
+
+    @field_validator("categories")
+    @classmethod
+    def _plain_categories(cls, value: list[str] | TopCategories) -> list[str] | TopCategories:
+        if isinstance(value, list):
+            if len(set(value)) != len(value):
+                raise ValueError("a category is listed twice")
+            if NONE in value:
+                raise ValueError(f"{NONE!r} is reserved for customers who buy nothing")
+        return value
+
+    @field_validator("windows_days")
+    @classmethod
+    def _ascending_windows(cls, value: list[int]) -> list[int]:
+        if not value or value != sorted(set(value)) or value[0] < 1:
+            raise ValueError("windows_days are whole days in ascending order, such as [3, 10, 30]")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        start_minutes = self.slices_start.hour * 60 + self.slices_start.minute
+        if start_minutes % self.slice_minutes or self.slices_start.second or self.slices_start.microsecond:
+            raise ValueError(f"slices_start {self.slices_start} is not the start of a {self.slice_minutes}-minute slice")
+        if self.slices_end is not None and self.slices_end <= self.slices_start:
+            raise ValueError("slices_end lies before slices_start")
+        hours: set[int] = set()
+        for name, daypart in self.dayparts.items():
+            span = set(range(daypart.start, daypart.end))
+            if hours & span:
+                raise ValueError(f"daypart {name!r} overlaps another one")
+            hours |= span
+        slugs = [slug(category) for category in self.category_ids]
+        if len(set(slugs)) != len(slugs):
+            raise ValueError("two categories give the same column name once punctuation is dropped; rename one")
+        return self
+
+    @property
+    def slice_width(self) -> timedelta:
+        """Length of a slice."""
+        return timedelta(minutes=self.slice_minutes)
+
+    @property
+    def grace(self) -> timedelta:
+        """Time after a live slice's end in which its producers may still finish."""
+        return timedelta(minutes=self.grace_minutes)
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The shop's time zone, for local dates and dayparts."""
+        return ZoneInfo(self.time_zone)
+
+    @cached_property
+    def category_ids(self) -> list[str]:
+        """Categories that have columns of their own, then "other". Without the reserved "none"."""
+        named = self.categories if isinstance(self.categories, list) else self.resolved_categories or []
+        return [category for category in named if category != OTHER] + [OTHER]
+
+    @property
+    def needs_categories(self) -> bool:
+        """True while "top K by revenue" has not been resolved from data yet."""
+        return isinstance(self.categories, TopCategories) and self.resolved_categories is None
+
+
+def slug(text: str) -> str:
+    """A category's id as part of a column name: lower case, everything else folded into ``_``."""
+    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_") or "blank"
+
+
+def load_shop(path: Path, resolved_categories: list[str] | None = None) -> Shop:
+    """Read and validate one ``shop.yaml``.
+
+    Raises ``SettingsError`` naming the file, the field, what is wrong and what to do.
+    """
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        known = sorted(p.parent.name for p in path.parents[1].glob("*/shop.yaml"))
+        raise SettingsError(f"{path} does not exist; the shops here are: {', '.join(known) or 'none'}") from error
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(loaded, dict):
+        raise SettingsError(f"{path} holds no settings; see docs/your-data.md for an example")
+    values: dict[str, Any] = {**loaded, "resolved_categories": resolved_categories}
+    try:
+        return Shop.model_validate(values)
+    except ValidationError as error:
+        lines = [f"  {'.'.join(str(part) for part in e['loc']) or '(whole file)'}: {e['msg']}" for e in error.errors()]
+        raise SettingsError(f"{path} is not a valid shop:\n" + "\n".join(lines) + "\nSee docs/your-data.md.") from error
+
+
+class Place(Strict):
+    """Where one shop's data lie. Every path of the product comes from here; see ``docs/your-data.md``."""
+
+    root: Path
+
+    @property
+    def landing(self) -> Path:
+        """Files as producers wrote them."""
+        return self.root / "landing"
+
+    @property
+    def raw(self) -> Path:
+        """Validated slices and reference versions as Parquet."""
+        return self.root / "raw"
+
+    @property
+    def quarantine(self) -> Path:
+        """Lines and files that break the contract, with their reasons."""
+        return self.root / "quarantine"
+
+    @property
+    def warehouse(self) -> Path:
+        """The DuckDB file that only runs may open."""
+        return self.root / "warehouse.duckdb"
+
+    @property
+    def models(self) -> Path:
+        """Model versions and champion pointers."""
+        return self.root / "models"
+
+    @property
+    def plans(self) -> Path:
+        """Campaign plans, one folder a plan."""
+        return self.root / "plans"
+
+    @property
+    def reports(self) -> Path:
+        """Drift reports and plots."""
+        return self.root / "reports"
+
+    @property
+    def published(self) -> Path:
+        """Versions for readers; ``current`` points at the newest."""
+        return self.root / "published"
+
+    @property
+    def categories_file(self) -> Path:
+        """The resolved "top K" categories, frozen once they are known."""
+        return self.root / "raw" / "categories.json"
+
+    @property
+    def dbt_target(self) -> Path:
+        """dbt's manifest, logs and compiled SQL."""
+        return self.root / "dbt"
+
+
+class Settings(Strict):
+    """One shop and its place."""
+
+    shop: Shop
+    place: Place
+    shop_folder: Path
+
+    @classmethod
+    def from_environment(cls, environment: dict[str, str] | None = None) -> Settings:
+        """``SHOP`` (folder under ``shops/``, or a path; default ``synthetic``) and ``DATA_DIR`` (default ``./data``)."""
+        values = dict(os.environ) if environment is None else environment
+        name = values.get("SHOP") or "synthetic"
+        folder = Path(name) if "/" in name else REPOSITORY / "shops" / name
+        root = Path(values.get("DATA_DIR") or REPOSITORY / "data").resolve()
+        return cls.load(folder, root)
+
+    @classmethod
+    def load(cls, shop_folder: Path, data_dir: Path) -> Settings:
+        """Settings of the shop in ``shop_folder``, with its data in ``data_dir``."""
+        place = Place(root=data_dir)
+        return cls(
+            shop=load_shop(shop_folder / "shop.yaml", read_resolved_categories(place)),
+            place=place,
+            shop_folder=shop_folder,
+        )
+
+
+def read_resolved_categories(place: Place) -> list[str] | None:
+    """The frozen "top K" categories of a place, or None before they were resolved."""
+    if not place.categories_file.exists():
+        return None
+    categories = json.loads(place.categories_file.read_text(encoding="utf-8"))["categories"]
+    return [str(category) for category in categories]

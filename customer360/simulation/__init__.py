@@ -1,0 +1,30 @@
+"""The synthetic shop: customers, visits, purchases, offers, campaign touches, and the faults of real producers.
+
+Everything is a function of the seed and of time; nothing is remembered between calls, so any slice can be made at any time and
+fits the history. Only what real producers write goes to ``landing``; the truth behind it goes to ``truth`` beside it, which
+the pipeline never reads and evaluations may.
+
+    simulation = Simulation(customers=6_000, days=60)
+    simulate_history(simulation, shop, place)
+    simulate_slice(simulation, shop, place, shop.slices_start, Faults.everyday())
+
+Nothing here validates, transforms or predicts.
+"""
+
+from customer360.simulation.faults import Faults
+from customer360.simulation.history import simulate_history
+from customer360.simulation.parameters import Drift, Simulation, SimulationError
+from customer360.simulation.slices import simulate_slice
+from customer360.simulation.stream import Arrived, next_slice, stream
+
+__all__ = [
+    "Arrived",
+    "Drift",
+    "Faults",
+    "Simulation",
+    "SimulationError",
+    "next_slice",
+    "simulate_history",
+    "simulate_slice",
+    "stream",
+]

@@ -1,0 +1,86 @@
+"""What a shop has when it starts with the product: reference tables, and weeks of clicks in daily files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import pandas as pd
+
+from customer360.lake.contracts import reference_tables
+from customer360.settings import Place, Shop
+from customer360.simulation.arrays import DAY, EPOCH, MINUTE, microseconds
+from customer360.simulation.behaviour import draw_block
+from customer360.simulation.events import Events, click_table, concatenate, in_order
+from customer360.simulation.parameters import Simulation
+from customer360.simulation.population import customers_table
+from customer360.simulation.response import true_response
+from customer360.simulation.rhythm import SLOT
+from customer360.simulation.touches import draw_touches
+from customer360.simulation.truth import write_truth
+from customer360.simulation.world import World
+from customer360.simulation.writing import json_lines, packed, write_bytes, write_csv, write_parquet
+
+# The last hours are drawn as live slices are, so that visits go on across the start of the live slices.
+TAIL = 180 * MINUTE
+
+
+def simulate_history(
+    simulation: Simulation, shop: Shop, place: Place, file_type: Literal["parquet", "jsonl.gz"] = "parquet"
+) -> dict[str, Any]:
+    """Write the reference tables, and ``days`` of clicks that end at the shop's ``slices_start``, one file per UTC day.
+
+    The truth goes to ``truth``. Returns counts: ``events``, ``files``, ``purchases`` (lines), ``touches``, and rows by
+    ``reference`` table. Raises ``SimulationError`` where shop.yaml does not fit the synthetic shop.
+    """
+    world = World.build(simulation, shop)
+    response = true_response(simulation, shop, world.population)
+    touches = draw_touches(world, response)
+    reference = write_reference(world, touches, place)
+    write_truth(world, response, touches, place)
+    events = files = purchases = 0
+    for day, drawn in history(world):
+        table = click_table(drawn, world.population, shop)
+        path = place.landing / "history" / f"clicks-{day:%Y-%m-%d}.{file_type}"
+        if file_type == "parquet":
+            write_parquet(path, table)
+        else:
+            write_bytes(path, packed(json_lines(table), path.name))
+        events += len(drawn)
+        purchases += int((drawn.order != 0).sum())
+        files += 1
+    return {"events": events, "files": files, "purchases": purchases, "touches": len(touches), "reference": reference}
+
+
+def history(world: World) -> Iterator[tuple[datetime, Events]]:
+    """The events of each UTC day of the history, in order."""
+    end = microseconds(world.shop.slices_start)
+    start = (end - world.simulation.days * DAY) // SLOT * SLOT
+    tail = (end - TAIL) // SLOT * SLOT
+    carried: list[Events] = []
+    for midnight in range(start // DAY * DAY, end, DAY):
+        first, last = max(midnight, start), min(midnight + DAY, end)
+        whole = min(last, tail)
+        drawn = [draw_block(world, first, whole)] if first < whole else []
+        slots = range(max(first, tail), last, SLOT)
+        everything = concatenate([*carried, *drawn, *(draw_block(world, slot, slot + SLOT) for slot in slots)])
+        carried = [everything.take(everything.at >= last)]
+        yield EPOCH + timedelta(microseconds=midnight), in_order(everything.between(start, last))
+
+
+def write_reference(world: World, touches: pd.DataFrame, place: Place) -> dict[str, int]:
+    """Write every reference table that the synthetic shop has; returns rows by table."""
+    catalogue = world.catalogue
+    tables = {
+        "customers": customers_table(world.population, world.shop),
+        "categories": catalogue.categories(),
+        "products": catalogue.products(),
+        "offers": catalogue.offers(),
+        "campaigns": world.calendar.table(),
+        "campaign_touches": touches,
+    }
+    for name, frame in tables.items():
+        columns = [column.name for column in reference_tables(world.shop)[name].columns]
+        write_csv(place.landing / "reference" / name / f"{name}.csv", frame[columns])
+    return {name: len(frame) for name, frame in tables.items()}

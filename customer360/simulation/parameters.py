@@ -1,0 +1,70 @@
+"""What can be asked of the synthetic shop: its size, its seed, its load, and a world that changes from a date on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from customer360.settings import Shop
+
+EVENTS_PER_CUSTOMER_DAY = 3.3
+
+
+class SimulationError(ValueError):
+    """The synthetic shop cannot be simulated with these settings. The message says what to change."""
+
+
+@dataclass(frozen=True)
+class Drift:
+    """A world that changes at ``start`` (with a time zone), for history and live slices alike.
+
+    ``traffic_mix`` multiplies the share of paid and social visits, ``price_level`` all prices, and ``swap`` exchanges two
+    categories in everyone's interests.
+    """
+
+    start: datetime
+    traffic_mix: float = 1.0
+    price_level: float = 1.0
+    swap: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """A synthetic shop. The same parameters give the same files.
+
+    ``events_per_slice`` is the mean over a week of events per slice of the shop (201,000 is the reference load); without it
+    customers browse at a natural rate. Purchases do not grow with it. ``flat`` switches the daily and weekly rhythm off.
+    """
+
+    customers: int = 6_000
+    days: int = 60
+    seed: int = 360
+    events_per_slice: float | None = None
+    flat: bool = False
+    touch_days: int = 150
+    touches_per_customer: float = 5.0
+    base_conversion: float = 0.10
+    drift: Drift | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that make no shop."""
+        if self.customers < 1 or self.days < 1 or self.seed < 0:
+            raise SimulationError("a simulation needs customers >= 1, days >= 1 and seed >= 0")
+        if self.events_per_slice is not None and self.events_per_slice <= 0:
+            raise SimulationError(f"events_per_slice is a mean number of events above 0; got {self.events_per_slice}")
+        if not 0 < self.base_conversion < 1:
+            raise SimulationError(f"base_conversion lies between 0 and 1; got {self.base_conversion}")
+        if self.touch_days < 10:
+            raise SimulationError("touch_days are at least 10, so that outcomes are known when the live slices start")
+        if self.drift is not None and self.drift.start.tzinfo is None:
+            raise SimulationError("give the drift's start a time zone, as in datetime(2026, 5, 1, tzinfo=UTC)")
+
+    def events_per_day(self, shop: Shop) -> float:
+        """Mean number of events in 24 hours."""
+        if self.events_per_slice is None:
+            return self.customers * EVENTS_PER_CUSTOMER_DAY
+        return self.events_per_slice * (timedelta(days=1) / shop.slice_width)
+
+    def density(self, shop: Shop) -> float:
+        """How many times the natural rate customers browse."""
+        return self.events_per_day(shop) / (self.customers * EVENTS_PER_CUSTOMER_DAY)

@@ -1,0 +1,95 @@
+"""The true probability that a contact converts, by customer, channel, day of the week and daypart.
+
+The class-conditional tables are those of Microsoft's published Campaign Optimization generator: given the outcome, the day
+depends on income, the daypart and the channel on age. Bayes' rule turns them into a probability given the action. There the
+action was drawn after the outcome, so that nothing causal could be learnt; here it is drawn first, at random, then the outcome.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from customer360.settings import Shop
+from customer360.simulation.arrays import Floats, Ints
+from customer360.simulation.parameters import Simulation, SimulationError
+from customer360.simulation.population import Population
+
+# Shares of the days, Monday first, among those who did not convert and those who did.
+# A row each for income under 60k, 60k to 120k, above.
+DAY_NOT = np.array(
+    [
+        [0.03, 0.02, 0.03, 0.05, 0.30, 0.29, 0.29],
+        [0.10, 0.16, 0.10, 0.10, 0.10, 0.17, 0.27],
+        [0.50, 0.15, 0.20, 0.10, 0.03, 0.01, 0.01],
+    ]
+)
+DAY_DID = np.array(
+    [
+        [0.20, 0.30, 0.20, 0.14, 0.10, 0.03, 0.03],
+        [0.05, 0.15, 0.30, 0.30, 0.10, 0.05, 0.05],
+        [0.10, 0.10, 0.10, 0.12, 0.15, 0.21, 0.22],
+    ]
+)
+# The same by daypart: a row each for young, middle and senior.
+DAYPARTS = ("morning", "afternoon", "evening")
+DAYPART_NOT = np.array([[0.50, 0.25, 0.25], [0.33, 0.33, 0.34], [0.20, 0.40, 0.40]])
+DAYPART_DID = np.array([[0.20, 0.25, 0.55], [0.33, 0.33, 0.34], [0.62, 0.20, 0.18]])
+# The same by channel.
+CHANNELS = ("email", "call", "sms")
+CHANNEL_NOT = np.array([[0.15, 0.60, 0.25], [0.40, 0.20, 0.40], [0.25, 0.15, 0.60]])
+CHANNEL_DID = np.array([[0.30, 0.10, 0.60], [0.30, 0.55, 0.15], [0.33, 0.45, 0.22]])
+MIDDLE_AGE, SENIOR_AGE = 35, 55
+INCOME_LEVELS = np.array([60.0, 120.0])
+
+
+@dataclass(frozen=True)
+class Response:
+    """True conversion probabilities: customers x the shop's channels x days (Monday first) x the shop's dayparts."""
+
+    probability: Floats
+
+    def of(self, customer: Ints, channel: Ints, day: Ints, daypart: Ints) -> Floats:
+        """The probability of each contact."""
+        return self.probability[customer, channel, day, daypart]
+
+
+def true_response(simulation: Simulation, shop: Shop, population: Population) -> Response:
+    """The response of a population; its mean over customers and random actions is ``base_conversion``.
+
+    Raises ``SimulationError`` where shop.yaml has a channel or daypart without a table.
+    """
+    channels = _positions(shop, "channels", shop.channels, CHANNELS)
+    dayparts = _positions(shop, "dayparts", list(shop.dayparts), DAYPARTS)
+    age = np.digitize(population.age, [MIDDLE_AGE, SENIOR_AGE])
+    income = np.digitize(population.income, INCOME_LEVELS)
+    evidence = (
+        np.log(CHANNEL_DID / CHANNEL_NOT)[age][:, channels][:, :, None, None]
+        + np.log(DAY_DID / DAY_NOT)[income][:, None, :, None]
+        + np.log(DAYPART_DID / DAYPART_NOT)[age][:, dayparts][:, None, None, :]
+    )
+    return Response(_calibrated(evidence, simulation.base_conversion))
+
+
+def _calibrated(evidence: Floats, mean: float) -> Floats:
+    """Posterior probabilities whose prior log-odds are set, by bisection, so that their mean is as asked."""
+    low, high = -20.0, 20.0
+    for _ in range(60):
+        prior = (low + high) / 2
+        if (1 / (1 + np.exp(-(evidence + prior)))).mean() < mean:
+            low = prior
+        else:
+            high = prior
+    probability: Floats = 1 / (1 + np.exp(-(evidence + prior)))
+    return probability
+
+
+def _positions(shop: Shop, field: str, wanted: list[str], known: tuple[str, ...]) -> list[int]:
+    strange = sorted(set(wanted) - set(known))
+    if strange:
+        raise SimulationError(
+            f"shop.yaml of {shop.name!r} lists {field} {', '.join(strange)}; the synthetic shop's customers answer to "
+            f"{', '.join(known)}. Use some of these."
+        )
+    return [known.index(name) for name in wanted]

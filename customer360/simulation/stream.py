@@ -1,0 +1,73 @@
+"""A shop that goes on living: files keep arriving slice after slice, in real time or sped up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from customer360.lake.landing import slice_folders
+from customer360.lake.slices import slice_folder
+from customer360.settings import Place, Shop
+from customer360.simulation.faults import Faults
+from customer360.simulation.parameters import Simulation, SimulationError
+from customer360.simulation.slices import account, slice_files
+from customer360.simulation.truth import write_faults
+from customer360.simulation.world import World
+from customer360.simulation.writing import write_bytes
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """A file that has just been written, and what is in it."""
+
+    path: Path
+    slice_start: datetime
+    account: dict[str, Any]
+
+
+def next_slice(shop: Shop, place: Place) -> datetime:
+    """The slice after the last one that has a folder in landing; the shop's first one where there is none."""
+    present = [start for start, _ in slice_folders(place.landing)]
+    return max(max(present) + shop.slice_width, shop.slices_start) if present else shop.slices_start
+
+
+def stream(
+    simulation: Simulation,
+    shop: Shop,
+    place: Place,
+    start: datetime | None = None,
+    *,
+    speed: float = 1.0,
+    faults: Faults | None = None,
+    parts: int = 3,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[Arrived]:
+    """Write the files of slice after slice from ``start`` on (by default after the last one in landing), for ever.
+
+    A slice takes its own length divided by ``speed``; each producer writes ``parts`` files through it. ``clock`` counts
+    seconds. Yields every file once it is written. Stop it by closing the generator or by KeyboardInterrupt: no half file stays.
+    Raises ``SimulationError`` where ``speed`` or ``parts`` make no sense.
+    """
+    if speed <= 0 or parts < 1:
+        raise SimulationError(f"speed must be above 0 and parts at least 1; got {speed} and {parts}")
+    world = World.build(simulation, shop)
+    first = start or next_slice(shop, place)
+    began = clock()
+    slice_start = first
+    while True:
+        produced = slice_files(world, slice_start, faults or Faults(), parts)
+        for file in produced:
+            due = began + (file.due - first) / timedelta(seconds=1) / speed
+            wait = due - clock()
+            if wait > 0:
+                sleep(wait)
+            path = slice_folder(place.landing / "clicks", slice_start) / file.name
+            write_bytes(path, file.content)
+            yield Arrived(path, slice_start, file.account)
+        write_faults(place, slice_start, account(slice_start, produced))
+        slice_start += shop.slice_width

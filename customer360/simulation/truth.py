@@ -1,0 +1,92 @@
+"""The truth behind the synthetic shop, in ``truth`` beside ``landing``. Evaluations may read it, the pipeline never does."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from customer360.lake.atomic import write_text
+from customer360.settings import Place
+from customer360.simulation.arrays import DAY, microseconds
+from customer360.simulation.catalogue import CATEGORIES
+from customer360.simulation.interest import SPELL
+from customer360.simulation.population import GROUPS
+from customer360.simulation.response import Response
+from customer360.simulation.world import World
+from customer360.simulation.writing import write_parquet
+
+TRUTH_COLUMNS = ["touch_id", "customer_id", "channel", "day", "daypart", "propensity", "probability", "is_converted"]
+
+
+def truth_folder(place: Place) -> Path:
+    """Where the truth lies."""
+    return place.root / "truth"
+
+
+def write_truth(world: World, response: Response, touches: pd.DataFrame, place: Place) -> None:
+    """Parameters, true affinities, spells, responses (customer x channel x day x daypart) and the touches' probabilities."""
+    folder = truth_folder(place)
+    write_text(folder / "simulation.json", json.dumps(asdict(world.simulation), indent=2, default=str) + "\n")
+    for name, frame in (
+        ("customers", _customers(world)),
+        ("spells", _spells(world)),
+        ("response", _response(world, response)),
+        ("touches", touches[TRUTH_COLUMNS]),
+    ):
+        write_parquet(folder / f"{name}.parquet", pa.Table.from_pandas(frame, preserve_index=False))
+
+
+def write_faults(place: Place, start: datetime, report: dict[str, Any]) -> None:
+    """What was put into one slice's files."""
+    path = truth_folder(place) / "slices" / f"{start:%Y-%m-%d-%H%M}.json"
+    write_text(path, json.dumps(report, indent=2) + "\n")
+
+
+def _customers(world: World) -> pd.DataFrame:
+    people = world.population
+    frame = pd.DataFrame(
+        {
+            "customer_id": people.customer_ids,
+            "customer_group": np.array(GROUPS)[people.group],
+            "income": people.income,
+            "activity": people.activity,
+            "buying": people.buying,
+        }
+    )
+    for number, category in enumerate(CATEGORIES):
+        frame[f"affinity_{category}"] = people.affinity[:, number]
+    return frame
+
+
+def _spells(world: World) -> pd.DataFrame:
+    """Customers x days at noon UTC, from the start of the history until 30 days into the live slices: the spell's category."""
+    last = microseconds(world.shop.slices_start) // DAY * DAY + DAY // 2
+    moments = last + np.arange(-world.simulation.days, 31, dtype=np.int64) * DAY
+    n = world.simulation.customers
+    customer = np.repeat(np.arange(n), len(moments))
+    at = np.tile(moments, n)
+    spells = world.interest.spells(customer, at)
+    in_spell = spells >= 0
+    return pd.DataFrame(
+        {
+            "customer_id": np.array(world.population.customer_ids)[customer[in_spell]],
+            "at": at[in_spell].view("datetime64[us]"),
+            "category_id": np.array(CATEGORIES)[spells[in_spell]],
+            "spell_days": SPELL // DAY,
+        }
+    )
+
+
+def _response(world: World, response: Response) -> pd.DataFrame:
+    index = pd.MultiIndex.from_product(
+        [world.population.customer_ids, world.shop.channels, range(7), list(world.shop.dayparts)],
+        names=["customer_id", "channel", "day", "daypart"],
+    )
+    return pd.DataFrame({"probability": response.probability.ravel()}, index=index).reset_index()

@@ -1,0 +1,187 @@
+{#- What was known of customers as of a point; see events.sql for `clock`. -#}
+
+{#- One row per customer in the reference table, in the version that is valid at as_of, with all its columns. -#}
+{% macro customers_as_of(customers, clock) -%}
+    select *
+    from {{ customers }}
+    where valid_from <= (select as_of from {{ clock }})
+        and (valid_to is null or valid_to > (select as_of from {{ clock }}))
+{%- endmacro %}
+
+
+{#- One row per known customer: in the reference table, seen in an event, or in a reference purchase: customer_id. -#}
+{% macro known_customers_as_of(customers, activity, reference_lines, clock) -%}
+    select customer_id
+    from ({{ customers_as_of(customers, clock) }}) as profiles
+
+    union
+
+    select customer_id
+    from {{ activity }}
+    where customer_id is not null
+        and last_event_at is not null
+        and slice < (select as_of from {{ clock }})
+
+    union
+
+    select customer_id
+    from {{ reference_lines }}
+    where valid_from <= (select as_of from {{ clock }})
+        and (valid_to is null or valid_to > (select as_of from {{ clock }}))
+        and purchased_at < (select as_of from {{ clock }})
+{%- endmacro %}
+
+
+{#-
+    One row per customer, category and window with views, additions to the cart or orders: customer_id, category_id,
+    window_days, views, dwell_seconds, carts, orders, spend. Events and lines without a category are left out.
+-#}
+{% macro category_activity_as_of(activity_windows, recent_orders) -%}
+    with
+
+    category_orders as (
+
+        {{ category_orders_as_of(recent_orders) }}
+
+    ),
+
+    measures as (
+
+        select
+            customer_id,
+            category_id,
+            window_days,
+            views,
+            dwell_seconds,
+            carts,
+            cast(0 as bigint) as orders,
+            cast(0 as decimal(18, 2)) as spend
+
+        from {{ activity_windows }}
+
+        union all
+
+        select
+            customer_id,
+            category_id,
+            window_days,
+            cast(0 as bigint) as views,
+            cast(0 as decimal(28, 6)) as dwell_seconds,
+            cast(0 as bigint) as carts,
+            orders,
+            spend
+
+        from category_orders
+
+    )
+
+    select
+        customer_id,
+        category_id,
+        window_days,
+        cast(sum(views) as bigint) as views,
+        cast(sum(dwell_seconds) as double) as dwell_seconds,
+        cast(sum(carts) as bigint) as carts,
+        cast(sum(orders) as bigint) as orders,
+        cast(sum(spend) as decimal(18, 2)) as spend
+
+    from measures
+    where category_id is not null
+    group by customer_id, category_id, window_days
+{%- endmacro %}
+
+
+{#-
+    The wide features, one row per known customer: customer_id, as_of and the columns of var('features') in their order.
+    Everything that a model reads is computed here, for serving and for training alike.
+
+    `parts` maps the names of the macros above (known_customers, customers, activity_windows, offer_windows, last_activity,
+    recent_orders, category_activity, rfm, last_category) to relations as of `clock`.
+-#}
+{% macro features_as_of(parts, clock) -%}
+    {%- set category_features = var('features') | selectattr('category_id') | list -%}
+    {%- set total_features = var('features') | selectattr('window_days') | rejectattr('category_id') | list -%}
+    {%- set total_measures = {
+        'activity_windows': ['views', 'dwell_seconds', 'carts'],
+        'order_totals': ['orders', 'spend'],
+        'offer_windows': ['offers_shown', 'offers_clicked'],
+    } -%}
+    {%- set types = {
+        'views': 'bigint', 'dwell_seconds': 'double', 'carts': 'bigint', 'orders': 'bigint',
+        'spend': 'decimal(18, 2)', 'offers_shown': 'bigint', 'offers_clicked': 'bigint',
+    } -%}
+    with
+
+    order_totals as (
+
+        {{ order_totals_as_of(parts['recent_orders']) }}
+
+    ),
+
+    categories_wide as (
+
+        select
+            customer_id
+            {%- for feature in category_features %},
+            sum({{ feature['measure'] }}) filter (
+                where category_id = {{ text_literal(feature['category_id']) }} and window_days = {{ feature['window_days'] }}
+            ) as {{ feature['name'] }}
+            {%- endfor %}
+
+        from {{ parts['category_activity'] }}
+        group by customer_id
+
+    ),
+    {%- for relation, measures in total_measures.items() %}
+
+    {{ relation }}_wide as (
+
+        select
+            customer_id
+            {%- for feature in total_features if feature['measure'] in measures %},
+            sum({{ feature['measure'] }}) filter (where window_days = {{ feature['window_days'] }}) as {{ feature['name'] }}
+            {%- endfor %}
+
+        from {{ parts[relation] or relation }}
+        group by customer_id
+
+    ){{ ',' if not loop.last }}
+    {%- endfor %}
+
+    select
+        u.customer_id,
+        (select as_of from {{ clock }}) as as_of
+        {%- for feature in var('features') %},
+        {% if feature['measure'] == 'recency_days' -%}
+            r.recency_days
+        {%- elif feature['measure'] == 'days_since_last_activity' -%}
+            cast(floor({{ seconds_between('e.last_event_at', '(select as_of from ' ~ clock ~ ')') }} / 86400) as bigint)
+        {%- elif feature['measure'] == 'frequency' -%}
+            cast(coalesce(r.frequency, 0) as bigint)
+        {%- elif feature['measure'] == 'monetary' -%}
+            cast(coalesce(r.monetary, 0) as decimal(18, 2))
+        {%- elif feature['measure'] == 'last_category_id' -%}
+            coalesce(l.last_category_id, 'none')
+        {%- elif feature['category_id'] -%}
+            cast(coalesce(c.{{ feature['name'] }}, 0) as {{ types[feature['measure']] }})
+        {%- elif feature['measure'] in total_measures['activity_windows'] -%}
+            cast(coalesce(a.{{ feature['name'] }}, 0) as {{ types[feature['measure']] }})
+        {%- elif feature['measure'] in total_measures['order_totals'] -%}
+            cast(coalesce(o.{{ feature['name'] }}, 0) as {{ types[feature['measure']] }})
+        {%- elif feature['measure'] in total_measures['offer_windows'] -%}
+            cast(coalesce(s.{{ feature['name'] }}, 0) as {{ types[feature['measure']] }})
+        {%- else -%}
+            p.{{ feature['name'] }}
+        {%- endif %} as {{ feature['name'] }}
+        {%- endfor %}
+
+    from {{ parts['known_customers'] }} as u
+    left join {{ parts['customers'] }} as p on u.customer_id = p.customer_id
+    left join {{ parts['rfm'] }} as r on u.customer_id = r.customer_id
+    left join {{ parts['last_activity'] }} as e on u.customer_id = e.customer_id
+    left join {{ parts['last_category'] }} as l on u.customer_id = l.customer_id
+    left join activity_windows_wide as a on u.customer_id = a.customer_id
+    left join order_totals_wide as o on u.customer_id = o.customer_id
+    left join offer_windows_wide as s on u.customer_id = s.customer_id
+    left join categories_wide as c on u.customer_id = c.customer_id
+{%- endmacro %}

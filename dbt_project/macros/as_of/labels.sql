@@ -1,0 +1,25 @@
+{#-
+    The label of a customer who bought in [as_of, as_of + label_horizon_days x 24 h): the category with the highest net spend
+    above 0, ties by category id: customer_id, label. `lines` are purchase lines whenever known, not only as of the clock;
+    customers without a row have the label "none".
+-#}
+{% macro labels_as_of(lines, clock) -%}
+    select
+        customer_id,
+        category_id as label
+
+    from (
+        select
+            customer_id,
+            category_id,
+            row_number() over (partition by customer_id order by sum(amount) desc nulls last, category_id asc nulls last) as place
+
+        from {{ lines }}
+        where category_id is not null
+            and purchased_at >= (select as_of from {{ clock }})
+            and purchased_at < (select as_of + interval '{{ var("label_horizon_days") }}' day from {{ clock }})
+        group by customer_id, category_id
+        having sum(amount) > 0
+    ) as ranked_categories
+    where place = 1
+{%- endmacro %}

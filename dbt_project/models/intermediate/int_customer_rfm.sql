@@ -1,0 +1,1 @@
+{{ rfm_as_of(ref('int_purchase_lines'), source('ops', 'clock')) }}

@@ -1,0 +1,1 @@
+{{ customers_as_of(ref('stg_customers'), source('ops', 'clock')) }}

@@ -1,0 +1,21 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='rewrite_slices',
+    unique_key='slice',
+    full_refresh=false,
+    on_schema_change='append_new_columns',
+    tags=['slice_grain']
+) }}
+
+select
+    slice,
+    event_slice,
+    customer_id,
+    visitor_id,
+    offer_id,
+    count(*) filter (where event_name = 'view_promotion') as shown,
+    count(*) filter (where event_name = 'select_promotion') as clicked
+
+from {{ ref('stg_clicks') }}
+where offer_id is not null and event_name in ({{ quoted_list(var('event_names')) }})
+group by slice, event_slice, customer_id, visitor_id, offer_id

@@ -1,0 +1,26 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='rewrite_slices',
+    unique_key='slice',
+    full_refresh=false,
+    on_schema_change='append_new_columns',
+    tags=['slice_grain']
+) }}
+
+select
+    slice,
+    event_slice,
+    event_key,
+    event_at as purchased_at,
+    customer_id,
+    visitor_id,
+    order_id,
+    product_id,
+    coalesce(line_no, 0) as line_no,
+    category_id,
+    offer_id,
+    quantity,
+    coalesce(amount, 0) as amount
+
+from {{ ref('stg_clicks') }}
+where event_name = 'purchase' and order_id is not null

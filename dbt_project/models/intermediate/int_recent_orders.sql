@@ -1,0 +1,1 @@
+{{ recent_orders_as_of(ref('int_purchase_lines'), source('ops', 'clock')) }}

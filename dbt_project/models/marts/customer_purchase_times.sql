@@ -1,0 +1,41 @@
+{{ config(tags=['daily']) }}
+
+with
+
+orders as (
+
+    select
+        customer_id,
+        order_id,
+        min(purchased_at) as ordered_at
+
+    from {{ ref('int_purchase_lines') }}
+    group by customer_id, order_id
+
+),
+
+local_orders as (
+
+    select
+        orders.customer_id,
+        {{ local_timestamp('orders.ordered_at', 'zones.time_zone') }} as local_ordered_at
+
+    from orders
+    inner join {{ ref('int_customer_time_zones') }} as zones on orders.customer_id = zones.customer_id
+
+),
+
+final as (
+
+    select
+        customer_id,
+        cast({{ iso_day_of_week('local_ordered_at') }} as bigint) as day_of_week,
+        cast(extract(hour from local_ordered_at) as bigint) as local_hour,
+        count(*) as orders
+
+    from local_orders
+    group by 1, 2, 3
+
+)
+
+select * from final

@@ -1,0 +1,84 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='rewrite_slices',
+    unique_key='event_slice',
+    full_refresh=false,
+    on_schema_change='append_new_columns'
+) }}
+
+with
+
+activity as (
+
+    select
+        event_slice,
+        product_id,
+        sum(events) as events,
+        sum(views) as views,
+        sum(carts) as clicks,
+        count(distinct case when last_event_at is not null then coalesce(visitor_id, customer_id) end) as visitors
+
+    from {{ ref('int_activity_by_slice') }}
+    where product_id is not null
+        {% if is_incremental() -%}
+        and event_slice in (select event_slice from {{ ref('int_touched_event_slices') }})
+        {%- endif %}
+    group by event_slice, product_id
+
+),
+
+lines as (
+
+    select
+        event_slice,
+        product_id,
+        order_id,
+        amount,
+        row_number() over (
+            partition by event_slice, order_id, product_id, line_no
+            order by slice, event_key
+        ) as occurrence
+
+    from {{ ref('int_purchases_by_slice') }}
+    where product_id is not null
+        {% if is_incremental() -%}
+        and event_slice in (select event_slice from {{ ref('int_touched_event_slices') }})
+        {%- endif %}
+
+),
+
+purchases as (
+
+    select
+        event_slice,
+        product_id,
+        count(distinct order_id) as purchases,
+        sum(amount) as revenue
+
+    from lines
+    where occurrence = 1
+    group by event_slice, product_id
+
+),
+
+final as (
+
+    select
+        activity.event_slice,
+        activity.product_id,
+        cast(activity.events as bigint) as events,
+        cast(activity.views as bigint) as views,
+        cast(activity.clicks as bigint) as clicks,
+        coalesce(purchases.purchases, 0) as purchases,
+        cast(coalesce(purchases.revenue, 0) as decimal(18, 2)) as revenue,
+        activity.visitors,
+        cast(activity.clicks as double) / nullif(activity.views, 0) as click_through
+
+    from activity
+    left join purchases
+        on activity.event_slice = purchases.event_slice
+        and activity.product_id = purchases.product_id
+
+)
+
+select * from final

@@ -1,0 +1,101 @@
+with
+
+customers as (
+
+    select customer_id
+    from {{ ref('int_known_customers') }}
+
+),
+
+rfm as (
+
+    select
+        customer_id,
+        recency_days,
+        frequency,
+        monetary
+
+    from {{ ref('int_customer_rfm') }}
+
+),
+
+segment_grid as (
+
+    select
+        recency_score,
+        fm_score,
+        segment
+
+    from {{ ref('segment_grids') }}
+    where grid = {{ text_literal(var('segment_grid')) }}
+
+),
+
+ranked as (
+
+    select
+        customer_id,
+        percent_rank() over (order by recency_days desc nulls first) as recency_rank,
+        percent_rank() over (order by frequency asc nulls first) as frequency_rank,
+        percent_rank() over (order by monetary asc nulls first) as monetary_rank
+
+    from rfm
+    where frequency > 0
+
+),
+
+scored as (
+
+    select
+        rfm.customer_id,
+        rfm.recency_days,
+        rfm.frequency,
+        rfm.monetary,
+        coalesce(cast(least(5, 1 + floor(5 * ranked.recency_rank)) as bigint), 1) as recency_score,
+        coalesce(cast(least(5, 1 + floor(5 * ranked.frequency_rank)) as bigint), 1) as frequency_score,
+        coalesce(cast(least(5, 1 + floor(5 * ranked.monetary_rank)) as bigint), 1) as monetary_score
+
+    from rfm
+    left join ranked on rfm.customer_id = ranked.customer_id
+
+),
+
+combined as (
+
+    select
+        customer_id,
+        recency_days,
+        frequency,
+        monetary,
+        recency_score,
+        frequency_score,
+        monetary_score,
+        cast(floor((frequency_score + monetary_score + 1) / 2.0) as bigint) as fm_score
+
+    from scored
+
+),
+
+final as (
+
+    select
+        customers.customer_id,
+        (select as_of from {{ source('ops', 'clock') }}) as as_of,
+        combined.recency_days,
+        cast(coalesce(combined.frequency, 0) as bigint) as frequency,
+        cast(coalesce(combined.monetary, 0) as decimal(18, 2)) as monetary,
+        combined.recency_score,
+        combined.frequency_score,
+        combined.monetary_score,
+        combined.fm_score,
+        case when combined.customer_id is null then 'Prospect' else segment_grid.segment end as segment
+
+    from customers
+    left join combined on customers.customer_id = combined.customer_id
+    left join segment_grid
+        on combined.recency_score = segment_grid.recency_score
+        and combined.fm_score = segment_grid.fm_score
+
+)
+
+select * from final

@@ -1,0 +1,153 @@
+{{ config(tags=['training']) }}
+
+{%- set cutoff_numbers = range(1, var('training_cutoffs') + 1) %}
+
+with
+
+whenever_known as (
+
+    select cast('9999-12-31 00:00:00' as timestamp) as as_of
+
+),
+
+visitor_customers as (
+
+    {{ visitor_customers_as_of(ref('int_visitor_links_by_slice'), 'whenever_known') }}
+
+),
+
+purchase_lines as (
+
+    {{ purchase_lines_as_of(
+        ref('int_purchases_by_slice'), ref('stg_purchases'), ref('stg_products'), 'visitor_customers', 'whenever_known'
+    ) }}
+
+),
+{% for number in cutoff_numbers %}
+clock_{{ number }} as (
+
+    select as_of
+    from {{ source('ops', 'training_cutoffs') }}
+    where cutoff_no = {{ number }}
+
+),
+
+visitor_customers_{{ number }} as (
+
+    {{ visitor_customers_as_of(ref('int_visitor_links_by_slice'), 'clock_' ~ number) }}
+
+),
+
+known_customers_{{ number }} as (
+
+    {{ known_customers_as_of(
+        ref('stg_customers'), ref('int_activity_by_slice'), ref('stg_purchases'), 'clock_' ~ number
+    ) }}
+
+),
+
+customers_{{ number }} as (
+
+    {{ customers_as_of(ref('stg_customers'), 'clock_' ~ number) }}
+
+),
+
+purchase_lines_{{ number }} as (
+
+    {{ purchase_lines_as_of(
+        ref('int_purchases_by_slice'),
+        ref('stg_purchases'),
+        ref('stg_products'),
+        'visitor_customers_' ~ number,
+        'clock_' ~ number
+    ) }}
+
+),
+
+recent_orders_{{ number }} as (
+
+    {{ recent_orders_as_of('purchase_lines_' ~ number, 'clock_' ~ number) }}
+
+),
+
+activity_windows_{{ number }} as (
+
+    {{ activity_windows_as_of(
+        ref('int_activity_by_slice'), 'visitor_customers_' ~ number, ref('stg_products'), 'clock_' ~ number
+    ) }}
+
+),
+
+category_activity_{{ number }} as (
+
+    {{ category_activity_as_of('activity_windows_' ~ number, 'recent_orders_' ~ number) }}
+
+),
+
+offer_windows_{{ number }} as (
+
+    {{ offer_windows_as_of(ref('int_offer_activity_by_slice'), 'visitor_customers_' ~ number, 'clock_' ~ number) }}
+
+),
+
+last_activity_{{ number }} as (
+
+    {{ last_activity_as_of(ref('int_activity_by_slice'), 'visitor_customers_' ~ number, 'clock_' ~ number) }}
+
+),
+
+rfm_{{ number }} as (
+
+    {{ rfm_as_of('purchase_lines_' ~ number, 'clock_' ~ number) }}
+
+),
+
+last_category_{{ number }} as (
+
+    {{ last_category_as_of('purchase_lines_' ~ number) }}
+
+),
+
+features_{{ number }} as (
+
+    {{ features_as_of({
+        'known_customers': 'known_customers_' ~ number,
+        'customers': 'customers_' ~ number,
+        'activity_windows': 'activity_windows_' ~ number,
+        'category_activity': 'category_activity_' ~ number,
+        'recent_orders': 'recent_orders_' ~ number,
+        'offer_windows': 'offer_windows_' ~ number,
+        'rfm': 'rfm_' ~ number,
+        'last_activity': 'last_activity_' ~ number,
+        'last_category': 'last_category_' ~ number,
+    }, 'clock_' ~ number) }}
+
+),
+
+labels_{{ number }} as (
+
+    {{ labels_as_of('purchase_lines', 'clock_' ~ number) }}
+
+),
+{% endfor %}
+final as (
+    {% for number in cutoff_numbers %}
+    select
+        cast({{ number }} as bigint) as cutoff_no,
+        features.as_of,
+        features.customer_id,
+        {%- for feature in var('features') %}
+        features.{{ feature['name'] }},
+        {%- endfor %}
+        coalesce(labels.label, 'none') as label
+
+    from features_{{ number }} as features
+    left join labels_{{ number }} as labels on features.customer_id = labels.customer_id
+    {% if not loop.last %}
+    union all
+    {% endif %}
+    {%- endfor %}
+
+)
+
+select * from final

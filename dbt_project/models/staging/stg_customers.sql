@@ -1,0 +1,13 @@
+select
+    customer_id,
+    time_zone,
+    {%- for channel in var('channels') %}
+    consent_{{ channel }},
+    {%- endfor %}
+    {%- for attribute in var('attributes') %}
+    cast({{ attribute['name'] }} as {{ attribute_type(attribute['type']) }}) as {{ attribute['name'] }},
+    {%- endfor %}
+    valid_from,
+    valid_to
+
+from {{ source('raw', 'customers') }}

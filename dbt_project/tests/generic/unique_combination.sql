@@ -1,0 +1,10 @@
+{#- Rows of a model are unique over the columns together; nulls count as equal. -#}
+{% test unique_combination(model, columns) %}
+select
+    {{ columns | join(', ') }},
+    count(*) as row_count
+
+from {{ model }}
+group by {{ columns | join(', ') }}
+having count(*) > 1
+{% endtest %}

@@ -1,0 +1,283 @@
+"""Model versions on disk: ``<root>/<name>/<version>/{model.cbm, manifest.json}``, immutable, and a champion pointer.
+
+Never pickle. The pointer is ``<root>/<name>/champion``, a text file that names the version and is replaced by rename. What was
+decided stays in ``<root>/<name>/promotions.jsonl``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from catboost import CatBoostClassifier, CatBoostError
+from pydantic import ValidationError
+
+from customer360.features import Feature
+from ml.affinity_model import AffinityModel
+from ml.evaluation import Evaluation
+from ml.manifest import Manifest, describe, feature_types
+from ml.promotion import Decision
+from ml.training import TrainedModel
+from ml.training_sets import TrainingSet
+
+MODEL_FILE = "model.cbm"
+MANIFEST_FILE = "manifest.json"
+CHAMPION_FILE = "champion"
+PROMOTIONS_FILE = "promotions.jsonl"
+
+
+class ModelStoreError(ValueError):
+    """The store was asked for something that it does not hold or must not do. The message names the path and the remedy."""
+
+
+class ModelRefused(ModelStoreError):  # noqa: N818 (the field's word: a model is refused)
+    """A model file is not what its manifest or the shop says. The message names the file and the difference."""
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model that passed every check, with its manifest."""
+
+    model: AffinityModel
+    manifest: Manifest
+
+    @property
+    def version(self) -> str:
+        """The version's name, as in ``customer_scores.model_version``."""
+        return self.manifest.version
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A promoted version that does not load, and why."""
+
+    version: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Servable:
+    """The newest promoted version that loads (None when there is none), and the newer ones that were refused."""
+
+    loaded: LoadedModel | None
+    refusals: tuple[Refusal, ...]
+
+
+def version_name(created_at: datetime, fingerprint: str) -> str:
+    """``20260501T180000Z-1a2b3c4d``: when it was made (UTC), and from which data."""
+    return f"{_aware(created_at):%Y%m%dT%H%M%SZ}-{fingerprint[:8]}"
+
+
+class ModelStore:
+    """The models under ``root``. Writers are serialised by their job; readers may come at any time and see whole versions."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def save(
+        self,
+        name: str,
+        version: str,
+        *,
+        trained: TrainedModel,
+        training_set: TrainingSet,
+        evaluation: Evaluation,
+        created_at: datetime,
+    ) -> Manifest:
+        """Write a version: a temporary folder, fsync, then rename. Raises ``ModelStoreError`` when the version exists."""
+        folder = self._version_folder(name, version)
+        if folder.exists():
+            raise ModelStoreError(f"{folder} exists; versions are immutable, save under another name")
+        draft = folder.with_name(f".tmp-{version}-{os.getpid()}")
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
+        trained.model.classifier.save_model(str(draft / MODEL_FILE), format="cbm")
+        digest = _sha256(draft / MODEL_FILE)
+        manifest = describe(
+            name=name,
+            version=version,
+            created_at=_aware(created_at),
+            trained=trained,
+            training_set=training_set,
+            evaluation=evaluation,
+            model_sha256=digest,
+        )
+        (draft / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        for path in (draft / MODEL_FILE, draft / MANIFEST_FILE, draft):
+            _fsync(path)
+        draft.rename(folder)
+        _fsync(folder.parent)
+        return manifest
+
+    def record(self, name: str, version: str, decision: Decision, at: datetime) -> None:
+        """Promote the version or record it as rejected, as ``ml.promotion.decide`` said."""
+        if decision.is_promoted:
+            self.promote(name, version, decision.reason, at)
+        else:
+            self._append(name, version, "rejected", decision.reason, at)
+
+    def promote(self, name: str, version: str, reason: str, at: datetime) -> None:
+        """Make the version champion. The log comes first, then the pointer: a crash between leaves the old champion serving."""
+        self._verified_manifest(name, version)
+        self._append(name, version, "promoted", reason, at)
+        _replace_text(self.root / name / CHAMPION_FILE, version + "\n")
+
+    def champion_version(self, name: str) -> str | None:
+        """The version that the pointer names; None before the first promotion."""
+        pointer = self.root / name / CHAMPION_FILE
+        return pointer.read_text(encoding="utf-8").strip() or None if pointer.exists() else None
+
+    def versions(self, name: str) -> list[str]:
+        """Names of the versions on disk, oldest name first."""
+        folder = self.root / name
+        if not folder.is_dir():
+            return []
+        return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+    def promotions(self, name: str) -> list[dict[str, Any]]:
+        """Every decision in the order in which it was taken: version, decision, reason, at, previous (the champion before)."""
+        log = self.root / name / PROMOTIONS_FILE
+        return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.exists() else []
+
+    def manifest(self, name: str, version: str) -> Manifest:
+        """The manifest of a version. Raises ``ModelRefused`` when it is missing or not a manifest."""
+        path = self._version_folder(name, version) / MANIFEST_FILE
+        try:
+            return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise ModelRefused(f"{path} does not exist; restore the version, or promote another one") from error
+        except (ValidationError, UnicodeDecodeError) as error:
+            raise ModelRefused(f"{path} is not a manifest: {error}") from error
+
+    def load(self, name: str, version: str, features: Sequence[Feature], categories: Sequence[str]) -> LoadedModel:
+        """Load a version for the shop's present features and categories ("none" included).
+
+        Raises ``ModelRefused`` when the file's hash differs from the manifest's, when it is not a multiclass CatBoost
+        classifier, or when features or categories differ from the shop's.
+        """
+        manifest = self._verified_manifest(name, version)
+        path = self._version_folder(name, version) / MODEL_FILE
+        _require_same("features", path, [f.name for f in manifest.features], [f.name for f in features])
+        _require_same("categories", path, list(manifest.categories), list(categories))
+        if manifest.features != feature_types(tuple(features)):
+            raise ModelRefused(f"{path}: a feature changed between numeric and categorical; train again")
+        classifier = _load_classifier(path)
+        _require_same("features in the model file", path, list(classifier.feature_names_), [f.name for f in features])
+        seen = [str(category) for category in classifier.classes_]
+        if not set(seen) <= set(categories):
+            raise ModelRefused(f"{path} predicts {seen}, which are not the shop's categories; train again")
+        model = AffinityModel(classifier, tuple(features), tuple(categories), manifest.unseen_probability)
+        return LoadedModel(model, manifest)
+
+    def load_champion(self, name: str, features: Sequence[Feature], categories: Sequence[str]) -> LoadedModel:
+        """The champion. Raises ``ModelStoreError`` when there is none, ``ModelRefused`` when it does not pass the checks."""
+        version = self.champion_version(name)
+        if version is None:
+            raise ModelStoreError(f"{self.root / name} has no champion yet; run training_job")
+        return self.load(name, version, features, categories)
+
+    def load_servable(self, name: str, features: Sequence[Feature], categories: Sequence[str]) -> Servable:
+        """The champion, or else the last good one: the newest promoted version that loads. Refusals: what was passed over."""
+        champion = self.champion_version(name)
+        promoted = [str(entry["version"]) for entry in reversed(self.promotions(name)) if entry["decision"] == "promoted"]
+        candidates = list(dict.fromkeys([*([champion] if champion else []), *promoted]))
+        refusals: list[Refusal] = []
+        for version in candidates:
+            try:
+                return Servable(self.load(name, version, features, categories), tuple(refusals))
+            except ModelRefused as error:
+                refusals.append(Refusal(version, str(error)))
+        return Servable(None, tuple(refusals))
+
+    def _version_folder(self, name: str, version: str) -> Path:
+        for part in (name, version):
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", part):
+                raise ModelStoreError(f"{part!r} is no name for a model or a version: letters, digits, '_', '.' and '-'")
+        return self.root / name / version
+
+    def _verified_manifest(self, name: str, version: str) -> Manifest:
+        manifest = self.manifest(name, version)
+        path = self._version_folder(name, version) / MODEL_FILE
+        if (manifest.name, manifest.version) != (name, version):
+            raise ModelRefused(
+                f"{path} lies beside the manifest of {manifest.name} {manifest.version}; restore the right folder"
+            )
+        if not path.exists():
+            raise ModelRefused(f"{path} does not exist; restore the version, or promote another one")
+        digest = _sha256(path)
+        if digest != manifest.model_sha256:
+            raise ModelRefused(
+                f"{path} has sha256 {digest[:12]}..., its manifest says {manifest.model_sha256[:12]}...; "
+                "the file was damaged or exchanged: restore it, or promote another version"
+            )
+        return manifest
+
+    def _append(self, name: str, version: str, decision: str, reason: str, at: datetime) -> None:
+        self._verified_manifest(name, version)
+        entry = {
+            "version": version,
+            "decision": decision,
+            "reason": reason,
+            "at": _aware(at).isoformat(),
+            "previous": self.champion_version(name),
+        }
+        # The log only grows; it is written whole and renamed, so that a crash cannot leave half a line.
+        lines = [*self.promotions(name), entry]
+        _replace_text(self.root / name / PROMOTIONS_FILE, "".join(json.dumps(line) + "\n" for line in lines))
+
+
+def _load_classifier(path: Path) -> CatBoostClassifier:
+    classifier = CatBoostClassifier()
+    try:
+        classifier.load_model(str(path), format="cbm")
+        # A regressor's file loads here without a word; only its parameters tell.
+        loss = str(classifier.get_all_params().get("loss_function"))
+    except CatBoostError as error:
+        raise ModelRefused(f"{path} is not a CatBoost model: {error}") from error
+    if loss != "MultiClass":
+        raise ModelRefused(f"{path} was trained for {loss}; customer_scores needs a MultiClass classifier")
+    return classifier
+
+
+def _require_same(what: str, path: Path, found: list[str], wanted: list[str]) -> None:
+    if found == wanted:
+        return
+    missing = sorted(set(wanted) - set(found))
+    extra = sorted(set(found) - set(wanted))
+    detail = f"it lacks {missing[:5]} and has {extra[:5]}" if missing or extra else "their order differs"
+    raise ModelRefused(f"{path}: {what} are not those of the present shop.yaml: {detail}; train again")
+
+
+def _aware(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        raise ModelStoreError(f"{moment} has no time zone; pass an aware datetime")
+    return moment.astimezone(UTC)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _replace_text(path: Path, text: str) -> None:
+    draft = path.with_name(f".tmp-{path.name}-{os.getpid()}")
+    draft.write_text(text, encoding="utf-8")
+    _fsync(draft)
+    draft.replace(path)
+    _fsync(path.parent)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,105 @@
+"""The training set: what ``training_features`` says before the last cut-off, and the last cut-off to validate on."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from customer360.features import Feature, feature_list
+from customer360.settings import NONE, Shop
+from ml.frames import feature_matrix, require_columns
+
+TABLE = "training_features"
+MIN_TRAINING_ROWS = 200
+MIN_VALIDATION_ROWS = 50
+
+Labels = npt.NDArray[np.object_]
+
+
+class TrainingSetError(ValueError):
+    """There is nothing honest to train on. The message says what is missing and what to do."""
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Rows are customers at a cut-off. ``validation`` is the last cut-off; ``train`` holds the ones before it.
+
+    ``categories`` are every class that ``customer_scores`` will have, in shop order, "none" last. ``fingerprint`` is a sha256
+    of features, labels and cut-offs: equal data in any row order give the same one.
+    """
+
+    features: tuple[Feature, ...]
+    categories: tuple[str, ...]
+    train: pd.DataFrame
+    train_labels: Labels
+    validation: pd.DataFrame
+    validation_labels: Labels
+    train_cutoffs: tuple[datetime, ...]
+    validation_cutoff: datetime
+    fingerprint: str
+
+
+def build_training_set(frame: pd.DataFrame, shop: Shop) -> TrainingSet:
+    """Split ``training_features`` (customer x cut-off, ``as_of`` in UTC) by time.
+
+    A cut-off whose label window reaches past the validation cut-off is left out: its labels would tell part of the validation's
+    (purging; Lopez de Prado, Advances in Financial Machine Learning, 2018, ch. 7). With weekly cut-offs and h = 7 days none is.
+
+    Raises ``FrameError`` on missing or extra columns, ``TrainingSetError`` on too few rows or cut-offs and on unknown labels.
+    """
+    features = tuple(feature_list(shop))
+    names = [feature.name for feature in features]
+    require_columns(frame, TABLE, ["cutoff_no", "as_of", "customer_id", *names, "label"], exact=True)
+    categories = (*shop.category_ids, NONE)
+    unknown = sorted(set(frame["label"].dropna().astype(str)) - set(categories))
+    if unknown or frame["label"].isna().any():
+        raise TrainingSetError(f"{TABLE}.label holds {unknown or 'NULL'}; it is one of {', '.join(categories)}")
+    ordered = frame.sort_values(["cutoff_no", "customer_id"], ascending=[False, True], ignore_index=True)
+    is_last = (ordered["cutoff_no"] == 1).to_numpy()
+    if not is_last.any():
+        raise TrainingSetError(f"{TABLE} has no cutoff_no 1, the latest cut-off; run training_job once there is enough history")
+    validation_cutoff: datetime = ordered.loc[is_last, "as_of"].iloc[0].to_pydatetime()
+    horizon = timedelta(days=shop.label_horizon_days)
+    is_train = ~is_last & (ordered["as_of"] + horizon <= validation_cutoff).to_numpy()
+    _require_rows(int(is_train.sum()), int(is_last.sum()), shop)
+    matrix = feature_matrix(ordered, features, TABLE)
+    labels = ordered["label"].to_numpy(dtype=object)
+    if len(set(labels[is_train])) < 2:
+        raise TrainingSetError(f"every training label is {labels[is_train][0]!r}; there is nothing to tell apart yet")
+    return TrainingSet(
+        features=features,
+        categories=categories,
+        train=matrix[is_train].reset_index(drop=True),
+        train_labels=labels[is_train],
+        validation=matrix[is_last].reset_index(drop=True),
+        validation_labels=labels[is_last],
+        train_cutoffs=tuple(moment.to_pydatetime() for moment in sorted(ordered.loc[is_train, "as_of"].unique())),
+        validation_cutoff=validation_cutoff,
+        fingerprint=_fingerprint(matrix, ordered),
+    )
+
+
+def _require_rows(train: int, validation: int, shop: Shop) -> None:
+    if train == 0:
+        raise TrainingSetError(
+            f"{TABLE} needs two cut-offs that are {shop.label_horizon_days} days (label_horizon_days) apart; "
+            "load more history, or raise training.cutoffs in shop.yaml"
+        )
+    if train < MIN_TRAINING_ROWS or validation < MIN_VALIDATION_ROWS:
+        raise TrainingSetError(
+            f"{TABLE} has {train} rows to train on and {validation} to validate on; "
+            f"at least {MIN_TRAINING_ROWS} and {MIN_VALIDATION_ROWS} are needed"
+        )
+
+
+def _fingerprint(matrix: pd.DataFrame, ordered: pd.DataFrame) -> str:
+    digest = hashlib.sha256("|".join(matrix.columns).encode())
+    keys = ordered[["customer_id", "as_of", "label"]].astype({"customer_id": str, "label": str})
+    for part in (matrix, keys):
+        digest.update(pd.util.hash_pandas_object(part, index=False, categorize=False).to_numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,4 @@
+"""Wiring only: definitions, partitions, resources, jobs, schedules, the dbt translator and the ``customer360`` command.
+
+No logic of the product lives here; it is in ``customer360`` and ``ml``.
+"""

@@ -1,0 +1,44 @@
+"""Everything that Dagster serves, assembled."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from assets.predictions.customer_scores import customer_scores
+from assets.predictions.training import affinity_model, training_features
+from assets.publishing.customer_profiles import customer_profiles
+from assets.publishing.published import published
+from assets.raw.click_history import raw_click_history
+from assets.raw.clicks import raw_clicks
+from assets.raw.reference import REFERENCE_ASSETS
+from assets.transform.warehouse import warehouse_models
+from customer360.settings import Settings
+from orchestration.dbt import dbt_resource
+from orchestration.jobs import history_job, slice_job, training_job
+from orchestration.resources import Platform
+from sensors.click_slices import click_slices
+
+
+def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
+    """The definitions of the shop of this environment, with other resources where a test gives them."""
+    resources = {"platform": Platform.from_environment(), "dbt": dbt_resource(Settings.from_environment())}
+    return dg.Definitions(
+        assets=[
+            raw_clicks,
+            raw_click_history,
+            *REFERENCE_ASSETS,
+            warehouse_models,
+            training_features,
+            affinity_model,
+            customer_scores,
+            customer_profiles,
+            published,
+        ],
+        jobs=[slice_job, history_job, training_job],
+        sensors=[click_slices],
+        resources={**resources, **(resource_overrides or {})},
+    )
+
+
+defs = build_defs()

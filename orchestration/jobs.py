@@ -1,0 +1,35 @@
+"""Jobs: what is run together, and by whom it is asked for."""
+
+import dagster as dg
+
+from customer360.lake.contracts import reference_tables
+from orchestration.partitions import SHOP, SLICES
+
+REFERENCE = dg.AssetSelection.assets(*[["raw", name] for name in reference_tables(SHOP)])
+CLICKS = dg.AssetSelection.assets(["raw", "clicks"])
+HISTORY = dg.AssetSelection.assets(["raw", "click_history"])
+MODELS = dg.AssetSelection.groups("transform", "marts") - dg.AssetSelection.assets(["marts", "training_features"])
+SERVED = dg.AssetSelection.assets(
+    ["predictions", "customer_scores"], ["publishing", "customer_profiles"], ["publishing", "published"]
+)
+
+slice_job = dg.define_asset_job(
+    "slice_job",
+    selection=CLICKS | MODELS | SERVED,
+    partitions_def=SLICES,
+    executor_def=dg.in_process_executor,
+    description="One arrival slice, or a range of them: validate, transform, score, publish. Asked for by click_slices.",
+    tags={"dagster/max_retries": "0", "dagster/max_runtime": "900", "dagster/priority": "1"},
+)
+history_job = dg.define_asset_job(
+    "history_job",
+    selection=REFERENCE | HISTORY | MODELS | SERVED,
+    executor_def=dg.in_process_executor,
+    description="Load landing/history and the reference tables, then transform, score and publish. Run by hand.",
+)
+training_job = dg.define_asset_job(
+    "training_job",
+    selection=dg.AssetSelection.assets(["marts", "training_features"], ["predictions", "affinity_model"]),
+    executor_def=dg.in_process_executor,
+    description="Build the training set (seconds under the warehouse lock), then train and judge from the published version.",
+)

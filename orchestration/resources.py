@@ -1,0 +1,58 @@
+"""The one resource that assets need: the shop's settings, its clock and its warehouse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+import duckdb
+
+from customer360.lake.clock import shop_now
+from customer360.lake.warehouse import open_warehouse, warehouse_lock
+from customer360.settings import Settings
+
+
+class Platform(dg.ConfigurableResource):  # type: ignore[type-arg]  # dagster's generic parameter is the resource itself
+    """A shop and the place of its data. Settings are read anew each time: "top K" categories may have been resolved since."""
+
+    shop_folder: str
+    data_dir: str
+
+    @classmethod
+    def from_environment(cls) -> Platform:
+        """The shop of ``SHOP`` with the data of ``DATA_DIR``."""
+        settings = Settings.from_environment()
+        return cls(shop_folder=str(settings.shop_folder), data_dir=str(settings.place.root))
+
+    def settings(self) -> Settings:
+        """Settings as they are now."""
+        return Settings.load(Path(self.shop_folder), Path(self.data_dir))
+
+    def now(self) -> datetime:
+        """Wall clock, UTC."""
+        return datetime.now(UTC)
+
+    def shop_now(self) -> datetime:
+        """The shop's clock, UTC: the wall clock, or a replay's own time."""
+        return shop_now(self.settings(), self.now())
+
+    @contextmanager
+    def lock(self, holder: str) -> Iterator[None]:
+        """Hold the warehouse for several steps; ``holder`` is shown to whoever waits."""
+        with warehouse_lock(self.settings().place, holder):
+            yield
+
+    @contextmanager
+    def warehouse(self, holder: str) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Hold and open the warehouse."""
+        with self.lock(holder), self.opened() as connection:
+            yield connection
+
+    @contextmanager
+    def opened(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Open the warehouse; the lock is already held."""
+        with open_warehouse(self.settings().place) as connection:
+            yield connection

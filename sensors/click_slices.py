@@ -1,0 +1,98 @@
+"""Watches ``landing/clicks`` and asks for the slices that are closed and not done."""
+
+from collections.abc import Mapping
+from functools import cache
+
+import dagster as dg
+import duckdb
+
+from assets.raw.clicks import ISOLATE_TAG
+from customer360.lake.clock import last_closed_slice
+from customer360.lake.landing import list_slice, slice_folders
+from customer360.lake.publishing import reader
+from customer360.lake.slice_requests import Cursor, Request, RunState, World, decide
+from customer360.lake.slices import EPOCH, slice_key
+from customer360.settings import Settings
+from orchestration.resources import Platform
+
+INTERVAL_SECONDS = 15
+RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+RUN_KEY = "dagster/run_key"
+WORKING = {
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.MANAGED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+}
+
+
+@dg.sensor(
+    job_name="slice_job",
+    minimum_interval_seconds=INTERVAL_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description=(
+        "Lists landing/clicks and requests every closed slice whose files are new or changed: the next slice, a repair of an "
+        "old one, or after an outage up to a day of slices in one run. A failed slice is asked for again after 15 seconds, "
+        "1 and 5 minutes; the last time, a file that fails is set aside."
+    ),
+)
+def click_slices(context: dg.SensorEvaluationContext, platform: Platform) -> dg.SensorResult:
+    """Request what is due; the cursor keeps folder times and unfinished slices, never partition keys."""
+    settings = platform.settings()
+    now = platform.now()
+    decision = decide(
+        Cursor.loads(context.cursor),
+        World(
+            folders=lambda: slice_folders(settings.place.landing),
+            fingerprint=cache(lambda start: list_slice(settings.place.landing, start).fingerprint),
+            done=cache(lambda: done_slices(settings)),
+            run_state=lambda run_key: run_state(context.instance, run_key),
+            last_closed=last_closed_slice(settings, now),
+            slices_start=settings.shop.slices_start,
+            width=settings.shop.slice_width,
+            now=now,
+        ),
+    )
+    requests = [run_request(request) for request in decision.requests]
+    for note in decision.notes:
+        context.log.warning(note)
+    cursor = decision.cursor.dumps()
+    if requests:
+        return dg.SensorResult(run_requests=requests, cursor=cursor)
+    waiting = f"; {len(decision.cursor.wanted)} slices are under way or waiting" if decision.cursor.wanted else ""
+    skipped = f"no closed slice has new files{waiting}. " + "; ".join(decision.notes[:5])
+    return dg.SensorResult(skip_reason=skipped.strip(), cursor=cursor)
+
+
+def done_slices(settings: Settings) -> Mapping[str, str]:
+    """Raw fingerprint by slice key of every slice that the published version holds."""
+    try:
+        with reader(settings.place) as connection:
+            rows = connection.execute(
+                "select slice, raw_fingerprint from slice_log where source = 'clicks' and is_transformed"
+            ).fetchall()
+    except (FileNotFoundError, duckdb.CatalogException):
+        return {}
+    return {slice_key(start.replace(tzinfo=EPOCH.tzinfo)): fingerprint for start, fingerprint in rows}
+
+
+def run_state(instance: dg.DagsterInstance, run_key: str) -> RunState | None:
+    """What became of the run with this key; None when there is none."""
+    runs = instance.get_runs(dg.RunsFilter(tags={RUN_KEY: run_key}), limit=1)
+    if not runs:
+        return None
+    if runs[0].status in WORKING:
+        return RunState.WORKING
+    return RunState.SUCCEEDED if runs[0].status is dg.DagsterRunStatus.SUCCESS else RunState.FAILED
+
+
+def run_request(request: Request) -> dg.RunRequest:
+    """A run of one slice, or of a range of slices in one run."""
+    tags = {"customer360/slices": str(request.slices), "customer360/attempt": str(request.attempt)}
+    if request.isolate:
+        tags[ISOLATE_TAG] = "true"
+    if request.slices == 1:
+        return dg.RunRequest(run_key=request.run_key, partition_key=request.first, tags=tags)
+    return dg.RunRequest(run_key=request.run_key, tags={**tags, RANGE_START: request.first, RANGE_END: request.last})

@@ -1,0 +1,459 @@
+"""The published numbers of a shop, worked out straight from its landing files in plain Python: slow, obvious, independent.
+
+Property tests compare the pipeline with this. Times are naive UTC; money is ``Decimal``; keys are tuples in the order of the
+published table's grain. Tables hold only rows with a number other than zero; ``nonzero`` does the same to a table under test.
+Landing is read as one version of the reference tables. JSON Lines, gzipped or not, and CSV are read; Parquet is not.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from functools import partial
+from itertools import groupby
+from math import gcd, isfinite
+from pathlib import Path
+from typing import Any
+
+from customer360.settings import Shop, slug
+
+EVENT_NAMES = {
+    *("page_view", "view_item", "add_to_cart", "remove_from_cart"),
+    *("begin_checkout", "purchase", "view_promotion", "select_promotion"),
+}
+COUNTED = {
+    "view_item": "views",
+    "add_to_cart": "carts",
+    "view_promotion": "offers_shown",
+    "select_promotion": "offers_clicked",
+}
+SHORT_WINDOWS = {
+    "15m": timedelta(minutes=15),
+    "1h": timedelta(hours=1),
+    "24h": timedelta(hours=24),
+    "30d": timedelta(days=30),
+}
+TOTALS = ("views", "dwell_seconds", "carts", "orders", "spend", "offers_shown", "offers_clicked")
+BY_CATEGORY = ("views", "dwell_seconds", "orders", "spend")
+EPOCH = datetime.fromisoformat("0001-01-01")
+END_OF_TIME = datetime.fromisoformat("9999-12-31")
+
+
+class Row(dict[str, Any]):
+    """A record; a column that it does not have is None."""
+
+    def __missing__(self, column: str) -> None:
+        return None
+
+
+Table = dict[tuple[Any, ...], Row]
+
+
+# ---- landing: lines, the contract's rules, duplicates inside a slice -------------------------------------------------
+
+
+@dataclass
+class Slice:
+    """What one slice's files came to. Good + quarantined + duplicates are all their lines."""
+
+    good: list[Row] = field(default_factory=list)
+    quarantined: list[tuple[str, int, str]] = field(default_factory=list)  # file, line, reason
+    duplicates: list[tuple[str, int]] = field(default_factory=list)  # file, line
+
+
+class BrokenRuleError(ValueError):
+    """A line breaks a rule of the contract; the message is the kind of rule."""
+
+
+def read_lines(path: Path) -> list[tuple[int, Row | None]]:
+    """The lines of a file with their numbers from 1 (a CSV's header is line 1); None where a line is no record."""
+    text = (gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()).decode("utf-8")
+    if path.suffix == ".csv":
+        reader = csv.DictReader(text.splitlines())
+        return [(reader.line_num, None if None in row else present(row)) for row in reader]
+    return [(number, _json_object(line)) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+
+
+def _json_object(line: str) -> Row | None:
+    try:
+        value = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    return present(value) if isinstance(value, dict) else None
+
+
+def present(values: dict[str, Any]) -> Row:
+    """The values that are there: empty text counts as missing."""
+    return Row({name: value for name, value in values.items() if value not in (None, "")})
+
+
+def timestamp(value: Any) -> datetime:
+    """An ISO timestamp as naive UTC; without an offset it is UTC already."""
+    parsed = datetime.fromisoformat(value)
+    return parsed if parsed.tzinfo is None else parsed.astimezone(UTC).replace(tzinfo=None)
+
+
+def number(value: Any) -> float:
+    """A finite number."""
+    if not isfinite(float(value)):
+        raise ValueError(value)
+    return float(value)
+
+
+def money(value: Any) -> Decimal:
+    """A finite amount with two decimals."""
+    amount = Decimal(str(value))
+    if not amount.is_finite():
+        raise ValueError(value)
+    return amount.quantize(Decimal("0.01"), ROUND_HALF_UP)
+
+
+def check(line: Row | None, start: datetime, shop: Shop) -> Row:
+    """A line as a typed event; raises ``BrokenRuleError`` with the first rule that it breaks."""
+    if line is None:
+        raise BrokenRuleError("unreadable")
+    event = Row(line)
+    for name in ("event_id", "event_name", "event_at"):
+        if event[name] is None:
+            raise BrokenRuleError(name)
+    if event["customer_id"] is None and event["visitor_id"] is None:
+        raise BrokenRuleError("customer_id or visitor_id")
+    try:
+        event["event_at"] = timestamp(event["event_at"])
+    except (TypeError, ValueError, OverflowError) as error:
+        raise BrokenRuleError("event_at") from error
+    if event["event_at"] > start + shop.slice_width + timedelta(hours=1):
+        raise BrokenRuleError("event_at in the future")
+    if event["event_at"] < start - timedelta(days=400):
+        raise BrokenRuleError("event_at too old")
+    check_numbers(event, shop)
+    return event
+
+
+def check_numbers(event: Row, shop: Shop) -> None:
+    """Types of the numbers, and what a purchase needs. Types the columns in place."""
+    types: dict[str, Callable[[Any], Any]] = {"dwell_seconds": number, "quantity": number, "amount": money, "line_no": int}
+    for name, kind in types.items():
+        if event[name] is not None:
+            try:
+                event[name] = kind(event[name])
+            except (TypeError, ValueError, InvalidOperation) as error:
+                raise BrokenRuleError(name) from error
+    if (event["dwell_seconds"] or 0) < 0:
+        raise BrokenRuleError("dwell_seconds")
+    if event["currency"] not in (None, shop.currency):
+        raise BrokenRuleError("currency")
+    for name in ("order_id", "amount"):
+        if event["event_name"] == "purchase" and event[name] is None:
+            raise BrokenRuleError(name)
+
+
+def is_finished(path: Path) -> bool:
+    """A file that its producer has finished."""
+    return path.is_file() and not path.name.startswith((".", "_")) and not path.name.endswith(".tmp")
+
+
+def read_clicks(folder: Path, shop: Shop) -> dict[datetime, Slice]:
+    """``landing/clicks`` by arrival slice: its folder YYYY/MM/DD/HHMM."""
+    slices: dict[datetime, Slice] = defaultdict(Slice)
+    for path in sorted(filter(is_finished, folder.glob("*/*/*/*/*")), key=lambda path: path.name):
+        year, month, day, time = path.relative_to(folder).parts[:4]
+        start = datetime.fromisoformat(f"{year}-{month}-{day}T{time[:2]}:{time[2:]}")
+        for number, line in read_lines(path):
+            add(slices[start], line, (path.name, number), start, shop)
+    return slices
+
+
+def add(into: Slice, line: Row | None, at: tuple[str, int], start: datetime, shop: Shop) -> None:
+    """Put one line where it belongs. Lines come in order of file and line, so the lowest copy of an id is the first."""
+    try:
+        event = check(line, start, shop)
+    except BrokenRuleError as broken:
+        into.quarantined.append((*at, str(broken)))
+        return
+    if any(other["event_id"] == event["event_id"] for other in into.good):
+        into.duplicates.append(at)
+        return
+    into.good.append(Row({**event, "slice": start}))
+
+
+def read_history(folder: Path, shop: Shop) -> dict[datetime, Slice]:
+    """``landing/history`` cut into slices by event time. Lines without a time are in the slice ``EPOCH``."""
+    slices: dict[datetime, Slice] = defaultdict(Slice)
+    for path in sorted(filter(is_finished, folder.rglob("*")), key=lambda path: path.relative_to(folder).as_posix()):
+        for number, line in read_lines(path):
+            try:
+                start = floor(timestamp((line or Row())["event_at"]), shop.slice_minutes)
+            except (TypeError, ValueError, OverflowError):
+                start = EPOCH
+            add(slices[start], line, (path.relative_to(folder).as_posix(), number), start, shop)
+    return slices
+
+
+def read_landing(landing: Path, shop: Shop) -> dict[datetime, Slice]:
+    """Clicks and history together. No slice may have both: whose copy of an event counts is not defined."""
+    clicks, history = read_clicks(landing / "clicks", shop), read_history(landing / "history", shop)
+    assert not clicks.keys() & history.keys()
+    return {**history, **clicks}
+
+
+def read_reference(landing: Path, table: str) -> list[Row]:
+    """All rows of a reference table; empty cells are None."""
+    paths = sorted((landing / "reference" / table).glob("*"))
+    return [line for path in paths for _, line in read_lines(path) if line]
+
+
+def deduplicate(slices: dict[datetime, Slice]) -> list[Row]:
+    """Good events without copies: an occurrence in S is dropped if any occurrence of its id lies in [S - 3 days, S)."""
+    seen: dict[str, list[datetime]] = defaultdict(list)
+    for start, one in slices.items():
+        for event in one.good:
+            seen[event["event_id"]].append(start)
+
+    def is_copy(event: Row) -> bool:
+        return any(event["slice"] - timedelta(days=3) <= other < event["slice"] for other in seen[event["event_id"]])
+
+    return [event for start in sorted(slices) for event in slices[start].good if not is_copy(event)]
+
+
+def floor(moment: datetime, minutes: int) -> datetime:
+    """The start of the slice of so many minutes that a moment lies in."""
+    return moment - (moment - EPOCH) % timedelta(minutes=minutes)
+
+
+# ---- what is known as of a point -------------------------------------------------------------------------------------
+
+
+@dataclass
+class Known:
+    """Events of slices that ended by as_of, with owner and category; purchase lines; customers."""
+
+    shop: Shop
+    as_of: datetime
+    events: list[Row]
+    purchases: list[Row]
+    customers: set[str]
+
+
+def known(landing: Path, shop: Shop, as_of: datetime) -> Known:
+    """Everything as known at the end of the slice that ends at ``as_of``. Event names outside the contract are ignored."""
+    kept = deduplicate(read_landing(landing, shop))
+    events = [e for e in kept if e["slice"] + shop.slice_width <= as_of and e["event_name"] in EVENT_NAMES]
+    links: dict[str, set[str]] = defaultdict(set)
+    for event in events:
+        if event["visitor_id"] and event["customer_id"]:
+            links[event["visitor_id"]].add(event["customer_id"])
+    products = {row["product_id"]: row["category_id"] for row in read_reference(landing, "products")}
+    for event in events:
+        linked = links.get(event["visitor_id"], set())
+        event["owner"] = event["customer_id"] or (min(linked) if len(linked) == 1 else None)
+        event["category"] = category(event, products, shop)
+    reference = [
+        Row(
+            {
+                **row,
+                "line_no": int(row["line_no"] or 0),
+                "at": timestamp(row["purchased_at"]),
+                "amount": money(row["amount"]),
+                "owner": row["customer_id"],
+                "category": category(row, products, shop),
+            }
+        )
+        for row in read_reference(landing, "purchases")
+    ]
+    bought = [row for row in reference if row["at"] < as_of]  # a customer of the future would be a leak
+    customers = {row["customer_id"] for row in [*read_reference(landing, "customers"), *events, *bought]} - {None}
+    return Known(shop, as_of, events, purchase_lines(events, reference), customers)
+
+
+def category(row: Row, products: dict[str, str], shop: Shop) -> str | None:
+    """Its own category, else its product's, else other; one that the shop does not name is other too."""
+    own = row["category_id"] or products.get(row["product_id"])
+    if own is None:
+        return "other" if row["product_id"] else None
+    return own if own in shop.category_ids else "other"
+
+
+def event_key(event_id: str) -> int:
+    """63 bits of an id: the second half of its MD5, read from the low byte up, without the lowest bit."""
+    return int.from_bytes(hashlib.md5(event_id.encode()).digest()[8:], "little") >> 1
+
+
+def purchase_lines(events: list[Row], reference: list[Row]) -> list[Row]:
+    """One row per order, product and line: the event of the lowest (slice, event_key), unless the reference has the line."""
+    lines: dict[tuple[Any, ...], Row] = {}
+    for event in sorted(events, key=lambda event: (event["slice"], event_key(event["event_id"]))):
+        if event["event_name"] == "purchase":
+            key = (event["order_id"], event["product_id"], event["line_no"] or 0)
+            lines.setdefault(key, Row({**event, "at": event["event_at"]}))
+    for row in reference:
+        lines[row["order_id"], row["product_id"], row["line_no"]] = row
+    return list(lines.values())
+
+
+# ---- activity in windows ---------------------------------------------------------------------------------------------
+
+
+def activity(world: Known, width: timedelta, *grain: str) -> Table:
+    """Measures in [as_of - width, as_of) per value of the grain columns; rows without one of them count nowhere."""
+    cells: Table = defaultdict(lambda: Row({**dict.fromkeys(TOTALS, 0), "order_ids": set()}))
+    since = world.as_of - width
+    for event in world.events:
+        key = tuple(event[name] for name in grain)
+        if since <= event["event_at"] < world.as_of and None not in key:
+            if event["event_name"] in COUNTED:
+                cells[key][COUNTED[event["event_name"]]] += 1
+            if event["event_name"] == "view_item":
+                cells[key]["dwell_seconds"] += event["dwell_seconds"] or 0
+    for line in world.purchases:
+        key = tuple(line[name] for name in grain)
+        if since <= line["at"] < world.as_of and None not in key:
+            cells[key]["order_ids"].add(line["order_id"])
+            cells[key]["orders"] = len(cells[key]["order_ids"])
+            cells[key]["spend"] += line["amount"]
+    return cells
+
+
+def nonzero(table: Table) -> Table:
+    """The rows that have a number other than zero."""
+    return {key: row for key, row in table.items() if any(row.values())}
+
+
+def customer_category_activity(world: Known) -> Table:
+    """Customer x category x window in days."""
+    table = {
+        (*key, days): Row({name: row[name] for name in BY_CATEGORY})
+        for days in world.shop.windows_days
+        for key, row in activity(world, timedelta(days=days), "owner", "category").items()
+    }
+    return nonzero(table)
+
+
+def short_windows(world: Known, item: str, columns: dict[str, str]) -> Table:
+    """Customer x item: the measures of ``columns``, renamed, in the last 15 minutes, 1 hour, 24 hours and 30 days."""
+    table: Table = defaultdict(lambda: Row({f"{column}_{name}": 0 for name in SHORT_WINDOWS for column in columns.values()}))
+    for name, width in SHORT_WINDOWS.items():
+        for key, row in activity(world, width, "owner", item).items():
+            table[key].update({f"{column}_{name}": row[measure] for measure, column in columns.items()})
+    return nonzero(table)
+
+
+def by_event_slice(world: Known, item: str | None, views: set[str], clicks: set[str]) -> Table:
+    """Slice of the event x item (or all): from kept events alone, whoever made them."""
+
+    def key(event: Row) -> tuple[Any, ...]:
+        at = floor(event["event_at"], gcd(world.shop.slice_minutes, 15))
+        return (at, event[item]) if item else (at,)
+
+    events = sorted((e for e in world.events if item is None or e[item]), key=key)
+    return {
+        one: Row(
+            views=sum(e["event_name"] in views for e in group),
+            clicks=sum(e["event_name"] in clicks for e in group),
+            purchases=len({e["order_id"] for e in group if e["event_name"] == "purchase"}),
+            visitors=len({e["visitor_id"] or e["customer_id"] for e in group}),
+        )
+        for one, found in groupby(events, key=key)
+        for group in [list(found)]
+    }
+
+
+# ---- RFM, features, label --------------------------------------------------------------------------------------------
+
+
+def local_date(moment: datetime, shop: Shop) -> Any:
+    """The shop's date at a moment."""
+    return moment.replace(tzinfo=UTC).astimezone(shop.zone).date()
+
+
+def rfm_segments(world: Known) -> Table:
+    """Recency since the last order ever, frequency and monetary of the window's local days (today is the last of them).
+
+    Scores are 1 + floor(5 x percent_rank), at most 5, among customers who ever bought; None for the others.
+    """
+    today = local_date(world.as_of, world.shop)
+    table: Table = {}
+    for customer in world.customers:
+        bought = [line for line in world.purchases if line["owner"] == customer and line["at"] < world.as_of]
+        ages = [(line, (today - local_date(line["at"], world.shop)).days) for line in bought]
+        inside = [line for line, age in ages if age < world.shop.rfm.window_days]
+        table[customer,] = Row(
+            recency_days=min((age for _, age in ages), default=None),
+            frequency=len({line["order_id"] for line in inside}),
+            monetary=sum((line["amount"] for line in inside), Decimal(0)),
+        )
+    buyers = [row for row in table.values() if row["recency_days"] is not None]
+    for row in table.values():
+        for name, column, sign in (("recency", "recency_days", -1), ("frequency", "frequency", 1), ("monetary", "monetary", 1)):
+            row[f"{name}_score"] = None if row["recency_days"] is None else score(row, buyers, column, sign)
+    return table
+
+
+def score(row: Row, rows: list[Row], column: str, sign: int) -> int:
+    """1 + floor(5 x percent_rank), at most 5; equal values have equal scores."""
+    lower: int = sum(sign * other[column] < sign * row[column] for other in rows)
+    return min(5, 1 + 5 * lower // max(1, len(rows) - 1))
+
+
+def customer_features(world: Known) -> Table:
+    """The numeric features and the last category of every known customer; attributes are the reference table's own."""
+    rfm = ("recency_days", "frequency", "monetary")
+    table: Table = {key: Row({name: row[name] for name in rfm}) for key, row in rfm_segments(world).items()}
+    for (customer,), row in table.items():
+        moments = [e["event_at"] for e in world.events if e["owner"] == customer and e["event_at"] < world.as_of]
+        row["days_since_last_activity"] = (world.as_of - max(moments)).days if moments else None
+        row["last_category_id"] = last_category(world, customer)
+    for days in world.shop.windows_days:
+        totals = activity(world, timedelta(days=days), "owner")
+        by_category = activity(world, timedelta(days=days), "owner", "category")
+        for key, row in table.items():
+            row.update({f"{name}_{days}d": totals[key][name] for name in TOTALS})
+            for one in world.shop.category_ids:
+                row.update({f"{name}_{slug(one)}_{days}d": by_category[(*key, one)][name] for name in BY_CATEGORY})
+    return table
+
+
+def last_category(world: Known, customer: str) -> str:
+    """Category of the customer's last purchase line, the first by name among lines of the same moment; else none."""
+    lines = [p for p in world.purchases if p["owner"] == customer and p["at"] < world.as_of and p["category"]]
+    last = max((line["at"] for line in lines), default=None)
+    return min((line["category"] for line in lines if line["at"] == last), default="none")
+
+
+def labels(landing: Path, shop: Shop, as_of: datetime) -> dict[str, str]:
+    """Customer known at as_of -> category of the highest net spend > 0 in the label's horizon, whenever known; else none."""
+    everything = known(landing, shop, END_OF_TIME)
+    until = as_of + timedelta(days=shop.label_horizon_days)
+    spend: dict[str, dict[str, Decimal]] = defaultdict(partial(defaultdict, Decimal))
+    for line in everything.purchases:
+        if as_of <= line["at"] < until and line["category"]:
+            spend[line["owner"]][line["category"]] += line["amount"]
+    result = {}
+    for customer in known(landing, shop, as_of).customers:
+        best = max(spend[customer].values(), default=Decimal(0))
+        result[customer] = min((name for name, amount in spend[customer].items() if amount == best > 0), default="none")
+    return result
+
+
+def state(landing: Path, shop: Shop, as_of: datetime) -> dict[str, Table]:
+    """The published tables as of ``as_of`` (naive UTC, a slice's end): name -> key -> columns."""
+    world = known(landing, shop, as_of)
+    return {
+        "customer_category_activity": customer_category_activity(world),
+        "customer_product_activity": short_windows(
+            world, "product_id", {"views": "views", "carts": "carts", "orders": "orders"}
+        ),
+        "customer_offer_activity": short_windows(world, "offer_id", {"offers_shown": "shown", "offers_clicked": "clicked"}),
+        "rfm_segments": rfm_segments(world),
+        "customer_features": customer_features(world),
+        "product_activity": by_event_slice(world, "product_id", {"view_item"}, {"add_to_cart"}),
+        "offer_activity": by_event_slice(world, "offer_id", {"view_promotion"}, {"select_promotion"}),
+        "traffic": by_event_slice(world, None, {"page_view", "view_item"}, {"select_promotion"}),
+    }
