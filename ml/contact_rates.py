@@ -1,9 +1,9 @@
 """Conversion by channel x weekday x daypart, learned from past touches: everyone, then the segment, then the customer.
 
-Each layer starts from what the layer above expects of exactly the touches that a group had, so that a group which only ever got
-calls is compared with calls. The group's level, its channels, its weekdays, its dayparts and (for everyone and for segments) its
-single combinations are then shrunk one after the other by ``ml.shrinkage``, each by a strength of its own, and kept as shifts of
-the log-odds. A touch of which a dimension is unknown counts for the others.
+Each layer starts from what the layer above expects of exactly the touches that a group had: a group which only ever got calls
+is compared with calls. The group's level, its channels, its weekdays, its dayparts and (for everyone and for segments) its
+single combinations are then shrunk one after the other by ``ml.shrinkage``, each by a strength of its own, and kept as shifts
+of the log-odds. A touch of which a dimension is unknown counts for the others.
 
 What this is not: touches of the past were not drawn at random, so a difference between combinations is an association. The
 holdout measures what contacts cause.
@@ -61,12 +61,12 @@ def estimate_rates(touches: Touches, customers: int, segments: int, shape: tuple
     table = everyone
     group_of_table = nobody
     for name, group, groups in layers:
-        fit = _Layer(name, touches, group, groups, shape, strengths)
+        fit = _Layer(name, touches, group, groups, shape=shape, strengths=strengths)
         level, shifts = fit.marginals(_expected(table, group_of_table, touches.values))
         table = table + level[:, None, None, None] + _spread(shifts)
         table = table + fit.cells(_expected(table, group, touches.values))
         group_of_table = group
-    fit = _Layer("customer", touches, touches.customer, customers, shape, strengths)
+    fit = _Layer("customer", touches, touches.customer, customers, shape=shape, strengths=strengths)
     level, shifts = fit.marginals(_expected(table, touches.segment, touches.values))
     return ContactRates(table, level, shifts, strengths)
 
@@ -80,6 +80,7 @@ class _Layer:
         touches: Touches,
         group: Integers,
         groups: int,
+        *,
         shape: tuple[int, int, int],
         strengths: dict[str, float],
     ) -> None:
@@ -109,14 +110,17 @@ class _Layer:
         return self._shift("combination", cell, size, expected, known).reshape(self.groups, *self.shape)
 
     def _shift(self, what: str, cell: Integers, size: int, expected: Floats, known: npt.NDArray[np.bool_]) -> Floats:
-        trials = np.bincount(cell[known], minlength=size).astype(np.float64)
-        successes = np.bincount(cell[known], weights=self.touches.converted[known], minlength=size)
-        total = np.bincount(cell[known], weights=expected[known], minlength=size)
-        means = total / np.maximum(trials, 1)
+        trials = _sums(cell[known], np.ones(int(known.sum())), size)
+        successes = _sums(cell[known], self.touches.converted[known], size)
+        means = _sums(cell[known], expected[known], size) / np.maximum(trials, 1)
         strength = prior_strength(successes, trials, means)
         self.strengths[f"{self.name} {what}"] = strength
         shifted = logit(posterior_mean(successes, trials, means, strength)) - logit(means)
         return np.where(trials > 0, shifted, 0.0)
+
+
+def _sums(cell: Integers, weights: Floats, size: int) -> Floats:
+    return np.asarray(np.bincount(cell, weights=weights, minlength=size), dtype=np.float64)
 
 
 def _spread(shifts: Sequence[Floats]) -> Floats:

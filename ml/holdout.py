@@ -12,10 +12,8 @@ import numpy.typing as npt
 def in_holdout(customer_ids: Iterable[str], salt: str, share: float) -> npt.NDArray[np.bool_]:
     """True for about ``share`` of the customers: those with the lowest sha256 of "salt:customer_id".
 
-    Depends on nothing else: the same on every machine and every day, whoever else is a customer. A new salt draws a new holdout.
+    It depends on nothing else: the same on every machine and day, whoever else is a customer. A new salt draws a new one.
     """
     limit = int(share * 2**64)
-    drawn = [
-        int.from_bytes(hashlib.sha256(f"{salt}:{customer}".encode()).digest()[:8], "big") < limit for customer in customer_ids
-    ]
-    return np.array(drawn, dtype=bool)
+    digests = (hashlib.sha256(f"{salt}:{customer}".encode()).digest() for customer in customer_ids)
+    return np.array([int.from_bytes(digest[:8], "big") < limit for digest in digests], dtype=bool)

@@ -19,7 +19,8 @@ def time_shares(counts: Floats, segment: Integers, segments: int) -> Floats:
     """
     total = counts.sum(axis=0)
     everyone = (total + 1) / (total.sum() + counts.shape[1])
-    by_segment = np.column_stack([np.bincount(segment, weights=column, minlength=segments) for column in counts.T])
+    sums = [np.bincount(segment, weights=column, minlength=segments) for column in counts.T]
+    by_segment = np.asarray(np.column_stack(sums), dtype=np.float64)
     shares = _shrink(by_segment, np.tile(everyone, (segments, 1)))
     return _shrink(counts, shares[segment])
 

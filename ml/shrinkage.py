@@ -1,9 +1,9 @@
 """Empirical Bayes for rates: how far a group's own rate is believed, learned from how much groups differ.
 
-Beta-binomial model: group j has c_j successes in n_j trials, and its rate is Beta with mean m_j (what the layer above expects) and
-strength s, counted in trials. The posterior mean is (c + s m) / (n + s). s comes from the data by the method of moments (Kleinman,
-Proportions with extraneous variance, JASA 1973; Williams, Extra-binomial variation, Applied Statistics 1982): Pearson's
-X2 = sum (c - n m)^2 / (n m (1 - m)) has expectation sum (1 + (n - 1) rho) with rho = 1 / (s + 1).
+Beta-binomial model: group j has c_j successes in n_j trials, and its rate is Beta with mean m_j (what the layer above expects)
+and strength s, counted in trials. The posterior mean is (c + s m) / (n + s). s comes from the data by the method of moments
+(Kleinman, Proportions with extraneous variance, JASA 1973; Williams, Extra-binomial variation, Applied Statistics 1982):
+Pearson's X2 = sum (c - n m)^2 / (n m (1 - m)) has expectation sum (1 + (n - 1) rho) with rho = 1 / (s + 1).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-# Below 1 trial a prior says nothing, above 10,000 it says everything; also what comes out when groups differ by less than chance.
+# Below 1 trial a prior says nothing, above 10,000 everything; the upper bound is also what groups that differ by chance give.
 STRENGTH_BOUNDS = (1.0, 10_000.0)
 _EDGE = 1e-6
 

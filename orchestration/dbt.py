@@ -25,6 +25,7 @@ from orchestration.partitions import SLICES
 
 PROJECT = REPOSITORY / "dbt_project"
 SLICE_GRAIN = "slice_grain"
+CLICKS, CLICK_HISTORY = dg.AssetKey(["raw", "clicks"]), dg.AssetKey(["raw", "click_history"])
 DBT = str(Path(sys.executable).with_name("customer360-dbt"))
 GROUPS = {"staging": "transform", "intermediate": "transform", "marts": "marts", "seeds": "transform"}
 
@@ -100,9 +101,11 @@ class ShopTranslator(DagsterDbtTranslator):
     def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: Any) -> dg.AssetSpec:
         """Add the history beside the clicks: both feed one dbt source. Control tables are no assets."""
         spec = super().get_asset_spec(manifest, unique_id, project)
-        deps = [dep for dep in spec.deps if dep.asset_key.path[0] != "ops"]
-        if any(dep.asset_key == dg.AssetKey(["raw", "clicks"]) for dep in deps):
-            deps.append(dg.AssetDep(["raw", "click_history"]))
+        deps = [dep for dep in spec.deps if dep.asset_key.path[0] != "ops" and dep.asset_key != CLICKS]
+        if any(dep.asset_key == CLICKS for dep in spec.deps):
+            # What is read is whatever is pending. Without the mapping a run without a partition, as history_job is, cannot
+            # say which slices it read and fails.
+            deps += [dg.AssetDep(CLICKS, partition_mapping=dg.AllPartitionMapping()), dg.AssetDep(CLICK_HISTORY)]
         return spec.replace_attributes(deps=deps, kinds={"dbt", "duckdb"})
 
 

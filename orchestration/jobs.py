@@ -3,7 +3,7 @@
 import dagster as dg
 
 from customer360.lake.contracts import reference_tables
-from orchestration.partitions import SHOP, SLICES
+from orchestration.partitions import HISTORY_KEY, SHOP, SLICES
 
 REFERENCE = dg.AssetSelection.assets(*[["raw", name] for name in reference_tables(SHOP)])
 CLICKS = dg.AssetSelection.assets(["raw", "clicks"])
@@ -24,8 +24,12 @@ slice_job = dg.define_asset_job(
 history_job = dg.define_asset_job(
     "history_job",
     selection=REFERENCE | HISTORY | MODELS | SERVED,
+    partitions_def=SLICES,
     executor_def=dg.in_process_executor,
-    description="Load landing/history and the reference tables, then transform, score and publish. Run by hand.",
+    description=(
+        "Load landing/history and the reference tables, then transform, score and publish. Run by hand, for the first "
+        f"partition ({HISTORY_KEY}), which stands for the history."
+    ),
 )
 training_job = dg.define_asset_job(
     "training_job",

@@ -2,14 +2,17 @@
 
 import dagster as dg
 
-from customer360.lake.slices import KEY_FORMAT
+from customer360.lake.slices import KEY_FORMAT, slice_key
 from customer360.settings import Settings, Shop
 
 
 def slice_partitions(shop: Shop) -> dg.TimeWindowPartitionsDefinition:
-    """The slices of a shop from ``slices_start`` on; keys are their starts in UTC."""
+    """The slices of a shop; keys are their starts in UTC. The first one, just before ``slices_start``, stands for the history.
+
+    A run of partitioned and unpartitioned models needs a partition, also where it loads the history: it ends with that slice.
+    """
     return dg.TimeWindowPartitionsDefinition(
-        start=shop.slices_start.strftime(KEY_FORMAT),
+        start=slice_key(shop.slices_start - shop.slice_width),
         end=shop.slices_end.strftime(KEY_FORMAT) if shop.slices_end else None,
         cron_schedule=slice_cron(shop.slice_minutes),
         fmt=KEY_FORMAT,
@@ -26,4 +29,5 @@ def slice_cron(minutes: int) -> str:
 
 SHOP = Settings.from_environment().shop
 SLICES = slice_partitions(SHOP)
+HISTORY_KEY = slice_key(SHOP.slices_start - SHOP.slice_width)
 WAREHOUSE_POOL = "warehouse"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gc
 import json
-import os
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,7 +13,8 @@ from typing import Any
 
 import duckdb
 import pytest
-from dbt.cli.main import dbtRunner, dbtRunnerResult
+from dbt.cli.main import dbtRunner
+from dbt.contracts.graph.manifest import Manifest
 
 from customer360.features import dbt_vars
 from customer360.lake.contracts import CLICK_COLUMNS, RAW_LINEAGE, reference_tables
@@ -21,8 +22,20 @@ from customer360.settings import REPOSITORY, Shop, load_shop
 
 PROJECT = REPOSITORY / "dbt_project"
 SLICE = timedelta(minutes=15)
-EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - the warehouse holds plain UTC timestamps
-WITHOUT_UNIT_TESTS = ("--exclude-resource-type", "unit_test")
+BEGINNING = datetime.fromisoformat("1970-01-01")
+
+Row = dict[str, Any]
+
+
+def run_dbt(shop: Shop, *arguments: str, manifest: Manifest | None = None) -> Any:
+    """The result of a dbt command; fails the test with dbt's own messages."""
+    project = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)]
+    result = dbtRunner(manifest=manifest).invoke([*arguments, *project, "--vars", json.dumps(dbt_vars(shop)), "--quiet"])
+    if not result.success:
+        runs = getattr(result.result, "results", None) or []
+        failed = [f"{run.node.name}: {run.message}" for run in runs if run.status not in ("success", "pass", "skipped")]
+        pytest.fail(f"dbt {' '.join(arguments)} failed: {result.exception or ''}\n" + "\n".join(failed))
+    return result.result
 
 
 @dataclass
@@ -31,90 +44,100 @@ class Warehouse:
 
     path: Path
     shop: Shop
-    target: Path
-    events: dict[datetime, list[dict[str, Any]]] = field(default_factory=dict)
-    references: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    manifest: Manifest
+    monkeypatch: pytest.MonkeyPatch
+    events: dict[datetime, list[Row]] = field(default_factory=dict)
+    references: dict[str, list[Row]] = field(default_factory=dict)
     cutoffs: list[datetime] = field(default_factory=list)
 
-    def prepare(self, pending: Sequence[datetime], last: datetime, touched: Sequence[datetime] = ()) -> None:
-        """Write the raw and ops schemas, with ``pending`` slices to transform and ``last`` as the last slice."""
-        columns = [*CLICK_COLUMNS, *RAW_LINEAGE]
-        names = [column.name for column in columns]
-        keys: dict[str, int] = {}
-        rows: list[tuple[Any, ...]] = []
-        ids: list[tuple[datetime, int]] = []
-        for start, events in sorted(self.events.items()):
-            for event in events:
-                key = int.from_bytes(event["event_id"].encode()[-7:], "big")
-                keys[event["event_id"]] = key
-                ids.append((start, key))
-                if start in pending:
-                    rows.append(tuple({**event, "slice": start, "event_key": key}.get(name) for name in names))
+    def run(self, *arguments: str, pending: Sequence[datetime], last: datetime, touched: Sequence[datetime] = ()) -> Any:
+        """Write the raw and ops schemas, with ``pending`` slices to transform as of the end of ``last``, and run dbt."""
         with duckdb.connect(str(self.path)) as connection:
             connection.execute("set TimeZone = 'UTC'; create schema if not exists raw; create schema if not exists ops")
-            declared = ", ".join(f"{column.name} {column.type}" for column in columns)
-            self._table(connection, "raw.clicks_pending", declared, rows)
-            for table in reference_tables(self.shop).values():
-                declared = ", ".join(f'"{c.name}" {c.type}' for c in table.columns) + ", valid_from TIMESTAMP, valid_to TIMESTAMP"
-                names = [*(c.name for c in table.columns), "valid_from", "valid_to"]
-                held = [{"valid_from": EPOCH, **row} for row in self.references.get(table.name, [])]
-                self._table(connection, f"raw.{table.name}", declared, [tuple(row.get(n) for n in names) for row in held])
-            log = [(start,) for start in sorted(self.events)]
-            self._table(connection, "ops.slice_log", "slice TIMESTAMP", log)
-            self._table(connection, "ops.pending_slices", "slice TIMESTAMP", [(start,) for start in pending])
-            self._table(connection, "ops.click_ids", "slice TIMESTAMP, event_key BIGINT", ids)
-            self._table(connection, "ops.clock", "slice TIMESTAMP, as_of TIMESTAMP", [(last, last + SLICE)])
-            cutoffs = list(enumerate(self.cutoffs, start=1))
-            self._table(connection, "ops.training_cutoffs", "cutoff_no INTEGER, as_of TIMESTAMP", cutoffs)
-            self._table(connection, "ops.touched_event_slices", "event_slice TIMESTAMP", [(at,) for at in touched])
-
-    @staticmethod
-    def _table(connection: duckdb.DuckDBPyConnection, name: str, declared: str, rows: list[tuple[Any, ...]]) -> None:
-        connection.execute(f"create or replace table {name} ({declared})")
-        if rows:
-            connection.executemany(f"insert into {name} values ({', '.join('?' * len(rows[0]))})", rows)
-
-    def dbt(self, *arguments: str) -> dbtRunnerResult:
-        """Run dbt in this process; fails the test with dbt's own messages."""
-        result = dbtRunner().invoke(
-            [
-                *arguments,
-                "--project-dir",
-                str(PROJECT),
-                "--profiles-dir",
-                str(PROJECT),
-                "--vars",
-                json.dumps(dbt_vars(self.shop)),
-                "--quiet",
-            ]
-        )
-        gc.collect()  # dbt's handle on the file; the next connection has other settings
-        if not result.success:
-            statuses = getattr(result.result, "results", None) or []
-            failed = [f"{r.node.name}: {r.message}" for r in statuses if r.status not in ("success", "pass", "skipped")]
-            pytest.fail(f"dbt {arguments[0]} failed: {result.exception or ''}\n" + "\n".join(failed))
+            self._write_clicks(connection, pending)
+            self._write_references(connection)
+            self._write_control(connection, pending, last, touched)
+        self.monkeypatch.setenv("CUSTOMER360_WAREHOUSE", str(self.path))
+        result = run_dbt(self.shop, *arguments, manifest=self.manifest)
+        gc.collect()  # lets go of dbt's handle: two connections to one file must have the same settings
         return result
+
+    def _write_clicks(self, connection: duckdb.DuckDBPyConnection, pending: Sequence[datetime]) -> None:
+        columns = [*CLICK_COLUMNS, *RAW_LINEAGE]
+        rows: list[Row] = [
+            {**event, "slice": start, "event_key": zlib.crc32(event["event_id"].encode())}
+            for start, events in self.events.items()
+            for event in events
+        ]
+        declared = {column.name: column.type for column in columns}
+        write(connection, "raw.clicks_pending", declared, [row for row in rows if row["slice"] in pending])
+        write(connection, "ops.click_ids", {"slice": "TIMESTAMP", "event_key": "BIGINT"}, rows)
+        write(connection, "ops.slice_log", {"slice": "TIMESTAMP"}, [{"slice": start} for start in self.events])
+
+    def _write_references(self, connection: duckdb.DuckDBPyConnection) -> None:
+        for table in reference_tables(self.shop).values():
+            declared = {c.name: c.type for c in table.columns} | {"valid_from": "TIMESTAMP", "valid_to": "TIMESTAMP"}
+            rows = [{"valid_from": BEGINNING, **row} for row in self.references.get(table.name, [])]
+            write(connection, f"raw.{table.name}", declared, rows)
+
+    def _write_control(
+        self, connection: duckdb.DuckDBPyConnection, pending: Sequence[datetime], last: datetime, touched: Sequence[datetime]
+    ) -> None:
+        time = "TIMESTAMP"
+        write(connection, "ops.pending_slices", {"slice": time}, [{"slice": start} for start in pending])
+        write(connection, "ops.clock", {"slice": time, "as_of": time}, [{"slice": last, "as_of": last + SLICE}])
+        write(connection, "ops.touched_event_slices", {"event_slice": time}, [{"event_slice": start} for start in touched])
+        cutoffs = [{"cutoff_no": number, "as_of": as_of} for number, as_of in enumerate(self.cutoffs, start=1)]
+        write(connection, "ops.training_cutoffs", {"cutoff_no": "INTEGER", "as_of": time}, cutoffs)
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Rows of a query on the warehouse."""
         with duckdb.connect(str(self.path)) as connection:
-            connection.execute("set TimeZone = 'UTC'")
             return connection.execute(sql).fetchall()
 
-    def columns(self, table: str) -> list[str]:
-        """Column names of a table, in order."""
-        return [row[0] for row in self.query(f"describe {table}")]
+    def tables(self, *schemas: str) -> dict[str, list[tuple[Any, ...]]]:
+        """Every table of the schemas with its rows in a fixed order."""
+        names = self.query(
+            "select table_schema, table_name from information_schema.tables "
+            f"where table_type = 'BASE TABLE' and table_schema in ({', '.join(repr(schema) for schema in schemas)})"
+        )
+        return {f"{schema}.{name}": self.query(f"from {schema}.{name} order by all") for schema, name in names}
 
 
-@pytest.fixture
-def shop_warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
-    monkeypatch.setenv("CUSTOMER360_WAREHOUSE", str(tmp_path / "w.duckdb"))
-    monkeypatch.setenv("DBT_TARGET_PATH", str(tmp_path / "target"))
-    monkeypatch.setenv("DBT_LOG_PATH", str(tmp_path / "logs"))
-    w = Warehouse(tmp_path / "w.duckdb", load_shop(REPOSITORY / "shops/synthetic/shop.yaml"), tmp_path / "target")
-    t = datetime(2026, 5, 1, 12)
-    ev = dict(event_id="e1", event_name="view_item", event_at=t + timedelta(minutes=5), customer_id="C1", visitor_id="V1", product_id="P1", dwell_seconds=12.5)
-    w.events = {t: [ev, {**ev, "event_id": "e2", "event_name": "purchase", "order_id": "O1", "amount": 10}], t + SLICE: [{**ev, "customer_id": None, "event_id": "e3", "event_at": t + SLICE}]}
-    w.references["customers"] = [dict(customer_id="C1", age=33, gender="f")]
-    w.references["products"] = [dict(product_id="P1", category_id="beauty")]
-    return w
+def write(connection: duckdb.DuckDBPyConnection, table: str, columns: dict[str, str], rows: list[Row]) -> None:
+    """Replace a table; columns that a row does not have are null."""
+    connection.execute(f"create or replace table {table} ({', '.join(f'{name} {type_}' for name, type_ in columns.items())})")
+    if rows:
+        places = ", ".join("?" * len(columns))
+        connection.executemany(f"insert into {table} values ({places})", [[row.get(name) for name in columns] for row in rows])
+
+
+@pytest.fixture(scope="session")
+def shop() -> Shop:
+    return load_shop(REPOSITORY / "shops" / "synthetic" / "shop.yaml")
+
+
+@pytest.fixture(scope="session")
+def dbt_environment(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tmp_path_factory.mktemp("dbt")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("DBT_TARGET_PATH", str(folder / "target"))
+        monkeypatch.setenv("DBT_LOG_PATH", str(folder / "logs"))
+        monkeypatch.setenv("CUSTOMER360_WAREHOUSE", str(folder / "warehouse.duckdb"))
+        yield monkeypatch
+
+
+@pytest.fixture(scope="session")
+def manifest(shop: Shop, dbt_environment: pytest.MonkeyPatch) -> Manifest:
+    parsed: Manifest = run_dbt(shop, "parse")
+    return parsed
+
+
+@pytest.fixture(scope="session")
+def new_warehouse(
+    shop: Shop, manifest: Manifest, dbt_environment: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[], Warehouse]:
+    def make() -> Warehouse:
+        return Warehouse(tmp_path_factory.mktemp("place") / "warehouse.duckdb", shop, manifest, dbt_environment)
+
+    return make

@@ -17,9 +17,12 @@ select
     count(*) as events,
     count(*) filter (where event_name = 'page_view') as page_views,
     count(*) filter (where event_name = 'view_item') as views,
+    -- decimal, so that sums do not depend on their order; capped, because a producer's nonsense must not fail the slice
     cast(
-        coalesce(sum(cast(least(dwell_seconds, 1000000000) as decimal(18, 6))) filter (where event_name = 'view_item'), 0)
-        as decimal(28, 6)
+        coalesce(
+            sum(cast(least(coalesce(dwell_seconds, 0), 1000000000) as decimal(18, 6))) filter (where event_name = 'view_item'),
+            0
+        ) as decimal(28, 6)
     ) as dwell_seconds,
     count(*) filter (where event_name = 'add_to_cart') as carts,
     count(*) filter (where event_name = 'remove_from_cart') as removals,

@@ -1,3 +1,4 @@
+-- depends_on: {{ ref('int_touched_event_slices') }}
 {{ config(
     materialized='incremental',
     incremental_strategy='rewrite_slices',

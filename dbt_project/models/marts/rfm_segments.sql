@@ -51,9 +51,9 @@ scored as (
         rfm.recency_days,
         rfm.frequency,
         rfm.monetary,
-        coalesce(cast(least(5, 1 + floor(5 * ranked.recency_rank)) as bigint), 1) as recency_score,
-        coalesce(cast(least(5, 1 + floor(5 * ranked.frequency_rank)) as bigint), 1) as frequency_score,
-        coalesce(cast(least(5, 1 + floor(5 * ranked.monetary_rank)) as bigint), 1) as monetary_score
+        cast(least(5, 1 + floor(5 * coalesce(ranked.recency_rank, 0))) as bigint) as recency_score,
+        cast(least(5, 1 + floor(5 * coalesce(ranked.frequency_rank, 0))) as bigint) as frequency_score,
+        cast(least(5, 1 + floor(5 * coalesce(ranked.monetary_rank, 0))) as bigint) as monetary_score
 
     from rfm
     left join ranked on rfm.customer_id = ranked.customer_id

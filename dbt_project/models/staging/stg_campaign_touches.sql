@@ -1,3 +1,5 @@
+{{ config(tags=['daily']) }}
+
 select
     touch_id,
     campaign_id,

@@ -1,3 +1,5 @@
+{{ config(tags=['daily']) }}
+
 select
     campaign_id,
     name as campaign_name,

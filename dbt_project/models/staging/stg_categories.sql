@@ -1,3 +1,5 @@
+{{ config(tags=['daily']) }}
+
 select
     category_id,
     name as category_name,

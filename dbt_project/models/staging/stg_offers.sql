@@ -1,3 +1,5 @@
+{{ config(tags=['daily']) }}
+
 select
     offer_id,
     name as offer_name,

@@ -1,0 +1,189 @@
+"""The dbt project on a small hand-made shop: what it works out, and that the way there does not matter.
+
+Slices of 10 May 2026. C1 is a customer of the reference table and uses V1; V2 turns out to be C2 only in the third slice.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from customer360.features import feature_list
+
+SLICE_RUN = ("build", "--selector", "slice")
+REWRITTEN = ("marts", "intermediate")
+
+
+def at(time: str) -> datetime:
+    return datetime.fromisoformat(f"2026-05-10 {time}")
+
+
+def event(event_id: str, event_name: str, event_at: str, **columns: Any) -> dict[str, Any]:
+    return {"event_id": event_id, "event_name": event_name, "event_at": at(event_at), **columns}
+
+
+EVENTS = {
+    at("10:00"): [
+        event("e1", "view_item", "10:05", customer_id="C1", visitor_id="V1", product_id="P1", dwell_seconds=10.5),
+        event("e2", "page_view", "10:06", visitor_id="V2"),
+        event("e3", "purchase", "10:07", customer_id="C1", order_id="O1", product_id="P1", amount=Decimal("20.00")),
+    ],
+    at("10:15"): [
+        event("e4", "view_item", "10:16", visitor_id="V1", product_id="P2", dwell_seconds=5.0),
+        event("e5", "view_promotion", "10:17", visitor_id="V1", offer_id="F1"),
+        event("e6", "select_promotion", "10:18", visitor_id="V1", offer_id="F1"),
+    ],
+    at("10:30"): [
+        event("e1", "view_item", "10:31", customer_id="C1", visitor_id="V1", product_id="P1", dwell_seconds=10.5),  # a copy
+        event("e7", "view_item", "10:05", customer_id="C2", visitor_id="V2", product_id="P1", dwell_seconds=4.0),  # late
+    ],
+    at("10:45"): [event("e8", "add_to_cart", "10:50", customer_id="C1", visitor_id="V3", product_id="P1")],
+}
+REFERENCES = {
+    "customers": [{"customer_id": "C1", "age": 30, "gender": "f", "consent_email": True}],
+    "products": [
+        {"product_id": "P1", "category_id": "photography"},
+        {"product_id": "P2", "category_id": "stationery"},
+    ],
+    "campaign_touches": [
+        {
+            "touch_id": "T1",
+            "campaign_id": "K1",
+            "customer_id": "C1",
+            "touched_at": at("09:00"),
+            "channel": "email",
+            "is_converted": False,
+        }
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def one_go(new_warehouse: Callable[[], Any]) -> Any:
+    """Everything in a single run, without the slice that a repair empties, with every data test."""
+    warehouse = new_warehouse()
+    warehouse.events = {**EVENTS, at("10:15"): []}
+    warehouse.references = REFERENCES
+    warehouse.cutoffs = [at("10:15")]
+    warehouse.run("build", "--exclude-resource-type", "unit_test", pending=list(EVENTS), last=at("10:45"))
+    return warehouse
+
+
+@pytest.fixture(scope="module")
+def by_slice(new_warehouse: Callable[[], Any]) -> Any:
+    """History, then two live slices with a copy and a late event, then a repair that empties a slice."""
+    warehouse = new_warehouse()
+    warehouse.references = REFERENCES
+    warehouse.events = {start: EVENTS[start] for start in (at("10:00"), at("10:15"))}
+    warehouse.run(*SLICE_RUN, pending=list(warehouse.events), last=at("10:15"))
+    warehouse.events = EVENTS
+    warehouse.run(*SLICE_RUN, pending=[at("10:30"), at("10:45")], last=at("10:45"))
+    warehouse.before_repair = warehouse.query(TRAFFIC)
+    warehouse.events = {**EVENTS, at("10:15"): []}
+    warehouse.run(*SLICE_RUN, pending=[at("10:15")], last=at("10:45"), touched=[at("10:15")])
+    return warehouse
+
+
+TRAFFIC = """
+    select event_slice, events, views, clicks, offers_shown, purchases, revenue, visitors, click_through
+    from marts.traffic order by event_slice
+"""
+
+
+def test_a_late_event_counts_in_the_slice_in_which_it_happened(by_slice: Any) -> None:
+    assert by_slice.before_repair == [
+        (at("10:00"), 4, 3, 0, 0, 1, Decimal("20.00"), 3, None),  # V1, V2 and the purchase of C1 without a visitor
+        (at("10:15"), 3, 1, 1, 1, 0, Decimal("0.00"), 1, 1.0),
+        (at("10:45"), 1, 0, 0, 0, 0, Decimal("0.00"), 1, None),
+    ]
+
+
+def test_a_slice_that_became_empty_leaves_nothing_behind(by_slice: Any) -> None:
+    assert [row[0] for row in by_slice.query(TRAFFIC)] == [at("10:00"), at("10:45")]
+    assert by_slice.query("select * from intermediate.int_activity_by_slice where slice = timestamp '2026-05-10 10:15'") == []
+
+
+def test_the_way_to_a_state_does_not_matter(by_slice: Any, one_go: Any) -> None:
+    tables, expected = by_slice.tables(*REWRITTEN), one_go.tables(*REWRITTEN)
+    of_the_moment = {"intermediate.int_touched_event_slices"}
+    assert {name: tables[name] for name in tables.keys() - of_the_moment} == {
+        name: expected[name] for name in tables.keys() - of_the_moment
+    }
+
+
+def test_a_rerun_changes_nothing(by_slice: Any) -> None:
+    before = by_slice.tables("marts")
+    by_slice.run(*SLICE_RUN, pending=[at("10:30")], last=at("10:45"), touched=[at("10:00")])
+    assert by_slice.tables("marts") == before
+
+
+def test_features_are_those_worked_out_by_hand(one_go: Any) -> None:
+    columns = (
+        "customer_id, as_of, age, gender, recency_days, frequency, monetary, days_since_last_activity, views_3d, "
+        "dwell_seconds_3d, carts_3d, orders_3d, spend_3d, views_photography_30d, spend_photography_30d, views_other_30d, "
+        "last_category_id"
+    )
+    assert one_go.query(f"select {columns} from marts.customer_features order by customer_id") == [
+        # the visitor's view of P2 was in the slice that is empty now
+        ("C1", at("11:00"), 30, "f", 0, 1, Decimal(20), 0, 1, 10.5, 1, 1, Decimal(20), 1, Decimal(20), 0, "photography"),
+        # the page view of V2 is C2's, but no product view
+        ("C2", at("11:00"), None, None, None, 0, Decimal(0), 0, 1, 4.0, 0, 0, Decimal(0), 1, Decimal(0), 0, "none"),
+    ]
+
+
+def test_activity_and_segments_are_those_worked_out_by_hand(one_go: Any) -> None:
+    assert one_go.query(
+        "select customer_id, product_id, views_15m, carts_15m, views_1h, carts_1h, orders_1h "
+        "from marts.customer_product_activity order by all"
+    ) == [("C1", "P1", 0, 1, 1, 1, 1), ("C2", "P1", 0, 0, 1, 0, 0)]
+    assert one_go.query("select customer_id, fm_score, segment from marts.rfm_segments order by all") == [
+        ("C1", 1, "Lost"),  # the only buyer: every percent_rank is 0
+        ("C2", None, "Prospect"),
+    ]
+    assert one_go.query("select * from marts.customer_attributes order by all") == [("C1", "age", "30"), ("C1", "gender", "f")]
+    assert one_go.query("select local_date, day_of_week, local_hour from marts.campaign_touch_history") == [
+        (at("09:00").date(), 7, 11)  # a Sunday, summer time in Amsterdam
+    ]
+    assert one_go.query("select customer_id, channel from marts.customer_consents where is_allowed") == [("C1", "email")]
+
+
+def test_a_cutoff_knows_nothing_later(one_go: Any) -> None:
+    assert one_go.query("select cutoff_no, as_of, customer_id, views_3d, orders_3d, label from marts.training_features") == [
+        (1, at("10:15"), "C1", 1, 1, "none")
+    ]
+
+
+def test_the_columns_are_the_feature_list(one_go: Any) -> None:
+    features = [feature.name for feature in feature_list(one_go.shop)]
+    described = one_go.query("select column_name from (describe marts.customer_features)")
+    assert [name for (name,) in described] == ["customer_id", "as_of", *features]
+    described = one_go.query("select column_name from (describe marts.training_features)")
+    assert [name for (name,) in described] == ["cutoff_no", "as_of", "customer_id", *features, "label"]
+
+
+def test_every_unit_test_passes(one_go: Any) -> None:
+    result = one_go.run("test", "--select", "test_type:unit", pending=[], last=at("10:45"))
+    assert len(result.results) >= 30
+
+
+def test_every_model_and_column_is_described(one_go: Any, manifest: Any) -> None:
+    models = [node for node in manifest.nodes.values() if node.resource_type in ("model", "seed")]
+    assert [node.name for node in models if not node.description] == []
+    bare = [f"{node.name}.{column.name}" for node in models for column in node.columns.values() if not column.description]
+    assert bare == []
+    wide = {"customer_features", "training_features"}  # their columns follow from shop.yaml
+    contracted = [node.name for node in models if node.schema == "marts" and not node.config.contract.enforced]
+    assert set(contracted) == wide
+
+
+def test_the_documentation_builds(one_go: Any) -> None:
+    one_go.run("docs", "generate", pending=[], last=at("10:45"))
+    catalog = json.loads((Path(os.environ["DBT_TARGET_PATH"]) / "catalog.json").read_text(encoding="utf-8"))
+    assert "model.customer360.customer_features" in catalog["nodes"]

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from published_frames import customer_frame
+
+from customer360.features import feature_list
+from customer360.settings import Shop
+from ml.frames import FrameError, feature_matrix
+from ml.model_store import LoadedModel
+from ml.reasons import REASON_COLUMNS, reasons, wording
+from ml.scoring import SCORE_COLUMNS, empty_scores, score, to_frame, top_categories
+
+
+def test_every_customer_has_every_category_and_probabilities_sum_to_one(shop: Shop, champion: LoadedModel) -> None:
+    features = customer_frame(shop, 50)
+    scores = score(features, champion)
+    assert scores.groupby("customer_id")["probability"].sum().to_numpy() == pytest.approx(np.ones(50))
+    assert scores.groupby("customer_id")["rank"].apply(sorted).map(list).tolist() == [[1, 2, 3, 4, 5]] * 50
+    assert set(scores["category_id"]) == {*shop.category_ids, "none"}
+    assert set(scores["model_version"]) == {"v1"}
+    assert {column: str(kind) for column, kind in scores.dtypes.items()} == SCORE_COLUMNS
+    best = scores.loc[scores.groupby("customer_id")["probability"].idxmax(), "rank"]
+    assert set(best) == {1}
+
+
+def test_ties_in_rank_go_by_category_id(shop: Shop, champion: LoadedModel) -> None:
+    # The model's order: computers, fitness, beauty, other, none.
+    scores = to_frame(customer_frame(shop, 1), champion, np.array([[0.2, 0.3, 0.2, 0.2, 0.1]]))
+    ranks = scores.set_index("category_id")["rank"].to_dict()
+    assert ranks == {"fitness": 1, "beauty": 2, "computers": 3, "other": 4, "none": 5}
+
+
+def test_the_order_of_customers_and_columns_changes_nothing(shop: Shop, champion: LoadedModel) -> None:
+    features = customer_frame(shop, 50)
+    shuffled = features.sample(frac=1, random_state=1)[list(features.columns[::-1])]
+    keys = ["customer_id", "category_id"]
+    first = score(features, champion).sort_values(keys, ignore_index=True)
+    again = score(shuffled, champion).sort_values(keys, ignore_index=True)
+    pd.testing.assert_frame_equal(first, again)
+
+
+def test_features_that_differ_from_the_models_are_refused(shop: Shop, champion: LoadedModel) -> None:
+    features = customer_frame(shop, 5)
+    with pytest.raises(FrameError, match="customer_features lacks views_3d"):
+        score(features.drop(columns="views_3d"), champion)
+    with pytest.raises(FrameError, match="which shop.yaml does not name"):
+        score(features.assign(views_4d=1), champion)
+
+
+def test_no_customers_give_typed_empty_tables(shop: Shop, champion: LoadedModel) -> None:
+    nobody = customer_frame(shop, 5).iloc[:0]
+    for frame in (score(nobody, champion), empty_scores()):
+        assert frame.empty
+        assert {column: str(kind) for column, kind in frame.dtypes.items()} == SCORE_COLUMNS
+    found = reasons(nobody, champion, shop)
+    assert {column: str(kind) for column, kind in found.dtypes.items()} == REASON_COLUMNS
+
+
+def test_reasons_speak_of_the_top_category_and_never_of_personal_attributes(shop: Shop, champion: LoadedModel) -> None:
+    features = customer_frame(shop, 300)
+    found = reasons(features, champion, shop)
+    top = top_categories(score(features, champion))
+    assert found["customer_id"].tolist() == features["customer_id"].tolist()
+    assert found.sort_values("customer_id")["category_id"].tolist() == top["category_id"].tolist()
+    texts = found[["reason_1", "reason_2", "reason_3"]].to_numpy().ravel()
+    assert not any("Age" in str(text) for text in texts)
+    named = [f"category {row.category_id}" in str(row.reason_1) for row in found.itertuples()]
+    assert np.mean(named) > 0.5
+
+
+def test_a_reason_only_pushes_towards_its_category(shop: Shop, champion: LoadedModel) -> None:
+    """Independent check: undoing the first reason (views and dwell of that category) lowers the category's probability."""
+    features = customer_frame(shop, 300)
+    found = reasons(features, champion, shop)
+    model = champion.model
+    for measure, words in (("views", "product view"), ("orders", "order")):
+        lower = []
+        for category in ("computers", "fitness", "beauty"):
+            is_reason = (found["category_id"] == category) & found["reason_1"].str.contains(
+                rf"^[1-9][0-9]* {words}s? in category {category}", na=False
+            )
+            rows = features[is_reason.to_numpy()]
+            if rows.empty:
+                continue
+            names = [f.name for f in model.features if f.measure == measure and f.category_id == category]
+            before = model.probabilities(feature_matrix(rows, model.features, "x"))
+            after = model.probabilities(feature_matrix(rows.assign(**dict.fromkeys(names, 0.0)), model.features, "x"))
+            place = model.categories.index(category)
+            lower += list(after[:, place] < before[:, place])
+        assert not lower or np.mean(lower) > 0.9
+        if measure == "views":
+            assert lower
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("views_fitness_3d", 4, "4 product views in category fitness in the last 3 days"),
+        ("views_fitness_3d", 1, "1 product view in category fitness in the last 3 days"),
+        ("views_30d", 0, "no product views in the last 30 days"),
+        ("carts_30d", 1, "1 addition to the cart in the last 30 days"),
+        ("orders_beauty_30d", 2, "2 orders in category beauty in the last 30 days"),
+        ("offers_clicked_3d", 1, "1 offer clicked in the last 3 days"),
+        ("dwell_seconds_beauty_3d", 45, "45 seconds spent on products in category beauty in the last 3 days"),
+        ("dwell_seconds_beauty_3d", 600, "10 minutes spent on products in category beauty in the last 3 days"),
+        ("dwell_seconds_30d", 0, "no time spent on products in the last 30 days"),
+        ("spend_computers_30d", 1234.5, "EUR 1,234.50 net spend in category computers in the last 30 days"),
+        ("recency_days", np.nan, "no order yet"),
+        ("recency_days", 1, "last order 1 day ago"),
+        ("recency_days", 0, "last order today"),
+        ("days_since_last_activity", 2.7, "last seen 2 days ago"),
+        ("frequency", 3, "3 orders in the last 365 days"),
+        ("monetary", 80, "EUR 80.00 net spend in the last 365 days"),
+        ("last_category_id", "beauty", "last bought in category beauty"),
+        ("last_category_id", "none", "has not bought before"),
+        ("region", None, "Region: not known"),
+        ("region", "north", "Region: north"),
+        ("household_size", 3, "People in the household: 3"),
+        ("is_head_of_household", True, "Head of the household: yes"),
+    ],
+)
+def test_a_reason_is_worded_for_a_marketer(shop: Shop, name: str, value: object, words: str) -> None:
+    feature = next(feature for feature in feature_list(shop) if feature.name == name)
+    matrix = feature_matrix(pd.DataFrame({name: [value]}), [feature], "customer_features")
+    assert list(wording(feature, matrix[name], shop)) == [words]

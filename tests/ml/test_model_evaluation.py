@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import Trained
+
+from customer360.features import Feature
+from ml.baselines import class_prior, grouped_frequencies, main_category
+from ml.evaluation import Evaluation, class_recall, evaluate, reliability, score
+from ml.promotion import decide
+
+CATEGORIES = ("a", "b", "none")
+
+
+def test_the_prior_is_the_add_one_share_of_the_training_labels() -> None:
+    labels = np.array(["a", "a", "none", "none", "none"], dtype=object)
+    assert class_prior(labels, CATEGORIES) == pytest.approx([3 / 8, 1 / 8, 4 / 8])
+
+
+def test_a_group_is_smoothed_towards_the_prior_by_as_many_rows_as_categories() -> None:
+    groups = pd.Series(["a", "a", "b"], dtype=object)
+    labels = np.array(["a", "none", "b"], dtype=object)
+    prior = np.array([0.5, 0.2, 0.3])
+    found = grouped_frequencies(groups, labels, pd.Series(["a", "z"], dtype=object), prior, CATEGORIES)
+    # Group a: one a, one none, two rows; strength 3. Group z was never seen: the prior.
+    assert found[0] == pytest.approx([(1 + 1.5) / 5, 0.6 / 5, (1 + 0.9) / 5])
+    assert found[1] == pytest.approx(prior)
+
+
+def test_the_main_category_is_the_largest_spend_of_the_longest_window_with_ties_by_id() -> None:
+    features = [
+        Feature(f"spend_{category}_{days}d", "numeric", "", "spend", category, days) for category in "ba" for days in (3, 30)
+    ] + [Feature("spend_30d", "numeric", "", "spend", None, 30)]
+    rows = pd.DataFrame(
+        {
+            "spend_b_3d": [9.0, 0, 0, 0],
+            "spend_b_30d": [9.0, 5, 0, np.nan],
+            "spend_a_3d": [0.0, 0, 0, 0],
+            "spend_a_30d": [10.0, 5, -2, np.nan],
+            "spend_30d": [99.0, 99, 99, 99],
+        }
+    )
+    assert main_category(rows, features).tolist() == ["a", "a", "none", "none"]
+
+
+def test_the_measures_are_those_worked_out_by_hand() -> None:
+    probabilities = np.array([[0.7, 0.2, 0.1], [0.5, 0.3, 0.2], [0.1, 0.1, 0.8], [0.6, 0.2, 0.2]])
+    truth = np.array([0, 1, 2, 2])
+    found = score(probabilities, truth)
+    assert found["log_loss"] == pytest.approx(-(math.log(0.7) + math.log(0.3) + math.log(0.8) + math.log(0.2)) / 4)
+    # 0.09 + 0.04 + 0.01, 0.25 + 0.49 + 0.04, 0.01 + 0.01 + 0.04, 0.36 + 0.04 + 0.64
+    assert found["brier"] == pytest.approx((0.14 + 0.78 + 0.06 + 1.04) / 4)
+    assert found["accuracy"] == 0.5
+    # Predicted 0, 0, 2, 0. F1: class 0 2*1/(3+1), class 1 0, class 2 2*1/(1+2).
+    assert found["macro_f1"] == pytest.approx((0.5 + 0 + 2 / 3) / 3)
+    assert class_recall(probabilities, truth) == pytest.approx([1, 0, 0.5])
+    assert np.isnan(class_recall(probabilities[:1], truth[:1])[1])
+
+
+def test_reliability_compares_prediction_and_outcome_by_bin() -> None:
+    found = reliability(np.array([[0.9, 0.1], [1.0, 0.0]]), np.array([0, 1]), bins=2)
+    assert found["rows"].tolist() == [2, 2]
+    assert found["predicted"].tolist() == pytest.approx([0.05, 0.95])
+    assert found["observed"].tolist() == pytest.approx([0.5, 0.5])
+
+
+def test_the_evaluation_reads_as_markdown(trained: Trained) -> None:
+    text = trained.evaluation.to_markdown()
+    assert "2,100 rows to train on, 700 to validate on" in text
+    assert "| last category bought |" in text
+    assert trained.evaluation.importance["importance"].sum() == pytest.approx(100)
+
+
+def evaluation(model: float, baseline: float, champion: float | None) -> Evaluation:
+    losses = {"model": model, "prior": baseline, "last category bought": baseline + 1}
+    if champion is not None:
+        losses["champion"] = champion
+    empty = pd.DataFrame()
+    scores = pd.DataFrame({"contender": list(losses), "log_loss": list(losses.values())})
+    return Evaluation(scores, empty, empty, empty, rows_train=1, rows_validation=1)
+
+
+@pytest.mark.parametrize(
+    ("model", "baseline", "champion", "is_promoted", "reason"),
+    [
+        (0.9, 1.0, None, True, "beats the baseline 'prior'"),
+        (0.9, 1.0, 0.9, True, "the champion has 0.9000"),
+        (0.9, 1.0, 0.8, False, "worse than the champion's 0.8000"),
+        (1.0, 1.0, None, False, "does not beat the baseline 'prior'"),
+        (1.1, 1.0, 1.2, False, "does not beat the baseline 'prior'"),
+        (math.nan, 1.0, None, False, "does not beat the baseline"),
+    ],
+)
+def test_a_model_is_promoted_when_it_beats_the_baselines_and_is_not_worse_than_the_champion(
+    model: float, baseline: float, champion: float | None, is_promoted: bool, reason: str
+) -> None:
+    decision = decide(evaluation(model, baseline, champion))
+    assert decision.is_promoted is is_promoted
+    assert reason in decision.reason
+
+
+def test_the_champion_is_scored_on_the_same_rows(trained: Trained) -> None:
+    model = trained.trained.model
+    found = evaluate(trained.training_set, model, champion=model)
+    assert found.champion_log_loss == pytest.approx(found.log_loss("model"))
+    assert decide(found).is_promoted

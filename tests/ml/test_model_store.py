@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from catboost import CatBoostClassifier, CatBoostRegressor
+from conftest import NOW, Trained
+
+from ml.model_store import ModelRefused, ModelStore, ModelStoreError, version_name
+from ml.model_versions import COLUMNS, model_versions
+from ml.promotion import Decision
+
+
+def load(store: ModelStore, trained: Trained, version: str = "v1") -> None:
+    store.load("affinity", version, trained.training_set.features, trained.training_set.categories)
+
+
+def model_file(store: ModelStore, version: str = "v1") -> Path:
+    return store.root / "affinity" / version / "model.cbm"
+
+
+def vouch_for(path: Path) -> None:
+    """Make the manifest name the present file's hash, as if it had been saved so."""
+    manifest = path.with_name("manifest.json")
+    content = json.loads(manifest.read_text())
+    content["model_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    manifest.write_text(json.dumps(content))
+
+
+def test_a_saved_champion_predicts_as_it_did_before_saving(store: ModelStore, trained: Trained) -> None:
+    loaded = store.load_champion("affinity", trained.training_set.features, trained.training_set.categories)
+    rows = trained.training_set.validation
+    assert loaded.version == "v1"
+    assert np.array_equal(loaded.model.probabilities(rows), trained.trained.model.probabilities(rows))
+    assert loaded.manifest.data_fingerprint == trained.training_set.fingerprint
+    assert loaded.manifest.metrics["model"]["log_loss"] == pytest.approx(trained.evaluation.log_loss("model"))
+    assert loaded.manifest.packages["catboost"] == "1.2.10"
+
+
+def test_a_damaged_file_is_refused(store: ModelStore, trained: Trained) -> None:
+    path = model_file(store)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ModelRefused, match=r"v1/model.cbm has sha256 .* damaged or exchanged"):
+        load(store, trained)
+
+
+def test_a_truncated_file_is_refused_even_when_its_manifest_vouches_for_it(store: ModelStore, trained: Trained) -> None:
+    path = model_file(store)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ModelRefused, match="sha256"):
+        load(store, trained)
+    vouch_for(path)
+    with pytest.raises(ModelRefused, match="is not a CatBoost model"):
+        load(store, trained)
+
+
+def test_a_foreign_file_is_refused(store: ModelStore, trained: Trained) -> None:
+    path = model_file(store)
+    path.write_bytes(b"PK\x03\x04 not a model")
+    vouch_for(path)
+    with pytest.raises(ModelRefused, match="is not a CatBoost model"):
+        load(store, trained)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "reason"),
+    [
+        (CatBoostRegressor, {}, "was trained for RMSE"),
+        (CatBoostClassifier, {"loss_function": "Logloss"}, "was trained for Logloss"),
+    ],
+)
+def test_a_model_of_another_type_is_refused(
+    store: ModelStore, trained: Trained, kind: type[CatBoostClassifier], settings: dict[str, str], reason: str
+) -> None:
+    path = model_file(store)
+    other = kind(iterations=2, allow_writing_files=False, logging_level="Silent", **settings)
+    other.fit(np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([0, 1, 0, 1]))
+    other.save_model(str(path))
+    vouch_for(path)
+    with pytest.raises(ModelRefused, match=reason):
+        load(store, trained)
+
+
+def test_a_model_for_other_features_or_categories_is_refused(store: ModelStore, trained: Trained) -> None:
+    features, categories = trained.training_set.features, trained.training_set.categories
+    with pytest.raises(ModelRefused, match=r"features are not those .* has \['age'\]"):
+        store.load("affinity", "v1", features[1:], categories)
+    with pytest.raises(ModelRefused, match="their order differs"):
+        store.load("affinity", "v1", features[::-1], categories)
+    with pytest.raises(ModelRefused, match=r"lacks \['garden'\]"):
+        store.load("affinity", "v1", features, [*categories, "garden"])
+    retyped = (replace(features[0], kind="categorical"), *features[1:])
+    with pytest.raises(ModelRefused, match="between numeric and categorical"):
+        store.load("affinity", "v1", retyped, categories)
+
+
+def test_a_manifest_of_another_version_or_without_sense_is_refused(store: ModelStore, trained: Trained) -> None:
+    trained.save(store, "v2")
+    manifest = model_file(store, "v2").with_name("manifest.json")
+    manifest.write_text(model_file(store).with_name("manifest.json").read_text())
+    with pytest.raises(ModelRefused, match="beside the manifest of affinity v1"):
+        load(store, trained, "v2")
+    manifest.write_text("{}")
+    with pytest.raises(ModelRefused, match="is not a manifest"):
+        load(store, trained, "v2")
+    manifest.unlink()
+    with pytest.raises(ModelRefused, match="does not exist"):
+        load(store, trained, "v2")
+
+
+def test_the_last_good_one_keeps_serving_when_the_champion_is_damaged(store: ModelStore, trained: Trained) -> None:
+    trained.save(store, "v2")
+    store.promote("affinity", "v2", "better", NOW)
+    trained.save(store, "v3")
+    store.record("affinity", "v3", Decision(is_promoted=False, reason="worse"), NOW)
+    model_file(store, "v2").write_bytes(b"gone")
+    with pytest.raises(ModelRefused):
+        store.load_champion("affinity", trained.training_set.features, trained.training_set.categories)
+    servable = store.load_servable("affinity", trained.training_set.features, trained.training_set.categories)
+    # v3 was rejected: it never serves.
+    assert servable.loaded is not None
+    assert servable.loaded.version == "v1"
+    assert [refusal.version for refusal in servable.refusals] == ["v2"]
+    assert "damaged or exchanged" in servable.refusals[0].reason
+
+
+def test_without_a_promotion_nothing_is_served(tmp_path: Path, trained: Trained) -> None:
+    store = ModelStore(tmp_path)
+    features, categories = trained.training_set.features, trained.training_set.categories
+    assert store.load_servable("affinity", features, categories).loaded is None
+    trained.save(store, "v1")
+    assert store.load_servable("affinity", features, categories).loaded is None
+    with pytest.raises(ModelStoreError, match="has no champion yet; run training_job"):
+        store.load_champion("affinity", features, categories)
+
+
+def test_versions_are_immutable_and_the_log_only_grows(store: ModelStore, trained: Trained) -> None:
+    with pytest.raises(ModelStoreError, match="versions are immutable"):
+        trained.save(store, "v1")
+    before = (store.root / "affinity" / "promotions.jsonl").read_text()
+    trained.save(store, "v2")
+    store.record("affinity", "v2", Decision(is_promoted=True, reason="better"), NOW)
+    after = (store.root / "affinity" / "promotions.jsonl").read_text()
+    assert after.startswith(before)
+    assert json.loads(after.splitlines()[-1]) == {
+        "version": "v2",
+        "decision": "promoted",
+        "reason": "better",
+        "at": "2026-05-01T09:00:00+00:00",
+        "previous": "v1",
+    }
+    assert store.champion_version("affinity") == "v2"
+
+
+def test_a_damaged_or_unknown_version_is_not_promoted(store: ModelStore, trained: Trained) -> None:
+    trained.save(store, "v2")
+    model_file(store, "v2").write_bytes(b"gone")
+    for version in ("v2", "v9"):
+        with pytest.raises(ModelRefused):
+            store.promote("affinity", version, "better", NOW)
+    with pytest.raises(ModelStoreError, match="is no name"):
+        store.promote("affinity", "../v1", "better", NOW)
+    assert store.champion_version("affinity") == "v1"
+    assert len(store.promotions("affinity")) == 1
+
+
+def test_a_save_that_died_leaves_no_version(store: ModelStore, trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    def die(self: Path, target: Path) -> Path:
+        raise OSError("power cut")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", die)
+        with pytest.raises(OSError, match="power cut"):
+            trained.save(store, "v2")
+    assert store.versions("affinity") == ["v1"]
+    trained.save(store, "v2")
+    assert store.versions("affinity") == ["v1", "v2"]
+
+
+def test_times_without_a_zone_are_refused(store: ModelStore) -> None:
+    with pytest.raises(ModelStoreError, match="no time zone"):
+        store.promote("affinity", "v1", "again", NOW.replace(tzinfo=None))
+    assert version_name(datetime(2026, 5, 1, 9, tzinfo=UTC), "abcdef0123") == "20260501T090000Z-abcdef01"
+
+
+def test_the_versions_table_is_typed_even_when_empty(tmp_path: Path) -> None:
+    frame = model_versions(ModelStore(tmp_path), "affinity")
+    assert frame.empty
+    assert {column: str(kind) for column, kind in frame.dtypes.items()} == COLUMNS
+
+
+def test_the_versions_table_says_what_was_decided(store: ModelStore, trained: Trained) -> None:
+    for version in ("v2", "v3", "v4"):
+        trained.save(store, version)
+    store.record("affinity", "v2", Decision(is_promoted=False, reason="worse"), NOW)
+    model_file(store, "v4").with_name("manifest.json").write_text("{")
+    frame = model_versions(store, "affinity").set_index("model_version")
+    assert frame["status"].to_dict() == {"v1": "promoted", "v2": "rejected", "v3": "undecided", "v4": "unreadable"}
+    assert frame["is_champion"].to_dict() == {"v1": True, "v2": False, "v3": False, "v4": False}
+    assert frame.loc["v1", "log_loss"] == pytest.approx(trained.evaluation.log_loss("model"))
+    assert frame.loc["v1", "created_at"] == datetime(2026, 5, 1, 9)  # noqa: DTZ001 (published timestamps are plain UTC)

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Trained
+
+from ml.evaluation import MODEL, evaluate
+from ml.training import train
+
+
+def test_the_same_data_and_seed_give_the_same_model(trained: Trained) -> None:
+    again = train(trained.training_set, seed=1, threads=2)
+    rows = trained.training_set.validation
+    assert np.array_equal(again.model.probabilities(rows), trained.trained.model.probabilities(rows))
+    assert again.settings["random_seed"] == 1
+
+
+def test_the_model_beats_every_baseline_where_customers_have_an_affinity(trained: Trained) -> None:
+    name, baseline = trained.evaluation.best_baseline
+    assert name in {"last category bought", "most frequent category"}
+    assert trained.evaluation.log_loss(MODEL) < baseline < trained.evaluation.log_loss("prior")
+
+
+def test_a_category_without_a_training_label_is_published_with_a_small_probability(trained: Trained) -> None:
+    whole = trained.training_set
+    kept = whole.train_labels != "beauty"
+    partial = replace(whole, train=whole.train[kept].reset_index(drop=True), train_labels=whole.train_labels[kept])
+    made = train(partial, seed=1, threads=2)
+    probabilities = made.model.probabilities(partial.validation)
+    assert "beauty" not in made.model.seen_categories
+    assert probabilities.shape == (700, 5)
+    assert probabilities[:, 2] == pytest.approx(1 / (int(kept.sum()) + 5))
+    assert probabilities.sum(axis=1) == pytest.approx(1)
+    # Validation rows of that category count, at a finite loss.
+    assert np.isfinite(evaluate(partial, made.model).log_loss(MODEL))
+
+
+def test_training_writes_no_files(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    train(trained.training_set, seed=2, threads=1)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from published_frames import LAST_CUTOFF, small_shop, training_frame
+
+from customer360.settings import Shop
+from ml.frames import MISSING, FrameError
+from ml.training_sets import TrainingSetError, build_training_set
+
+
+def test_the_last_cutoff_validates_and_the_ones_before_it_train(shop: Shop) -> None:
+    built = build_training_set(training_frame(shop, customers=300, cutoffs=3), shop)
+    assert built.validation_cutoff == LAST_CUTOFF
+    assert built.train_cutoffs == (LAST_CUTOFF - timedelta(days=14), LAST_CUTOFF - timedelta(days=7))
+    assert (len(built.train), len(built.validation)) == (600, 300)
+    assert built.categories == ("computers", "fitness", "beauty", "other", "none")
+
+
+def test_a_cutoff_whose_label_window_reaches_into_the_validation_is_left_out() -> None:
+    shop = small_shop(label_horizon_days=10)
+    built = build_training_set(training_frame(shop, customers=300, cutoffs=4), shop)
+    # Cut-offs lie 7, 14 and 21 days before the last; the first one's window of 10 days ends after it.
+    assert built.train_cutoffs == (LAST_CUTOFF - timedelta(days=21), LAST_CUTOFF - timedelta(days=14))
+
+
+def test_without_a_cutoff_a_horizon_apart_the_error_says_what_to_change() -> None:
+    shop = small_shop(label_horizon_days=30)
+    with pytest.raises(TrainingSetError, match=r"30 days .* raise training.cutoffs"):
+        build_training_set(training_frame(shop, customers=300, cutoffs=4), shop)
+
+
+def test_missing_and_extra_columns_are_named(shop: Shop) -> None:
+    frame = training_frame(shop, customers=100, cutoffs=2)
+    with pytest.raises(FrameError, match="training_features lacks views_beauty_3d"):
+        build_training_set(frame.drop(columns="views_beauty_3d"), shop)
+    with pytest.raises(FrameError, match="has views_garden_3d, which shop.yaml does not name"):
+        build_training_set(frame.assign(views_garden_3d=1), shop)
+
+
+def test_too_few_rows_are_refused(shop: Shop) -> None:
+    with pytest.raises(TrainingSetError, match="60 rows to train on and 60 to validate"):
+        build_training_set(training_frame(shop, customers=60, cutoffs=2), shop)
+    with pytest.raises(TrainingSetError, match="no cutoff_no 1"):
+        build_training_set(training_frame(shop, customers=60, cutoffs=2).query("cutoff_no == 2"), shop)
+
+
+def test_unknown_and_single_labels_are_refused(shop: Shop) -> None:
+    frame = training_frame(shop, customers=300, cutoffs=2)
+    with pytest.raises(TrainingSetError, match="garden"):
+        build_training_set(frame.assign(label=frame["label"].replace("beauty", "garden")), shop)
+    with pytest.raises(TrainingSetError, match="every training label is 'none'"):
+        build_training_set(frame.assign(label="none"), shop)
+
+
+def test_text_in_a_numeric_feature_names_table_and_column(shop: Shop) -> None:
+    frame = training_frame(shop, customers=300, cutoffs=2)
+    with pytest.raises(FrameError, match="training_features.recency_days"):
+        build_training_set(frame.assign(recency_days="yesterday"), shop)
+
+
+def test_a_missing_category_becomes_a_named_value_and_a_missing_number_stays_missing(shop: Shop) -> None:
+    frame = training_frame(shop, customers=300, cutoffs=2)
+    built = build_training_set(frame, shop)
+    expected = int(frame.loc[frame["cutoff_no"] == 1, "region"].isna().sum())
+    assert expected > 0
+    assert int((built.validation["region"] == MISSING).sum()) == expected
+    assert built.validation["recency_days"].isna().any()
+
+
+def test_the_fingerprint_depends_on_the_data_and_not_on_the_order_of_rows(shop: Shop) -> None:
+    frame = training_frame(shop, customers=300, cutoffs=2)
+    first = build_training_set(frame, shop)
+    shuffled = build_training_set(frame.sample(frac=1, random_state=5), shop)
+    assert shuffled.fingerprint == first.fingerprint
+    assert shuffled.train.equals(first.train)
+    changed = frame.copy()
+    changed.loc[0, "label"] = "none" if changed.loc[0, "label"] != "none" else "beauty"
+    assert build_training_set(changed, shop).fingerprint != first.fingerprint
