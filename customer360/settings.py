@@ -116,6 +116,7 @@ class Shop(Strict):
     channels: Annotated[list[Identifier], Field(min_length=1)]
     dayparts: dict[Identifier, Daypart]
     contact_rules: ContactRules = ContactRules()
+    adapter: Identifier | None = None
     resolved_categories: list[str] | None = Field(default=None, exclude=True)
 
     @field_validator("time_zone")
@@ -284,7 +285,7 @@ class Place(Strict):
 
     @property
     def dbt_target(self) -> Path:
-        """dbt's manifest, logs and compiled SQL."""
+        """Dbt's manifest, logs and compiled SQL."""
         return self.root / "dbt"
 
 

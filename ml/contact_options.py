@@ -99,6 +99,7 @@ def _best(
         value += preferences.daypart[rows][:, None, None, :]
     possible = in_time[rows][:, :, None, None] & allowed[rows][:, None, :, None]
     # Rounded, so that the last digits of equal sums do not decide.
-    flat = np.where(possible, np.round(value, 9), -np.inf).reshape(len(rows), -1).argmax(axis=1)
+    options = int(np.prod(log_odds.shape[1:]))
+    flat = np.where(possible, np.round(value, 9), -np.inf).reshape(len(rows), options).argmax(axis=1)
     day, channel, daypart = np.unravel_index(flat, log_odds.shape[1:])
-    return channel, day, daypart, expit(log_odds.reshape(len(rows), -1)[np.arange(len(rows)), flat])
+    return channel, day, daypart, expit(log_odds.reshape(len(rows), options)[np.arange(len(rows)), flat])

@@ -42,8 +42,8 @@ def plan_campaign(inputs: PlanInputs, shop: Shop, plan_date: date) -> pd.DataFra
     ``decision`` is "contact"; "holdout" (it would be a contact, but the customer is in the holdout: campaign, offer and
     expected conversion say of what kind); or "left out" (no consent for any channel, or contacted too recently). A contact lies
     one to seven days after ``plan_date`` (shop-local), at least ``minimum_gap_days`` after the last touch, on a channel with
-    consent.
-    ``expected_conversion`` is the smoothed share of such touches that converted: an association, not the contact's effect.
+    consent. ``expected_conversion`` is the smoothed share of such touches that converted: an association, not the contact's
+    effect.
 
     Raises ``FrameError`` on missing columns, repeated customers and channels that shop.yaml does not name.
     """

@@ -31,7 +31,7 @@ GROUPS = {"staging": "transform", "intermediate": "transform", "marts": "marts",
 
 
 def manifest_path(settings: Settings) -> Path:
-    """dbt's manifest for this shop, parsed anew when the project, the shop's variables or the code that makes them changed.
+    """Dbt's manifest for this shop, parsed anew when the project, the shop's variables or the code that makes them changed.
 
     Raises ``RuntimeError`` with dbt's own words when the project does not parse.
     """

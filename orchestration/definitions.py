@@ -5,6 +5,9 @@ from typing import Any
 
 import dagster as dg
 
+from assets.campaigns.campaign_plan import campaign_plan
+from assets.monitoring.drift_report import drift
+from assets.monitoring.slice_checks import last_slice_has_usual_volume, last_slice_is_fresh
 from assets.predictions.customer_scores import customer_scores
 from assets.predictions.training import affinity_model, training_features
 from assets.publishing.customer_profiles import customer_profiles
@@ -15,9 +18,11 @@ from assets.raw.reference import REFERENCE_ASSETS
 from assets.transform.warehouse import warehouse_models
 from customer360.settings import Settings
 from orchestration.dbt import dbt_resource
-from orchestration.jobs import history_job, slice_job, training_job
+from orchestration.jobs import daily_job, freshness_job, history_job, maintenance_job, slice_job, training_job
 from orchestration.resources import Platform
+from orchestration.schedules import SCHEDULES
 from sensors.click_slices import click_slices
+from sensors.run_failure import run_failure
 
 
 def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
@@ -34,9 +39,13 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
             customer_scores,
             customer_profiles,
             published,
+            campaign_plan,
+            drift,
         ],
-        jobs=[slice_job, history_job, training_job],
-        sensors=[click_slices],
+        asset_checks=[last_slice_is_fresh, last_slice_has_usual_volume],
+        jobs=[slice_job, history_job, training_job, daily_job, freshness_job, maintenance_job],
+        schedules=SCHEDULES,
+        sensors=[click_slices, run_failure],
         resources={**resources, **(resource_overrides or {})},
     )
 

@@ -3,7 +3,8 @@
 import dagster as dg
 
 from customer360.lake.contracts import reference_tables
-from orchestration.partitions import HISTORY_KEY, SHOP, SLICES
+from orchestration.maintenance import remove_old_files
+from orchestration.partitions import DAYS, HISTORY_KEY, SHOP, SLICES
 
 REFERENCE = dg.AssetSelection.assets(*[["raw", name] for name in reference_tables(SHOP)])
 CLICKS = dg.AssetSelection.assets(["raw", "clicks"])
@@ -37,3 +38,22 @@ training_job = dg.define_asset_job(
     executor_def=dg.in_process_executor,
     description="Build the training set (seconds under the warehouse lock), then train and judge from the published version.",
 )
+daily_job = dg.define_asset_job(
+    "daily_job",
+    selection=REFERENCE | dg.AssetSelection.assets(["campaigns", "campaign_plan"], ["monitoring", "drift_report"]),
+    partitions_def=DAYS,
+    executor_def=dg.in_process_executor,
+    description="Reference tables, campaign plan and drift report of a day. Reads the published version: blocks no slice.",
+)
+freshness_job = dg.define_asset_job(
+    "freshness_job",
+    selection=dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey(["publishing", "published"]), "last_slice_is_fresh")),
+    executor_def=dg.in_process_executor,
+    description="Only the check that the last closed slice is published.",
+)
+
+
+@dg.job(description="Remove what is older than its retention.", executor_def=dg.in_process_executor)
+def maintenance_job() -> None:
+    """Old landing, raw, published versions, logs and temporary files."""
+    remove_old_files()

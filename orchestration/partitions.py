@@ -1,5 +1,7 @@
 """Partitions: arrival slices in UTC, and shop-local days for plans and drift reports."""
 
+from datetime import datetime
+
 import dagster as dg
 
 from customer360.lake.slices import KEY_FORMAT, slice_key
@@ -27,7 +29,19 @@ def slice_cron(minutes: int) -> str:
     return f"0 */{minutes // 60} * * *" if minutes < 1440 else "0 0 * * *"
 
 
+def day_partitions(shop: Shop) -> dg.DailyPartitionsDefinition:
+    """Shop-local days from the first slice's on, today included."""
+    first = shop.slices_start.astimezone(shop.zone)
+    return dg.DailyPartitionsDefinition(start_date=first.strftime("%Y-%m-%d"), timezone=shop.time_zone, end_offset=1)
+
+
+def day_key(shop: Shop, moment: datetime) -> str:
+    """The shop-local day that contains ``moment``."""
+    return moment.astimezone(shop.zone).strftime("%Y-%m-%d")
+
+
 SHOP = Settings.from_environment().shop
 SLICES = slice_partitions(SHOP)
 HISTORY_KEY = slice_key(SHOP.slices_start - SHOP.slice_width)
+DAYS = day_partitions(SHOP)
 WAREHOUSE_POOL = "warehouse"

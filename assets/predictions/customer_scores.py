@@ -65,9 +65,7 @@ def customer_scores(context: dg.AssetExecutionContext, platform: Platform) -> dg
                 severity=dg.AssetCheckSeverity.WARN,
                 metadata={"model_version": served, "refused": "; ".join(refusals) or "none"},
             ),
-            dg.AssetCheckResult(
-                check_name="probabilities_sum_to_one", passed=is_whole, metadata={"customers": len(sums)}
-            ),
+            dg.AssetCheckResult(check_name="probabilities_sum_to_one", passed=is_whole, metadata={"customers": len(sums)}),
         ],
     )
 

@@ -34,7 +34,7 @@ RELATIONS = {
 def customer_profiles(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """What a person wants to read of a customer: segment, label and probabilities, reasons, next contact. One row per customer."""
     settings = platform.settings()
-    plan = file_tables(settings).get("campaign_plan")
+    plan = file_tables(settings.place).get("campaign_plan")
     query = with_next_contact(profiles_query(settings.shop, RELATIONS), f"({plan})" if plan else None)
     with platform.warehouse(f"run {context.run_id}") as connection:
         connection.execute(f"create or replace table publishing.customer_profiles as {query}")

@@ -17,7 +17,7 @@ from customer360.lake.click_rules import ClickBounds
 from customer360.lake.engine import connect, literal
 from customer360.lake.landing import list_folder
 from customer360.lake.raw_clicks import PART, SliceCounts, kept_rows, load_checked, write_quarantine
-from customer360.settings import Settings
+from customer360.settings import Settings, Shop
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -47,17 +47,27 @@ def day_file(raw: Path, day: str) -> Path:
     return history_folder(raw) / f"day_key={day}" / PART
 
 
-def write_history(settings: Settings) -> History:
-    """Make the raw history from all files below ``landing/history``. Events from ``slices_start`` on are quarantined."""
-    shop, place = settings.shop, settings.place
-    listing = list_folder(place.landing / "history", recursive=True)
-    bounds = ClickBounds(
+def history_bounds(shop: Shop) -> ClickBounds:
+    """Event times that belong into the history: before the first slice."""
+    return ClickBounds(
         EARLIEST,
         shop.slices_start - timedelta(microseconds=1),
         "lies before 1970",
         f"is not before slices_start ({shop.slices_start:%Y-%m-%d %H:%M}); such events belong into landing/clicks",
     )
-    expression = f"time_bucket(interval '{shop.slice_minutes} minutes', event_at, timestamp '1970-01-01')"
+
+
+def slice_of_event(shop: Shop) -> str:
+    """SQL of the slice that an event of the history counts for: the one that contains ``event_at``."""
+    return f"time_bucket(interval '{shop.slice_minutes} minutes', event_at, timestamp '1970-01-01')"
+
+
+def write_history(settings: Settings) -> History:
+    """Make the raw history from all files below ``landing/history``. Events from ``slices_start`` on are quarantined."""
+    shop, place = settings.shop, settings.place
+    listing = list_folder(place.landing / "history", recursive=True)
+    bounds = history_bounds(shop)
+    expression = slice_of_event(shop)
     with connect(place.root / ".tmp") as connection:
         load_checked(connection, listing.files, bounds, shop.currency)
         connection.execute(

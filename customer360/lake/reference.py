@@ -25,8 +25,29 @@ BEGINNING = "timestamp '1970-01-01'"
 SHOWN_PROBLEMS = 5
 
 
+@dataclass(frozen=True)
+class RowProblem:
+    """A value that breaks the contract: its row (from 1 after the header), column, and how many rows break the same rule."""
+
+    row: int
+    column: str
+    reason: str
+    such_rows: int
+
+    def __str__(self) -> str:
+        """As one line of a message."""
+        return f"row {self.row}, column {self.column}: {self.reason} (1 of {self.such_rows} such rows)"
+
+
 class ReferenceError(ValueError):
-    """A reference table's files break its contract. The message names file, row, column and remedy."""
+    """A reference table's files break its contract. The message names file, row, column and remedy.
+
+    ``problems`` are the values at fault, where the cause is values.
+    """
+
+    def __init__(self, message: str, problems: tuple[RowProblem, ...] = ()) -> None:
+        super().__init__(message)
+        self.problems = problems
 
 
 @dataclass(frozen=True)
@@ -73,6 +94,14 @@ def check_reference(settings: Settings, table: str, files: tuple[LandedFile, ...
         _check_keys(connection, contract)
         (rows,) = connection.execute("select count(*) from landed").fetchone() or (0,)
         return int(rows)
+
+
+def unread_columns(settings: Settings, table: str, file: LandedFile) -> list[str]:
+    """Columns of a file that its contract does not know; nobody reads them. Raises ``duckdb.Error`` where it cannot be read."""
+    known = {column.name for column in reference_tables(settings.shop)[table].columns}
+    with connect(settings.place.root / ".tmp") as connection:
+        present = connection.execute(f"describe select * from {_relation(file)}").fetchall()
+    return sorted({name for name, *_ in present} - known)
 
 
 def typed_columns(contract: ReferenceTable) -> str:
@@ -126,7 +155,7 @@ def _cast(column: Column) -> str:
 
 
 def _check_types(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, file: LandedFile, present: list[str]) -> None:
-    problems: list[str] = []
+    problems: list[RowProblem] = []
     for column in contract.columns:
         if column.name not in present:
             continue
@@ -139,12 +168,13 @@ def _check_types(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable
             ).fetchall()
             for row, value, total in rows:
                 said = "is empty but required" if value in (None, "") else f"{value!r} is not of type {column.type}"
-                problems.append(f"row {row}, column {column.name}: {said} (1 of {total} such rows)")
+                problems.append(RowProblem(row, column.name, said, total))
     if problems:
-        shown = "\n  ".join(problems[: SHOWN_PROBLEMS * 2])
+        shown = "\n  ".join(str(problem) for problem in problems[: SHOWN_PROBLEMS * 2])
         raise ReferenceError(
             f"{contract.name}: {file.path} breaks its contract:\n  {shown}\n"
-            "Rows count from 1 after the header. Mend the file; the last good version stays in force until then."
+            "Rows count from 1 after the header. Mend the file; the last good version stays in force until then.",
+            tuple(problems),
         )
 
 

@@ -1,4 +1,4 @@
-{#- Slices with input are not empty: of every rewritten slice, int_activity_by_slice counts exactly the events that were kept. -#}
+{#- Slices with input are not empty: of every rewritten slice, int_activity_by_slice counts the events that were kept. -#}
 {{ config(tags=['slice_check']) }}
 
 with

@@ -1,38 +1,16 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from published_frames import small_shop, training_frame
+from trained_models import NOW, Trained
 
 from customer360.settings import Shop
-from ml.evaluation import Evaluation, evaluate
+from ml.evaluation import evaluate
 from ml.model_store import LoadedModel, ModelStore
-from ml.training import TrainedModel, train
-from ml.training_sets import TrainingSet, build_training_set
-
-NOW = datetime(2026, 5, 1, 9, tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A training set with the model made of it; read-only, shared by the tests."""
-
-    training_set: TrainingSet
-    trained: TrainedModel
-    evaluation: Evaluation
-
-    def save(self, store: ModelStore, version: str) -> None:
-        store.save(
-            "affinity",
-            version,
-            trained=self.trained,
-            training_set=self.training_set,
-            evaluation=self.evaluation,
-            created_at=NOW,
-        )
+from ml.training import train
+from ml.training_sets import build_training_set
 
 
 @pytest.fixture(scope="session")

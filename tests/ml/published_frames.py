@@ -1,4 +1,4 @@
-"""Seeded frames with the shape of the published tables, for the tests of ``ml``. The truth is known because it is drawn here."""
+"""Seeded frames with the shape of the published tables, for the tests of ``ml``. The truth is drawn here, so it is known."""
 
 from __future__ import annotations
 

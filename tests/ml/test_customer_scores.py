@@ -43,9 +43,9 @@ def test_the_order_of_customers_and_columns_changes_nothing(shop: Shop, champion
 
 def test_features_that_differ_from_the_models_are_refused(shop: Shop, champion: LoadedModel) -> None:
     features = customer_frame(shop, 5)
-    with pytest.raises(FrameError, match="customer_features lacks views_3d"):
+    with pytest.raises(FrameError, match=r"customer_features lacks views_3d"):
         score(features.drop(columns="views_3d"), champion)
-    with pytest.raises(FrameError, match="which shop.yaml does not name"):
+    with pytest.raises(FrameError, match=r"which shop\.yaml does not name"):
         score(features.assign(views_4d=1), champion)
 
 

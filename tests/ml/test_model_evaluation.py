@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import Trained
+from trained_models import Trained
 
 from customer360.features import Feature
 from ml.baselines import class_prior, grouped_frequencies, main_category

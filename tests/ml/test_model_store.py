@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from catboost import CatBoostClassifier, CatBoostRegressor
-from conftest import NOW, Trained
+from trained_models import NOW, Trained
 
 from ml.model_store import ModelRefused, ModelStore, ModelStoreError, version_name
 from ml.model_versions import COLUMNS, model_versions

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Trained
+from trained_models import Trained
 
 from ml.evaluation import MODEL, evaluate
 from ml.training import train

@@ -27,7 +27,7 @@ def test_a_cutoff_whose_label_window_reaches_into_the_validation_is_left_out() -
 
 def test_without_a_cutoff_a_horizon_apart_the_error_says_what_to_change() -> None:
     shop = small_shop(label_horizon_days=30)
-    with pytest.raises(TrainingSetError, match=r"30 days .* raise training.cutoffs"):
+    with pytest.raises(TrainingSetError, match=r"30 days .* raise training\.cutoffs"):
         build_training_set(training_frame(shop, customers=300, cutoffs=4), shop)
 
 
@@ -35,7 +35,7 @@ def test_missing_and_extra_columns_are_named(shop: Shop) -> None:
     frame = training_frame(shop, customers=100, cutoffs=2)
     with pytest.raises(FrameError, match="training_features lacks views_beauty_3d"):
         build_training_set(frame.drop(columns="views_beauty_3d"), shop)
-    with pytest.raises(FrameError, match="has views_garden_3d, which shop.yaml does not name"):
+    with pytest.raises(FrameError, match=r"has views_garden_3d, which shop\.yaml does not name"):
         build_training_set(frame.assign(views_garden_3d=1), shop)
 
 
@@ -56,7 +56,7 @@ def test_unknown_and_single_labels_are_refused(shop: Shop) -> None:
 
 def test_text_in_a_numeric_feature_names_table_and_column(shop: Shop) -> None:
     frame = training_frame(shop, customers=300, cutoffs=2)
-    with pytest.raises(FrameError, match="training_features.recency_days"):
+    with pytest.raises(FrameError, match=r"training_features\.recency_days"):
         build_training_set(frame.assign(recency_days="yesterday"), shop)
 
 

@@ -22,7 +22,7 @@ profiles as (
 known_zones as (
 
     select name
-    from {{ known_time_zones() }} as zones
+    from {{ known_time_zones() }}
 
 ),
 

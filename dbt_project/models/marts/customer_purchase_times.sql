@@ -25,16 +25,27 @@ local_orders as (
 
 ),
 
-final as (
+order_times as (
 
     select
         customer_id,
         cast({{ iso_day_of_week('local_ordered_at') }} as bigint) as day_of_week,
-        cast(extract(hour from local_ordered_at) as bigint) as local_hour,
-        count(*) as orders
+        cast(extract(hour from local_ordered_at) as bigint) as local_hour
 
     from local_orders
-    group by 1, 2, 3
+
+),
+
+final as (
+
+    select
+        customer_id,
+        day_of_week,
+        local_hour,
+        count(*) as orders
+
+    from order_times
+    group by customer_id, day_of_week, local_hour
 
 )
 

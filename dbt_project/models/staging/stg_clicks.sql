@@ -45,8 +45,8 @@ seen_before as (
     from clicks
     inner join {{ source('ops', 'click_ids') }} as ids
         on clicks.event_key = ids.event_key
-        and ids.slice < clicks.slice
-        and ids.slice >= clicks.slice - interval '3' day
+        and clicks.slice > ids.slice
+        and clicks.slice - interval '3' day <= ids.slice
 
 ),
 

@@ -1,0 +1,70 @@
+# Needs git, make and Python 3.11 or newer; every target sets up what it needs in .venv.
+SHOP ?= synthetic
+DATA_DIR ?= $(CURDIR)/data$(if $(filter synthetic,$(SHOP)),,-$(SHOP))
+SPEED ?= 1
+PORT ?= 3000
+PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' && echo $$p && break; done)
+BIN := .venv/bin
+UV := $(BIN)/uv
+INSTALL := $(UV) pip install --quiet --compile-bytecode --constraint requirements.lock
+export SHOP DATA_DIR
+export DAGSTER_HOME := $(DATA_DIR)/dagster
+
+.PHONY: help demo test ui shop lint bench lock docs clean
+help:
+	@echo "make demo [SHOP=completejourney]   set up, load, train, run live slices, plan, publish, report"
+	@echo "make ui                            the Dagster UI on the demo's data, sensors and schedules on"
+	@echo "make shop [SPEED=10]               simulated traffic keeps landing, so that 'make ui' shows slices firing"
+	@echo "make test | lint | bench NAME=... | clean"
+
+$(UV):
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; name it with PYTHON=/path/to/python"; exit 1; }
+	@echo "setting up .venv with $(PYTHON)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+
+.venv/.installed: $(UV) pyproject.toml requirements.lock
+	@echo "installing the locked packages"
+	@$(INSTALL) --editable .
+	@touch $@
+
+.venv/.installed-dev: .venv/.installed
+	@$(INSTALL) --editable ".[dev]"
+	@touch $@
+
+.venv/.installed-$(SHOP): .venv/.installed
+	@if grep -q '^$(SHOP) = \[' pyproject.toml; then $(INSTALL) --editable ".[$(SHOP)]"; fi
+	@touch $@
+
+demo: .venv/.installed-$(SHOP)
+	@$(BIN)/python -m orchestration.demo
+
+ui: .venv/.installed
+	@mkdir -p $(DAGSTER_HOME) && cp orchestration/dagster.yaml $(DAGSTER_HOME)/dagster.yaml
+	@echo "Dagster on http://127.0.0.1:$(PORT)"
+	@$(BIN)/dagster dev -w workspace.yaml -p $(PORT)
+
+shop: .venv/.installed
+	@$(BIN)/customer360 simulate stream --speed $(SPEED)
+
+test: .venv/.installed-dev
+	@$(BIN)/python -m pytest
+
+lint: .venv/.installed-dev
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/sqlfluff lint --disable-progress-bar dbt_project
+
+bench: .venv/.installed-dev
+	@test -n "$(NAME)" || { echo "make bench NAME=<one of: $(basename $(notdir $(wildcard benchmarks/[a-z]*.py)))>"; exit 1; }
+	@$(BIN)/python -m benchmarks.$(NAME)
+
+lock: $(UV)
+	@$(UV) pip compile pyproject.toml --universal --no-emit-index-url --no-header --quiet --python-version 3.11 \
+		--extra dev --extra completejourney --output-file requirements.lock
+
+clean:
+	rm -rf data data-* .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis dbt_project/target dbt_project/logs

@@ -1,0 +1,42 @@
+"""Checks of what is published: is the last slice there, and is its volume usual. Read from the published slice log."""
+
+import dagster as dg
+
+from customer360.lake.slice_health import freshness, volume
+from orchestration.resources import Platform
+
+PUBLISHED = dg.AssetKey(["publishing", "published"])
+
+
+@dg.asset_check(
+    asset=PUBLISHED,
+    description="The newest closed slice is published: by the clock for a live shop, by its own last slice for a replay.",
+)
+def last_slice_is_fresh(platform: Platform) -> dg.AssetCheckResult:
+    """Warn from the first missing slice on; fail from the fifth."""
+    settings = platform.settings()
+    health = freshness(settings, platform.now())
+    severity = dg.AssetCheckSeverity.WARN if health.missing_slices < 5 else dg.AssetCheckSeverity.ERROR
+    return dg.AssetCheckResult(
+        passed=health.missing_slices == 0,
+        severity=severity,
+        metadata={
+            "published_until": str(health.as_of),
+            "closed_until": str(health.closed_until),
+            "missing_slices": health.missing_slices,
+        },
+    )
+
+
+@dg.asset_check(
+    asset=PUBLISHED,
+    description="The last slice's lines lie between a fifth and five times the median of the same time on the last 14 days.",
+)
+def last_slice_has_usual_volume(platform: Platform) -> dg.AssetCheckResult:
+    """Warn when a slice is much smaller or larger than usual; with fewer than three days to compare with it passes."""
+    health = volume(platform.settings())
+    return dg.AssetCheckResult(
+        passed=health.is_usual,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"lines": health.lines, "usual_lines": health.usual_lines, "compared_days": health.days},
+    )

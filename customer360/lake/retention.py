@@ -1,0 +1,64 @@
+"""Upkeep: what is old enough is removed. Everything here can be run at any time, and again."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from customer360.lake.atomic import TEMPORARY_PREFIX
+from customer360.lake.frames import remove_old_snapshots
+from customer360.lake.landing import slice_folders
+from customer360.lake.publishing import remove_old_versions
+from customer360.lake.slices import slice_folder, slice_start
+from customer360.settings import Settings
+
+KEEP_RAW = timedelta(days=400)
+KEEP_LOGS = timedelta(days=30)
+KEEP_TARGETS = timedelta(days=1)
+
+
+def remove_old(settings: Settings, now: datetime, shop_now: datetime) -> dict[str, int]:
+    """Apply every retention; returns how many items each removed.
+
+    ``now`` is the wall clock (published versions, logs), ``shop_now`` the shop's (landing, raw, quarantine, snapshots).
+    """
+    place = settings.place
+    oldest = shop_now - KEEP_RAW
+    return {
+        "landing_slices": _remove(
+            slice_folder(place.landing / "clicks", start) for start, _ in list(slice_folders(place.landing)) if start < oldest
+        ),
+        "raw_slices": _remove(_old_keys(place.raw / "clicks", oldest)),
+        "quarantined_slices": _remove(_old_keys(place.quarantine / "clicks", oldest)),
+        "history_days": _remove(
+            folder for folder in (place.raw / "click_history").glob("day_key=*") if folder.name < f"day_key={oldest:%Y-%m-%d}"
+        ),
+        "score_snapshots": len(remove_old_snapshots(place, shop_now)),
+        "published_versions": len(remove_old_versions(place, now)),
+        "dbt_targets": _remove(_older(place.dbt_target.glob("*-*-*"), KEEP_TARGETS)),
+        "run_logs": _remove(_older((place.root / "dagster" / "storage").glob("*-*-*"), KEEP_LOGS)),
+        "temporary_files": _remove(_older(place.root.rglob(f"{TEMPORARY_PREFIX}*"), KEEP_TARGETS)),
+    }
+
+
+def _old_keys(folder: Path, oldest: datetime) -> list[Path]:
+    return [path for path in folder.glob("slice_key=*") if slice_start(path.name.removeprefix("slice_key=")) < oldest]
+
+
+def _older(paths: Iterable[Path], age: timedelta) -> list[Path]:
+    limit = time.time() - age.total_seconds()
+    return [path for path in list(paths) if path.stat().st_mtime < limit]
+
+
+def _remove(paths: Iterable[Path]) -> int:
+    removed = 0
+    for path in list(paths):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+        removed += 1
+    return removed

@@ -1,0 +1,1 @@
+"""Services that face people and other programs. No data work happens here."""

@@ -1,0 +1,46 @@
+"""Alerts about failed runs, as one JSON document to one address."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from dataclasses import asdict, dataclass
+from urllib.parse import urlsplit
+
+TIMEOUT_SECONDS = 10
+
+
+class AlertError(RuntimeError):
+    """An alert was not delivered."""
+
+
+@dataclass(frozen=True)
+class Alert:
+    """A failed run: its job and partition, the steps that failed, and the error's first words."""
+
+    job: str
+    partition: str
+    run_id: str
+    steps: list[str]
+    message: str
+
+    @property
+    def text(self) -> str:
+        """One sentence for people."""
+        where = f" for {self.partition}" if self.partition else ""
+        failed = f" at {', '.join(self.steps)}" if self.steps else ""
+        return f"{self.job}{where} failed{failed}: {self.message.splitlines()[0][:300] if self.message else 'no message'}"
+
+
+def send(webhook: str, alert: Alert) -> None:
+    """POST the alert; ``text`` is what chat tools show. Raises ``AlertError`` when it is not taken."""
+    if urlsplit(webhook).scheme not in {"http", "https"}:
+        raise AlertError("the webhook is not an http or https address")
+    body = json.dumps({"text": alert.text, **asdict(alert)}).encode()
+    request = urllib.request.Request(webhook, data=body, headers={"Content-Type": "application/json"})  # noqa: S310  scheme checked above
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS):  # noqa: S310  scheme checked above
+            return
+    except (urllib.error.URLError, TimeoutError) as error:
+        raise AlertError(str(error)) from error

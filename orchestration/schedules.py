@@ -1,0 +1,51 @@
+"""Schedules: what runs by the clock. Slices run by sensor."""
+
+import dagster as dg
+
+from customer360.lake.publishing import current_publication
+from orchestration.jobs import daily_job, freshness_job, maintenance_job, training_job
+from orchestration.partitions import SHOP, day_key
+from orchestration.resources import Platform
+
+
+@dg.schedule(
+    job=daily_job,
+    cron_schedule="30 4 * * *",
+    execution_timezone=SHOP.time_zone,
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Every morning, shop-local: reference tables, campaign plan, drift report, for the day of what is published.",
+)
+def daily_schedule(platform: Platform) -> dg.RunRequest | dg.SkipReason:
+    """Ask for the published day once; a replay that stands still is not planned again."""
+    settings = platform.settings()
+    current = current_publication(settings.place)
+    if current is None or current.as_of is None:
+        return dg.SkipReason("nothing is published yet")
+    key = day_key(settings.shop, current.as_of)
+    return dg.RunRequest(run_key=f"daily:{key}", partition_key=key)
+
+
+training_schedule = dg.ScheduleDefinition(
+    name="training_schedule",
+    job=training_job,
+    cron_schedule="0 3 * * 1",
+    execution_timezone=SHOP.time_zone,
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Every Monday night, shop-local: a new training set and a challenger.",
+)
+maintenance_schedule = dg.ScheduleDefinition(
+    name="maintenance_schedule",
+    job=maintenance_job,
+    cron_schedule="15 2 * * *",
+    execution_timezone=SHOP.time_zone,
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Every night, shop-local: old landing, raw, published versions, logs and temporary files go.",
+)
+freshness_schedule = dg.ScheduleDefinition(
+    name="freshness_schedule",
+    job=freshness_job,
+    cron_schedule="7,37 * * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING if SHOP.live else dg.DefaultScheduleStatus.STOPPED,
+    description="Twice an hour: is the last closed slice published? Runs also when no slice does.",
+)
+SCHEDULES = [daily_schedule, training_schedule, maintenance_schedule, freshness_schedule]

@@ -1,0 +1,32 @@
+"""A trained model and what it was made of, shared by the tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from ml.evaluation import Evaluation
+from ml.model_store import ModelStore
+from ml.training import TrainedModel
+from ml.training_sets import TrainingSet
+
+NOW = datetime(2026, 5, 1, 9, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A training set with the model made of it; read-only, shared by the tests."""
+
+    training_set: TrainingSet
+    trained: TrainedModel
+    evaluation: Evaluation
+
+    def save(self, store: ModelStore, version: str) -> None:
+        store.save(
+            "affinity",
+            version,
+            trained=self.trained,
+            training_set=self.training_set,
+            evaluation=self.evaluation,
+            created_at=NOW,
+        )

@@ -1,0 +1,88 @@
+"""A process that imports the definitions once and forks a child for every run: a run starts at once, and can be killed.
+
+Reads requests as JSON lines (``id``, ``log``, and ``job`` or ``call``) and writes ``{id, pid}`` when a child has started and
+``{id, exit}`` when it has ended. It opens no database itself, so that its children start clean. Ends with its input.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import select
+import sys
+from typing import Any
+
+
+def execute(request: dict[str, Any]) -> bool:
+    """In the child: execute a job in this process, or call a function, and say whether it succeeded."""
+    if "call" in request:
+        module, function = request["call"].split(":")
+        getattr(importlib.import_module(module), function)(**request["arguments"])
+        return True
+    import dagster as dg
+
+    from orchestration.definitions import defs
+
+    with dg.DagsterInstance.get() as instance:
+        result = defs.resolve_job_def(request["job"]).execute_in_process(
+            instance=instance,
+            run_id=request["run_id"],
+            partition_key=request["partition_key"],
+            tags=request["tags"],
+            raise_on_error=False,
+        )
+    return result.success
+
+
+def fork(request: dict[str, Any]) -> int:
+    """Start a child; returns its process id."""
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 70
+    try:
+        log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        for descriptor, target in ((nothing, 0), (log, 1), (log, 2)):
+            os.dup2(descriptor, target)
+        status = 0 if execute(request) else 1
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def say(**message: Any) -> None:
+    os.write(1, json.dumps(message).encode() + b"\n")
+
+
+def main() -> None:
+    importlib.import_module("orchestration.definitions")
+    say(id=0, pid=os.getpid())
+    children: dict[int, int] = {}
+    pending = b""
+    while True:
+        if select.select([0], [], [], 0.02)[0]:
+            chunk = os.read(0, 65536)
+            if not chunk:
+                return
+            *lines, pending = (pending + chunk).split(b"\n")
+            for line in lines:
+                request = json.loads(line)
+                pid = fork(request)
+                children[pid] = request["id"]
+                say(id=request["id"], pid=pid)
+        while children:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                break
+            say(id=children.pop(pid), exit=os.waitstatus_to_exitcode(status))
+
+
+if __name__ == "__main__":
+    main()

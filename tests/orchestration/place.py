@@ -1,0 +1,234 @@
+"""The tiny shop on disk with its Dagster instance, and runs of its jobs in forked children."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import json
+import os
+import queue
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+from dagster._core.utils import make_new_run_id
+
+from customer360.lake.publishing import reader
+from customer360.lake.slices import slice_key
+from customer360.settings import REPOSITORY, Settings
+from customer360.simulation import Faults, Simulation, simulate_history, simulate_slice
+
+TINY = REPOSITORY / "tests" / "shops" / "tiny"
+SIMULATION = Simulation(customers=60, days=20, seed=36)
+RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+# Clock times of the runs themselves, and which slice happened to be scored first on a day.
+OF_THE_RUN = {"slice_log": "planned_at, transformed_at, repaired_at", "model_versions": None, "customer_scores_daily": None}
+WAIT_SECONDS = 120.0
+
+
+@dataclass
+class Run:
+    """A run in a child of the fork server."""
+
+    run_id: str
+    pid: int
+    log: Path
+    ended: queue.Queue[int]
+
+    def wait(self, seconds: float = WAIT_SECONDS) -> int:
+        """The child's exit code: 0 after success, 1 after a failed run, negative after a signal."""
+        return self.ended.get(timeout=seconds)
+
+    def succeed(self) -> Run:
+        """Wait, and fail the test with the run's log unless it succeeded."""
+        code = self.wait()
+        assert code == 0, f"exit code {code}\n{self.log.read_text(encoding='utf-8')[-8000:]}"
+        return self
+
+
+@dataclass
+class ForkServer:
+    """The client's side of ``fork_server``."""
+
+    environment: Mapping[str, str]
+    logs: Path
+    count: int = 0
+    started: dict[int, queue.Queue[int]] = field(default_factory=dict)
+    ended: dict[int, queue.Queue[int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.started[0] = queue.Queue()
+        with (self.logs / "server.log").open("w") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.orchestration.fork_server"],
+                cwd=REPOSITORY,
+                env=dict(self.environment),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+            )
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            message = json.loads(line)
+            if "pid" in message:
+                self.started[message["id"]].put(message["pid"])
+            else:
+                self.ended[message["id"]].put(message["exit"])
+        for waiting in self.started.values():
+            waiting.put(-1)
+
+    def _ask(self, **request: Any) -> tuple[int, int, Path]:
+        if self.count == 0:
+            assert self.started[0].get(timeout=WAIT_SECONDS) > 0, (self.logs / "server.log").read_text(encoding="utf-8")
+        self.count += 1
+        number = self.count
+        log = self.logs / f"{number:04}.log"
+        self.started[number], self.ended[number] = queue.Queue(), queue.Queue()
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps({"id": number, "log": str(log), **request}).encode() + b"\n")
+        self.process.stdin.flush()
+        pid = self.started[number].get(timeout=WAIT_SECONDS)
+        assert pid > 0, (self.logs / "server.log").read_text(encoding="utf-8")
+        return number, pid, log
+
+    def start(self, job: str, partition_key: str | None = None, tags: Mapping[str, str] | None = None) -> Run:
+        """Start a run of ``job``."""
+        run_id = make_new_run_id()
+        number, pid, log = self._ask(job=job, run_id=run_id, partition_key=partition_key, tags=dict(tags or {}))
+        return Run(run_id, pid, log, self.ended[number])
+
+    def call(self, function: str, **arguments: Any) -> None:
+        """Call ``module:function`` in a child."""
+        number, pid, log = self._ask(call=function, arguments=arguments)
+        Run("", pid, log, self.ended[number]).succeed()
+
+    def close(self) -> None:
+        """End the server."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait(timeout=30)
+
+
+@dataclass
+class TinyShop:
+    """A place with the tiny shop's data and its Dagster home."""
+
+    root: Path
+    server: ForkServer | None = None
+
+    @property
+    def data(self) -> Path:
+        return self.root / "data"
+
+    @property
+    def home(self) -> Path:
+        return self.data / "dagster"
+
+    @property
+    def settings(self) -> Settings:
+        return Settings.load(TINY, self.data)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of every process that works on this place; dbt's own variables of other tests are left out."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("DBT_", "CUSTOMER360_", "DAGSTER_"))}
+        return {**kept, "SHOP": str(TINY), "DATA_DIR": str(self.data), "DAGSTER_HOME": str(self.home)}
+
+    def instance(self) -> dg.DagsterInstance:
+        """Its Dagster instance, seen from this process."""
+        return dg.DagsterInstance.from_config(str(self.home))
+
+    def slice(self, number: int) -> datetime:
+        """Start of the slice with this number; the first has 0."""
+        shop = self.settings.shop
+        return shop.slices_start + number * shop.slice_width
+
+    def key(self, number: int) -> str:
+        return slice_key(self.slice(number))
+
+    def land(self, number: int, faults: Faults | None = None) -> dict[str, Any]:
+        """Write the files of a slice, as its producers would."""
+        settings = self.settings
+        return simulate_slice(SIMULATION, settings.shop, settings.place, self.slice(number), faults)
+
+    def run(self, job: str, partition_key: str | None = None, tags: Mapping[str, str] | None = None) -> Run:
+        """Start a run; see ``Run.succeed`` and ``Run.wait``."""
+        if self.server is None:
+            logs = self.root / "logs"
+            logs.mkdir(exist_ok=True)
+            self.server = ForkServer(self.environment, logs)
+            atexit.register(self.server.close)
+        return self.server.start(job, partition_key, tags)
+
+    def run_range(self, first: int, last: int) -> Run:
+        return self.run("slice_job", tags={RANGE_START: self.key(first), RANGE_END: self.key(last)})
+
+    def published(self, sql: str) -> list[tuple[Any, ...]]:
+        """Rows of a query on the published version."""
+        with reader(self.settings.place) as connection:
+            return connection.execute(sql).fetchall()
+
+    def tables(self) -> dict[str, list[tuple[Any, ...]]]:
+        """Every published table with its rows in a fixed order, without what the clock of the run says."""
+        with reader(self.settings.place) as connection:
+            names = [name for (name,) in connection.execute("select table_name from duckdb_tables() order by 1").fetchall()]
+            return {
+                name: connection.execute(f"select * {_without(name)} from {name} order by all").fetchall()
+                for name in names
+                if OF_THE_RUN.get(name, "") is not None
+            }
+
+    def save(self, name: str) -> None:
+        """Keep the data as they are now under ``name``."""
+        shutil.rmtree(self.root / name, ignore_errors=True)
+        shutil.copytree(self.data, self.root / name, symlinks=True)
+
+    def restore(self, name: str) -> None:
+        """Put the data back, at the same paths: a manifest belongs to its paths."""
+        shutil.rmtree(self.data)
+        shutil.copytree(self.root / name, self.data, symlinks=True)
+
+
+def _without(table: str) -> str:
+    columns = OF_THE_RUN.get(table)
+    return f"exclude ({columns})" if columns else ""
+
+
+@functools.cache
+def tiny_shop() -> TinyShop:
+    """The one place of this test process, made at the first call: reference tables, history, a champion; saved as "ready"."""
+    root = Path(tempfile.mkdtemp(prefix="customer360-tiny-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    place = TinyShop(root)
+    place.home.mkdir(parents=True)
+    shutil.copy(REPOSITORY / "orchestration" / "dagster.yaml", place.home)
+    settings = place.settings
+    simulate_history(SIMULATION, settings.shop, settings.place)
+    place.run("history_job", slice_key(settings.shop.slices_start - settings.shop.slice_width)).succeed()
+    return place
+
+
+def wait_until(condition: Any, seconds: float, what: str, every: float = 0.02) -> Any:
+    """The condition's value once it is true; fails after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(every)
+    raise AssertionError(f"not within {seconds} s: {what}")
+
+
+__all__ = ["SIMULATION", "TINY", "ForkServer", "Run", "TinyShop", "duckdb", "timedelta", "tiny_shop", "wait_until"]

@@ -1,0 +1,212 @@
+"""A shop in a temporary folder, run step by step as a slice's run does it: raw, plan, dbt, mark. dbt runs in this process.
+
+The project is parsed once for each shop; the manifest is handed to every further invocation.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import duckdb
+from dbt.cli.main import dbtRunner
+from dbt.contracts.graph.manifest import Manifest
+
+from customer360.features import dbt_vars, feature_list
+from customer360.lake.contracts import reference_tables
+from customer360.lake.history import History, write_history
+from customer360.lake.raw_clicks import SliceCounts, write_raw_slice
+from customer360.lake.reference import load_reference
+from customer360.lake.slice_log import Plan, mark_transformed, plan_transform
+from customer360.lake.warehouse import open_warehouse, warehouse_lock
+from customer360.settings import REPOSITORY, Place, Settings, Shop
+from tests.support.oracle import BY_CATEGORY, SHORT_WINDOWS, Row, Table, nonzero
+
+PROJECT = REPOSITORY / "dbt_project"
+SLICE_RUN = ("build", "--selector", "slice", "--exclude-resource-type", "unit_test")
+TRAINING_RUN = ("run", "--select", "training_features")
+BY_EVENT_SLICE = ("views", "clicks", "purchases", "visitors", "revenue")
+SCORES = ("recency_score", "frequency_score", "monetary_score")
+
+
+class Crash(RuntimeError):  # noqa: N818  a crash is no error of the code under test
+    """Stands for the death of a run between two of its steps."""
+
+
+@dataclass
+class Dbt:
+    """dbt for one shop: parsed once, then invoked on any warehouse."""
+
+    shop: Shop
+    folder: Path
+    manifest: Manifest | None = None
+
+    def __call__(self, *arguments: str, warehouse: Path) -> None:
+        """Run dbt; raises ``RuntimeError`` with dbt's own words when it fails."""
+        if self.manifest is None:
+            self.manifest = self._invoke("parse", warehouse=warehouse)
+        try:
+            self._invoke(*arguments, warehouse=warehouse)
+        finally:
+            gc.collect()  # lets go of dbt's handle: two connections to one file must have the same settings
+
+    @property
+    def models(self) -> list[str]:
+        """Names of the models that a slice builds, in the order of the graph."""
+        assert self.manifest is not None
+        nodes = {one.unique_id: one for one in self.manifest.nodes.values() if one.resource_type in ("model", "seed")}
+        ordered: list[str] = []
+        while len(ordered) < len(nodes):
+            ready = [i for i, node in nodes.items() if i not in ordered and not (set(node.depends_on.nodes) & nodes.keys() - set(ordered))]
+            ordered += sorted(ready)
+        return [nodes[one].name for one in ordered if not {"daily", "training"} & set(nodes[one].tags)]
+
+    def _invoke(self, *arguments: str, warehouse: Path) -> Any:
+        where = {
+            "CUSTOMER360_WAREHOUSE": str(warehouse),
+            "DBT_TARGET_PATH": str(self.folder / "target"),
+            "DBT_LOG_PATH": str(self.folder / "logs"),
+        }
+        options = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--vars", json.dumps(dbt_vars(self.shop))]
+        with patch.dict(os.environ, where):
+            result = dbtRunner(manifest=self.manifest).invoke([*arguments, *options, "--quiet", "--log-level-file", "none"])
+        if not result.success:
+            runs = getattr(result.result, "results", None) or []
+            failed = [f"{run.node.name}: {run.message}" for run in runs if run.status not in ("success", "pass", "skipped")]
+            raise RuntimeError(f"dbt {' '.join(arguments)} failed: {result.exception or ''}\n" + "\n".join(failed))
+        return result.result
+
+
+@dataclass
+class Lab:
+    """One shop's data in ``root``. Each step can be taken alone, so that a crash between two of them is just a step not taken."""
+
+    shop: Shop
+    root: Path
+    dbt: Dbt
+    now: datetime = field(default_factory=lambda: datetime(2026, 5, 1, tzinfo=UTC))
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that the library gets."""
+        return Settings(shop=self.shop, place=Place(root=self.root), shop_folder=self.root)
+
+    @property
+    def landing(self) -> Path:
+        """Where producers write."""
+        return self.root / "landing"
+
+    def load_references(self, now: datetime | None = None) -> None:
+        """All reference tables; ``now`` (UTC) is the moment from which changed rows are valid."""
+        for table in reference_tables(self.shop):
+            load_reference(self.settings, table, now or self.now)
+
+    def history(self) -> History:
+        """``landing/history`` to raw."""
+        return write_history(self.settings)
+
+    def write_raw(self, slices: Iterable[datetime]) -> SliceCounts:
+        """Landing to raw for these slices (naive UTC)."""
+        counts = SliceCounts(0, 0, 0, 0, 0)
+        for start in slices:
+            counts += write_raw_slice(self.settings, start.replace(tzinfo=UTC))
+        return counts
+
+    def plan(self) -> Plan:
+        """Bring the slice log up to raw."""
+        self.now += timedelta(minutes=1)
+        with self.opened() as connection:
+            return plan_transform(connection, self.settings, self.now)
+
+    def transform(self, *arguments: str) -> None:
+        """dbt, by default everything that a slice's run builds."""
+        self.dbt(*(arguments or SLICE_RUN), warehouse=self.settings.place.warehouse)
+
+    def mark(self) -> int:
+        """Note that what was planned is done."""
+        with self.opened() as connection:
+            return mark_transformed(connection, self.now)
+
+    def run(self, slices: Iterable[datetime] = (), crash: Callable[[str], None] = lambda _: None) -> Plan:
+        """A whole run for these slices. ``crash`` is called with the name of the step to come, and may raise."""
+        with warehouse_lock(self.settings.place, "lab"):
+            self.write_raw(slices)
+            crash("plan")
+            plan = self.plan()
+            crash("dbt")
+            self.transform()
+            crash("mark")
+            self.mark()
+        return plan
+
+    def opened(self) -> duckdb.DuckDBPyConnection:
+        """The warehouse."""
+        return open_warehouse(self.settings.place)
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """Rows of a query on the warehouse."""
+        with self.opened() as connection:
+            rows: list[tuple[Any, ...]] = connection.execute(sql).fetchall()
+            return rows
+
+    def tables(self) -> dict[str, Table]:
+        """The marts as ``oracle.state`` gives them: name -> key -> the columns that the oracle works out."""
+        with self.opened() as connection:
+            return {
+                **{name: nonzero(_table(connection, name, *columns)) for name, columns in ACTIVITY.items()},
+                "rfm_segments": _table(
+                    connection, "rfm_segments", ("customer_id",), ("recency_days", "frequency", "monetary", *SCORES)
+                ),
+                "customer_features": _table(
+                    connection, "customer_features", ("customer_id",), [feature.name for feature in feature_list(self.shop)]
+                ),
+            }
+
+    def slice_grain(self) -> dict[str, list[tuple[Any, ...]]]:
+        """Every table that slices rewrite, row by row."""
+        names = self.query(
+            "select table_schema, table_name from information_schema.tables "
+            "where table_schema in ('intermediate', 'marts') and table_name similar to '.*(_by_slice|traffic|t_activity|r_activity)'"
+        )
+        return {name: self.query(f"from {schema}.{name} order by all") for schema, name in sorted(names)}
+
+    def training_features(self, cutoffs: Sequence[datetime]) -> dict[datetime, Table]:
+        """``training_features`` at these points (naive UTC), by point and customer; the label is a column."""
+        with self.opened() as connection:
+            connection.execute("delete from ops.training_cutoffs")
+            rows = [[number, moment] for number, moment in enumerate(cutoffs, start=1)]
+            connection.executemany("insert into ops.training_cutoffs values (?, ?)", rows)
+        self.transform(*TRAINING_RUN)
+        names = [feature.name for feature in feature_list(self.shop)]
+        with self.opened() as connection:
+            table = _table(connection, "training_features", ("as_of", "customer_id"), [*names, "label"])
+        return {moment: {(who,): row for (at, who), row in table.items() if at == moment} for moment in cutoffs}
+
+
+def windows(*measures: str) -> list[str]:
+    """Columns of the measures in the short windows."""
+    return [f"{measure}_{name}" for name in SHORT_WINDOWS for measure in measures]
+
+
+ACTIVITY: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
+    "customer_category_activity": (("customer_id", "category_id", "window_days"), BY_CATEGORY),
+    "customer_product_activity": (("customer_id", "product_id"), windows("views", "carts", "orders")),
+    "customer_offer_activity": (("customer_id", "offer_id"), windows("shown", "clicked")),
+    "product_activity": (("event_slice", "product_id"), BY_EVENT_SLICE),
+    "offer_activity": (("event_slice", "offer_id"), BY_EVENT_SLICE),
+    "traffic": (("event_slice",), BY_EVENT_SLICE),
+}
+
+
+def _table(connection: duckdb.DuckDBPyConnection, name: str, keys: Sequence[str], columns: Sequence[str]) -> Table:
+    rows = connection.execute(f"select {', '.join([*keys, *columns])} from marts.{name}").fetchall()
+    table = {row[: len(keys)]: Row(zip(columns, row[len(keys) :], strict=True)) for row in rows}
+    assert len(table) == len(rows), f"{name} has more than one row for a key"
+    return table
