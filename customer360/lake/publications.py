@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import duckdb
 
 from customer360.lake.engine import literal, quoted
@@ -25,14 +27,14 @@ MARTS = (
 )
 REFERENCE = ("products", "categories", "offers", "campaigns")
 SLICE_LOG = """
-    select slice, source, raw_fingerprint, transformed_fingerprint is not null as is_transformed, files, lines, good, quarantined,
-        duplicates, repeats, planned_at, transformed_at, repaired_at
+    select slice, source, raw_fingerprint, transformed_fingerprint is not null as is_transformed, files, lines, good,
+        quarantined, duplicates, repeats, planned_at, transformed_at, repaired_at
     from ops.slice_log order by slice
 """
 
 
 def warehouse_tables(connection: duckdb.DuckDBPyConnection, settings: Settings) -> dict[str, str]:
-    """Published name to query: what the warehouse has, reference rows in force, and files that plans, scores and reports left."""
+    """Published name to query: what the warehouse has, reference rows in force, files of plans, scores and reports."""
     found = connection.execute("select schema_name, table_name from duckdb_tables()").fetchall()
     wanted = [("marts", name) for name in MARTS]
     wanted += [("predictions", "customer_scores"), ("publishing", "customer_profiles")]
@@ -51,9 +53,13 @@ def file_tables(place: Place) -> dict[str, str]:
         "drift_metrics": sorted((place.reports / "drift").glob("*.parquet")),
         "model_versions": sorted(place.models.glob("model_versions.parquet")),
     }
-    return {
-        name: f"select * from read_parquet([{', '.join(literal(str(path)) for path in paths)}], "
-        "hive_partitioning = false, union_by_name = true)"
-        for name, paths in files.items()
-        if paths
-    }
+    dates = {"campaign_plan": ("plan_date", "contact_date"), "drift_metrics": ("report_date",)}
+    return {name: _union(paths, dates.get(name, ())) for name, paths in files.items() if paths}
+
+
+def _union(paths: list[Path], dates: tuple[str, ...]) -> str:
+    """All rows of these files; frames have no dates, so these columns become dates here."""
+    listed = ", ".join(literal(str(path)) for path in paths)
+    casts = ", ".join(f"cast({name} as date) as {name}" for name in dates)
+    replaced = f" replace ({casts})" if casts else ""
+    return f"select *{replaced} from read_parquet([{listed}], hive_partitioning = false, union_by_name = true)"

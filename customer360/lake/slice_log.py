@@ -7,15 +7,17 @@ one it was last transformed with is pending, and any run transforms all pending 
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import duckdb
 
-from customer360.lake.contracts import DUPLICATE_DAYS, reference_tables
+from customer360.lake.contracts import DUPLICATE_DAYS, EVENT_NAMES, reference_tables
 from customer360.lake.engine import literal, quoted
-from customer360.lake.history import day_file, history_index
+from customer360.lake.history import day_file, history_folder, history_index
+from customer360.lake.landing import NO_FILES
 from customer360.lake.raw_clicks import METADATA_KEY, PART, RAW_COLUMNS
 from customer360.lake.reference import reference_relation
 from customer360.lake.slices import naive, slice_start
@@ -49,6 +51,8 @@ def plan_transform(connection: duckdb.DuckDBPyConnection, settings: Settings, no
         _create_views(connection, settings)
         _remember_touched(connection, settings)
         _set_clock(connection, settings)
+        # From here on their rows may be half rewritten: only the mark makes them transformed again, not the return of old code.
+        connection.execute("update ops.slice_log set transformed_fingerprint = null where slice in (from ops.pending_slices)")
         pending = [row[0] for row in connection.execute("select slice from ops.pending_slices order by slice").fetchall()]
         last = connection.execute("select slice from ops.clock").fetchone()
         connection.commit()
@@ -69,8 +73,10 @@ def mark_transformed(connection: duckdb.DuckDBPyConnection, now: datetime) -> in
                 transformed_fingerprint = raw_fingerprint || '.' || (select fingerprint from ops.code),
                 transformed_at = ?,
                 repeats = good - coalesce(kept.rows, 0)
-            from (select slice, kept.rows from ops.pending_slices
-                  left join (select slice, count(*) as rows from staging.stg_clicks group by slice) as kept using (slice)) as kept
+            from (
+                select slice, kept.rows from ops.pending_slices
+                left join (select slice, count(*) as rows from staging.stg_clicks group by slice) as kept using (slice)
+            ) as kept
             where slice_log.slice = kept.slice
             """,
             [naive(now)],
@@ -91,9 +97,10 @@ def forget_transforms(connection: duckdb.DuckDBPyConnection) -> None:
 def code_fingerprint(settings: Settings) -> str:
     """Hash of the SQL that makes slice-grain rows, and of the settings in it. A change makes every slice pending."""
     project = REPOSITORY / "dbt_project"
-    digest = hashlib.sha256(f"{settings.shop.slice_minutes}".encode())
+    digest = hashlib.sha256(json.dumps([settings.shop.slice_minutes, *EVENT_NAMES]).encode())
     models = [path for path in sorted((project / "models").rglob("*.sql")) if "rewrite_" in path.read_text(encoding="utf-8")]
-    for path in [*models, project / "models" / "staging" / "stg_clicks.sql"]:
+    macros = sorted((project / "macros").glob("*.sql"))
+    for path in [*models, project / "models" / "staging" / "stg_clicks.sql", *macros]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:12]
 
@@ -114,8 +121,20 @@ def _create_tables(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _find_changes(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
-    """Fill ``changes``: slices whose raw file is new or other than the log says, with their counts and fingerprints."""
-    raw = settings.place.raw
+    """Fill ``changes``: slices whose raw rows are new or were written again, with their counts and fingerprints.
+
+    Slices whose raw file is gone (retention) are archived: their rows stay in the warehouse and are not rewritten.
+    """
+    connection.execute(
+        "create or replace temp table changes (slice timestamp, source varchar, raw_fingerprint varchar, "
+        "raw_modified_ns bigint, files integer, lines bigint, good bigint, quarantined bigint, duplicates bigint)"
+    )
+    _find_changed_clicks(connection, settings.place.raw)
+    if history_index(settings.place.raw).exists():
+        _find_changed_history(connection, settings.place.raw)
+
+
+def _find_changed_clicks(connection: duckdb.DuckDBPyConnection, raw: Path) -> None:
     connection.execute("create or replace temp table found (slice timestamp, path varchar, modified_ns bigint)")
     found = [
         [naive(slice_start(folder.name.removeprefix("slice_key="))), str(folder / PART), (folder / PART).stat().st_mtime_ns]
@@ -128,12 +147,9 @@ def _find_changes(connection: duckdb.DuckDBPyConnection, settings: Settings) -> 
         """
         create or replace temp table changed_files as
         select found.* from found left join ops.slice_log using (slice)
-        where slice_log.slice is null or slice_log.raw_modified_ns is distinct from found.modified_ns
+        where slice_log.source is distinct from 'clicks' or slice_log.raw_modified_ns is distinct from found.modified_ns
+            or slice_log.is_archived
         """
-    )
-    connection.execute(
-        "create or replace temp table changes (slice timestamp, source varchar, raw_fingerprint varchar, raw_modified_ns bigint,"
-        " files integer, lines bigint, good bigint, quarantined bigint, duplicates bigint)"
     )
     paths = [path for (path,) in connection.execute("select path from changed_files").fetchall()]
     if paths:
@@ -149,24 +165,42 @@ def _find_changes(connection: duckdb.DuckDBPyConnection, settings: Settings) -> 
             """,
             [paths],
         )
-    index = history_index(raw)
-    if index.exists():
-        connection.execute(
-            f"""
-            insert into changes
-            select slice, 'click_history', history.raw_fingerprint, null, null, history.lines, history.good, 0, history.duplicates
-            from read_parquet({literal(str(index))}) as history
-            left join ops.slice_log using (slice)
-            where slice_log.raw_fingerprint is distinct from history.raw_fingerprint
-            """
-        )
     connection.execute(
+        "update ops.slice_log set is_archived = true where source = 'clicks' and slice not in (select slice from found)"
+    )
+
+
+def _find_changed_history(connection: duckdb.DuckDBPyConnection, raw: Path) -> None:
+    """History that the index lists anew or no more. A slice that has an arrival folder too is the arrival folder's."""
+    connection.execute("create or replace temp table history_days (day varchar)")
+    days = [
+        folder.name.removeprefix("day_key=") for folder in history_folder(raw).glob("day_key=*") if (folder / PART).exists()
+    ]
+    connection.execute("insert into history_days select unnest(?::varchar[])", [days])
+    connection.execute(
+        f"""
+        create or replace temp table history as
+        select index.*, strftime(slice, '%Y-%m-%d') in (from history_days) as is_there
+        from read_parquet({literal(str(history_index(raw)))}) as index
+        where slice not in (select slice from found)
         """
-        delete from changes using ops.slice_log
-        where changes.slice = slice_log.slice and changes.source = 'clicks'
-            and slice_log.source = 'clicks' and slice_log.raw_fingerprint = changes.raw_fingerprint
-            and slice_log.raw_modified_ns = changes.raw_modified_ns
+    )
+    connection.execute(
+        f"""
+        insert into changes
+        select slice, 'click_history', history.raw_fingerprint, null, null, history.lines, history.good, 0, history.duplicates
+        from history left join ops.slice_log using (slice)
+        where history.is_there
+            and (slice_log.raw_fingerprint is distinct from history.raw_fingerprint or slice_log.is_archived)
+        union all
+        select slice, 'click_history', '{NO_FILES}', null, null, 0, 0, 0, 0
+        from ops.slice_log anti join history using (slice)
+        where source = 'click_history' and raw_fingerprint <> '{NO_FILES}' and slice not in (select slice from found)
         """
+    )
+    connection.execute(
+        "update ops.slice_log set is_archived = true where source = 'click_history' "
+        "and slice in (select slice from history where not is_there)"
     )
 
 
@@ -175,14 +209,8 @@ def _replace_changed(connection: duckdb.DuckDBPyConnection, settings: Settings, 
     slices = connection.execute("select slice, source from changes order by slice").fetchall()
     if not slices:
         return []
-    files = _raw_files(settings.place.raw, slices)
-    connection.execute(
-        f"""
-        create or replace temp table new_ids as
-        select slice, event_key from read_parquet({_list(files)}, hive_partitioning = false)
-        semi join changes using (slice)
-        """
-    )
+    rows = _raw_rows(settings.place.raw, slices, "changes")
+    connection.execute(f"create or replace temp table new_ids as select slice, event_key from ({rows})")
     # A slice that has nothing after it within the duplicate window cannot change another one.
     connection.execute(
         f"""
@@ -225,12 +253,14 @@ def _replace_changed(connection: duckdb.DuckDBPyConnection, settings: Settings, 
             (slice, source, raw_fingerprint, raw_modified_ns, files, lines, good, quarantined, duplicates, planned_at)
         select *, ? from changes
         on conflict (slice) do update set
-            source = excluded.source, raw_modified_ns = excluded.raw_modified_ns, files = excluded.files, lines = excluded.lines,
-            good = excluded.good, quarantined = excluded.quarantined, duplicates = excluded.duplicates,
+            source = excluded.source, raw_modified_ns = excluded.raw_modified_ns, files = excluded.files,
+            lines = excluded.lines, good = excluded.good, quarantined = excluded.quarantined, duplicates = excluded.duplicates,
             planned_at = excluded.planned_at, is_archived = false,
             repaired_at = case when slice_log.raw_fingerprint <> excluded.raw_fingerprint then excluded.planned_at
                 else slice_log.repaired_at end,
-            raw_fingerprint = excluded.raw_fingerprint
+            raw_fingerprint = excluded.raw_fingerprint,
+            -- also where the landed files are the same: a file may have been set aside, or the rules may have changed
+            transformed_fingerprint = null
         """,
         [naive(now)],
     )
@@ -241,15 +271,8 @@ def _create_views(connection: duckdb.DuckDBPyConnection, settings: Settings) -> 
     pending = connection.execute(
         "select slice, source from ops.slice_log semi join ops.pending_slices using (slice) order by slice"
     ).fetchall()
-    typed = ", ".join(f"cast(null as {column.type}) as {quoted(column.name)}" for column in RAW_COLUMNS)
-    files = _raw_files(settings.place.raw, pending)
-    union = (
-        f"union all by name select * from read_parquet({_list(files)}, hive_partitioning = false) "
-        "semi join ops.pending_slices using (slice)"
-        if files
-        else ""
-    )
-    connection.execute(f"create or replace view raw.clicks_pending as (select {typed} where false) {union}")
+    rows = _raw_rows(settings.place.raw, pending, "(from ops.slice_log semi join ops.pending_slices using (slice))")
+    connection.execute(f"create or replace view raw.clicks_pending as {rows}")
     for table in reference_tables(settings.shop).values():
         connection.execute(f"create or replace view raw.{table.name} as {reference_relation(settings.place, table)}")
 
@@ -295,11 +318,26 @@ def set_training_cutoffs(connection: duckdb.DuckDBPyConnection, settings: Settin
     return cutoffs
 
 
-def _raw_files(raw: Path, slices: list[tuple[datetime, str]]) -> list[str]:
-    """Parquet files that hold these (slice, source)."""
+def _raw_rows(raw: Path, slices: list[tuple[datetime, str]], wanted: str) -> str:
+    """SQL of the raw rows of these (slice, source), or of no rows with the right types.
+
+    ``wanted`` is a relation that lists them too: a day of the history holds other slices beside them.
+    """
+    typed = ", ".join(f"cast(null as {column.type}) as {quoted(column.name)}" for column in RAW_COLUMNS)
+    parts = [f"(select {typed} where false)"]
     days = sorted({f"{start:%Y-%m-%d}" for start, source in slices if source == "click_history"})
-    live = [f"{start:%Y-%m-%d-%H:%M}" for start, source in slices if source == "clicks"]
-    return [str(day_file(raw, day)) for day in days] + [str(raw / "clicks" / f"slice_key={key}" / PART) for key in live]
+    history = [str(day_file(raw, day)) for day in days if day_file(raw, day).exists()]
+    if history:
+        parts.append(
+            f"select * from read_parquet({_list(history)}, hive_partitioning = false) "
+            f"where slice in (select slice from {wanted} where source = 'click_history')"
+        )
+    clicks = [
+        str(raw / "clicks" / f"slice_key={start:%Y-%m-%d-%H:%M}" / PART) for start, source in slices if source == "clicks"
+    ]
+    if clicks:
+        parts.append(f"select * from read_parquet({_list(clicks)}, hive_partitioning = false)")
+    return " union all by name ".join(parts)
 
 
 def _list(files: list[str]) -> str:

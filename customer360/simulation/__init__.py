@@ -16,6 +16,7 @@ from customer360.simulation.history import simulate_history
 from customer360.simulation.parameters import Drift, Simulation, SimulationError
 from customer360.simulation.slices import simulate_slice
 from customer360.simulation.stream import Arrived, next_slice, stream
+from customer360.simulation.truth import read_simulation
 
 __all__ = [
     "Arrived",
@@ -24,6 +25,7 @@ __all__ = [
     "Simulation",
     "SimulationError",
     "next_slice",
+    "read_simulation",
     "simulate_history",
     "simulate_slice",
     "stream",

@@ -17,6 +17,7 @@ from customer360.settings import Place
 from customer360.simulation.arrays import DAY, microseconds
 from customer360.simulation.catalogue import CATEGORIES
 from customer360.simulation.interest import SPELL
+from customer360.simulation.parameters import Drift, Simulation
 from customer360.simulation.population import GROUPS
 from customer360.simulation.response import Response
 from customer360.simulation.world import World
@@ -41,6 +42,19 @@ def write_truth(world: World, response: Response, touches: pd.DataFrame, place: 
         ("touches", touches[TRUTH_COLUMNS]),
     ):
         write_parquet(folder / f"{name}.parquet", pa.Table.from_pandas(frame, preserve_index=False))
+
+
+def read_simulation(place: Place) -> Simulation | None:
+    """The parameters that the history was simulated with, so that later slices fit it; None before the first."""
+    path = truth_folder(place) / "simulation.json"
+    if not path.exists():
+        return None
+    values = json.loads(path.read_text(encoding="utf-8"))
+    if values["drift"] is not None:
+        drift = values["drift"]
+        swap = tuple(drift["swap"]) if drift["swap"] else None
+        values["drift"] = Drift(**{**drift, "start": datetime.fromisoformat(drift["start"]), "swap": swap})
+    return Simulation(**values)
 
 
 def write_faults(place: Place, start: datetime, report: dict[str, Any]) -> None:

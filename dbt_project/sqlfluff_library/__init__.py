@@ -70,9 +70,10 @@ def known_time_zones() -> str:
     return "known_time_zones"
 
 
-def _query(*_arguments: Any) -> str:
-    """Stands in for a macro that is a whole query."""
-    return "select customer_id from somewhere"
+def _query(*arguments: Any) -> str:
+    """Stands in for a macro that is a whole query of the relations that it is given."""
+    relations = [value for one in arguments for value in (one.values() if isinstance(one, dict) else [one])]
+    return " union all ".join(f"select customer_id from {relation}" for relation in relations)
 
 
 for _file in (Path(__file__).resolve().parents[1] / "macros" / "as_of").glob("*.sql"):

@@ -123,6 +123,7 @@ def dbt_environment(tmp_path_factory: pytest.TempPathFactory) -> Any:
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("DBT_TARGET_PATH", str(folder / "target"))
         monkeypatch.setenv("DBT_LOG_PATH", str(folder / "logs"))
+        monkeypatch.setenv("DBT_LOG_LEVEL_FILE", "none")  # dbt does not close its log file, and warnings are errors
         monkeypatch.setenv("CUSTOMER360_WAREHOUSE", str(folder / "warehouse.duckdb"))
         yield monkeypatch
 

@@ -1,7 +1,7 @@
 """A process that imports the definitions once and forks a child for every run: a run starts at once, and can be killed.
 
-Reads requests as JSON lines (``id``, ``log``, and ``job`` or ``call``) and writes ``{id, pid}`` when a child has started and
-``{id, exit}`` when it has ended. It opens no database itself, so that its children start clean. Ends with its input.
+Reads requests as JSON lines (``id``, ``log``, ``environment``, and ``job`` or ``call``) and writes ``{id, pid}`` when a child has started and
+``{id, exit, cpu_seconds}`` when it has ended. It opens no database itself, so that its children start clean. Ends with its input.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ def fork(request: dict[str, Any]) -> int:
     try:
         log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         nothing = os.open(os.devnull, os.O_RDONLY)
+        os.environ.update(request.get("environment", {}))
         for descriptor, target in ((nothing, 0), (log, 1), (log, 2)):
             os.dup2(descriptor, target)
         status = 0 if execute(request) else 1
@@ -78,10 +79,10 @@ def main() -> None:
                 children[pid] = request["id"]
                 say(id=request["id"], pid=pid)
         while children:
-            pid, status = os.waitpid(-1, os.WNOHANG)
+            pid, status, used = os.wait4(-1, os.WNOHANG)
             if not pid:
                 break
-            say(id=children.pop(pid), exit=os.waitstatus_to_exitcode(status))
+            say(id=children.pop(pid), exit=os.waitstatus_to_exitcode(status), cpu_seconds=used.ru_utime + used.ru_stime)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from customer360.settings import REPOSITORY, Settings
 from customer360.simulation import Faults, Simulation, simulate_history, simulate_slice
 
 TINY = REPOSITORY / "tests" / "shops" / "tiny"
-SIMULATION = Simulation(customers=60, days=20, seed=36)
+SIMULATION = Simulation(customers=220, days=20, seed=36)
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 # Clock times of the runs themselves, and which slice happened to be scored first on a day.
 OF_THE_RUN = {"slice_log": "planned_at, transformed_at, repaired_at", "model_versions": None, "customer_scores_daily": None}
@@ -65,6 +65,7 @@ class ForkServer:
     count: int = 0
     started: dict[int, queue.Queue[int]] = field(default_factory=dict)
     ended: dict[int, queue.Queue[int]] = field(default_factory=dict)
+    cpu_seconds: dict[int, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.started[0] = queue.Queue()
@@ -86,6 +87,7 @@ class ForkServer:
             if "pid" in message:
                 self.started[message["id"]].put(message["pid"])
             else:
+                self.cpu_seconds[message["id"]] = message["cpu_seconds"]
                 self.ended[message["id"]].put(message["exit"])
         for waiting in self.started.values():
             waiting.put(-1)
@@ -104,10 +106,14 @@ class ForkServer:
         assert pid > 0, (self.logs / "server.log").read_text(encoding="utf-8")
         return number, pid, log
 
-    def start(self, job: str, partition_key: str | None = None, tags: Mapping[str, str] | None = None) -> Run:
+    def start(
+        self, job: str, partition_key: str | None, tags: Mapping[str, str] | None, environment: Mapping[str, str] | None
+    ) -> Run:
         """Start a run of ``job``."""
         run_id = make_new_run_id()
-        number, pid, log = self._ask(job=job, run_id=run_id, partition_key=partition_key, tags=dict(tags or {}))
+        number, pid, log = self._ask(
+            job=job, run_id=run_id, partition_key=partition_key, tags=dict(tags or {}), environment=dict(environment or {})
+        )
         return Run(run_id, pid, log, self.ended[number])
 
     def call(self, function: str, **arguments: Any) -> None:
@@ -164,17 +170,23 @@ class TinyShop:
         settings = self.settings
         return simulate_slice(SIMULATION, settings.shop, settings.place, self.slice(number), faults)
 
-    def run(self, job: str, partition_key: str | None = None, tags: Mapping[str, str] | None = None) -> Run:
+    def run(
+        self,
+        job: str,
+        partition_key: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Run:
         """Start a run; see ``Run.succeed`` and ``Run.wait``."""
         if self.server is None:
             logs = self.root / "logs"
             logs.mkdir(exist_ok=True)
             self.server = ForkServer(self.environment, logs)
             atexit.register(self.server.close)
-        return self.server.start(job, partition_key, tags)
+        return self.server.start(job, partition_key, tags, environment)
 
-    def run_range(self, first: int, last: int) -> Run:
-        return self.run("slice_job", tags={RANGE_START: self.key(first), RANGE_END: self.key(last)})
+    def run_range(self, first: int, last: int, environment: Mapping[str, str] | None = None) -> Run:
+        return self.run("slice_job", tags={RANGE_START: self.key(first), RANGE_END: self.key(last)}, environment=environment)
 
     def published(self, sql: str) -> list[tuple[Any, ...]]:
         """Rows of a query on the published version."""

@@ -11,11 +11,13 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import duckdb
+from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.cli.main import dbtRunner
 from dbt.contracts.graph.manifest import Manifest
 
@@ -55,18 +57,17 @@ class Dbt:
         try:
             self._invoke(*arguments, warehouse=warehouse)
         finally:
-            gc.collect()  # lets go of dbt's handle: two connections to one file must have the same settings
+            DuckDBConnectionManager.close_all_connections()
+            gc.collect()  # both let go of dbt's handle: two connections to one file must have the same settings
 
     @property
     def models(self) -> list[str]:
         """Names of the models that a slice builds, in the order of the graph."""
         assert self.manifest is not None
         nodes = {one.unique_id: one for one in self.manifest.nodes.values() if one.resource_type in ("model", "seed")}
-        ordered: list[str] = []
-        while len(ordered) < len(nodes):
-            ready = [i for i, node in nodes.items() if i not in ordered and not (set(node.depends_on.nodes) & nodes.keys() - set(ordered))]
-            ordered += sorted(ready)
-        return [nodes[one].name for one in ordered if not {"daily", "training"} & set(nodes[one].tags)]
+        inputs = {name: set(getattr(node.depends_on, "nodes", ())) & nodes.keys() for name, node in nodes.items()}
+        ordered = list(TopologicalSorter({name: sorted(inputs[name]) for name in sorted(nodes)}).static_order())
+        return [nodes[name].name for name in ordered if not {"daily", "training"} & set(nodes[name].tags)]
 
     def _invoke(self, *arguments: str, warehouse: Path) -> Any:
         where = {
@@ -76,7 +77,7 @@ class Dbt:
         }
         options = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--vars", json.dumps(dbt_vars(self.shop))]
         with patch.dict(os.environ, where):
-            result = dbtRunner(manifest=self.manifest).invoke([*arguments, *options, "--quiet", "--log-level-file", "none"])
+            result = dbtRunner(manifest=self.manifest).invoke([*arguments, *options, "--quiet", "--log-level-file", "none", "--no-write-json"])
         if not result.success:
             runs = getattr(result.result, "results", None) or []
             failed = [f"{run.node.name}: {run.message}" for run in runs if run.status not in ("success", "pass", "skipped")]

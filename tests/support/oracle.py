@@ -185,15 +185,22 @@ def add(into: Slice, line: Row | None, at: tuple[str, int], start: datetime, sho
 
 
 def read_history(folder: Path, shop: Shop) -> dict[datetime, Slice]:
-    """``landing/history`` cut into slices by event time. Lines without a time are in the slice ``EPOCH``."""
+    """``landing/history`` cut into slices by event time; events from ``slices_start`` on do not belong there.
+
+    Lines without a usable time are in the slice ``EPOCH``.
+    """
     slices: dict[datetime, Slice] = defaultdict(Slice)
     for path in sorted(filter(is_finished, folder.rglob("*")), key=lambda path: path.relative_to(folder).as_posix()):
         for number, line in read_lines(path):
+            at = (path.relative_to(folder).as_posix(), number)
             try:
                 start = floor(timestamp((line or Row())["event_at"]), shop.slice_minutes)
             except (TypeError, ValueError, OverflowError):
                 start = EPOCH
-            add(slices[start], line, (path.relative_to(folder).as_posix(), number), start, shop)
+            if start >= shop.slices_start.replace(tzinfo=None):
+                slices[EPOCH].quarantined.append((*at, "event_at in the future"))
+            else:
+                add(slices[start], line, at, start, shop)
     return slices
 
 
@@ -308,7 +315,7 @@ def activity(world: Known, width: timedelta, *grain: str) -> Table:
     for event in world.events:
         key = tuple(event[name] for name in grain)
         if since <= event["event_at"] < world.as_of and None not in key:
-            if event["event_name"] in COUNTED:
+            if is_counted(event):
                 cells[key][COUNTED[event["event_name"]]] += 1
             if event["event_name"] == "view_item":
                 cells[key]["dwell_seconds"] += event["dwell_seconds"] or 0
@@ -319,6 +326,11 @@ def activity(world: Known, width: timedelta, *grain: str) -> Table:
             cells[key]["orders"] = len(cells[key]["order_ids"])
             cells[key]["spend"] += line["amount"]
     return cells
+
+
+def is_counted(event: Row) -> bool:
+    """An event that has a measure of its own. Promotions count where they say which offer was shown or clicked."""
+    return event["event_name"] in COUNTED and (event["offer_id"] is not None or "promotion" not in event["event_name"])
 
 
 def nonzero(table: Table) -> Table:
@@ -359,6 +371,7 @@ def by_event_slice(world: Known, item: str | None, views: set[str], clicks: set[
             clicks=sum(e["event_name"] in clicks for e in group),
             purchases=len({e["order_id"] for e in group if e["event_name"] == "purchase"}),
             visitors=len({e["visitor_id"] or e["customer_id"] for e in group}),
+            revenue=sum((line["amount"] for line in purchase_lines(group, [])), Decimal(0)),
         )
         for one, found in groupby(events, key=key)
         for group in [list(found)]
@@ -376,7 +389,8 @@ def local_date(moment: datetime, shop: Shop) -> Any:
 def rfm_segments(world: Known) -> Table:
     """Recency since the last order ever, frequency and monetary of the window's local days (today is the last of them).
 
-    Scores are 1 + floor(5 x percent_rank), at most 5, among customers who ever bought; None for the others.
+    Scores are 1 + floor(5 x percent_rank), at most 5, among customers with orders in the window; 1 for those who bought only
+    before it, None for those who never bought.
     """
     today = local_date(world.as_of, world.shop)
     table: Table = {}
@@ -389,10 +403,11 @@ def rfm_segments(world: Known) -> Table:
             frequency=len({line["order_id"] for line in inside}),
             monetary=sum((line["amount"] for line in inside), Decimal(0)),
         )
-    buyers = [row for row in table.values() if row["recency_days"] is not None]
+    buyers = [row for row in table.values() if row["frequency"]]
     for row in table.values():
         for name, column, sign in (("recency", "recency_days", -1), ("frequency", "frequency", 1), ("monetary", "monetary", 1)):
-            row[f"{name}_score"] = None if row["recency_days"] is None else score(row, buyers, column, sign)
+            other = None if row["recency_days"] is None else 1
+            row[f"{name}_score"] = score(row, buyers, column, sign) if row["frequency"] else other
     return table
 
 

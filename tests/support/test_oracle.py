@@ -173,6 +173,20 @@ def test_equal_values_get_equal_scores_and_prospects_none(tmp_path: Path) -> Non
     assert {row["frequency_score"] for row in table.values()} == {1, None}
 
 
+def test_who_bought_only_before_the_window_has_the_lowest_scores(tmp_path: Path) -> None:
+    bought = [purchase("now", 1, customer_id="ann"), purchase("then", 99, "2025-04-10T12:00:00Z", customer_id="bob")]
+    write_slice(tmp_path, NOON, bought)
+    table = oracle.state(tmp_path, SHOP, NOON + QUARTER)["rfm_segments"]
+    bob = {"frequency": 0, "monetary": 0, "recency_score": 1, "frequency_score": 1, "monetary_score": 1}
+    assert table["bob",] == {"recency_days": 386, **bob}
+    assert table["ann",]["recency_score"] == 1  # the only one who is ranked
+
+
+def test_a_promotion_counts_where_it_names_its_offer(tmp_path: Path) -> None:
+    write_slice(tmp_path, NOON, [event("1", "view_promotion", offer_id="O1"), event("2", "view_promotion")])
+    assert oracle.state(tmp_path, SHOP, NOON + QUARTER)["customer_features"]["ann",]["offers_shown_3d"] == 1
+
+
 def test_recency_counts_shop_local_days(tmp_path: Path) -> None:
     # 21:59 UTC is 23:59 in Amsterdam, 22:00 is the next day there.
     write_slice(tmp_path, NOON, [purchase(i, 1, f"2026-04-30T{i}:00Z", customer_id=i) for i in ("21:59", "22:00")])
@@ -204,8 +218,8 @@ def test_short_windows_and_event_slices(tmp_path: Path) -> None:
     assert ann["orders_15m"] == 1
     assert ("ann", "O1") not in tables["customer_offer_activity"]  # v is nobody's
     assert tables["product_activity"][at("2026-05-01T11:15"), "P1"]["views"] == 1
-    assert tables["offer_activity"][NOON, "O1"] == {"views": 1, "clicks": 1, "purchases": 1, "visitors": 2}
-    assert tables["traffic"][NOON,] == {"views": 0, "clicks": 1, "purchases": 1, "visitors": 2}
+    assert tables["offer_activity"][NOON, "O1"] == {"views": 1, "clicks": 1, "purchases": 1, "visitors": 2, "revenue": 10}
+    assert tables["traffic"][NOON,] == {"views": 0, "clicks": 1, "purchases": 1, "visitors": 2, "revenue": 10}
 
 
 def test_the_label_is_the_category_of_the_most_net_spend_whenever_it_became_known(tmp_path: Path) -> None:
@@ -232,12 +246,13 @@ def test_history_is_cut_into_slices_by_event_time(tmp_path: Path) -> None:
         "event_id,event_name,event_at,customer_id,dwell_seconds\n"
         "1,view_item,2026-04-01T10:16:00Z,ann,3.5\n"
         "2,view_item,never,ann,\n"
+        "3,view_item,2026-05-01T00:00:00Z,ann,\n"
         "1,view_item,2026-04-01T10:17:00Z,ann,\n"
     )
     slices = oracle.read_landing(tmp_path, SHOP)
     assert [e["dwell_seconds"] for e in slices[at("2026-04-01T10:15")].good] == [3.5]
-    assert slices[at("2026-04-01T10:15")].duplicates == [("april/clicks.csv", 4)]
-    assert slices[oracle.EPOCH].quarantined == [("april/clicks.csv", 3, "event_at")]
+    assert slices[at("2026-04-01T10:15")].duplicates == [("april/clicks.csv", 5)]
+    assert [found[1] for found in slices[oracle.EPOCH].quarantined] == [3, 4]  # no time, and the time of a live slice
 
 
 def test_features_have_the_declared_names(tmp_path: Path) -> None:

@@ -1,0 +1,129 @@
+"""What a check found, as numbers and as text of at most 100 columns."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import zip_longest
+
+WIDTH = 100
+CLEAN_SHOWN = 30
+CLICK_KINDS = {"clicks", "history"}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong, and the remedy. ``line`` is None for a whole file, ``column`` empty for a whole line."""
+
+    line: int | None
+    column: str
+    reason: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """One file: ``lines`` = good + bad + duplicates; ``problems`` are the first of them, ``is_broken`` means that none is used."""
+
+    name: str
+    kind: str
+    lines: int = 0
+    good: int = 0
+    bad: int = 0
+    duplicates: int = 0
+    problems: tuple[Problem, ...] = ()
+    is_broken: bool = False
+
+    @property
+    def is_clean(self) -> bool:
+        """True where nothing is wrong."""
+        return not self.problems
+
+
+@dataclass
+class Report:
+    """Everything that a check found; ``notes`` are worth a look but break no rule."""
+
+    files: list[FileReport] = field(default_factory=list)
+    misplaced: list[tuple[str, Problem]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def is_clean(self) -> bool:
+        """True where nothing is wrong."""
+        return not self.misplaced and all(file.is_clean for file in self.files)
+
+
+def report_lines(report: Report) -> Iterator[str]:
+    """The report as text, at most 100 columns wide."""
+    for name, problem in report.misplaced:
+        yield name
+        yield from _problem_lines(problem, "line")
+    shown = 0
+    for file in report.files:
+        shown += file.is_clean
+        if not file.is_clean or shown <= CLEAN_SHOWN:
+            yield f"{file.name}  {_counts(file)}"
+            yield from _file_problems(file)
+    if shown > CLEAN_SHOWN:
+        yield f"... and {shown - CLEAN_SHOWN:,} more files without a problem"
+    for note in report.notes:
+        yield from _wrapped(f"note: {note}", "", "      ")
+    yield ""
+    yield from _summary(report)
+
+
+def _counts(file: FileReport) -> str:
+    if file.kind not in CLICK_KINDS:
+        return "breaks its contract" if file.is_broken else f"{file.lines:,} rows"
+    if file.is_broken:
+        return f"set aside whole ({file.lines:,} readable lines)"
+    copies = f", {file.duplicates:,} duplicates" if file.duplicates else ""
+    return f"{file.lines:,} lines: {file.good:,} good, {file.bad:,} bad{copies}"
+
+
+def _file_problems(file: FileReport) -> Iterator[str]:
+    """The problems; a remedy that the next one shares is said once, after the last of them."""
+    unit = "line" if file.kind in CLICK_KINDS else "row"
+    for problem, following in zip_longest(file.problems, file.problems[1:]):
+        is_shared = following is not None and following.remedy == problem.remedy
+        yield from _problem_lines(replace(problem, remedy="") if is_shared else problem, unit)
+    if not file.is_broken and file.bad > len(file.problems):
+        yield f"  ... and {file.bad - len(file.problems):,} more bad lines"
+
+
+def _problem_lines(problem: Problem, unit: str) -> Iterator[str]:
+    where = f"{unit} {problem.line}" if problem.line else ""
+    where += f"{', ' if where else ''}{problem.column}" if problem.column else ""
+    text = f"{where}: {problem.reason}" if where else problem.reason
+    for line in text.splitlines():
+        yield from _wrapped(line, "  ", "      ")
+    if problem.remedy:
+        yield from _wrapped(f"-> {problem.remedy}", "    ", "       ")
+
+
+def _wrapped(text: str, first: str, rest: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False)
+
+
+def _summary(report: Report) -> Iterator[str]:
+    clicks = [file for file in report.files if file.kind in CLICK_KINDS]
+    tables = [file for file in report.files if file.kind not in CLICK_KINDS]
+    if clicks:
+        lines, good = sum(file.lines for file in clicks), sum(file.good for file in clicks)
+        bad, copies = sum(file.bad for file in clicks), sum(file.duplicates for file in clicks)
+        broken = sum(file.is_broken for file in clicks)
+        yield (
+            f"clicks: {len(clicks):,} files, {lines:,} lines: {good:,} good, {bad:,} bad, {copies:,} duplicates"
+            + (f"; {broken} files set aside whole" if broken else "")
+        )
+    if tables:
+        yield (
+            f"reference: {len(tables):,} files, {sum(file.lines for file in tables):,} rows; "
+            f"{sum(file.is_broken for file in tables)} files break their contract"
+        )
+    if report.is_clean:
+        yield "Everything keeps the contracts."
+    else:
+        yield "Bad lines would be quarantined, and the rest used; a broken reference file stops its table's load."

@@ -1,0 +1,102 @@
+"""The demo's closing report: what came in and out, read from the published tables as a BI user would."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import duckdb
+
+from customer360.lake.publishing import current_folder, reader
+from customer360.settings import Settings
+
+
+def report(settings: Settings, seconds: Mapping[str, float]) -> str:
+    """Rows per stage, bad and copied lines, segments, model against baselines, the plan's head, times, and what is next."""
+    place = settings.place
+    with reader(place) as connection:
+        parts = [
+            _title("Rows in and out"),
+            _flow(connection),
+            _title("The last slices"),
+            _show(
+                connection,
+                "select strftime(slice, '%Y-%m-%d %H:%M') as slice, files, lines, good, quarantined, duplicates, repeats "
+                "from slice_log where source = 'clicks' order by slice_log.slice desc limit 4",
+            ),
+            _title("Segments (RFM)"),
+            _show(
+                connection,
+                "select segment, count(*) as customers, round(avg(frequency), 1) as orders, "
+                "round(avg(monetary))::bigint as spend from rfm_segments group by all order by customers desc",
+            ),
+            _title("Affinity model against baselines (log loss on the last cut-off, lower is better)"),
+            _models(settings),
+            _title("Campaign plan"),
+            _show(connection, "select decision, count(*) as customers from campaign_plan group by all order by 2 desc"),
+            _show(
+                connection,
+                "select customer_id, channel, contact_date, daypart, offer_id, round(expected_conversion, 3) as expected "
+                "from campaign_plan where decision = 'contact' order by expected_conversion desc, customer_id limit 5",
+            ),
+        ]
+    times = "\n".join(f"  {name:<55} {value:6.1f} s" for name, value in seconds.items())
+    database = current_folder(place) / "customer360.duckdb"
+    parts += [
+        _title("Time"),
+        f"{times}\n  {'in all':<55} {sum(seconds.values()):6.1f} s",
+        _title("Next"),
+        f"  the tables      {database}\n"
+        f"                  {current_folder(place) / 'parquet'}/<table>/\n"
+        f"  a first query   .venv/bin/python -c \"import duckdb; duckdb.connect('{database}', read_only=True)"
+        f".sql('from customer_profiles limit 5').show()\"\n"
+        f"  drift report    {place.reports / 'drift'}\n"
+        "  make ui         the asset graph, runs, checks and schedules\n"
+        "  make shop       traffic keeps landing (SPEED=10: ten times as fast), and the slices fire in make ui\n"
+        "  docs/bi.md      every table and column; docs/your-data.md: your own shop",
+    ]
+    return "\n".join(parts)
+
+
+def _title(text: str) -> str:
+    return f"\n{text}\n{'-' * len(text)}"
+
+
+def _flow(connection: duckdb.DuckDBPyConnection) -> str:
+    """Lines landed and their fate, then rows of the tables that people ask for."""
+    landed = _show(
+        connection,
+        "select source, sum(lines)::bigint as lines, sum(good)::bigint as good, sum(quarantined)::bigint as quarantined, "
+        "sum(duplicates)::bigint as copies_in_slice, sum(repeats)::bigint as copies_across, count(*) as slices "
+        "from slice_log group by all order by 1",
+    )
+    tables = ("customer_features", "customer_category_activity", "rfm_segments", "customer_scores", "customer_profiles")
+    union = " union all ".join(f"select '{name}' as published_table, count(*) as rows from {name}" for name in tables)
+    return landed + "\n" + _show(connection, union)
+
+
+def _models(settings: Settings) -> str:
+    champion = (settings.place.models / "affinity" / "champion").read_text(encoding="utf-8").strip()
+    manifest = json.loads((settings.place.models / "affinity" / champion / "manifest.json").read_text(encoding="utf-8"))
+    scores = sorted(manifest["metrics"].items(), key=lambda item: item[1]["log_loss"])
+    rows = [f"  {'':<26} {'log loss':>9} {'Brier':>7} {'macro-F1':>9}"]
+    rows += [
+        f"  {name:<26} {score['log_loss']:>9.4f} {score['brier']:>7.4f} {score['macro_f1']:>9.3f}" for name, score in scores
+    ]
+    return "\n".join(rows)
+
+
+def _show(connection: duckdb.DuckDBPyConnection, query: str) -> str:
+    """The rows as aligned text."""
+    found = connection.execute(query)
+    names = [column[0] for column in found.description or []]
+    rows = [[_cell(value) for value in row] for row in found.fetchall()]
+    widths = [max(len(text) for text in column) for column in zip(names, *rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [names, *rows]]
+    return "\n".join("  " + line for line in lines)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
