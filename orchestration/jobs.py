@@ -2,21 +2,26 @@
 
 import dagster as dg
 
+from assets.transform.warehouse import MANIFEST, warehouse_models
 from customer360.lake.contracts import reference_tables
+from orchestration.dbt import DAILY, SLICE_CHECK, tagged_checks, untagged
 from orchestration.maintenance import remove_old_files
 from orchestration.partitions import DAYS, HISTORY_KEY, SHOP, SLICES
 
 REFERENCE = dg.AssetSelection.assets(*[["raw", name] for name in reference_tables(SHOP)])
 CLICKS = dg.AssetSelection.assets(["raw", "clicks"])
 HISTORY = dg.AssetSelection.assets(["raw", "click_history"])
-MODELS = dg.AssetSelection.groups("transform", "marts") - dg.AssetSelection.assets(["marts", "training_features"])
+ALL_MODELS = dg.AssetSelection.assets(*warehouse_models.keys)
+SLICE_MODELS = dg.AssetSelection.assets(*untagged(warehouse_models, DAILY)).without_checks() | dg.AssetSelection.checks(
+    *tagged_checks(warehouse_models, MANIFEST, SLICE_CHECK)
+)
 SERVED = dg.AssetSelection.assets(
     ["predictions", "customer_scores"], ["publishing", "customer_profiles"], ["publishing", "published"]
 )
 
 slice_job = dg.define_asset_job(
     "slice_job",
-    selection=CLICKS | MODELS | SERVED,
+    selection=CLICKS | SLICE_MODELS | SERVED,
     partitions_def=SLICES,
     executor_def=dg.in_process_executor,
     description="One arrival slice, or a range of them: validate, transform, score, publish. Asked for by click_slices.",
@@ -24,12 +29,22 @@ slice_job = dg.define_asset_job(
 )
 history_job = dg.define_asset_job(
     "history_job",
-    selection=REFERENCE | HISTORY | MODELS | SERVED,
+    selection=REFERENCE | HISTORY | ALL_MODELS | SERVED,
     partitions_def=SLICES,
     executor_def=dg.in_process_executor,
     description=(
         "Load landing/history and the reference tables, then transform, score and publish. Run by hand, for the first "
         f"partition ({HISTORY_KEY}), which stands for the history."
+    ),
+)
+warehouse_job = dg.define_asset_job(
+    "warehouse_job",
+    selection=REFERENCE | ALL_MODELS | SERVED,
+    partitions_def=SLICES,
+    executor_def=dg.in_process_executor,
+    description=(
+        "Reference tables, every model and every data test, then scores and publishing. Nightly, for the newest published slice: "
+        "a slice runs only the tests that must hold before its tables are published."
     ),
 )
 training_job = dg.define_asset_job(

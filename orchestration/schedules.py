@@ -3,7 +3,8 @@
 import dagster as dg
 
 from customer360.lake.publishing import current_publication
-from orchestration.jobs import daily_job, freshness_job, maintenance_job, training_job
+from customer360.lake.slices import slice_key
+from orchestration.jobs import daily_job, freshness_job, maintenance_job, training_job, warehouse_job
 from orchestration.partitions import SHOP, day_key
 from orchestration.resources import Platform
 
@@ -23,6 +24,24 @@ def daily_schedule(platform: Platform) -> dg.RunRequest | dg.SkipReason:
         return dg.SkipReason("nothing is published yet")
     key = day_key(settings.shop, current.as_of)
     return dg.RunRequest(run_key=f"daily:{key}", partition_key=key)
+
+
+@dg.schedule(
+    job=warehouse_job,
+    cron_schedule="45 3 * * *",
+    execution_timezone=SHOP.time_zone,
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Every night, shop-local: every model and every data test, for the newest published slice.",
+)
+def warehouse_schedule(context: dg.ScheduleEvaluationContext, platform: Platform) -> dg.RunRequest | dg.SkipReason:
+    """Ask for the newest published slice."""
+    current = current_publication(platform.settings().place)
+    if current is None or current.as_of is None:
+        return dg.SkipReason("nothing is published yet")
+    return dg.RunRequest(
+        run_key=f"warehouse:{context.scheduled_execution_time:%Y-%m-%d}",
+        partition_key=slice_key(current.as_of - SHOP.slice_width),
+    )
 
 
 training_schedule = dg.ScheduleDefinition(
@@ -48,4 +67,4 @@ freshness_schedule = dg.ScheduleDefinition(
     default_status=dg.DefaultScheduleStatus.RUNNING if SHOP.live else dg.DefaultScheduleStatus.STOPPED,
     description="Twice an hour: is the last closed slice published? Runs also when no slice does.",
 )
-SCHEDULES = [daily_schedule, training_schedule, maintenance_schedule, freshness_schedule]
+SCHEDULES = [warehouse_schedule, daily_schedule, training_schedule, maintenance_schedule, freshness_schedule]

@@ -5,6 +5,7 @@ from datetime import UTC, date
 import dagster as dg
 
 from customer360.lake.frames import write_parquet
+from customer360.lake.consents import consents_query
 from customer360.lake.profiles import with_next_contact
 from customer360.lake.publications import file_tables
 from customer360.lake.publishing import current_publication, reader, republish
@@ -17,7 +18,6 @@ from orchestration.resources import Platform
 
 INPUTS = {
     "customers": "select customer_id, segment from rfm_segments",
-    "consents": "select customer_id, channel, is_allowed from customer_consents",
     "touches": "select * from campaign_touch_history",
     "purchase_times": "select * from customer_purchase_times",
     "campaigns": "select * from campaigns",
@@ -30,7 +30,7 @@ HEAD = ["customer_id", "channel", "contact_date", "daypart", "offer_id", "expect
 
 @dg.asset(
     key=["campaigns", "campaign_plan"],
-    deps=[["publishing", "published"]],
+    deps=[["publishing", "published"], ["raw", "customers"]],
     group_name="campaigns",
     kinds={"pandas", "parquet"},
     owners=[MARKETING_TEAM],
@@ -58,6 +58,7 @@ def campaign_plan(context: dg.AssetExecutionContext, platform: Platform) -> dg.M
     plan_date = planned_day(context, platform)
     with reader(place) as connection:
         frames = {name: connection.execute(query).df() for name, query in INPUTS.items()}
+        frames["consents"] = connection.execute(consents_query(place, settings.shop)).df()
     plan = plan_campaign(PlanInputs(**frames), settings.shop, plan_date)
     allowed = frames["consents"][frames["consents"]["is_allowed"].fillna(value=False)]
     contacts = plan[plan["decision"] == "contact"]

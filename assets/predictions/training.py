@@ -8,7 +8,7 @@ import dagster as dg
 from dagster_dbt import DbtCliResource, dbt_assets
 
 from assets.predictions.customer_scores import AFFINITY
-from assets.transform.warehouse import MANIFEST
+from assets.transform.warehouse import BUILD, MANIFEST
 from customer360.features import feature_list
 from customer360.lake.frames import write_parquet
 from customer360.lake.publications import warehouse_tables
@@ -29,7 +29,6 @@ SEED = 360
 @dbt_assets(
     manifest=MANIFEST,
     select="tag:training",
-    exclude="resource_type:unit_test",
     name="training_models",
     dagster_dbt_translator=ShopTranslator(),
     pool=WAREHOUSE_POOL,
@@ -41,7 +40,7 @@ def training_features(context: dg.AssetExecutionContext, dbt: DbtCliResource, pl
         with platform.opened() as connection:
             cutoffs = set_training_cutoffs(connection, settings)
         context.log.info(f"{len(cutoffs)} cut-offs: {', '.join(str(cutoff) for cutoff in cutoffs)}")
-        yield from dbt.cli(["build"], context=context).stream()
+        yield from dbt.cli(BUILD, context=context).stream()
         with platform.opened() as connection:
             as_of = connection.execute("select as_of from ops.clock").fetchone()
             moment = as_of[0].replace(tzinfo=EPOCH.tzinfo) if as_of else None

@@ -32,14 +32,15 @@ RELATIONS = {
     pool=WAREHOUSE_POOL,
 )
 def customer_profiles(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
-    """What a person wants to read of a customer: segment, label and probabilities, reasons, next contact. One row per customer."""
+    """What a person wants to read of a customer: segment, label, probabilities, reasons, next contact. One row a customer."""
     settings = platform.settings()
     plan = file_tables(settings.place).get("campaign_plan")
     query = with_next_contact(profiles_query(settings.shop, RELATIONS), f"({plan})" if plan else None)
     with platform.warehouse(f"run {context.run_id}") as connection:
         connection.execute(f"create or replace table publishing.customer_profiles as {query}")
         segments = connection.execute(
-            "select segment, count(*), avg(monetary)::decimal(18,2) from publishing.customer_profiles group by all order by 2 desc"
+            "select segment, count(*), avg(monetary)::decimal(18,2) from publishing.customer_profiles "
+            "group by all order by 2 desc, 1"
         ).fetchall()
     lines = "\n".join(f"| {segment} | {customers:,} | {spend} |" for segment, customers, spend in segments)
     return dg.MaterializeResult(

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from customer360.lake.contracts import ReferenceTable, reference_tables
-from customer360.lake.reference import ReferenceError, load_reference
+from customer360.lake.reference import BrokenReferenceError, load_reference
 from orchestration.owners import DATA_TEAM
 from orchestration.partitions import SHOP
 from orchestration.resources import Platform
@@ -24,7 +24,7 @@ def reference_asset(contract: ReferenceTable) -> dg.AssetsDefinition:
     def load(platform: Platform) -> dg.MaterializeResult:
         try:
             loaded = load_reference(platform.settings(), contract.name, platform.shop_now())
-        except ReferenceError as error:
+        except BrokenReferenceError as error:
             raise dg.Failure(f"{error}", allow_retries=False) from error
         return dg.MaterializeResult(
             metadata={

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 
+from customer360.words import many
+
 WIDTH = 100
 CLEAN_SHOWN = 30
 CLICK_KINDS = {"clicks", "history"}
@@ -24,7 +26,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class FileReport:
-    """One file: ``lines`` = good + bad + duplicates; ``problems`` are the first of them, ``is_broken`` means that none is used."""
+    """One file: ``lines`` = good + bad + duplicates, the first ``problems``; ``is_broken`` where nothing of it is used."""
 
     name: str
     kind: str
@@ -67,7 +69,7 @@ def report_lines(report: Report) -> Iterator[str]:
             yield f"{file.name}  {_counts(file)}"
             yield from _file_problems(file)
     if shown > CLEAN_SHOWN:
-        yield f"... and {shown - CLEAN_SHOWN:,} more files without a problem"
+        yield f"... and {many(shown - CLEAN_SHOWN, 'more file')} without a problem"
     for note in report.notes:
         yield from _wrapped(f"note: {note}", "", "      ")
     yield ""
@@ -76,11 +78,11 @@ def report_lines(report: Report) -> Iterator[str]:
 
 def _counts(file: FileReport) -> str:
     if file.kind not in CLICK_KINDS:
-        return "breaks its contract" if file.is_broken else f"{file.lines:,} rows"
+        return "breaks its contract" if file.is_broken else many(file.lines, "row")
     if file.is_broken:
-        return f"set aside whole ({file.lines:,} readable lines)"
-    copies = f", {file.duplicates:,} duplicates" if file.duplicates else ""
-    return f"{file.lines:,} lines: {file.good:,} good, {file.bad:,} bad{copies}"
+        return "set aside whole" + (f" ({many(file.lines, 'readable line')})" if file.lines else "")
+    copies = f", {many(file.duplicates, 'duplicate')}" if file.duplicates else ""
+    return f"{many(file.lines, 'line')}: {file.good:,} good, {file.bad:,} bad{copies}"
 
 
 def _file_problems(file: FileReport) -> Iterator[str]:
@@ -90,7 +92,7 @@ def _file_problems(file: FileReport) -> Iterator[str]:
         is_shared = following is not None and following.remedy == problem.remedy
         yield from _problem_lines(replace(problem, remedy="") if is_shared else problem, unit)
     if not file.is_broken and file.bad > len(file.problems):
-        yield f"  ... and {file.bad - len(file.problems):,} more bad lines"
+        yield f"  ... and {many(file.bad - len(file.problems), 'more bad line')}"
 
 
 def _problem_lines(problem: Problem, unit: str) -> Iterator[str]:
@@ -114,16 +116,20 @@ def _summary(report: Report) -> Iterator[str]:
         lines, good = sum(file.lines for file in clicks), sum(file.good for file in clicks)
         bad, copies = sum(file.bad for file in clicks), sum(file.duplicates for file in clicks)
         broken = sum(file.is_broken for file in clicks)
-        yield (
-            f"clicks: {len(clicks):,} files, {lines:,} lines: {good:,} good, {bad:,} bad, {copies:,} duplicates"
-            + (f"; {broken} files set aside whole" if broken else "")
-        )
+        counts = f"{good:,} good, {bad:,} bad, {many(copies, 'duplicate')}"
+        aside = f"; {many(broken, 'file')} set aside whole" if broken else ""
+        yield f"clicks: {many(len(clicks), 'file')}, {many(lines, 'line')}: {counts}{aside}"
     if tables:
+        broken = sum(file.is_broken for file in tables)
         yield (
-            f"reference: {len(tables):,} files, {sum(file.lines for file in tables):,} rows; "
-            f"{sum(file.is_broken for file in tables)} files break their contract"
+            f"reference: {many(len(tables), 'file')}, {many(sum(file.lines for file in tables), 'good row')}"
+            + (f"; {many(broken, 'file')} broken" if broken else "")
         )
     if report.is_clean:
         yield "Everything keeps the contracts."
-    else:
-        yield "Bad lines would be quarantined, and the rest used; a broken reference file stops its table's load."
+    if any(not file.is_clean for file in clicks):
+        yield "Bad lines would be quarantined, and the rest used."
+    if any(not file.is_clean for file in tables):
+        yield "A table with a broken file would not be loaded; its last good version stays in force."
+    if report.misplaced:
+        yield "What lies in the wrong place would not be read."

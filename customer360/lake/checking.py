@@ -20,8 +20,9 @@ from customer360.lake.layout import ClickFiles, Misplaced, TableFiles, closest, 
 from customer360.lake.raw_clicks import kept_rows, load_checked
 from customer360.lake.remedies import remedy
 from customer360.settings import Place, Settings
+from customer360.words import many
 
-NOT_LOADED = "A table with a broken file is not loaded; its last good version stays in force."
+MEND_ROWS = "Rows count from 1 after the header. Leave a value empty where it is unknown, unless it is required."
 
 
 def check(settings: Settings, path: Path, now: datetime, most: int = 10) -> Report:
@@ -45,7 +46,7 @@ def check(settings: Settings, path: Path, now: datetime, most: int = 10) -> Repo
             checker.add_table(table)
     report = checker.report()
     if layout.unfinished:
-        report.notes.append(f"{layout.unfinished} files count as unfinished: their names start with . or _, or end in .tmp")
+        report.notes.append(f"not read: {many(layout.unfinished, 'unfinished file')}, named .*, _* or *.tmp")
     if not report.files and not report.misplaced:
         nothing = Problem(None, "", "holds no files", "See docs/your-data.md for the folders and an example.")
         report.misplaced.append((str(path), nothing))
@@ -102,7 +103,7 @@ class _Checker:
         if len(reports) > 1 and all(report.is_clean for report in reports):
             try:
                 reference.check_reference(self.settings, group.table, group.files)
-            except reference.ReferenceError as error:
+            except reference.BrokenReferenceError as error:
                 together = Problem(None, "", str(error).removeprefix(f"{group.table}: "), "")
                 name = f"{group.table}, all files together"
                 self.files.append(FileReport(name, group.table, problems=(together,), is_broken=True))
@@ -111,9 +112,9 @@ class _Checker:
         name = self._shown(file.path)
         try:
             rows = reference.check_reference(self.settings, table, (file,))
-        except reference.ReferenceError as error:
+        except reference.BrokenReferenceError as error:
             problems = [
-                Problem(found.row, found.column, f"{found.reason} ({found.such_rows:,} such rows)", NOT_LOADED)
+                Problem(found.row, found.column, f"{found.reason} ({many(found.such_rows, 'such row')})", MEND_ROWS)
                 for found in error.problems[: self.most]
             ]
             whole = str(error).removeprefix(f"{table}: ").replace(str(file.path), "the file")
@@ -167,6 +168,6 @@ def _first_problems(connection: duckdb.DuckDBPyConnection, most: int) -> list[tu
 def _unknown_notes(extra: Counter[str], events: Counter[str]) -> Iterator[str]:
     known = [column.name for column in CLICK_COLUMNS]
     for name, lines in sorted(extra.items()):
-        yield f"clicks: column {name}{closest(name, known)} is not in the contract; {lines:,} lines keep it in extra"
+        yield f"clicks: column {name}{closest(name, known)} is not in the contract; {many(lines, 'line')} with it in extra"
     for name, lines in sorted(events.items()):
-        yield f"clicks: event {name}{closest(name, EVENT_NAMES)} is kept and ignored; {lines:,} lines"
+        yield f"clicks: event {name}{closest(name, EVENT_NAMES)} is kept and ignored in {many(lines, 'line')}"

@@ -26,7 +26,7 @@ END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class ClickFiles:
-    """Click files that are read together: accepted event times, the SQL of a row's slice, and what two copies have in common."""
+    """Click files that are read together: accepted event times, the SQL of a row's slice, what copies have in common."""
 
     kind: str
     files: tuple[LandedFile, ...]
@@ -68,7 +68,7 @@ def read_layout(shop: Shop, path: Path, now: datetime) -> Layout:
     path = path.resolve()
     part, base = _part_of_landing(shop, path)
     if part == "landing":
-        _read_landing(layout, shop, path)
+        _read_landing(layout, shop, base)
     elif part == "clicks":
         _read_clicks(layout, shop, base, path)
     elif part == "history":
@@ -89,6 +89,8 @@ def closest(word: str, known: Iterable[str]) -> str:
 
 def _part_of_landing(shop: Shop, path: Path) -> tuple[str, Path]:
     """Which part of a landing folder this is, by its own name and those above it; ``plain`` where it is none."""
+    if (path / "landing").is_dir():
+        return "landing", path / "landing"
     if path.is_dir() and any((path / name).is_dir() for name in LANDING_FOLDERS):
         return "landing", path
     for base in (path, *path.parents):

@@ -11,8 +11,9 @@ CONTACT_COLUMNS = ("next_contact_on", "next_contact_channel", "next_contact_dayp
 
 
 def profiles_query(shop: Shop, tables: Mapping[str, str]) -> str:
-    """SQL of the profiles; ``tables`` maps customer_features, customer_attributes, rfm_segments, customer_scores and
-    customer_reasons to relations.
+    """SQL of the profiles.
+
+    ``tables`` maps customer_features, customer_attributes, rfm_segments, customer_scores and customer_reasons to relations.
 
     Columns: customer_id, as_of, segment, recency_days, frequency, monetary, label (the most probable class), one probability a
     class, top category with three reasons, last activity, attributes.
@@ -46,16 +47,22 @@ def profiles_query(shop: Shop, tables: Mapping[str, str]) -> str:
 
 
 def with_next_contact(profiles: str, plan: str | None) -> str:
-    """SQL of ``profiles`` (a query) with the next contact of ``plan`` (a relation, or None before the first plan)."""
-    bare = f"select * exclude ({', '.join(CONTACT_COLUMNS)}) from ({profiles})"
-    if plan is None:
-        empty = "null::date", "null::varchar", "null::varchar", "null::varchar"
-        columns = ", ".join(f"{value} as {name}" for value, name in zip(empty, CONTACT_COLUMNS, strict=True))
-        return f"select *, {columns} from ({profiles}) order by customer_id"
+    """SQL of ``profiles`` (a query) with the next contact of ``plan`` (a relation, or None before the first plan).
+
+    Contact columns that ``profiles`` has already, of an earlier plan, are replaced.
+    """
+    names = "[" + ", ".join(literal(name) for name in CONTACT_COLUMNS) + "]"
+    bare = f"select columns(lambda name: not list_contains({names}, name)) from ({profiles})"
+    contacts = (
+        f"(select * from {plan} where decision = 'contact')"
+        if plan
+        else "(select null::varchar as customer_id, null::date as contact_date, null::varchar as channel, "
+        "null::varchar as daypart, null::varchar as campaign_id where false)"
+    )
     return f"""
         select profiles.*, plan.contact_date as next_contact_on, plan.channel as next_contact_channel,
             plan.daypart as next_contact_daypart, plan.campaign_id as next_contact_campaign_id
         from ({bare}) as profiles
-        left join (select * from {plan} where decision = 'contact') as plan using (customer_id)
+        left join {contacts} as plan using (customer_id)
         order by customer_id
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +19,7 @@ from customer360.settings import Place
 
 HISTORY = "history"
 # Reasons begin with the value at fault; what follows is the same for all lines of a kind.
-REASON_KIND = r"regexp_replace(reason, '^.* (is (not|more|over|below) .*|lies .*)$', '\1')"
+KIND = r"^.* (is (not|more|over|below) .*|lies .*)$"
 
 
 @dataclass(frozen=True)
@@ -62,34 +63,35 @@ class Selection:
 def quarantined_lines(place: Place, selection: Selection | None = None) -> list[Entry]:
     """The quarantined lines of a selection (default: all that were not replayed), by slice, file and line."""
     wanted = selection or Selection()
-    replayed = _replayed(place)
-    tests = ["true"] + [
-        test for test, value in (("slice = $slice", wanted.slice), ("source_file = $file", wanted.file)) if value is not None
-    ]
-    if wanted.reason is not None:
-        tests.append("contains(lower(column_name || ': ' || reason), lower($reason))")
+    tests = {
+        "slice": "slice = $slice",
+        "file": "source_file = $file",
+        "reason": "contains(lower(concat_ws(': ', nullif(column_name, ''), reason)), lower($reason))",
+    }
     named = {"slice": wanted.slice, "file": wanted.file, "reason": wanted.reason}
     values = {name: value for name, value in named.items() if value is not None}
     rows = _query(
         place,
-        "select slice, source_file, source_line, column_name, reason, raw_text from quarantined "
-        f"where {' and '.join(tests)} order by slice, source_file, source_line",
+        "select slice, source_file, source_line, column_name, reason, raw_text, is_replayed from quarantined "
+        f"where {' and '.join(['true', *(tests[name] for name in values)])} order by slice, source_file, source_line",
         values,
     )
-    entries = [
-        Entry(key, file, line, column, reason, text, _identity(key, file, line, text) in replayed)
-        for key, file, line, column, reason, text in rows
-    ]
-    return [entry for entry in entries if wanted.replayed_too or not entry.is_replayed]
+    return [entry for entry in (Entry(*row) for row in rows) if wanted.replayed_too or not entry.is_replayed]
 
 
 def quarantine_counts(place: Place) -> list[tuple[str, str, int, int]]:
-    """By kind of reason: column, reason, lines and slices, the most frequent first; replayed lines too."""
+    """By kind of reason: column, reason, lines and slices, the most frequent first; without those that were replayed."""
     return _query(
         place,
-        f"select column_name, {REASON_KIND}, count(*), count(distinct slice) from quarantined group by all "
-        "order by 3 desc, 1, 2",
+        "select column_name, regexp_replace(reason, $kind, '\\1'), count(*), count(distinct slice) from quarantined "
+        "where not is_replayed group by all order by 3 desc, 1, 2",
+        {"kind": KIND},
     )
+
+
+def reason_kind(reason: str) -> str:
+    """A reason without the value at fault."""
+    return re.sub(KIND, r"\1", reason)
 
 
 def note_replay(place: Place, entries: Iterable[Entry], into: str, file: str, now: datetime) -> None:
@@ -112,11 +114,11 @@ def _identity(slice_of_line: str, file: str, line: int, text: str | None) -> str
     return f"{slice_of_line} {file} {line} {hashlib.sha256((text or '').encode()).hexdigest()[:12]}"
 
 
-def _replayed(place: Place) -> set[str]:
+def _replayed(place: Place) -> list[str]:
     path = _ledger(place)
     if not path.exists():
-        return set()
-    return {name for record in path.read_text(encoding="utf-8").splitlines() for name in json.loads(record)["lines"]}
+        return []
+    return [name for record in path.read_text(encoding="utf-8").splitlines() for name in json.loads(record)["lines"]]
 
 
 def _quarantine_files(place: Place) -> Iterable[Path]:
@@ -124,15 +126,23 @@ def _quarantine_files(place: Place) -> Iterable[Path]:
     yield from place.quarantine.glob(f"click_history/{PART}")
 
 
-def _query(place: Place, query: str, values: dict[str, str] | None = None) -> list[tuple[Any, ...]]:
+def _query(place: Place, query: str, values: dict[str, str]) -> list[tuple[Any, ...]]:
     """Rows of ``query``, in which ``quarantined`` is all of the quarantine; no rows while there is none."""
     files = ", ".join(literal(str(path)) for path in _quarantine_files(place))
     if not files:
         return []
     key = r"coalesce(nullif(regexp_extract(filename, 'slice_key=([0-9:-]+)/[^/]+$', 1), ''), 'history')"
+    identity = "concat_ws(' ', slice, source_file, source_line, left(sha256(coalesce(raw_text, '')), 12))"
     with connect(place.root / ".tmp") as connection:
+        connection.execute("create temp table replayed as select unnest(?::varchar[]) as identity", [_replayed(place)])
         connection.execute(
-            f"create temp view quarantined as select {key} as slice, * exclude (filename) "
-            f"from read_parquet([{files}], filename = true, hive_partitioning = false)"
+            f"""
+            create temp view quarantined as
+            select *, {identity} in (select identity from replayed) as is_replayed
+            from (
+                select {key} as slice, * exclude (filename)
+                from read_parquet([{files}], filename = true, hive_partitioning = false)
+            )
+            """
         )
-        return connection.execute(query, values or {}).fetchall()
+        return connection.execute(query, values).fetchall()

@@ -39,7 +39,7 @@ class RowProblem:
         return f"row {self.row}, column {self.column}: {self.reason} (1 of {self.such_rows} such rows)"
 
 
-class ReferenceError(ValueError):
+class BrokenReferenceError(ValueError):
     """A reference table's files break its contract. The message names file, row, column and remedy.
 
     ``problems`` are the values at fault, where the cause is values.
@@ -76,7 +76,7 @@ def versions_file(place: Place, table: str) -> Path:
 def load_reference(settings: Settings, table: str, now: datetime) -> ReferenceLoad:
     """Check the files of one table and, if their content is new, make it the version in force from ``now`` (UTC) on.
 
-    Raises ``ReferenceError`` when a file breaks the contract; nothing is changed then.
+    Raises ``BrokenReferenceError`` when a file breaks the contract; nothing is changed then.
     """
     contract = reference_tables(settings.shop)[table]
     listing = list_folder(settings.place.landing / "reference" / table, recursive=True)
@@ -87,7 +87,7 @@ def load_reference(settings: Settings, table: str, now: datetime) -> ReferenceLo
 
 
 def check_reference(settings: Settings, table: str, files: tuple[LandedFile, ...]) -> int:
-    """Rows of a table whose files keep the contract; raises ``ReferenceError`` otherwise. Writes nothing."""
+    """Rows of a table whose files keep the contract; raises ``BrokenReferenceError`` otherwise. Writes nothing."""
     contract = reference_tables(settings.shop)[table]
     with connect(settings.place.root / ".tmp") as connection:
         _read_files(connection, contract, files)
@@ -122,10 +122,10 @@ def _read_files(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable,
                 f"select *, row_number() over () as source_row from (select cast(columns(*) as varchar) from {relation})"
             )
         except duckdb.Error as error:
-            raise ReferenceError(f"{contract.name}: {file.path} cannot be read: {str(error)[:800]}") from error
+            raise BrokenReferenceError(f"{contract.name}: {file.path} cannot be read: {str(error)[:800]}") from error
         missing = [column.name for column in contract.columns if column.required and column.name not in present]
         if missing:
-            raise ReferenceError(
+            raise BrokenReferenceError(
                 f"{contract.name}: {file.path} lacks the required column{'s' * (len(missing) > 1)} {', '.join(missing)}; "
                 f"it has {', '.join(present)}. Add the column, or rename one; see docs/your-data.md."
             )
@@ -144,7 +144,7 @@ def _relation(file: LandedFile) -> str:
         return f"read_json({path}, format = 'newline_delimited', convert_strings_to_integers = false, sample_size = -1)"
     if file.name.endswith((".csv", ".csv.gz")):
         return f"read_csv({path}, header = true, all_varchar = true, delim = ',', quote = '\"', escape = '\"')"
-    raise ReferenceError(f"{file.path} is of no known type: .csv, .jsonl, .jsonl.gz or .parquet")
+    raise BrokenReferenceError(f"{file.path} is of no known type: .csv, .jsonl, .jsonl.gz or .parquet")
 
 
 def _cast(column: Column) -> str:
@@ -171,7 +171,7 @@ def _check_types(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable
                 problems.append(RowProblem(row, column.name, said, total))
     if problems:
         shown = "\n  ".join(str(problem) for problem in problems[: SHOWN_PROBLEMS * 2])
-        raise ReferenceError(
+        raise BrokenReferenceError(
             f"{contract.name}: {file.path} breaks its contract:\n  {shown}\n"
             "Rows count from 1 after the header. Mend the file; the last good version stays in force until then.",
             tuple(problems),
@@ -192,7 +192,7 @@ def _check_keys(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable)
     ).fetchall()
     if twice:
         lines = "\n  ".join(f"{key}: {rows[:300]}" for rows, key, _ in twice)
-        raise ReferenceError(
+        raise BrokenReferenceError(
             f"{contract.name}: {twice[0][2]} keys ({', '.join(contract.key)}) appear more than once, among them:\n  {lines}\n"
             "Keep one row per key over all files of the folder; the last good version stays in force until then."
         )

@@ -73,7 +73,7 @@ def replay(
         elif entry.text is None or entry.is_damaged or REPLACED_CHARACTER in entry.text:
             result.to_mend.append(entry)
         else:
-            lines.append(Line(entry.text, entry.slice, entry.name, entry))
+            lines.append(Line(_one_line(entry.text), entry.slice, entry.name, entry))
     good = _good_lines(settings, lines, into, now, result)
     _write_all(settings.place, good, now, result)
     return result
@@ -118,6 +118,7 @@ def replay_mended(
 
 
 def _one_line(text: str) -> str:
+    """Without the newline that the quarantine keeps; inside a line of CSV it may have others."""
     return text.rstrip("\r\n").replace("\r", " ").replace("\n", " ")
 
 
@@ -132,7 +133,7 @@ def _mended(source: Path, known: dict[tuple[str, str, int], Entry], default_slic
         elif text.strip() and not text.startswith("#"):
             if slice_of_line is None:
                 raise ReplayError(f"{source} line {number} has no comment that names its slice; say which with --slice KEY")
-            yield Line(text, slice_of_line, f"{source.name} line {number}", origin)
+            yield Line(_one_line(text), slice_of_line, f"{source.name} line {number}", origin)
 
 
 def _good_lines(

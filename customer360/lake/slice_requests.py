@@ -131,8 +131,10 @@ def _changed(cursor: Cursor, world: World) -> tuple[dict[str, Wanted], int]:
     watermark = cursor.watermark_ns
     assert world.last_closed is not None  # decide() returned before
     recent = world.last_closed - ALWAYS_LISTED
+    # A folder that changes while the look goes on, after it was looked at, is older than others seen later in the same look.
+    began_ns = int(world.now.timestamp()) * 1_000_000_000
     for start, modified_ns in world.folders():
-        watermark = max(watermark, modified_ns)
+        watermark = max(watermark, min(modified_ns, began_ns))
         if start < world.slices_start or (modified_ns < cursor.watermark_ns - SETTLE_NS and start < recent):
             continue
         if start > world.last_closed:
@@ -186,7 +188,8 @@ def _settle(wanted: dict[str, Wanted], world: World) -> tuple[dict[str, int], li
         if entry.run_key not in states:
             states[entry.run_key] = world.run_state(entry.run_key)
         state = states[entry.run_key]
-        if state is RunState.SUCCEEDED:
+        was_run_by_hand = entry.attempt >= MAX_ATTEMPTS and done.get(key) == entry.fingerprint
+        if state is RunState.SUCCEEDED or (state is RunState.FAILED and was_run_by_hand):
             del wanted[key]
         elif state is RunState.FAILED:
             _after_failure(key, entry, world, due, notes)
@@ -225,9 +228,21 @@ def _group(due: Mapping[str, int], world: World) -> list[Request]:
 def _request(keys: list[str], attempt: int, world: World) -> Request:
     fingerprints = [world.fingerprint(slice_start(key)) for key in keys]
     if len(keys) == 1:
-        return Request(f"{keys[0]}:{fingerprints[0]}:{attempt}", keys[0], keys[0], 1, attempt)
+        return Request(_unused(f"{keys[0]}:{fingerprints[0]}:{attempt}", world), keys[0], keys[0], 1, attempt)
     digest = hashlib.sha256("\n".join(fingerprints).encode()).hexdigest()[:16]
-    return Request(f"{keys[0]}..{keys[-1]}:{digest}:{attempt}", keys[0], keys[-1], len(keys), attempt)
+    return Request(_unused(f"{keys[0]}..{keys[-1]}:{digest}:{attempt}", world), keys[0], keys[-1], len(keys), attempt)
+
+
+def _unused(run_key: str, world: World) -> str:
+    """The key, numbered when runs with it succeeded already: the files were these, then others, and now are these again.
+
+    A key that was used is never run again.
+    """
+    numbered, number = run_key, 1
+    while world.run_state(numbered) is RunState.SUCCEEDED:
+        number += 1
+        numbered = f"{run_key}:again-{number}"
+    return numbered
 
 
 def _keys(request: Request, width: timedelta) -> list[str]:

@@ -22,6 +22,7 @@ from customer360.lake.slice_health import Freshness, freshness
 from customer360.lake.slices import slice_key
 from customer360.lake.warehouse import is_locked, lock_holder
 from customer360.settings import Place, Settings
+from customer360.words import many
 
 SHOWN_SLICES = 8
 SHOWN_REASONS = 6
@@ -30,7 +31,7 @@ SLICE_COLUMNS = ("slice", "source", "files", "lines", "good", "quarantined", "du
 
 @dataclass(frozen=True)
 class Waiting:
-    """Keys of landed slices that are not published as they are now: closed ones, and those that may still grow. Oldest first."""
+    """Keys of landed slices that are not published as they are now, oldest first: closed ones, and those that may grow."""
 
     closed: list[str]
     open: list[str]
@@ -158,7 +159,7 @@ def _published_lines(settings: Settings, status: Status, now: datetime) -> Itera
     age = f"published {_age(now - publication.published_at)} ago"
     yield f"published  version {publication.version} as of {_utc(publication.as_of)}, {age}"
     behind = status.freshness.missing_slices
-    yield f"           {f'{behind:,} closed slices behind' if behind else 'up to date'}; {current_folder(settings.place)}"
+    yield f"           {many(behind, 'closed slice') + ' behind' if behind else 'up to date'}; {current_folder(settings.place)}"
     if status.history is not None:
         yield f"history    {status.history[0]:,} slices, {status.history[1]:,} good lines"
     if status.last_slices:
@@ -174,19 +175,19 @@ def _published_lines(settings: Settings, status: Status, now: datetime) -> Itera
 def _waiting_lines(waiting: Waiting) -> Iterator[str]:
     if waiting.closed:
         span = waiting.closed[0] if len(waiting.closed) == 1 else f"{waiting.closed[0]} to {waiting.closed[-1]}"
-        yield f"waiting    {len(waiting.closed):,} closed slices have new files: {span}"
+        yield f"waiting    {many(len(waiting.closed), 'closed slice')} with new files: {span}"
     else:
         yield "waiting    no closed slice has new files"
     if waiting.open:
-        yield f"           {len(waiting.open):,} open slices have files so far: {', '.join(waiting.open[:3])}"
+        yield f"           {many(len(waiting.open), 'open slice')} with files so far: {', '.join(waiting.open[:3])}"
 
 
 def _quarantine_lines(status: Status) -> Iterator[str]:
     total = sum(lines for _, _, lines, _ in status.quarantine)
-    yield f"quarantine {total:,} lines{'; see customer360 quarantine list' if total else ''}"
+    yield f"quarantine {many(total, 'line')}{'; see customer360 quarantine list' if total else ''}"
     for column, reason, lines, slices in status.quarantine[:SHOWN_REASONS]:
         text = f"{column}: {reason}" if column else reason
-        yield f"           {lines:>8,} in {slices:,} slices  {text[:64]}"
+        yield f"           {lines:>8,} in {many(slices, 'slice')}  {text[:64]}"
 
 
 def _relative(settings: Settings, path: Path | None) -> str:

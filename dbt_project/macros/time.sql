@@ -15,7 +15,7 @@
 {%- endmacro %}
 
 
-{% macro default__floor_to_minutes(timestamp_column, minutes) -%}
+{% macro duckdb__floor_to_minutes(timestamp_column, minutes) -%}
     time_bucket(interval '{{ minutes }}' minute, {{ timestamp_column }}, timestamp '1970-01-01 00:00:00')
 {%- endmacro %}
 
@@ -33,7 +33,7 @@
 {%- endmacro %}
 
 
-{% macro default__local_timestamp(timestamp_column, zone) -%}
+{% macro duckdb__local_timestamp(timestamp_column, zone) -%}
     timezone({{ zone }}, timezone('UTC', {{ timestamp_column }}))
 {%- endmacro %}
 
@@ -56,7 +56,7 @@
 {%- endmacro %}
 
 
-{% macro default__seconds_between(earlier, later) -%}
+{% macro duckdb__seconds_between(earlier, later) -%}
     (epoch_us({{ later }}) - epoch_us({{ earlier }})) / 1000000.0
 {%- endmacro %}
 
@@ -73,7 +73,7 @@
 {%- endmacro %}
 
 
-{% macro default__days_between(earlier, later) -%}
+{% macro duckdb__days_between(earlier, later) -%}
     date_diff('day', {{ earlier }}, {{ later }})
 {%- endmacro %}
 
@@ -90,7 +90,7 @@
 {%- endmacro %}
 
 
-{% macro default__iso_day_of_week(column) -%}
+{% macro duckdb__iso_day_of_week(column) -%}
     isodow({{ column }})
 {%- endmacro %}
 
@@ -107,7 +107,7 @@
 {%- endmacro %}
 
 
-{% macro default__known_time_zones() -%}
+{% macro duckdb__known_time_zones() -%}
     (select distinct name from pg_timezone_names())
 {%- endmacro %}
 

@@ -63,7 +63,9 @@ def say(**message: Any) -> None:
 
 
 def main() -> None:
-    importlib.import_module("orchestration.definitions")
+    defs = importlib.import_module("orchestration.definitions").defs
+    for job in defs.resolve_all_job_defs():
+        job.get_subset  # noqa: B018
     say(id=0, pid=os.getpid())
     children: dict[int, int] = {}
     pending = b""

@@ -77,7 +77,9 @@ class Dbt:
         }
         options = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--vars", json.dumps(dbt_vars(self.shop))]
         with patch.dict(os.environ, where):
-            result = dbtRunner(manifest=self.manifest).invoke([*arguments, *options, "--quiet", "--log-level-file", "none", "--no-write-json"])
+            result = dbtRunner(manifest=self.manifest).invoke(
+                [*arguments, *options, "--quiet", "--log-level-file", "none", "--no-write-json"]
+            )
         if not result.success:
             runs = getattr(result.result, "results", None) or []
             failed = [f"{run.node.name}: {run.message}" for run in runs if run.status not in ("success", "pass", "skipped")]

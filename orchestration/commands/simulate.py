@@ -1,0 +1,108 @@
+"""``customer360 simulate [all | history | slices | stream]``."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import replace
+from datetime import datetime
+
+from customer360.lake.slices import floor_to_slice, slice_key
+from customer360.settings import Settings
+from customer360.simulation import (
+    Faults,
+    Simulation,
+    SimulationError,
+    next_slice,
+    read_simulation,
+    simulate_history,
+    simulate_slice,
+    stream,
+)
+from customer360.words import many
+from orchestration.console import WELL, now, say, settings_of
+
+EXPECTED = (SimulationError,)
+PARAMETERS = ("customers", "days", "seed", "events_per_slice")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write files of the synthetic shop. Without parameters, later slices fit the history that is there."""
+    settings = settings_of(options)
+    given = {name: getattr(options, name) for name in PARAMETERS if getattr(options, name) is not None}
+    simulation = replace(read_simulation(settings.place) or Simulation(), **given)
+    faults = Faults.everyday() if options.faults == "everyday" else Faults()
+    if options.what == "stream":
+        return _stream(settings, simulation, faults, options.speed)
+    if options.what in {"all", "history"}:
+        _history(settings, simulation)
+    if options.what in {"all", "slices"}:
+        _slices(settings, simulation, faults, options.slices)
+    say(f"The files are in {settings.place.landing}")
+    return WELL
+
+
+def _history(settings: Settings, simulation: Simulation) -> None:
+    folder = settings.place.landing / "history"
+    if folder.is_dir() and any(folder.iterdir()):
+        if read_simulation(settings.place) != simulation:
+            raise SimulationError(f"{folder} has files that were made otherwise; remove them, or choose another --data-dir")
+        say(f"history    is there already, in {folder}")
+        return
+    say(f"history    {simulation.days} days of {simulation.customers:,} customers, seed {simulation.seed} ...")
+    began = time.monotonic()
+    made = simulate_history(simulation, settings.shop, settings.place)
+    seconds = time.monotonic() - began
+    say(
+        f"history    {made['events']:,} events, {made['purchases']:,} purchases, {many(made['files'], 'file')}, {seconds:.1f} s"
+    )
+    say(f"reference  {', '.join(f'{table} {rows:,}' for table, rows in made['reference'].items())}")
+
+
+def _slices(settings: Settings, simulation: Simulation, faults: Faults, count: int) -> None:
+    shop, place = settings.shop, settings.place
+    first = next_slice(shop, place)
+    for number in range(count):
+        start = first + number * shop.slice_width
+        made = simulate_slice(simulation, shop, place, start, faults)
+        total = made["total"]
+        say(
+            f"slice      {slice_key(start)}  {total.get('lines', 0):>7,} lines in {many(len(made['files']), 'file')}: "
+            f"{total.get('late', 0):,} late, {_copies(total):,} copies, {total.get('poison', 0):,} broken"
+        )
+    if count and not shop.live:
+        say("           A replayed slice is closed when a later one has files: the last one stays open.")
+
+
+def _copies(total: dict[str, int]) -> int:
+    return sum(total.get(name, 0) for name in ("duplicates_inside", "duplicates_across", "restamped"))
+
+
+def _stream(settings: Settings, simulation: Simulation, faults: Faults, speed: float) -> int:
+    """Write files until Ctrl-C; no half file stays."""
+    start = _stream_start(settings, speed)
+    say(
+        f"stream     from {slice_key(start)} on at {speed:g} times real time, into {settings.place.landing / 'clicks'}",
+        "           Ctrl-C ends it; the next stream goes on after the last slice.",
+    )
+    try:
+        for arrived in stream(simulation, settings.shop, settings.place, start, speed=speed, faults=faults):
+            lines = arrived.account["lines"]
+            say(f"{now():%H:%M:%S}   {slice_key(arrived.slice_start)}  {arrived.path.name}  {many(lines, 'line')}")
+    except KeyboardInterrupt:
+        say("stopped")
+    return WELL
+
+
+def _stream_start(settings: Settings, speed: float) -> datetime:
+    """The slice after the last in landing; in a live shop, whose files have to arrive in their slice, the next to begin."""
+    shop, start = settings.shop, next_slice(settings.shop, settings.place)
+    if not shop.live:
+        return start
+    if speed != 1:
+        raise SimulationError(f"{shop.name} is live: its slices take their own time; leave --speed out")
+    start = max(start, floor_to_slice(now(), shop.slice_width) + shop.slice_width)
+    wait = (start - now()).total_seconds()
+    say(f"stream     waits {wait:.0f} s for the next slice to begin")
+    time.sleep(max(0.0, wait))
+    return start

@@ -1,0 +1,34 @@
+"""What the subcommands share: exit codes, words on stdout, and the settings that the options ask for."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from datetime import UTC, datetime
+
+from customer360.settings import Settings
+
+WELL, WRONG, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+def say(*lines: str) -> None:
+    """Write lines for people, at once."""
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    sys.stdout.flush()
+
+
+def environment_of(options: argparse.Namespace) -> dict[str, str]:
+    """The environment with ``--shop`` and ``--data-dir`` in it."""
+    given = {"SHOP": options.shop, "DATA_DIR": options.data_dir}
+    return {**os.environ, **{name: value for name, value in given.items() if value}}
+
+
+def settings_of(options: argparse.Namespace) -> Settings:
+    """The shop and the place that options and environment name."""
+    return Settings.from_environment(environment_of(options))
+
+
+def now() -> datetime:
+    """Wall clock, UTC."""
+    return datetime.now(UTC)
