@@ -14,6 +14,7 @@ RELATIONS = {
     "rfm_segments": "marts.rfm_segments",
     "customer_scores": "predictions.customer_scores",
     "customer_reasons": "predictions.customer_reasons",
+    "last_activity": "intermediate.int_last_activity",
 }
 
 
@@ -24,6 +25,7 @@ RELATIONS = {
         ["marts", "customer_features"],
         ["marts", "customer_attributes"],
         ["marts", "rfm_segments"],
+        ["intermediate", "int_last_activity"],
     ],
     group_name="publishing",
     kinds={"duckdb"},

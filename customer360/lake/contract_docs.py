@@ -12,7 +12,7 @@ WORDS = {
     "TIMESTAMP": "timestamp, UTC",
     "DOUBLE": "number",
     "BIGINT": "whole number",
-    "DECIMAL(18,2)": "amount, 2 decimals",
+    "DECIMAL(18,2)": "number, 2 decimals",
     "BOOLEAN": "true or false",
     "DATE": "date",
 }

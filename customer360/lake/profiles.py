@@ -13,7 +13,8 @@ CONTACT_COLUMNS = ("next_contact_on", "next_contact_channel", "next_contact_dayp
 def profiles_query(shop: Shop, tables: Mapping[str, str]) -> str:
     """SQL of the profiles.
 
-    ``tables`` maps customer_features, customer_attributes, rfm_segments, customer_scores and customer_reasons to relations.
+    ``tables`` maps customer_features, customer_attributes, rfm_segments, customer_scores, customer_reasons and
+    last_activity (customer_id, last_event_at) to relations.
 
     Columns: customer_id, as_of, segment, recency_days, frequency, monetary, label (the most probable class), one probability a
     class, top category with three reasons, last activity, attributes.
@@ -36,12 +37,12 @@ def profiles_query(shop: Shop, tables: Mapping[str, str]) -> str:
         select features.customer_id, features.as_of, segments.segment, segments.recency_days, segments.frequency,
             segments.monetary, scored.* exclude (customer_id), reasons.category_id as top_category_id,
             reasons.reason_1, reasons.reason_2, reasons.reason_3,
-            features.as_of - to_microseconds(cast(round(features.days_since_last_activity * 86400000000) as bigint))
-                as last_activity_at{attributes}
+            activity.last_event_at as last_activity_at{attributes}
         from {tables["customer_features"]} as features
         left join {tables["rfm_segments"]} as segments using (customer_id)
         left join scored using (customer_id)
         left join {tables["customer_reasons"]} as reasons using (customer_id)
+        left join {tables["last_activity"]} as activity using (customer_id)
         left join attributes using (customer_id)
     """
 

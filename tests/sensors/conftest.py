@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ class Bench:
         (self.folder / "shop").mkdir()
         (self.folder / "shop" / "shop.yaml").write_text(yaml.safe_dump(shop), encoding="utf-8")
 
-    @property
+    @cached_property
     def settings(self) -> Settings:
         return Settings.load(self.folder / "shop", self.folder / "data")
 

@@ -6,12 +6,6 @@ offer_windows as (
 
 ),
 
-last_activity as (
-
-    {{ last_activity_as_of(ref('int_activity_by_slice'), ref('int_visitor_customers'), source('ops', 'clock')) }}
-
-),
-
 last_category as (
 
     {{ last_category_as_of(ref('int_purchase_lines')) }}
@@ -28,7 +22,7 @@ final as (
         'recent_orders': ref('int_recent_orders'),
         'offer_windows': 'offer_windows',
         'rfm': ref('int_customer_rfm'),
-        'last_activity': 'last_activity',
+        'last_activity': ref('int_last_activity'),
         'last_category': 'last_category',
     }, source('ops', 'clock')) }}
 

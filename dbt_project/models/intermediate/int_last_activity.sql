@@ -1,0 +1,1 @@
+{{ last_activity_as_of(ref('int_activity_by_slice'), ref('int_visitor_customers'), source('ops', 'clock')) }}
