@@ -62,7 +62,7 @@ def main() -> None:
     settings = Settings.from_environment()
     for name, value in dbt_environment(settings).items():
         os.environ.setdefault(name, value)
-    from dbt.cli.main import cli  # after the environment is set: dbt reads it while it loads
+    from dbt.cli.main import cli  # noqa: PLC0415  dbt reads the environment that was just set while it loads
 
     sys.argv = ["dbt", *with_vars(sys.argv[1:], settings)]
     cli()

@@ -43,8 +43,8 @@ warehouse_job = dg.define_asset_job(
     partitions_def=SLICES,
     executor_def=dg.in_process_executor,
     description=(
-        "Reference tables, every model and every data test, then scores and publishing. Nightly, for the newest published slice: "
-        "a slice runs only the tests that must hold before its tables are published."
+        "Reference tables, every model and every data test, then scores and publishing. Nightly, for the newest published "
+        "slice: a slice itself runs only the tests that must hold before its tables are published."
     ),
 )
 training_job = dg.define_asset_job(

@@ -11,4 +11,4 @@ def remove_old_files(context: dg.OpExecutionContext, platform: Platform) -> None
     """Landing, raw, quarantine, snapshots, published versions, dbt targets, run logs, temporary files."""
     removed = remove_old(platform.settings(), platform.now(), platform.shop_now())
     context.log.info(f"removed {removed}")
-    context.add_output_metadata({name: count for name, count in removed.items()})
+    context.add_output_metadata(dict(removed))

@@ -28,4 +28,4 @@ def run_failure(context: dg.RunFailureSensorContext) -> None:
         try:
             send(webhook, alert)
         except AlertError as error:
-            context.log.error(f"the alert could not be delivered: {error}")
+            context.log.warning(f"the alert could not be delivered: {error}")

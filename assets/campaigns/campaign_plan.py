@@ -4,8 +4,8 @@ from datetime import UTC, date
 
 import dagster as dg
 
-from customer360.lake.frames import write_parquet
 from customer360.lake.consents import consents_query
+from customer360.lake.frames import write_parquet
 from customer360.lake.profiles import with_next_contact
 from customer360.lake.publications import file_tables
 from customer360.lake.publishing import current_publication, reader, republish
@@ -51,7 +51,7 @@ HEAD = ["customer_id", "channel", "contact_date", "daypart", "offer_id", "expect
         ),
     ],
 )
-def campaign_plan(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
+def campaign_plan(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult[None]:
     """Who is contacted, through which channel, on which day and daypart, and why others are not. One row per customer."""
     settings = platform.settings()
     place = settings.place
@@ -73,7 +73,7 @@ def campaign_plan(context: dg.AssetExecutionContext, platform: Platform) -> dg.M
     return dg.MaterializeResult(
         metadata={
             "dagster/partition_row_count": len(plan),
-            **{f"decision_{name.replace(' ', '_')}": int(count) for name, count in decisions.items()},
+            **{f"decision_{str(name).replace(' ', '_')}": int(count) for name, count in decisions.items()},
             "mean_expected_conversion": float(contacts["expected_conversion"].mean()) if len(contacts) else 0.0,
             "head": dg.MetadataValue.md(table(head[HEAD])),
         },
@@ -97,8 +97,8 @@ def planned_day(context: dg.AssetExecutionContext, platform: Platform) -> date:
     today = day_key(settings.shop, current.as_of)
     if context.partition_key != today:
         raise dg.Failure(
-            f"{context.partition_key} is not the day of what is published ({today}): plans and drift reports are made of what is "
-            "known now, and an earlier day's stays as it was decided then",
+            f"{context.partition_key} is not the day of what is published ({today}): plans and drift reports are made of what "
+            "is known now, and an earlier day's stays as it was decided then",
             allow_retries=False,
         )
     return current.as_of.replace(tzinfo=UTC).astimezone(settings.shop.zone).date()

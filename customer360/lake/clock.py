@@ -13,10 +13,8 @@ def shop_now(settings: Settings, wall_clock: datetime) -> datetime:
     """What time it is in the shop, UTC. A replay stands at the start of its newest landed slice."""
     if settings.shop.live:
         return wall_clock
-    newest = None
-    for newest, _ in slice_folders(settings.place.landing):
-        pass
-    return newest or settings.shop.slices_start
+    landed = [start for start, _ in slice_folders(settings.place.landing)]
+    return landed[-1] if landed else settings.shop.slices_start
 
 
 def last_closed_slice(settings: Settings, wall_clock: datetime) -> datetime | None:

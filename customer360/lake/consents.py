@@ -1,4 +1,4 @@
-"""Consents as they stand now, read from the reference table itself: a withdrawn consent must not wait for the next transform."""
+"""Consents as they stand now, read from the reference table itself: a withdrawn one must not wait for the next transform."""
 
 from __future__ import annotations
 

@@ -24,7 +24,13 @@ KEPT_BYTES = 64 * 1024
 CSV_BATCH = 20_000
 NEWLINE = 10
 
-LINES = pa.schema([("file_no", pa.int32()), ("line", pa.int64()), ("text", pa.string()), ("problem", pa.string())])
+FIELDS: dict[str, pa.DataType] = {
+    "file_no": pa.int32(),
+    "line": pa.int64(),
+    "text": pa.string(),
+    "problem": pa.string(),
+}
+LINES = pa.schema(FIELDS)
 
 TOO_LONG = f"longer than {MAX_LINE_BYTES} bytes"
 NOT_UTF8 = "not valid UTF-8"
@@ -73,7 +79,7 @@ def _batch(number: int, first: int, data: bytes) -> pa.RecordBatch:
     ends = np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == NEWLINE).astype(np.int32)
     count = len(ends)
     offsets = np.concatenate([np.zeros(1, dtype=np.int32), ends + 1])
-    texts = pa.Array.from_buffers(pa.string(), count, [None, pa.py_buffer(offsets), pa.py_buffer(data)])
+    texts = pa.Array.from_buffers(pa.string(), count, [None, pa.py_buffer(offsets.tobytes()), pa.py_buffer(data)])
     problems = pa.nulls(count, pa.string())
     if np.diff(offsets).max() > MAX_LINE_BYTES + 1 or not _is_utf8(texts):
         decoded = [_decode(line) for line in data[:-1].split(b"\n")]
@@ -84,7 +90,7 @@ def _batch(number: int, first: int, data: bytes) -> pa.RecordBatch:
     return pa.record_batch([numbers, lines, texts, problems], schema=LINES)
 
 
-def _is_utf8(texts: pa.Array) -> bool:
+def _is_utf8(texts: pa.Array[pa.StringScalar]) -> bool:
     try:
         texts.validate(full=True)
     except pa.ArrowInvalid:

@@ -83,7 +83,7 @@ def load_reference(settings: Settings, table: str, now: datetime) -> ReferenceLo
     with connect(settings.place.root / ".tmp") as connection:
         ignored = _read_files(connection, contract, listing.files)
         _check_keys(connection, contract)
-        return _merge(connection, settings.place, contract, now, len(listing.files), ignored)
+        return _merge(connection, settings.place, contract, now, files=len(listing.files), ignored=ignored)
 
 
 def check_reference(settings: Settings, table: str, files: tuple[LandedFile, ...]) -> int:
@@ -164,7 +164,8 @@ def _check_types(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable
         tests += [f"nullif({name}, '') is null"] if column.required else []
         for test in tests:
             rows = connection.execute(
-                f"select source_row, {name}, count(*) over () from texts where {test} order by source_row limit {SHOWN_PROBLEMS}"
+                f"select source_row, {name}, count(*) over () from texts "
+                f"where {test} order by source_row limit {SHOWN_PROBLEMS}"
             ).fetchall()
             for row, value, total in rows:
                 said = "is empty but required" if value in (None, "") else f"{value!r} is not of type {column.type}"
@@ -199,7 +200,13 @@ def _check_keys(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable)
 
 
 def _merge(
-    connection: duckdb.DuckDBPyConnection, place: Place, contract: ReferenceTable, now: datetime, files: int, ignored: list[str]
+    connection: duckdb.DuckDBPyConnection,
+    place: Place,
+    contract: ReferenceTable,
+    now: datetime,
+    *,
+    files: int,
+    ignored: list[str],
 ) -> ReferenceLoad:
     names = ", ".join(quoted(column.name) for column in contract.columns)
     history = history_file(place, contract.name)
@@ -224,8 +231,8 @@ def _merge(
                 f"""
                 copy (
                     select {names}, valid_from,
-                        case when valid_to is null and exists (select 1 from closing where {keys}) then {stamp} else valid_to end
-                            as valid_to
+                        case when valid_to is null and exists (select 1 from closing where {keys}) then {stamp}
+                            else valid_to end as valid_to
                     from past
                     union all
                     select {names}, {stamp}, null from opening

@@ -112,8 +112,8 @@ def decide(cursor: Cursor, world: World) -> Decision:
     """Look at the landing folders and decide what to request."""
     if world.last_closed is None:
         return Decision([], cursor, ["no slice is closed yet"])
-    wanted, watermark = _changed(cursor, world)
-    high = _open_closed_slices(cursor, world, wanted)
+    wanted, watermark = _changed(cursor, world, world.last_closed)
+    high = _open_closed_slices(cursor, world, world.last_closed, wanted)
     waiting, notes = _settle(wanted, world)
     requests = _group(waiting, world)
     for request in requests:
@@ -124,20 +124,19 @@ def decide(cursor: Cursor, world: World) -> Decision:
     return Decision(requests, Cursor(watermark, high, wanted), notes)
 
 
-def _changed(cursor: Cursor, world: World) -> tuple[dict[str, Wanted], int]:
+def _changed(cursor: Cursor, world: World, last_closed: datetime) -> tuple[dict[str, Wanted], int]:
     """Slices whose folder changed since the last look become wanted under their new fingerprint."""
     wanted = dict(cursor.wanted)
     done: Mapping[str, str] | None = None
     watermark = cursor.watermark_ns
-    assert world.last_closed is not None  # decide() returned before
-    recent = world.last_closed - ALWAYS_LISTED
+    recent = last_closed - ALWAYS_LISTED
     # A folder that changes while the look goes on, after it was looked at, is older than others seen later in the same look.
     began_ns = int(world.now.timestamp()) * 1_000_000_000
     for start, modified_ns in world.folders():
         watermark = max(watermark, min(modified_ns, began_ns))
         if start < world.slices_start or (modified_ns < cursor.watermark_ns - SETTLE_NS and start < recent):
             continue
-        if start > world.last_closed:
+        if start > last_closed:
             continue
         key = slice_key(start)
         fingerprint = world.fingerprint(start)
@@ -151,25 +150,24 @@ def _changed(cursor: Cursor, world: World) -> tuple[dict[str, Wanted], int]:
     return wanted, watermark
 
 
-def _open_closed_slices(cursor: Cursor, world: World, wanted: dict[str, Wanted]) -> str | None:
+def _open_closed_slices(cursor: Cursor, world: World, last_closed: datetime, wanted: dict[str, Wanted]) -> str | None:
     """Every closed slice after the newest considered one is wanted, with files or without, so that gaps are visible."""
-    assert world.last_closed is not None  # decide() returned before
     if cursor.high is not None:
         start = slice_start(cursor.high) + world.width
     else:
         first = next((start for start, _ in world.folders() if start >= world.slices_start), None)
-        if first is None or first > world.last_closed:
+        if first is None or first > last_closed:
             return None
         start = first
-    done = world.done() if start <= world.last_closed else {}
-    while start <= world.last_closed:
+    done = world.done() if start <= last_closed else {}
+    while start <= last_closed:
         key = slice_key(start)
         if key not in wanted:
             fingerprint = world.fingerprint(start)
             if done.get(key) != fingerprint:
                 wanted[key] = Wanted(fingerprint)
         start += world.width
-    return slice_key(max(world.last_closed, slice_start(cursor.high) if cursor.high else world.last_closed))
+    return slice_key(max(last_closed, slice_start(cursor.high) if cursor.high else last_closed))
 
 
 def _settle(wanted: dict[str, Wanted], world: World) -> tuple[dict[str, int], list[str]]:

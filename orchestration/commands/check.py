@@ -19,8 +19,7 @@ def run(options: argparse.Namespace) -> int:
     shop = settings.shop
     file = os.path.relpath(settings.shop_folder / "shop.yaml")
     say(
-        f"{file} is valid: {shop.name}, {shop.currency}, {shop.time_zone}, "
-        f"{shop.slice_minutes}-minute slices",
+        f"{file} is valid: {shop.name}, {shop.currency}, {shop.time_zone}, {shop.slice_minutes}-minute slices",
         "",
     )
     report = check(settings, options.folder, now(), options.most)

@@ -9,6 +9,7 @@ import gc
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from graphlib import TopologicalSorter
@@ -89,7 +90,7 @@ class Dbt:
 
 @dataclass
 class Lab:
-    """One shop's data in ``root``. Each step can be taken alone, so that a crash between two of them is just a step not taken."""
+    """One shop's data in ``root``. Each step can be taken alone: a crash between two of them is a step not taken."""
 
     shop: Shop
     root: Path
@@ -117,10 +118,10 @@ class Lab:
 
     def write_raw(self, slices: Iterable[datetime]) -> SliceCounts:
         """Landing to raw for these slices (naive UTC)."""
-        counts = SliceCounts(0, 0, 0, 0, 0)
-        for start in slices:
-            counts += write_raw_slice(self.settings, start.replace(tzinfo=UTC))
-        return counts
+        settings = self.settings
+        with ThreadPoolExecutor(2) as pool:
+            made = pool.map(lambda start: write_raw_slice(settings, start.replace(tzinfo=UTC)), list(dict.fromkeys(slices)))
+            return sum(made, SliceCounts(0, 0, 0, 0, 0))
 
     def plan(self) -> Plan:
         """Bring the slice log up to raw."""
@@ -176,7 +177,7 @@ class Lab:
         """Every table that slices rewrite, row by row."""
         names = self.query(
             "select table_schema, table_name from information_schema.tables "
-            "where table_schema in ('intermediate', 'marts') and table_name similar to '.*(_by_slice|traffic|t_activity|r_activity)'"
+            "where table_schema in ('intermediate', 'marts') and table_name similar to '.*_by_slice|traffic|(product|offer)_activity'"
         )
         return {name: self.query(f"from {schema}.{name} order by all") for schema, name in sorted(names)}
 
