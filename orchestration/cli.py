@@ -96,7 +96,6 @@ def _add_quarantine(commands: argparse._SubParsersAction[argparse.ArgumentParser
     replaying = actions.add_parser("replay", help="send lines that keep the contract now back to landing")
     replaying.add_argument("--into", type=_slice, metavar="KEY", help="another slice than the line's own, at most 3 days away")
     replaying.add_argument("--all", action="store_true", help="also lines that were replayed already")
-    replaying.add_argument("--salvage", action="store_true", help="also the readable lines of files that were set aside whole")
     ways = replaying.add_mutually_exclusive_group()
     ways.add_argument("--edit", type=Path, metavar="FILE", help="write the lines to FILE, to be mended; sends nothing")
     ways.add_argument("--from", type=Path, metavar="FILE", dest="source", help="send the mended lines of FILE")

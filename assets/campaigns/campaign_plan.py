@@ -51,7 +51,7 @@ HEAD = ["customer_id", "channel", "contact_date", "daypart", "offer_id", "expect
         ),
     ],
 )
-def campaign_plan(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult[None]:
+def campaign_plan(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Who is contacted, through which channel, on which day and daypart, and why others are not. One row per customer."""
     settings = platform.settings()
     place = settings.place

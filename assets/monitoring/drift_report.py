@@ -33,7 +33,7 @@ from orchestration.resources import Platform
         )
     ],
 )
-def drift(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult[None]:
+def drift(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Features and scores of today against the champion's training data. One row per column in ``drift_metrics``."""
     settings = platform.settings()
     shop, place = settings.shop, settings.place

@@ -35,7 +35,7 @@ AFFINITY = "affinity"
         ),
     ],
 )
-def customer_scores(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult[None]:
+def customer_scores(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Probability that each customer buys next from each category, as of the last slice. One row per customer and category.
 
     Classes include "none" (buys nothing within the horizon). ``predictions.customer_reasons`` holds the three strongest

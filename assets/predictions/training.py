@@ -62,7 +62,7 @@ def training_features(context: dg.AssetExecutionContext, dbt: DbtCliResource, pl
         )
     ],
 )
-def affinity_model(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult[None]:
+def affinity_model(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Category affinity: which category a customer buys from next, "none" included. A version in the model store.
 
     The last cut-off judges; the champion is replaced only by a model that beats the baselines and is not worse than it.

@@ -33,7 +33,7 @@ RELATIONS = {
     tags={"domain": "customers", "personal_data": "yes"},
     pool=WAREHOUSE_POOL,
 )
-def customer_profiles(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult[None]:
+def customer_profiles(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """What a person wants to read of a customer: segment, label, probabilities, reasons, next contact. One row a customer."""
     settings = platform.settings()
     plan = file_tables(settings.place).get("campaign_plan")

@@ -30,7 +30,7 @@ from orchestration.resources import Platform
     tags={"domain": "publishing", "personal_data": "yes"},
     pool=WAREHOUSE_POOL,
 )
-def published(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult[None]:
+def published(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """All published tables as one version, swapped in by one rename: ``published/current``."""
     settings = platform.settings()
     with platform.warehouse(f"run {context.run_id}") as connection:

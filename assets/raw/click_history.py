@@ -30,7 +30,7 @@ from orchestration.resources import Platform
         ),
     ],
 )
-def raw_click_history(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult[None]:
+def raw_click_history(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Clicks of ``landing/history``, cut into slices by event time, in daily files. One row per event.
 
     Where shop.yaml asks for the top K categories, they are chosen and frozen here.

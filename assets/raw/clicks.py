@@ -34,7 +34,7 @@ NOTHING = SliceCounts(0, 0, 0, 0, 0)
         ),
     ],
 )
-def raw_clicks(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult[None]:
+def raw_clicks(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Clicks as they arrived in a slice, checked against the contract, without copies. One row per event.
 
     Lines that break a rule are in ``quarantine/clicks``, with file, line, column and reason.

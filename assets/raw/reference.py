@@ -21,7 +21,7 @@ def reference_asset(contract: ReferenceTable) -> dg.AssetsDefinition:
         owners=[DATA_TEAM],
         tags={"domain": "reference", "personal_data": "yes" if personal else "no"},
     )
-    def load(platform: Platform) -> dg.MaterializeResult[None]:
+    def load(platform: Platform) -> dg.MaterializeResult:
         try:
             loaded = load_reference(platform.settings(), contract.name, platform.shop_now())
         except BrokenReferenceError as error:

@@ -100,7 +100,7 @@ def unread_columns(settings: Settings, table: str, file: LandedFile) -> list[str
     """Columns of a file that its contract does not know; nobody reads them. Raises ``duckdb.Error`` where it cannot be read."""
     known = {column.name for column in reference_tables(settings.shop)[table].columns}
     with connect(settings.place.root / ".tmp") as connection:
-        present = connection.execute(f"describe select * from {_relation(file)}").fetchall()
+        present = connection.execute(f"describe select * from {_relation(connection, file)}").fetchall()
     return sorted({name for name, *_ in present} - known)
 
 
@@ -114,8 +114,8 @@ def _read_files(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable,
     connection.execute(f"create temp table landed ({typed_columns(contract)}, source_file varchar, source_row bigint)")
     ignored: set[str] = set()
     for file in files:
-        relation = _relation(file)
         try:
+            relation = _relation(connection, file)
             present = [name for name, *_ in connection.execute(f"describe select * from {relation}").fetchall()]
             connection.execute(
                 f"create or replace temp table texts as "
@@ -136,15 +136,27 @@ def _read_files(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable,
     return sorted(ignored)
 
 
-def _relation(file: LandedFile) -> str:
+def _relation(connection: duckdb.DuckDBPyConnection, file: LandedFile) -> str:
     path = literal(str(file.path))
     if file.name.endswith(".parquet"):
         return f"read_parquet({path}, hive_partitioning = false)"
     if file.name.endswith((".jsonl", ".jsonl.gz")):
-        return f"read_json({path}, format = 'newline_delimited', convert_strings_to_integers = false, sample_size = -1)"
+        return _json_relation(connection, path)
     if file.name.endswith((".csv", ".csv.gz")):
         return f"read_csv({path}, header = true, all_varchar = true, delim = ',', quote = '\"', escape = '\"')"
     raise BrokenReferenceError(f"{file.path} is of no known type: .csv, .jsonl, .jsonl.gz or .parquet")
+
+
+def _json_relation(connection: duckdb.DuckDBPyConnection, path: str) -> str:
+    """Every key as text, as it stands in the file: guessed types rewrite ids that look like dates, and mixed ones get quotes."""
+    objects = f"read_ndjson_objects({path}, maximum_object_size = 16777216)"
+    keys = connection.execute(
+        f"select key from (select unnest(json_keys(json)) as key from {objects}) group by key order by key"
+    ).fetchall()
+    if not keys:
+        return f"(select 1 as nothing from {objects} where false)"
+    structure = json.dumps({key: "VARCHAR" for (key,) in keys}, ensure_ascii=False)
+    return f"(select fields.* from (select json_transform(json, {literal(structure)}) as fields from {objects}))"
 
 
 def _cast(column: Column) -> str:

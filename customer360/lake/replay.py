@@ -57,18 +57,16 @@ class Line:
     origin: Entry | None = None
 
 
-def replay(
-    settings: Settings, selection: Selection, now: datetime, into: datetime | None = None, salvage: bool = False
-) -> Replay:
+def replay(settings: Settings, selection: Selection, now: datetime, into: datetime | None = None) -> Replay:
     """Send quarantined lines that keep the contract now back to landing: into their own slice, or the slice ``into``.
 
-    Lines that are damaged themselves, and files that were set aside whole, are reported; with ``salvage`` the readable lines of
-    such files are tried too. ``now`` is the wall clock. Raises ``ReplayError`` where ``into`` is no slice that is run.
+    Lines that are damaged themselves, and files that were set aside whole, are reported. ``now`` is the wall clock.
+    Raises ``ReplayError`` where ``into`` is no slice that has come.
     """
     result = Replay()
     lines: list[Line] = []
     for entry in quarantined_lines(settings.place, selection):
-        if entry.is_of_broken_file and not (salvage and entry.line):
+        if entry.is_of_broken_file:
             result.broken_files += [] if entry.line else [entry]
         elif entry.text is None or entry.is_damaged or REPLACED_CHARACTER in entry.text:
             result.to_mend.append(entry)

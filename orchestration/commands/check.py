@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
+from pathlib import Path
 
 from customer360.lake.check_report import report_lines
 from customer360.lake.checking import check
@@ -17,7 +17,8 @@ def run(options: argparse.Namespace) -> int:
     """Judge files. A ``shop.yaml`` in the folder or just above it is the shop, unless ``--shop`` says otherwise."""
     settings = _settings(options)
     shop = settings.shop
-    file = os.path.relpath(settings.shop_folder / "shop.yaml")
+    file = settings.shop_folder / "shop.yaml"
+    file = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
     say(
         f"{file} is valid: {shop.name}, {shop.currency}, {shop.time_zone}, {shop.slice_minutes}-minute slices",
         "",

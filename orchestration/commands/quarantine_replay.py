@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
     if options.source:
         result = replay_mended(settings, options.source, now(), options.slice, options.into)
     else:
-        result = replay(settings, selection, now(), options.into, options.salvage)
+        result = replay(settings, selection, now(), options.into)
     _say_written(settings, result)
     _say_left(settings, result)
     if options.source and result.still_bad:
@@ -66,7 +66,4 @@ def _say_left(settings: Settings, result: Replay) -> None:
     for entry in result.broken_files:
         say(f"set aside whole: {entry.name}", f"  {entry.reason}"[:98])
     if result.broken_files:
-        say(
-            f"Put a mended file under the same name into its folder of {settings.place.landing}, "
-            "or send the lines that can be read with --salvage."
-        )
+        say(f"Put mended files under the same names into their folders of {settings.place.landing}")

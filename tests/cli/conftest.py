@@ -62,9 +62,7 @@ class Shop:
 
     def land(self, key: str, name: str, lines: Iterable[dict[str, Any] | str]) -> Path:
         """Write a JSON Lines file into a slice (or ``history``)."""
-        folder = (
-            self.landing / "history" if key == "history" else slice_folder(self.landing / "clicks", slice_start(key))
-        )
+        folder = self.landing / "history" if key == "history" else slice_folder(self.landing / "clicks", slice_start(key))
         folder.mkdir(parents=True, exist_ok=True)
         texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
         path = folder / name

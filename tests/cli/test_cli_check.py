@@ -65,7 +65,7 @@ def test_a_file_cut_short_and_a_file_of_unknown_type_are_set_aside_whole(shop, e
     assert ran.code == 1
     assert "clicks.xlsx  set aside whole" in ran.out
     assert "is of no known type" in ran.out
-    assert re.search(r"cut.jsonl.gz  set aside whole \(\d+ readable lines\)\n  file gzip is damaged or cut short", ran.out)
+    assert "cut.jsonl.gz  set aside whole\n  file gzip is damaged or cut short" in ran.out
 
 
 @pytest.mark.parametrize(

@@ -176,8 +176,8 @@ class Lab:
     def slice_grain(self) -> dict[str, list[tuple[Any, ...]]]:
         """Every table that slices rewrite, row by row."""
         names = self.query(
-            "select table_schema, table_name from information_schema.tables "
-            "where table_schema in ('intermediate', 'marts') and table_name similar to '.*_by_slice|traffic|(product|offer)_activity'"
+            "select table_schema, table_name from information_schema.tables where table_schema in ('intermediate', 'marts') "
+            "and table_name similar to '.*_by_slice|traffic|(product|offer)_activity'"
         )
         return {name: self.query(f"from {schema}.{name} order by all") for schema, name in sorted(names)}
 
