@@ -20,6 +20,7 @@ from packaging import version
 from customer360.features import dbt_vars
 from customer360.lake.atomic import exclusive
 from customer360.settings import REPOSITORY, Settings
+from orchestration import groups
 from orchestration.dbt_child import dbt_environment
 from orchestration.owners import DATA_TEAM
 from orchestration.partitions import SLICES
@@ -28,7 +29,12 @@ PROJECT = REPOSITORY / "dbt_project"
 SLICE_GRAIN, SLICE_CHECK, DAILY = "slice_grain", "slice_check", "daily"
 CLICKS, CLICK_HISTORY = dg.AssetKey(["raw", "clicks"]), dg.AssetKey(["raw", "click_history"])
 DBT = str(Path(sys.executable).with_name("customer360-dbt"))
-GROUPS = {"staging": "transform", "intermediate": "transform", "marts": "marts", "seeds": "transform"}
+GROUPS = {
+    "staging": groups.TRANSFORM,
+    "intermediate": groups.TRANSFORM,
+    "marts": groups.MARTS,
+    "seeds": groups.TRANSFORM,
+}
 
 
 def manifest_path(settings: Settings) -> Path:
@@ -80,7 +86,7 @@ class ShopTranslator(DagsterDbtTranslator):
 
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
         """Group by layer."""
-        return GROUPS.get(dbt_resource_props["config"].get("schema") or "", "raw")
+        return GROUPS.get(dbt_resource_props["config"].get("schema") or "", groups.RAW)
 
     def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> Sequence[str] | None:
         """All dbt models are the data team's."""

@@ -11,6 +11,7 @@ import dagster as dg
 import duckdb
 
 from customer360.lake.clock import shop_now
+from customer360.lake.row_counts import count_rows
 from customer360.lake.warehouse import open_warehouse, warehouse_lock
 from customer360.settings import Settings
 
@@ -56,3 +57,8 @@ class Platform(dg.ConfigurableResource):  # type: ignore[type-arg]  # dagster's 
         """Open the warehouse; the lock is already held."""
         with open_warehouse(self.settings().place) as connection:
             yield connection
+
+    def count_rows(self, tables: list[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        """Rows of warehouse tables by (schema, name); the lock is already held."""
+        with self.opened() as connection:
+            return count_rows(connection, tables)

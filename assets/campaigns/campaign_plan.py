@@ -12,6 +12,7 @@ from customer360.lake.publishing import current_publication, reader, republish
 from ml.markdown import table
 from ml.plan_inputs import PlanInputs
 from ml.planning import plan_campaign
+from orchestration import groups
 from orchestration.owners import MARKETING_TEAM
 from orchestration.partitions import DAYS, day_key
 from orchestration.resources import Platform
@@ -31,7 +32,7 @@ HEAD = ["customer_id", "channel", "contact_date", "daypart", "offer_id", "expect
 @dg.asset(
     key=["campaigns", "campaign_plan"],
     deps=[["publishing", "published"], ["raw", "customers"]],
-    group_name="campaigns",
+    group_name=groups.CAMPAIGNS,
     kinds={"pandas", "parquet"},
     owners=[MARKETING_TEAM],
     tags={"domain": "campaigns", "personal_data": "yes"},

@@ -12,6 +12,7 @@ from customer360.lake.publishing import reader, republish
 from customer360.settings import NONE
 from ml.drift import alarming_columns, drift_report
 from ml.model_store import ModelStore
+from orchestration import groups
 from orchestration.owners import ML_TEAM
 from orchestration.partitions import DAYS
 from orchestration.resources import Platform
@@ -20,7 +21,7 @@ from orchestration.resources import Platform
 @dg.asset(
     key=["monitoring", "drift_report"],
     deps=[["publishing", "published"], ["predictions", "affinity_model"]],
-    group_name="monitoring",
+    group_name=groups.MONITORING,
     kinds={"evidently"},
     owners=[ML_TEAM],
     tags={"domain": "monitoring"},

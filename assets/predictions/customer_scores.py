@@ -7,6 +7,7 @@ from customer360.features import feature_list
 from customer360.lake.frames import keep_daily_snapshot, replace_table
 from customer360.settings import NONE, Settings
 from ml import model_store, reasons, scoring
+from orchestration import groups
 from orchestration.owners import ML_TEAM
 from orchestration.partitions import WAREHOUSE_POOL
 from orchestration.resources import Platform
@@ -17,7 +18,7 @@ AFFINITY = "affinity"
 @dg.asset(
     key=["predictions", "customer_scores"],
     deps=[["marts", "customer_features"]],
-    group_name="predictions",
+    group_name=groups.PREDICTIONS,
     kinds={"catboost", "duckdb"},
     owners=[ML_TEAM],
     tags={"domain": "predictions", "personal_data": "yes"},

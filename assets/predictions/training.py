@@ -18,7 +18,9 @@ from customer360.lake.slices import EPOCH
 from customer360.settings import NONE
 from ml import evaluation, model_versions, promotion, training, training_sets
 from ml.model_store import ModelStore, version_name
+from orchestration import groups
 from orchestration.dbt import ShopTranslator
+from orchestration.dbt_events import with_row_counts
 from orchestration.owners import ML_TEAM
 from orchestration.partitions import WAREHOUSE_POOL
 from orchestration.resources import Platform
@@ -40,7 +42,7 @@ def training_features(context: dg.AssetExecutionContext, dbt: DbtCliResource, pl
         with platform.opened() as connection:
             cutoffs = set_training_cutoffs(connection, settings)
         context.log.info(f"{len(cutoffs)} cut-offs: {', '.join(str(cutoff) for cutoff in cutoffs)}")
-        yield from dbt.cli(BUILD, context=context).stream()
+        yield from with_row_counts(context, dbt.cli(BUILD, context=context).stream(), platform.count_rows)
         with platform.opened() as connection:
             as_of = connection.execute("select as_of from ops.clock").fetchone()
             moment = as_of[0].replace(tzinfo=EPOCH.tzinfo) if as_of else None
@@ -50,7 +52,7 @@ def training_features(context: dg.AssetExecutionContext, dbt: DbtCliResource, pl
 @dg.asset(
     key=["predictions", "affinity_model"],
     deps=[["marts", "training_features"]],
-    group_name="predictions",
+    group_name=groups.PREDICTIONS,
     kinds={"catboost"},
     owners=[ML_TEAM],
     tags={"domain": "predictions"},

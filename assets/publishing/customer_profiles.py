@@ -4,6 +4,7 @@ import dagster as dg
 
 from customer360.lake.profiles import profiles_query, with_next_contact
 from customer360.lake.publications import file_tables
+from orchestration import groups
 from orchestration.owners import DATA_TEAM
 from orchestration.partitions import WAREHOUSE_POOL
 from orchestration.resources import Platform
@@ -27,7 +28,7 @@ RELATIONS = {
         ["marts", "rfm_segments"],
         ["intermediate", "int_last_activity"],
     ],
-    group_name="publishing",
+    group_name=groups.PUBLISHING,
     kinds={"duckdb"},
     owners=[DATA_TEAM],
     tags={"domain": "customers", "personal_data": "yes"},

@@ -5,6 +5,7 @@ import dagster as dg
 from customer360.lake.publications import warehouse_tables
 from customer360.lake.publishing import publish
 from customer360.lake.slices import EPOCH
+from orchestration import groups
 from orchestration.owners import DATA_TEAM
 from orchestration.partitions import WAREHOUSE_POOL
 from orchestration.resources import Platform
@@ -24,7 +25,7 @@ from orchestration.resources import Platform
         ["marts", "offer_activity"],
         ["marts", "traffic"],
     ],
-    group_name="publishing",
+    group_name=groups.PUBLISHING,
     kinds={"duckdb", "parquet"},
     owners=[DATA_TEAM],
     tags={"domain": "publishing", "personal_data": "yes"},

@@ -5,6 +5,7 @@ import dagster as dg
 from assets.raw.clicks import check_results
 from customer360.lake.categories import resolve_categories
 from customer360.lake.history import write_history
+from orchestration import groups
 from orchestration.owners import DATA_TEAM
 from orchestration.resources import Platform
 
@@ -12,7 +13,7 @@ from orchestration.resources import Platform
 @dg.asset(
     key=["raw", "click_history"],
     deps=[["raw", "products"], ["raw", "purchases"]],
-    group_name="raw",
+    group_name=groups.RAW,
     kinds={"duckdb", "parquet"},
     owners=[DATA_TEAM],
     tags={"domain": "clicks", "personal_data": "yes"},

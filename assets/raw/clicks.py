@@ -4,6 +4,7 @@ import dagster as dg
 
 from customer360.lake.raw_clicks import SliceCounts, write_raw_slice
 from customer360.lake.slices import slice_start
+from orchestration import groups
 from orchestration.owners import DATA_TEAM
 from orchestration.partitions import SLICES
 from orchestration.resources import Platform
@@ -14,7 +15,7 @@ NOTHING = SliceCounts(0, 0, 0, 0, 0)
 
 @dg.asset(
     key=["raw", "clicks"],
-    group_name="raw",
+    group_name=groups.RAW,
     kinds={"duckdb", "parquet"},
     owners=[DATA_TEAM],
     tags={"domain": "clicks", "personal_data": "yes"},

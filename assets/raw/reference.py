@@ -4,6 +4,7 @@ import dagster as dg
 
 from customer360.lake.contracts import ReferenceTable, reference_tables
 from customer360.lake.reference import BrokenReferenceError, load_reference
+from orchestration import groups
 from orchestration.owners import DATA_TEAM
 from orchestration.partitions import SHOP
 from orchestration.resources import Platform
@@ -16,7 +17,7 @@ def reference_asset(contract: ReferenceTable) -> dg.AssetsDefinition:
     @dg.asset(
         key=["raw", contract.name],
         description=f"{contract.description}. One row per {', '.join(contract.key)} and validity.",
-        group_name="raw",
+        group_name=groups.RAW,
         kinds={"duckdb", "parquet"},
         owners=[DATA_TEAM],
         tags={"domain": "reference", "personal_data": "yes" if personal else "no"},

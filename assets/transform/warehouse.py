@@ -11,6 +11,7 @@ from customer360.lake.slice_log import mark_transformed, plan_transform
 from customer360.lake.slices import slice_key
 from customer360.settings import Settings
 from orchestration.dbt import ShopTranslator, manifest_path
+from orchestration.dbt_events import with_row_counts
 from orchestration.partitions import WAREHOUSE_POOL
 from orchestration.resources import Platform
 
@@ -34,7 +35,7 @@ def warehouse_models(context: dg.AssetExecutionContext, dbt: DbtCliResource, pla
         with platform.opened() as connection:
             plan = plan_transform(connection, settings, platform.now())
         context.log.info(f"rewriting {len(plan.pending)} slices, {len(plan.repaired)} of them repairs")
-        yield from dbt.cli(BUILD, context=context).stream()
+        yield from with_row_counts(context, dbt.cli(BUILD, context=context).stream(), platform.count_rows)
         with platform.opened() as connection:
             mark_transformed(connection, platform.now())
     yield from _other_slices(context, [slice_key_of(start) for start in plan.pending])

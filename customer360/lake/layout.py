@@ -89,10 +89,9 @@ def closest(word: str, known: Iterable[str]) -> str:
 
 def _part_of_landing(shop: Shop, path: Path) -> tuple[str, Path]:
     """Which part of a landing folder this is, by its own name and those above it; ``plain`` where it is none."""
-    if (path / "landing").is_dir():
-        return "landing", path / "landing"
-    if path.is_dir() and any((path / name).is_dir() for name in LANDING_FOLDERS):
-        return "landing", path
+    for landing in (path / "landing", path):
+        if any((landing / name).is_dir() for name in LANDING_FOLDERS):
+            return "landing", landing
     for base in (path, *path.parents):
         inside = path.relative_to(base).parts
         if base.name == "clicks" and _is_slice_path(inside, path, base):
@@ -102,9 +101,7 @@ def _part_of_landing(shop: Shop, path: Path) -> tuple[str, Path]:
         if base.name == "history" and (not inside or base.parent.name == "landing"):
             return "history", base
     folder = path.parent if path.is_file() else path
-    if folder.name in reference_tables(shop):
-        return "reference", folder.parent
-    return "plain", path
+    return ("reference", folder.parent) if folder.name in reference_tables(shop) else ("plain", path)
 
 
 def _is_slice_path(inside: tuple[str, ...], path: Path, base: Path) -> bool:

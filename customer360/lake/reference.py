@@ -148,7 +148,7 @@ def _relation(connection: duckdb.DuckDBPyConnection, file: LandedFile) -> str:
 
 
 def _json_relation(connection: duckdb.DuckDBPyConnection, path: str) -> str:
-    """Every key as text, as it stands in the file: guessed types rewrite ids that look like dates, and mixed ones get quotes."""
+    """Every key as text, as it stands in the file: guessed types rewrite ids that look like dates and quote mixed ones."""
     objects = f"read_ndjson_objects({path}, maximum_object_size = 16777216)"
     keys = connection.execute(
         f"select key from (select unnest(json_keys(json)) as key from {objects}) group by key order by key"
@@ -163,7 +163,12 @@ def _cast(column: Column) -> str:
     name = f"nullif({quoted(column.name)}, '')"
     if column.type == "TIMESTAMP":
         return f"cast(try_cast({name} as timestamptz) as timestamp)"
-    return name if column.type == "VARCHAR" else f"try_cast({name} as {column.type})"
+    if column.type == "VARCHAR":
+        return name
+    value = f"try_cast({name} as {column.type})"
+    if column.type == "BIGINT":  # DuckDB would round 1.5
+        return f"case when try_cast({name} as double) = {value} then {value} end"
+    return f"case when isfinite({value}) then {value} end" if column.type == "DOUBLE" else value
 
 
 def _check_types(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, file: LandedFile, present: list[str]) -> None:

@@ -161,7 +161,7 @@ def _published_lines(settings: Settings, status: Status, now: datetime) -> Itera
     behind = status.freshness.missing_slices
     yield f"           {many(behind, 'closed slice') + ' behind' if behind else 'up to date'}; {current_folder(settings.place)}"
     if status.history is not None:
-        yield f"history    {status.history[0]:,} slices, {status.history[1]:,} good lines"
+        yield f"history    {many(status.history[0], 'slice')}, {many(status.history[1], 'good line')}"
     if status.last_slices:
         yield ""
         yield f"{'last slices':<17}{'files':>6}{'lines':>10}{'good':>10}{'quarantined':>13}{'duplicates':>12}{'repeats':>9}"

@@ -58,9 +58,7 @@ def _say_left(settings: Settings, result: Replay) -> None:
         if len(result.still_bad) > SHOWN:
             say(f"  ... and {len(result.still_bad) - SHOWN:,} more")
     if result.to_mend:
-        say(
-            f"not sent, because they are damaged: {many(len(result.to_mend), 'line')}; mend them with --edit FILE, then --from FILE"
-        )
+        say(f"not sent, because they are damaged: {many(len(result.to_mend), 'line')}; mend them with --edit, then --from")
         kinds = Counter(reason_kind(entry.reason) for entry in result.to_mend)
         say(*(f"  {count:,}  {reason}" for reason, count in kinds.most_common(SHOWN)))
     for entry in result.broken_files:

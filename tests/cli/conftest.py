@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from customer360.lake.history import write_history
@@ -78,8 +79,6 @@ class Shop:
 
     def raw_ids(self, key: str) -> list[str]:
         """The event ids of a raw slice."""
-        import pyarrow.parquet as pq
-
         table = pq.read_table(raw_slice_folder(self.data / "raw", slice_start(key)) / "part.parquet", partitioning=None)
         return sorted(table["event_id"].to_pylist())
 

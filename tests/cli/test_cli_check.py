@@ -8,6 +8,7 @@ import re
 import pytest
 
 from customer360.settings import REPOSITORY
+from orchestration.cli import main
 
 EXAMPLE = REPOSITORY / "docs" / "examples" / "your-shop"
 SLICE = "2026-05-01-08:00"
@@ -202,8 +203,6 @@ def test_the_output_fits_100_columns(shop, event):
 
 
 def test_the_example_of_the_documentation_is_good():
-    from orchestration.cli import main
-
     assert main(["check", str(EXAMPLE)]) == 0
 
 

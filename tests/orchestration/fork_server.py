@@ -24,12 +24,14 @@ def execute(request: dict[str, Any]) -> bool:
 
     from orchestration.definitions import defs
 
+    assets = request["assets"]
     with dg.DagsterInstance.get() as instance:
         result = defs.resolve_job_def(request["job"]).execute_in_process(
             instance=instance,
             run_id=request["run_id"],
             partition_key=request["partition_key"],
             tags=request["tags"],
+            asset_selection=[dg.AssetKey(path) for path in assets] if assets else None,
             raise_on_error=False,
         )
     return result.success
@@ -64,8 +66,7 @@ def say(**message: Any) -> None:
 
 def main() -> None:
     defs = importlib.import_module("orchestration.definitions").defs
-    for job in defs.resolve_all_job_defs():
-        job.get_subset  # noqa: B018
+    defs.resolve_all_job_defs()  # once for all children
     say(id=0, pid=os.getpid())
     children: dict[int, int] = {}
     pending = b""

@@ -13,26 +13,30 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import duckdb
 from dagster._core.utils import make_new_run_id
 
 from customer360.lake.publishing import reader
 from customer360.lake.slices import slice_key
 from customer360.settings import REPOSITORY, Settings
 from customer360.simulation import Faults, Simulation, simulate_history, simulate_slice
+from ml.model_store import ModelStore
 
 TINY = REPOSITORY / "tests" / "shops" / "tiny"
 SIMULATION = Simulation(customers=220, days=20, seed=36)
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 # Clock times of the runs themselves, and which slice happened to be scored first on a day.
-OF_THE_RUN = {"slice_log": "planned_at, transformed_at, repaired_at", "model_versions": None, "customer_scores_daily": None}
+OF_THE_RUN = {
+    "slice_log": "raw_fingerprint, planned_at, transformed_at, repaired_at",
+    "model_versions": None,
+    "customer_scores_daily": None,
+}
 WAIT_SECONDS = 120.0
 
 
@@ -106,13 +110,11 @@ class ForkServer:
         assert pid > 0, (self.logs / "server.log").read_text(encoding="utf-8")
         return number, pid, log
 
-    def start(
-        self, job: str, partition_key: str | None, tags: Mapping[str, str] | None, environment: Mapping[str, str] | None
-    ) -> Run:
-        """Start a run of ``job``."""
+    def start(self, job: str, partition_key: str | None, tags: Mapping[str, str], assets: Sequence[Sequence[str]]) -> Run:
+        """Start a run of ``job``, or of some of its assets."""
         run_id = make_new_run_id()
         number, pid, log = self._ask(
-            job=job, run_id=run_id, partition_key=partition_key, tags=dict(tags or {}), environment=dict(environment or {})
+            job=job, run_id=run_id, partition_key=partition_key, tags=dict(tags), assets=[list(path) for path in assets]
         )
         return Run(run_id, pid, log, self.ended[number])
 
@@ -175,18 +177,19 @@ class TinyShop:
         job: str,
         partition_key: str | None = None,
         tags: Mapping[str, str] | None = None,
-        environment: Mapping[str, str] | None = None,
+        assets: Sequence[Sequence[str]] = (),
     ) -> Run:
-        """Start a run; see ``Run.succeed`` and ``Run.wait``."""
+        """Start a run of a job, or of some of its assets; see ``Run.succeed`` and ``Run.wait``."""
         if self.server is None:
             logs = self.root / "logs"
             logs.mkdir(exist_ok=True)
             self.server = ForkServer(self.environment, logs)
             atexit.register(self.server.close)
-        return self.server.start(job, partition_key, tags, environment)
+        return self.server.start(job, partition_key, tags or {}, assets)
 
-    def run_range(self, first: int, last: int, environment: Mapping[str, str] | None = None) -> Run:
-        return self.run("slice_job", tags={RANGE_START: self.key(first), RANGE_END: self.key(last)}, environment=environment)
+    def run_range(self, first: int, last: int) -> Run:
+        """Start a run of a range of slices."""
+        return self.run("slice_job", tags={RANGE_START: self.key(first), RANGE_END: self.key(last)})
 
     def published(self, sql: str) -> list[tuple[Any, ...]]:
         """Rows of a query on the published version."""
@@ -230,6 +233,10 @@ def tiny_shop() -> TinyShop:
     settings = place.settings
     simulate_history(SIMULATION, settings.shop, settings.place)
     place.run("history_job", slice_key(settings.shop.slices_start - settings.shop.slice_width)).succeed()
+    place.run("training_job").succeed()
+    store = ModelStore(settings.place.models)
+    store.promote("affinity", store.versions("affinity")[-1], "the only one", datetime.now(UTC))
+    place.save("ready")
     return place
 
 
@@ -243,4 +250,3 @@ def wait_until(condition: Any, seconds: float, what: str, every: float = 0.02) -
     raise AssertionError(f"not within {seconds} s: {what}")
 
 
-__all__ = ["SIMULATION", "TINY", "ForkServer", "Run", "TinyShop", "duckdb", "timedelta", "tiny_shop", "wait_until"]

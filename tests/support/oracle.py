@@ -442,8 +442,11 @@ def last_category(world: Known, customer: str) -> str:
     return min((line["category"] for line in lines if line["at"] == last), default="none")
 
 
-def labels(landing: Path, shop: Shop, as_of: datetime) -> dict[str, str]:
-    """Customer known at as_of -> category of the highest net spend > 0 in the label's horizon, whenever known; else none."""
+def labels(landing: Path, shop: Shop, as_of: datetime, customers: set[str] | None = None) -> dict[str, str]:
+    """Customer known at as_of -> category of the highest net spend > 0 in the label's horizon, whenever known; else none.
+
+    Landing says who is known, unless ``customers`` does: those of a version of the reference tables that it holds no more.
+    """
     everything = known(landing, shop, END_OF_TIME)
     until = as_of + timedelta(days=shop.label_horizon_days)
     spend: dict[str, dict[str, Decimal]] = defaultdict(partial(defaultdict, Decimal))
@@ -451,7 +454,7 @@ def labels(landing: Path, shop: Shop, as_of: datetime) -> dict[str, str]:
         if as_of <= line["at"] < until and line["category"]:
             spend[line["owner"]][line["category"]] += line["amount"]
     result = {}
-    for customer in known(landing, shop, as_of).customers:
+    for customer in known(landing, shop, as_of).customers if customers is None else customers:
         best = max(spend[customer].values(), default=Decimal(0))
         result[customer] = min((name for name, amount in spend[customer].items() if amount == best > 0), default="none")
     return result

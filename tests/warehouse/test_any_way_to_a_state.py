@@ -197,7 +197,7 @@ def test_features_as_of_a_slice_are_the_same_whether_or_not_later_ones_exist(
 
     trained = lab.training_features(list(known))
     for moment, features in known.items():
-        labels = oracle.labels(lab.landing, shop.shop, moment)
+        labels = oracle.labels(lab.landing, shop.shop, moment, {customer for (customer,) in features})
         assert trained[moment] == {key: oracle.Row({**row, "label": labels[key[0]]}) for key, row in features.items()}
     ages = [known[moment]["C01",]["age"] for moment in known]
     assert ages == [20, 20, 70]

@@ -1,0 +1,272 @@
+"""What the published tables and columns mean that dbt does not declare: scores, profiles, plan, operations and reference rows.
+
+``orchestration.data_dictionary`` puts these together with dbt's own declarations; a test holds both against what is published.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from customer360.features import Feature, feature_list
+from customer360.lake.contracts import reference_tables
+from customer360.lake.publications import REFERENCE
+from customer360.settings import NONE, AttributeType, Shop, slug
+
+EVERY_SLICE, DAILY = "every slice", "daily"
+AS_OF = "End of the last slice, UTC; nothing later was known or counted"
+MODEL_VERSION = "Model that made it"
+ATTRIBUTE_TYPES = {
+    AttributeType.TEXT: "VARCHAR",
+    AttributeType.INTEGER: "BIGINT",
+    AttributeType.DOUBLE: "DOUBLE",
+    AttributeType.BOOLEAN: "BOOLEAN",
+    AttributeType.DATE: "DATE",
+}
+MEASURE_TYPES = {"dwell_seconds": "DOUBLE", "spend": "DECIMAL(18,2)", "monetary": "DECIMAL(18,2)", "last_category_id": "VARCHAR"}
+
+
+@dataclass(frozen=True)
+class PublishedColumn:
+    """A published column: its DuckDB type and meaning. Columns of one ``pattern`` are shown as one, under that name."""
+
+    name: str
+    type: str
+    description: str
+    pattern: str | None = None
+
+
+@dataclass(frozen=True)
+class PublishedTable:
+    """A published table: what its rows are, and how often they are made again."""
+
+    name: str
+    description: str
+    columns: tuple[PublishedColumn, ...]
+    refreshed: str = EVERY_SLICE
+
+
+def tables_outside_dbt(shop: Shop) -> dict[str, PublishedTable]:
+    """Published tables that dbt does not make, by name. Columns in the order in which they are published."""
+    reference = reference_tables(shop)
+    listed = [
+        *_scores(),
+        _profiles(shop),
+        _plan(),
+        *(
+            PublishedTable(
+                name,
+                f"{reference[name].description}, the rows in force. One row per {', '.join(reference[name].key)}.",
+                tuple(PublishedColumn(column.name, column.type, column.description) for column in reference[name].columns),
+                "when the reference tables are loaded: nightly and with daily_job",
+            )
+            for name in REFERENCE
+        ),
+        _model_versions(),
+        _drift_metrics(),
+        _slice_log(),
+    ]
+    return {table.name: table for table in listed}
+
+
+def feature_columns(shop: Shop) -> list[PublishedColumn]:
+    """The feature columns of ``customer_features`` and ``training_features``; those of windows have a pattern."""
+    return [_feature_column(shop, feature) for feature in feature_list(shop)]
+
+
+def _feature_column(shop: Shop, feature: Feature) -> PublishedColumn:
+    if feature.name in shop.attributes:
+        return _attribute(shop, feature.name, ATTRIBUTE_TYPES[shop.attributes[feature.name].type])
+    kind = MEASURE_TYPES.get(feature.measure, "BIGINT")
+    if feature.window_days is None:
+        return PublishedColumn(feature.name, kind, _sentence(feature.description))
+    category = "<category>_" if feature.category_id else ""
+    return PublishedColumn(feature.name, kind, _sentence(feature.description), f"{feature.measure}_{category}<n>d")
+
+
+def _attribute(shop: Shop, name: str, kind: str) -> PublishedColumn:
+    spec = shop.attributes[name]
+    return PublishedColumn(name, kind, f"{spec.description or name}{' (personal)' if spec.personal else ''}")
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _scores() -> list[PublishedTable]:
+    columns = (
+        PublishedColumn("customer_id", "VARCHAR", "Customer"),
+        PublishedColumn("category_id", "VARCHAR", f"Category of the shop, or `{NONE}`: buys nothing within the label horizon"),
+        PublishedColumn(
+            "probability",
+            "DOUBLE",
+            "Probability that this is the category with the highest net spend within the label horizon after as_of; "
+            "a customer's probabilities sum to 1",
+        ),
+        PublishedColumn("rank", "INTEGER", "1 = most probable; ties by category_id"),
+        PublishedColumn("model_version", "VARCHAR", MODEL_VERSION),
+        PublishedColumn("as_of", "TIMESTAMP", AS_OF),
+    )
+    return [
+        PublishedTable(
+            "customer_scores",
+            f"What each customer buys next, by the champion model. One row per customer and category, `{NONE}` included. "
+            "No rows before the first model.",
+            columns,
+        ),
+        PublishedTable(
+            "customer_scores_daily",
+            "The first customer_scores of each shop-local day, kept for 90 days. One row per day, customer and category; "
+            "as_of says the day.",
+            columns,
+            "the first slice of a shop-local day",
+        ),
+    ]
+
+
+def _profiles(shop: Shop) -> PublishedTable:
+    probabilities = [
+        PublishedColumn(f"probability_{slug(category)}", "DOUBLE", f"Probability of {category}", "probability_<category>")
+        for category in [*shop.category_ids, NONE]
+    ]
+    # Attributes reach the profiles from customer_attributes, which holds text.
+    attributes = [_attribute(shop, name, "VARCHAR") for name in shop.attributes]
+    return PublishedTable(
+        "customer_profiles",
+        "What a person wants to read of a customer, made after scores and plan. One row per known customer. "
+        "Attributes are text here; customer_features has them typed.",
+        (
+            PublishedColumn("customer_id", "VARCHAR", "Customer"),
+            PublishedColumn("as_of", "TIMESTAMP", AS_OF),
+            PublishedColumn("segment", "VARCHAR", "Segment of rfm_segments"),
+            PublishedColumn("recency_days", "BIGINT", "Shop-local days since the last order; null before the first"),
+            PublishedColumn("frequency", "BIGINT", "Orders in the RFM window"),
+            PublishedColumn("monetary", "DECIMAL(18,2)", "Net spend in the RFM window, in the shop's currency"),
+            PublishedColumn("label", "VARCHAR", f"Most probable category of customer_scores, `{NONE}` included"),
+            *probabilities,
+            PublishedColumn("model_version", "VARCHAR", MODEL_VERSION),
+            PublishedColumn("top_category_id", "VARCHAR", f"Most probable category that is not `{NONE}`"),
+            PublishedColumn("reason_1", "VARCHAR", "Strongest reason for top_category_id (SHAP); never a personal attribute"),
+            PublishedColumn("reason_2", "VARCHAR", "Second reason; null where fewer push towards the category"),
+            PublishedColumn("reason_3", "VARCHAR", "Third reason; null where fewer push towards the category"),
+            PublishedColumn("last_activity_at", "TIMESTAMP", "Last event, UTC; null before the first"),
+            *attributes,
+            PublishedColumn("next_contact_on", "DATE", "Day of the planned contact, shop-local; null where none is planned"),
+            PublishedColumn("next_contact_channel", "VARCHAR", "Its channel"),
+            PublishedColumn("next_contact_daypart", "VARCHAR", "Its daypart"),
+            PublishedColumn("next_contact_campaign_id", "VARCHAR", "Its campaign"),
+        ),
+        "every slice; the next contact also after each plan",
+    )
+
+
+def _plan() -> PublishedTable:
+    return PublishedTable(
+        "campaign_plan",
+        "The newest plan: who is contacted, how and when, and why others are not. One row per known customer. "
+        "Earlier plans are files in plans/.",
+        (
+            PublishedColumn("plan_id", "VARCHAR", "Plan"),
+            PublishedColumn("plan_date", "DATE", "Day on which it was made, shop-local"),
+            PublishedColumn("customer_id", "VARCHAR", "Customer"),
+            PublishedColumn(
+                "decision",
+                "VARCHAR",
+                "`contact`; `holdout`: would be contacted, but is in the control group; `left out`: no consent, or contacted too "
+                "recently",
+            ),
+            PublishedColumn("reason", "VARCHAR", "The decision in words"),
+            PublishedColumn("campaign_id", "VARCHAR", "Campaign; null when left out"),
+            PublishedColumn("channel", "VARCHAR", "Channel of the contact; null without one"),
+            PublishedColumn("contact_date", "DATE", "Day of the contact, shop-local, 1 to 7 days after plan_date; null without one"),
+            PublishedColumn("day_of_week", "BIGINT", "Its day, 1 = Monday to 7 = Sunday; null without one"),
+            PublishedColumn("daypart", "VARCHAR", "Its daypart, local hours of shop.yaml; null without one"),
+            PublishedColumn("offer_id", "VARCHAR", "Offer that it carries; null when left out or when no offer fits"),
+            PublishedColumn(
+                "expected_conversion",
+                "DOUBLE",
+                "Smoothed share of such contacts that converted, 0 to 1: an association, not the contact's effect; null when left "
+                "out",
+            ),
+            PublishedColumn("segment", "VARCHAR", "Segment when the plan was made"),
+            PublishedColumn("model_version", "VARCHAR", "Model whose scores the plan read; null before the first"),
+        ),
+        DAILY,
+    )
+
+
+def _model_versions() -> PublishedTable:
+    count = "BIGINT"
+    return PublishedTable(
+        "model_versions",
+        "Every model version on disk and what was decided about it. One row per model and version.",
+        (
+            PublishedColumn("model_name", "VARCHAR", "Model"),
+            PublishedColumn("model_version", "VARCHAR", "When it was made (UTC) and from which data"),
+            PublishedColumn("is_champion", "BOOLEAN", "It is the one that scores"),
+            PublishedColumn("status", "VARCHAR", "promoted, rejected, undecided, or unreadable (a damaged manifest)"),
+            PublishedColumn("reason", "VARCHAR", "The decision in words"),
+            PublishedColumn("created_at", "TIMESTAMP", "When it was trained, UTC"),
+            PublishedColumn("decided_at", "TIMESTAMP", "When the decision was taken, UTC"),
+            PublishedColumn("validation_as_of", "TIMESTAMP", "Cut-off that judged it, UTC"),
+            PublishedColumn("train_cutoff_count", count, "Cut-offs that it was trained on"),
+            PublishedColumn("rows_train", count, "Customers x cut-offs that it was trained on"),
+            PublishedColumn("rows_validation", count, "Customers that judged it"),
+            PublishedColumn("log_loss", "DOUBLE", "Mean negative log probability of the true category; lower is better"),
+            PublishedColumn("best_baseline", "VARCHAR", "The best of the simple rules on the same rows"),
+            PublishedColumn("best_baseline_log_loss", "DOUBLE", "Its log loss"),
+            PublishedColumn("brier", "DOUBLE", "Brier score, the squared error of the probabilities; lower is better"),
+            PublishedColumn("accuracy", "DOUBLE", "Share whose most probable category was the true one"),
+            PublishedColumn("macro_f1", "DOUBLE", "Mean F1 over the categories"),
+            PublishedColumn("tree_count", count, "Trees in the model"),
+            PublishedColumn("feature_count", count, "Features that it reads"),
+            PublishedColumn("data_fingerprint", "VARCHAR", "Hash of its training set"),
+            PublishedColumn("model_sha256", "VARCHAR", "Hash of its file, checked whenever it is loaded"),
+        ),
+        "the first publication after a training",
+    )
+
+
+def _drift_metrics() -> PublishedTable:
+    return PublishedTable(
+        "drift_metrics",
+        "How far features and scores have moved from the champion's training data. One row per report and column.",
+        (
+            PublishedColumn("report_date", "DATE", "Day of the report, shop-local"),
+            PublishedColumn("as_of", "TIMESTAMP", AS_OF),
+            PublishedColumn("column", "VARCHAR", "Feature, or `score_<category>` for the model's probability of a category"),
+            PublishedColumn(
+                "method",
+                "VARCHAR",
+                "`wasserstein` (numbers, in standard deviations), `jensenshannon` (text) or `missing_share` (one side is empty)",
+            ),
+            PublishedColumn("value", "DOUBLE", "Distance by that method"),
+            PublishedColumn("threshold", "DOUBLE", "Distance from which the column counts as drifted"),
+            PublishedColumn("is_drifted", "BOOLEAN", "value >= threshold; null with fewer than 2,000 rows on a side"),
+            PublishedColumn("rows_current", "BIGINT", "Customers today, before sampling"),
+            PublishedColumn("rows_reference", "BIGINT", "Rows of the training set, before sampling"),
+            PublishedColumn("model_version", "VARCHAR", "Champion that it was compared with"),
+        ),
+        DAILY,
+    )
+
+
+def _slice_log() -> PublishedTable:
+    return PublishedTable(
+        "slice_log",
+        "What came in with each arrival slice and what became of it: lines = good + quarantined + duplicates. One row per slice.",
+        (
+            PublishedColumn("slice", "TIMESTAMP", "Start of the arrival slice, UTC"),
+            PublishedColumn("source", "VARCHAR", "`clicks` (a slice folder) or `click_history`, cut by event time"),
+            PublishedColumn("raw_fingerprint", "VARCHAR", "Which files the slice was made from; `empty` without files"),
+            PublishedColumn("is_transformed", "BOOLEAN", "The tables hold the slice as it is in raw"),
+            PublishedColumn("files", "INTEGER", "Files; null for the history"),
+            PublishedColumn("lines", "BIGINT", "Lines read"),
+            PublishedColumn("good", "BIGINT", "Lines that keep the contract, without copies inside the slice"),
+            PublishedColumn("quarantined", "BIGINT", "Lines that break the contract; 0 for the history, which counts as a whole"),
+            PublishedColumn("duplicates", "BIGINT", "Copies of an event_id inside the slice"),
+            PublishedColumn("repeats", "BIGINT", "Good lines whose event_id came in one of the three days before; not counted"),
+            PublishedColumn("planned_at", "TIMESTAMP", "When raw was last taken note of, UTC"),
+            PublishedColumn("transformed_at", "TIMESTAMP", "When the tables were last brought up to it, UTC"),
+            PublishedColumn("repaired_at", "TIMESTAMP", "When its files were last found changed, UTC; null when never"),
+        ),
+    )

@@ -1,0 +1,158 @@
+"""The data dictionary: every published table and column, from dbt's manifest and from what is declared outside dbt.
+
+``python -m orchestration.data_dictionary > docs/data-dictionary.md`` writes the page for the shop of ``SHOP``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from customer360.lake.dictionary import (
+    EVERY_SLICE,
+    PublishedColumn,
+    PublishedTable,
+    feature_columns,
+    tables_outside_dbt,
+)
+from customer360.lake.publications import MARTS
+from customer360.settings import Settings, Shop
+from orchestration.dbt import manifest_path
+
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "Customers": (
+        "customer_profiles",
+        "rfm_segments",
+        "customer_scores",
+        "customer_scores_daily",
+        "customer_features",
+        "customer_attributes",
+        "customer_consents",
+        "customer_category_activity",
+        "customer_product_activity",
+        "customer_offer_activity",
+        "customer_purchase_times",
+    ),
+    "Activity over time": ("traffic", "product_activity", "offer_activity"),
+    "Campaigns": ("campaign_plan", "campaign_touch_history"),
+    "Reference": ("products", "categories", "offers", "campaigns"),
+    "Models and operations": ("model_versions", "drift_metrics", "training_features", "slice_log"),
+}
+REFRESHED = {"daily": "nightly, with warehouse_job", "training": "every training"}
+TYPES = {
+    "string": "VARCHAR",
+    "bigint": "BIGINT",
+    "double": "DOUBLE",
+    "boolean": "BOOLEAN",
+    "date": "DATE",
+    "timestamp": "TIMESTAMP",
+    "decimal(18, 2)": "DECIMAL(18,2)",
+}
+
+
+def published_tables(shop: Shop, manifest: Mapping[str, Any]) -> dict[str, PublishedTable]:
+    """Every table that a shop publishes, by name; ``manifest`` is dbt's. Raises ``KeyError`` on a type that it does not know."""
+    nodes = {node["name"]: node for node in manifest["nodes"].values() if node["resource_type"] == "model"}
+    return {**{name: _from_dbt(shop, nodes[name]) for name in MARTS}, **tables_outside_dbt(shop)}
+
+
+def _from_dbt(shop: Shop, node: Mapping[str, Any]) -> PublishedTable:
+    declared = {
+        name: PublishedColumn(name, TYPES[column["data_type"]], _flat(column["description"]))
+        for name, column in node["columns"].items()
+    }
+    refreshed = next((words for tag, words in REFRESHED.items() if tag in node["tags"]), EVERY_SLICE)
+    return PublishedTable(node["name"], _flat(node["description"]), tuple(_columns(shop, node["name"], declared)), refreshed)
+
+
+def _columns(shop: Shop, table: str, declared: Mapping[str, PublishedColumn]) -> Iterator[PublishedColumn]:
+    """The columns in their order; those that follow from shop.yaml take their place, with dbt's words where it has some."""
+    if table not in {"customer_features", "training_features"}:
+        yield from declared.values()
+        return
+    features = {column.name: column for column in feature_columns(shop)}
+    keys = [name for name in declared if name not in features and name != "label"]
+    yield from (declared[name] for name in keys)
+    yield from (declared.get(name, column) for name, column in features.items())
+    if "label" in declared:
+        yield declared["label"]
+
+
+def dictionary_markdown(shop: Shop, tables: Mapping[str, PublishedTable]) -> str:
+    """The page: tables in groups, each with what its rows are, when they are made again, and its columns."""
+    lines = [
+        "# Data dictionary",
+        "",
+        "Every published table and column. This page is made by `python -m orchestration.data_dictionary` from dbt's manifest and",
+        "the declarations in `customer360/lake/dictionary.py`; change the descriptions there, not here. Times are plain `TIMESTAMP`",
+        "in UTC, dates are shop-local, money is in the shop's currency, net of returns. How to connect: [bi.md](bi.md).",
+        "",
+        f"Columns that depend on shop.yaml are those of the shop `{shop.name}`. `<category>` stands for its categories"
+        f" ({', '.join(shop.category_ids)}),",
+        f"`<n>` for its windows in days ({', '.join(str(days) for days in shop.windows_days)}); "
+        f"its currency is {shop.currency}, its label horizon {shop.label_horizon_days} days.",
+    ]
+    for group, names in GROUPS.items():
+        links = ", ".join(f"[{name}](#{name})" for name in names)
+        lines += ["", f"## {group}", "", links]
+        for name in names:
+            lines += _table_lines(tables[name])
+    return "\n".join(lines) + "\n"
+
+
+def _table_lines(table: PublishedTable) -> Iterator[str]:
+    yield from ("", f"### {table.name}", "", table.description, "", f"Made again: {table.refreshed}.", "")
+    yield from ("| column | type | meaning |", "|---|---|---|")
+    shown: set[str] = set()
+    for column in table.columns:
+        name = column.pattern or column.name
+        if name not in shown:
+            yield f"| `{name}` | {column.type} | {_meaning(column)} |"
+        shown.add(name)
+
+
+def _meaning(column: PublishedColumn) -> str:
+    """What all columns of a pattern have in common; the first one's own words would speak of one window and category."""
+    return PATTERN_WORDS[column.pattern] if column.pattern else column.description.replace("|", "\\|")
+
+
+PATTERN_WORDS = {
+    "views_<n>d": "Product views (view_item) in the last n days of 24 hours",
+    "dwell_seconds_<n>d": "Seconds spent on products in the last n days",
+    "carts_<n>d": "Additions to the cart in the last n days",
+    "orders_<n>d": "Orders in the last n days",
+    "spend_<n>d": "Net spend in the last n days",
+    "offers_shown_<n>d": "Offers shown in the last n days",
+    "offers_clicked_<n>d": "Offers clicked in the last n days",
+    "views_<category>_<n>d": "Product views in the category in the last n days",
+    "dwell_seconds_<category>_<n>d": "Seconds spent on products of the category in the last n days",
+    "orders_<category>_<n>d": "Orders with a line of the category in the last n days",
+    "spend_<category>_<n>d": "Net spend in the category in the last n days",
+    "probability_<category>": "The category's probability in customer_scores, `none` included",
+}
+
+
+def _flat(text: str) -> str:
+    return " ".join(text.split())
+
+
+def read_manifest(settings: Settings) -> dict[str, Any]:
+    """Dbt's manifest of the project as it is now, parsed in a folder of its own: nothing is written where the data lie."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = manifest_path(Settings.load(settings.shop_folder, Path(folder)))
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return manifest
+
+
+def main() -> None:
+    """Write the page to stdout."""
+    settings = Settings.from_environment()
+    sys.stdout.write(dictionary_markdown(settings.shop, published_tables(settings.shop, read_manifest(settings))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,13 @@
+"""The slices that whole runs and killed runs both work through, so that their tables can be compared."""
+
+from typing import Any
+
+from customer360.simulation import Faults
+from tests.orchestration.place import TinyShop
+
+LAST = 4
+
+
+def land_all(shop: TinyShop) -> list[dict[str, Any]]:
+    """Write the files of slices 0 to ``LAST``, each with the faults of a bad but ordinary day; returns their accounts."""
+    return [shop.land(number, Faults.everyday()) for number in range(LAST + 1)]

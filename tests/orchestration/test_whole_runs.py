@@ -1,0 +1,121 @@
+"""Whole runs through Dagster: history, training, a slice, the same slice again, a range, a broken reference file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from customer360.lake.publishing import current_publication
+from customer360.simulation import Faults
+from tests.orchestration.place import SIMULATION, Run, TinyShop
+from tests.orchestration.slices import LAST, land_all
+
+Tables = dict[str, list[tuple[Any, ...]]]
+
+
+@dataclass
+class Story:
+    """What was published after each run, in order, and the runs."""
+
+    shop: TinyShop
+    tables: dict[str, Tables] = field(default_factory=dict)
+    runs: dict[str, Run] = field(default_factory=dict)
+    report: dict[str, Any] = field(default_factory=dict)
+
+    def after(self, name: str, run: Run) -> None:
+        self.runs[name] = run.succeed()
+        self.tables[name] = self.shop.tables()
+
+    def events(self, name: str, kind: dg.DagsterEventType) -> list[Any]:
+        """Dagster's events of a run of one kind."""
+        with self.shop.instance() as instance:
+            return [entry.dagster_event for entry in instance.all_logs(self.runs[name].run_id, of_type=kind)]
+
+
+@pytest.fixture(scope="module")
+def story(shop: TinyShop) -> Story:
+    shop.restore("ready")
+    told = Story(shop)
+    told.tables["history"] = shop.tables()
+    told.report = land_all(shop)[0]["total"]
+    told.after("slice", shop.run("slice_job", shop.key(0)))
+    told.after("again", shop.run("slice_job", shop.key(0)))
+    told.after("range", shop.run_range(1, LAST))
+    shop.save("clean")
+    return told
+
+
+def test_a_history_fills_every_table(story: Story) -> None:
+    tables = story.tables["history"]
+    assert len(tables["customer_features"]) == SIMULATION.customers
+    assert [name for name, rows in tables.items() if not rows] == []
+    assert story.shop.settings.shop.category_ids == ["photography", "computers", "fitness", "apparel", "beauty", "other"]
+
+
+def test_a_slice_changes_what_is_published(story: Story) -> None:
+    before, after = story.tables["history"], story.tables["slice"]
+    changed = {name for name in after if after[name] != before.get(name)}
+    assert {"customer_features", "customer_scores", "customer_profiles", "traffic", "slice_log"} <= changed
+    assert {row[1] for row in after["customer_features"]} == {(story.shop.slice(1)).replace(tzinfo=None)}
+
+
+def test_every_line_that_landed_is_accounted_for(story: Story) -> None:
+    events = story.events("slice", dg.DagsterEventType.ASSET_MATERIALIZATION)
+    (raw,) = [event for event in events if event.asset_key == dg.AssetKey(["raw", "clicks"])]
+    counts = {name: value.value for name, value in raw.materialization.metadata.items()}
+    assert raw.partition == story.shop.key(0)
+    assert counts["lines"] == story.report["lines"]
+    assert counts["quarantined"] == story.report["poison"] > 0
+    assert counts["good"] + counts["quarantined"] + counts["duplicates"] == counts["lines"]
+
+
+def test_checks_of_a_slice_pass(story: Story) -> None:
+    for name in ("slice", "range"):
+        evaluations = [event.asset_check_evaluation_data for event in story.events(name, dg.DagsterEventType.ASSET_CHECK_EVALUATION)]
+        assert len(evaluations) >= 8
+        failed = [evaluation.check_name for evaluation in evaluations if not evaluation.passed]
+        assert set(failed) <= {"last_slice_has_usual_volume"}  # the tiny shop's volume is not usual at all
+
+
+def test_a_rerun_leaves_equal_tables(story: Story) -> None:
+    assert story.tables["again"] == story.tables["slice"]
+
+
+def test_a_range_is_one_run_that_records_every_slice(story: Story) -> None:
+    events = story.events("range", dg.DagsterEventType.ASSET_MATERIALIZATION)
+    recorded = [event.partition for event in events if event.asset_key == dg.AssetKey(["raw", "clicks"])]
+    assert recorded == [story.shop.key(number) for number in range(1, LAST + 1)]
+    starts = [row[0] for row in story.tables["range"]["slice_log"] if row[1] == "clicks"]
+    assert starts == [story.shop.slice(number).replace(tzinfo=None) for number in range(LAST + 1)]
+
+
+def test_a_broken_reference_file_fails_its_asset_and_the_last_good_version_stays(story: Story) -> None:
+    folder = story.shop.data / "landing" / "reference" / "products"
+    version = (story.shop.data / "raw" / "products" / "history.parquet").read_bytes()
+    published = current_publication(story.shop.settings.place)
+    (file,) = folder.glob("*.csv")
+    good = file.read_text(encoding="utf-8")
+    header, first, *rest = good.splitlines()
+    file.write_text("\n".join([header, first, first, *rest]) + "\n", encoding="utf-8")
+    try:
+        run = story.shop.run("daily_job", assets=[["raw", "products"]])
+        assert run.wait() == 1
+        story.runs["broken"] = run
+        (failure,) = story.events("broken", dg.DagsterEventType.STEP_FAILURE)
+        said = failure.event_specific_data.error_display_string
+        assert "1 keys (product_id) appear more than once" in said
+        assert f"{file.name} row 1, {file.name} row 2" in said
+        assert "the last good version stays in force" in said
+        assert (story.shop.data / "raw" / "products" / "history.parquet").read_bytes() == version
+        assert current_publication(story.shop.settings.place) == published
+    finally:
+        file.write_text(good, encoding="utf-8")
+
+
+def test_faults_are_those_of_a_bad_day(story: Story) -> None:
+    assert story.report["late"] > 0
+    assert story.report["duplicates_inside"] > 0
+    assert Faults.everyday().poison > 0
