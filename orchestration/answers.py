@@ -49,7 +49,9 @@ def answer(connection: duckdb.DuckDBPyConnection, sql: str) -> list[str]:
 def _cell(value: object) -> str:
     if value is None:
         return ""
-    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+    if isinstance(value, bool):
+        return str(value).lower()
+    if not isinstance(value, int | Decimal):
         return str(value).replace("|", "\\|")
     return f"{value:,}"
 

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -20,9 +22,10 @@ from customer360.lake.dictionary import (
     tables_outside_dbt,
 )
 from customer360.lake.publications import MARTS
-from customer360.settings import Settings, Shop
-from orchestration.dbt import manifest_path
+from customer360.settings import REPOSITORY, Settings, Shop
+from orchestration.dbt_child import dbt_environment
 
+DBT = str(Path(sys.executable).with_name("customer360-dbt"))
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "Customers": (
         "customer_profiles",
@@ -55,7 +58,7 @@ TYPES = {
 
 
 def published_tables(shop: Shop, manifest: Mapping[str, Any]) -> dict[str, PublishedTable]:
-    """Every table that a shop publishes, by name; ``manifest`` is dbt's. Raises ``KeyError`` on a type that it does not know."""
+    """Every table that a shop publishes, by name; ``manifest`` is dbt's. Raises ``KeyError`` on an unknown type."""
     nodes = {node["name"]: node for node in manifest["nodes"].values() if node["resource_type"] == "model"}
     return {**{name: _from_dbt(shop, nodes[name]) for name in MARTS}, **tables_outside_dbt(shop)}
 
@@ -87,9 +90,9 @@ def dictionary_markdown(shop: Shop, tables: Mapping[str, PublishedTable]) -> str
     lines = [
         "# Data dictionary",
         "",
-        "Every published table and column. This page is made by `python -m orchestration.data_dictionary` from dbt's manifest and",
-        "the declarations in `customer360/lake/dictionary.py`; change the descriptions there, not here. Times are plain `TIMESTAMP`",
-        "in UTC, dates are shop-local, money is in the shop's currency, net of returns. How to connect: [bi.md](bi.md).",
+        "Every published table and column. `python -m orchestration.data_dictionary` makes this page from dbt's manifest and",
+        "`customer360/lake/dictionary.py`: change the descriptions there, not here. Times are plain `TIMESTAMP` in UTC, dates",
+        "are shop-local, money is in the shop's currency, net of returns. How to connect: [bi.md](bi.md).",
         "",
         f"Columns that depend on shop.yaml are those of the shop `{shop.name}`. `<category>` stands for its categories"
         f" ({', '.join(shop.category_ids)}),",
@@ -141,10 +144,24 @@ def _flat(text: str) -> str:
 
 
 def read_manifest(settings: Settings) -> dict[str, Any]:
-    """Dbt's manifest of the project as it is now, parsed in a folder of its own: nothing is written where the data lie."""
+    """The manifest of the dbt project as it is now, parsed in a folder of its own: nothing is written where the data lie.
+
+    Raises ``RuntimeError`` with dbt's own words when the project does not parse.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        path = manifest_path(Settings.load(settings.shop_folder, Path(folder)))
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        scratch = Settings.load(settings.shop_folder, Path(folder))
+        shop = {"SHOP": str(scratch.shop_folder), "DATA_DIR": folder}
+        parsed = subprocess.run(  # noqa: S603  our own executable, no outside words
+            [DBT, "parse", "--quiet"],
+            env={**os.environ, **dbt_environment(scratch), **shop},
+            cwd=REPOSITORY / "dbt_project",
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if parsed.returncode:
+            raise RuntimeError(f"dbt could not parse the project:\n{parsed.stdout}\n{parsed.stderr}")
+        manifest: dict[str, Any] = json.loads((scratch.place.dbt_target / "manifest.json").read_text(encoding="utf-8"))
     return manifest
 
 

@@ -14,7 +14,8 @@ import threading
 import time
 
 from customer360.features import dbt_vars
-from customer360.settings import REPOSITORY, Settings
+from customer360.lake.warehouse import lock_holder
+from customer360.settings import REPOSITORY, Place, Settings
 
 PR_SET_PDEATHSIG = 1
 WITHOUT_VARS = {"--version", "-v", "--help", "-h", "deps", "clean", "debug"}
@@ -29,6 +30,17 @@ def die_with_parent() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+
+
+def is_orphan(place: Place) -> bool:
+    """True when the run that started this process died while it was loading: too early for the kernel to have been asked.
+
+    The run holds the warehouse, and the lock names its process.
+    """
+    try:
+        return int(json.loads(lock_holder(place))["process"]) != os.getppid()
+    except (ValueError, KeyError, TypeError):
+        return True
 
 
 def _watch(parent: int) -> None:
@@ -57,9 +69,11 @@ def with_vars(arguments: list[str], settings: Settings) -> list[str]:
 
 def main() -> None:
     """Run dbt in this process."""
+    settings = Settings.from_environment()
     if os.environ.get("DAGSTER_DBT_CLI"):
         die_with_parent()
-    settings = Settings.from_environment()
+        if is_orphan(settings.place):
+            sys.exit("the run that started dbt is gone: dbt does nothing")
     for name, value in dbt_environment(settings).items():
         os.environ.setdefault(name, value)
     from dbt.cli.main import cli  # noqa: PLC0415  dbt reads the environment that was just set while it loads

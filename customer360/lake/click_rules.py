@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from customer360.lake.contracts import CLICK_COLUMNS, MAX_AGE_DAYS, MAX_FUTURE_HOURS, Column
-from customer360.lake.engine import literal, quoted
+from customer360.lake.engine import file_literal, literal, quoted
 from customer360.lake.slices import naive
 
 _KIND = {
@@ -87,9 +87,9 @@ def parquet_source(paths: Mapping[str, int], types: Mapping[str, str]) -> str:
     A column that is typed already is not turned into text and back. Text stays NULL: the few bad lines are read again.
     """
     fields = ", ".join(_parquet_field(column, types.get(column.name)) for column in CLICK_COLUMNS)
-    packed = ", ".join(f"{quoted(name)} := {quoted(name)}" for name in types if name not in _NAMES)
+    packed = ", ".join(f"{quoted(name)} := landed.{quoted(name)}" for name in types if name not in _NAMES)
     extra = f"cast(to_json(struct_pack({packed})) as varchar)" if packed else "cast(null as varchar)"
-    files = ", ".join(literal(path) for path in paths)
+    files = ", ".join(file_literal(path) for path in paths)
     numbers = ", ".join(f"({literal(path)}, {number})" for path, number in paths.items())
     return f"""
         select cast(numbers.file_no as integer) as file_no, file_row_number + 1 as line, cast(null as varchar) as text,

@@ -22,7 +22,8 @@ ATTRIBUTE_TYPES = {
     AttributeType.BOOLEAN: "BOOLEAN",
     AttributeType.DATE: "DATE",
 }
-MEASURE_TYPES = {"dwell_seconds": "DOUBLE", "spend": "DECIMAL(18,2)", "monetary": "DECIMAL(18,2)", "last_category_id": "VARCHAR"}
+MONEY = "DECIMAL(18,2)"
+MEASURE_TYPES = {"dwell_seconds": "DOUBLE", "spend": MONEY, "monetary": MONEY, "last_category_id": "VARCHAR"}
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def _profiles(shop: Shop) -> PublishedTable:
             PublishedColumn("segment", "VARCHAR", "Segment of rfm_segments"),
             PublishedColumn("recency_days", "BIGINT", "Shop-local days since the last order; null before the first"),
             PublishedColumn("frequency", "BIGINT", "Orders in the RFM window"),
-            PublishedColumn("monetary", "DECIMAL(18,2)", "Net spend in the RFM window, in the shop's currency"),
+            PublishedColumn("monetary", MONEY, "Net spend in the RFM window, in the shop's currency"),
             PublishedColumn("label", "VARCHAR", f"Most probable category of customer_scores, `{NONE}` included"),
             *probabilities,
             PublishedColumn("model_version", "VARCHAR", MODEL_VERSION),
@@ -171,21 +172,23 @@ def _plan() -> PublishedTable:
             PublishedColumn(
                 "decision",
                 "VARCHAR",
-                "`contact`; `holdout`: would be contacted, but is in the control group; `left out`: no consent, or contacted too "
-                "recently",
+                "`contact`; `holdout`: would be contacted, but is in the control group; `left out`: no consent, or contacted "
+                "too recently",
             ),
             PublishedColumn("reason", "VARCHAR", "The decision in words"),
             PublishedColumn("campaign_id", "VARCHAR", "Campaign; null when left out"),
-            PublishedColumn("channel", "VARCHAR", "Channel of the contact; null without one"),
-            PublishedColumn("contact_date", "DATE", "Day of the contact, shop-local, 1 to 7 days after plan_date; null without one"),
-            PublishedColumn("day_of_week", "BIGINT", "Its day, 1 = Monday to 7 = Sunday; null without one"),
-            PublishedColumn("daypart", "VARCHAR", "Its daypart, local hours of shop.yaml; null without one"),
+            PublishedColumn("channel", "VARCHAR", "Channel of the contact; null without a contact"),
+            PublishedColumn(
+                "contact_date", "DATE", "Day of the contact, shop-local, 1 to 7 days after plan_date; null without one"
+            ),
+            PublishedColumn("day_of_week", "BIGINT", "Day of the week, 1 = Monday to 7 = Sunday; null without a contact"),
+            PublishedColumn("daypart", "VARCHAR", "Part of the day, by the hours of shop.yaml; null without a contact"),
             PublishedColumn("offer_id", "VARCHAR", "Offer that it carries; null when left out or when no offer fits"),
             PublishedColumn(
                 "expected_conversion",
                 "DOUBLE",
-                "Smoothed share of such contacts that converted, 0 to 1: an association, not the contact's effect; null when left "
-                "out",
+                "Smoothed share of such contacts that converted, 0 to 1: an association, not the contact's effect; null when "
+                "left out",
             ),
             PublishedColumn("segment", "VARCHAR", "Segment when the plan was made"),
             PublishedColumn("model_version", "VARCHAR", "Model whose scores the plan read; null before the first"),
@@ -237,7 +240,7 @@ def _drift_metrics() -> PublishedTable:
             PublishedColumn(
                 "method",
                 "VARCHAR",
-                "`wasserstein` (numbers, in standard deviations), `jensenshannon` (text) or `missing_share` (one side is empty)",
+                "`wasserstein` (numbers, in standard deviations), `jensenshannon` (text), `missing_share` (one side is empty)",
             ),
             PublishedColumn("value", "DOUBLE", "Distance by that method"),
             PublishedColumn("threshold", "DOUBLE", "Distance from which the column counts as drifted"),
@@ -253,7 +256,8 @@ def _drift_metrics() -> PublishedTable:
 def _slice_log() -> PublishedTable:
     return PublishedTable(
         "slice_log",
-        "What came in with each arrival slice and what became of it: lines = good + quarantined + duplicates. One row per slice.",
+        "What came in with each arrival slice and what became of it: lines = good + quarantined + duplicates. "
+        "One row per slice; of the history, those that have events.",
         (
             PublishedColumn("slice", "TIMESTAMP", "Start of the arrival slice, UTC"),
             PublishedColumn("source", "VARCHAR", "`clicks` (a slice folder) or `click_history`, cut by event time"),
@@ -262,7 +266,7 @@ def _slice_log() -> PublishedTable:
             PublishedColumn("files", "INTEGER", "Files; null for the history"),
             PublishedColumn("lines", "BIGINT", "Lines read"),
             PublishedColumn("good", "BIGINT", "Lines that keep the contract, without copies inside the slice"),
-            PublishedColumn("quarantined", "BIGINT", "Lines that break the contract; 0 for the history, which counts as a whole"),
+            PublishedColumn("quarantined", "BIGINT", "Lines that break the contract; those of the history belong to no slice"),
             PublishedColumn("duplicates", "BIGINT", "Copies of an event_id inside the slice"),
             PublishedColumn("repeats", "BIGINT", "Good lines whose event_id came in one of the three days before; not counted"),
             PublishedColumn("planned_at", "TIMESTAMP", "When raw was last taken note of, UTC"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import duckdb
@@ -34,6 +35,11 @@ def connect(temporary: Path, database: str = ":memory:") -> duckdb.DuckDBPyConne
 def literal(text: str) -> str:
     """A SQL string literal."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def file_literal(path: Path | str) -> str:
+    """A SQL string literal that names this one file, also where its name holds a pattern's characters."""
+    return literal(re.sub(r"[*?\[]", r"[\g<0>]", str(path)))
 
 
 def quoted(name: str) -> str:

@@ -17,7 +17,7 @@ import duckdb
 from customer360.lake.atomic import replacing
 from customer360.lake.click_rules import ClickBounds, checked, json_source, parquet_source
 from customer360.lake.contracts import CLICK_COLUMNS, RAW_LINEAGE
-from customer360.lake.engine import connect, literal, quoted
+from customer360.lake.engine import connect, file_literal, literal, quoted
 from customer360.lake.landing import LandedFile, is_readable, list_slice
 from customer360.lake.reading import LineStream
 from customer360.lake.slices import naive, slice_key
@@ -99,12 +99,12 @@ def load_checked(
     try:
         broken = _load_text(connection, text, bounds, currency)
     except (duckdb.Error, OSError, MemoryError):
-        if not isolate and len(text) <= 1:
+        if not text:
             raise
         connection.execute("truncate checked")
         broken = _load_text_one_by_one(connection, text, bounds, currency, isolate)
     parquet = [(n, file) for n, file in enumerate(files) if file.name.endswith(".parquet")]
-    broken |= _load_parquet(connection, parquet, bounds, currency)
+    broken |= _load_parquet(connection, parquet, bounds, currency, isolate)
     unknown = "is of no known type: .jsonl, .jsonl.gz, .csv or .parquet"
     broken |= {number: unknown for number, file in enumerate(files) if not is_readable(file.name)}
     _quarantine_whole(connection, broken)
@@ -141,22 +141,29 @@ def _load_text_one_by_one(
 
 
 def _load_parquet(
-    connection: duckdb.DuckDBPyConnection, files: list[tuple[int, LandedFile]], bounds: ClickBounds, currency: str
+    connection: duckdb.DuckDBPyConnection,
+    files: list[tuple[int, LandedFile]],
+    bounds: ClickBounds,
+    currency: str,
+    isolate: bool,
 ) -> dict[int, str]:
     """Load all files at once; where that fails, one by one, so that a damaged file is known by name."""
     if not files:
         return {}
     paths = {str(file.path): number for number, file in files}
-    relation = f"read_parquet([{', '.join(literal(path) for path in paths)}], hive_partitioning = false, union_by_name = true)"
+    names = ", ".join(file_literal(path) for path in paths)
+    relation = f"read_parquet([{names}], hive_partitioning = false, union_by_name = true)"
     try:
         types = {name: kind for name, kind, *_ in connection.execute(f"describe select * from {relation}").fetchall()}
         connection.execute(f"insert into checked {checked(parquet_source(paths, types), bounds, currency)}")
     except duckdb.Error as error:
         if len(files) == 1:
+            if isinstance(error, duckdb.OutOfMemoryException) and not isolate:
+                raise BrokenFileError(files[0][1].name, f"{type(error).__name__}: {error}") from error
             return {files[0][0]: f"not readable as Parquet: {str(error).splitlines()[0][:300]}"}
         broken: dict[int, str] = {}
         for entry in files:
-            broken |= _load_parquet(connection, [entry], bounds, currency)
+            broken |= _load_parquet(connection, [entry], bounds, currency, isolate)
         return broken
     _fetch_bad_rows(connection, {number: path for path, number in paths.items()})
     return {}
@@ -171,8 +178,9 @@ def _fetch_bad_rows(connection: duckdb.DuckDBPyConnection, paths: dict[int, str]
                 f"""
                 update checked set text = again.text
                 from (select file_row_number + 1 as line, cast(to_json(landed) as varchar) as text
-                      from read_parquet({literal(paths[number])}, file_row_number = true, hive_partitioning = false) as landed
-                     ) as again
+                      from read_parquet(
+                          {file_literal(paths[number])}, file_row_number = true, hive_partitioning = false
+                      ) as landed) as again
                 where checked.file_no = {number} and checked.line = again.line and checked.reason is not null
                 """
             )

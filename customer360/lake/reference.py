@@ -16,7 +16,7 @@ import duckdb
 
 from customer360.lake.atomic import replacing, write_text
 from customer360.lake.contracts import Column, ReferenceTable, reference_tables
-from customer360.lake.engine import connect, literal, quoted
+from customer360.lake.engine import connect, file_literal, literal, quoted
 from customer360.lake.landing import LandedFile, list_folder
 from customer360.lake.slices import naive
 from customer360.settings import Place, Settings
@@ -137,13 +137,14 @@ def _read_files(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable,
 
 
 def _relation(connection: duckdb.DuckDBPyConnection, file: LandedFile) -> str:
-    path = literal(str(file.path))
+    path = file_literal(file.path)
     if file.name.endswith(".parquet"):
         return f"read_parquet({path}, hive_partitioning = false)"
     if file.name.endswith((".jsonl", ".jsonl.gz")):
         return _json_relation(connection, path)
     if file.name.endswith((".csv", ".csv.gz")):
-        return f"read_csv({path}, header = true, all_varchar = true, delim = ',', quote = '\"', escape = '\"')"
+        shape = "header = true, skip = 0, comment = '', delim = ',', quote = '\"', escape = '\"'"
+        return f"read_csv({path}, all_varchar = true, {shape})"
     raise BrokenReferenceError(f"{file.path} is of no known type: .csv, .jsonl, .jsonl.gz or .parquet")
 
 
@@ -228,7 +229,9 @@ def _merge(
     names = ", ".join(quoted(column.name) for column in contract.columns)
     history = history_file(place, contract.name)
     _read_history(connection, contract, history)
-    stamp = f"timestamp '{naive(now)}'" if history.exists() else BEGINNING
+    # A clock that went back must not give a moment two versions of a row.
+    since = f"greatest(timestamp '{naive(now)}', (select max(valid_from) from past))"
+    stamp = since if history.exists() else BEGINNING
     connection.execute(
         f"create temp table closing as (select {names} from past where valid_to is null) except (select {names} from landed)"
     )

@@ -14,13 +14,14 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from customer360.lake.landing import NO_FILES
-from customer360.lake.slices import slice_key, slice_start
+from customer360.lake.slices import EPOCH, slice_key, slice_start
 
 MAX_RANGE = 96
 MAX_REQUESTS = 20
 MAX_ATTEMPTS = 4
 BACK_OFF = (timedelta(seconds=15), timedelta(minutes=1), timedelta(minutes=5))
 LOST_AFTER = timedelta(minutes=10)
+SHOWN = 5
 SETTLE_NS = 2_000_000_000
 ALWAYS_LISTED = timedelta(days=1)
 
@@ -112,9 +113,11 @@ def decide(cursor: Cursor, world: World) -> Decision:
     """Look at the landing folders and decide what to request."""
     if world.last_closed is None:
         return Decision([], cursor, ["no slice is closed yet"])
+    world, strangers = _only_slices(world)
     wanted, watermark = _changed(cursor, world, world.last_closed)
     high = _open_closed_slices(cursor, world, world.last_closed, wanted)
     waiting, notes = _settle(wanted, world)
+    notes += strangers
     requests = _group(waiting, world)
     for request in requests:
         for key in _keys(request, world.width):
@@ -122,6 +125,18 @@ def decide(cursor: Cursor, world: World) -> Decision:
                 wanted[key], attempt=request.attempt, run_key=request.run_key, changed_at=world.now.isoformat()
             )
     return Decision(requests, Cursor(watermark, high, wanted), notes)
+
+
+def _only_slices(world: World) -> tuple[World, list[str]]:
+    """The world with the folders that are slices of this shop, and words on those that are not: nobody reads them."""
+    folders = list(world.folders())
+    slices = [(start, modified) for start, modified in folders if not (start - EPOCH) % world.width]
+    strangers = [start for start, _ in folders if (start - EPOCH) % world.width]
+    notes = [
+        f"landing folder {start:%Y/%m/%d/%H%M} is no {world.width} slice: nobody reads it; move its files"
+        for start in strangers[:SHOWN]
+    ]
+    return replace(world, folders=lambda: slices), notes
 
 
 def _changed(cursor: Cursor, world: World, last_closed: datetime) -> tuple[dict[str, Wanted], int]:

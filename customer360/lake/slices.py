@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 KEY_FORMAT = "%Y-%m-%d-%H:%M"
+FOLDER_FORMAT = "%Y/%m/%d/%H%M"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -27,15 +28,18 @@ def floor_to_slice(moment: datetime, width: timedelta) -> datetime:
 
 def slice_folder(clicks: Path, start: datetime) -> Path:
     """``YYYY/MM/DD/HHMM`` below ``landing/clicks``."""
-    return clicks / start.astimezone(UTC).strftime("%Y/%m/%d/%H%M")
+    return clicks / start.astimezone(UTC).strftime(FOLDER_FORMAT)
 
 
 def folder_start(relative: str) -> datetime | None:
     """Start of the slice whose folder this is, or None where the path is no slice folder."""
     try:
-        return datetime.strptime(relative, "%Y/%m/%d/%H%M").replace(tzinfo=UTC)
+        start = datetime.strptime(relative, FOLDER_FORMAT).replace(tzinfo=UTC)
     except ValueError:
         return None
+    return (
+        start if start.strftime(FOLDER_FORMAT) == relative else None
+    )  # 2026/5/1 is not where the slice's files are looked for
 
 
 def event_slice_minutes(slice_minutes: int) -> int:

@@ -1,7 +1,7 @@
 """A process that imports the definitions once and forks a child for every run: a run starts at once, and can be killed.
 
-Reads requests as JSON lines (``id``, ``log``, ``environment``, and ``job`` or ``call``) and writes ``{id, pid}`` when a child has started and
-``{id, exit, cpu_seconds}`` when it has ended. It opens no database itself, so that its children start clean. Ends with its input.
+Reads requests as JSON lines (``id``, ``log``, and ``job`` or ``call``); writes ``{id, pid}`` when a child has started, and
+``{id, exit, cpu_seconds}`` when it has ended. It opens no database itself, so that its children start clean.
 """
 
 from __future__ import annotations
@@ -11,7 +11,12 @@ import json
 import os
 import select
 import sys
+import traceback
 from typing import Any
+
+import dagster as dg
+
+from orchestration.definitions import defs
 
 
 def execute(request: dict[str, Any]) -> bool:
@@ -20,10 +25,6 @@ def execute(request: dict[str, Any]) -> bool:
         module, function = request["call"].split(":")
         getattr(importlib.import_module(module), function)(**request["arguments"])
         return True
-    import dagster as dg
-
-    from orchestration.definitions import defs
-
     assets = request["assets"]
     with dg.DagsterInstance.get() as instance:
         result = defs.resolve_job_def(request["job"]).execute_in_process(
@@ -46,13 +47,10 @@ def fork(request: dict[str, Any]) -> int:
     try:
         log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         nothing = os.open(os.devnull, os.O_RDONLY)
-        os.environ.update(request.get("environment", {}))
         for descriptor, target in ((nothing, 0), (log, 1), (log, 2)):
             os.dup2(descriptor, target)
         status = 0 if execute(request) else 1
-    except BaseException:
-        import traceback
-
+    except BaseException:  # noqa: BLE001  a forked child must never return into the server's loop
         traceback.print_exc()
     finally:
         sys.stdout.flush()
@@ -65,7 +63,6 @@ def say(**message: Any) -> None:
 
 
 def main() -> None:
-    defs = importlib.import_module("orchestration.definitions").defs
     defs.resolve_all_job_defs()  # once for all children
     say(id=0, pid=os.getpid())
     children: dict[int, int] = {}

@@ -37,7 +37,9 @@ OF_THE_RUN = {
     "model_versions": None,
     "customer_scores_daily": None,
 }
-WAIT_SECONDS = 120.0
+WAIT_SECONDS = 300.0
+
+Tables = dict[str, list[tuple[Any, ...]]]
 
 
 @dataclass
@@ -136,6 +138,7 @@ class TinyShop:
 
     root: Path
     server: ForkServer | None = None
+    clean: Tables | None = None
 
     @property
     def data(self) -> Path:
@@ -180,12 +183,19 @@ class TinyShop:
         assets: Sequence[Sequence[str]] = (),
     ) -> Run:
         """Start a run of a job, or of some of its assets; see ``Run.succeed`` and ``Run.wait``."""
+        return self._server().start(job, partition_key, tags or {}, assets)
+
+    def call(self, function: str, **arguments: Any) -> None:
+        """Call ``module:function`` in a child process that has the definitions."""
+        self._server().call(function, **arguments)
+
+    def _server(self) -> ForkServer:
         if self.server is None:
             logs = self.root / "logs"
             logs.mkdir(exist_ok=True)
             self.server = ForkServer(self.environment, logs)
             atexit.register(self.server.close)
-        return self.server.start(job, partition_key, tags or {}, assets)
+        return self.server
 
     def run_range(self, first: int, last: int) -> Run:
         """Start a run of a range of slices."""
@@ -196,7 +206,7 @@ class TinyShop:
         with reader(self.settings.place) as connection:
             return connection.execute(sql).fetchall()
 
-    def tables(self) -> dict[str, list[tuple[Any, ...]]]:
+    def tables(self) -> Tables:
         """Every published table with its rows in a fixed order, without what the clock of the run says."""
         with reader(self.settings.place) as connection:
             names = [name for (name,) in connection.execute("select table_name from duckdb_tables() order by 1").fetchall()]
@@ -240,6 +250,20 @@ def tiny_shop() -> TinyShop:
     return place
 
 
+def dbt_processes(shop: TinyShop) -> list[int]:
+    """Living dbt processes that work on this place."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (folder / "cmdline").read_bytes()
+            environment = (folder / "environ").read_bytes()
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue
+        if b"customer360-dbt" in command and str(shop.data).encode() in environment:
+            found.append(int(folder.name))
+    return found
+
+
 def wait_until(condition: Any, seconds: float, what: str, every: float = 0.02) -> Any:
     """The condition's value once it is true; fails after ``seconds``."""
     deadline = time.monotonic() + seconds
@@ -248,5 +272,3 @@ def wait_until(condition: Any, seconds: float, what: str, every: float = 0.02) -
             return value
         time.sleep(every)
     raise AssertionError(f"not within {seconds} s: {what}")
-
-

@@ -206,9 +206,7 @@ def age_folder(bench: Bench, number: int, by: timedelta) -> None:
 
 def names(requests: list[dg.RunRequest]) -> list[Any]:
     """Requests as slice keys, or (first, last) of a range."""
-    return [
-        request.partition_key or (request.tags[RANGE_START], request.tags[RANGE_END]) for request in requests
-    ]
+    return [request.partition_key or (request.tags[RANGE_START], request.tags[RANGE_END]) for request in requests]
 
 
 __all__ = ["CRASHES", "SLICE", "START", "Bench", "PlatformAt", "age_folder", "names"]

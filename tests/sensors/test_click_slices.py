@@ -136,7 +136,7 @@ def test_a_failed_slice_is_retried_with_back_off_and_at_last_sets_its_file_aside
             assert replay.tick() == []
             replay.wait(seconds=1)
     assert len(set(keys)) == MAX_ATTEMPTS == 4
-    assert BACK_OFF == (timedelta(seconds=15), timedelta(minutes=1), timedelta(minutes=5))
+    assert [pause.total_seconds() for pause in BACK_OFF] == [15, 60, 300]
     replay.wait(days=1)
     assert replay.tick() == []
     assert "failed 4 times and waits for a repair" in replay.skip_reason
@@ -320,7 +320,9 @@ def test_a_change_during_a_slow_look_is_seen_at_the_next_one() -> None:
         )
 
     # The look takes long: after the old folder was looked at, a file lands there, and 5 s later one in the young folder.
-    cursor = decide(Cursor(high="2026-05-10-16:00"), world([(old, tick_ns - 9 * seconds), (young, tick_ns + 9 * seconds)])).cursor
+    cursor = decide(
+        Cursor(high="2026-05-10-16:00"), world([(old, tick_ns - 9 * seconds), (young, tick_ns + 9 * seconds)])
+    ).cursor
     fingerprints[old] = "after"
     decision = decide(cursor, world([(old, tick_ns + 4 * seconds), (young, tick_ns + 9 * seconds)]))
     assert "2026-04-30-16:00" in decision.cursor.wanted

@@ -188,7 +188,10 @@ def test_features_as_of_a_slice_are_the_same_whether_or_not_later_ones_exist(
     known[parts[2][0]] = features_without_attributes_match(lab, parts[2][0])
 
     reference(lab, "customers", [{**row, "age": row["age"] + 50} for row in customers] + [{"customer_id": "C50", "age": 9}])
-    moved = [{**row, "category_id": "books"} for row in shop.reference["products"]]
+    moved = [
+        {**row, "category_id": "books" if row["product_id"] == "P3" else row["category_id"]}
+        for row in shop.reference["products"]
+    ]
     reference(lab, "products", moved)
     reference(lab, "purchases", shop.reference["purchases"][10:])
     lab.load_references(parts[2][0].replace(tzinfo=UTC) + timedelta(minutes=1))

@@ -1,0 +1,70 @@
+"""``customer360 rebuild [--anew]``."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import datetime
+
+import duckdb
+
+from customer360.lake.clock import last_closed_slice
+from customer360.lake.publishing import current_publication
+from customer360.lake.slice_log import forget_transforms
+from customer360.lake.slices import slice_key
+from customer360.lake.warehouse import WarehouseBusyError, open_warehouse, warehouse_lock
+from customer360.settings import Place, Settings
+from orchestration.console import WELL, now, say, settings_of
+
+EXPECTED = (WarehouseBusyError, duckdb.IOException)
+WAIT_SECONDS = 10.0
+
+
+def run(options: argparse.Namespace) -> int:
+    """Have the next run make the warehouse from raw again.
+
+    By default every slice is marked as not transformed, in the warehouse as it is. With ``--anew`` the file is set aside, also
+    where it is damaged: slices whose raw files are past their retention are then lost to the new one. Raises
+    ``WarehouseBusyError`` where a run holds the warehouse for longer than 10 seconds.
+    """
+    settings, moment = settings_of(options), now()
+    place = settings.place
+    if not place.warehouse.exists():
+        say(f"{place.warehouse} does not exist: the next run makes it from raw.")
+    else:
+        with warehouse_lock(place, "customer360 rebuild", WAIT_SECONDS):
+            if options.anew:
+                _set_aside(place, moment)
+            else:
+                _forget(place)
+    say(*_next(settings, moment))
+    return WELL
+
+
+def _forget(place: Place) -> None:
+    with open_warehouse(place) as connection:
+        known = "select 1 from duckdb_tables() where schema_name = 'ops' and table_name = 'slice_log'"
+        if connection.execute(known).fetchone():
+            forget_transforms(connection)
+    say(f"Every slice of {place.warehouse} is to be transformed again.")
+
+
+def _set_aside(place: Place, moment: datetime) -> None:
+    """The file and what DuckDB keeps beside it, under a name that says when."""
+    for path in sorted(place.warehouse.parent.glob(f"{place.warehouse.name}*")):
+        if path.is_file() and not path.name.startswith(f"{place.warehouse.name}.before-"):
+            end = path.name.removeprefix(place.warehouse.name)
+            target = path.with_name(f"{place.warehouse.name}.before-{moment:%Y%m%dT%H%M%SZ}{end}")
+            path.rename(target)
+            say(f"{path.name} is {target.name} now; delete it when all is well.")
+
+
+def _next(settings: Settings, moment: datetime) -> list[str]:
+    """The run that rebuilds at once, instead of waiting for the next slice."""
+    publication = current_publication(settings.place)
+    as_of = publication.as_of if publication else None
+    last = as_of - settings.shop.slice_width if as_of else last_closed_slice(settings, moment)
+    key = slice_key(last or settings.shop.slices_start - settings.shop.slice_width)
+    return [
+        "Any run rebuilds it now. To do so at once:",
+        f"""dagster job launch -w workspace.yaml -j warehouse_job --tags '{{"dagster/partition": "{key}"}}'""",
+    ]

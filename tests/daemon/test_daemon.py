@@ -1,0 +1,178 @@
+"""End to end through the real daemon: files are dropped into landing, and the published tables change."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from customer360.lake.slices import slice_folder
+from customer360.settings import REPOSITORY
+from customer360.simulation.writing import write_bytes
+from tests.orchestration.place import TinyShop, tiny_shop, wait_until
+
+pytestmark = pytest.mark.daemon
+
+DAGSTER = Path(sys.executable).with_name("dagster")
+GAP = 100  # slices of half an hour: two days and two hours
+
+
+def members(group: int) -> list[int]:
+    """Living processes of a process group."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(fields[2]) == group and fields[0] != "Z":
+            found.append(int(folder.name))
+    return found
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+@dataclass
+class Daemon:
+    """``dagster dev`` on the tiny shop."""
+
+    shop: TinyShop
+    log: Path
+
+    def published(self, sql: str) -> list[tuple[Any, ...]]:
+        """Rows of a query on the published version."""
+        return self.shop.published(sql)
+
+    def wait_for(self, sql: str, expected: Any, seconds: float, what: str) -> None:
+        """Wait until the first value of a query on the published tables is as expected."""
+
+        def is_so() -> bool:
+            try:
+                return self.shop.published(sql)[0][0] == expected
+            except (FileNotFoundError, duckdb.Error):
+                return False
+
+        try:
+            wait_until(is_so, seconds, what, every=0.3)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.log.read_text(encoding='utf-8')[-6000:]}") from error
+
+
+@pytest.fixture(scope="module")
+def daemon() -> Iterator[Daemon]:
+    shop = tiny_shop()
+    shop.restore("ready")
+    shutil.rmtree(shop.home)
+    shop.home.mkdir()
+    shutil.copy(REPOSITORY / "orchestration" / "dagster.yaml", shop.home)
+    log = shop.root / "daemon.log"
+    port = free_port()
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [DAGSTER, "dev", "-w", "workspace.yaml", "-p", str(port)],
+            cwd=REPOSITORY,
+            env=shop.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        yield Daemon(shop, log)
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(timeout=20)
+            wait_until(lambda: not members(process.pid), 10, "all processes of dagster dev have ended")
+        except (subprocess.TimeoutExpired, AssertionError):
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(timeout=10)
+        wait_until(lambda: not members(process.pid), 10, "no process of dagster dev is left")
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_a_dropped_file_a_repair_a_poison_file_and_a_gap_of_two_days(daemon: Daemon) -> None:
+    shop = daemon.shop
+    slices = "select count(*) from slice_log where source = 'clicks' and is_transformed"
+
+    # A file is dropped into the first slice, which closes when the second has files.
+    landed = shop.land(0)["total"]["lines"]
+    assert daemon.published(slices) == [(0,)]
+    shop.land(1)
+    daemon.wait_for(slices, 1, 120, "the first slice is published")
+    assert daemon.published(f"select good {of_slice(shop, 0)}") == [(landed,)]
+    assert daemon.published("select distinct as_of from customer_features") == [(shop.slice(1).replace(tzinfo=None),)]
+
+    # A late file repairs it.
+    drop(shop, 0, "late.jsonl", view(shop, 0, "late-1", "new-customer"))
+    daemon.wait_for(
+        "select count(*) from customer_features where customer_id = 'new-customer'", 1, 120, "the repair is published"
+    )
+    assert daemon.published(f"select good, repaired_at is not null {of_slice(shop, 0)}") == [(landed + 1, True)]
+
+    # Poison: a file that is no gzip, and bad lines. They are quarantined, the good ones proceed.
+    drop(shop, 1, "broken.jsonl.gz", b"\x1f\x8b\x08\x00 this is no gzip")
+    drop(shop, 1, "lines.jsonl", view(shop, 1, "good-1", "other-customer") + b'{not JSON\n{"event_id": "no-name"}\n')
+    shop.land(2)
+    daemon.wait_for("select count(*) from customer_features where customer_id = 'other-customer'", 1, 120, "good lines proceed")
+    assert bad_lines(shop.data / "quarantine" / "clicks" / f"slice_key={shop.key(1)}") == {
+        "lines.jsonl": 2,
+        "broken.jsonl.gz": 1,
+    }
+
+    # Nothing arrives for two days: what was missed is caught up with ranges, empty slices and all.
+    shop.land(GAP)
+    daemon.wait_for(slices, GAP, 240, "the gap is caught up")
+    wait_until(lambda: not unfinished(shop), 60, "runs have ended", every=0.3)
+    with shop.instance() as instance:
+        runs = [run for run in instance.get_runs() if run.job_name == "slice_job"]
+    assert {run.status.value for run in runs} == {"SUCCESS"}
+    assert sorted(int(run.tags["customer360/slices"]) for run in runs) == [1, 1, 1, 2, 96]
+
+
+def of_slice(shop: TinyShop, number: int) -> str:
+    return f"from slice_log where slice = timestamp '{shop.slice(number):%Y-%m-%d %H:%M}'"
+
+
+def view(shop: TinyShop, number: int, event_id: str, customer_id: str) -> bytes:
+    """A line of somebody who looks at a product during a slice."""
+    at = f"{shop.slice(number) + timedelta(minutes=5):%Y-%m-%dT%H:%M:%SZ}"
+    event = {"event_id": event_id, "event_name": "view_item", "event_at": at, "customer_id": customer_id}
+    return json.dumps(event).encode() + b"\n"
+
+
+def drop(shop: TinyShop, number: int, name: str, content: bytes) -> None:
+    """Write a file into a slice's folder as producers do."""
+    write_bytes(slice_folder(shop.data / "landing" / "clicks", shop.slice(number)) / name, content)
+
+
+def unfinished(shop: TinyShop) -> bool:
+    with shop.instance() as instance:
+        return any(not run.is_finished for run in instance.get_runs())
+
+
+def bad_lines(folder: Path) -> dict[str, int]:
+    """Quarantined entries by file; a file that broke off has an entry for itself."""
+    with duckdb.connect() as connection:
+        rows = connection.execute(
+            f"select source_file, count(*) from read_parquet('{folder}/part.parquet') group by all"
+        ).fetchall()
+    return dict(rows)

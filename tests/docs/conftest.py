@@ -1,0 +1,88 @@
+"""A tiny shop, transformed by dbt and published by the product's own code, with the frames of ``ml`` beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from customer360.lake.frames import replace_table, snapshot_folder, write_parquet
+from customer360.lake.profiles import profiles_query, with_next_contact
+from customer360.lake.publications import file_tables, warehouse_tables
+from customer360.lake.publishing import publish
+from customer360.settings import REPOSITORY, Settings, load_shop
+from ml import drift, model_versions, planning, reasons, scoring
+from orchestration.data_dictionary import read_manifest
+from tests.support.lab import Dbt, Lab
+
+SHOP = load_shop(REPOSITORY / "shops" / "synthetic" / "shop.yaml")
+NOW = datetime(2026, 5, 1, tzinfo=UTC)
+# What assets/publishing/customer_profiles.py hands to the query.
+PROFILE_RELATIONS = {
+    "customer_features": "marts.customer_features",
+    "customer_attributes": "marts.customer_attributes",
+    "rfm_segments": "marts.rfm_segments",
+    "customer_scores": "predictions.customer_scores",
+    "customer_reasons": "predictions.customer_reasons",
+    "last_activity": "intermediate.int_last_activity",
+}
+
+
+def empty(columns: Mapping[str, str]) -> pd.DataFrame:
+    """A typed frame without rows."""
+    return pd.DataFrame(columns=list(columns)).astype(dict(columns))
+
+
+@pytest.fixture(scope="session")
+def manifest() -> dict[str, Any]:
+    """dbt's manifest of the project for the synthetic shop."""
+    return read_manifest(Settings.from_environment({"SHOP": "synthetic"}))
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """The synthetic shop's tables, published from one purchase and one view; scores, plan and reports have no rows."""
+    lab = Lab(SHOP, tmp_path_factory.mktemp("place"), Dbt(SHOP, tmp_path_factory.mktemp("dbt")))
+    _land(lab)
+    lab.load_references()
+    lab.run([datetime(2026, 4, 30, 16)])  # noqa: DTZ001 (the lab takes plain UTC)
+    lab.transform("run", "--select", "tag:daily", "tag:training")
+    place = lab.settings.place
+    write_parquet(place.plans / "2026-04-30" / "campaign_plan.parquet", empty(planning.PLAN_COLUMNS))
+    write_parquet(place.reports / "drift" / "2026-04-30.parquet", drift.empty_metrics())
+    write_parquet(place.models / "model_versions.parquet", empty(model_versions.COLUMNS))
+    write_parquet(snapshot_folder(place) / "day_key=2026-04-30" / "part.parquet", scoring.empty_scores())
+    with lab.opened() as connection:
+        replace_table(connection, "predictions.customer_scores", scoring.empty_scores())
+        replace_table(connection, "predictions.customer_reasons", empty(reasons.REASON_COLUMNS))
+        profiles = with_next_contact(profiles_query(SHOP, PROFILE_RELATIONS), f"({file_tables(place)['campaign_plan']})")
+        connection.execute(f"create table publishing.customer_profiles as {profiles}")
+        publish(place, connection, warehouse_tables(connection, lab.settings), NOW, NOW)
+    return lab
+
+
+def _land(lab: Lab) -> None:
+    tables = {
+        "customers": [{"customer_id": "C1", "consent_email": True, "age": 40}],
+        "products": [{"product_id": "P1", "name": "Lens", "category_id": "photography", "price": 10}],
+        "categories": [{"category_id": "photography", "name": "Photography"}],
+        "offers": [{"offer_id": "F1", "name": "Ten percent", "starts_on": f"{date(2026, 4, 1)}"}],
+        "campaigns": [{"campaign_id": "K1", "name": "Spring"}],
+    }
+    for table, rows in tables.items():
+        folder = lab.landing / "reference" / table
+        folder.mkdir(parents=True)
+        (folder / "all.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    event = {"event_at": "2026-04-30T16:05:00Z", "customer_id": "C1", "product_id": "P1", "offer_id": "F1"}
+    events = [
+        {"event_id": "E1", "event_name": "view_item", **event},
+        {"event_id": "E2", "event_name": "purchase", "order_id": "O1", "amount": 10, **event},
+        {"event_id": "E3", "event_name": "view_promotion", **event},
+    ]
+    folder = lab.landing / "clicks" / "2026" / "04" / "30" / "1600"
+    folder.mkdir(parents=True)
+    (folder / "web.jsonl").write_text("".join(json.dumps(row) + "\n" for row in events), encoding="utf-8")

@@ -1,0 +1,66 @@
+"""The top K categories: chosen once by net revenue of history and reference purchases, then frozen."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from customer360.lake.categories import resolve_categories
+from customer360.lake.history import write_history
+from customer360.lake.reference import load_reference
+from customer360.settings import Place, Settings, TopCategories, read_resolved_categories
+from tests.support.random_shop import small_shop
+
+NOW = datetime(2026, 5, 2, tzinfo=UTC)
+
+
+@pytest.fixture
+def top_two(tmp_path: Path) -> Settings:
+    shop = small_shop(categories=TopCategories(top=2).model_dump())
+    return Settings(shop=shop, place=Place(root=tmp_path), shop_folder=tmp_path)
+
+
+def rows(settings: Settings, table: str, *values: dict[str, Any]) -> None:
+    path = settings.place.landing / "reference" / table / "rows.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(value) + "\n" for value in values))
+    load_reference(settings, table, NOW)
+
+
+def bought(order: str, product: str, amount: float, **columns: Any) -> dict[str, Any]:
+    line = {"order_id": order, "product_id": product, "amount": amount, "customer_id": "c"}
+    return {**line, "purchased_at": "2026-04-01T00:00:00Z", **columns}
+
+
+def test_the_categories_with_the_most_net_revenue_are_chosen_and_frozen(top_two: Settings) -> None:
+    rows(
+        top_two, "products", *({"product_id": p, "category_id": c} for p, c in (("P1", "toys"), ("P2", "books"), ("P3", "art")))
+    )
+    rows(top_two, "purchases", bought("1", "P1", 50), bought("2", "P2", 30), bought("3", "P3", 90), bought("4", "P3", -80))
+    history = top_two.place.landing / "history" / "a.jsonl"
+    history.parent.mkdir(parents=True)
+    event = {"event_id": "e", "event_name": "purchase", "event_at": "2026-04-01T00:00:00Z", "customer_id": "c"}
+    history.write_text(json.dumps({**event, "order_id": "5", "product_id": "P9", "amount": 40, "category_id": "games"}) + "\n")
+    write_history(top_two)
+    assert top_two.shop.needs_categories
+    assert resolve_categories(top_two) == ["games", "toys", "other"]  # 40 and 50, before books with 30 and art with 10
+    assert read_resolved_categories(top_two.place) == ["games", "toys"]
+    shop = small_shop(categories=TopCategories(top=2).model_dump(), resolved_categories=["games", "toys"])
+    frozen = top_two.model_copy(update={"shop": shop})
+    rows(top_two, "purchases", bought("1", "P2", 5000))
+    assert resolve_categories(frozen) == ["games", "toys", "other"]
+    assert resolve_categories(frozen, again=True) == ["books", "games", "other"]
+
+
+def test_without_purchases_nothing_is_frozen(top_two: Settings) -> None:
+    assert resolve_categories(top_two) == ["other"]
+    assert read_resolved_categories(top_two.place) is None
+
+
+def test_listed_categories_are_left_alone(settings: Settings) -> None:
+    assert resolve_categories(settings, again=True) == ["books", "music", "garden & home", "other"]
+    assert not settings.place.categories_file.exists()

@@ -1,0 +1,172 @@
+"""Publishing: readers see one whole version at any moment, and never a half one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from customer360.lake import publishing
+from customer360.lake.publishing import current_folder, current_publication, publish, reader, remove_old_versions, republish
+from customer360.settings import REPOSITORY, Settings
+
+NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
+READER = """
+import json, sys
+from pathlib import Path
+import duckdb
+from customer360.lake.publishing import DATABASE, reader
+from customer360.settings import Place
+
+place = Place(root=Path(sys.argv[1]))
+seen, errors, reads = set(), [], 0
+print("ready", flush=True)
+while not (place.root / "stop").exists():
+    try:
+        with reader(place) as connection:  # as this project reads
+            one = connection.execute("select min(version), max(version), count(*) from a").fetchone()
+            other = connection.execute("select min(version), max(version), count(*) from b").fetchone()
+        folder = (place.published / "current").resolve()  # as BI tools read
+        parquet = [
+            duckdb.sql(f"select min(version), max(version), count(*) from '{folder}/parquet/{table}/*.parquet'").fetchone()
+            for table in ("a", "b")
+        ]
+    except Exception as error:
+        errors.append(repr(error))
+        continue
+    reads += 1
+    seen.add(one[0])
+    if not one == other or one[0] != one[1] or parquet[0] != parquet[1]:
+        errors.append(f"torn: {one} {other} {parquet}")
+print(json.dumps({"reads": reads, "seen": sorted(seen), "errors": errors[:3]}), flush=True)
+"""
+
+
+def version_tables(number: int) -> dict[str, str]:
+    return dict.fromkeys(("a", "b"), f"select {number} as version, i from range(5000) as t (i)")
+
+
+def published(settings: Settings, query: str) -> list[tuple[Any, ...]]:
+    with reader(settings.place) as connection:
+        return connection.execute(query).fetchall()
+
+
+def put(settings: Settings, tables: dict[str, str], now: datetime = NOW) -> int:
+    with duckdb.connect() as connection:
+        return publish(settings.place, connection, tables, NOW, now).version
+
+
+def test_a_reader_in_another_process_sees_no_error_and_no_torn_version_through_20_publishes(settings: Settings) -> None:
+    put(settings, version_tables(0))
+    command = [sys.executable, "-c", READER, str(settings.place.root)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=REPOSITORY, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        for number in range(1, 21):
+            put(settings, version_tables(number))
+        (settings.place.root / "stop").touch()
+        result = json.loads(process.stdout.read())
+    assert result["errors"] == []
+    assert result["reads"] >= 5
+    assert len(result["seen"]) >= 3
+    assert published(settings, "select distinct version from b") == [(20,)]
+
+
+def test_a_publication_is_a_database_and_parquet_folders_under_stable_names(settings: Settings) -> None:
+    with pytest.raises(FileNotFoundError, match="nothing is published"), reader(settings.place):
+        pass
+    assert current_publication(settings.place) is None
+    tables = {
+        "customers": "select 'c' as customer_id, timestamp '2026-05-01' as seen_at",
+        "Odd name": "select 1 as n where false",
+    }
+    put(settings, tables)
+    folder = current_folder(settings.place)
+    assert folder.is_symlink()
+    assert not os.path.isabs(os.readlink(folder))  # noqa: PTH115, PTH117  the place may be moved or mounted elsewhere
+    assert published(settings, "select * from main.customers") == [("c", datetime.fromisoformat("2026-05-01"))]
+    with duckdb.connect(str(folder / "customer360.duckdb"), read_only=True) as connection:
+        assert connection.execute('select count(*) from "Odd name"').fetchone() == (0,)
+        assert connection.execute(f"from '{folder}/parquet/customers/*.parquet'").fetchall() == published(
+            settings, "from customers"
+        )
+    publication = current_publication(settings.place)
+    assert publication is not None
+    assert (publication.version, publication.as_of, publication.published_at) == (1, NOW, NOW)
+    assert publication.rows == {"customers": 1, "Odd name": 0}
+
+
+def test_a_reader_keeps_its_version_while_others_are_published(settings: Settings) -> None:
+    put(settings, version_tables(1))
+    with reader(settings.place) as connection:
+        put(settings, version_tables(2))
+        assert connection.execute("select distinct version from a").fetchall() == [(1,)]
+        with pytest.raises(duckdb.Error):
+            connection.execute("insert into a values (3, 3)")
+    assert published(settings, "select distinct version from a") == [(2,)]
+
+
+def test_republishing_replaces_some_tables_and_keeps_the_others(settings: Settings) -> None:
+    put(settings, {**version_tables(1), "slice_log": "select 1 as slice"})
+    made = republish(settings.place, {"b": "select count(*) as rows from published.main.a", "plan": "select 9 as n"}, NOW)
+    assert (made.version, made.as_of) == (2, NOW)
+    assert made.rows == {"a": 5000, "b": 1, "plan": 1, "slice_log": 1}
+    assert published(settings, "select * from b") == [(5000,)]
+
+
+@pytest.mark.parametrize("broken", ["_write_tables", "_write_document", "_flush", "_swap"])
+def test_a_publish_that_dies_leaves_the_last_version_and_the_next_one_works(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    put(settings, version_tables(1))
+
+    def die(*_: object) -> None:
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publishing, broken, die)
+        with pytest.raises(OSError, match="disk full"):
+            put(settings, version_tables(2))
+    assert published(settings, "select distinct version from a") == [(1,)]
+    assert put(settings, version_tables(3)) in (2, 3)
+    assert published(settings, "select distinct version from a") == [(3,)]
+    assert not [path.name for path in (settings.place.published / "versions").iterdir() if path.name.startswith(".tmp-")]
+
+
+def test_a_table_whose_query_fails_publishes_nothing(settings: Settings) -> None:
+    put(settings, version_tables(1))
+    with duckdb.connect() as connection:
+        with pytest.raises(duckdb.Error):
+            publish(settings.place, connection, {**version_tables(2), "z": "select nonsense"}, NOW, NOW)
+        assert publish(settings.place, connection, version_tables(3), NOW, NOW).version == 2  # the same connection goes on
+    assert published(settings, "select distinct version from a") == [(3,)]
+
+
+def test_three_versions_and_the_last_hour_are_kept(settings: Settings) -> None:
+    for number in range(1, 7):
+        put(settings, {"a": f"select {number} as version"})
+    versions = settings.place.published / "versions"
+    now = datetime.now(UTC)
+    for age_minutes, number in ((200, 1), (90, 2), (59, 3), (300, 5)):
+        then = (now - timedelta(minutes=age_minutes)).timestamp()
+        os.utime(versions / f"{number:08d}", (then, then))
+    assert remove_old_versions(settings.place, now) == ["00000001", "00000002"]
+    assert sorted(path.name for path in versions.iterdir()) == [f"{number:08d}" for number in (3, 4, 5, 6)]
+
+
+def test_the_current_version_is_never_removed(settings: Settings) -> None:
+    for number in range(1, 6):
+        put(settings, {"a": f"select {number} as version"})
+    link = current_folder(settings.place)
+    link.unlink()
+    link.symlink_to(Path("versions") / "00000001")  # rolled back by hand
+    assert remove_old_versions(settings.place, datetime.now(UTC) + timedelta(days=1)) == ["00000002"]
+    assert published(settings, "select version from a") == [(1,)]
+    assert put(settings, {"a": "select 6 as version"}) == 6

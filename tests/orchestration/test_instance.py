@@ -1,0 +1,56 @@
+"""The settings of the Dagster instance are read by the pinned version as they are meant."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+import yaml
+from dagster._core.instance.config import PoolGranularity
+
+from customer360.settings import REPOSITORY
+
+HERE = REPOSITORY / "orchestration"
+
+
+@pytest.fixture
+def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
+    shutil.copy(HERE / "dagster.yaml", tmp_path)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    with dg.DagsterInstance.get() as instance:
+        yield instance
+
+
+def test_every_setting_is_in_force(instance: dg.DagsterInstance) -> None:
+    pools = instance.get_concurrency_config().pool_config
+    assert (pools.default_pool_limit, pools.pool_granularity) == (1, PoolGranularity.RUN)
+    assert instance.run_coordinator.dequeue_interval_seconds == 1
+    assert instance.run_monitoring_enabled
+    assert instance.run_monitoring_start_timeout_seconds == 600
+    assert instance.run_monitoring_max_runtime_seconds == 7200
+    assert instance.run_monitoring_poll_interval_seconds == 15
+    assert (instance.run_retries_enabled, instance.run_retries_max_retries) == (True, 2)
+    assert not instance.telemetry_enabled
+    assert instance.root_directory == os.environ["DAGSTER_HOME"]
+
+
+def test_a_team_has_the_same_settings_and_its_storage_from_the_environment() -> None:
+    laptop, team = ({**load(name)} for name in ("dagster.yaml", "dagster-postgres.yaml"))
+    storage = team.pop("storage")["postgres"]["postgres_db"]
+    assert team == laptop
+    assert {name: value for name, value in storage.items() if name != "port"} == {
+        "hostname": {"env": "DAGSTER_PG_HOST"},
+        "username": {"env": "DAGSTER_PG_USERNAME"},
+        "password": {"env": "DAGSTER_PG_PASSWORD"},
+        "db_name": {"env": "DAGSTER_PG_DB"},
+    }
+
+
+def load(name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((HERE / name).read_text(encoding="utf-8"))
+    return loaded

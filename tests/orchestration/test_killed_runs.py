@@ -1,0 +1,187 @@
+"""A run is killed with SIGKILL at any moment of any stage: the next one succeeds, and nothing shows that it happened.
+
+In each of five rounds one slice is killed during raw; its retry during dbt; the retry's retry during scoring; a re-execution
+from there during publishing. So each kill is followed by a run that gets beyond the stage, and the last one succeeds.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from customer360.lake.warehouse import is_locked
+from tests.orchestration.place import Run, Tables, TinyShop, dbt_processes, wait_until
+from tests.orchestration.slices import LAST, land_all
+
+SERVED = (["predictions", "customer_scores"], ["publishing", "customer_profiles"], ["publishing", "published"])
+STEPS = {
+    "raw": "raw__clicks",
+    "dbt": "warehouse_models",
+    "scoring": "predictions__customer_scores",
+    "publishing": "publishing__published",
+}
+
+
+@dataclass
+class Reader(threading.Thread):
+    """Reads whatever is published, over and over, and keeps what is wrong with it."""
+
+    place: Path
+    wrong: list[str] = field(default_factory=list)
+    versions: set[int] = field(default_factory=set)
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        super().__init__(daemon=True)
+
+    def run(self) -> None:
+        while not self.stopped.wait(0.1):
+            try:
+                self.wrong += self.look()
+            except Exception as error:  # noqa: BLE001  whatever a reader meets is a failure of the test
+                self.wrong.append(f"{type(error).__name__}: {error}")
+
+    def look(self) -> list[str]:
+        """What is torn in the version of this moment: every table says the same point in time and its own row count."""
+        folder = (self.place / "published" / "current").resolve()
+        with duckdb.connect() as connection:
+            connection.execute(f"attach '{folder / 'customer360.duckdb'}' as published (read_only)")
+            document = connection.execute(f"select version, as_of, rows from read_json('{folder / 'version.json'}')").fetchone()
+            assert document is not None
+            version, as_of, rows = document
+            self.versions.add(version)
+            moments = connection.execute(
+                "select as_of from published.customer_features union select as_of from published.customer_scores "
+                "union select max(slice) + interval '30 minutes' from published.slice_log where is_transformed"
+            ).fetchall()
+            wrong = [] if moments == [(naive(as_of),)] else [f"version {version} of {as_of} holds {moments}"]
+            for table in rows:
+                part = folder / "parquet" / table / "part.parquet"
+                counts = connection.execute(
+                    f"select (select count(*) from published.{table}), (select count(*) from read_parquet('{part}'))"
+                ).fetchone()
+                if counts != (rows[table], rows[table]):
+                    wrong.append(f"version {version}: {table} has {counts} rows, not {rows[table]}")
+        return wrong
+
+
+def naive(moment: Any) -> datetime:
+    text = moment if isinstance(moment, str) else moment.isoformat()
+    return datetime.fromisoformat(text).replace(tzinfo=None)
+
+
+def began(run: Run, step: str) -> bool:
+    """Whether a step has begun, by the run's own log."""
+    return run.log.exists() and f'Started execution of step "{step}"' in run.log.read_text(encoding="utf-8", errors="replace")
+
+
+def ended(run: Run, step: str) -> bool:
+    return f'Finished execution of step "{step}"' in run.log.read_text(encoding="utf-8", errors="replace")
+
+
+def kill(shop: TinyShop, run: Run, stage: str, chance: random.Random) -> bool:
+    """Kill the run's process at some moment of the stage. True when it was in the midst of it."""
+    step = STEPS[stage]
+    wait_until(lambda: began(run, step), 120, f"{stage} begins")
+    if stage == "dbt" and chance.random() < 0.8:
+        wait_until(lambda: dbt_processes(shop), 60, "dbt has started")
+        time.sleep(chance.uniform(0, 4))
+    else:
+        time.sleep(chance.uniform(0, 0.4))
+    is_amid = not ended(run, step)
+    os.kill(run.pid, signal.SIGKILL)
+    assert run.wait() in (-signal.SIGKILL, 0)
+    wait_until(lambda: not dbt_processes(shop), 2, "dbt died with its run")
+    wait_until(lambda: not is_locked(shop.settings.place), 2, "the lock is free")
+    with shop.instance() as instance:
+        record = instance.get_run_by_id(run.run_id)
+        assert record is not None
+        if not record.is_finished:
+            instance.report_run_failed(record)
+    return is_amid
+
+
+@dataclass
+class Rounds:
+    """What happened to the slices."""
+
+    shop: TinyShop
+    reader: Reader
+    amid: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STEPS, 0))
+    passed: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STEPS, 0))
+
+
+@pytest.fixture(scope="module")
+def rounds(shop: TinyShop) -> Iterator[Rounds]:
+    """Slices 0 to 4, each killed in all four stages and then finished."""
+    chance = random.Random(5)
+    shop.restore("ready")
+    land_all(shop)
+    reader = Reader(shop.data)
+    reader.start()
+    result = Rounds(shop, reader)
+    for number in range(LAST + 1):
+        for stage in ("raw", "dbt", "scoring"):
+            run = shop.run("slice_job", shop.key(number))
+            result.amid[stage] += kill(shop, run, stage, chance)
+            for earlier in list(STEPS)[: list(STEPS).index(stage)]:
+                result.passed[earlier] += ended(run, STEPS[earlier])
+        run = shop.run("slice_job", shop.key(number), assets=SERVED)
+        result.amid["publishing"] += kill(shop, run, "publishing", chance)
+        result.passed["scoring"] += ended(run, STEPS["scoring"])
+        last = shop.run("slice_job", shop.key(number)).succeed()
+        result.passed["publishing"] += ended(last, STEPS["publishing"])
+    reader.stopped.set()
+    reader.join(timeout=30)
+    yield result
+
+
+def test_runs_were_killed_amid_every_stage(rounds: Rounds) -> None:
+    assert {stage for stage, times in rounds.amid.items() if times < 3} == set()
+
+
+def test_the_next_run_gets_beyond_the_stage_in_which_one_was_killed(rounds: Rounds) -> None:
+    assert all(times >= LAST + 1 for times in rounds.passed.values())
+
+
+def test_readers_always_saw_one_whole_version(rounds: Rounds) -> None:
+    assert rounds.reader.wrong == []
+    assert len(rounds.reader.versions) >= LAST + 1
+
+
+def test_killed_runs_leave_the_tables_of_a_clean_one(rounds: Rounds, clean_tables: Tables) -> None:
+    tables = rounds.shop.tables()
+    assert tables.keys() == clean_tables.keys()
+    assert [name for name in tables if tables[name] != clean_tables[name]] == []
+
+
+def test_killed_runs_leave_no_half_files_that_count(rounds: Rounds) -> None:
+    versions = rounds.shop.data / "published" / "versions"
+    current = (rounds.shop.data / "published" / "current").resolve()
+    assert current.parent == versions.resolve()
+    assert not current.name.startswith(".")
+
+
+@pytest.fixture(scope="module")
+def clean_tables(rounds: Rounds) -> Tables:
+    """The same slices in runs that nobody disturbed: those of the whole-run tests, else one range run."""
+    shop = rounds.shop
+    if shop.clean is None:
+        shop.save("killed")
+        shop.restore("ready")
+        land_all(shop)
+        shop.run_range(0, LAST).succeed()
+        shop.clean = shop.tables()
+        shop.restore("killed")
+    return shop.clean
