@@ -49,7 +49,7 @@ shop: .venv/.installed
 	@$(BIN)/customer360 simulate stream --speed $(SPEED)
 
 test: .venv/.installed-dev
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: .venv/.installed-dev
 	@$(BIN)/ruff check .

@@ -12,9 +12,9 @@ REFERENCE = dg.AssetSelection.assets(*[["raw", name] for name in reference_table
 CLICKS = dg.AssetSelection.assets(["raw", "clicks"])
 HISTORY = dg.AssetSelection.assets(["raw", "click_history"])
 ALL_MODELS = dg.AssetSelection.assets(*warehouse_models.keys)
-SLICE_MODELS = dg.AssetSelection.assets(*untagged(warehouse_models, DAILY)).without_checks() | dg.AssetSelection.checks(
-    *tagged_checks(warehouse_models, MANIFEST, SLICE_CHECK)
-)
+BEFORE_PUBLISHING = dg.AssetSelection.checks(*tagged_checks(warehouse_models, MANIFEST, SLICE_CHECK))
+SLICE_MODELS = dg.AssetSelection.assets(*untagged(warehouse_models, DAILY)).without_checks() | BEFORE_PUBLISHING
+HISTORY_MODELS = ALL_MODELS.without_checks() | BEFORE_PUBLISHING
 SERVED = dg.AssetSelection.assets(
     ["predictions", "customer_scores"], ["publishing", "customer_profiles"], ["publishing", "published"]
 )
@@ -29,7 +29,7 @@ slice_job = dg.define_asset_job(
 )
 history_job = dg.define_asset_job(
     "history_job",
-    selection=REFERENCE | HISTORY | ALL_MODELS | SERVED,
+    selection=REFERENCE | HISTORY | HISTORY_MODELS | SERVED,
     partitions_def=SLICES,
     executor_def=dg.in_process_executor,
     description=(

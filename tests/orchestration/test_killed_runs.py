@@ -33,7 +33,7 @@ STEPS = {
 }
 
 
-@dataclass
+@dataclass(eq=False)
 class Reader(threading.Thread):
     """Reads whatever is published, over and over, and keeps what is wrong with it."""
 

@@ -71,8 +71,9 @@ def test_every_line_that_landed_is_accounted_for(story: Story) -> None:
 
 
 def test_checks_of_a_slice_pass(story: Story) -> None:
-    # The tiny shop has no usual volume yet; and after its first slice the others have landed but are not published.
-    excused = {"slice": {"last_slice_has_usual_volume", "last_slice_is_fresh"}, "range": {"last_slice_has_usual_volume"}}
+    # Few lines and three of them broken; no usual volume yet; and after the first slice the others are not published.
+    warnings = {"few_lines_quarantined", "last_slice_has_usual_volume"}
+    excused = {"slice": {*warnings, "last_slice_is_fresh"}, "range": warnings}
     for name, checks in excused.items():
         events = story.events(name, dg.DagsterEventType.ASSET_CHECK_EVALUATION)
         evaluations = [event.asset_check_evaluation_data for event in events]
