@@ -28,7 +28,7 @@ def connect(temporary: Path, database: str = ":memory:") -> duckdb.DuckDBPyConne
             "autoload_known_extensions": "false",
         },
     )
-    connection.execute("set TimeZone = 'UTC'")
+    connection.execute("set TimeZone = 'UTC'; set enable_progress_bar = false")
     return connection
 
 

@@ -186,7 +186,7 @@ def test_the_last_slices_may_be_asked_for(landed: Landed, tmp_path: Path) -> Non
 
 
 @needs_data
-@pytest.mark.parametrize("live_slices", [0, 66])
+@pytest.mark.parametrize("live_slices", [0, 137])
 def test_more_slices_than_there_are_is_an_error(tmp_path: Path, live_slices: int) -> None:
     with pytest.raises(ValueError, match="136 slices"):
         completejourney.write_landing(SHOP, Place(root=tmp_path), live_slices=live_slices)

@@ -2,7 +2,7 @@
 
 When a change of it is meant, write it anew and read the difference before committing it:
 
-    UPDATE_ASSET_GRAPH=1 make test TESTS=tests/orchestration/test_asset_graph.py
+    UPDATE_ASSET_GRAPH=1 .venv/bin/python -m pytest tests/orchestration/test_asset_graph.py
 """
 
 from __future__ import annotations
