@@ -1,35 +1,27 @@
 """Clicks from before the first slice."""
 
+from dataclasses import asdict
+
 import dagster as dg
 
-from assets.raw.clicks import check_results
+from assets.raw.line_checks import line_check_results, line_check_specs
 from customer360.lake.categories import resolve_categories
 from customer360.lake.history import write_history
 from orchestration import groups
 from orchestration.owners import DATA_TEAM
 from orchestration.resources import Platform
 
+CLICK_HISTORY = dg.AssetKey(["raw", "click_history"])
+
 
 @dg.asset(
-    key=["raw", "click_history"],
+    key=CLICK_HISTORY,
     deps=[["raw", "products"], ["raw", "purchases"]],
     group_name=groups.RAW,
     kinds={"duckdb", "parquet"},
     owners=[DATA_TEAM],
     tags={"domain": "clicks", "personal_data": "yes"},
-    check_specs=[
-        dg.AssetCheckSpec(
-            "lines_in_equal_lines_out",
-            asset=["raw", "click_history"],
-            description="Every line read is good, quarantined or a copy.",
-            blocking=True,
-        ),
-        dg.AssetCheckSpec(
-            "few_lines_quarantined",
-            asset=["raw", "click_history"],
-            description="Warns when more than 5% of the lines break the contract.",
-        ),
-    ],
+    check_specs=line_check_specs(CLICK_HISTORY),
 )
 def raw_click_history(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Clicks of ``landing/history``, cut into slices by event time, in daily files. One row per event.
@@ -42,15 +34,11 @@ def raw_click_history(context: dg.AssetExecutionContext, platform: Platform) -> 
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": history.counts.good,
-            "files": history.counts.files,
-            "lines": history.counts.lines,
-            "good": history.counts.good,
-            "quarantined": history.counts.quarantined,
-            "duplicates": history.counts.duplicates,
+            **asdict(history.counts),
             "slices": history.slices,
             "first_slice": str(history.first),
             "last_slice": str(history.last),
             "categories": ", ".join(categories),
         },
-        check_results=check_results(history.counts, dg.AssetKey(["raw", "click_history"])),
+        check_results=line_check_results(history.counts, CLICK_HISTORY),
     )

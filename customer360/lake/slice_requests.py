@@ -111,11 +111,12 @@ class World:
 
 def decide(cursor: Cursor, world: World) -> Decision:
     """Look at the landing folders and decide what to request."""
-    if world.last_closed is None:
+    last_closed = world.last_closed
+    if last_closed is None:
         return Decision([], cursor, ["no slice is closed yet"])
     world, strangers = _only_slices(world)
-    wanted, watermark = _changed(cursor, world, world.last_closed)
-    high = _open_closed_slices(cursor, world, world.last_closed, wanted)
+    wanted, watermark = _changed(cursor, world, last_closed)
+    high = _open_closed_slices(cursor, world, last_closed, wanted)
     waiting, notes = _settle(wanted, world)
     notes += strangers
     requests = _group(waiting, world)

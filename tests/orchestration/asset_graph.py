@@ -1,8 +1,9 @@
-"""The asset graph as plain data: what a person sees in the UI, without descriptions."""
+"""The asset graph of this environment's shop as plain data, without descriptions; written to the file that is named."""
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,5 @@ def asset_graph(defs: dg.Definitions) -> dict[str, Any]:
     }
 
 
-def write(path: str) -> None:
-    """Write the graph of this environment's shop."""
-    Path(path).write_text(json.dumps(asset_graph(shop_defs), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(json.dumps(asset_graph(shop_defs), indent=1, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,12 +1,12 @@
 """A process that imports the definitions once and forks a child for every run: a run starts at once, and can be killed.
 
-Reads requests as JSON lines (``id``, ``log``, and ``job`` or ``call``); writes ``{id, pid}`` when a child has started, and
-``{id, exit, cpu_seconds}`` when it has ended. It opens no database itself, so that its children start clean.
+Reads requests as JSON lines: ``id``, ``log``, ``job``, ``run_id``, ``partition_key``, ``tags``, ``assets``. Writes ``{id, pid}``
+when a child has started, ``{id, exit, cpu_seconds}`` when it has ended. It opens no database, so that its children
+start clean.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import select
@@ -20,11 +20,7 @@ from orchestration.definitions import defs
 
 
 def execute(request: dict[str, Any]) -> bool:
-    """In the child: execute a job in this process, or call a function, and say whether it succeeded."""
-    if "call" in request:
-        module, function = request["call"].split(":")
-        getattr(importlib.import_module(module), function)(**request["arguments"])
-        return True
+    """In the child: execute a job in this process, and say whether it succeeded."""
     assets = request["assets"]
     with dg.DagsterInstance.get() as instance:
         result = defs.resolve_job_def(request["job"]).execute_in_process(

@@ -120,11 +120,6 @@ class ForkServer:
         )
         return Run(run_id, pid, log, self.ended[number])
 
-    def call(self, function: str, **arguments: Any) -> None:
-        """Call ``module:function`` in a child."""
-        number, pid, log = self._ask(call=function, arguments=arguments)
-        Run("", pid, log, self.ended[number]).succeed()
-
     def close(self) -> None:
         """End the server."""
         assert self.process.stdin is not None
@@ -184,10 +179,6 @@ class TinyShop:
     ) -> Run:
         """Start a run of a job, or of some of its assets; see ``Run.succeed`` and ``Run.wait``."""
         return self._server().start(job, partition_key, tags or {}, assets)
-
-    def call(self, function: str, **arguments: Any) -> None:
-        """Call ``module:function`` in a child process that has the definitions."""
-        self._server().call(function, **arguments)
 
     def _server(self) -> ForkServer:
         if self.server is None:

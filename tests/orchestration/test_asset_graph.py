@@ -25,9 +25,12 @@ FLOW = {"raw", "transform", "marts", "predictions", "campaigns", "publishing", "
 
 
 @pytest.fixture(scope="module")
-def graph(shop: TinyShop) -> dict[str, Any]:
+def graph(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    shop = TinyShop(tmp_path_factory.mktemp("graph"))
     target = shop.root / "asset_graph.json"
-    shop.call("tests.orchestration.asset_graph:write", path=str(target))
+    subprocess.run(
+        [sys.executable, "-m", "tests.orchestration.asset_graph", target], cwd=REPOSITORY, env=shop.environment, check=True
+    )
     if os.environ.get("UPDATE_ASSET_GRAPH"):
         shutil.copy(target, SNAPSHOT)
     loaded: dict[str, Any] = json.loads(target.read_text(encoding="utf-8"))

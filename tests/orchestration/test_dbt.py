@@ -111,14 +111,3 @@ def test_what_dbt_is_told_is_what_shop_yaml_and_the_feature_list_say() -> None:
         assert [entry["name"] for entry in told["features"]] == [feature.name for feature in feature_list(shop)]
         assert told["windows_days"] == shop.windows_days
         assert told["label_horizon_days"] == shop.label_horizon_days
-
-
-def test_the_tables_have_the_columns_that_the_feature_list_declares(shop: Place) -> None:
-    names = [feature.name for feature in feature_list(shop.settings.shop)]
-    served = [name for (name, *_) in shop.published("describe customer_features")]
-    trained = [name for (name, *_) in shop.published("describe training_features")]
-    assert served == ["customer_id", "as_of", *names]
-    assert trained == ["cutoff_no", "as_of", "customer_id", *names, "label"]
-    manifest = json.loads(next(shop.data.glob("models/affinity/*/manifest.json")).read_text(encoding="utf-8"))
-    assert [feature["name"] for feature in manifest["features"]] == names
-    assert manifest["categories"] == [*shop.settings.shop.category_ids, "none"]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
 import pytest
 
+from customer360.features import feature_list
 from customer360.lake.publishing import current_publication
 from tests.orchestration.place import SIMULATION, Run, Tables, TinyShop
 from tests.orchestration.slices import LAST, land_all
@@ -114,3 +116,15 @@ def test_a_broken_reference_file_fails_its_asset_and_the_last_good_version_stays
         assert current_publication(story.shop.settings.place) == published
     finally:
         file.write_text(good, encoding="utf-8")
+
+
+def test_the_tables_have_the_columns_that_the_feature_list_declares(story: Story) -> None:
+    shop = story.shop
+    names = [feature.name for feature in feature_list(shop.settings.shop)]
+    served = [name for (name, *_) in shop.published("describe customer_features")]
+    trained = [name for (name, *_) in shop.published("describe training_features")]
+    assert served == ["customer_id", "as_of", *names]
+    assert trained == ["cutoff_no", "as_of", "customer_id", *names, "label"]
+    manifest = json.loads(next(shop.data.glob("models/affinity/*/manifest.json")).read_text(encoding="utf-8"))
+    assert [feature["name"] for feature in manifest["features"]] == names
+    assert manifest["categories"] == [*shop.settings.shop.category_ids, "none"]

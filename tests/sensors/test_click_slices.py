@@ -192,7 +192,7 @@ def test_after_an_outage_of_months_requests_come_in_portions(live: Bench) -> Non
     began = time.monotonic()
     first = live.tick()
     assert [len(live.slices(request)) for request in first] == [MAX_RANGE] * 20
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     live.settle()
     assert live.is_whole()
     assert max(live.made.values()) == 1
@@ -207,7 +207,7 @@ def test_ten_thousand_files_are_listed_in_a_moment(replay: Bench) -> None:
     (request,) = replay.tick()
     replay.succeed(request)
     assert replay.tick() == []
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     (folder / "part-05000.jsonl").unlink()
     assert names(replay.tick()) == [replay.key(0)]
 

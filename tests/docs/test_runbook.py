@@ -1,0 +1,77 @@
+"""What docs/runbook.md and docs/bi.md name exists, and the rebuild that the runbook asks for makes every slice pending."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+import pytest
+
+from customer360.settings import REPOSITORY
+from orchestration.commands import rebuild
+from orchestration.console import WELL
+from tests.support.lab import Lab
+
+DOCS = REPOSITORY / "docs"
+RUNBOOK = (DOCS / "runbook.md").read_text(encoding="utf-8")
+
+
+def anchors(page: str) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", ["bi.md", "runbook.md", "data-dictionary.md"])
+def test_every_link_within_the_docs_leads_somewhere(name: str) -> None:
+    page = (DOCS / name).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)]+)\)", page):
+        if not target.startswith("https://"):
+            file, _, anchor = target.partition("#")
+            assert not file or (DOCS / file).exists(), target
+            assert not anchor or anchor in anchors((DOCS / (file or name)).read_text(encoding="utf-8")), target
+
+
+def test_every_job_sensor_and_check_that_is_named_exists() -> None:
+    code = "".join(
+        path.read_text(encoding="utf-8")
+        for folder in ("assets", "sensors", "orchestration")
+        for path in (REPOSITORY / folder).rglob("*.py")
+    )
+    named = set(re.findall(r"-j (\w+)", RUNBOOK)) | set(re.findall(r"sensor (?:stop|start) (\w+)", RUNBOOK))
+    named |= set(re.findall(r"checks? `(\w+)`", RUNBOOK))
+    assert {"slice_job", "click_slices", "champion_is_served"} <= named
+    for name in named:
+        assert f'"{name}"' in code or f"def {name}(" in code, name
+
+
+def test_every_subcommand_that_is_named_has_its_module() -> None:
+    modules = {path.stem for path in (REPOSITORY / "orchestration" / "commands").glob("*.py")}
+    for command in re.findall(r"customer360 (\w+)(?: (?:list|replay))?\b", RUNBOOK):
+        assert any(module.startswith(command) for module in modules), command
+
+
+def options(lab: Lab, anew: bool) -> argparse.Namespace:
+    """What the parser gives."""
+    return argparse.Namespace(shop="synthetic", data_dir=str(lab.root), anew=anew)
+
+
+def test_a_rebuild_makes_every_slice_pending(published: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    assert published.query("select count(*) from ops.pending_slices") == [(0,)]
+    assert rebuild.run(options(published, anew=False)) == WELL
+    assert published.query("select count(*) from ops.pending_slices") == [(1,)]
+    # What was published is as of the start of 1 May: the newest published slice is the last of 30 April.
+    assert '{"dagster/partition": "2026-04-30-23:45"}' in capsys.readouterr().out
+
+
+def test_a_rebuild_anew_sets_the_warehouse_aside(
+    published: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab = Lab(published.shop, tmp_path, published.dbt)
+    lab.settings.place.warehouse.write_bytes(b"no database")
+    assert rebuild.run(options(lab, anew=True)) == WELL
+    assert not lab.settings.place.warehouse.exists()
+    (aside,) = tmp_path.glob("warehouse.duckdb.before-*")
+    assert aside.read_bytes() == b"no database"
+    assert "warehouse_job" in capsys.readouterr().out
