@@ -65,9 +65,7 @@ def test_a_rebuild_makes_every_slice_pending(published: Lab, capsys: pytest.Capt
     assert '{"dagster/partition": "2026-04-30-23:45"}' in capsys.readouterr().out
 
 
-def test_a_rebuild_anew_sets_the_warehouse_aside(
-    published: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_rebuild_anew_sets_the_warehouse_aside(published: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lab = Lab(published.shop, tmp_path, published.dbt)
     lab.settings.place.warehouse.write_bytes(b"no database")
     assert rebuild.run(options(lab, anew=True)) == WELL
