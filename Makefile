@@ -66,5 +66,10 @@ lock: $(UV)
 	@$(UV) pip compile pyproject.toml --universal --no-emit-index-url --no-header --quiet --python-version 3.11 \
 		--extra dev --extra completejourney --output-file requirements.lock
 
+# The parts of docs/ that come from code and from a demo's data.
+docs: .venv/.installed
+	@$(BIN)/python -m orchestration.data_dictionary > .data-dictionary.tmp && mv .data-dictionary.tmp docs/data-dictionary.md
+	@$(BIN)/python -m orchestration.answers docs/bi.md
+
 clean:
 	rm -rf data data-* .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis dbt_project/target dbt_project/logs

@@ -49,6 +49,9 @@ def build_parser() -> argparse.ArgumentParser:
     categories = commands.add_parser("categories", help="show the categories, or choose the top K again")
     categories.add_argument("--again", action="store_true", help="choose the top K by revenue anew")
     categories.set_defaults(module="categories")
+    rebuild = commands.add_parser("rebuild", help="have the next run make the warehouse from raw again")
+    rebuild.add_argument("--anew", action="store_true", help="set the file aside, also where it is damaged")
+    rebuild.set_defaults(module="rebuild")
     contracts = commands.add_parser("contracts", help="the files and columns that this shop may bring, as Markdown")
     contracts.set_defaults(module="contracts")
     # All arguments are dbt's own, those that look like options too: nothing begins with this prefix.

@@ -60,6 +60,14 @@ CLICK_COLUMNS = (
     Column("device", "VARCHAR", "Device class"),
 )
 
+ATTRIBUTE_TYPES = {
+    AttributeType.TEXT: "VARCHAR",
+    AttributeType.INTEGER: "BIGINT",
+    AttributeType.DOUBLE: "DOUBLE",
+    AttributeType.BOOLEAN: "BOOLEAN",
+    AttributeType.DATE: "DATE",
+}
+
 # What a raw slice holds beside the contract's columns.
 RAW_LINEAGE = (
     Column("extra", "VARCHAR", "Columns outside the contract, as one JSON object"),
@@ -82,15 +90,8 @@ class ReferenceTable:
 
 def reference_tables(shop: Shop) -> dict[str, ReferenceTable]:
     """The reference tables of a shop, by name; customers carry the shop's attributes and channels' consents."""
-    types = {
-        AttributeType.TEXT: "VARCHAR",
-        AttributeType.INTEGER: "BIGINT",
-        AttributeType.DOUBLE: "DOUBLE",
-        AttributeType.BOOLEAN: "BOOLEAN",
-        AttributeType.DATE: "DATE",
-    }
     attributes = tuple(
-        Column(name, types[spec.type], spec.description or name, personal=spec.personal)
+        Column(name, ATTRIBUTE_TYPES[spec.type], spec.description or name, personal=spec.personal)
         for name, spec in shop.attributes.items()
     )
     consents = tuple(

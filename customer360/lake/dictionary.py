@@ -8,20 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from customer360.features import Feature, feature_list
-from customer360.lake.contracts import reference_tables
+from customer360.lake.contracts import ATTRIBUTE_TYPES, reference_tables
 from customer360.lake.publications import REFERENCE
-from customer360.settings import NONE, AttributeType, Shop, slug
+from customer360.settings import NONE, Shop, slug
 
 EVERY_SLICE, DAILY = "every slice", "daily"
 AS_OF = "End of the last slice, UTC; nothing later was known or counted"
 MODEL_VERSION = "Model that made it"
-ATTRIBUTE_TYPES = {
-    AttributeType.TEXT: "VARCHAR",
-    AttributeType.INTEGER: "BIGINT",
-    AttributeType.DOUBLE: "DOUBLE",
-    AttributeType.BOOLEAN: "BOOLEAN",
-    AttributeType.DATE: "DATE",
-}
 MONEY = "DECIMAL(18,2)"
 MEASURE_TYPES = {"dwell_seconds": "DOUBLE", "spend": MONEY, "monetary": MONEY, "last_category_id": "VARCHAR"}
 
@@ -129,12 +122,10 @@ def _profiles(shop: Shop) -> PublishedTable:
         PublishedColumn(f"probability_{slug(category)}", "DOUBLE", f"Probability of {category}", "probability_<category>")
         for category in [*shop.category_ids, NONE]
     ]
-    # Attributes reach the profiles from customer_attributes, which holds text.
-    attributes = [_attribute(shop, name, "VARCHAR") for name in shop.attributes]
+    attributes = [_attribute(shop, name, ATTRIBUTE_TYPES[spec.type]) for name, spec in shop.attributes.items()]
     return PublishedTable(
         "customer_profiles",
-        "What a person wants to read of a customer, made after scores and plan. One row per known customer. "
-        "Attributes are text here; customer_features has them typed.",
+        "What a person wants to read of a customer, made after scores and plan. One row per known customer.",
         (
             PublishedColumn("customer_id", "VARCHAR", "Customer"),
             PublishedColumn("as_of", "TIMESTAMP", AS_OF),

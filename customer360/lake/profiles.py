@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from customer360.lake.contracts import ATTRIBUTE_TYPES
 from customer360.lake.engine import literal, quoted
 from customer360.settings import NONE, Shop, slug
 
@@ -25,7 +26,8 @@ def profiles_query(shop: Shop, tables: Mapping[str, str]) -> str:
     )
     attributes = "".join(f", attributes.{quoted(name)}" for name in shop.attributes)
     values = "".join(
-        f", max(value) filter (where attribute_name = {literal(name)}) as {quoted(name)}" for name in shop.attributes
+        f", cast(max(value) filter (where attribute_name = {literal(name)}) as {ATTRIBUTE_TYPES[spec.type]}) as {quoted(name)}"
+        for name, spec in shop.attributes.items()
     )
     return f"""
         with scored as (

@@ -76,10 +76,19 @@ def versions_file(place: Place, table: str) -> Path:
 def load_reference(settings: Settings, table: str, now: datetime) -> ReferenceLoad:
     """Check the files of one table and, if their content is new, make it the version in force from ``now`` (UTC) on.
 
-    Raises ``BrokenReferenceError`` when a file breaks the contract; nothing is changed then.
+    A table without files that was never loaded stays unloaded: its first files will be valid from the beginning.
+    Raises ``BrokenReferenceError`` when a file breaks the contract, or all files are gone; nothing is changed then.
     """
     contract = reference_tables(settings.shop)[table]
-    listing = list_folder(settings.place.landing / "reference" / table, recursive=True)
+    folder = settings.place.landing / "reference" / table
+    listing = list_folder(folder, recursive=True)
+    if not listing.files:
+        if history_file(settings.place, table).exists():
+            raise BrokenReferenceError(
+                f"{table}: {folder} has no files any more. The last good version stays in force; to empty the table, land a "
+                "file with its header and no rows."
+            )
+        return ReferenceLoad(table, 0, 0, 0, 0, "none", [])
     with connect(settings.place.root / ".tmp") as connection:
         ignored = _read_files(connection, contract, listing.files)
         _check_keys(connection, contract)

@@ -40,6 +40,7 @@ def remove_old(settings: Settings, now: datetime, shop_now: datetime) -> dict[st
         "published_versions": len(remove_old_versions(place, now)),
         "dbt_targets": _remove(_older(place.dbt_target.glob("*-*-*"), KEEP_TARGETS)),
         "run_logs": _remove(_older((place.root / "dagster" / "storage").glob("*-*-*"), KEEP_LOGS)),
+        "spilled_files": _remove(_older((place.root / ".tmp").glob("*"), KEEP_TARGETS)),
         "temporary_files": _remove(_older(place.root.rglob(f"{TEMPORARY_PREFIX}*"), KEEP_TARGETS)),
     }
 

@@ -98,7 +98,8 @@ def code_fingerprint(settings: Settings) -> str:
     """Hash of the SQL that makes slice-grain rows, and of the settings in it. A change makes every slice pending."""
     project = REPOSITORY / "dbt_project"
     digest = hashlib.sha256(json.dumps([settings.shop.slice_minutes, *EVENT_NAMES]).encode())
-    models = [path for path in sorted((project / "models").rglob("*.sql")) if "rewrite_" in path.read_text(encoding="utf-8")]
+    folders = (project / "models" / "intermediate" / "by_slice", project / "models" / "marts" / "by_event_slice")
+    models = [path for folder in folders for path in sorted(folder.glob("*.sql"))]
     macros = sorted((project / "macros").glob("*.sql"))
     for path in [*models, project / "models" / "staging" / "stg_clicks.sql", *macros]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())

@@ -335,6 +335,7 @@ def test_a_column_may_have_any_name(settings: Settings, name: str, kind: str) ->
         ("data.xlsx", b"PK", "file is of no known type"),
         ("data.json", b"[]", "file is of no known type"),
     ],
+    ids=["cut gzip", "no gzip", "flipped gzip", "cut parquet", "empty parquet", "open csv", "huge csv", "xlsx", "json"],
 )
 def test_a_damaged_file_is_set_aside_whole_and_the_others_proceed(
     settings: Settings, name: str, data: bytes, reason: str

@@ -376,9 +376,9 @@ def test_the_fingerprint_of_the_code_follows_slice_width_models_and_macros(
         return slice_log.code_fingerprint(Settings(shop=shop, place=Place(root=tmp_path), shop_folder=tmp_path))
 
     project = tmp_path / "dbt_project"
-    for folder in ("models/staging", "models/intermediate", "macros"):
+    for folder in ("models/staging", "models/intermediate/by_slice", "models/marts/by_event_slice", "macros"):
         (project / folder).mkdir(parents=True)
-    for path in ("models/staging/stg_clicks.sql", "models/intermediate/int_activity_by_slice.sql", "macros/time.sql"):
+    for path in ("models/staging/stg_clicks.sql", "models/intermediate/by_slice/int_activity_by_slice.sql", "macros/time.sql"):
         (project / path).write_bytes((REPOSITORY / "dbt_project" / path).read_bytes())
     monkeypatch.setattr(slice_log, "REPOSITORY", tmp_path)
     seen = {fingerprint(), fingerprint(60)}

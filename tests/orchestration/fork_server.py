@@ -1,6 +1,6 @@
 """A process that imports the definitions once and forks a child for every run: a run starts at once, and can be killed.
 
-Reads requests as JSON lines: ``id``, ``log``, ``job``, ``run_id``, ``partition_key``, ``tags``, ``assets``. Writes ``{id, pid}``
+Reads JSON lines: ``id``, ``log``, ``job``, ``run_id``, ``partition_key``, ``tags``, ``assets``. Writes ``{id, pid}``
 when a child has started, ``{id, exit, cpu_seconds}`` when it has ended. It opens no database, so that its children
 start clean.
 """

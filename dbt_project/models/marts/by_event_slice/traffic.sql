@@ -1,12 +1,4 @@
 -- depends_on: {{ ref('int_touched_event_slices') }}
-{{ config(
-    materialized='incremental',
-    incremental_strategy='rewrite_slices',
-    unique_key='event_slice',
-    full_refresh=false,
-    on_schema_change='append_new_columns'
-) }}
-
 with
 
 activity as (
@@ -20,41 +12,14 @@ activity as (
         count(distinct case when last_event_at is not null then coalesce(visitor_id, customer_id) end) as visitors
 
     from {{ ref('int_activity_by_slice') }}
-    {% if is_incremental() -%}
-    where event_slice in (select event_slice from {{ ref('int_touched_event_slices') }})
-    {%- endif %}
+    where {{ is_rewritten() }}
     group by event_slice
-
-),
-
-lines as (
-
-    select
-        event_slice,
-        order_id,
-        amount,
-        row_number() over (
-            partition by event_slice, order_id, product_id, line_no
-            order by slice, event_key
-        ) as occurrence
-
-    from {{ ref('int_purchases_by_slice') }}
-    {% if is_incremental() -%}
-    where event_slice in (select event_slice from {{ ref('int_touched_event_slices') }})
-    {%- endif %}
 
 ),
 
 purchases as (
 
-    select
-        event_slice,
-        count(distinct order_id) as purchases,
-        sum(amount) as revenue
-
-    from lines
-    where occurrence = 1
-    group by event_slice
+    {{ purchases_by_event_slice() }}
 
 ),
 

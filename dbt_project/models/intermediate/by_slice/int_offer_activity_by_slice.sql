@@ -1,12 +1,3 @@
-{{ config(
-    materialized='incremental',
-    incremental_strategy='rewrite_slices',
-    unique_key='slice',
-    full_refresh=false,
-    on_schema_change='append_new_columns',
-    tags=['slice_grain']
-) }}
-
 select
     slice,
     event_slice,
