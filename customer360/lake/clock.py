@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from customer360.lake.landing import slice_folders
+from customer360.lake.landing import list_slice, slice_folders
 from customer360.lake.slices import floor_to_slice
 from customer360.settings import Settings
 
@@ -14,7 +14,8 @@ def shop_now(settings: Settings, wall_clock: datetime) -> datetime:
     if settings.shop.live:
         return wall_clock
     landed = [start for start, _ in slice_folders(settings.place.landing)]
-    return landed[-1] if landed else settings.shop.slices_start
+    with_files = (start for start in reversed(landed) if list_slice(settings.place.landing, start).files)
+    return next(with_files, settings.shop.slices_start)
 
 
 def last_closed_slice(settings: Settings, wall_clock: datetime) -> datetime | None:

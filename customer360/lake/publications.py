@@ -27,9 +27,10 @@ MARTS = (
 )
 REFERENCE = ("products", "categories", "offers", "campaigns")
 SLICE_LOG = """
-    select slice, source, raw_fingerprint, transformed_fingerprint is not null as is_transformed, files, lines, good,
-        quarantined, duplicates, repeats, planned_at, transformed_at, repaired_at
-    from ops.slice_log order by slice
+    select slice, source, raw_fingerprint,
+        is_archived or coalesce(transformed_fingerprint = raw_fingerprint || '.' || code.fingerprint, false) as is_transformed,
+        files, lines, good, quarantined, duplicates, repeats, planned_at, transformed_at, repaired_at
+    from ops.slice_log cross join ops.code order by slice
 """
 
 
