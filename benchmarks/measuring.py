@@ -1,0 +1,51 @@
+"""What a benchmark needs: processor seconds and peak memory of a child process, and a place for its figures."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One command: wall and processor seconds of it and its children, and the largest process in MiB."""
+
+    wall_seconds: float
+    cpu_seconds: float
+    peak_mib: float
+
+
+def run_module(module: str, *arguments: str) -> Measured:
+    """Run ``python -m module`` to its end and measure it. Raises ``CalledProcessError`` when it fails."""
+    command = [sys.executable, "-m", module, *arguments]
+    started = time.monotonic()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)  # noqa: S603  own module
+    errors = process.stderr.read() if process.stderr else ""
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise subprocess.CalledProcessError(status, command, stderr=errors[-2000:])
+    cpu = usage.ru_utime + usage.ru_stime
+    return Measured(time.monotonic() - started, cpu, _mib(usage))
+
+
+def _mib(usage: resource.struct_rusage) -> float:
+    unit = 1 if sys.platform == "darwin" else 1024
+    return usage.ru_maxrss * unit / 2**20
+
+
+def write_result(name: str, figures: dict[str, float]) -> Path:
+    """Write a flat object of figures to ``benchmarks/results/<name>.json`` and print it."""
+    RESULTS.mkdir(exist_ok=True)
+    target = RESULTS / f"{name}.json"
+    text = json.dumps({key: round(value, 3) for key, value in figures.items()}, indent=2)
+    target.write_text(text + "\n", encoding="utf-8")
+    print(text)
+    return target
