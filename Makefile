@@ -30,7 +30,7 @@ $(UV):
 	@touch $@
 
 .venv/.installed-dev: .venv/.installed
-	@$(INSTALL) --editable ".[dev]"
+	@$(INSTALL) --editable ".[dev,completejourney]"
 	@touch $@
 
 .venv/.installed-$(SHOP): .venv/.installed
@@ -71,5 +71,7 @@ docs: .venv/.installed
 	@$(BIN)/python -m orchestration.data_dictionary > .data-dictionary.tmp && mv .data-dictionary.tmp docs/data-dictionary.md
 	@$(BIN)/python -m orchestration.answers docs/bi.md
 
+# Data that no demo made stay.
 clean:
-	rm -rf data data-* .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis dbt_project/target dbt_project/logs
+	@for place in data data-*; do if [ -f "$$place/demo" ]; then rm -rf "$$place"; fi; done
+	rm -rf .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis dbt_project/target dbt_project/logs

@@ -17,6 +17,7 @@ from pathlib import Path
 from customer360.settings import REPOSITORY, Settings, SettingsError
 
 SINGLE_SLICES = 4
+HOLDS_DATA = ("landing", "raw", "warehouse.duckdb", "models", "plans", "published")
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -74,10 +75,10 @@ def _require_empty(settings: Settings) -> None:
     """Start from nothing, but never delete what a person may have put there."""
     root = settings.place.root
     marker = root / "demo"
-    if root.exists() and any(root.iterdir()):
-        if not marker.exists():
-            raise SettingsError(f"{root} holds data that no demo made; name another place with DATA_DIR=...")
+    if marker.exists():
         shutil.rmtree(root)
+    elif any((root / name).exists() for name in HOLDS_DATA):
+        raise SettingsError(f"{root} holds data that no demo made; name another place with DATA_DIR=...")
     root.mkdir(parents=True, exist_ok=True)
     marker.write_text(settings.shop.name + "\n", encoding="utf-8")
 

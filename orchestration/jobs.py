@@ -6,7 +6,7 @@ from assets.transform.warehouse import MANIFEST, warehouse_models
 from customer360.lake.contracts import reference_tables
 from orchestration.dbt import DAILY, SLICE_CHECK, tagged_checks, untagged
 from orchestration.maintenance import remove_old_files
-from orchestration.partitions import DAYS, HISTORY_KEY, SHOP, SLICES
+from orchestration.partitions import HISTORY_KEY, SHOP
 
 REFERENCE = dg.AssetSelection.assets(*[["raw", name] for name in reference_tables(SHOP)])
 CLICKS = dg.AssetSelection.assets(["raw", "clicks"])
@@ -22,7 +22,6 @@ SERVED = dg.AssetSelection.assets(
 slice_job = dg.define_asset_job(
     "slice_job",
     selection=CLICKS | SLICE_MODELS | SERVED,
-    partitions_def=SLICES,
     executor_def=dg.in_process_executor,
     description="One arrival slice, or a range of them: validate, transform, score, publish. Asked for by click_slices.",
     tags={"dagster/max_retries": "0", "dagster/max_runtime": "900", "dagster/priority": "1"},
@@ -30,7 +29,6 @@ slice_job = dg.define_asset_job(
 history_job = dg.define_asset_job(
     "history_job",
     selection=REFERENCE | HISTORY | HISTORY_MODELS | SERVED,
-    partitions_def=SLICES,
     executor_def=dg.in_process_executor,
     description=(
         "Load landing/history and the reference tables, then transform, score and publish. Run by hand, for the first "
@@ -40,7 +38,6 @@ history_job = dg.define_asset_job(
 warehouse_job = dg.define_asset_job(
     "warehouse_job",
     selection=REFERENCE | ALL_MODELS | SERVED,
-    partitions_def=SLICES,
     executor_def=dg.in_process_executor,
     description=(
         "Reference tables, every model and every data test, then scores and publishing. Nightly, for the newest published "
@@ -56,7 +53,6 @@ training_job = dg.define_asset_job(
 daily_job = dg.define_asset_job(
     "daily_job",
     selection=REFERENCE | dg.AssetSelection.assets(["campaigns", "campaign_plan"], ["monitoring", "drift_report"]),
-    partitions_def=DAYS,
     executor_def=dg.in_process_executor,
     description="Reference tables, campaign plan and drift report of a day. Reads the published version: blocks no slice.",
 )

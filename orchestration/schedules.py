@@ -5,7 +5,7 @@ import dagster as dg
 from customer360.lake.publishing import current_publication
 from customer360.lake.slices import slice_key
 from orchestration.jobs import daily_job, freshness_job, maintenance_job, training_job, warehouse_job
-from orchestration.partitions import SHOP, day_key
+from orchestration.partitions import DAYS, SHOP, day_key
 from orchestration.resources import Platform
 
 
@@ -23,6 +23,8 @@ def daily_schedule(platform: Platform) -> dg.RunRequest | dg.SkipReason:
     if current is None or current.as_of is None:
         return dg.SkipReason("nothing is published yet")
     key = day_key(settings.shop, current.as_of)
+    if not DAYS.has_partition_key(key):
+        return dg.SkipReason(f"what is published ends on {key}, before the first day that has plans")
     return dg.RunRequest(run_key=f"daily:{key}", partition_key=key)
 
 
@@ -40,7 +42,8 @@ def warehouse_schedule(context: dg.ScheduleEvaluationContext, platform: Platform
         return dg.SkipReason("nothing is published yet")
     return dg.RunRequest(
         run_key=f"warehouse:{context.scheduled_execution_time:%Y-%m-%d}",
-        partition_key=slice_key(current.as_of - SHOP.slice_width),
+        # A history may end long before the first slice; its partition is the one just before that.
+        partition_key=slice_key(max(current.as_of, SHOP.slices_start) - SHOP.slice_width),
     )
 
 

@@ -121,7 +121,7 @@ def remove_old_versions(place: Place, now: datetime) -> list[str]:
     removed = []
     for folder in folders[:-KEEP_VERSIONS]:
         age = now - datetime.fromtimestamp(folder.stat().st_mtime, UTC)
-        if folder != current and age > KEEP_FOR:
+        if folder.resolve() != current and age > KEEP_FOR:
             shutil.rmtree(folder)
             removed.append(folder.name)
     return removed

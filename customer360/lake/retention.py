@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -23,7 +23,8 @@ KEEP_TARGETS = timedelta(days=1)
 def remove_old(settings: Settings, now: datetime, shop_now: datetime) -> dict[str, int]:
     """Apply every retention; returns how many items each removed.
 
-    ``now`` is the wall clock (published versions, logs), ``shop_now`` the shop's (landing, raw, quarantine, snapshots).
+    ``now`` is the wall clock (published versions, logs, temporary files), ``shop_now`` the shop's (landing, raw, quarantine,
+    snapshots).
     """
     place = settings.place
     oldest = shop_now - KEEP_RAW
@@ -38,10 +39,10 @@ def remove_old(settings: Settings, now: datetime, shop_now: datetime) -> dict[st
         ),
         "score_snapshots": len(remove_old_snapshots(place, shop_now)),
         "published_versions": len(remove_old_versions(place, now)),
-        "dbt_targets": _remove(_older(place.dbt_target.glob("*-*-*"), KEEP_TARGETS)),
-        "run_logs": _remove(_older((place.root / "dagster" / "storage").glob("*-*-*"), KEEP_LOGS)),
-        "spilled_files": _remove(_older((place.root / ".tmp").glob("*"), KEEP_TARGETS)),
-        "temporary_files": _remove(_older(place.root.rglob(f"{TEMPORARY_PREFIX}*"), KEEP_TARGETS)),
+        "dbt_targets": _remove(_older(place.dbt_target.glob("*-*-*"), now - KEEP_TARGETS)),
+        "run_logs": _remove(_older((place.root / "dagster" / "storage").glob("*-*-*"), now - KEEP_LOGS)),
+        "spilled_files": _remove(_older((place.root / ".tmp").glob("*"), now - KEEP_TARGETS)),
+        "temporary_files": _remove(_older(_temporary(place.root), now - KEEP_TARGETS)),
     }
 
 
@@ -49,15 +50,29 @@ def _old_keys(folder: Path, oldest: datetime) -> list[Path]:
     return [path for path in folder.glob("slice_key=*") if slice_start(path.name.removeprefix("slice_key=")) < oldest]
 
 
-def _older(paths: Iterable[Path], age: timedelta) -> list[Path]:
-    limit = time.time() - age.total_seconds()
-    return [path for path in list(paths) if path.stat().st_mtime < limit]
+def _temporary(root: Path) -> Iterator[Path]:
+    """Files, folders and links that a dead process left under a temporary name."""
+    for folder, folders, files in os.walk(root):
+        yield from (Path(folder) / name for name in (*folders, *files) if name.startswith(TEMPORARY_PREFIX))
+        folders[:] = [name for name in folders if not name.startswith(TEMPORARY_PREFIX)]
+
+
+def _older(paths: Iterable[Path], limit: datetime) -> list[Path]:
+    return [path for path in list(paths) if _modified(path) < limit.timestamp()]
+
+
+def _modified(path: Path) -> float:
+    """Of a link itself, which may point nowhere. What has gone in the meantime is not old."""
+    try:
+        return path.lstat().st_mtime
+    except FileNotFoundError:
+        return float("inf")
 
 
 def _remove(paths: Iterable[Path]) -> int:
     removed = 0
     for path in list(paths):
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)

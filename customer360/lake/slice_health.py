@@ -41,7 +41,8 @@ def freshness(settings: Settings, now: datetime) -> Freshness:
     if closed is None:
         return Freshness(as_of, None, 0)
     closed_until = closed + settings.shop.slice_width
-    behind = closed_until - (as_of or settings.shop.slices_start)
+    start = settings.shop.slices_start
+    behind = closed_until - max(as_of or start, start)  # a history may end long before the first slice
     return Freshness(as_of, closed_until, max(0, behind // settings.shop.slice_width))
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
 import json
-import urllib.error
 import urllib.request
 from dataclasses import asdict, dataclass
 from urllib.parse import urlsplit
@@ -30,17 +30,22 @@ class Alert:
         """One sentence for people."""
         where = f" for {self.partition}" if self.partition else ""
         failed = f" at {', '.join(self.steps)}" if self.steps else ""
-        return f"{self.job}{where} failed{failed}: {self.message.splitlines()[0][:300] if self.message else 'no message'}"
+        first = next((line.strip() for line in self.message.splitlines() if line.strip()), "no message")
+        return f"{self.job}{where} failed{failed}: {first[:300]}"
 
 
 def send(webhook: str, alert: Alert) -> None:
     """POST the alert; ``text`` is what chat tools show. Raises ``AlertError`` when it is not taken."""
-    if urlsplit(webhook).scheme not in {"http", "https"}:
+    try:
+        scheme = urlsplit(webhook).scheme
+    except ValueError as error:
+        raise AlertError(f"the webhook is not an address: {error}") from error
+    if scheme not in {"http", "https"}:
         raise AlertError("the webhook is not an http or https address")
     body = json.dumps({"text": alert.text, **asdict(alert)}).encode()
     request = urllib.request.Request(webhook, data=body, headers={"Content-Type": "application/json"})  # noqa: S310  scheme checked above
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS):  # noqa: S310  scheme checked above
             return
-    except (urllib.error.URLError, TimeoutError) as error:
+    except (OSError, http.client.HTTPException) as error:  # also a connection that is closed without an answer
         raise AlertError(str(error)) from error

@@ -1,0 +1,179 @@
+"""Customer profiles: their columns, and the next contact of the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+import duckdb
+import pytest
+
+from customer360.lake.profiles import profiles_query, with_next_contact
+from tests.support.random_shop import small_shop
+
+SHOP = small_shop(
+    attributes={
+        "age": {"type": "integer"},
+        "income": {"type": "double"},
+        "is_member": {"type": "boolean"},
+        "born_on": {"type": "date"},
+        "city": {},
+    }
+)
+NAMES = ("customer_features", "customer_attributes", "rfm_segments", "customer_scores", "customer_reasons", "last_activity")
+TABLES = dict(zip(NAMES, NAMES, strict=True))
+COLUMNS = {
+    "customer_id": "VARCHAR",
+    "as_of": "TIMESTAMP",
+    "segment": "VARCHAR",
+    "recency_days": "INTEGER",
+    "frequency": "INTEGER",
+    "monetary": "DECIMAL(18,2)",
+    "label": "VARCHAR",
+    "probability_books": "DOUBLE",
+    "probability_music": "DOUBLE",
+    "probability_garden_home": "DOUBLE",
+    "probability_other": "DOUBLE",
+    "probability_none": "DOUBLE",
+    "model_version": "VARCHAR",
+    "top_category_id": "VARCHAR",
+    "reason_1": "VARCHAR",
+    "reason_2": "VARCHAR",
+    "reason_3": "VARCHAR",
+    "last_activity_at": "TIMESTAMP",
+    "age": "BIGINT",
+    "income": "DOUBLE",
+    "is_member": "BOOLEAN",
+    "born_on": "DATE",
+    "city": "VARCHAR",
+    "next_contact_on": "DATE",
+    "next_contact_channel": "VARCHAR",
+    "next_contact_daypart": "VARCHAR",
+    "next_contact_campaign_id": "VARCHAR",
+}
+AS_OF = datetime.fromisoformat("2026-05-01T10:00")
+SEEN = datetime.fromisoformat("2026-05-01T09:59:59.5")
+NOBODY = dict.fromkeys(COLUMNS)
+
+
+@pytest.fixture
+def warehouse() -> Iterator[duckdb.DuckDBPyConnection]:
+    """C1 with everything, C2 with nothing but features, and a stranger who has no features."""
+    with duckdb.connect() as connection:
+        connection.execute(
+            """
+            create table customer_features as
+            select unnest(['C2', 'C1']) as customer_id, timestamp '2026-05-01 10:00' as as_of, 1.5 as views_3d;
+            create table rfm_segments as
+            select 'C1' as customer_id, 'Champion' as segment, 3 as recency_days, 4 as frequency,
+                99.5::decimal(18, 2) as monetary, 5 as recency_score;
+            create table customer_scores (customer_id varchar, category_id varchar, probability double, rank integer,
+                model_version varchar, as_of timestamp);
+            insert into customer_scores values
+                ('C1', 'books', 0.1, 3, 'v7', '2026-05-01 10:00'), ('C1', 'music', 0.05, 4, 'v7', '2026-05-01 10:00'),
+                ('C1', 'garden & home', 0.3, 2, 'v7', '2026-05-01 10:00'), ('C1', 'other', 0.03, 5, 'v7', '2026-05-01 10:00'),
+                ('C1', 'none', 0.52, 1, 'v7', '2026-05-01 10:00'), ('C9', 'books', 1, 1, 'v7', '2026-05-01 10:00');
+            create table customer_reasons as
+            select 'C1' as customer_id, 'garden & home' as category_id, 'one' as reason_1, 'two' as reason_2,
+                null::varchar as reason_3;
+            create table last_activity as
+            select 'C1' as customer_id, timestamp '2026-05-01 09:59:59.5' as last_event_at;
+            create table customer_attributes (customer_id varchar, attribute_name varchar, value varchar);
+            insert into customer_attributes values
+                ('C1', 'age', '41'), ('C1', 'income', '1.5'), ('C1', 'is_member', 'true'), ('C1', 'born_on', '1985-02-03'),
+                ('C1', 'city', '007'), ('C1', 'not_in_the_shop', 'x'), ('C9', 'age', '9');
+            create table plan (customer_id varchar, decision varchar, contact_date date, channel varchar, daypart varchar,
+                campaign_id varchar);
+            insert into plan values
+                ('C1', 'contact', '2026-05-03', 'email', 'day', 'K1'), ('C2', 'holdout', '2026-05-04', 'email', 'day', 'K2');
+            create table later_plan as
+            select customer_id, case customer_id when 'C2' then 'contact' else 'left out' end as decision,
+                contact_date, 'call' as channel, daypart, null::varchar as campaign_id from plan;
+            """
+        )
+        yield connection
+
+
+def rows(connection: duckdb.DuckDBPyConnection, query: str) -> list[dict[str, Any]]:
+    found = connection.execute(query)
+    assert found.description is not None
+    names = [column[0] for column in found.description]
+    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+
+def profiles(connection: duckdb.DuckDBPyConnection, plan: str | None) -> list[dict[str, Any]]:
+    return rows(connection, with_next_contact(profiles_query(SHOP, TABLES), plan))
+
+
+def contacts(profile: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    return [tuple(value for name, value in row.items() if name.startswith("next_contact")) for row in profile]
+
+
+@pytest.mark.parametrize("plan", [None, "plan"])
+def test_the_columns_and_their_types_are_the_same_with_and_without_a_plan(
+    warehouse: duckdb.DuckDBPyConnection, plan: str | None
+) -> None:
+    described = warehouse.execute(f"describe {with_next_contact(profiles_query(SHOP, TABLES), plan)}").fetchall()
+    assert {name: kind for name, kind, *_ in described} == COLUMNS
+    assert [name for name, *_ in described] == list(COLUMNS)
+
+
+def test_a_profile_says_all_that_is_known_and_every_customer_has_one(warehouse: duckdb.DuckDBPyConnection) -> None:
+    assert profiles(warehouse, "plan") == [
+        {
+            "customer_id": "C1",
+            "as_of": AS_OF,
+            "segment": "Champion",
+            "recency_days": 3,
+            "frequency": 4,
+            "monetary": Decimal("99.50"),
+            "label": "none",
+            "probability_books": 0.1,
+            "probability_music": 0.05,
+            "probability_garden_home": 0.3,
+            "probability_other": 0.03,
+            "probability_none": 0.52,
+            "model_version": "v7",
+            "top_category_id": "garden & home",
+            "reason_1": "one",
+            "reason_2": "two",
+            "reason_3": None,
+            "last_activity_at": SEEN,
+            "age": 41,
+            "income": 1.5,
+            "is_member": True,
+            "born_on": date(1985, 2, 3),
+            "city": "007",
+            "next_contact_on": date(2026, 5, 3),
+            "next_contact_channel": "email",
+            "next_contact_daypart": "day",
+            "next_contact_campaign_id": "K1",
+        },
+        {**NOBODY, "customer_id": "C2", "as_of": AS_OF},
+    ]
+
+
+def test_without_a_plan_nobody_has_a_next_contact(warehouse: duckdb.DuckDBPyConnection) -> None:
+    found = profiles(warehouse, None)
+    assert contacts(found) == [(None,) * 4] * 2
+    assert [row["age"] for row in found] == [41, None]
+
+
+def test_a_new_plan_replaces_the_contacts_of_the_last_one(warehouse: duckdb.DuckDBPyConnection) -> None:
+    before = profiles(warehouse, "plan")
+    warehouse.execute(f"create table published as {with_next_contact(profiles_query(SHOP, TABLES), 'plan')}")
+    warehouse.execute(f"create or replace table published as {with_next_contact('select * from published', 'later_plan')}")
+    after = rows(warehouse, "select * from published")
+    assert contacts(after) == [(None,) * 4, (date(2026, 5, 4), "call", "day", None)]
+    assert [list(row) for row in after] == [list(COLUMNS)] * 2
+    assert [{**row, **dict.fromkeys(list(COLUMNS)[-4:])} for row in before] == [
+        {**row, **dict.fromkeys(list(COLUMNS)[-4:])} for row in after
+    ]
+
+
+def test_a_shop_without_attributes_has_profiles_too(warehouse: duckdb.DuckDBPyConnection) -> None:
+    found = rows(warehouse, with_next_contact(profiles_query(small_shop(), TABLES), None))
+    names = [name for name in COLUMNS if name not in SHOP.attributes]
+    assert [list(row) for row in found] == [names] * 2

@@ -1,0 +1,195 @@
+"""Is the last slice published, and is it of the usual size; and what the two asset checks make of that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import pytest
+import yaml
+
+from assets.monitoring.slice_checks import last_slice_has_usual_volume, last_slice_is_fresh
+from customer360.lake.publishing import publish
+from customer360.lake.slice_health import Freshness, Volume, freshness, volume
+from customer360.lake.slices import slice_folder
+from customer360.settings import Settings
+from orchestration.resources import Platform
+from tests.support.random_shop import small_shop
+
+START = datetime(2026, 5, 1, tzinfo=UTC)
+QUARTER = timedelta(minutes=15)
+NOON = datetime(2026, 5, 20, 12, tzinfo=UTC)
+
+
+def shop_at(folder: Path, **changes: Any) -> Settings:
+    """A small shop with a ``shop.yaml`` of its own, as the platform reads it."""
+    shop = small_shop(**changes)
+    (folder / "shop").mkdir()
+    text = yaml.safe_dump(shop.model_dump(mode="json", by_alias=True))
+    (folder / "shop" / "shop.yaml").write_text(text, encoding="utf-8")
+    return Settings.load(folder / "shop", folder / "data")
+
+
+@pytest.fixture
+def replay(tmp_path: Path) -> Settings:
+    return shop_at(tmp_path)
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Settings:
+    """Its slices close two minutes after their end."""
+    return shop_at(tmp_path, live=True)
+
+
+def publish_until(settings: Settings, as_of: datetime, lines: Mapping[datetime, int | None] | None = None) -> None:
+    """A published slice log with these numbers of lines."""
+    with duckdb.connect() as connection:
+        connection.execute("create table log (slice timestamp, lines bigint)")
+        for start, count in (lines or {}).items():
+            connection.execute("insert into log values (?, ?)", [start.replace(tzinfo=None), count])
+        publish(settings.place, connection, {"slice_log": "from log"}, as_of, as_of)
+
+
+def land(settings: Settings, start: datetime) -> None:
+    folder = slice_folder(settings.place.landing / "clicks", start)
+    folder.mkdir(parents=True)
+    (folder / "web.jsonl").write_text("{}\n", encoding="utf-8")
+
+
+def daily(counts: list[int | None], last: int | None, at: datetime = NOON) -> dict[datetime, int | None]:
+    """Lines at the same time on the days before, the day before first, and of the last slice."""
+    return {at: last, **{at - timedelta(days=day): count for day, count in enumerate(counts, 1)}}
+
+
+def test_a_live_shop_misses_every_closed_slice_that_is_not_published(live: Settings) -> None:
+    publish_until(live, START + 4 * QUARTER)
+    closed = START + 7 * QUARTER
+    assert freshness(live, closed + timedelta(minutes=2)) == Freshness(START + 4 * QUARTER, closed, 3)
+    # A second earlier the last one is not closed yet.
+    assert freshness(live, closed + timedelta(seconds=119)).missing_slices == 2
+    publish_until(live, closed)
+    assert freshness(live, closed + timedelta(minutes=2)) == Freshness(closed, closed, 0)
+
+
+def test_before_the_first_publication_every_closed_slice_is_missing(live: Settings) -> None:
+    assert freshness(live, START + timedelta(minutes=16)) == Freshness(None, None, 0)
+    assert freshness(live, START + timedelta(minutes=17)) == Freshness(None, START + QUARTER, 1)
+    assert freshness(live, START + timedelta(hours=5, minutes=2)).missing_slices == 20
+
+
+def test_a_history_that_ends_days_before_the_first_slice_adds_no_missing_slices(live: Settings) -> None:
+    history = START - timedelta(days=3)
+    publish_until(live, history)
+    assert freshness(live, START + timedelta(minutes=1)) == Freshness(history, None, 0)
+    assert freshness(live, START + timedelta(minutes=32)) == Freshness(history, START + 2 * QUARTER, 2)
+
+
+def test_a_version_newer_than_the_clock_misses_nothing(live: Settings) -> None:
+    publish_until(live, START + 8 * QUARTER)
+    assert freshness(live, START + 4 * QUARTER).missing_slices == 0
+
+
+def test_a_replay_misses_slices_up_to_the_one_before_its_newest_files_whatever_the_wall_clock_says(replay: Settings) -> None:
+    years_later = datetime(2030, 1, 1, tzinfo=UTC)
+    assert freshness(replay, years_later) == Freshness(None, None, 0)
+    land(replay, START)
+    assert freshness(replay, years_later) == Freshness(None, None, 0)
+    land(replay, START + 4 * QUARTER)
+    assert freshness(replay, years_later) == Freshness(None, START + 4 * QUARTER, 4)
+    publish_until(replay, START + 3 * QUARTER)
+    assert freshness(replay, years_later) == Freshness(START + 3 * QUARTER, START + 4 * QUARTER, 1)
+    publish_until(replay, START + 4 * QUARTER)
+    assert freshness(replay, years_later).missing_slices == 0
+
+
+@pytest.mark.parametrize(
+    ("last", "is_usual"),
+    [(19, False), (20, True), (100, True), (500, True), (501, False), (0, False)],
+)
+def test_a_slice_is_usual_from_a_fifth_to_five_times_the_median_of_the_same_time(
+    replay: Settings, last: int, is_usual: bool
+) -> None:
+    publish_until(replay, NOON + QUARTER, daily([90, 100, 5000], last))
+    assert volume(replay) == Volume(last, 100.0, 3, is_usual)
+
+
+@pytest.mark.parametrize("last", [0, 100_000])
+def test_two_days_are_too_few_to_say(replay: Settings, last: int) -> None:
+    publish_until(replay, NOON + QUARTER, daily([90, 110], last))
+    assert volume(replay) == Volume(last, 100.0, 2, True)
+
+
+def test_only_the_same_time_on_the_last_14_days_is_compared(replay: Settings) -> None:
+    same_time = daily([100] * 14 + [9_000_000] * 5, 100)
+    other_times = daily([9_000_000] * 14, 9_000_000, NOON - QUARTER)
+    publish_until(replay, NOON + QUARTER, same_time | other_times)
+    assert volume(replay) == Volume(100, 100.0, 14, True)
+
+
+@pytest.mark.parametrize(("last", "is_usual"), [(0, True), (5, True), (6, False)])
+def test_where_no_lines_are_usual_a_few_are_too(replay: Settings, last: int, is_usual: bool) -> None:
+    publish_until(replay, NOON + QUARTER, daily([0, 0, 0], last))
+    assert volume(replay) == Volume(last, 0.0, 3, is_usual)
+
+
+def test_a_shop_without_slices_and_a_first_slice_are_usual(replay: Settings) -> None:
+    publish_until(replay, START)
+    assert volume(replay) == Volume(0, 0.0, 0, True)
+    publish_until(replay, START + QUARTER, {START: 7})
+    assert volume(replay) == Volume(7, 0.0, 0, True)
+
+
+def platform(settings: Settings, monkeypatch: pytest.MonkeyPatch, now: datetime = START) -> Platform:
+    """The platform of these settings whose clock stands at ``now``."""
+    monkeypatch.setattr(Platform, "now", lambda _: now)
+    return Platform(shop_folder=str(settings.shop_folder), data_dir=str(settings.place.root))
+
+
+def metadata(result: dg.AssetCheckResult) -> dict[str, Any]:
+    return {name: value.value for name, value in result.metadata.items()}
+
+
+@pytest.mark.parametrize(
+    ("missing", "passed", "severity"),
+    [
+        (0, True, dg.AssetCheckSeverity.WARN),
+        (1, False, dg.AssetCheckSeverity.WARN),
+        (4, False, dg.AssetCheckSeverity.WARN),
+        (5, False, dg.AssetCheckSeverity.ERROR),
+    ],
+)
+def test_the_check_warns_from_the_first_missing_slice_and_fails_from_the_fifth(
+    live: Settings, monkeypatch: pytest.MonkeyPatch, missing: int, passed: bool, severity: dg.AssetCheckSeverity
+) -> None:
+    until = START + 8 * QUARTER
+    publish_until(live, until - missing * QUARTER)
+    result = last_slice_is_fresh(platform=platform(live, monkeypatch, until + timedelta(minutes=2)))
+    assert isinstance(result, dg.AssetCheckResult)
+    assert (result.passed, result.severity if not passed else severity) == (passed, severity)
+    assert metadata(result) == {
+        "published_until": str(until - missing * QUARTER),
+        "closed_until": "2026-05-01 02:00:00+00:00",
+        "missing_slices": missing,
+    }
+
+
+def test_the_check_of_a_place_without_data_passes(live: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = last_slice_is_fresh(platform=platform(live, monkeypatch))
+    assert isinstance(result, dg.AssetCheckResult)
+    assert result.passed
+    assert metadata(result)["published_until"] == "None"
+
+
+@pytest.mark.parametrize(("last", "passed"), [(100, True), (19, False), (501, False)])
+def test_the_check_of_volume_warns_and_never_fails_a_run(
+    replay: Settings, monkeypatch: pytest.MonkeyPatch, last: int, passed: bool
+) -> None:
+    publish_until(replay, NOON + QUARTER, daily([100, 100, 100], last))
+    result = last_slice_has_usual_volume(platform=platform(replay, monkeypatch))
+    assert isinstance(result, dg.AssetCheckResult)
+    assert (result.passed, result.severity) == (passed, dg.AssetCheckSeverity.WARN)
+    assert metadata(result) == {"lines": last, "usual_lines": 100.0, "compared_days": 3}
