@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -22,10 +20,9 @@ from customer360.lake.dictionary import (
     tables_outside_dbt,
 )
 from customer360.lake.publications import MARTS
-from customer360.settings import REPOSITORY, Settings, Shop
-from orchestration.dbt_child import dbt_environment
+from customer360.settings import Settings, Shop
+from orchestration.dbt import manifest_path
 
-DBT = str(Path(sys.executable).with_name("customer360-dbt"))
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "Customers": (
         "customer_profiles",
@@ -150,18 +147,7 @@ def read_manifest(settings: Settings) -> dict[str, Any]:
     """
     with tempfile.TemporaryDirectory() as folder:
         scratch = Settings.load(settings.shop_folder, Path(folder))
-        shop = {"SHOP": str(scratch.shop_folder), "DATA_DIR": folder}
-        parsed = subprocess.run(  # noqa: S603  our own executable, no outside words
-            [DBT, "parse", "--quiet"],
-            env={**os.environ, **dbt_environment(scratch), **shop},
-            cwd=REPOSITORY / "dbt_project",
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if parsed.returncode:
-            raise RuntimeError(f"dbt could not parse the project:\n{parsed.stdout}\n{parsed.stderr}")
-        manifest: dict[str, Any] = json.loads((scratch.place.dbt_target / "manifest.json").read_text(encoding="utf-8"))
+        manifest: dict[str, Any] = json.loads(manifest_path(scratch).read_text(encoding="utf-8"))
     return manifest
 
 
