@@ -1,34 +1,28 @@
-"""dbt in Dagster: the manifest, the translator, and a resource that starts one dbt process per run and nothing else."""
+"""dbt in Dagster: the manifest and the translator."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from functools import cached_property
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtCliResource
-from packaging import version
+from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings
 
-from customer360.features import dbt_vars
 from customer360.lake.atomic import exclusive
+from customer360.lake.unchanged import PROJECT, project_fingerprint
 from customer360.settings import REPOSITORY, Settings
 from orchestration import groups
-from orchestration.dbt_child import dbt_environment
+from orchestration.dbt_command import dbt_environment
 from orchestration.owners import DATA_TEAM
 from orchestration.partitions import SLICES
 
-PROJECT = REPOSITORY / "dbt_project"
 SLICE_GRAIN, SLICE_CHECK, DAILY = "slice_grain", "slice_check", "daily"
 CLICKS, CLICK_HISTORY = dg.AssetKey(["raw", "clicks"]), dg.AssetKey(["raw", "click_history"])
-DBT = str(Path(sys.executable).with_name("customer360-dbt"))
 GROUPS = {
     "staging": groups.TRANSFORM,
     "intermediate": groups.TRANSFORM,
@@ -45,12 +39,17 @@ def manifest_path(settings: Settings) -> Path:
     target = settings.place.dbt_target
     path, stamp = target / "manifest.json", target / "manifest.stamp"
     target.mkdir(parents=True, exist_ok=True)
-    wanted = _project_fingerprint(settings)
+    wanted = project_fingerprint(settings)
     with exclusive(target / ".lock"):
         if not path.exists() or not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
             environment = {**os.environ, **dbt_environment(settings), **_shop_environment(settings)}
-            parsed = subprocess.run(  # noqa: S603  our own executable, no outside words
-                [DBT, "parse", "--quiet"], env=environment, cwd=PROJECT, capture_output=True, text=True, check=False
+            parsed = subprocess.run(
+                [sys.executable, "-m", "orchestration.dbt_command", "parse", "--quiet"],
+                env=environment,
+                cwd=REPOSITORY,
+                capture_output=True,
+                text=True,
+                check=False,
             )
             if parsed.returncode:
                 raise RuntimeError(f"dbt could not parse {PROJECT}:\n{parsed.stdout}\n{parsed.stderr}")
@@ -60,15 +59,6 @@ def manifest_path(settings: Settings) -> Path:
 
 def _shop_environment(settings: Settings) -> dict[str, str]:
     return {"SHOP": str(settings.shop_folder), "DATA_DIR": str(settings.place.root)}
-
-
-def _project_fingerprint(settings: Settings) -> str:
-    digest = hashlib.sha256(json.dumps(dbt_vars(settings.shop), sort_keys=True).encode())
-    for path in sorted(PROJECT.rglob("*")):
-        if path.is_file() and path.suffix in {".sql", ".yml", ".csv", ".md"}:
-            digest.update(str(path.relative_to(PROJECT)).encode() + b"\0" + path.read_bytes())
-    digest.update(str(settings.place.warehouse).encode())
-    return digest.hexdigest()
 
 
 class ShopTranslator(DagsterDbtTranslator):
@@ -116,28 +106,6 @@ class ShopTranslator(DagsterDbtTranslator):
             # say which slices it read and fails.
             deps += [dg.AssetDep(CLICKS, partition_mapping=dg.AllPartitionMapping()), dg.AssetDep(CLICK_HISTORY)]
         return spec.replace_attributes(deps=deps, kinds={"dbt", "duckdb"})
-
-
-class ShopDbt(DbtCliResource):
-    """``DbtCliResource`` without the two extra processes' worth of work per run (2.4 and 1.5 CPU seconds measured).
-
-    ``_cli_version`` starts ``dbt --version`` and ``_initialize_dbt_core_adapter`` builds a second adapter, only for row and
-    column look-ups that the product does in SQL. Both are private, so the version is pinned and a test covers them.
-    """
-
-    @cached_property
-    def _cli_version(self) -> version.Version:
-        return version.parse(metadata.version("dbt-core"))
-
-    def _initialize_dbt_core_adapter(self, args: Sequence[str]) -> Any:
-        return None
-
-
-def dbt_resource(settings: Settings) -> ShopDbt:
-    """The dbt resource for a shop; its process dies with the run."""
-    os.environ.setdefault("DBT_TARGET_PATH", str(settings.place.dbt_target))
-    os.environ.setdefault("CUSTOMER360_WAREHOUSE", str(settings.place.warehouse))
-    return ShopDbt(project_dir=str(PROJECT), profiles_dir=str(PROJECT), dbt_executable=DBT)
 
 
 def untagged(assets: dg.AssetsDefinition, tag: str) -> list[dg.AssetKey]:

@@ -11,7 +11,7 @@ RowCounter = Callable[[list[tuple[str, str]]], dict[tuple[str, str], int]]
 
 
 def with_row_counts(context: dg.AssetExecutionContext, events: Iterable[Any], count: RowCounter) -> Iterator[Any]:
-    """Hand on the events of one dbt process after it has ended, the tables' outputs with their rows.
+    """Hand on the events of dbt after it has ended, the tables' outputs with their rows.
 
     When dbt fails, what it had done is recorded all the same, and the failure is raised after that.
     """

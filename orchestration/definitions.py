@@ -17,7 +17,7 @@ from assets.raw.clicks import raw_clicks
 from assets.raw.reference import REFERENCE_ASSETS
 from assets.transform.warehouse import warehouse_models
 from customer360.settings import Settings
-from orchestration.dbt import dbt_resource
+from orchestration.dbt_run import Dbt
 from orchestration.jobs import daily_job, freshness_job, history_job, maintenance_job, slice_job, training_job, warehouse_job
 from orchestration.resources import Platform
 from orchestration.schedules import SCHEDULES
@@ -27,7 +27,7 @@ from sensors.run_failure import run_failure
 
 def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
     """The definitions of the shop of this environment, with other resources where a test gives them."""
-    resources = {"platform": Platform.from_environment(), "dbt": dbt_resource(Settings.from_environment())}
+    resources = {"platform": Platform.from_environment(), "dbt": Dbt.of(Settings.from_environment())}
     return dg.Definitions(
         assets=[
             raw_clicks,

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
-from dagster_dbt import DbtCliResource, dbt_assets
+from dagster_dbt import dbt_assets
 
 from assets.predictions.customer_scores import AFFINITY
-from assets.transform.warehouse import BUILD, MANIFEST
+from assets.transform.warehouse import MANIFEST
 from customer360.features import feature_list
 from customer360.lake.frames import write_parquet
-from customer360.lake.publications import warehouse_tables
+from customer360.lake.publications import PARQUET_ONLY, warehouse_tables
 from customer360.lake.publishing import publish, reader
 from customer360.lake.slice_log import set_training_cutoffs
 from customer360.lake.slices import EPOCH
@@ -21,6 +21,7 @@ from ml.model_store import ModelStore, version_name
 from orchestration import groups
 from orchestration.dbt import ShopTranslator
 from orchestration.dbt_events import with_row_counts
+from orchestration.dbt_run import Dbt
 from orchestration.owners import ML_TEAM
 from orchestration.partitions import WAREHOUSE_POOL
 from orchestration.resources import Platform
@@ -35,18 +36,20 @@ SEED = 360
     dagster_dbt_translator=ShopTranslator(),
     pool=WAREHOUSE_POOL,
 )
-def training_features(context: dg.AssetExecutionContext, dbt: DbtCliResource, platform: Platform) -> Iterator[Any]:
+def training_features(context: dg.AssetExecutionContext, dbt: Dbt, platform: Platform) -> Iterator[Any]:
     """Features and labels at weekly cut-offs, by the macro that also makes ``customer_features``."""
     settings = platform.settings()
-    with platform.lock(f"run {context.run_id}"):
+    with platform.lock(f"run {context.run.run_id}"):
         with platform.opened() as connection:
             cutoffs = set_training_cutoffs(connection, settings)
         context.log.info(f"{len(cutoffs)} cut-offs: {', '.join(str(cutoff) for cutoff in cutoffs)}")
-        yield from with_row_counts(context, dbt.cli(BUILD, context=context).stream(), platform.count_rows)
+        yield from with_row_counts(context, dbt.build(context), platform.count_rows)
         with platform.opened() as connection:
             as_of = connection.execute("select as_of from ops.clock").fetchone()
             moment = as_of[0].replace(tzinfo=EPOCH.tzinfo) if as_of else None
-            publish(settings.place, connection, warehouse_tables(connection, settings), moment, platform.now())
+            tables = warehouse_tables(connection, settings)
+            only = {name: f"from marts.{name}" for name in PARQUET_ONLY}
+            publish(settings.place, connection, tables, moment, platform.now(), parquet_only=only)
 
 
 @dg.asset(

@@ -15,11 +15,11 @@ from pathlib import Path
 import duckdb
 
 from customer360.lake.contracts import DUPLICATE_DAYS, EVENT_NAMES, reference_tables
-from customer360.lake.engine import literal, quoted
+from customer360.lake.engine import file_list, file_literal, quoted
 from customer360.lake.history import day_file, history_folder, history_index
 from customer360.lake.landing import NO_FILES
 from customer360.lake.raw_clicks import METADATA_KEY, PART, RAW_COLUMNS
-from customer360.lake.reference import reference_relation
+from customer360.lake.reference_history import reference_relation
 from customer360.lake.slices import naive, slice_start
 from customer360.settings import REPOSITORY, Settings
 
@@ -182,7 +182,7 @@ def _find_changed_history(connection: duckdb.DuckDBPyConnection, raw: Path) -> N
         f"""
         create or replace temp table history as
         select index.*, strftime(slice, '%Y-%m-%d') in (from history_days) as is_there
-        from read_parquet({literal(str(history_index(raw)))}) as index
+        from read_parquet({file_literal(history_index(raw))}) as index
         where slice not in (select slice from found)
         """
     )
@@ -330,16 +330,12 @@ def _raw_rows(raw: Path, slices: list[tuple[datetime, str]], wanted: str) -> str
     history = [str(day_file(raw, day)) for day in days if day_file(raw, day).exists()]
     if history:
         parts.append(
-            f"select * from read_parquet({_list(history)}, hive_partitioning = false) "
+            f"select * from read_parquet({file_list(history)}, hive_partitioning = false) "
             f"where slice in (select slice from {wanted} where source = 'click_history')"
         )
     clicks = [
         str(raw / "clicks" / f"slice_key={start:%Y-%m-%d-%H:%M}" / PART) for start, source in slices if source == "clicks"
     ]
     if clicks:
-        parts.append(f"select * from read_parquet({_list(clicks)}, hive_partitioning = false)")
+        parts.append(f"select * from read_parquet({file_list(clicks)}, hive_partitioning = false)")
     return " union all by name ".join(parts)
-
-
-def _list(files: list[str]) -> str:
-    return "[" + ", ".join(literal(file) for file in files) + "]"

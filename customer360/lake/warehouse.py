@@ -51,7 +51,7 @@ def is_locked(place: Place) -> bool:
 
 @contextmanager
 def warehouse_lock(place: Place, holder: str, wait_seconds: float = 60.0) -> Iterator[None]:
-    """Hold the warehouse, also while dbt works on it in its own process. The kernel frees the lock when we die.
+    """Hold the warehouse, also while dbt works on it. The kernel frees the lock when we die.
 
     Raises ``WarehouseBusyError`` after ``wait_seconds``.
     """

@@ -8,7 +8,7 @@ import sys
 from contextlib import nullcontext
 
 from customer360.lake.warehouse import WarehouseBusyError, warehouse_lock
-from orchestration import dbt_child
+from orchestration import dbt_command
 from orchestration.console import WELL, environment_of, settings_of
 
 EXPECTED = (WarehouseBusyError,)
@@ -25,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
     with nullcontext() if is_free else warehouse_lock(settings.place, f"customer360 dbt {verb}", WAIT_SECONDS):
         sys.argv = ["customer360 dbt", *options.arguments]
         try:
-            dbt_child.main()
+            dbt_command.main()
         except SystemExit as ended:
             return ended.code if isinstance(ended.code, int) else WELL
     return WELL

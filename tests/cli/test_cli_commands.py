@@ -12,7 +12,7 @@ import pytest
 from customer360.features import dbt_vars
 from customer360.lake.warehouse import is_locked, warehouse_lock
 from customer360.settings import REPOSITORY
-from orchestration import dbt_child
+from orchestration import dbt_command
 from orchestration.commands import check, dbt
 
 
@@ -46,7 +46,7 @@ def test_an_unknown_shop_is_told_with_the_known_ones(shop, tmp_path):
     shop.folder = REPOSITORY / "shops" / "nowhere"
     ran = shop("status")
     assert ran.code == 2
-    assert "does not exist; the shops here are: completejourney, synthetic" in ran.err
+    assert "does not exist; the shops here are: completejourney, retail360, synthetic" in ran.err
     assert "Traceback" not in ran.err
 
 
@@ -113,10 +113,10 @@ def dbt_calls(shop, monkeypatch):
     calls = []
 
     def run():
-        calls.append((dbt_child.with_vars(sys.argv[1:], shop.settings), is_locked(shop.settings.place)))
+        calls.append((dbt_command.with_vars(sys.argv[1:], shop.settings), is_locked(shop.settings.place)))
         sys.exit(3)
 
-    monkeypatch.setattr(dbt_child, "main", run)
+    monkeypatch.setattr(dbt_command, "main", run)
     return calls
 
 

@@ -21,6 +21,7 @@ import pytest
 from customer360.lake.slices import slice_folder
 from customer360.settings import REPOSITORY
 from customer360.simulation.writing import write_bytes
+from orchestration.run_template import BORN_TAG, PID_TAG
 from tests.orchestration.place import TinyShop, tiny_shop, wait_until
 
 pytestmark = pytest.mark.daemon
@@ -42,6 +43,19 @@ def members(group: int) -> list[int]:
     return found
 
 
+def template_of(group: int) -> int:
+    """The process of ``dagster dev`` that forks runs: the one of its module that is no fork of another such."""
+    name = b"orchestration.run_template"
+    named = [pid for pid in members(group) if name in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    (template,) = [pid for pid in named if parent(pid) not in named]
+    return template
+
+
+def parent(pid: int) -> int:
+    """The parent of a living process."""
+    return int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1])
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -55,6 +69,7 @@ class Daemon:
 
     shop: TinyShop
     log: Path
+    group: int
 
     def published(self, sql: str) -> list[tuple[Any, ...]]:
         """Rows of a query on the published version."""
@@ -95,7 +110,7 @@ def daemon() -> Iterator[Daemon]:
             start_new_session=True,
         )
     try:
-        yield Daemon(shop, log)
+        yield Daemon(shop, log, process.pid)
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         try:
@@ -121,7 +136,8 @@ def test_a_dropped_file_a_repair_a_poison_file_and_a_gap_of_two_days(daemon: Dae
     assert daemon.published(f"select good {of_slice(shop, 0)}") == [(landed,)]
     assert daemon.published("select distinct as_of from customer_features") == [(shop.slice(1).replace(tzinfo=None),)]
 
-    # A late file repairs it.
+    # A late file repairs it. The process that forked the first run is dead by then.
+    os.kill(template_of(daemon.group), signal.SIGKILL)
     drop(shop, 0, "late.jsonl", view(shop, 0, "late-1", "new-customer"))
     daemon.wait_for(
         "select count(*) from customer_features where customer_id = 'new-customer'", 1, 120, "the repair is published"
@@ -145,6 +161,8 @@ def test_a_dropped_file_a_repair_a_poison_file_and_a_gap_of_two_days(daemon: Dae
     with shop.instance() as instance:
         runs = [run for run in instance.get_runs() if run.job_name == "slice_job"]
     assert {run.status.value for run in runs} == {"SUCCESS"}
+    assert all(run.tags[BORN_TAG] for run in runs)
+    assert len({run.tags[PID_TAG] for run in runs}) == len(runs)
     assert sorted(int(run.tags["customer360/slices"]) for run in runs) == [1, 1, 1, 2, 96]
 
 

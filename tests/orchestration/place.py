@@ -8,6 +8,7 @@ import json
 import os
 import queue
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -68,63 +69,59 @@ class ForkServer:
 
     environment: Mapping[str, str]
     logs: Path
-    count: int = 0
-    started: dict[int, queue.Queue[int]] = field(default_factory=dict)
-    ended: dict[int, queue.Queue[int]] = field(default_factory=dict)
-    cpu_seconds: dict[int, float] = field(default_factory=dict)
+    started: dict[str, queue.Queue[int]] = field(default_factory=dict)
+    ended: dict[str, queue.Queue[int]] = field(default_factory=dict)
+    cpu_seconds: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.started[0] = queue.Queue()
-        with (self.logs / "server.log").open("w") as errors:
+        self.channel, theirs = socket.socketpair()
+        self.started[""] = queue.Queue()
+        with theirs, (self.logs / "server.log").open("w") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.orchestration.fork_server"],
+                [sys.executable, "-m", "tests.orchestration.fork_server", str(theirs.fileno())],
                 cwd=REPOSITORY,
                 env=dict(self.environment),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=errors,
                 stderr=errors,
             )
         threading.Thread(target=self._listen, daemon=True).start()
+        assert self.started[""].get(timeout=WAIT_SECONDS) > 0, self._said()
+
+    def _said(self) -> str:
+        return (self.logs / "server.log").read_text(encoding="utf-8")
 
     def _listen(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            message = json.loads(line)
-            if "pid" in message:
-                self.started[message["id"]].put(message["pid"])
-            else:
-                self.cpu_seconds[message["id"]] = message["cpu_seconds"]
-                self.ended[message["id"]].put(message["exit"])
+        with self.channel.makefile("r", encoding="utf-8") as messages:
+            for line in messages:
+                message = json.loads(line)
+                identifier = message["id"] or ""
+                if "pid" in message:
+                    self.started[identifier].put(message["pid"])
+                else:
+                    self.cpu_seconds[identifier] = message["cpu_seconds"]
+                    self.ended[identifier].put(message["exit"])
         for waiting in self.started.values():
             waiting.put(-1)
-
-    def _ask(self, **request: Any) -> tuple[int, int, Path]:
-        if self.count == 0:
-            assert self.started[0].get(timeout=WAIT_SECONDS) > 0, (self.logs / "server.log").read_text(encoding="utf-8")
-        self.count += 1
-        number = self.count
-        log = self.logs / f"{number:04}.log"
-        self.started[number], self.ended[number] = queue.Queue(), queue.Queue()
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps({"id": number, "log": str(log), **request}).encode() + b"\n")
-        self.process.stdin.flush()
-        pid = self.started[number].get(timeout=WAIT_SECONDS)
-        assert pid > 0, (self.logs / "server.log").read_text(encoding="utf-8")
-        return number, pid, log
 
     def start(self, job: str, partition_key: str | None, tags: Mapping[str, str], assets: Sequence[Sequence[str]]) -> Run:
         """Start a run of ``job``, or of some of its assets."""
         run_id = make_new_run_id()
-        number, pid, log = self._ask(
-            job=job, run_id=run_id, partition_key=partition_key, tags=dict(tags), assets=[list(path) for path in assets]
-        )
-        return Run(run_id, pid, log, self.ended[number])
+        log = self.logs / f"{len(self.started):04}.log"
+        self.started[run_id], self.ended[run_id] = queue.Queue(), queue.Queue()
+        request = {"id": run_id, "log": str(log), "job": job, "run_id": run_id, "partition_key": partition_key}
+        request |= {"tags": dict(tags), "assets": [list(path) for path in assets]}
+        self.channel.sendall(json.dumps(request).encode() + b"\n")
+        pid = self.started[run_id].get(timeout=WAIT_SECONDS)
+        assert pid > 0, self._said()
+        return Run(run_id, pid, log, self.ended[run_id])
 
     def close(self) -> None:
         """End the server."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
+        self.channel.shutdown(socket.SHUT_RDWR)
         self.process.wait(timeout=30)
+        self.channel.close()
 
 
 @dataclass
@@ -239,20 +236,6 @@ def tiny_shop() -> TinyShop:
     store.promote("affinity", store.versions("affinity")[-1], "the only one", datetime.now(UTC))
     place.save("ready")
     return place
-
-
-def dbt_processes(shop: TinyShop) -> list[int]:
-    """Living dbt processes that work on this place."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (folder / "cmdline").read_bytes()
-            environment = (folder / "environ").read_bytes()
-        except (FileNotFoundError, ProcessLookupError, PermissionError):
-            continue
-        if b"customer360-dbt" in command and str(shop.data).encode() in environment:
-            found.append(int(folder.name))
-    return found
 
 
 def wait_until(condition: Any, seconds: float, what: str, every: float = 0.02) -> Any:

@@ -1,105 +1,189 @@
-"""dbt beneath Dagster: one process per run, which dies with it; and nothing is declared twice."""
+"""dbt in a run's own process: what it is asked for, how it ends, and that nothing is declared twice."""
 
-from __future__ import annotations
-
-import inspect
 import json
 import os
-import subprocess
-import sys
-import time
-from importlib.metadata import version
-from pathlib import Path
+import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
 
+import dagster as dg
 import pytest
-from dagster_dbt import DbtCliResource
+from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster_dbt import dbt_assets
 
 from customer360.features import dbt_vars, feature_list
-from customer360.lake.warehouse import lock_file
-from customer360.settings import REPOSITORY, load_shop
-from orchestration.dbt import PROJECT, ShopDbt
-from tests.orchestration.place import TINY, dbt_processes, wait_until
-from tests.orchestration.place import TinyShop as Place
+from customer360.lake.raw_clicks import write_raw_slice
+from customer360.lake.slice_log import mark_transformed, plan_transform
+from customer360.lake.warehouse import open_warehouse
+from customer360.settings import REPOSITORY, Settings, load_shop
+from customer360.simulation import simulate_history, simulate_slice
+from orchestration.dbt import DAILY, SLICE_CHECK, ShopTranslator, manifest_path, tagged_checks, untagged
+from orchestration.dbt_run import Dbt, DbtError, invoke, parsed_manifest, selected_nodes
+from tests.orchestration.place import SIMULATION, TINY, wait_until
 
-OVERRIDDEN = ("_cli_version", "_initialize_dbt_core_adapter")
-HOLDER = """
-import subprocess, sys
-from pathlib import Path
-from customer360.lake.warehouse import warehouse_lock
-from customer360.settings import Place
-with warehouse_lock(Place(root=Path(sys.argv[1])), "a test"):
-    subprocess.Popen(sys.argv[2:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    print("started", flush=True)
-    sys.stdin.read()
-"""
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed file.*dbt.log:ResourceWarning")  # dbt does not close its log file
 
-
-@pytest.fixture
-def fake_dbt(tmp_path: Path) -> Path:
-    """A dbt that only notes how it was called."""
-    script = tmp_path / "dbt"
-    script.write_text(
-        f'#!/bin/sh\necho "$1" >> {tmp_path}/calls\necho "  - installed: {version("dbt-core")}"\n', encoding="utf-8"
-    )
-    script.chmod(0o755)
-    return script
+BEFORE_PUBLISHING = {
+    "every_kept_click_is_counted",
+    "not_null_customer_features_customer_id",
+    "unique_combination_customer_category_activity_customer_id__category_id__window_days",
+    "unique_customer_features_customer_id",
+    "unique_rfm_segments_customer_id",
+    "unique_traffic_event_slice",
+}
+VISITOR_LINKS_KEY = "unique_combination_int_visitor_links_by_slice_slice__visitor_id__customer_id"
+LINKS, EMPTY = "int_visitor_links_by_slice", ("--indirect-selection", "empty")
+SLOW = "select count(*) from range(40000000000) as many"
 
 
-def calls(resource_type: type[DbtCliResource], fake_dbt: Path) -> list[str]:
-    resource = resource_type(project_dir=str(PROJECT), profiles_dir=str(PROJECT), dbt_executable=str(fake_dbt))
-    resource.cli(["parse"], target_path=fake_dbt.parent / "target").wait()
-    return (fake_dbt.parent / "calls").read_text(encoding="utf-8").split()
+@dataclass
+class Project:
+    """The dbt project for a copy of the tiny shop, as the assets see it."""
+
+    settings: Settings
+    opened: list[str] = field(default_factory=list)
+
+    @property
+    def nodes(self) -> list[dict[str, Any]]:
+        manifest = json.loads(manifest_path(self.settings).read_text(encoding="utf-8"))
+        return [
+            node for node in manifest["nodes"].values() if "training_features" not in str((node["name"], node["depends_on"]))
+        ]
+
+    def names(self, *kinds: str) -> set[str]:
+        return {node["name"] for node in self.nodes if node["resource_type"] in kinds}
+
+    def tagged(self, tag: str) -> set[str]:
+        return {node["name"] for node in self.nodes if tag in node["tags"]}
+
+    def assets(self) -> dg.AssetsDefinition:
+        """Assets that build what is selected, and note the tables of the warehouse as soon as dbt has ended."""
+
+        @dbt_assets(
+            manifest=manifest_path(self.settings),
+            exclude="tag:training",
+            dagster_dbt_translator=ShopTranslator(),
+            name="models",
+        )
+        def models(context: dg.AssetExecutionContext, dbt: Dbt) -> Iterator[Any]:
+            try:
+                yield from dbt.build(context)
+            finally:
+                self.opened += self.tables()
+
+        return models
+
+    def selected(self, assets: dg.AssetsDefinition, *unchanged: str) -> set[str]:
+        """The names that dbt is asked for."""
+        manifest = json.loads(manifest_path(self.settings).read_text(encoding="utf-8"))
+        names = selected_nodes(assets, manifest, ShopTranslator(), unchanged)
+        assert len(names) == len(set(names))
+        return set(names)
+
+    def tables(self) -> list[str]:
+        with open_warehouse(self.settings.place) as connection:
+            return [name for (name,) in connection.execute("select table_name from duckdb_tables() order by 1").fetchall()]
+
+    def invoke(self, *arguments: str) -> Any:
+        return invoke(self.settings, arguments, self.settings.place.dbt_target / "test", lambda _: None)
 
 
-def test_a_run_starts_one_dbt_process_and_no_second_adapter(fake_dbt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CUSTOMER360_WAREHOUSE", str(fake_dbt.parent / "warehouse.duckdb"))
-    assert calls(ShopDbt, fake_dbt) == ["parse"]
-    assert not (fake_dbt.parent / "warehouse.duckdb").exists()
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    root = tmp_path_factory.mktemp("dbt")
+    (root / "shop").mkdir()
+    shutil.copy(TINY / "shop.yaml", root / "shop")
+    return Project(Settings.load(root / "shop", root / "data"))
 
 
-def test_the_private_parts_that_are_replaced_exist_in_the_pinned_version() -> None:
-    assert version("dagster-dbt") == "0.29.27"
-    assert all(hasattr(DbtCliResource, name) for name in OVERRIDDEN)
-    replaced, original = (getattr(kind, OVERRIDDEN[1]) for kind in (ShopDbt, DbtCliResource))
-    assert list(inspect.signature(replaced).parameters) == list(inspect.signature(original).parameters)
-    resource = ShopDbt(project_dir=str(PROJECT), profiles_dir=str(PROJECT), dbt_executable=sys.executable)
-    assert str(resource._cli_version) == version("dbt-core")
+def test_a_slice_builds_all_but_the_daily_models_and_runs_the_tests_that_guard_what_is_published(project: Project) -> None:
+    assets = project.assets()
+    checks = set(tagged_checks(assets, manifest_path(project.settings), SLICE_CHECK))
+    selected = project.selected(assets.subset_for(set(untagged(assets, DAILY)), checks))
+    assert selected == (project.names("model", "seed") - project.tagged(DAILY)) | BEFORE_PUBLISHING
 
 
-@pytest.mark.parametrize("seconds", [0.0, 4.0], ids=["while it loads", "while it works"])
-def test_dbt_dies_with_its_parent(tmp_path: Path, seconds: float) -> None:
-    place = Place(tmp_path)
-    place.data.mkdir()
-    dbt = str(Path(sys.executable).with_name("customer360-dbt"))
-    slow = "select count(*) from range(40000000000) as many"
-    parent = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(place.data), dbt, "show", "--inline", slow],
-        cwd=REPOSITORY,
-        env={**place.environment, "DAGSTER_DBT_CLI": "true"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    with parent:
-        assert parent.stdout is not None
-        assert parent.stdout.readline() == b"started\n"
-        wait_until(lambda: dbt_processes(place), 20, "dbt has started")
-        time.sleep(seconds)
-        assert dbt_processes(place)
-        parent.kill()
-    # One that was still loading notices as soon as it has loaded.
-    wait_until(lambda: not dbt_processes(place), 2 if seconds else 20, "dbt died with its parent")
+def test_a_run_of_everything_also_runs_the_tests_that_are_no_checks(project: Project) -> None:
+    assets = project.assets()
+    checks = set(assets.check_keys)
+    everything = project.selected(assets)
+    no_checks = project.names("test") - {key.name for key in checks}
+    assert {"every_kept_click_is_counted", VISITOR_LINKS_KEY} <= no_checks
+    assert everything == project.names("model", "seed", "test")
+    one = sorted(checks)[0]
+    assert everything - project.selected(assets.subset_for(set(assets.keys), checks - {one})) == no_checks | {one.name}
 
 
-def test_dbt_does_nothing_when_its_run_does_not_hold_the_warehouse(tmp_path: Path) -> None:
-    place = Place(tmp_path)
-    place.data.mkdir()
-    lock_file(place.settings.place).write_text(json.dumps({"holder": "another", "process": os.getpid() + 1}), encoding="utf-8")
-    dbt = Path(sys.executable).with_name("customer360-dbt")
-    refused = subprocess.run(
-        [dbt, "build"], env={**place.environment, "DAGSTER_DBT_CLI": "true"}, capture_output=True, text=True, check=False
-    )
-    assert refused.returncode == 1
-    assert "the run that started dbt is gone" in refused.stderr
+def test_what_has_not_changed_is_left_out(project: Project) -> None:
+    everything, changed = project.selected(project.assets()), project.selected(project.assets(), DAILY)
+    assert everything - changed == project.tagged(DAILY) & project.names("model")
+
+
+def test_a_model_that_fails_is_named_with_dbts_log_and_the_warehouse_is_let_go(project: Project) -> None:
+    assets = project.assets()
+    keys = [dg.AssetKey(["seeds", "segment_grids"]), dg.AssetKey(["intermediate", "int_customers"])]
+    run = dg.materialize([assets], selection=keys, resources={"dbt": Dbt.of(project.settings)}, raise_on_error=False)
+    (failed,) = run.get_step_failure_events()
+    error = failed.step_failure_data.error
+    assert error is not None
+    assert error.cls_name == DbtError.__name__
+    assert "int_customers: " in error.message
+    log = project.settings.place.dbt_target / f"models-{run.run_id}" / "dbt.log"
+    assert f"Its log is {log}" in error.message
+    assert "int_customers" in log.read_text(encoding="utf-8")
+    assert [event.asset_key for event in run.get_asset_materialization_events()] == keys[:1]
+    assert project.opened == ["segment_grids"]
+
+
+def test_an_interrupt_cancels_the_query_and_lets_the_warehouse_go(project: Project) -> None:
+    parsed_manifest(project.settings)
+    log = project.settings.place.dbt_target / "test" / "dbt.log"
+    before = threading.enumerate()
+
+    def interrupt() -> None:
+        wait_until(lambda: log.exists() and "range(40000000000)" in log.read_text(encoding="utf-8"), 60, "dbt works")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(DagsterExecutionInterruptedError):
+        project.invoke("show", "--inline", SLOW)
+    thread.join()
+    assert threading.enumerate() == before
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    project.tables()
+
+
+def test_one_process_builds_twice_first_in_full_and_then_what_has_changed(project: Project) -> None:
+    settings = project.settings
+    simulate_history(SIMULATION, settings.shop, settings.place)
+    counts = []
+    for number in (0, 1):
+        start = settings.shop.slices_start + number * settings.shop.slice_width
+        simulate_slice(SIMULATION, settings.shop, settings.place, start)
+        write_raw_slice(settings, start)
+        with open_warehouse(settings.place) as connection:
+            plan = plan_transform(connection, settings, datetime.now(UTC))
+        assert [pending.replace(tzinfo=UTC) for pending in plan.pending] == [start]
+        assert project.invoke("build", "--select", "stg_clicks", "stg_repeated_clicks", LINKS, *EMPTY).success
+        with open_warehouse(settings.place) as connection:
+            mark_transformed(connection, datetime.now(UTC))
+            rows = connection.execute(f"select slice, count(*) from intermediate.{LINKS} group by 1 order by 1").fetchall()
+        counts.append(rows)
+    assert [len(rows) for rows in counts] == [1, 2]
+    assert counts[1][0] == counts[0][0]
+
+
+def test_a_changed_shop_is_parsed_again_and_an_unchanged_one_is_not(project: Project) -> None:
+    before = parsed_manifest(project.settings)
+    assert parsed_manifest(project.settings) is before
+    yaml = project.settings.shop_folder / "shop.yaml"
+    yaml.write_text(yaml.read_text(encoding="utf-8").replace("live: false", "live: true"), encoding="utf-8")
+    assert parsed_manifest(Settings.load(project.settings.shop_folder, project.settings.place.root)) is not before
 
 
 def test_what_dbt_is_told_is_what_shop_yaml_and_the_feature_list_say() -> None:

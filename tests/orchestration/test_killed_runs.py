@@ -21,7 +21,7 @@ import duckdb
 import pytest
 
 from customer360.lake.warehouse import is_locked
-from tests.orchestration.place import Run, Tables, TinyShop, dbt_processes, wait_until
+from tests.orchestration.place import Run, Tables, TinyShop, wait_until
 from tests.orchestration.slices import LAST, land_all
 
 SERVED = (["predictions", "customer_scores"], ["publishing", "customer_profiles"], ["publishing", "published"])
@@ -31,6 +31,7 @@ STEPS = {
     "scoring": "predictions__customer_scores",
     "publishing": "publishing__published",
 }
+LONGEST_SECONDS = {"raw": 0.4, "dbt": 2.0, "scoring": 0.4, "publishing": 0.4}
 
 
 @dataclass(eq=False)
@@ -94,15 +95,10 @@ def kill(shop: TinyShop, run: Run, stage: str, chance: random.Random) -> bool:
     """Kill the run's process at some moment of the stage. True when it was in the midst of it."""
     step = STEPS[stage]
     wait_until(lambda: began(run, step), 120, f"{stage} begins")
-    if stage == "dbt" and chance.random() < 0.8:
-        wait_until(lambda: dbt_processes(shop), 60, "dbt has started")
-        time.sleep(chance.uniform(0, 4))
-    else:
-        time.sleep(chance.uniform(0, 0.4))
+    time.sleep(chance.uniform(0, LONGEST_SECONDS[stage]))
     is_amid = not ended(run, step)
     os.kill(run.pid, signal.SIGKILL)
     assert run.wait() in (-signal.SIGKILL, 0)
-    wait_until(lambda: not dbt_processes(shop), 2, "dbt died with its run")
     wait_until(lambda: not is_locked(shop.settings.place), 2, "the lock is free")
     with shop.instance() as instance:
         record = instance.get_run_by_id(run.run_id)

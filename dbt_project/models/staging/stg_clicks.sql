@@ -1,5 +1,3 @@
-{{ config(materialized='table') }}
-
 with
 
 clicks as (
@@ -36,29 +34,15 @@ clicks as (
 
 ),
 
-seen_before as (
-
-    select distinct
-        clicks.slice,
-        clicks.event_key
-
-    from clicks
-    inner join {{ source('ops', 'click_ids') }} as ids
-        on clicks.event_key = ids.event_key
-        and clicks.slice > ids.slice
-        and clicks.slice - interval '3' day <= ids.slice
-
-),
-
 final as (
 
     select clicks.*
 
     from clicks
-    left join seen_before
-        on clicks.slice = seen_before.slice
-        and clicks.event_key = seen_before.event_key
-    where seen_before.event_key is null
+    left join {{ ref('stg_repeated_clicks') }} as repeated
+        on clicks.slice = repeated.slice
+        and clicks.event_key = repeated.event_key
+    where repeated.event_key is null
 
 )
 
