@@ -19,7 +19,7 @@ from customer360.lake.dictionary import (
     feature_columns,
     tables_outside_dbt,
 )
-from customer360.lake.publications import MARTS
+from customer360.lake.publications import MARTS, PARQUET_ONLY
 from customer360.settings import Settings, Shop
 from orchestration.dbt import manifest_path
 
@@ -42,7 +42,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "Reference": ("products", "categories", "offers", "campaigns"),
     "Models and operations": ("model_versions", "drift_metrics", "training_features", "slice_log"),
 }
-REFRESHED = {"daily": "nightly, with warehouse_job", "training": "every training"}
+REFRESHED = {"daily": "nightly, with warehouse_job", "training": "every training; Parquet only"}
 TYPES = {
     "string": "VARCHAR",
     "bigint": "BIGINT",
@@ -57,7 +57,7 @@ TYPES = {
 def published_tables(shop: Shop, manifest: Mapping[str, Any]) -> dict[str, PublishedTable]:
     """Every table that a shop publishes, by name; ``manifest`` is dbt's. Raises ``KeyError`` on an unknown type."""
     nodes = {node["name"]: node for node in manifest["nodes"].values() if node["resource_type"] == "model"}
-    return {**{name: _from_dbt(shop, nodes[name]) for name in MARTS}, **tables_outside_dbt(shop)}
+    return {**{name: _from_dbt(shop, nodes[name]) for name in (*MARTS, *PARQUET_ONLY)}, **tables_outside_dbt(shop)}
 
 
 def _from_dbt(shop: Shop, node: Mapping[str, Any]) -> PublishedTable:

@@ -26,7 +26,7 @@ INPUTS = {
     "scores": "select * from customer_scores",
 }
 
-HEAD = ["customer_id", "channel", "contact_date", "daypart", "offer_id", "expected_conversion", "reason"]
+HEAD = ["channel", "contact_date", "daypart", "offer_id", "expected_conversion", "reason"]
 
 
 @dg.asset(

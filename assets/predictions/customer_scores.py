@@ -1,12 +1,13 @@
 """Scores of every customer by the champion, as of the last slice."""
 
 import dagster as dg
+import duckdb
 import pandas as pd
 
 from customer360.features import feature_list
 from customer360.lake.frames import keep_daily_snapshot, replace_table
 from customer360.settings import NONE, Settings
-from ml import model_store, reasons, scoring
+from ml import model_store, reason_refresh, scoring
 from orchestration import groups
 from orchestration.owners import ML_TEAM
 from orchestration.partitions import WAREHOUSE_POOL
@@ -40,15 +41,15 @@ def customer_scores(context: dg.AssetExecutionContext, platform: Platform) -> dg
     """Probability that each customer buys next from each category, as of the last slice. One row per customer and category.
 
     Classes include "none" (buys nothing within the horizon). ``predictions.customer_reasons`` holds the three strongest
-    reasons for each customer's top category.
+    reasons for each customer's top category, made anew for at most 2,000 customers a run.
     """
     settings = platform.settings()
     shop = settings.shop
     store = model_store.ModelStore(settings.place.models)
     servable = store.load_servable(AFFINITY, feature_list(shop), [*shop.category_ids, NONE])
-    with platform.warehouse(f"run {context.run_id}") as connection:
+    with platform.warehouse(f"run {context.run.run_id}") as connection:
         features = connection.execute("select * from marts.customer_features order by customer_id").df()
-        scores, why = _score(features, servable.loaded, settings)
+        scores, why = _score(features, servable.loaded, settings, _kept_reasons(connection))
         replace_table(connection, "predictions.customer_scores", scores)
         replace_table(connection, "predictions.customer_reasons", why)
     if servable.loaded is not None and len(scores):
@@ -71,11 +72,21 @@ def customer_scores(context: dg.AssetExecutionContext, platform: Platform) -> dg
     )
 
 
+def _kept_reasons(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
+    """Reasons of earlier runs; none before the first, or where they were kept in another form."""
+    columns = connection.execute(
+        "select column_name from duckdb_columns() where schema_name = 'predictions' and table_name = 'customer_reasons'"
+    ).fetchall()
+    if {name for (name,) in columns} != set(reason_refresh.KEPT_COLUMNS):
+        return reason_refresh.nothing_kept()
+    return connection.execute("from predictions.customer_reasons").df().astype(reason_refresh.KEPT_COLUMNS)
+
+
 def _score(
-    features: pd.DataFrame, loaded: model_store.LoadedModel | None, settings: Settings
+    features: pd.DataFrame, loaded: model_store.LoadedModel | None, settings: Settings, kept: pd.DataFrame
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Scores and reasons; typed and empty before the first champion."""
     if loaded is None:
-        nothing = pd.DataFrame(columns=list(reasons.REASON_COLUMNS)).astype(reasons.REASON_COLUMNS)
-        return scoring.empty_scores(), nothing
-    return scoring.score(features, loaded), reasons.reasons(features, loaded, settings.shop)
+        return scoring.empty_scores(), reason_refresh.nothing_kept()
+    scores = scoring.score(features, loaded)
+    return scores, reason_refresh.refreshed_reasons(features, scores, loaded, settings.shop, kept)

@@ -39,7 +39,7 @@ def customer_profiles(context: dg.AssetExecutionContext, platform: Platform) -> 
     settings = platform.settings()
     plan = file_tables(settings.place).get("campaign_plan")
     query = with_next_contact(profiles_query(settings.shop, RELATIONS), f"({plan})" if plan else None)
-    with platform.warehouse(f"run {context.run_id}") as connection:
+    with platform.warehouse(f"run {context.run.run_id}") as connection:
         connection.execute(f"create or replace table publishing.customer_profiles as {query}")
         segments = connection.execute(
             "select segment, count(*), avg(monetary)::decimal(18,2) from publishing.customer_profiles "

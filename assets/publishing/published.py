@@ -34,7 +34,7 @@ from orchestration.resources import Platform
 def published(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """All published tables as one version, swapped in by one rename: ``published/current``."""
     settings = platform.settings()
-    with platform.warehouse(f"run {context.run_id}") as connection:
+    with platform.warehouse(f"run {context.run.run_id}") as connection:
         as_of = connection.execute("select as_of from ops.clock").fetchone()
         tables = warehouse_tables(connection, settings)
         moment = as_of[0].replace(tzinfo=EPOCH.tzinfo) if as_of else None

@@ -140,6 +140,7 @@ def _profiles(shop: Shop) -> PublishedTable:
             PublishedColumn("reason_1", "VARCHAR", "Strongest reason for top_category_id (SHAP); never a personal attribute"),
             PublishedColumn("reason_2", "VARCHAR", "Second reason; null where fewer push towards the category"),
             PublishedColumn("reason_3", "VARCHAR", "Third reason; null where fewer push towards the category"),
+            PublishedColumn("reasons_as_of", "TIMESTAMP", "Point in time that the reasons describe; null while none were made"),
             PublishedColumn("last_activity_at", "TIMESTAMP", "Last event, UTC; null before the first"),
             *attributes,
             PublishedColumn("next_contact_on", "DATE", "Day of the planned contact, shop-local; null where none is planned"),

@@ -32,13 +32,14 @@ def profiles_query(shop: Shop, tables: Mapping[str, str]) -> str:
     return f"""
         with scored as (
             select customer_id, max(category_id) filter (where rank = 1) as label, {probabilities},
+                arg_min(category_id, rank) filter (where category_id <> {literal(NONE)}) as top_category_id,
                 max(model_version) as model_version
             from {tables["customer_scores"]} group by customer_id
         ),
         attributes as (select customer_id{values} from {tables["customer_attributes"]} group by customer_id)
         select features.customer_id, features.as_of, segments.segment, segments.recency_days, segments.frequency,
-            segments.monetary, scored.* exclude (customer_id), reasons.category_id as top_category_id,
-            reasons.reason_1, reasons.reason_2, reasons.reason_3,
+            segments.monetary, scored.* exclude (customer_id, top_category_id), scored.top_category_id,
+            reasons.reason_1, reasons.reason_2, reasons.reason_3, reasons.reasons_as_of,
             activity.last_event_at as last_activity_at{attributes}
         from {tables["customer_features"]} as features
         left join {tables["rfm_segments"]} as segments using (customer_id)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import duckdb
 
-from customer360.lake.engine import literal, quoted
+from customer360.lake.engine import file_list, quoted
 from customer360.lake.frames import snapshot_folder
 from customer360.settings import Place, Settings
 
@@ -23,8 +23,8 @@ MARTS = (
     "customer_consents",
     "customer_purchase_times",
     "campaign_touch_history",
-    "training_features",
 )
+PARQUET_ONLY = ("training_features",)
 REFERENCE = ("products", "categories", "offers", "campaigns")
 SLICE_LOG = """
     select slice, source, raw_fingerprint,
@@ -60,7 +60,6 @@ def file_tables(place: Place) -> dict[str, str]:
 
 def _union(paths: list[Path], dates: tuple[str, ...]) -> str:
     """All rows of these files; frames have no dates, so these columns become dates here."""
-    listed = ", ".join(literal(str(path)) for path in paths)
     casts = ", ".join(f"cast({name} as date) as {name}" for name in dates)
     replaced = f" replace ({casts})" if casts else ""
-    return f"select *{replaced} from read_parquet([{listed}], hive_partitioning = false, union_by_name = true)"
+    return f"select *{replaced} from read_parquet({file_list(paths)}, hive_partitioning = false, union_by_name = true)"

@@ -1,7 +1,8 @@
 """Publishing: a new version folder made aside, flushed to disk, then one rename of the link ``current``.
 
 Readers attach ``published/current/customer360.duckdb`` read-only, or read ``published/current/parquet/<table>/``. They never
-block a run and never see half a version.
+block a run and never see half a version. The training set is wide, changes with a training only and is for models, not for
+BI: it is Parquet only, and later versions link to its file instead of writing it again.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
 
 from customer360.lake.atomic import TEMPORARY_PREFIX, exclusive, fsync_path, write_text
+from customer360.lake.disk import explaining_full_disk
 from customer360.lake.engine import connect, literal, quoted
 from customer360.settings import Place
 
@@ -30,12 +32,13 @@ KEEP_FOR = timedelta(hours=1)
 
 @dataclass(frozen=True)
 class Publication:
-    """A published version: its number, the point in time that it describes (UTC), and rows by table."""
+    """A published version: its number, the point in time that it describes (UTC), rows by table, and those of Parquet only."""
 
     version: int
     as_of: datetime | None
     published_at: datetime
     rows: dict[str, int]
+    parquet_only: dict[str, int] = field(default_factory=dict)
 
     @property
     def folder_name(self) -> str:
@@ -55,7 +58,8 @@ def current_publication(place: Place) -> Publication | None:
         return None
     values = json.loads(document.read_text(encoding="utf-8"))
     as_of = datetime.fromisoformat(values["as_of"]) if values["as_of"] else None
-    return Publication(values["version"], as_of, datetime.fromisoformat(values["published_at"]), values["rows"])
+    published_at = datetime.fromisoformat(values["published_at"])
+    return Publication(values["version"], as_of, published_at, values["rows"], values.get("parquet_only", {}))
 
 
 @contextmanager
@@ -69,8 +73,16 @@ def reader(place: Place) -> Iterator[duckdb.DuckDBPyConnection]:
         raise FileNotFoundError(f"nothing is published below {place.published} yet; run `make demo` or a slice first")
     with connect(place.root / ".tmp") as connection:
         connection.execute(f"attach {literal(str(folder.resolve() / DATABASE))} as published (read_only)")
-        connection.execute("use published")
+        for name in json.loads((folder / "version.json").read_text(encoding="utf-8")).get("parquet_only", {}):
+            file = literal(str(parquet_file(folder.resolve(), name)))
+            connection.execute(f"create view memory.main.{quoted(name)} as from read_parquet({file})")
+        connection.execute("set search_path = 'published.main,memory.main'")
         yield connection
+
+
+def parquet_file(folder: Path, table: str) -> Path:
+    """A table's Parquet file in the folder of a version."""
+    return folder / "parquet" / table / "part.parquet"
 
 
 def publish(
@@ -79,16 +91,23 @@ def publish(
     tables: Mapping[str, str],
     as_of: datetime | None,
     now: datetime,
+    *,
+    parquet_only: Mapping[str, str] | None = None,
 ) -> Publication:
-    """Publish ``tables`` (name to a SQL query on ``connection``) as the next version. One publisher at a time."""
-    with exclusive(place.published / ".lock"):
+    """Publish ``tables`` (name to a SQL query on ``connection``) as the next version. One publisher at a time.
+
+    ``parquet_only`` are tables without a copy in the database file; those of the version before are taken over.
+    """
+    with explaining_full_disk(place.root), exclusive(place.published / ".lock"):
         past = current_publication(place)
         number = 1 + max([past.version if past else 0, *(int(path.name) for path in _version_folders(place))])
         temporary = place.published / "versions" / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
         temporary.mkdir(parents=True)
         try:
             rows = _write_tables(connection, temporary, tables)
-            publication = Publication(number, as_of, now, rows)
+            files = {name: _write_parquet(connection, temporary, name, query) for name, query in (parquet_only or {}).items()}
+            files |= _take_over(place, temporary, past, set(files))
+            publication = Publication(number, as_of, now, rows, files)
             _write_document(temporary, publication)
             _flush(temporary)
             target = temporary.parent / publication.folder_name
@@ -139,14 +158,27 @@ def _write_tables(connection: duckdb.DuckDBPyConnection, folder: Path, tables: M
         for name, query in sorted(tables.items()):
             target = f"next_version.main.{quoted(name)}"
             connection.execute(f"create table {target} as {query}")
-            parquet = folder / "parquet" / name
-            parquet.mkdir(parents=True)
-            file = literal(str(parquet / "part.parquet"))
-            (count,) = connection.execute(f"copy {target} to {file} (format parquet, compression zstd)").fetchone() or (0,)
-            rows[name] = int(count)
+            rows[name] = _write_parquet(connection, folder, name, f"from {target}")
     finally:
         connection.execute("detach next_version")
     return rows
+
+
+def _write_parquet(connection: duckdb.DuckDBPyConnection, folder: Path, name: str, query: str) -> int:
+    target = parquet_file(folder, name)
+    target.parent.mkdir(parents=True)
+    copied = connection.execute(f"copy ({query}) to {literal(str(target))} (format parquet, compression zstd)").fetchone()
+    return int(copied[0]) if copied else 0
+
+
+def _take_over(place: Place, folder: Path, past: Publication | None, written: set[str]) -> dict[str, int]:
+    """Link the past version's files of Parquet only into this one: a version is whole without the others."""
+    taken = {name: count for name, count in (past.parquet_only if past else {}).items() if name not in written}
+    for name in taken:
+        target = parquet_file(folder, name)
+        target.parent.mkdir(parents=True)
+        target.hardlink_to(parquet_file(current_folder(place).resolve(), name))
+    return taken
 
 
 def _write_document(folder: Path, publication: Publication) -> None:
@@ -155,6 +187,7 @@ def _write_document(folder: Path, publication: Publication) -> None:
         "as_of": publication.as_of.isoformat() if publication.as_of else None,
         "published_at": publication.published_at.isoformat(),
         "rows": publication.rows,
+        "parquet_only": publication.parquet_only,
     }
     write_text(folder / "version.json", json.dumps(values, indent=2) + "\n")
 

@@ -42,6 +42,7 @@ COLUMNS = {
     "reason_1": "VARCHAR",
     "reason_2": "VARCHAR",
     "reason_3": "VARCHAR",
+    "reasons_as_of": "TIMESTAMP",
     "last_activity_at": "TIMESTAMP",
     "age": "BIGINT",
     "income": "DOUBLE",
@@ -77,7 +78,7 @@ def warehouse() -> Iterator[duckdb.DuckDBPyConnection]:
                 ('C1', 'none', 0.52, 1, 'v7', '2026-05-01 10:00'), ('C9', 'books', 1, 1, 'v7', '2026-05-01 10:00');
             create table customer_reasons as
             select 'C1' as customer_id, 'garden & home' as category_id, 'one' as reason_1, 'two' as reason_2,
-                null::varchar as reason_3;
+                null::varchar as reason_3, timestamp '2026-05-01 09:30' as reasons_as_of;
             create table last_activity as
             select 'C1' as customer_id, timestamp '2026-05-01 09:59:59.5' as last_event_at;
             create table customer_attributes (customer_id varchar, attribute_name varchar, value varchar);
@@ -140,6 +141,7 @@ def test_a_profile_says_all_that_is_known_and_every_customer_has_one(warehouse: 
             "reason_1": "one",
             "reason_2": "two",
             "reason_3": None,
+            "reasons_as_of": datetime.fromisoformat("2026-05-01T09:30"),
             "last_activity_at": SEEN,
             "age": 41,
             "income": 1.5,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -170,3 +171,28 @@ def test_the_current_version_is_never_removed(settings: Settings) -> None:
     assert remove_old_versions(settings.place, datetime.now(UTC) + timedelta(days=1)) == ["00000002"]
     assert published(settings, "select version from a") == [(1,)]
     assert put(settings, {"a": "select 6 as version"}) == 6
+
+
+def test_tables_of_parquet_only_are_taken_over_without_being_written_again(settings: Settings) -> None:
+    with duckdb.connect() as connection:
+        publish(
+            settings.place,
+            connection,
+            {"small": "select 1 as n"},
+            NOW,
+            NOW,
+            parquet_only={"wide": "select 7 as m from range(3)"},
+        )
+        first = (current_folder(settings.place) / "parquet" / "wide" / "part.parquet").stat().st_ino
+        publish(settings.place, connection, {"small": "select 2 as n"}, NOW, NOW)
+    republish(settings.place, {"small": "select n + 1 as n from small"}, NOW)
+    with reader(settings.place) as connection:
+        assert connection.execute("select n, (select sum(m) from wide) from small").fetchall() == [(3, 21)]
+    publication = current_publication(settings.place)
+    assert publication is not None
+    assert (publication.rows, publication.parquet_only) == ({"small": 1}, {"wide": 3})
+    assert (current_folder(settings.place) / "parquet" / "wide" / "part.parquet").stat().st_ino == first
+    for number in (1, 2):
+        shutil.rmtree(settings.place.published / "versions" / f"{number:08d}")
+    with reader(settings.place) as connection:
+        assert connection.execute("select count(*) from wide").fetchone() == (3,)
