@@ -1,25 +1,75 @@
-"""The engine work of a slice and nothing else: read the landed lines with DuckDB's own JSON reader and aggregate them."""
+"""The engine work of a slice in one bare script: the library's functions and dbt's compiled SQL, without Dagster and dbt.
+
+``python -m benchmarks.bare_slice <folder>``: the folder holds the compiled SQL of a slice's models and ``order.json``, which
+lists them in their order as (schema, name, column that says what an incremental model rewrites or null).
+"""
 
 from __future__ import annotations
 
+import json
 import sys
+from datetime import UTC, datetime
+from pathlib import Path
 
 import duckdb
 
+from assets.publishing.customer_profiles import RELATIONS
+from customer360.features import feature_list
+from customer360.lake.frames import replace_table
+from customer360.lake.profiles import profiles_query, with_next_contact
+from customer360.lake.publications import warehouse_tables
+from customer360.lake.publishing import publish
+from customer360.lake.raw_clicks import write_raw_slice
+from customer360.lake.slice_log import mark_transformed, plan_transform
+from customer360.lake.warehouse import open_warehouse
+from customer360.settings import NONE, Settings
+from ml.model_store import ModelStore
+from ml.reason_refresh import nothing_kept, refreshed_reasons
+from ml.scoring import score
+
+REWRITTEN = {"slice": "ops.pending_slices", "event_slice": "intermediate.int_touched_event_slices"}
+
 
 def main() -> None:
-    """Aggregate the files below the folder given as the argument."""
-    with duckdb.connect() as connection:
-        connection.execute(
-            f"""
-            create table activity as
-            select customer_id, visitor_id, product_id, count(*) as events,
-                count(*) filter (where event_name = 'view_item') as views, sum(dwell_seconds) as dwell_seconds,
-                count(*) filter (where event_name = 'add_to_cart') as carts, max(event_at) as last_event_at
-            from read_json('{sys.argv[1]}/**/*.jsonl*', format = 'newline_delimited', union_by_name = true)
-            group by all
-            """
-        )
+    """Transform, score and publish the first slice of the place that the environment names."""
+    folder = Path(sys.argv[1])
+    settings = Settings.from_environment()
+    now = datetime.now(UTC)
+    write_raw_slice(settings, settings.shop.slices_start)
+    with open_warehouse(settings.place) as connection:
+        plan_transform(connection, settings, now)
+        for schema, name, rewritten in json.loads((folder / "order.json").read_text(encoding="utf-8")):
+            build(connection, f"{schema}.{name}", (folder / f"{name}.sql").read_text(encoding="utf-8"), rewritten)
+        mark_transformed(connection, now)
+        serve(connection, settings, now)
+
+
+def build(connection: duckdb.DuckDBPyConnection, table: str, query: str, rewritten: str | None) -> None:
+    """Make a table anew, or rewrite its slices."""
+    if rewritten is None:
+        connection.execute(f"create or replace table {table} as {query}")
+        return
+    connection.begin()
+    connection.execute(f"create or replace temp table rewritten as {query}")
+    connection.execute(f"delete from {table} where {rewritten} in (select {rewritten} from {REWRITTEN[rewritten]})")
+    connection.execute(f"insert into {table} by name from rewritten")
+    connection.commit()
+
+
+def serve(connection: duckdb.DuckDBPyConnection, settings: Settings, now: datetime) -> None:
+    """Score, profile and publish."""
+    shop = settings.shop
+    loaded = ModelStore(settings.place.models).load_servable("affinity", feature_list(shop), [*shop.category_ids, NONE]).loaded
+    if loaded is None:
+        sys.exit("no champion")
+    features = connection.execute("from marts.customer_features order by customer_id").df()
+    scores = score(features, loaded)
+    replace_table(connection, "predictions.customer_scores", scores)
+    reasons = refreshed_reasons(features, scores, loaded, shop, nothing_kept())
+    replace_table(connection, "predictions.customer_reasons", reasons)
+    profiles = with_next_contact(profiles_query(shop, RELATIONS), None)
+    connection.execute(f"create or replace table publishing.customer_profiles as {profiles}")
+    publish(settings.place, connection, warehouse_tables(connection, settings), None, now)
 
 
 if __name__ == "__main__":

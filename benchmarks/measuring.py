@@ -7,6 +7,7 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,24 +17,33 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(frozen=True)
 class Measured:
-    """One command: wall and processor seconds of it and its children, and the largest process in MiB."""
+    """One command: wall and processor seconds of it and its children, and the largest process in MiB.
+
+    ``marks`` are the seconds from its start to each mark that it printed.
+    """
 
     wall_seconds: float
     cpu_seconds: float
     peak_mib: float
+    marks: tuple[float, ...] = ()
 
 
-def run_module(module: str, *arguments: str) -> Measured:
-    """Run ``python -m module`` to its end and measure it. Raises ``CalledProcessError`` when it fails."""
+def run_module(module: str, *arguments: str, mark: str | None = None) -> Measured:
+    """Run ``python -m module`` to its end and measure it; a line that is ``mark`` counts as one.
+
+    Raises ``RuntimeError`` with its last words when it fails.
+    """
     command = [sys.executable, "-m", module, *arguments]
-    started = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)  # noqa: S603  own module
-    errors = process.stderr.read() if process.stderr else ""
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise subprocess.CalledProcessError(status, command, stderr=errors[-2000:])
-    cpu = usage.ru_utime + usage.ru_stime
-    return Measured(time.monotonic() - started, cpu, _mib(usage))
+    with tempfile.TemporaryFile("w+") as errors:
+        started = time.monotonic()
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)  # noqa: S603  own module
+        marks = [time.monotonic() - started for line in process.stdout or () if line.rstrip() == mark]
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.monotonic() - started
+        if status:
+            errors.seek(0)
+            raise RuntimeError(f"{' '.join(command)} failed:\n{errors.read()[-2000:]}")
+    return Measured(wall, usage.ru_utime + usage.ru_stime, _mib(usage), tuple(marks))
 
 
 def _mib(usage: resource.struct_rusage) -> float:
