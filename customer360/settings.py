@@ -23,6 +23,7 @@ OTHER = "other"
 NONE = "none"
 
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
+REFERENCE_NAMES = ("customers", "products", "categories", "purchases", "offers", "campaigns", "campaign_touches")
 
 
 class SettingsError(ValueError):
@@ -40,9 +41,9 @@ class AttributeType(StrEnum):
 
 
 class Strict(BaseModel):
-    """Unknown fields are errors: a misspelt setting must not be ignored."""
+    """Unknown fields are errors: a misspelt setting must not be ignored. Errors do not repeat values: one may be a password."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class Attribute(Strict):
@@ -95,6 +96,64 @@ class ContactRules(Strict):
     minimum_gap_days: Annotated[int, Field(ge=0)] = 2
 
 
+class PostgresSource(Strict):
+    """Where a reference table is in PostgreSQL: a table or a query, read by the account that an environment variable holds.
+
+    With a ``cursor`` only rows from its last value on are read, less ``overlap_minutes``, and all of them every
+    ``full_every_days``.
+    """
+
+    dsn: str
+    table: Annotated[str, Field(min_length=1)] | None = None
+    query: Annotated[str, Field(min_length=1)] | None = None
+    cursor: Annotated[str, Field(min_length=1)] | None = None
+    overlap_minutes: Annotated[int, Field(ge=0, le=10_080)] = 15
+    full_every_days: Annotated[int, Field(ge=1, le=366)] = 7
+    timeout_seconds: Annotated[int, Field(ge=1, le=86_400)] = 60
+
+    @field_validator("dsn")
+    @classmethod
+    def _name_of_a_variable(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
+            raise ValueError(
+                "give the name of an environment variable, such as SHOP_POSTGRES_DSN, and put the connection string into it: "
+                "no password belongs into shop.yaml"
+            )
+        return value
+
+    @field_validator("table")
+    @classmethod
+    def _one_table(cls, value: str | None) -> str | None:
+        if value is not None and (value.count(".") > 1 or not all(value.split("."))):
+            raise ValueError("write table or schema.table, as PostgreSQL stores the names, without quotes; else give a query")
+        return value
+
+    @field_validator("query")
+    @classmethod
+    def _one_select(cls, value: str | None) -> str | None:
+        return value.strip().rstrip(";") if value else value
+
+    @model_validator(mode="after")
+    def _table_or_query(self) -> Self:
+        if (self.table is None) == (self.query is None):
+            raise ValueError("give either a table or a query")
+        useless = self.model_fields_set & {"overlap_minutes", "full_every_days"}
+        if self.cursor is None and useless:
+            raise ValueError(f"{' and '.join(sorted(useless))} mean nothing without a cursor: every load reads the whole table")
+        return self
+
+    @property
+    def title(self) -> str:
+        """The source in words, without anything secret."""
+        return f"{self.table or 'a query'} in PostgreSQL ({self.dsn})"
+
+
+class ReferenceSource(Strict):
+    """Where a reference table comes from, if not from files in ``landing/reference``."""
+
+    postgres: PostgresSource
+
+
 class Shop(Strict):
     """A shop as ``shops/<name>/shop.yaml`` describes it."""
 
@@ -109,6 +168,7 @@ class Shop(Strict):
     grace_minutes: Annotated[int, Field(ge=0, le=60)] = 2
     categories: Annotated[list[str], Field(min_length=1)] | TopCategories
     attributes: dict[Identifier, Attribute] = {}
+    reference: dict[str, ReferenceSource] = {}
     windows_days: list[int] = [3, 10, 30]
     label_horizon_days: Annotated[int, Field(ge=1, le=90)] = 7
     rfm: Rfm = Rfm()
@@ -152,6 +212,14 @@ class Shop(Strict):
                 raise ValueError("a category is listed twice")
             if NONE in value:
                 raise ValueError(f"{NONE!r} is reserved for customers who buy nothing")
+        return value
+
+    @field_validator("reference")
+    @classmethod
+    def _known_tables(cls, value: dict[str, ReferenceSource]) -> dict[str, ReferenceSource]:
+        unknown = [name for name in value if name not in REFERENCE_NAMES]
+        if unknown:
+            raise ValueError(f"{', '.join(unknown)}: no reference table; there are {', '.join(REFERENCE_NAMES)}")
         return value
 
     @field_validator("windows_days")

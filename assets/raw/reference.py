@@ -1,44 +1,82 @@
 """Reference tables: one asset each, checked and versioned by content."""
 
+from typing import Any
+
 import dagster as dg
 
 from customer360.lake.contracts import ReferenceTable, reference_tables
-from customer360.lake.reference import BrokenReferenceError, load_reference
+from customer360.lake.postgres import UnreadableSourceError
+from customer360.lake.reference import load_reference
+from customer360.lake.reference_history import ReferenceLoad
+from customer360.lake.reference_rows import BrokenReferenceError
+from customer360.settings import Shop
 from orchestration import groups
 from orchestration.owners import DATA_TEAM
 from orchestration.partitions import SHOP
 from orchestration.resources import Platform
 
+SOURCE_WAS_READ = "source_was_read"
 
-def reference_asset(contract: ReferenceTable) -> dg.AssetsDefinition:
-    """The asset of one reference table."""
+
+def reference_asset(shop: Shop, contract: ReferenceTable) -> dg.AssetsDefinition:
+    """The asset of one reference table; one that is in PostgreSQL has a check that warns when an older version is served."""
     personal = any(column.personal for column in contract.columns) or contract.name == "customers"
+    key = ["raw", contract.name]
+    source = shop.reference.get(contract.name)
+    source_check = dg.AssetCheckSpec(
+        SOURCE_WAS_READ,
+        asset=key,
+        description="PostgreSQL could be read; warns when it could not, and the last good version stays in force.",
+    )
 
     @dg.asset(
-        key=["raw", contract.name],
+        key=key,
         description=f"{contract.description}. One row per {', '.join(contract.key)} and validity.",
         group_name=groups.RAW,
-        kinds={"duckdb", "parquet"},
+        kinds={"duckdb", "parquet"} | ({"postgres"} if source else set()),
         owners=[DATA_TEAM],
         tags={"domain": "reference", "personal_data": "yes" if personal else "no"},
+        check_specs=[source_check] if source else None,
     )
     def load(platform: Platform) -> dg.MaterializeResult:
         try:
             loaded = load_reference(platform.settings(), contract.name, platform.shop_now())
         except BrokenReferenceError as error:
-            raise dg.Failure(f"{error}", allow_retries=False) from error
-        return dg.MaterializeResult(
-            metadata={
-                "dagster/row_count": loaded.rows,
-                "files": loaded.files,
-                "rows_opened": loaded.opened,
-                "rows_closed": loaded.closed,
-                "version": loaded.version,
-                "columns_nobody_reads": ", ".join(loaded.ignored_columns) or "none",
-            }
-        )
+            raise dg.Failure(error.for_logs, allow_retries=False) from None  # the cause would be logged with its values
+        except UnreadableSourceError as error:
+            raise dg.Failure(f"{contract.name} was never loaded, so there is no version to go on with: {error}") from error
+        result = _was_read(loaded.not_read) if source else None
+        return dg.MaterializeResult(metadata=_metadata(loaded), check_results=[result] if result else [])
 
     return load
 
 
-REFERENCE_ASSETS = [reference_asset(contract) for contract in reference_tables(SHOP).values()]
+def _was_read(not_read: str) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        check_name=SOURCE_WAS_READ,
+        passed=not not_read,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=not_read or None,
+    )
+
+
+def _metadata(loaded: ReferenceLoad) -> dict[str, Any]:
+    """What a load found; with a table of PostgreSQL, also what came over."""
+    metadata: dict[str, Any] = {
+        "dagster/row_count": loaded.rows,
+        "files": loaded.files,
+        "rows_opened": loaded.opened,
+        "rows_closed": loaded.closed,
+        "version": loaded.version,
+        "columns_nobody_reads": ", ".join(loaded.ignored_columns) or "none",
+    }
+    if loaded.postgres:
+        metadata["rows_read"] = loaded.postgres.rows
+        metadata["read_whole"] = loaded.postgres.is_whole
+        metadata["cursor_mark"] = loaded.postgres.mark or "none"
+    if loaded.not_read:
+        metadata["not_read"] = loaded.not_read
+    return metadata
+
+
+REFERENCE_ASSETS = [reference_asset(SHOP, contract) for contract in reference_tables(SHOP).values()]

@@ -6,10 +6,10 @@ import json
 
 from customer360.lake.atomic import write_text
 from customer360.lake.contracts import reference_tables
-from customer360.lake.engine import connect, literal
+from customer360.lake.engine import connect, file_list
 from customer360.lake.history import history_folder
 from customer360.lake.raw_clicks import PART
-from customer360.lake.reference import reference_relation
+from customer360.lake.reference_history import reference_relation
 from customer360.settings import OTHER, Settings, TopCategories
 
 
@@ -25,11 +25,10 @@ def resolve_categories(settings: Settings, again: bool = False) -> list[str]:
     sources = [
         f"select product_id, category_id, amount from ({reference_relation(place, tables['purchases'])}) where valid_to is null"
     ]
-    files = history_folder(place.raw) / "day_key=*" / PART
-    if any(history_folder(place.raw).glob("day_key=*")):
+    if days := sorted(history_folder(place.raw).glob(f"day_key=*/{PART}")):
         sources.append(
             "select product_id, category_id, amount "
-            f"from read_parquet({literal(str(files))}, hive_partitioning = false) where event_name = 'purchase'"
+            f"from read_parquet({file_list(days)}, hive_partitioning = false) where event_name = 'purchase'"
         )
     with connect(place.root / ".tmp") as connection:
         found = connection.execute(

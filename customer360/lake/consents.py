@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from customer360.lake.contracts import reference_tables
 from customer360.lake.engine import literal, quoted
-from customer360.lake.reference import reference_relation
+from customer360.lake.reference_history import reference_relation
 from customer360.settings import Place, Shop
 
 

@@ -16,7 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from customer360.lake.contracts import reference_tables
-from customer360.lake.reference import BrokenReferenceError, history_file, load_reference, reference_relation, versions_file
+from customer360.lake.reference import load_reference
+from customer360.lake.reference_history import history_file, reference_relation, versions_file
+from customer360.lake.reference_rows import BrokenReferenceError
 from customer360.settings import Attribute, AttributeType, Place, Settings
 from tests.support.random_shop import small_shop
 

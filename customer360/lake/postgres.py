@@ -1,0 +1,161 @@
+"""PostgreSQL read in place by DuckDB's postgres extension: read-only, with a time limit, and no secret in any error."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, quote, urlencode
+
+import duckdb
+import duckdb_extensions
+
+from customer360.lake.engine import connect, literal
+from customer360.settings import PostgresSource
+
+EXTENSION = "postgres_scanner"
+CATALOG = "remote"
+CONNECT_SECONDS = 10
+# A server whose cable is pulled says nothing: without these a load would wait for hours.
+KEEPALIVE = {"keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3", "tcp_user_timeout": "60000"}
+URI = ("postgresql://", "postgres://")
+OPTIONS = re.compile(r"(?:^|\s)options\s*=\s*(?:'((?:[^'\\]|\\.)*)'|(\S+))")
+
+
+class UnreadableSourceError(RuntimeError):
+    """PostgreSQL could not be read: away, refused, too slow, or the table is not there.
+
+    The message names the environment variable, never what is in it.
+    """
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A server that is attached read-only; ``started_at`` is its own time from before anything was read."""
+
+    connection: duckdb.DuckDBPyConnection
+    source: PostgresSource
+    secret: str = field(repr=False)
+    started_at: str = ""
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """Rows of a query in PostgreSQL's own SQL. Raises ``UnreadableSourceError``."""
+        return self.run(f"select * from {self.relation(sql)}")
+
+    def columns(self, sql: str) -> dict[str, str]:
+        """Columns of a query with their DuckDB types; the query is prepared, not run. Raises ``UnreadableSourceError``."""
+        return {str(name): str(kind) for name, kind, *_ in self.run(f"describe select * from {self.relation(sql)}")}
+
+    def copy(self, sql: str, target: Path) -> None:
+        """Write the rows of a query into a Parquet file as they come. Raises ``UnreadableSourceError``."""
+        self.run(f"copy (select * from {self.relation(sql)}) to {literal(str(target))} (format parquet, compression zstd)")
+
+    def run(self, statement: str) -> list[tuple[Any, ...]]:
+        """Execute a statement of DuckDB that reads the server. Raises ``UnreadableSourceError``."""
+        try:
+            return self.connection.execute(statement).fetchall()
+        except duckdb.OutOfMemoryException:
+            raise
+        except duckdb.Error as error:
+            said = _said(str(error), self.secret)
+        # Raised here, not above: an error that is chained to DuckDB's would carry its words, and they hold the password.
+        raise UnreadableSourceError(f"{self.source.title} cannot be read: {said}")
+
+    def relation(self, sql: str) -> str:
+        """DuckDB's table function for a query in PostgreSQL's own SQL."""
+        return f"postgres_query({literal(CATALOG)}, {literal(sql)})"
+
+
+@contextmanager
+def reading(source: PostgresSource, scratch: Path) -> Iterator[Remote]:
+    """Attach the server read-only, with the source's time limit, in a DuckDB of its own that is closed at the end.
+
+    Every statement is a transaction by itself: DuckDB ends the process when it closes one whose server has died.
+    ``scratch`` keeps the extension's file and what DuckDB spills. Raises ``UnreadableSourceError``.
+    """
+    dsn = os.environ.get(source.dsn, "").strip()
+    if not dsn:
+        raise UnreadableSourceError(
+            f"{source.title} cannot be read: the environment variable {source.dsn} is not set. Set it for every process that "
+            "runs jobs, to a connection string such as postgresql://reader@db.example/shop"
+        )
+    secret = address(dsn, source.timeout_seconds)
+    with connect(scratch) as connection:
+        _load_extension(connection, scratch)
+        remote = Remote(connection, source, secret)
+        remote.run(f"attach {literal(secret)} as {CATALOG} (type postgres, read_only)")
+        yield replace(remote, started_at=_started(remote))
+
+
+def address(dsn: str, timeout_seconds: int) -> str:
+    """A connection string, in either form of libpq, with the limits added: of a parameter given twice the last counts."""
+    is_uri = dsn.startswith(URI)
+    query = dsn.rpartition("@")[2].partition("?")[2] if is_uri else ""
+    given = parse_qs(query).get("options", [""])[-1] if is_uri else _given_options(dsn)
+    limits = {
+        "statement_timeout": f"{timeout_seconds}s",
+        "default_transaction_read_only": "on",
+        "TimeZone": "UTC",
+        "DateStyle": "ISO",
+    }
+    options = " ".join([*([given] if given else []), *(f"-c {name}={value}" for name, value in limits.items())])
+    added = {"connect_timeout": str(CONNECT_SECONDS), "application_name": "customer360", **KEEPALIVE, "options": options}
+    if is_uri:
+        return f"{dsn}{'&' if query else '?'}{urlencode(added, quote_via=quote)}"
+    return " ".join([dsn, *(f"{name}={_conninfo_value(value)}" for name, value in added.items())])
+
+
+def _conninfo_value(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _given_options(dsn: str) -> str:
+    """The last ``options`` of a key=value connection string, as libpq reads it."""
+    found = [quoted if quoted else plain for quoted, plain in OPTIONS.findall(dsn)]
+    return re.sub(r"\\(.)", r"\1", found[-1]) if found else ""
+
+
+def _load_extension(connection: duckdb.DuckDBPyConnection, scratch: Path) -> None:
+    """From the installed wheel, by way of ``scratch``: a home folder may be read-only, or hold another origin's extension."""
+    connection.execute(f"set extension_directory = {literal(str(scratch / 'extensions'))}")
+    duckdb_extensions.import_extension(EXTENSION, con=connection)
+    connection.load_extension(EXTENSION)
+
+
+def _started(remote: Remote) -> str:
+    """The server's time. Raises ``UnreadableSourceError`` where the limits are not in force."""
+    ((started, timeout, read_only, dates),) = remote.rows(
+        "select now()::text as started, current_setting('statement_timeout') as timeout, "
+        "current_setting('transaction_read_only') as read_only, current_setting('DateStyle') as dates"
+    )
+    if timeout == "0" or read_only != "on" or not dates.startswith("ISO"):
+        raise UnreadableSourceError(
+            f"{remote.source.title} is not read: the session has statement_timeout {timeout}, transaction_read_only "
+            f"{read_only}, DateStyle {dates}. A pooler drops what the connection string asks for; set it for the account: "
+            f"alter role ... set statement_timeout = '{remote.source.timeout_seconds}s', and DateStyle = 'ISO'"
+        )
+    return str(started)
+
+
+def _said(message: str, secret: str) -> str:
+    """PostgreSQL's own words out of DuckDB's error, without the connection string.
+
+    Of a failed connection only what the server or the network said is told: where libpq cannot read the connection string, it
+    quotes the piece that it stumbled over.
+    """
+    words = message.replace(secret, "")
+    if "Unable to connect to Postgres" in words:
+        told = re.findall(r"failed: ([^\n]+)", words)
+        if told:
+            return str(told[-1]).strip()
+        if "could not translate host name" in words:
+            return "the host of the connection string is unknown"
+        return (
+            "the connection string is not one that libpq takes; characters such as @ : / in a password are written %40 %3A %2F"
+        )
+    told = re.findall(r"(?:ERROR|FATAL): +([^\n]+)", words)
+    return (str(told[-1]) if told else words.splitlines()[0])[:500].strip()
