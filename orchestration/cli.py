@@ -13,6 +13,8 @@ from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 
+from customer360.adapters.conversion import Into
+from customer360.adapters.formats import FORMATS
 from customer360.lake.slices import slice_key, slice_start
 from customer360.settings import SettingsError
 from orchestration.console import INTERRUPTED, USAGE, WELL, say
@@ -42,6 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--data-dir", help="where the data lie (default: $DATA_DIR, else ./data)")
     commands = parser.add_subparsers(required=True, metavar="command")
     _add_check(commands)
+    _add_adapt(commands)
     _add_simulate(commands)
     status = commands.add_parser("status", help="what is published, waiting, held, quarantined and used")
     status.set_defaults(module="status")
@@ -66,6 +69,19 @@ def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     check.add_argument("folder", type=Path, help="a landing folder, a part of it, or any folder with click files")
     check.add_argument("--most", type=_count, default=10, metavar="N", help="problems shown a file (default 10)")
     check.set_defaults(module="check")
+
+
+def _add_adapt(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    adapt = commands.add_parser("adapt", help="convert web server logs, GA4 exports or Snowplow events into landing files")
+    adapt.add_argument("format", choices=FORMATS)
+    adapt.add_argument("files", type=Path, nargs="+", metavar="file", help="also compressed (.gz)")
+    adapt.add_argument(
+        "--into",
+        type=_slice_or_into,
+        metavar="WHERE",
+        help="now, event-time, or a slice (default: now; in a replayed shop event-time)",
+    )
+    adapt.set_defaults(module="adapt")
 
 
 def _add_simulate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -126,6 +142,10 @@ def _slice(text: str) -> datetime:
 
 def _slice_or_history(text: str) -> str:
     return text if text == "history" else slice_key(_slice(text))
+
+
+def _slice_or_into(text: str) -> datetime | Into:
+    return Into(text) if text in list(Into) else _slice(text)
 
 
 if __name__ == "__main__":

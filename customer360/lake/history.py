@@ -14,7 +14,8 @@ import duckdb
 
 from customer360.lake.atomic import TEMPORARY_PREFIX, replacing
 from customer360.lake.click_rules import ClickBounds
-from customer360.lake.engine import connect, literal
+from customer360.lake.disk import explaining_full_disk
+from customer360.lake.engine import connect, file_list, literal
 from customer360.lake.landing import list_folder
 from customer360.lake.raw_clicks import PART, SliceCounts, kept_rows, load_checked, write_quarantine
 from customer360.settings import Settings, Shop
@@ -68,7 +69,7 @@ def write_history(settings: Settings) -> History:
     listing = list_folder(place.landing / "history", recursive=True)
     bounds = history_bounds(shop)
     expression = slice_of_event(shop)
-    with connect(place.root / ".tmp") as connection:
+    with explaining_full_disk(place.root), connect(place.root / ".tmp") as connection:
         load_checked(connection, listing.files, bounds, shop.currency)
         connection.execute(
             f"create temp table slices as select {expression} as slice, count(*) as lines, count(distinct event_key) as good "
@@ -86,6 +87,9 @@ def _write_days(connection: duckdb.DuckDBPyConnection, raw: Path, expression: st
     temporary = folder / f"{TEMPORARY_PREFIX}days"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
+    # Beyond this many open files (100 by default) DuckDB 1.5.5 closes a day's file and later writes over it: rows are lost.
+    days = connection.execute("select count(distinct cast(slice as date)) + 1 from slices").fetchone() or (1,)
+    connection.execute(f"set partitioned_write_max_open_files = {days[0]}")
     try:
         connection.execute(
             f"""
@@ -110,7 +114,7 @@ def _write_days(connection: duckdb.DuckDBPyConnection, raw: Path, expression: st
 def _write_index(connection: duckdb.DuckDBPyConnection, raw: Path, counts: SliceCounts) -> History:
     columns = "slice timestamp, raw_fingerprint varchar, lines bigint, good bigint, duplicates bigint"
     connection.execute(f"create temp table history ({columns})")
-    if any(history_folder(raw).glob("day_key=*")):
+    if days := sorted(history_folder(raw).glob(f"day_key=*/{PART}")):
         connection.execute(
             f"""
             insert into history
@@ -118,7 +122,7 @@ def _write_index(connection: duckdb.DuckDBPyConnection, raw: Path, counts: Slice
             from (
                 select slice, format('{{:016x}}', bit_xor(hash(day))) as fingerprint
                 from (select * exclude (source_file, source_line) from read_parquet(
-                    {literal(str(history_folder(raw) / "day_key=*" / PART))}, hive_partitioning = false)) as day
+                    {file_list(days)}, hive_partitioning = false)) as day
                 group by slice
             )
             inner join slices using (slice)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pyarrow.parquet as pq
@@ -59,6 +60,25 @@ def test_the_output_shown_is_the_output(arguments, said, capsys, monkeypatch):
 
 def test_both_the_good_and_the_broken_example_are_shown():
     assert len(RUN.findall(DOC)) == 2
+
+
+def test_the_web_server_log_is_converted_as_told(tmp_path, capsys, monkeypatch):
+    (rules,) = [block for block in code_blocks("yaml") if block.startswith("events:")]
+    (log,), (said,) = code_blocks("log"), code_blocks("text")
+    (tmp_path / "shop.yaml").write_text((EXAMPLE / "shop.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    (tmp_path / "weblog.yaml").write_text(rules, encoding="utf-8")
+    (tmp_path / "access.log").write_text(f"{log}\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    there = ["--shop", str(tmp_path), "--data-dir", str(tmp_path / "data")]
+    assert main([*there, "adapt", "weblog", "access.log", "--into", "event-time"]) == 1
+    (landed,) = (tmp_path / "data" / "landing" / "history").iterdir()
+    assert capsys.readouterr().out.rstrip() == said.replace("weblog-NAME.jsonl", landed.name)
+    clicks = [json.loads(line) for line in landed.read_text(encoding="utf-8").splitlines()]
+    assert [(click["event_name"], click["customer_id"], click["visitor_id"], click["product_id"]) for click in clicks] == [
+        ("view_item", "c-2", "v-90", "F-20"),
+        ("add_to_cart", "c-2", "v-90", "F-20"),
+    ]
+    assert main([*there, "check", str(tmp_path / "data" / "landing")]) == 0
 
 
 def test_the_adapter_runs_and_its_files_keep_the_contracts(tmp_path, capsys):

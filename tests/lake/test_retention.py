@@ -21,6 +21,7 @@ NOTHING = {
     "landing_slices": 0,
     "raw_slices": 0,
     "quarantined_slices": 0,
+    "rejected_rows": 0,
     "history_days": 0,
     "score_snapshots": 0,
     "published_versions": 0,
@@ -47,6 +48,7 @@ BY_SHOP: dict[str, tuple[Callable[[Place, datetime], Path], datetime, timedelta]
 RUN = "3f2c8a52-0d1e-4c55-9a0e-2f6a1d6b7c11"
 BY_WALL_CLOCK: dict[str, tuple[str, timedelta]] = {
     "dbt_targets": (f"dbt/{RUN}/manifest.json", timedelta(days=1)),
+    "rejected_rows": ("quarantine/adapters/weblog-0a1b.jsonl", timedelta(days=30)),
     "run_logs": (f"dagster/storage/{RUN}/compute_logs", timedelta(days=30)),
     "spilled_files": (".tmp/duckdb_temp_storage-0.tmp", timedelta(days=1)),
     "temporary_files": ("raw/clicks/slice_key=2026-05-01-11:45/.tmp-0a1b.parquet", timedelta(days=1)),
@@ -104,12 +106,12 @@ def test_leftovers_go_when_they_are_too_old_by_the_wall_clock(settings: Settings
     name, keep = BY_WALL_CLOCK[item]
     now = datetime(2030, 1, 1, tzinfo=UTC)
     file = put(settings.place.root / name)
-    old = file if file.name.startswith((".tmp-", "duckdb")) else file.parent
+    old = file if file.name.startswith((".tmp-", "duckdb", "weblog-")) else file.parent
     young = put(old.with_name(old.name[:-1] + "0"))
     unlike = put(old.with_name("kept"))
     age(old, now - keep - timedelta(seconds=1))
     age(young, now - keep)
-    age(unlike, now if item == "spilled_files" else now - 1000 * DAY)
+    age(unlike, now if item in {"spilled_files", "rejected_rows"} else now - 1000 * DAY)
     assert remove_twice(settings, now) == {item: 1}
     assert (old.exists(), young.exists(), unlike.exists()) == (False, True, True)
 

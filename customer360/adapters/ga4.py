@@ -1,0 +1,152 @@
+"""GA4's BigQuery export (``bq extract --destination_format NEWLINE_DELIMITED_JSON``) as clicks. One JSON object a line.
+
+The click contract has GA4's event names, so they stay. ``view_item``, ``add_to_cart``, ``remove_from_cart``, ``purchase`` and
+the promotion events give one click per item, all others one click. A ``refund`` becomes lines of its order with negative
+amounts and line numbers; without items, one line with the refunded value.
+Columns: https://support.google.com/analytics/answer/7029846
+
+The export has no event id. An event is told by user, time, name and place in its batch, which are the same in the intraday and
+in the daily table. ``engagement_time_msec`` is the time before an event, not on its page, so ``dwell_seconds`` stays empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from customer360.adapters.rows import (
+    Click,
+    EventIds,
+    RowError,
+    decimal_of,
+    first,
+    json_object,
+    line_total,
+    mappings,
+    query_of,
+    record,
+    signed,
+    without_query,
+)
+
+PER_ITEM = {"view_item", "add_to_cart", "remove_from_cart", "view_promotion", "select_promotion"}
+IDENTITY = (
+    "stream_id",
+    "user_pseudo_id",
+    "user_id",
+    "event_timestamp",
+    "event_name",
+    "event_bundle_sequence_id",
+    "batch_page_id",
+    "batch_ordering_id",
+    "batch_event_index",
+)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def clicks(line: str, ids: EventIds) -> list[Click]:
+    """The clicks of one exported event. Raises ``RowError`` on a line that is no such event."""
+    event = json_object(line)
+    parameters = {str(entry.get("key")): _value(entry) for entry in mappings(event.get("event_params"), "event_params")}
+    items = mappings(event.get("items"), "items")
+    name = event.get("event_name")
+    if not isinstance(name, str):
+        raise RowError("event_name: is missing")
+    common = {**_common(event, parameters), "event_name": "purchase" if name == "refund" else name}
+    event_id = ids.of("\0".join(str(event.get(column)) for column in IDENTITY))
+    if name == "purchase":
+        found = _order_lines(event, parameters, items, ("item_revenue", "purchase_revenue"), 1)
+    elif name == "refund":
+        found = _order_lines(event, parameters, items, ("item_refund", "refund_value"), -1)
+    elif name in PER_ITEM:
+        found = [_item(item, parameters) for item in items or [{}]]
+    else:
+        return [{**common, "event_id": event_id}]
+    return [{**common, **one, "event_id": f"{event_id}-{number}"} for number, one in enumerate(found, 1)]
+
+
+def _common(event: Mapping[str, Any], parameters: Mapping[str, Any]) -> Click:
+    source = record(event.get("collected_traffic_source"), "collected_traffic_source")
+    page = _text(parameters, "page_location")
+    query = query_of(page)
+    visitor, session = _text(event, "user_pseudo_id"), _text(parameters, "ga_session_id")
+    return {
+        "event_at": _time(event.get("event_timestamp")),
+        "customer_id": _text(event, "user_id"),
+        "visitor_id": visitor,
+        "session_id": f"{visitor}-{session}" if visitor and session else None,  # GA4's number is unique for a visitor only
+        "page_url": without_query(page),
+        "referrer": without_query(_text(parameters, "page_referrer")),
+        "utm_source": first(_text(source, "manual_source"), query.get("utm_source")),
+        "utm_medium": first(_text(source, "manual_medium"), query.get("utm_medium")),
+        "utm_campaign": first(_text(source, "manual_campaign_name"), query.get("utm_campaign")),
+        "device": _text(record(event.get("device"), "device"), "category"),
+    }
+
+
+def _value(entry: Mapping[str, Any]) -> Any:
+    """The one value of a parameter. BigQuery writes 64-bit numbers as text."""
+    value = record(entry.get("value"), "event_params")
+    return first(*(value.get(f"{kind}_value") for kind in ("string", "int", "double", "float")))
+
+
+def _text(values: Mapping[str, Any], name: str) -> str | None:
+    """A value as text; GA4 writes ``(not set)`` for a missing one."""
+    value = first(values.get(name))
+    return None if value is None or value == "(not set)" else str(value)
+
+
+def _time(microseconds: Any) -> datetime:
+    try:
+        return EPOCH + timedelta(microseconds=int(microseconds))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise RowError(f"event_timestamp: {microseconds!r} is not a time in microseconds") from error
+
+
+def _item(item: Mapping[str, Any], parameters: Mapping[str, Any]) -> Click:
+    return {
+        "product_id": _text(item, "item_id"),
+        "category_id": _text(item, "item_category"),
+        "offer_id": first(_text(item, "promotion_id"), _text(parameters, "promotion_id")),
+    }
+
+
+def _order_lines(
+    event: Mapping[str, Any],
+    parameters: Mapping[str, Any],
+    items: Sequence[Mapping[str, Any]],
+    totals: tuple[str, str],
+    sign: int,
+) -> list[Click]:
+    """One line per item, or one for an order without items, with the event's own columns for an item's and the order's total.
+
+    A refund (sign -1) stands beside the lines of its order, so its lines have numbers below 0.
+    """
+    item_total, order_total = totals
+    ecommerce = record(event.get("ecommerce"), "ecommerce")
+    order = {
+        "order_id": first(_text(ecommerce, "transaction_id"), _text(parameters, "transaction_id")),
+        "currency": _text(parameters, "currency"),
+    }
+    if not items:
+        whole = decimal_of(ecommerce, order_total)
+        whole = decimal_of(parameters, "value") if whole is None else whole
+        return [{**order, "line_no": sign, "amount": signed(whole, sign)}]
+    return [
+        {
+            **order,
+            **_item(item, parameters),
+            "line_no": sign * number,
+            "quantity": first(item.get("quantity"), 1),
+            "amount": signed(_amount(item, item_total), sign),
+        }
+        for number, item in enumerate(items, 1)
+    ]
+
+
+def _amount(item: Mapping[str, Any], total: str) -> Decimal | None:
+    """An item's total: its own column, else price times quantity. Both are in the event's currency."""
+    whole = decimal_of(item, total)
+    return line_total(item) if whole is None else whole

@@ -1,0 +1,133 @@
+"""What the adapters of foreign formats share: the click that they make, rows that are none, ids, times, URLs and devices."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+# Columns of the click contract by name; `event_at` is a datetime in UTC, what is unknown is None or left out.
+Click = dict[str, Any]
+
+_TABLET = re.compile(r"iPad|Tablet|PlayBook|Silk/|Android(?!.*Mobile)")
+_PHONE = re.compile(r"Mobi|iPhone|iPod|Windows Phone")
+
+
+@dataclass(frozen=True)
+class Skip:
+    """A row that is no click by the adapter's own rules, such as an image of a web log. Skips are counted by reason."""
+
+    reason: str
+
+
+class RowError(ValueError):
+    """A row that cannot be read. The message names the column and says what is wrong."""
+
+
+@dataclass
+class EventIds:
+    """Ids for rows that have none: a hash of the row's identity and of how often it came before in the file.
+
+    The same file gives the same ids again, and so does one that has grown at its end since.
+    """
+
+    seen: Counter[bytes] = field(default_factory=Counter)
+
+    def of(self, identity: str) -> str:
+        """The id of the next row with this identity, 32 hexadecimal digits."""
+        digest = hashlib.sha256(identity.encode("utf-8", "surrogatepass")).digest()[:16]
+        self.seen[digest] += 1
+        return hashlib.sha256(digest + str(self.seen[digest]).encode()).hexdigest()[:32]
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """The JSON object of a line; fractions stay decimal. Raises ``RowError`` on anything else."""
+    try:
+        loaded = json.loads(text, parse_float=str)
+    except (ValueError, RecursionError) as error:
+        raise RowError(f"is not valid JSON: {error}") from error
+    if not isinstance(loaded, dict):
+        raise RowError("is not a JSON object")
+    return loaded
+
+
+def first(*values: Any) -> Any:
+    """The first value that is there: neither None nor empty text."""
+    return next((value for value in values if value not in (None, "")), None)
+
+
+def record(value: Any, column: str) -> Mapping[str, Any]:
+    """A nested record, empty where it is missing. Raises ``RowError`` where it is something else."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise RowError(f"{column}: is not an object")
+    return value
+
+
+def mappings(value: Any, column: str) -> Sequence[Mapping[str, Any]]:
+    """A repeated record, empty where it is missing. Raises ``RowError`` where it is something else."""
+    if value in (None, ""):
+        return []
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        raise RowError(f"{column}: is not a list of objects")
+    return value
+
+
+def line_total(values: Mapping[str, Any], price: str = "price", quantity: str = "quantity") -> Decimal | None:
+    """Price times quantity, which is 1 where it is missing; None without a price."""
+    each, count = decimal_of(values, price), decimal_of(values, quantity)
+    return None if each is None else each * (1 if count is None else count)
+
+
+def signed(amount: Decimal | None, sign: int) -> Decimal | None:
+    """An amount as a sale (sign 1) or as a return (sign -1), however the source writes it."""
+    return None if amount is None else sign * abs(amount)
+
+
+def utc_time(text: str, column: str) -> datetime:
+    """An ISO 8601 time; without a zone it is UTC. Raises ``RowError`` naming the column."""
+    try:
+        moment = datetime.fromisoformat(text.removesuffix(" UTC"))
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
+        raise RowError(f"{column}: {text!r} is not a time (ISO 8601)") from error
+
+
+def decimal_of(values: Mapping[str, Any], column: str) -> Decimal | None:
+    """A number of a record, None where it is missing. Raises ``RowError`` naming the column."""
+    value = first(values.get(column))
+    try:
+        return None if value is None else Decimal(str(value))
+    except InvalidOperation as error:
+        raise RowError(f"{column}: {value!r} is not a number") from error
+
+
+def without_query(url: str | None) -> str | None:
+    """A URL up to its query: what follows may hold e-mail addresses and tokens."""
+    return re.split(r"[?#]", url, maxsplit=1)[0] or None if url else None
+
+
+def query_of(url: str | None) -> dict[str, str]:
+    """The parameters of a URL; of a repeated one the first. Empty for a URL that cannot be read."""
+    try:
+        pairs = parse_qsl(urlsplit(url or "").query)
+    except ValueError:
+        return {}
+    return dict(reversed(pairs))
+
+
+def device_of(agent: str | None) -> str | None:
+    """Device class of a user agent: tablet, mobile or desktop, as GA4 names them; None without one."""
+    if not agent:
+        return None
+    if _TABLET.search(agent):
+        return "tablet"
+    return "mobile" if _PHONE.search(agent) else "desktop"
