@@ -14,6 +14,7 @@ export DAGSTER_HOME := $(DATA_DIR)/dagster
 .PHONY: help demo test ui shop lint bench lock docs clean
 help:
 	@echo "make demo [SHOP=completejourney]   set up, load, train, run live slices, plan, publish, report"
+	@echo "make demo SHOP=retail360 FROM=...  the same on the published files in a folder of yours"
 	@echo "make ui                            the Dagster UI on the demo's data, sensors and schedules on"
 	@echo "make shop [SPEED=10]               simulated traffic keeps landing, so that 'make ui' shows slices firing"
 	@echo "make test | lint | bench NAME=... | clean"
@@ -33,12 +34,13 @@ $(UV):
 	@$(INSTALL) --editable ".[dev,completejourney]"
 	@touch $@
 
-.venv/.installed-$(SHOP): .venv/.installed
-	@if grep -q '^$(SHOP) = \[' pyproject.toml; then $(INSTALL) --editable ".[$(SHOP)]"; fi
+# An extra of that name, for a shop or a benchmark, where pyproject.toml has one.
+.venv/.installed-%: .venv/.installed
+	@if grep -q '^$* = \[' pyproject.toml; then $(INSTALL) --editable ".[$*]"; fi
 	@touch $@
 
 demo: .venv/.installed-$(SHOP)
-	@$(BIN)/python -m orchestration.demo
+	@$(BIN)/python -m orchestration.demo $(if $(FROM),--from "$(FROM)")
 
 ui: .venv/.installed
 	@mkdir -p $(DAGSTER_HOME) && cp orchestration/dagster.yaml $(DAGSTER_HOME)/dagster.yaml
@@ -58,13 +60,13 @@ lint: .venv/.installed-dev
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/sqlfluff lint --disable-progress-bar --processes 2 dbt_project/models dbt_project/tests  # macros are no SQL before they are called
 
-bench: .venv/.installed-dev
-	@test -n "$(NAME)" || { echo "make bench NAME=<one of: slice>"; exit 1; }
+bench: .venv/.installed-dev $(if $(filter reference,$(NAME)),.venv/.installed-spark)
+	@test -n "$(NAME)" || { echo "make bench NAME=<one of: slice, reference>"; exit 1; }
 	@$(BIN)/python -m benchmarks.$(NAME)
 
 lock: $(UV)
 	@$(UV) pip compile pyproject.toml --universal --no-emit-index-url --no-header --quiet --python-version 3.11 \
-		--extra dev --extra completejourney --output-file requirements.lock
+		--extra dev --extra completejourney --extra spark --output-file requirements.lock
 
 # The parts of docs/ that come from code and from a demo's data.
 docs: .venv/.installed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import importlib
 import logging
@@ -10,10 +11,12 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
+from customer360.adapters.source import SourceError, require_files
 from customer360.settings import REPOSITORY, Settings, SettingsError
 
 SINGLE_SLICES = 4
@@ -45,16 +48,20 @@ class Stages:
 
 def main() -> None:
     """Run the demo for the shop of this environment. Ends with exit code 1 and a clear line when a stage fails."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--from", dest="source", type=Path, help="folder of the shop's published files, where it needs some")
+    options = parser.parse_args()
+    stages = Stages()
     try:
         settings = Settings.from_environment()
+        write_landing = _landing_writer(settings, options.source)
         _require_empty(settings)
-    except SettingsError as error:
+        say(f"{settings.shop.title}: data in {settings.place.root}")
+        with stages.stage("making the shop's files"):
+            written = write_landing()
+            say("   " + ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in written.items()))
+    except (SettingsError, SourceError) as error:
         sys.exit(str(error))
-    stages = Stages()
-    say(f"{settings.shop.title}: data in {settings.place.root}")
-    with stages.stage("making the shop's files"):
-        written = _write_landing(settings)
-        say("   " + ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in written.items()))
     with stages.stage("starting Dagster and reading the dbt project"):
         runner = Runner(settings)
     with stages.stage("loading the history and transforming it"):
@@ -83,12 +90,23 @@ def _require_empty(settings: Settings) -> None:
     marker.write_text(settings.shop.name + "\n", encoding="utf-8")
 
 
-def _write_landing(settings: Settings) -> Mapping[str, int]:
-    if settings.shop.adapter is None:
+def _landing_writer(settings: Settings, source: Path | None) -> Callable[[], Mapping[str, int]]:
+    """What fills landing: the shop's adapter, with the folder of its ``SOURCE_FILES`` where it reads some."""
+    shop = settings.shop
+    if shop.adapter is None:
         raise SettingsError(f"{settings.shop_folder}/shop.yaml names no adapter, so there is nothing that could fill landing/")
-    adapter = importlib.import_module(f"customer360.adapters.{settings.shop.adapter}")
-    written: Mapping[str, int] = adapter.write_landing(settings.shop, settings.place)
-    return written
+    adapter = importlib.import_module(f"customer360.adapters.{shop.adapter}")
+    needed = getattr(adapter, "SOURCE_FILES", ())
+    if not needed:
+        if source is not None:
+            raise SettingsError(f"SHOP={shop.name} brings its own data and reads nothing from {source}; leave FROM away")
+        return partial(adapter.write_landing, shop, settings.place)
+    if source is None:
+        raise SettingsError(
+            f"SHOP={shop.name} is made of published files: make demo SHOP={shop.name} FROM=<the folder of {', '.join(needed)}>"
+        )
+    require_files(source, needed)
+    return partial(adapter.write_landing, shop, settings.place, source)
 
 
 class Runner:

@@ -7,12 +7,15 @@ from collections.abc import Mapping
 
 import duckdb
 
+from customer360.lake.engine import literal, quoted
 from customer360.lake.publishing import current_folder, reader
-from customer360.settings import Settings
+from customer360.settings import NONE, Settings, Shop, slug
+
+SMALLEST_CHANCE = 0.001
 
 
 def report(settings: Settings, seconds: Mapping[str, float]) -> str:
-    """Rows per stage, bad and copied lines, segments, model against baselines, the plan's head, times, and what is next."""
+    """Rows per stage, bad and copied lines, segments, model against baselines, profiles, the plan, times, and what is next."""
     place = settings.place
     with reader(place) as connection:
         parts = [
@@ -32,6 +35,9 @@ def report(settings: Settings, seconds: Mapping[str, float]) -> str:
             ),
             _title("Affinity model against baselines (log loss on the last cut-off, lower is better)"),
             _models(settings),
+            _title(f"Profiles (label: the most probable of what a customer buys in {settings.shop.label_horizon_days} days)"),
+            label_counts(connection, settings.shop),
+            foremost_profiles(connection, settings.shop),
             _title("Campaign plan"),
             _show(connection, "select decision, count(*) as customers from campaign_plan group by all order by 2 desc"),
             _show(
@@ -42,6 +48,7 @@ def report(settings: Settings, seconds: Mapping[str, float]) -> str:
         ]
     times = "\n".join(f"  {name:<55} {value:6.1f} s" for name, value in seconds.items())
     database = current_folder(place) / "customer360.duckdb"
+    is_simulated = settings.shop.adapter == "synthetic"
     parts += [
         _title("Time"),
         f"{times}\n  {'in all':<55} {sum(seconds.values()):6.1f} s",
@@ -51,9 +58,11 @@ def report(settings: Settings, seconds: Mapping[str, float]) -> str:
         f"  a first query   .venv/bin/python -c \"import duckdb; duckdb.connect('{database}', read_only=True)"
         f".sql('from customer_profiles limit 5').show()\"\n"
         f"  drift report    {place.reports / 'drift'}\n"
-        "  make ui         the asset graph, runs, checks and schedules\n"
-        "  make shop       traffic keeps landing (SPEED=10: ten times as fast), and the slices fire in make ui\n"
-        "  docs/bi.md      every table and column; docs/your-data.md: your own shop",
+        f"  {'make ui' if is_simulated else f'make ui SHOP={settings.shop_folder.name}':<14}  "
+        "the asset graph, runs, checks and schedules\n"
+        + "  make shop       traffic keeps landing (SPEED=10: ten times as fast), and the slices fire in make ui\n"
+        * is_simulated
+        + "  docs/bi.md      every table and column; docs/your-data.md: your own shop",
     ]
     return "\n".join(parts)
 
@@ -84,6 +93,39 @@ def _models(settings: Settings) -> str:
         f"  {name:<26} {score['log_loss']:>9.4f} {score['brier']:>7.4f} {score['macro_f1']:>9.3f}" for name, score in scores
     ]
     return "\n".join(rows)
+
+
+def _classes(connection: duckdb.DuckDBPyConnection, shop: Shop) -> dict[str, str]:
+    """The classes that anybody has a chance of, with their columns. "other" has none where the shop's categories are all."""
+    columns = {name: f"probability_{slug(name)}" for name in [*shop.category_ids, NONE]}
+    highest = ", ".join(f"coalesce(max({column}), 0)" for column in columns.values())
+    chances = connection.execute(f"select {highest} from customer_profiles").fetchall()[0]
+    return {name: column for (name, column), chance in zip(columns.items(), chances, strict=True) if chance >= SMALLEST_CHANCE}
+
+
+def label_counts(connection: duckdb.DuckDBPyConnection, shop: Shop) -> str:
+    """How many customers have each label, and how many the probabilities add up to."""
+    counts = " union all ".join(
+        f"select {literal(name)} as label, count(*) filter (where label = {literal(name)}) as customers, "
+        f"round(sum({column}), 1) as sum_of_probabilities from customer_profiles"
+        for name, column in _classes(connection, shop).items()
+    )
+    return _show(connection, f"select * from ({counts}) order by 3 desc, 1") if counts else "  no customer has been scored"
+
+
+def foremost_profiles(connection: duckdb.DuckDBPyConnection, shop: Shop) -> str:
+    """The customer with the highest probability of each class, and that customer's probability of every class."""
+    classes = _classes(connection, shop)
+    probabilities = "".join(f"printf('%.3f', {column}::double) as {quoted(name)}, " for name, column in classes.items())
+    foremost = "".join(
+        f" or customer_id = (select customer_id from customer_profiles order by {column} desc nulls last, customer_id limit 1)"
+        for column in classes.values()
+    )
+    return _show(
+        connection,
+        f"select customer_id, segment, label, {probabilities}reason_1 from customer_profiles "
+        f"where false{foremost} order by label, customer_id",
+    )
 
 
 def _show(connection: duckdb.DuckDBPyConnection, query: str) -> str:

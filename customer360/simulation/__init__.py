@@ -8,6 +8,8 @@ the pipeline never reads and evaluations may.
     simulate_history(simulation, shop, place)
     simulate_slice(simulation, shop, place, shop.slices_start, Faults.everyday())
 
+``retail360_browsing`` alone is of another shop: it adds browsing to a published world that lacks it.
+
 Nothing here validates, transforms or predicts.
 """
 
