@@ -8,13 +8,14 @@ import sys
 from datetime import UTC, datetime
 
 from customer360.settings import Settings
+from customer360.words import printable
 
 WELL, WRONG, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
 def say(*lines: str) -> None:
-    """Write lines for people, at once."""
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    """Write lines for people, at once. What producers wrote must not steer the terminal."""
+    sys.stdout.write("".join(f"{printable(line)}\n" for text in lines for line in text.split("\n")))
     sys.stdout.flush()
 
 

@@ -11,6 +11,7 @@ import dagster as dg
 import duckdb
 
 from customer360.lake.clock import shop_now
+from customer360.lake.disk import explaining_full_disk
 from customer360.lake.row_counts import count_rows
 from customer360.lake.warehouse import open_warehouse, warehouse_lock
 from customer360.settings import Settings
@@ -43,7 +44,8 @@ class Platform(dg.ConfigurableResource):  # type: ignore[type-arg]  # dagster's 
     @contextmanager
     def lock(self, holder: str) -> Iterator[None]:
         """Hold the warehouse for several steps; ``holder`` is shown to whoever waits."""
-        with warehouse_lock(self.settings().place, holder):
+        place = self.settings().place
+        with explaining_full_disk(place.root), warehouse_lock(place, holder):
             yield
 
     @contextmanager

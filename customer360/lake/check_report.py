@@ -26,7 +26,10 @@ class Problem:
 
 @dataclass(frozen=True)
 class FileReport:
-    """One file: ``lines`` = good + bad + duplicates, the first ``problems``; ``is_broken`` where nothing of it is used."""
+    """One file: ``lines`` = good + bad + duplicates, the first ``problems``; ``is_broken`` where nothing of it is used.
+
+    ``is_remote`` where it is no file but a table of PostgreSQL.
+    """
 
     name: str
     kind: str
@@ -36,6 +39,7 @@ class FileReport:
     duplicates: int = 0
     problems: tuple[Problem, ...] = ()
     is_broken: bool = False
+    is_remote: bool = False
 
     @property
     def is_clean(self) -> bool:
@@ -120,10 +124,12 @@ def _summary(report: Report) -> Iterator[str]:
         aside = f"; {many(broken, 'file')} set aside whole" if broken else ""
         yield f"clicks: {many(len(clicks), 'file')}, {many(lines, 'line')}: {counts}{aside}"
     if tables:
-        broken = sum(file.is_broken for file in tables)
+        remote, broken = sum(file.is_remote for file in tables), sum(file.is_broken for file in tables)
         yield (
-            f"reference: {many(len(tables), 'file')}, {many(sum(file.lines for file in tables), 'good row')}"
-            + (f"; {many(broken, 'file')} broken" if broken else "")
+            f"reference: {many(len(tables) - remote, 'file')}, "
+            + (f"{many(remote, 'table')} of PostgreSQL, " if remote else "")
+            + many(sum(file.lines for file in tables), "good row")
+            + (f"; {many(broken, 'table' if remote else 'file')} broken" if broken else "")
         )
     if report.is_clean:
         yield "Everything keeps the contracts."

@@ -1,4 +1,7 @@
-"""``customer360 check``: files against the contracts, by the pipeline's own rules, before anything runs. Nothing is written."""
+"""``customer360 check``: files and tables against the contracts, by the pipeline's own rules, before anything runs.
+
+Nothing is written.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +20,21 @@ from customer360.lake.contracts import CLICK_COLUMNS, EVENT_NAMES, reference_tab
 from customer360.lake.engine import connect, literal
 from customer360.lake.landing import LandedFile
 from customer360.lake.layout import ClickFiles, Misplaced, TableFiles, closest, read_layout
+from customer360.lake.postgres import UnreadableSourceError
 from customer360.lake.raw_clicks import kept_rows, load_checked
+from customer360.lake.reference_rows import BrokenReferenceError
 from customer360.lake.remedies import remedy
 from customer360.settings import Place, Settings
-from customer360.words import many
+from customer360.words import many, printable
 
+SHOWN_UNKNOWN = 50
 MEND_ROWS = "Rows count from 1 after the header. Leave a value empty where it is unknown, unless it is required."
 
 
 def check(settings: Settings, path: Path, now: datetime, most: int = 10) -> Report:
     """Judge all files below ``path``: a landing folder, a part of one, any folder with click files, or one file.
 
+    With a landing folder, or its reference folder, go the tables that the shop has in PostgreSQL; they are read whole.
     At most ``most`` problems are kept a file. ``now`` is the wall clock, UTC.
     Raises ``FileNotFoundError`` where nothing is there.
     """
@@ -44,6 +51,9 @@ def check(settings: Settings, path: Path, now: datetime, most: int = 10) -> Repo
                 checker.add_clicks(connection, clicks)
         for table in layout.tables:
             checker.add_table(table)
+        if layout.all_tables:
+            for name in settings.shop.reference:
+                checker.add_source(name, now)
     report = checker.report()
     if layout.unfinished:
         report.notes.append(f"not read: {many(layout.unfinished, 'unfinished file')}, named .*, _* or *.tmp")
@@ -98,31 +108,53 @@ class _Checker:
 
     def add_table(self, group: TableFiles) -> None:
         """Each file by itself, so that all broken ones are told, then all together for keys that two files share."""
+        source = self.settings.shop.reference.get(group.table)
+        if source is not None and group.files:
+            remedy = f"Take the files away, or take {group.table} out of `reference` in shop.yaml."
+            reason = f"is not read: {group.table} is {source.postgres.title}"
+            self.add_misplaced(Misplaced(group.files[0].path.parent, reason, remedy))
+            return
         reports = [self._table_file(group.table, file) for file in group.files]
         self.files += reports
         if len(reports) > 1 and all(report.is_clean for report in reports):
             try:
-                reference.check_reference(self.settings, group.table, group.files)
-            except reference.BrokenReferenceError as error:
+                reference.check_files(self.settings, group.table, group.files)
+            except BrokenReferenceError as error:
                 together = Problem(None, "", str(error).removeprefix(f"{group.table}: "), "")
                 name = f"{group.table}, all files together"
                 self.files.append(FileReport(name, group.table, problems=(together,), is_broken=True))
 
+    def add_source(self, table: str, now: datetime) -> None:
+        """A table of PostgreSQL, as a load would read it."""
+        source = self.settings.shop.reference[table].postgres
+        name = f"{table}: {source.title}"
+        try:
+            rows, ignored = reference.check_postgres(self.settings, table, source, now)
+        except (BrokenReferenceError, UnreadableSourceError) as error:
+            found = Problem(None, "", str(error).removeprefix(f"{table}: "), "")
+            self.files.append(FileReport(name, table, problems=(found,), is_broken=True, is_remote=True))
+            return
+        self._note_unread(name, table, ignored)
+        self.files.append(FileReport(name, table, lines=rows, good=rows, is_remote=True))
+
     def _table_file(self, table: str, file: LandedFile) -> FileReport:
         name = self._shown(file.path)
         try:
-            rows = reference.check_reference(self.settings, table, (file,))
-        except reference.BrokenReferenceError as error:
+            rows = reference.check_files(self.settings, table, (file,))
+        except BrokenReferenceError as error:
             problems = [
                 Problem(found.row, found.column, f"{found.reason} ({many(found.such_rows, 'such row')})", MEND_ROWS)
                 for found in error.problems[: self.most]
             ]
             whole = str(error).removeprefix(f"{table}: ").replace(str(file.path), "the file")
             return FileReport(name, table, problems=tuple(problems) or (Problem(None, "", whole, ""),), is_broken=True)
-        known = [column.name for column in reference_tables(self.settings.shop)[table].columns]
-        for column in reference.unread_columns(self.settings, table, file):
-            self.notes.append(f"{name}: column {column}{closest(column, known)} is not in the contract; nobody reads it")
+        self._note_unread(name, table, reference.unread_columns(self.settings, table, file))
         return FileReport(name, table, lines=rows, good=rows)
+
+    def _note_unread(self, name: str, table: str, columns: list[str]) -> None:
+        known = [column.name for column in reference_tables(self.settings.shop)[table].columns]
+        for column in columns:
+            self.notes.append(f"{name}: column {column}{closest(column, known)} is not in the contract; nobody reads it")
 
     def _count_unknown(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Add up the columns and event names that no rule knows."""
@@ -133,7 +165,7 @@ class _Checker:
         self.unknown_events.update(dict(connection.execute(f"select name, count(*) from ({events}) group by name").fetchall()))
 
     def _shown(self, path: Path) -> str:
-        return path.relative_to(self.base).as_posix() if path != self.base else path.name
+        return printable(path.relative_to(self.base).as_posix() if path != self.base else path.name)
 
 
 def _line_counts(connection: duckdb.DuckDBPyConnection, group: ClickFiles) -> list[tuple[int, int, int, int, bool, int]]:
@@ -167,7 +199,10 @@ def _first_problems(connection: duckdb.DuckDBPyConnection, most: int) -> list[tu
 
 def _unknown_notes(extra: Counter[str], events: Counter[str]) -> Iterator[str]:
     known = [column.name for column in CLICK_COLUMNS]
-    for name, lines in sorted(extra.items()):
+    for name, lines in sorted(extra.most_common(SHOWN_UNKNOWN)):
         yield f"clicks: column {name}{closest(name, known)} is not in the contract; {many(lines, 'line')} with it in extra"
-    for name, lines in sorted(events.items()):
+    for name, lines in sorted(events.most_common(SHOWN_UNKNOWN)):
         yield f"clicks: event {name}{closest(name, EVENT_NAMES)} is kept and ignored in {many(lines, 'line')}"
+    for what, found in (("column", extra), ("event name", events)):
+        if len(found) > SHOWN_UNKNOWN:
+            yield f"clicks: {many(len(found) - SHOWN_UNKNOWN, f'more {what}')} outside the contract, each in fewer lines"

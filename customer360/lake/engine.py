@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import duckdb
@@ -32,6 +33,13 @@ def connect(temporary: Path, database: str = ":memory:") -> duckdb.DuckDBPyConne
     return connection
 
 
+def memory_limit(connection: duckdb.DuckDBPyConnection) -> int:
+    """The bytes of memory that the connection may use."""
+    (said,) = connection.execute("select current_setting('memory_limit')").fetchone() or ("0 bytes",)
+    number, unit = said.split()
+    return int(float(number) * 1024 ** ("bytes", "KiB", "MiB", "GiB", "TiB").index(unit))
+
+
 def literal(text: str) -> str:
     """A SQL string literal."""
     return "'" + text.replace("'", "''") + "'"
@@ -40,6 +48,11 @@ def literal(text: str) -> str:
 def file_literal(path: Path | str) -> str:
     """A SQL string literal that names this one file, also where its name holds a pattern's characters."""
     return literal(re.sub(r"[*?\[]", r"[\g<0>]", str(path)))
+
+
+def file_list(paths: Iterable[Path | str]) -> str:
+    """A SQL list of these files."""
+    return f"[{', '.join(file_literal(path) for path in paths)}]"
 
 
 def quoted(name: str) -> str:

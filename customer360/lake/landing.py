@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from customer360.lake.slices import folder_start, slice_folder
+from customer360.words import printable
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".csv", ".parquet")
 NO_FILES = "empty"
@@ -20,12 +23,35 @@ NO_FILES = "empty"
 
 @dataclass(frozen=True)
 class LandedFile:
-    """One complete file of a producer."""
+    """One complete file of a producer; ``name`` is for people, see ``printable``."""
 
     path: Path
     name: str
     size: int
     modified_ns: int
+    is_regular: bool = True
+
+    @classmethod
+    def of(cls, path: Path, folder: Path) -> LandedFile:
+        """The file at ``path``, named from ``folder``. Raises ``FileNotFoundError`` when it is gone."""
+        try:
+            status = path.stat()
+        except OSError:  # a link to nothing, or to itself
+            status = path.lstat()
+        return cls(
+            path, printable(str(path.relative_to(folder))), status.st_size, status.st_mtime_ns, stat.S_ISREG(status.st_mode)
+        )
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why nobody should try to read it, whatever it holds; None for ordinary files. A pipe would be waited for for ever."""
+        if not self.is_regular:
+            return "is no regular file: a folder, a pipe or a link to nothing; land its content as files of the slice's folder"
+        try:
+            os.fsencode(self.path).decode("utf-8")
+        except UnicodeDecodeError:
+            return "has a name that is not valid UTF-8; land it again under another name"
+        return None
 
 
 @dataclass(frozen=True)
@@ -50,9 +76,11 @@ def is_complete(name: str) -> bool:
     return not name.startswith((".", "_")) and not name.endswith(".tmp")
 
 
-def is_readable(name: str) -> bool:
-    """True for the file types of the click contract."""
-    return name.endswith(SUFFIXES)
+def click_obstacle(file: LandedFile) -> str | None:
+    """Why this cannot be a file of clicks, whatever it holds; None where it can."""
+    if not file.name.endswith(SUFFIXES):
+        return f"is of no known type: {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
+    return file.obstacle
 
 
 def list_folder(folder: Path, recursive: bool = False) -> Listing:
@@ -64,20 +92,24 @@ def list_folder(folder: Path, recursive: bool = False) -> Listing:
     for root, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if recursive and is_complete(name)]
         for name in names:
-            path = Path(root) / name
             if is_complete(name):
-                try:
-                    status = path.stat()
-                except FileNotFoundError:
-                    continue
-                relative = str(path.relative_to(folder))
-                found.append(LandedFile(path, relative, status.st_size, status.st_mtime_ns))
-    return Listing(tuple(sorted(found, key=lambda file: file.name)))
+                with suppress(FileNotFoundError):  # gone since the folder was read
+                    found.append(LandedFile.of(Path(root) / name, folder))
+    return _sorted(found)
 
 
 def list_slice(landing: Path, start: datetime) -> Listing:
-    """Complete files of the slice that starts at ``start``."""
-    return list_folder(slice_folder(landing / "clicks", start))
+    """Complete files of the slice that starts at ``start``.
+
+    Folders in it are listed too: they are quarantined, not overlooked.
+    """
+    folder = slice_folder(landing / "clicks", start)
+    inside = [Path(entry.path) for entry in _subfolders(folder) if is_complete(entry.name)]
+    return _sorted([*list_folder(folder).files, *(LandedFile.of(path, folder) for path in inside)])
+
+
+def _sorted(files: list[LandedFile]) -> Listing:
+    return Listing(tuple(sorted(files, key=lambda file: file.name)))
 
 
 def slice_folders(landing: Path) -> Iterator[tuple[datetime, int]]:
@@ -95,6 +127,13 @@ def slice_folders(landing: Path) -> Iterator[tuple[datetime, int]]:
 def _subfolders(path: str | Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(path) as entries:
-            return sorted((entry for entry in entries if entry.is_dir()), key=lambda entry: entry.name)
+            return sorted((entry for entry in entries if _is_folder(entry)), key=lambda entry: entry.name)
     except FileNotFoundError:
         return []
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False

@@ -54,12 +54,13 @@ class Misplaced:
 
 @dataclass
 class Layout:
-    """What a folder holds."""
+    """What a folder holds; ``all_tables`` where it has room for every reference table, so that none is judged alone."""
 
     clicks: list[ClickFiles] = field(default_factory=list)
     tables: list[TableFiles] = field(default_factory=list)
     misplaced: list[Misplaced] = field(default_factory=list)
     unfinished: int = 0
+    all_tables: bool = False
 
 
 def read_layout(shop: Shop, path: Path, now: datetime) -> Layout:
@@ -67,6 +68,7 @@ def read_layout(shop: Shop, path: Path, now: datetime) -> Layout:
     layout = Layout()
     path = path.resolve()
     part, base = _part_of_landing(shop, path)
+    layout.all_tables = part == "landing" or (part == "reference" and path == base)
     if part == "landing":
         _read_landing(layout, shop, base)
     elif part == "clicks":
@@ -113,8 +115,7 @@ def _is_slice_path(inside: tuple[str, ...], path: Path, base: Path) -> bool:
 def _files(path: Path) -> tuple[LandedFile, ...]:
     """All complete files below a folder, or the one file."""
     if path.is_file():
-        status = path.stat()
-        return (LandedFile(path, path.name, status.st_size, status.st_mtime_ns),)
+        return (LandedFile.of(path, path.parent),)
     return list_folder(path, recursive=True).files
 
 

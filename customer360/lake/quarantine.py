@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from customer360.lake.atomic import exclusive, write_text
-from customer360.lake.engine import connect, literal
+from customer360.lake.engine import connect, file_list
 from customer360.lake.raw_clicks import PART
 from customer360.lake.slices import naive
 from customer360.settings import Place
 
 HISTORY = "history"
 # Reasons begin with the value at fault; what follows is the same for all lines of a kind.
-KIND = r"^.* (is (not|more|over|below) .*|lies .*)$"
+KIND = r"(?s)^.* (is (not|more|over|below) .*|lies .*)$"
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def _quarantine_files(place: Place) -> Iterable[Path]:
 
 def _query(place: Place, query: str, values: dict[str, str]) -> list[tuple[Any, ...]]:
     """Rows of ``query``, in which ``quarantined`` is all of the quarantine; no rows while there is none."""
-    files = ", ".join(literal(str(path)) for path in _quarantine_files(place))
+    files = list(_quarantine_files(place))
     if not files:
         return []
     key = r"coalesce(nullif(regexp_extract(filename, 'slice_key=([0-9:-]+)/[^/]+$', 1), ''), 'history')"
@@ -141,7 +141,7 @@ def _query(place: Place, query: str, values: dict[str, str]) -> list[tuple[Any, 
             select *, {identity} in (select identity from replayed) as is_replayed
             from (
                 select {key} as slice, * exclude (filename)
-                from read_parquet([{files}], filename = true, hive_partitioning = false)
+                from read_parquet({file_list(files)}, filename = true, hive_partitioning = false)
             )
             """
         )

@@ -17,13 +17,16 @@ import duckdb
 from customer360.lake.atomic import replacing
 from customer360.lake.click_rules import ClickBounds, checked, json_source, parquet_source
 from customer360.lake.contracts import CLICK_COLUMNS, RAW_LINEAGE
-from customer360.lake.engine import connect, file_literal, literal, quoted
-from customer360.lake.landing import LandedFile, is_readable, list_slice
+from customer360.lake.disk import explaining_full_disk, is_disk_full
+from customer360.lake.engine import connect, file_literal, literal, memory_limit, quoted
+from customer360.lake.expansion import ExpandsError, refuse_expansion
+from customer360.lake.landing import LandedFile, click_obstacle, list_slice
 from customer360.lake.reading import LineStream
 from customer360.lake.slices import naive, slice_key
 from customer360.settings import Settings
 
 PART = "part.parquet"
+FROM_READING = "get_next failed"  # how DuckDB begins its words for an error of ``LineStream``
 METADATA_KEY = "customer360"
 RAW_COLUMNS = (*CLICK_COLUMNS, *RAW_LINEAGE)
 
@@ -64,19 +67,21 @@ def quarantine_folder(quarantine: Path, start: datetime) -> Path:
 def write_raw_slice(settings: Settings, start: datetime, isolate: bool = False) -> SliceCounts:
     """Make the raw slice that starts at ``start`` from the files in its landing folder.
 
-    With ``isolate`` a file whose processing fails for any reason is quarantined whole and the rest proceeds;
-    without it such a failure is raised as ``BrokenFileError``. Files that are plainly damaged are quarantined either way.
+    With ``isolate`` a file whose processing fails is quarantined whole and the rest proceeds; without it such a failure is
+    raised as ``BrokenFileError``. Files that are plainly damaged are quarantined either way. Too little memory or a full disk
+    is no fault of a file: it is raised either way, as ``BrokenFileError`` or ``DiskFullError``, and the old slice stays.
     """
     listing = list_slice(settings.place.landing, start)
     bounds = ClickBounds.of_slice(start, start + settings.shop.slice_width)
-    with connect(settings.place.root / ".tmp") as connection:
+    with explaining_full_disk(settings.place.root), connect(settings.place.root / ".tmp") as connection:
         load_checked(connection, listing.files, bounds, settings.shop.currency, isolate)
         counts = _counts(connection, len(listing.files))
-        write_quarantine(connection, quarantine_folder(settings.place.quarantine, start) / PART)
         stamp = f"timestamp '{naive(start)}'"
         metadata = {"fingerprint": listing.fingerprint, **asdict(counts)}
         with replacing(raw_slice_folder(settings.place.raw, start) / PART) as temporary:
             copy_raw(connection, kept_rows(stamp), temporary, metadata)
+            # Inside, so that where either cannot be written the old ones stay together.
+            write_quarantine(connection, quarantine_folder(settings.place.quarantine, start) / PART)
     return counts
 
 
@@ -95,7 +100,9 @@ def load_checked(
         "(select 0::integer as file_no, 0::bigint as line, ''::varchar as text, ''::varchar as problem limit 0)"
     )
     connection.execute(f"create or replace temp table checked as {checked(nothing, bounds, currency)}")
-    text = [(n, file) for n, file in enumerate(files) if is_readable(file.name) and not file.name.endswith(".parquet")]
+    unusable = {number: reason for number, file in enumerate(files) if (reason := click_obstacle(file))}
+    readable = [(number, file) for number, file in enumerate(files) if number not in unusable]
+    text = [(number, file) for number, file in readable if not file.name.endswith(".parquet")]
     try:
         broken = _load_text(connection, text, bounds, currency)
     except (duckdb.Error, OSError, MemoryError):
@@ -103,11 +110,9 @@ def load_checked(
             raise
         connection.execute("truncate checked")
         broken = _load_text_one_by_one(connection, text, bounds, currency, isolate)
-    parquet = [(n, file) for n, file in enumerate(files) if file.name.endswith(".parquet")]
+    parquet = [(number, file) for number, file in readable if file.name.endswith(".parquet")]
     broken |= _load_parquet(connection, parquet, bounds, currency, isolate)
-    unknown = "is of no known type: .jsonl, .jsonl.gz, .csv or .parquet"
-    broken |= {number: unknown for number, file in enumerate(files) if not is_readable(file.name)}
-    _quarantine_whole(connection, broken)
+    _quarantine_whole(connection, broken | unusable)
 
 
 def _load_text(
@@ -133,8 +138,8 @@ def _load_text_one_by_one(
         try:
             broken |= _load_text(connection, [(number, file)], bounds, currency)
         except (duckdb.Error, OSError, MemoryError) as error:
-            if not isolate:
-                raise BrokenFileError(file.name, f"{type(error).__name__}: {error}") from error
+            if not isolate or _is_of_the_machine(error):
+                raise _broken(file, error) from None
             connection.execute("delete from checked where file_no = ?", [number])
             broken[number] = f"could not be processed: {type(error).__name__}: {str(error)[:500]}"
     return broken
@@ -147,26 +152,82 @@ def _load_parquet(
     currency: str,
     isolate: bool,
 ) -> dict[int, str]:
+    """Load files of equal columns at once. Others apart: a union would read one file by the types of another."""
+    alike: dict[tuple[tuple[str, str], ...], list[tuple[int, LandedFile]]] = {}
+    broken: dict[int, str] = {}
+    for number, file in files:
+        try:
+            refuse_expansion(file.size, *_promised(connection, file))
+            alike.setdefault(_columns(connection, file), []).append((number, file))
+        except ExpandsError as error:
+            broken[number] = str(error)
+        except duckdb.Error as error:
+            broken[number] = _not_parquet(connection, file, error, isolate)
+    for group in alike.values():
+        broken |= _load_alike(connection, group, bounds, currency, isolate)
+    return broken
+
+
+def _promised(connection: duckdb.DuckDBPyConnection, file: LandedFile) -> tuple[int, int]:
+    """Rows, and bytes when decompressed, by the file's own footer."""
+    path = file_literal(file.path)
+    rows, expanded = connection.execute(
+        f"select (select num_rows from parquet_file_metadata({path})), "
+        f"(select coalesce(sum(total_uncompressed_size), 0) from parquet_metadata({path}))"
+    ).fetchone() or (0, 0)
+    return int(rows), int(expanded)
+
+
+def _columns(connection: duckdb.DuckDBPyConnection, file: LandedFile) -> tuple[tuple[str, str], ...]:
+    relation = f"read_parquet({file_literal(file.path)}, hive_partitioning = false)"
+    return tuple((name, kind) for name, kind, *_ in connection.execute(f"describe select * from {relation}").fetchall())
+
+
+def _load_alike(
+    connection: duckdb.DuckDBPyConnection,
+    files: list[tuple[int, LandedFile]],
+    bounds: ClickBounds,
+    currency: str,
+    isolate: bool,
+) -> dict[int, str]:
     """Load all files at once; where that fails, one by one, so that a damaged file is known by name."""
-    if not files:
-        return {}
     paths = {str(file.path): number for number, file in files}
-    names = ", ".join(file_literal(path) for path in paths)
-    relation = f"read_parquet([{names}], hive_partitioning = false, union_by_name = true)"
     try:
-        types = {name: kind for name, kind, *_ in connection.execute(f"describe select * from {relation}").fetchall()}
+        types = dict(_columns(connection, files[0][1]))
         connection.execute(f"insert into checked {checked(parquet_source(paths, types), bounds, currency)}")
+        _fetch_bad_rows(connection, {number: path for path, number in paths.items()})
     except duckdb.Error as error:
+        connection.execute("delete from checked where list_contains(?, file_no)", [list(paths.values())])
         if len(files) == 1:
-            if isinstance(error, duckdb.OutOfMemoryException) and not isolate:
-                raise BrokenFileError(files[0][1].name, f"{type(error).__name__}: {error}") from error
-            return {files[0][0]: f"not readable as Parquet: {str(error).splitlines()[0][:300]}"}
+            return {files[0][0]: _not_parquet(connection, files[0][1], error, isolate)}
         broken: dict[int, str] = {}
         for entry in files:
-            broken |= _load_parquet(connection, [entry], bounds, currency, isolate)
+            broken |= _load_alike(connection, [entry], bounds, currency, isolate)
         return broken
-    _fetch_bad_rows(connection, {number: path for path, number in paths.items()})
     return {}
+
+
+def _not_parquet(connection: duckdb.DuckDBPyConnection, file: LandedFile, error: duckdb.Error, isolate: bool) -> str:
+    """What to say of a file that cannot be read. One that asks for far more memory than it says to hold is damaged."""
+    if _is_of_the_machine(error):
+        is_damaged = isolate and not is_disk_full(error) and 8 * _promised(connection, file)[1] < memory_limit(connection)
+        if not is_damaged:
+            raise _broken(file, error) from None
+    return f"not readable as Parquet: {str(error).splitlines()[0][:300]}"
+
+
+def _is_of_the_machine(error: Exception) -> bool:
+    return isinstance(error, duckdb.OutOfMemoryException | MemoryError) or is_disk_full(error)
+
+
+def _broken(file: LandedFile, error: Exception) -> BrokenFileError:
+    cause = f"{type(error).__name__}: {error}"
+    is_of_reading = isinstance(error, OSError) or FROM_READING in str(error)
+    if not is_of_reading and not _is_of_the_machine(error):  # DuckDB's words may quote a line
+        cause = f"{type(error).__name__}; customer360 check says more of the file"
+    if isinstance(error, duckdb.OutOfMemoryException | MemoryError) and not is_disk_full(error):
+        cause = f"too little memory to read it; give CUSTOMER360_MEMORY_LIMIT more, or land it in smaller files. {cause}"
+    return BrokenFileError(file.name, cause)
 
 
 def _fetch_bad_rows(connection: duckdb.DuckDBPyConnection, paths: dict[int, str]) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from customer360.lake.expansion import ExpandsError, refuse_expansion
 from customer360.lake.landing import LandedFile
 
 CHUNK_BYTES = 8 * 1024 * 1024
@@ -57,13 +58,20 @@ class LineStream:
                 self.broken[number] = f"gzip is damaged or cut short: {error}"
             except csv.Error as error:
                 self.broken[number] = f"not readable as CSV: {error}"
+            except ExpandsError as error:
+                self.broken[number] = str(error)
 
 
 def _line_batches(file: LandedFile, number: int) -> Iterator[pa.RecordBatch]:
     first = 1
+    expanded = 0
     carry = b""
-    with gzip.open(file.path, "rb") if file.name.endswith(".gz") else file.path.open("rb") as stream:
+    is_compressed = file.name.endswith(".gz")
+    with gzip.open(file.path, "rb") if is_compressed else file.path.open("rb") as stream:
         while chunk := stream.read(CHUNK_BYTES):
+            expanded += len(chunk)
+            if is_compressed:
+                refuse_expansion(file.size, first + chunk.count(b"\n"), expanded)
             data = carry + chunk
             end = data.rfind(b"\n") + 1
             carry = data[end : end + MAX_LINE_BYTES + 1]  # one byte too many is enough to be refused, however long the line is

@@ -26,6 +26,7 @@ from customer360.lake.quarantine import HISTORY, Entry, Selection, note_replay, 
 from customer360.lake.raw_clicks import load_checked
 from customer360.lake.slices import EPOCH, floor_to_slice, slice_folder, slice_key, slice_start
 from customer360.settings import Place, Settings, Shop
+from customer360.words import printable
 
 REPLACED_CHARACTER = "\N{REPLACEMENT CHARACTER}"
 ABOUT = re.compile(r"^# (?P<slice>history|\d{4}-\d\d-\d\d-\d\d:\d\d) (?P<file>.+) line (?P<line>\d+)(?:, \w+)?: ")
@@ -88,7 +89,7 @@ def export_for_editing(place: Place, selection: Selection, target: Path) -> int:
     for entry in quarantined_lines(place, selection):
         if entry.text is not None:
             column = f", {entry.column}" if entry.column else ""
-            parts.append(f"# {entry.name}{column}: {entry.reason}\n{_one_line(entry.text)}\n")
+            parts.append(f"# {entry.name}{column}: {printable(entry.reason)}\n{_one_line(entry.text)}\n")
     write_text(target, "".join(parts))
     return len(parts)
 

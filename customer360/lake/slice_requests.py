@@ -20,6 +20,7 @@ MAX_RANGE = 96
 MAX_REQUESTS = 20
 MAX_ATTEMPTS = 4
 BACK_OFF = (timedelta(seconds=15), timedelta(minutes=1), timedelta(minutes=5))
+EVER_AFTER = timedelta(hours=1)
 LOST_AFTER = timedelta(minutes=10)
 SHOWN = 5
 SETTLE_NS = 2_000_000_000
@@ -82,7 +83,7 @@ class Request:
 
     @property
     def isolate(self) -> bool:
-        """True on the last attempt."""
+        """True from the last quick attempt on."""
         return self.attempt >= MAX_ATTEMPTS
 
 
@@ -213,17 +214,19 @@ def _settle(wanted: dict[str, Wanted], world: World) -> tuple[dict[str, int], li
 
 
 def _after_failure(key: str, entry: Wanted, world: World, due: dict[str, int], notes: list[str]) -> None:
-    if entry.attempt >= MAX_ATTEMPTS:
-        notes.append(f"{key} failed {entry.attempt} times and waits for a repair: change its files, or run it by hand")
-    elif _age(entry, world) >= BACK_OFF[entry.attempt - 1]:
+    """The pauses grow; a full disk or a lost database may last, and when it is over nobody should be needed."""
+    if _age(entry, world) >= (EVER_AFTER if entry.attempt >= MAX_ATTEMPTS else BACK_OFF[entry.attempt - 1]):
         due[key] = entry.attempt + 1
+    elif entry.attempt >= MAX_ATTEMPTS:
+        notes.append(f"{key} failed {entry.attempt} times and is tried again every hour; change its files, or run it by hand")
     else:
         notes.append(f"{key} failed, attempt {entry.attempt + 1} of {MAX_ATTEMPTS} follows after a pause")
 
 
 def _age(entry: Wanted, world: World) -> timedelta:
+    """How long ago it was asked for; very long where that seems to lie in the future: the clock was set back."""
     asked = datetime.fromisoformat(entry.changed_at) if entry.changed_at else datetime.min.replace(tzinfo=UTC)
-    return world.now - asked
+    return world.now - asked if asked <= world.now else timedelta.max
 
 
 def _group(due: Mapping[str, int], world: World) -> list[Request]:

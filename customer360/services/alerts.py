@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from urllib.parse import urlsplit
 
 TIMEOUT_SECONDS = 10
+# Python's own words quote the address, which holds a password or token.
+NO_ADDRESS = "the webhook is not an address: look for stray blanks, line ends, and a password that is not percent-encoded"
 
 
 class AlertError(RuntimeError):
@@ -38,8 +40,8 @@ def send(webhook: str, alert: Alert) -> None:
     """POST the alert; ``text`` is what chat tools show. Raises ``AlertError`` when it is not taken."""
     try:
         scheme = urlsplit(webhook).scheme
-    except ValueError as error:
-        raise AlertError(f"the webhook is not an address: {error}") from error
+    except ValueError:
+        raise AlertError(NO_ADDRESS) from None
     if scheme not in {"http", "https"}:
         raise AlertError("the webhook is not an http or https address")
     body = json.dumps({"text": alert.text, **asdict(alert)}).encode()
@@ -47,5 +49,7 @@ def send(webhook: str, alert: Alert) -> None:
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS):  # noqa: S310  scheme checked above
             return
+    except (http.client.InvalidURL, ValueError):
+        raise AlertError(NO_ADDRESS) from None
     except (OSError, http.client.HTTPException) as error:  # also a connection that is closed without an answer
         raise AlertError(str(error)) from error

@@ -137,9 +137,13 @@ def test_a_failed_slice_is_retried_with_back_off_and_at_last_sets_its_file_aside
             replay.wait(seconds=1)
     assert len(set(keys)) == MAX_ATTEMPTS == 4
     assert [pause.total_seconds() for pause in BACK_OFF] == [15, 60, 300]
-    replay.wait(days=1)
+    replay.wait(minutes=59)
     assert replay.tick() == []
-    assert "failed 4 times and waits for a repair" in replay.skip_reason
+    assert "failed 4 times and is tried again every hour" in replay.skip_reason
+    replay.wait(minutes=1)
+    (request,) = replay.tick()
+    assert (request.tags[ATTEMPT], request.tags[ISOLATE_TAG]) == ("5", "true")
+    replay.fail(request)
     replay.land(0, text="[]\n")
     (request,) = replay.tick()
     assert request.tags[ATTEMPT] == "1"
@@ -156,7 +160,7 @@ def test_a_slice_that_was_run_by_hand_after_its_last_attempt_is_done(replay: Ben
     replay._launch(by_hand)
     replay.succeed(by_hand)
     replay.tick()
-    assert "waits for a repair" not in replay.skip_reason
+    assert "tried again" not in replay.skip_reason
 
 
 def test_a_gap_of_two_days_is_asked_for_in_ranges_of_at_most_a_day(live: Bench) -> None:

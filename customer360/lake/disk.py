@@ -1,0 +1,53 @@
+"""A full disk, said so that whoever is woken knows how full it is, where, and what to do."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+FULL = {errno.ENOSPC, errno.EDQUOT}
+# DuckDB's words for its files, for its spilling and for its own bound on it; SQLite's.
+FULL_WORDS = ("No space left on device", "Disk quota exceeded", "failed to offload data block", "disk is full")
+
+
+class DiskFullError(RuntimeError):
+    """There was no room to write. The message says how much is free, where, and what to do."""
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """True where an error, or what caused it, is that nothing more could be written."""
+    if isinstance(error, DiskFullError) or (isinstance(error, OSError) and error.errno in FULL):
+        return True
+    if any(words in str(error) for words in FULL_WORDS):
+        return True
+    cause = error.__cause__ or error.__context__
+    return cause is not None and is_disk_full(cause)
+
+
+@contextmanager
+def explaining_full_disk(root: Path) -> Iterator[None]:
+    """Turn whatever a full disk makes fail in this block into ``DiskFullError``; other errors pass as they are."""
+    try:
+        yield
+    except DiskFullError:
+        raise
+    except Exception as error:  # whatever a full disk broke; anything else passes on
+        if not is_disk_full(error):
+            raise
+        room = shutil.disk_usage(root)
+        raise DiskFullError(
+            f"no room to write below {root}: {_megabytes(room.free)} free of {_megabytes(room.total)}, unfinished files gone. "
+            "Nothing that was finished or published is lost, and the work is tried again by itself. Make room: customer360 "
+            f"status says what takes it, docs/runbook.md, 'Disk full', what may go. It ended with: {_first_line(error)}"
+        ) from error
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1_000_000:,.1f} MB"
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)[:300]

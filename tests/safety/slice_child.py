@@ -1,0 +1,36 @@
+"""A slice made in a process of its own, so that its memory can be bounded and measured."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from pathlib import Path
+
+import duckdb
+
+from customer360.lake.raw_clicks import BrokenFileError, write_raw_slice
+from tests.safety.slices import NOON, settings_at
+
+
+def main(root: str, megabytes: str) -> None:
+    """Print the counts or the error, and the most memory that was used beyond that of the start, in megabytes.
+
+    ``megabytes`` bounds the address space, where it is not 0.
+    """
+    settings = settings_at(Path(root))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if int(megabytes):
+        limit = int(megabytes) * 1024 * 1024
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    said: dict[str, object] = {}
+    try:
+        said["counts"] = vars(write_raw_slice(settings, NOON, isolate=True))
+    except (BrokenFileError, MemoryError, duckdb.OutOfMemoryException) as error:
+        said["error"] = f"{type(error).__name__}: {error}"
+    said["megabytes"] = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    sys.stdout.write(json.dumps(said))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
