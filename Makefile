@@ -11,12 +11,13 @@ INSTALL := $(UV) pip install --quiet --compile-bytecode --constraint requirement
 export SHOP DATA_DIR
 export DAGSTER_HOME := $(DATA_DIR)/dagster
 
-.PHONY: help demo test ui shop lint bench lock docs clean
+.PHONY: help demo test crash ui shop lint bench lock docs clean
 help:
 	@echo "make demo [SHOP=completejourney]   set up, load, train, run live slices, plan, publish, report"
 	@echo "make demo SHOP=retail360 FROM=...  the same on the published files in a folder of yours"
 	@echo "make ui                            the Dagster UI on the demo's data, sensors and schedules on"
 	@echo "make shop [SPEED=10]               simulated traffic keeps landing, so that 'make ui' shows slices firing"
+	@echo "make crash KILLS=200 [SEED=1]      SIGKILL at random moments of the real daemon, then a comparison with a clean run"
 	@echo "make test | lint | bench NAME=... | clean"
 
 $(UV):
@@ -52,6 +53,9 @@ shop: .venv/.installed
 
 test: .venv/.installed-dev
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+crash: .venv/.installed-dev
+	@$(BIN)/python -m tests.crash --kills $(or $(KILLS),200) --seed $(or $(SEED),1)
 
 lint: .venv/.installed-dev
 	@$(BIN)/ruff check .

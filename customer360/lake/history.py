@@ -101,6 +101,7 @@ def _write_days(connection: duckdb.DuckDBPyConnection, raw: Path, expression: st
             """
         )
         made = {path.parent.name: path for path in temporary.glob("day_key=*/*.parquet")}
+        _count_again(connection, list(made.values()))
         for name, path in made.items():
             (folder / name).mkdir(exist_ok=True)
             path.replace(folder / name / PART)
@@ -109,6 +110,21 @@ def _write_days(connection: duckdb.DuckDBPyConnection, raw: Path, expression: st
     for stale in folder.glob("day_key=*"):
         if stale.name not in made:
             shutil.rmtree(stale)
+
+
+def _count_again(connection: duckdb.DuckDBPyConnection, files: list[Path]) -> None:
+    """Raise ``RuntimeError`` unless the files hold every row that was counted: rows were lost here once, without a word."""
+    (expected,) = connection.execute("select coalesce(sum(good), 0) from slices").fetchone() or (0,)
+    written = 0
+    if files:
+        (written,) = connection.execute(f"select sum(num_rows) from parquet_file_metadata({file_list(files)})").fetchone() or (
+            0,
+        )
+    if written != expected:
+        raise RuntimeError(
+            f"of {expected:,} good rows of the history {written:,} were written; the history in force stays as it was. "
+            "Load landing/history in smaller parts, and report this as a fault of the product."
+        )
 
 
 def _write_index(connection: duckdb.DuckDBPyConnection, raw: Path, counts: SliceCounts) -> History:

@@ -12,10 +12,10 @@ import pytest
 
 from customer360.lake.frames import replace_table, snapshot_folder, write_parquet
 from customer360.lake.profiles import profiles_query, with_next_contact
-from customer360.lake.publications import file_tables, warehouse_tables
+from customer360.lake.publications import PARQUET_ONLY, file_tables, warehouse_tables
 from customer360.lake.publishing import publish
 from customer360.settings import REPOSITORY, Settings, load_shop
-from ml import drift, model_versions, planning, reasons, scoring
+from ml import drift, model_versions, planning, reason_refresh, scoring
 from orchestration.data_dictionary import read_manifest
 from tests.support.lab import Dbt, Lab
 
@@ -58,10 +58,11 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     write_parquet(snapshot_folder(place) / "day_key=2026-04-30" / "part.parquet", scoring.empty_scores())
     with lab.opened() as connection:
         replace_table(connection, "predictions.customer_scores", scoring.empty_scores())
-        replace_table(connection, "predictions.customer_reasons", empty(reasons.REASON_COLUMNS))
+        replace_table(connection, "predictions.customer_reasons", empty(reason_refresh.KEPT_COLUMNS))
         profiles = with_next_contact(profiles_query(SHOP, PROFILE_RELATIONS), f"({file_tables(place)['campaign_plan']})")
         connection.execute(f"create table publishing.customer_profiles as {profiles}")
-        publish(place, connection, warehouse_tables(connection, lab.settings), NOW, NOW)
+        only = {name: f"from marts.{name}" for name in PARQUET_ONLY}
+        publish(place, connection, warehouse_tables(connection, lab.settings), NOW, NOW, parquet_only=only)
     return lab
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from customer360.lake.publishing import reader
+from customer360.lake.publishing import current_publication, reader
 from customer360.settings import REPOSITORY
 from orchestration.data_dictionary import GROUPS, dictionary_markdown, published_tables
 from tests.docs.conftest import SHOP
@@ -23,9 +23,11 @@ def described(manifest: dict[str, Any]) -> Described:
 
 @pytest.fixture(scope="module")
 def found(published: Lab) -> Described:
-    """Table -> name and type of its columns, in the published database."""
+    """Table -> name and type of its columns, as published: in the database, and as Parquet only."""
+    publication = current_publication(published.settings.place)
+    assert publication is not None
+    names = [*publication.rows, *publication.parquet_only]
     with reader(published.settings.place) as connection:
-        names = [name for (name,) in connection.execute("select table_name from duckdb_tables()").fetchall()]
         return {name: [row[:2] for row in connection.execute(f"describe {name}").fetchall()] for name in names}
 
 
