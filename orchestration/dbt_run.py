@@ -163,7 +163,7 @@ def _flags(settings: Settings, target: Path) -> list[str]:
     project = str(REPOSITORY / "dbt_project")
     return [
         *("--project-dir", project, "--profiles-dir", project),
-        *("--target-path", str(target), "--log-path", str(target)),
+        *("--target-path", str(target), "--log-path", str(target), "--log-level-file", "debug"),
         *("--vars", json.dumps(dbt_vars(settings.shop), sort_keys=True)),
     ]
 

@@ -101,7 +101,8 @@ def code_fingerprint(settings: Settings) -> str:
     folders = (project / "models" / "intermediate" / "by_slice", project / "models" / "marts" / "by_event_slice")
     models = [path for folder in folders for path in sorted(folder.glob("*.sql"))]
     macros = sorted((project / "macros").glob("*.sql"))
-    for path in [*models, project / "models" / "staging" / "stg_clicks.sql", *macros]:
+    clicks = sorted((project / "models" / "staging").glob("stg_*clicks.sql"))
+    for path in [*models, *clicks, *macros]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:12]
 

@@ -391,5 +391,5 @@ def test_the_fingerprint_of_the_code_follows_slice_width_models_and_macros(
 
 
 def test_dbt_and_the_slice_log_agree_on_how_long_copies_are_recognised() -> None:
-    sql = (REPOSITORY / "dbt_project" / "models" / "staging" / "stg_clicks.sql").read_text()
+    sql = (REPOSITORY / "dbt_project" / "models" / "staging" / "stg_repeated_clicks.sql").read_text()
     assert f"interval '{DUPLICATE_DAYS}' day" in sql
