@@ -10,7 +10,7 @@ import os
 import re
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Self
 from zoneinfo import ZoneInfo, available_timezones
@@ -285,15 +285,24 @@ def load_shop(path: Path, resolved_categories: list[str] | None = None) -> Shop:
     Raises ``SettingsError`` naming the file, the field, what is wrong and what to do.
     """
     try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         known = sorted(p.parent.name for p in path.parents[1].glob("*/shop.yaml"))
         raise SettingsError(f"{path} does not exist; the shops here are: {', '.join(known) or 'none'}") from error
+    return _validated(path, text, None if resolved_categories is None else tuple(resolved_categories))
+
+
+@lru_cache(maxsize=16)
+def _validated(path: Path, text: str, resolved_categories: tuple[str, ...] | None) -> Shop:
+    """A shop is asked for a score of times a run, and takes 50 ms to parse."""
+    try:
+        loaded = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise SettingsError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(loaded, dict):
         raise SettingsError(f"{path} holds no settings; see docs/your-data.md for an example")
-    values: dict[str, Any] = {**loaded, "resolved_categories": resolved_categories}
+    resolved = None if resolved_categories is None else list(resolved_categories)
+    values: dict[str, Any] = {**loaded, "resolved_categories": resolved}
     try:
         return Shop.model_validate(values)
     except ValidationError as error:

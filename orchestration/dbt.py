@@ -102,9 +102,9 @@ class ShopTranslator(DagsterDbtTranslator):
         spec = super().get_asset_spec(manifest, unique_id, project)
         deps = [dep for dep in spec.deps if dep.asset_key.path[0] != "ops" and dep.asset_key != CLICKS]
         if any(dep.asset_key == CLICKS for dep in spec.deps):
-            # What is read is whatever is pending. Without the mapping a run without a partition, as history_job is, cannot
-            # say which slices it read and fails.
-            deps += [dg.AssetDep(CLICKS, partition_mapping=dg.AllPartitionMapping()), dg.AssetDep(CLICK_HISTORY)]
+            # What is read is whatever is pending, which no mapping can say. Without one a run without a partition, as
+            # history_job is, fails; and a mapping to all has every run list all slices, .8 s and more with each year.
+            deps += [dg.AssetDep(CLICKS, partition_mapping=dg.LastPartitionMapping()), dg.AssetDep(CLICK_HISTORY)]
         return spec.replace_attributes(deps=deps, kinds={"dbt", "duckdb"})
 
 
