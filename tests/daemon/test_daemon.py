@@ -8,13 +8,13 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import duckdb
 import pytest
 
@@ -26,7 +26,7 @@ from tests.orchestration.place import TinyShop, tiny_shop, wait_until
 
 pytestmark = pytest.mark.daemon
 
-DAGSTER = Path(sys.executable).with_name("dagster")
+SLICES_TAG, ATTEMPT_TAG = "customer360/slices", "customer360/attempt"
 GAP = 100  # slices of half an hour: two days and two hours
 
 
@@ -69,7 +69,27 @@ class Daemon:
 
     shop: TinyShop
     log: Path
-    group: int
+    port: int
+    group: int = 0
+
+    def start(self) -> None:
+        self._process = self.shop.start(self.log, "dagster", "dev", "-w", "workspace.yaml", "-p", str(self.port))
+        self.group = self._process.pid
+
+    def kill(self) -> None:
+        """SIGKILL to all its processes at once: servers, daemon, template, runs."""
+        os.killpg(self.group, signal.SIGKILL)
+        self._process.wait(timeout=10)
+        wait_until(lambda: not members(self.group), 10, "no process of dagster dev is left")
+
+    def stop(self) -> None:
+        """In good order, or else by SIGKILL."""
+        os.killpg(self.group, signal.SIGTERM)
+        try:
+            self._process.wait(timeout=20)
+            wait_until(lambda: not members(self.group), 10, "all processes of dagster dev have ended")
+        except (subprocess.TimeoutExpired, AssertionError):
+            self.kill()
 
     def published(self, sql: str) -> list[tuple[Any, ...]]:
         """Rows of a query on the published version."""
@@ -80,7 +100,7 @@ class Daemon:
 
         def is_so() -> bool:
             try:
-                return self.shop.published(sql)[0][0] == expected
+                return bool(self.shop.published(sql)[0][0] == expected)
             except (FileNotFoundError, duckdb.Error):
                 return False
 
@@ -97,34 +117,17 @@ def daemon() -> Iterator[Daemon]:
     shutil.rmtree(shop.home)
     shop.home.mkdir()
     shutil.copy(REPOSITORY / "orchestration" / "dagster.yaml", shop.home)
-    log = shop.root / "daemon.log"
-    port = free_port()
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [DAGSTER, "dev", "-w", "workspace.yaml", "-p", str(port)],
-            cwd=REPOSITORY,
-            env=shop.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
+    daemon = Daemon(shop, shop.root / "daemon.log", free_port())
+    daemon.start()
     try:
-        yield Daemon(shop, log, process.pid)
+        yield daemon
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(timeout=20)
-            wait_until(lambda: not members(process.pid), 10, "all processes of dagster dev have ended")
-        except (subprocess.TimeoutExpired, AssertionError):
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait(timeout=10)
-        wait_until(lambda: not members(process.pid), 10, "no process of dagster dev is left")
+        daemon.stop()
         with socket.socket() as probe:
-            assert probe.connect_ex(("127.0.0.1", port)) != 0
+            assert probe.connect_ex(("127.0.0.1", daemon.port)) != 0
 
 
-def test_a_dropped_file_a_repair_a_poison_file_and_a_gap_of_two_days(daemon: Daemon) -> None:
+def test_a_dropped_file_a_repair_a_poison_file_a_gap_of_two_days_and_the_death_of_all_processes(daemon: Daemon) -> None:
     shop = daemon.shop
     slices = "select count(*) from slice_log where source = 'clicks' and is_transformed"
 
@@ -154,16 +157,36 @@ def test_a_dropped_file_a_repair_a_poison_file_and_a_gap_of_two_days(daemon: Dae
         "broken.jsonl.gz": 1,
     }
 
-    # Nothing arrives for two days: what was missed is caught up with ranges, empty slices and all.
+    # Nothing arrives for two days: what was missed is caught up with ranges, empty slices and all. Amid the first of them all
+    # processes are killed; a service manager starts them again.
     shop.land(GAP)
+    wait_until(lambda: "rewriting 96 slices" in daemon.log.read_text(encoding="utf-8", errors="replace"), 120, "a range runs")
+    daemon.kill()
+    daemon.start()
     daemon.wait_for(slices, GAP, 240, "the gap is caught up")
+    wait_until(lambda: ("96", "2", "SUCCESS") in outcomes(shop), 120, "the killed range is run again", every=0.3)
     wait_until(lambda: not unfinished(shop), 60, "runs have ended", every=0.3)
-    with shop.instance() as instance:
-        runs = [run for run in instance.get_runs() if run.job_name == "slice_job"]
-    assert {run.status.value for run in runs} == {"SUCCESS"}
+    assert sorted(outcomes(shop)) == [
+        ("1", "1", "SUCCESS"),
+        ("1", "1", "SUCCESS"),
+        ("1", "1", "SUCCESS"),
+        ("2", "1", "SUCCESS"),
+        ("96", "1", "FAILURE"),
+        ("96", "2", "SUCCESS"),
+    ]
+    runs = slice_runs(shop)
     assert all(run.tags[BORN_TAG] for run in runs)
     assert len({run.tags[PID_TAG] for run in runs}) == len(runs)
-    assert sorted(int(run.tags["customer360/slices"]) for run in runs) == [1, 1, 1, 2, 96]
+
+
+def slice_runs(shop: TinyShop) -> list[dg.DagsterRun]:
+    with shop.instance() as instance:
+        return [run for run in instance.get_runs() if run.job_name == "slice_job"]
+
+
+def outcomes(shop: TinyShop) -> list[tuple[str, str, str]]:
+    """Number of slices, attempt and status of each run."""
+    return [(run.tags[SLICES_TAG], run.tags[ATTEMPT_TAG], run.status.value) for run in slice_runs(shop)]
 
 
 def of_slice(shop: TinyShop, number: int) -> str:

@@ -110,7 +110,7 @@ class ForkServer:
         run_id = make_new_run_id()
         log = self.logs / f"{len(self.started):04}.log"
         self.started[run_id], self.ended[run_id] = queue.Queue(), queue.Queue()
-        request = {"id": run_id, "log": str(log), "job": job, "run_id": run_id, "partition_key": partition_key}
+        request: dict[str, Any] = {"id": run_id, "log": str(log), "job": job, "run_id": run_id, "partition_key": partition_key}
         request |= {"tags": dict(tags), "assets": [list(path) for path in assets]}
         self.channel.sendall(json.dumps(request).encode() + b"\n")
         pid = self.started[run_id].get(timeout=WAIT_SECONDS)
@@ -154,6 +154,19 @@ class TinyShop:
         """Its Dagster instance, seen from this process."""
         return dg.DagsterInstance.from_config(str(self.home))
 
+    def start(self, log: Path, program: str, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start a program of Dagster's on this place, in a session of its own; what it prints is added to ``log``."""
+        with log.open("ab") as output:
+            return subprocess.Popen(
+                [str(Path(sys.executable).with_name(program)), *arguments],
+                cwd=REPOSITORY,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
     def slice(self, number: int) -> datetime:
         """Start of the slice with this number; the first has 0."""
         shop = self.settings.shop
@@ -184,6 +197,13 @@ class TinyShop:
             self.server = ForkServer(self.environment, logs)
             atexit.register(self.server.close)
         return self.server
+
+    def close(self) -> None:
+        """End the fork server; the next run starts another one."""
+        if self.server is not None:
+            atexit.unregister(self.server.close)
+            self.server.close()
+            self.server = None
 
     def run_range(self, first: int, last: int) -> Run:
         """Start a run of a range of slices."""
@@ -222,9 +242,14 @@ def _without(table: str) -> str:
 
 @functools.cache
 def tiny_shop() -> TinyShop:
-    """The one place of this test process, made at the first call: reference tables, history, a champion; saved as "ready"."""
+    """The one place of this test process, made at the first call; see ``prepare``."""
     root = Path(tempfile.mkdtemp(prefix="customer360-tiny-"))
     atexit.register(shutil.rmtree, root, ignore_errors=True)
+    return prepare(root)
+
+
+def prepare(root: Path) -> TinyShop:
+    """A place below ``root`` with reference tables, history and a champion; saved as "ready"."""
     place = TinyShop(root)
     place.home.mkdir(parents=True)
     shutil.copy(REPOSITORY / "orchestration" / "dagster.yaml", place.home)

@@ -31,7 +31,7 @@ def test_every_setting_is_in_force(instance: dg.DagsterInstance) -> None:
     assert (pools.default_pool_limit, pools.pool_granularity) == (1, PoolGranularity.RUN)
     assert instance.run_coordinator.dequeue_interval_seconds == 1
     assert instance.run_monitoring_enabled
-    assert instance.run_monitoring_start_timeout_seconds == 600
+    assert instance.run_monitoring_start_timeout_seconds == 180
     assert instance.run_monitoring_max_runtime_seconds == 7200
     assert instance.run_monitoring_poll_interval_seconds == 15
     assert (instance.run_retries_enabled, instance.run_retries_max_retries) == (True, 2)

@@ -9,19 +9,15 @@ from __future__ import annotations
 import os
 import random
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
-from pathlib import Path
-from typing import Any
 
-import duckdb
 import pytest
 
 from customer360.lake.warehouse import is_locked
 from tests.orchestration.place import Run, Tables, TinyShop, wait_until
+from tests.orchestration.reader import Reader
 from tests.orchestration.slices import LAST, land_all
 
 SERVED = (["predictions", "customer_scores"], ["publishing", "customer_profiles"], ["publishing", "published"])
@@ -32,54 +28,6 @@ STEPS = {
     "publishing": "publishing__published",
 }
 LONGEST_SECONDS = {"raw": 0.4, "dbt": 2.0, "scoring": 0.4, "publishing": 0.4}
-
-
-@dataclass(eq=False)
-class Reader(threading.Thread):
-    """Reads whatever is published, over and over, and keeps what is wrong with it."""
-
-    place: Path
-    wrong: list[str] = field(default_factory=list)
-    versions: set[int] = field(default_factory=set)
-    stopped: threading.Event = field(default_factory=threading.Event)
-
-    def __post_init__(self) -> None:
-        super().__init__(daemon=True)
-
-    def run(self) -> None:
-        while not self.stopped.wait(0.1):
-            try:
-                self.wrong += self.look()
-            except Exception as error:  # noqa: BLE001  whatever a reader meets is a failure of the test
-                self.wrong.append(f"{type(error).__name__}: {error}")
-
-    def look(self) -> list[str]:
-        """What is torn in the version of this moment: every table says the same point in time and its own row count."""
-        folder = (self.place / "published" / "current").resolve()
-        with duckdb.connect() as connection:
-            connection.execute(f"attach '{folder / 'customer360.duckdb'}' as published (read_only)")
-            document = connection.execute(f"select version, as_of, rows from read_json('{folder / 'version.json'}')").fetchone()
-            assert document is not None
-            version, as_of, rows = document
-            self.versions.add(version)
-            moments = connection.execute(
-                "select as_of from published.customer_features union select as_of from published.customer_scores "
-                "union select max(slice) + interval '30 minutes' from published.slice_log where is_transformed"
-            ).fetchall()
-            wrong = [] if moments == [(naive(as_of),)] else [f"version {version} of {as_of} holds {moments}"]
-            for table in rows:
-                part = folder / "parquet" / table / "part.parquet"
-                counts = connection.execute(
-                    f"select (select count(*) from published.{table}), (select count(*) from read_parquet('{part}'))"
-                ).fetchone()
-                if counts != (rows[table], rows[table]):
-                    wrong.append(f"version {version}: {table} has {counts} rows, not {rows[table]}")
-        return wrong
-
-
-def naive(moment: Any) -> datetime:
-    text = moment if isinstance(moment, str) else moment.isoformat()
-    return datetime.fromisoformat(text).replace(tzinfo=None)
 
 
 def began(run: Run, step: str) -> bool:

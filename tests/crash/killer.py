@@ -1,0 +1,138 @@
+"""SIGKILL at a random moment of one boundary after the other."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import dagster as dg
+
+from tests.crash.daemon_log import DaemonLog
+from tests.crash.processes import Daemon, belongs_to, kill, kill_all
+from tests.crash.recovery import Kill, slices_of
+from tests.orchestration.place import TinyShop, wait_until
+
+STEPS = {"run: raw": "raw__clicks", "run: dbt": "warehouse_models", "run: publish": "publishing__published"}
+BOUNDARIES = ("sensor", *STEPS, "daemon", "whole tree")
+LONGEST = {"raw__clicks": 0.5, "warehouse_models": 5.0, "publishing__published": 1.0}  # until one was seen to end
+LOOK_SECONDS = 0.6
+SENSOR_INTERVAL = 15.0
+BEGIN_SECONDS = 300.0
+RECOVERY_SECONDS = 900.0
+MAX_ATTEMPT = 2  # a slice that fails four times waits an hour: the third and fourth attempt are left in peace
+AT_ONCE = 0.25  # so often the next kill does not wait until this one is made good
+
+
+@dataclass
+class Killer:
+    """Kills, and notes when what was killed is made good."""
+
+    shop: TinyShop
+    instance: dg.DagsterInstance  # opened once: that takes as long as a short step
+    daemon: Daemon
+    log: DaemonLog
+    chance: random.Random
+    kills: list[Kill] = field(default_factory=list)
+
+    def boundaries(self, count: int) -> list[str]:
+        """``count`` boundaries in random order, each as often as the others but for one."""
+        rounds: list[str] = []
+        while len(rounds) < count:
+            rounds += self.chance.sample(BOUNDARIES, len(BOUNDARIES))
+        return rounds[:count]
+
+    def strike(self, boundary: str) -> Kill:
+        """Wait for the boundary and for a random moment in it, and kill."""
+        how: dict[str, Callable[[], Kill]] = {"sensor": self._sensor, "daemon": self._daemon, "whole tree": self._tree}
+        struck = how[boundary]() if boundary in how else self._run(boundary)
+        self.kills.append(struck)
+        for earlier in self.kills[:-1]:
+            if not earlier.look(self.shop, self.instance):
+                earlier.is_disturbed = struck.is_disturbed = True
+        return struck
+
+    def recover(self, struck: Kill) -> None:
+        """Wait until it is made good; sometimes the next kill comes earlier."""
+        if self.chance.random() >= AT_ONCE:
+            self.wait_for(struck)
+
+    def wait_for(self, struck: Kill) -> None:
+        wait_until(lambda: self._is_good(struck), RECOVERY_SECONDS, f"{struck.boundary} recovers", every=1)
+
+    def _is_good(self, struck: Kill) -> bool:
+        self.daemon.watch()
+        return struck.look(self.shop, self.instance)
+
+    def _run(self, boundary: str) -> Kill:
+        """The process of a run, in the midst of a step."""
+        name = STEPS[boundary]
+        while True:
+            step = self.log.next_step(name, BEGIN_SECONDS)
+            run = self._working().get(step.run_id)
+            if run is not None and attempt(run) <= MAX_ATTEMPT:
+                break
+        moment = self.log.running[step] + self.chance.uniform(0, self.log.lasted.get(name, LONGEST[name]))
+        time.sleep(max(0.0, moment - time.monotonic()))
+        is_alive = belongs_to(step.pid, self.shop) and kill(step.pid)
+        at = time.time()
+        self.log.read()
+        is_amid = is_alive and step in self.log.running
+        self.log.forget(step.pid)
+        return Kill(boundary, at, is_amid, frozenset({run.run_id}), slices_of(run, self.shop))
+
+    def _sensor(self) -> Kill:
+        """The code server, while it evaluates the sensor."""
+        self.log.next_look(BEGIN_SECONDS)
+        time.sleep(self.chance.uniform(0, LOOK_SECONDS))
+        is_amid = self._is_looking()
+        for pid in self.daemon.code_servers():
+            kill(pid)
+        return Kill("sensor", time.time(), is_amid)
+
+    def _is_looking(self) -> bool:
+        self.log.read()
+        return self.log.is_looking
+
+    def _daemon(self) -> Kill:
+        """The daemon alone: every other time while the sensor's requests become runs, else at any moment."""
+        self._any_moment()
+        is_amid = self._is_looking() or bool(self._working())
+        kill(self.daemon.pid)
+        at = time.time()
+        self.log.is_looking = False
+        self.daemon.restart()
+        return Kill("daemon", at, is_amid)
+
+    def _tree(self) -> Kill:
+        """The daemon, its code server, the template and every run at once."""
+        self._any_moment()
+        wait_until(
+            lambda: all(attempt(run) <= MAX_ATTEMPT for run in self._working().values()), BEGIN_SECONDS, "young runs", 0.5
+        )
+        working = self._working()
+        is_amid = self._is_looking() or bool(working)
+        at = time.time()
+        kill_all(self.shop)
+        self.log.forget()
+        self.log.is_looking = False
+        self.daemon.restart()
+        slices = frozenset[str]().union(*(slices_of(run, self.shop) for run in working.values()))
+        return Kill("whole tree", at, is_amid, frozenset(working), slices)
+
+    def _any_moment(self) -> None:
+        if self.chance.random() < 0.5:
+            self.log.next_look(BEGIN_SECONDS)
+            time.sleep(self.chance.uniform(0, 2 * LOOK_SECONDS))
+        else:
+            time.sleep(self.chance.uniform(0, SENSOR_INTERVAL))
+
+    def _working(self) -> dict[str, dg.DagsterRun]:
+        runs = self.instance.get_runs(dg.RunsFilter(job_name="slice_job"), limit=50)
+        return {run.run_id: run for run in runs if not run.is_finished}
+
+
+def attempt(run: dg.DagsterRun) -> int:
+    """Which attempt at its slices a run is, from 1."""
+    return int(run.tags["customer360/attempt"])
