@@ -43,7 +43,7 @@ def test_a_team_has_the_same_settings_and_its_storage_from_the_environment() -> 
     laptop, team = ({**load(name)} for name in ("dagster.yaml", "dagster-postgres.yaml"))
     storage = team.pop("storage")["postgres"]["postgres_db"]
     assert team == laptop
-    assert {name: value for name, value in storage.items() if name != "port"} == {
+    assert {name: value for name, value in storage.items() if name not in ("port", "scheme")} == {
         "hostname": {"env": "DAGSTER_PG_HOST"},
         "username": {"env": "DAGSTER_PG_USERNAME"},
         "password": {"env": "DAGSTER_PG_PASSWORD"},
