@@ -16,12 +16,13 @@ import duckdb
 
 from customer360.lake import reference
 from customer360.lake.check_report import FileReport, Problem, Report
+from customer360.lake.checked_lines import checked_lines
 from customer360.lake.contracts import CLICK_COLUMNS, EVENT_NAMES, reference_tables
 from customer360.lake.engine import connect, literal
 from customer360.lake.landing import LandedFile
 from customer360.lake.layout import ClickFiles, Misplaced, TableFiles, closest, read_layout
 from customer360.lake.postgres import UnreadableSourceError
-from customer360.lake.raw_clicks import kept_rows, load_checked
+from customer360.lake.raw_clicks import kept_rows
 from customer360.lake.reference_rows import BrokenReferenceError
 from customer360.lake.remedies import remedy
 from customer360.settings import Place, Settings
@@ -86,8 +87,12 @@ class _Checker:
         """The files of one slice, of the history, or of a plain folder."""
         if not group.files:
             return
+        with checked_lines(connection, group.files, group.bounds, self.settings.shop.currency, isolate=True):
+            self._count_lines(connection, group)
+            self._count_unknown(connection)
+
+    def _count_lines(self, connection: duckdb.DuckDBPyConnection, group: ClickFiles) -> None:
         shop = self.settings.shop
-        load_checked(connection, group.files, group.bounds, shop.currency, isolate=True)
         problems: dict[int, list[Problem]] = {}
         for number, line, column, reason in _first_problems(connection, self.most):
             problems.setdefault(number, []).append(Problem(line or None, column, reason, remedy(shop, column, reason)))
@@ -104,7 +109,6 @@ class _Checker:
                     is_broken=is_broken,
                 )
             )
-        self._count_unknown(connection)
 
     def add_table(self, group: TableFiles) -> None:
         """Each file by itself, so that all broken ones are told, then all together for keys that two files share."""

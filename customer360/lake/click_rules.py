@@ -21,6 +21,7 @@ _KIND = {
 }
 _TYPED = tuple(column for column in CLICK_COLUMNS if column.type != "VARCHAR")
 _NAMES = tuple(column.name for column in CLICK_COLUMNS)
+BLANK = r"[ \t\r\n]*"
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ class ClickBounds:
 def json_source(lines: str) -> str:
     """The text relation over ``lines`` (file_no, line, text, problem), each text a JSON object.
 
-    ``extra`` is worked out only where an object has more keys than contract columns with a value.
+    ``extra`` is worked out only where an object has more keys than contract columns with a value. Blank lines are left out,
+    by a regular expression: ``trim`` took half of the time of reading a slice.
     """
     structure = "{" + ",".join(f'"{name}":"VARCHAR"' for name in _NAMES) + "}"
     without_known = "{" + ",".join(f'"{name}":null' for name in _NAMES) + "}"
@@ -68,7 +70,7 @@ def json_source(lines: str) -> str:
                 from (
                     select *, problem is null and not is_nested and json_valid(text) as is_json
                     from (select *, {_is_nested("text")} as is_nested from {lines})
-                    where problem is not null or trim(text, ' \t\r\n') <> ''
+                    where problem is not null or not regexp_full_match(text, '{BLANK}')
                 )
             )
         )
@@ -110,11 +112,14 @@ def _parquet_field(column: Column, kind: str | None) -> str:
 
 
 def checked(source: str, bounds: ClickBounds, currency: str) -> str:
-    """Typed contract columns, ``extra``, ``event_key``, and (column_name, reason) of the first rule that a line breaks."""
+    """Typed contract columns, ``extra``, ``event_key``, and (column_name, reason) of the first rule that a line breaks.
+
+    Only a broken line keeps its ``text``: that of all lines would be the larger part of a slice's memory.
+    """
     rules = _rules(bounds, currency)
     columns = ", ".join(f"{_typed(column)} as {quoted(column.name)}" for column in CLICK_COLUMNS)
     return f"""
-        select file_no, line, text, {columns}, extra,
+        select file_no, line, case when rule is not null then text end as text, {columns}, extra,
             case rule {" ".join(f"when {n} then {literal(rule.column)}" for n, rule in enumerate(rules))} end as column_name,
             case rule {" ".join(f"when {n} then {rule.reason}" for n, rule in enumerate(rules))} end as reason,
             case when rule is null then cast(md5_number_lower(event_id) >> 1 as bigint) end as event_key

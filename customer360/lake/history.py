@@ -13,11 +13,12 @@ from pathlib import Path
 import duckdb
 
 from customer360.lake.atomic import TEMPORARY_PREFIX, replacing
+from customer360.lake.checked_lines import checked_lines
 from customer360.lake.click_rules import ClickBounds
 from customer360.lake.disk import explaining_full_disk
 from customer360.lake.engine import connect, file_list, literal
 from customer360.lake.landing import list_folder
-from customer360.lake.raw_clicks import PART, SliceCounts, kept_rows, load_checked, write_quarantine
+from customer360.lake.raw_clicks import PART, SliceCounts, kept_rows, write_quarantine
 from customer360.settings import Settings, Shop
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -69,8 +70,11 @@ def write_history(settings: Settings) -> History:
     listing = list_folder(place.landing / "history", recursive=True)
     bounds = history_bounds(shop)
     expression = slice_of_event(shop)
-    with explaining_full_disk(place.root), connect(place.root / ".tmp") as connection:
-        load_checked(connection, listing.files, bounds, shop.currency)
+    with (
+        explaining_full_disk(place.root),
+        connect(place.root / ".tmp") as connection,
+        checked_lines(connection, listing.files, bounds, shop.currency),
+    ):
         connection.execute(
             f"create temp table slices as select {expression} as slice, count(*) as lines, count(distinct event_key) as good "
             "from checked where reason is null group by all"

@@ -16,6 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from customer360.lake.atomic import replacing, write_text
+from customer360.lake.checked_lines import checked_lines
 from customer360.lake.click_rules import ClickBounds
 from customer360.lake.clock import shop_now
 from customer360.lake.contracts import DUPLICATE_DAYS
@@ -23,7 +24,6 @@ from customer360.lake.engine import connect
 from customer360.lake.history import history_bounds
 from customer360.lake.landing import LandedFile
 from customer360.lake.quarantine import HISTORY, Entry, Selection, note_replay, quarantined_lines
-from customer360.lake.raw_clicks import load_checked
 from customer360.lake.slices import EPOCH, floor_to_slice, slice_folder, slice_key, slice_start
 from customer360.settings import Place, Settings, Shop
 from customer360.words import printable
@@ -172,8 +172,8 @@ def _judged(settings: Settings, lines: list[Line], target: str) -> Iterator[tupl
     with TemporaryDirectory(prefix="customer360-replay-") as scratch:
         path = Path(scratch) / "lines.jsonl"
         path.write_text("".join(f"{line.text}\n" for line in lines), encoding="utf-8")
-        with connect(Path(scratch)) as connection:
-            load_checked(connection, [LandedFile(path, path.name, 0, 0)], bounds, shop.currency)
+        landed = LandedFile(path, path.name, path.stat().st_size, 0)
+        with connect(Path(scratch)) as connection, checked_lines(connection, [landed], bounds, shop.currency):
             found = connection.execute(
                 "select line, nullif(concat_ws(': ', nullif(column_name, ''), reason), ''), event_at from checked"
             )

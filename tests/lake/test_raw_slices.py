@@ -20,10 +20,11 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from customer360.lake import raw_clicks, reading
+from customer360.lake import checked_lines, reading
+from customer360.lake.checked_lines import BrokenFileError
 from customer360.lake.contracts import CLICK_COLUMNS
 from customer360.lake.history import history_folder, write_history
-from customer360.lake.raw_clicks import PART, RAW_COLUMNS, BrokenFileError, SliceCounts, quarantine_folder, raw_slice_folder
+from customer360.lake.raw_clicks import PART, RAW_COLUMNS, SliceCounts, quarantine_folder, raw_slice_folder
 from customer360.lake.raw_clicks import write_raw_slice as write
 from customer360.settings import Place, Settings
 from tests.support import oracle
@@ -451,7 +452,7 @@ def test_too_little_memory_for_a_parquet_file_is_no_fault_of_the_file(
     def full(*_: object) -> str:
         raise duckdb.OutOfMemoryException("failed to allocate data")
 
-    monkeypatch.setattr(raw_clicks, "parquet_source", full)
+    monkeypatch.setattr(checked_lines, "parquet_source", full)
     with pytest.raises(BrokenFileError, match=r"a\.parquet"):
         write(settings, NOON)
     check_books(settings, write(settings, NOON, isolate=True))
