@@ -42,6 +42,7 @@ def test_every_setting_is_in_force(instance: dg.DagsterInstance) -> None:
 def test_a_team_has_the_same_settings_and_its_storage_from_the_environment() -> None:
     laptop, team = ({**load(name)} for name in ("dagster.yaml", "dagster-postgres.yaml"))
     storage = team.pop("storage")["postgres"]["postgres_db"]
+    assert laptop.pop("event_log_storage")["class"] == "OpenEventLog"
     assert team == laptop
     assert {name: value for name, value in storage.items() if name not in ("port", "scheme")} == {
         "hostname": {"env": "DAGSTER_PG_HOST"},
