@@ -1,4 +1,4 @@
-"""What a model has to beat: three answers that need no model."""
+"""What a model has to beat: four answers that need no model."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ import pandas as pd
 from customer360.features import Feature
 from customer360.settings import NONE
 from ml.affinity_model import Probabilities
+from ml.calibration import log_loss
 from ml.training_sets import TrainingSet
 
 PRIOR = "prior"
 LAST_CATEGORY = "last category bought"
 MAIN_CATEGORY = "most frequent category"
+OWN_SHARES = "own category shares"
+STRENGTHS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 
 
 def baseline_probabilities(training_set: TrainingSet) -> dict[str, Probabilities]:
@@ -23,7 +26,7 @@ def baseline_probabilities(training_set: TrainingSet) -> dict[str, Probabilities
 
     ``prior``: label frequencies, add-one smoothed. ``last category bought`` and ``most frequent category`` (``main_category``):
     label frequencies among the customers with that category, smoothed towards the prior with the weight of as many rows as
-    there are categories.
+    there are categories. ``own category shares``: see ``own_shares``.
     """
     features, categories = training_set.features, training_set.categories
     prior = class_prior(training_set.train_labels, categories)
@@ -34,7 +37,51 @@ def baseline_probabilities(training_set: TrainingSet) -> dict[str, Probabilities
     result = {PRIOR: np.tile(prior, (len(training_set.validation), 1))}
     for name, (train_groups, validation_groups) in groups.items():
         result[name] = grouped_frequencies(train_groups, training_set.train_labels, validation_groups, prior, categories)
+    result[OWN_SHARES] = own_shares(training_set, prior)
     return result
+
+
+def own_shares(training_set: TrainingSet, prior: npt.NDArray[np.float64]) -> Probabilities:
+    """Each customer's share of orders by category over the longest window, smoothed towards the prior.
+
+    Among those who buy: (orders in the category + s x prior share) / (orders + s), with the s of ``STRENGTHS`` that fits the
+    training labels best. Whether anyone buys at all: the frequency among customers with, or without, orders in that window.
+    """
+    columns = order_columns(training_set.features, training_set.categories)
+    counts = {
+        part: _counts(matrix, columns) for part, matrix in (("train", training_set.train), ("judged", training_set.validation))
+    }
+    labels = training_set.train_labels.astype(str)
+    known = {
+        part: pd.Series(np.where(count.sum(axis=1) > 0, "with", "without"), dtype=object) for part, count in counts.items()
+    }
+    buys = np.where(labels == NONE, NONE, "buys").astype(object)
+    shares = np.array([prior[:-1].sum(), prior[-1]])
+    buying = {
+        part: grouped_frequencies(known["train"], buys, groups, shares, ("buys", NONE))[:, 0] for part, groups in known.items()
+    }
+    among = prior[:-1] / prior[:-1].sum()
+
+    def smoothed(part: str, strength: float) -> Probabilities:
+        count = counts[part]
+        within = (count + strength * among) / (count.sum(axis=1, keepdims=True) + strength)
+        return np.column_stack([within * buying[part][:, None], 1 - buying[part]])
+
+    truth = np.array([training_set.categories.index(label) for label in labels])
+    best = min(STRENGTHS, key=lambda strength: log_loss(smoothed("train", strength), truth))
+    return smoothed("judged", best)
+
+
+def order_columns(features: Sequence[Feature], categories: Sequence[str]) -> list[str]:
+    """Names of the features that count orders over the longest window, one a category in their order, without "none"."""
+    orders = [feature for feature in features if feature.measure == "orders" and feature.category_id is not None]
+    longest = max(feature.window_days or 0 for feature in orders)
+    by_category = {feature.category_id: feature.name for feature in orders if feature.window_days == longest}
+    return [by_category[category] for category in categories if category != NONE]
+
+
+def _counts(matrix: pd.DataFrame, columns: list[str]) -> npt.NDArray[np.float64]:
+    return matrix[columns].fillna(0).to_numpy(np.float64)
 
 
 def class_prior(labels: npt.NDArray[np.object_], categories: tuple[str, ...]) -> npt.NDArray[np.float64]:

@@ -5,38 +5,53 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from ml.affinity_model import AffinityModel, Probabilities
 from ml.baselines import baseline_probabilities
+from ml.bootstrap import mean_interval, measured_intervals
+from ml.calibration import Classes, Floats, row_losses
 from ml.markdown import table
+from ml.measures import class_recall, confusion, lift, reliability, score
 from ml.training_sets import TrainingSet
 
 MODEL = "model"
 CHAMPION = "champion"
-RELIABILITY_BINS = 10
+SEED = 360
+RESAMPLES = 200  # of the measures that are no mean: each takes a pass over all rows
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Numbers on the validation rows.
+    """Numbers on the validation rows, with 95% intervals by bootstrap where it says low and high.
 
-    ``scores``: one row a contender (model, champion if any, baselines) with log_loss, brier, accuracy, macro_f1.
-    ``recall``: one row a category with its rows and every contender's recall. ``importance``: one row a feature, in percent,
-    the most important first. ``reliability``: ten equal bins of the model's probabilities, every category of every row counted.
+    ``scores``: one row a contender (model, champion if any, baselines) with the measures of ``ml.measures.score``.
+    ``intervals``: one row a measure of the model (estimate, low, high). ``differences``: one row for each other contender: the
+    model's log loss less its, row by row (difference, low, high); below 0 the model is better.
+    ``groups``: one row a group of customers (grouping, customers, rows, log_loss, calibration_error, champion_log_loss).
+    ``recall``: one row a category with its rows, every contender's recall and the model's lift at 10%.
+    ``importance``: one row a feature, in percent, the most important first. ``reliability``: ten equal bins of the model's
+    probabilities, every category of every row counted. ``confusion``: rows by true category (index) and decision (columns).
     """
 
     scores: pd.DataFrame
+    intervals: pd.DataFrame
+    differences: pd.DataFrame
+    groups: pd.DataFrame
     recall: pd.DataFrame
     importance: pd.DataFrame
     reliability: pd.DataFrame
+    confusion: pd.DataFrame
     rows_train: int
     rows_validation: int
 
     def log_loss(self, contender: str) -> float:
         """A contender's log loss in nats a row."""
         return float(self.scores.loc[self.scores["contender"] == contender, "log_loss"].iloc[0])
+
+    def worst_difference(self, contender: str) -> float:
+        """The upper bound of the model's log loss less the contender's: below 0 the model is better beyond chance."""
+        return float(self.differences.loc[self.differences["contender"] == contender, "high"].iloc[0])
 
     @property
     def champion_log_loss(self) -> float | None:
@@ -55,8 +70,16 @@ class Evaluation:
         parts = [
             f"{self.rows_train:,} rows to train on, {self.rows_validation:,} to validate on (the last cut-off).",
             table(self.scores),
+            "The model's measures, with 95% intervals",
+            table(self.intervals),
+            "The model's log loss less that of the others, with 95% intervals",
+            table(self.differences),
+            "By group of customers",
+            table(self.groups),
             "Recall by category",
             table(self.recall),
+            "True category (rows) and decision (columns)",
+            table(self.confusion.rename_axis("category_id").reset_index()),
             "Most important features (percent)",
             table(self.importance.head(15)),
             "Reliability: what was predicted and what came",
@@ -70,64 +93,79 @@ def evaluate(training_set: TrainingSet, model: AffinityModel, champion: Affinity
 
     The champion must read the same features and publish the same categories (the model store refuses it otherwise).
     """
-    contenders = {MODEL: model.probabilities(training_set.validation)}
+    probabilities = {MODEL: model.probabilities(training_set.validation)}
+    named = {MODEL: model.decisions(probabilities[MODEL])}
     if champion is not None:
-        contenders[CHAMPION] = champion.probabilities(training_set.validation)
-    contenders |= baseline_probabilities(training_set)
+        probabilities[CHAMPION] = champion.probabilities(training_set.validation)
+        named[CHAMPION] = champion.decisions(probabilities[CHAMPION])
+    probabilities |= baseline_probabilities(training_set)
+    named |= {name: shares.argmax(axis=1) for name, shares in probabilities.items() if name not in named}
     categories = training_set.categories
     truth = np.array([categories.index(str(label)) for label in training_set.validation_labels])
-    scores = [{"contender": name, **score(probabilities, truth)} for name, probabilities in contenders.items()]
-    recall = pd.DataFrame({"category_id": list(categories), "rows": np.bincount(truth, minlength=len(categories))})
-    for name, probabilities in contenders.items():
-        recall[name] = class_recall(probabilities, truth)
     importance = pd.DataFrame(
         {"feature": [f.name for f in model.features], "importance": model.classifier.get_feature_importance()}
     )
+    losses = {name: row_losses(shares, truth) for name, shares in probabilities.items()}
     return Evaluation(
-        scores=pd.DataFrame(scores),
-        recall=recall,
+        scores=pd.DataFrame(
+            [{"contender": name, **score(shares, truth, named[name])} for name, shares in probabilities.items()]
+        ),
+        intervals=_intervals(probabilities[MODEL], truth, named[MODEL]),
+        differences=_differences(losses),
+        groups=_groups(training_set.validation_groups, probabilities[MODEL], truth, losses),
+        recall=_recall(categories, probabilities, truth, named),
         importance=importance.sort_values(["importance", "feature"], ascending=[False, True], ignore_index=True),
-        reliability=reliability(contenders[MODEL], truth),
+        reliability=reliability(probabilities[MODEL], truth),
+        confusion=confusion(truth, named[MODEL], categories),
         rows_train=len(training_set.train),
         rows_validation=len(training_set.validation),
     )
 
 
-def score(probabilities: Probabilities, truth: npt.NDArray[np.int64]) -> dict[str, float]:
-    """Log loss (nats a row), Brier score (Brier 1950: squared error over all classes, 0 to 2), accuracy and macro-F1.
-
-    Macro-F1 is the mean over the classes that occur as truth or as prediction.
-    """
-    rows = np.arange(len(truth))
-    target = np.zeros_like(probabilities)
-    target[rows, truth] = 1
-    predicted = probabilities.argmax(axis=1)
-    classes = np.union1d(truth, predicted)
-    hits = np.array([((predicted == c) & (truth == c)).sum() for c in classes])
-    named = np.array([(predicted == c).sum() + (truth == c).sum() for c in classes])
-    return {
-        "log_loss": float(-np.log(np.clip(probabilities[rows, truth], 1e-15, 1)).mean()),
-        "brier": float(((probabilities - target) ** 2).sum(axis=1).mean()),
-        "accuracy": float((predicted == truth).mean()),
-        "macro_f1": float((2 * hits / named).mean()),
-    }
+def _intervals(probabilities: Probabilities, truth: Classes, named: Classes) -> pd.DataFrame:
+    found = measured_intervals(lambda rows: score(probabilities[rows], truth[rows], named[rows]), len(truth), SEED, RESAMPLES)
+    # No measure is below 0; mirrored resamples may leave out the estimate of a measure that noise makes larger.
+    rows = [
+        {"measure": name, "estimate": i.estimate, "low": max(i.low, 0.0), "high": max(i.high, i.estimate)}
+        for name, i in found.items()
+    ]
+    return pd.DataFrame(rows)
 
 
-def class_recall(probabilities: Probabilities, truth: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Share of each class's rows that the most probable class gets right; NaN for a class without rows."""
-    classes = probabilities.shape[1]
-    rows = np.bincount(truth, minlength=classes)
-    hits = np.bincount(truth[probabilities.argmax(axis=1) == truth], minlength=classes)
-    return np.where(rows > 0, hits / np.maximum(rows, 1), np.nan)
+def _differences(losses: dict[str, Floats]) -> pd.DataFrame:
+    rows = []
+    for name, theirs in losses.items():
+        if name != MODEL:
+            found = mean_interval(losses[MODEL] - theirs, SEED)
+            rows.append({"contender": name, "difference": found.estimate, "low": found.low, "high": found.high})
+    return pd.DataFrame(rows)
 
 
-def reliability(probabilities: Probabilities, truth: npt.NDArray[np.int64], bins: int = RELIABILITY_BINS) -> pd.DataFrame:
-    """One row for each non-empty bin of probability: rows, mean predicted, observed share (one against the rest, pooled)."""
-    target = np.zeros_like(probabilities)
-    target[np.arange(len(truth)), truth] = 1
-    bin_no = np.minimum((probabilities * bins).astype(int), bins - 1)
-    frame = pd.DataFrame({"bin": bin_no.ravel(), "predicted": probabilities.ravel(), "observed": target.ravel()})
-    grouped = frame.groupby("bin").agg(rows=("bin", "size"), predicted=("predicted", "mean"), observed=("observed", "mean"))
-    grouped = grouped.reset_index()
-    grouped["bin"] = [f"{number / bins:.1f} to {(number + 1) / bins:.1f}" for number in grouped["bin"]]
-    return grouped
+def _groups(groups: pd.DataFrame, probabilities: Probabilities, truth: Classes, losses: dict[str, Floats]) -> pd.DataFrame:
+    rows = []
+    for grouping in groups.columns:
+        for customers in sorted(groups[grouping].unique()):
+            is_in = (groups[grouping] == customers).to_numpy()
+            measured = score(probabilities[is_in], truth[is_in])
+            rows.append(
+                {
+                    "grouping": grouping,
+                    "customers": customers,
+                    "rows": int(is_in.sum()),
+                    "log_loss": measured["log_loss"],
+                    "calibration_error": measured["calibration_error"],
+                    "champion_log_loss": float(losses[CHAMPION][is_in].mean()) if CHAMPION in losses else None,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _recall(
+    categories: tuple[str, ...], probabilities: dict[str, Probabilities], truth: Classes, named: dict[str, Classes]
+) -> pd.DataFrame:
+    recall = pd.DataFrame({"category_id": list(categories), "rows": np.bincount(truth, minlength=len(categories))})
+    for name, decisions in named.items():
+        recall[name] = class_recall(truth, decisions, len(categories))
+    own = probabilities[MODEL]
+    recall["lift_10"] = [lift(own[:, number], truth == number) for number in range(len(categories))]
+    return recall

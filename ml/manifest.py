@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from customer360.features import Feature
+from ml.calibration import Calibration
 from ml.evaluation import Evaluation
 from ml.training import TrainedModel
 from ml.training_sets import TrainingSet
@@ -37,6 +38,8 @@ class Manifest(BaseModel):
     features: tuple[FeatureType, ...]
     categories: tuple[str, ...]
     unseen_probability: float
+    calibration: Calibration = Calibration()
+    decision_weights: tuple[float, ...] | None = None
     train_cutoffs: tuple[datetime, ...]
     validation_cutoff: datetime
     rows_train: int
@@ -74,6 +77,8 @@ def describe(
         features=feature_types(model.features),
         categories=model.categories,
         unseen_probability=model.unseen_probability,
+        calibration=model.calibration,
+        decision_weights=model.weights,
         train_cutoffs=training_set.train_cutoffs,
         validation_cutoff=training_set.validation_cutoff,
         rows_train=evaluation.rows_train,

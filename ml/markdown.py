@@ -1,7 +1,8 @@
-"""Frames as small Markdown tables, for run metadata and reports."""
+"""Frames as small Markdown tables, and pictures within the text, for run metadata and reports."""
 
 from __future__ import annotations
 
+import base64
 import math
 from typing import Any
 
@@ -14,6 +15,11 @@ def table(frame: pd.DataFrame) -> str:
     rule = "|" + "|".join(" --- " for _ in frame.columns) + "|"
     rows = ["| " + " | ".join(_cell(value) for value in row) + " |" for row in frame.itertuples(index=False)]
     return "\n".join([header, rule, *rows])
+
+
+def picture_in_text(name: str, png: bytes) -> str:
+    """A picture as Markdown that needs no file beside it."""
+    return f"![{name}](data:image/png;base64,{base64.b64encode(png).decode('ascii')})"
 
 
 def _cell(value: Any) -> str:

@@ -174,7 +174,14 @@ class ModelStore:
         seen = [str(category) for category in classifier.classes_]
         if not set(seen) <= set(categories):
             raise ModelRefused(f"{path} predicts {seen}, which are not the shop's categories; train again")
-        model = AffinityModel(classifier, tuple(features), tuple(categories), manifest.unseen_probability)
+        model = AffinityModel(
+            classifier,
+            tuple(features),
+            tuple(categories),
+            manifest.unseen_probability,
+            manifest.calibration,
+            manifest.decision_weights,
+        )
         return LoadedModel(model, manifest)
 
     def load_champion(self, name: str, features: Sequence[Feature], categories: Sequence[str]) -> LoadedModel:

@@ -30,6 +30,8 @@ COLUMNS = {
     "brier": "Float64",
     "accuracy": "Float64",
     "macro_f1": "Float64",
+    "calibration_error": "Float64",
+    "lift_10": "Float64",
     "tree_count": "Int64",
     "feature_count": "Int64",
     "data_fingerprint": "str",

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ml.evaluation import MODEL, Evaluation
+from ml.evaluation import CHAMPION, MODEL, Evaluation
+
+# A group this large must not pay for the others: rows, and share of all rows.
+LARGE_GROUP_ROWS, LARGE_GROUP_SHARE = 200, 0.05
+GROUP_MARGIN = 0.05  # of the champion's log loss in the group
 
 
 @dataclass(frozen=True)
@@ -16,13 +20,40 @@ class Decision:
 
 
 def decide(evaluation: Evaluation) -> Decision:
-    """Promote when the log loss on the validation rows is lower than the best baseline's and not worse than the champion's."""
+    """Promote a model that beats the best baseline and, where there is a champion, is better than it beyond chance.
+
+    Beyond chance: the whole 95% interval of the difference in log loss on the same rows lies below 0. And in no large group of
+    customers may its log loss exceed the champion's by more than 5%. Else the champion stays.
+    """
     loss = evaluation.log_loss(MODEL)
     name, baseline = evaluation.best_baseline
     champion = evaluation.champion_log_loss
     if not loss < baseline:
         return Decision(False, f"log loss {loss:.4f} does not beat the baseline '{name}' ({baseline:.4f})")
-    if champion is not None and loss > champion:
-        return Decision(False, f"log loss {loss:.4f} is worse than the champion's {champion:.4f} on the same rows")
-    against = "there was no champion" if champion is None else f"the champion has {champion:.4f} on the same rows"
-    return Decision(True, f"log loss {loss:.4f} beats the baseline '{name}' ({baseline:.4f}); {against}")
+    beaten = f"log loss {loss:.4f} beats the baseline '{name}' ({baseline:.4f})"
+    if champion is None:
+        return Decision(True, f"{beaten}; there was no champion")
+    worst = evaluation.worst_difference(CHAMPION)
+    if worst >= 0:
+        return Decision(
+            False,
+            f"log loss {loss:.4f} is not better than the champion's {champion:.4f} beyond chance: by the 95% interval on the "
+            f"same rows it may be {worst:.4f} higher",
+        )
+    hurt = _hurt_groups(evaluation)
+    if hurt:
+        return Decision(False, f"{beaten} and the champion ({champion:.4f}), but not for every large group: {'; '.join(hurt)}")
+    return Decision(
+        True, f"{beaten}, and the champion ({champion:.4f}) by at least {-worst:.4f} with 95% confidence on the same rows"
+    )
+
+
+def _hurt_groups(evaluation: Evaluation) -> list[str]:
+    """Large groups in which the champion is better by more than the margin."""
+    groups = evaluation.groups
+    is_large = groups["rows"] >= max(LARGE_GROUP_ROWS, LARGE_GROUP_SHARE * evaluation.rows_validation)
+    is_hurt = groups["log_loss"] > groups["champion_log_loss"] * (1 + GROUP_MARGIN)
+    return [
+        f"{row['grouping']} {row['customers']} has {row['log_loss']:.4f} against {row['champion_log_loss']:.4f}"
+        for row in groups[is_large & is_hurt].to_dict("records")
+    ]

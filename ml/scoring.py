@@ -17,6 +17,7 @@ SCORE_COLUMNS = {
     "category_id": "str",
     "probability": "float64",
     "rank": "int32",
+    "is_label": "bool",
     "model_version": "str",
     "as_of": "datetime64[us]",
 }
@@ -25,7 +26,8 @@ SCORE_COLUMNS = {
 def score(customer_features: pd.DataFrame, loaded: LoadedModel) -> pd.DataFrame:
     """``customer_scores``: one row for each customer and category, "none" included.
 
-    The probabilities of a customer sum to 1; rank 1 is the most probable category, ties go by category id. Raises
+    The probabilities of a customer sum to 1; rank 1 is the most probable category, ties go by category id. ``is_label`` marks
+    the one category that the model's decision names, which may be another one (``ml.decisions``). Raises
     ``FrameError`` when ``customer_features`` has other columns than the model was trained on.
     """
     names = [feature.name for feature in loaded.model.features]
@@ -42,6 +44,7 @@ def to_frame(customer_features: pd.DataFrame, loaded: LoadedModel, probabilities
     ranks = np.empty(shares.shape, dtype=np.int32)
     places = np.broadcast_to(np.arange(1, shares.shape[1] + 1, dtype=np.int32), shares.shape)
     np.put_along_axis(ranks, np.argsort(-shares, axis=1, kind="stable"), places, axis=1)
+    is_label = loaded.model.decisions(probabilities)[:, None] == order
     customers = len(customer_features)
     frame = pd.DataFrame(
         {
@@ -49,6 +52,7 @@ def to_frame(customer_features: pd.DataFrame, loaded: LoadedModel, probabilities
             "category_id": np.tile(categories, customers),
             "probability": shares.ravel(),
             "rank": ranks.ravel(),
+            "is_label": is_label.ravel(),
             "model_version": loaded.version,
             "as_of": np.repeat(customer_features["as_of"].to_numpy(), len(categories)),
         }

@@ -1,15 +1,18 @@
-"""Training: one CatBoost multiclass classifier, small and fast."""
+"""Training: one CatBoost multiclass classifier, small and fast, with its calibration and its decisions."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from catboost import CatBoostClassifier
 
 from ml.affinity_model import AffinityModel, pool
-from ml.training_sets import TrainingSet
+from ml.calibration import FLOOR, UNCALIBRATED, Classes, Floats, fit_calibration
+from ml.decisions import decision_weights
+from ml.training_sets import Split, TrainingSet
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class BoostingSettings:
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model with the settings that made it and the number of trees that early stopping kept."""
+    """A model with the settings that made it and its number of trees."""
 
     model: AffinityModel
     settings: dict[str, Any]
@@ -41,13 +44,80 @@ class TrainedModel:
 
 
 def train(training_set: TrainingSet, *, seed: int, threads: int, settings: BoostingSettings | None = None) -> TrainedModel:
-    """Fit on the training cut-offs and stop early on the validation cut-off. Same data, seed and threads: same model.
+    """Choose on the tuning rows, then fit on all training rows. Same data, seed and threads: same model.
+
+    The number of trees comes from early stopping on the tuning rows; on what those models say of them, calibration and decision
+    weights are learned. The model that is kept has as many trees and was fitted on the tuning rows as well.
 
     A category without a training label cannot be learned. It is published with 1 / (rows + categories), Laplace's estimate for
     what was not seen yet, so that its log loss stays finite.
     """
     chosen = settings or BoostingSettings()
-    classifier = CatBoostClassifier(
+    features, labels = training_set.features, training_set.train_labels.astype(str)
+    seen = sorted(set(labels))
+    found = [_tuned(training_set, labels, split, chosen, _classifier(chosen, seed, threads)) for split in training_set.tuning]
+    tuned = [one for one in found if one is not None]
+    trees = max(round(float(np.mean([one.trees for one in tuned]))), 1) if tuned else chosen.iterations
+    final = _classifier(replace(chosen, iterations=trees), seed, threads)
+    final.fit(pool(training_set.train, features, labels))
+    calibration, weights = UNCALIBRATED, np.ones(len(training_set.categories))
+    if tuned:
+        shares, truth = np.concatenate([one.shares for one in tuned]), np.concatenate([one.truth for one in tuned])
+        calibration = fit_calibration(shares, truth)
+        places = [training_set.categories.index(label) for label in seen]
+        weights[places] = decision_weights(calibration.apply(shares), truth)
+    model = AffinityModel(
+        classifier=final,
+        features=features,
+        categories=training_set.categories,
+        unseen_probability=1.0 / (len(training_set.train) + len(training_set.categories)),
+        calibration=calibration,
+        weights=tuple(float(weight) for weight in weights),
+    )
+    return TrainedModel(model, {**asdict(chosen), "random_seed": seed, "thread_count": threads}, int(final.tree_count_))
+
+
+@dataclass(frozen=True)
+class _Tuned:
+    """What a model that was fitted on part of the rows says of the others: shares by class, true classes, its trees."""
+
+    shares: Floats
+    truth: Classes
+    trees: int
+
+
+def _tuned(
+    training_set: TrainingSet,
+    labels: npt.NDArray[np.str_],
+    split: Split,
+    settings: BoostingSettings,
+    classifier: CatBoostClassifier,
+) -> _Tuned | None:
+    """None where there is nothing to learn, or nothing to learn it from.
+
+    Rows of a class that the fitted rows lack are left out: CatBoost refuses to stop on them. They count in the evaluation.
+    """
+    seen, known = sorted(set(labels)), sorted(set(labels[split.fitted]))
+    is_tuned = split.tuned & np.isin(labels, known)
+    if len(known) < 2 or not is_tuned.any():
+        return None
+    features, tuned = training_set.features, training_set.train[is_tuned]
+    classifier.fit(
+        pool(training_set.train[split.fitted], features, labels[split.fitted]),
+        eval_set=pool(tuned, features, labels[is_tuned]),
+        early_stopping_rounds=settings.early_stopping_rounds,
+    )
+    shares = np.full((len(tuned), len(seen)), FLOOR)
+    places = [seen.index(str(label)) for label in classifier.classes_]
+    shares[:, places] = np.asarray(classifier.predict_proba(pool(tuned, features)), dtype=np.float64).reshape(-1, len(places))
+    truth = np.array([seen.index(label) for label in labels[is_tuned]])
+    return _Tuned(shares / shares.sum(axis=1, keepdims=True), truth, int(classifier.tree_count_))
+
+
+def _classifier(settings: BoostingSettings, seed: int, threads: int) -> CatBoostClassifier:
+    values = asdict(settings)
+    del values["early_stopping_rounds"]
+    return CatBoostClassifier(
         loss_function="MultiClass",
         boosting_type="Plain",
         bootstrap_type="Bernoulli",
@@ -55,20 +125,5 @@ def train(training_set: TrainingSet, *, seed: int, threads: int, settings: Boost
         thread_count=threads,
         allow_writing_files=False,
         logging_level="Silent",
-        **asdict(chosen),
+        **values,
     )
-    # CatBoost refuses validation labels that training has not seen; the evaluation counts those rows.
-    known = np.isin(training_set.validation_labels.astype(str), np.unique(training_set.train_labels.astype(str)))
-    classifier.fit(
-        pool(training_set.train, training_set.features, training_set.train_labels),
-        eval_set=pool(training_set.validation[known], training_set.features, training_set.validation_labels[known])
-        if known.any()
-        else None,
-    )
-    model = AffinityModel(
-        classifier=classifier,
-        features=training_set.features,
-        categories=training_set.categories,
-        unseen_probability=1.0 / (len(training_set.train) + len(training_set.categories)),
-    )
-    return TrainedModel(model, {**asdict(chosen), "random_seed": seed, "thread_count": threads}, int(classifier.tree_count_))

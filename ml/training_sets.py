@@ -13,10 +13,12 @@ import pandas as pd
 from customer360.features import Feature, feature_list
 from customer360.settings import NONE, Shop
 from ml.frames import feature_matrix, require_columns
+from ml.segments import customer_groups
 
 TABLE = "training_features"
 MIN_TRAINING_ROWS = 200
 MIN_VALIDATION_ROWS = 50
+FOLDS = 5
 
 Labels = npt.NDArray[np.object_]
 
@@ -26,8 +28,22 @@ class TrainingSetError(ValueError):
 
 
 @dataclass(frozen=True)
+class Split:
+    """Masks of the training rows: those that are fitted first, and those that the choices are then made on."""
+
+    fitted: npt.NDArray[np.bool_]
+    tuned: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
 class TrainingSet:
     """Rows are customers at a cut-off. ``validation`` is the last cut-off; ``train`` holds the ones before it.
+
+    ``tuning`` splits the training rows: on those that a split tunes on, the number of trees, the calibration and the decisions
+    are chosen, so that the validation cut-off judges what it had no part in. These are the newest training cut-off, after those
+    whose labels were known by then; with a single training cut-off, each fifth of the customers after the others.
+
+    ``validation_groups``: segment and number of orders of each validation row, by which the model is judged too.
 
     ``categories`` are every class that ``customer_scores`` will have, in shop order, "none" last. ``fingerprint`` is a sha256
     of features, labels and cut-offs: equal data in any row order give the same one.
@@ -37,8 +53,10 @@ class TrainingSet:
     categories: tuple[str, ...]
     train: pd.DataFrame
     train_labels: Labels
+    tuning: tuple[Split, ...]
     validation: pd.DataFrame
     validation_labels: Labels
+    validation_groups: pd.DataFrame
     train_cutoffs: tuple[datetime, ...]
     validation_cutoff: datetime
     fingerprint: str
@@ -76,12 +94,26 @@ def build_training_set(frame: pd.DataFrame, shop: Shop) -> TrainingSet:
         categories=categories,
         train=matrix[is_train].reset_index(drop=True),
         train_labels=labels[is_train],
+        tuning=_tuning(ordered[is_train], horizon),
         validation=matrix[is_last].reset_index(drop=True),
         validation_labels=labels[is_last],
+        validation_groups=customer_groups(matrix[is_last], shop),
         train_cutoffs=tuple(moment.to_pydatetime() for moment in sorted(ordered.loc[is_train, "as_of"].unique())),
         validation_cutoff=validation_cutoff,
         fingerprint=_fingerprint(matrix, ordered),
     )
+
+
+def _tuning(train: pd.DataFrame, horizon: timedelta) -> tuple[Split, ...]:
+    newest = train["as_of"].max()
+    before = Split((train["as_of"] + horizon <= newest).to_numpy(), (train["as_of"] == newest).to_numpy())
+    return (before,) if before.fitted.any() else fold_splits(train["customer_id"])
+
+
+def fold_splits(customer_ids: pd.Series[str]) -> tuple[Split, ...]:
+    """Each fifth of the customers after the others, by a hash of their ids."""
+    fold = pd.util.hash_pandas_object(customer_ids.astype(str), index=False).to_numpy() % FOLDS
+    return tuple(Split(fold != number, fold == number) for number in range(FOLDS))
 
 
 def _require_rows(train: int, validation: int, shop: Shop) -> None:

@@ -10,13 +10,15 @@ from dagster_dbt import dbt_assets
 from assets.predictions.customer_scores import AFFINITY
 from assets.transform.warehouse import MANIFEST
 from customer360.features import feature_list
+from customer360.lake.atomic import write_text
 from customer360.lake.frames import write_parquet
 from customer360.lake.publications import PARQUET_ONLY, warehouse_tables
 from customer360.lake.publishing import publish, reader
 from customer360.lake.slice_log import set_training_cutoffs
 from customer360.lake.slices import EPOCH
 from customer360.settings import NONE
-from ml import evaluation, model_versions, promotion, training, training_sets
+from ml import evaluation, model_card, model_versions, plots, promotion, training, training_sets
+from ml.markdown import picture_in_text
 from ml.model_store import ModelStore, version_name
 from orchestration import groups
 from orchestration.dbt import ShopTranslator
@@ -83,8 +85,12 @@ def affinity_model(context: dg.AssetExecutionContext, platform: Platform) -> dg.
     judged = evaluation.evaluate(training_set, trained.model, champion.model if champion else None)
     now = platform.now()
     version = version_name(now, training_set.fingerprint)
-    store.save(AFFINITY, version, trained=trained, training_set=training_set, evaluation=judged, created_at=now)
+    manifest = store.save(AFFINITY, version, trained=trained, training_set=training_set, evaluation=judged, created_at=now)
     decision = promotion.decide(judged)
+    folder = settings.place.reports / "models" / AFFINITY / version
+    drawn = plots.evaluation_plots(judged)
+    plots.write_plots(folder, drawn)
+    write_text(folder / "card.md", model_card.model_card(manifest, judged, decision))
     store.record(AFFINITY, version, decision, now)
     write_parquet(settings.place.models / "model_versions.parquet", model_versions.model_versions(store, AFFINITY))
     context.log.info(decision.reason)
@@ -97,6 +103,8 @@ def affinity_model(context: dg.AssetExecutionContext, platform: Platform) -> dg.
             "decision": "promoted" if decision.is_promoted else "rejected",
             "reason": decision.reason,
             "evaluation": dg.MetadataValue.md(judged.to_markdown()),
+            **{f"plot_{name}": dg.MetadataValue.md(picture_in_text(name, png)) for name, png in drawn.items()},
+            "model_card": dg.MetadataValue.path(folder / "card.md"),
         },
         check_results=[
             dg.AssetCheckResult(

@@ -97,6 +97,12 @@ def _scores() -> list[PublishedTable]:
             "a customer's probabilities sum to 1",
         ),
         PublishedColumn("rank", "INTEGER", "1 = most probable; ties by category_id"),
+        PublishedColumn(
+            "is_label",
+            "BOOLEAN",
+            "True for the one category that is named: the largest probability times the category's decision weight, which "
+            "favours rare ones",
+        ),
         PublishedColumn("model_version", "VARCHAR", MODEL_VERSION),
         PublishedColumn("as_of", "TIMESTAMP", AS_OF),
     )
@@ -133,7 +139,7 @@ def _profiles(shop: Shop) -> PublishedTable:
             PublishedColumn("recency_days", "BIGINT", "Shop-local days since the last order; null before the first"),
             PublishedColumn("frequency", "BIGINT", "Orders in the RFM window"),
             PublishedColumn("monetary", MONEY, "Net spend in the RFM window, in the shop's currency"),
-            PublishedColumn("label", "VARCHAR", f"Most probable category of customer_scores, `{NONE}` included"),
+            PublishedColumn("label", "VARCHAR", f"Category that is_label names in customer_scores, `{NONE}` included"),
             *probabilities,
             PublishedColumn("model_version", "VARCHAR", MODEL_VERSION),
             PublishedColumn("top_category_id", "VARCHAR", f"Most probable category that is not `{NONE}`"),
@@ -210,8 +216,12 @@ def _model_versions() -> PublishedTable:
             PublishedColumn("best_baseline", "VARCHAR", "The best of the simple rules on the same rows"),
             PublishedColumn("best_baseline_log_loss", "DOUBLE", "Its log loss"),
             PublishedColumn("brier", "DOUBLE", "Brier score, the squared error of the probabilities; lower is better"),
-            PublishedColumn("accuracy", "DOUBLE", "Share whose most probable category was the true one"),
-            PublishedColumn("macro_f1", "DOUBLE", "Mean F1 over the categories"),
+            PublishedColumn("accuracy", "DOUBLE", "Share whose named category was the true one"),
+            PublishedColumn("macro_f1", "DOUBLE", "Mean F1 of the named category over the categories"),
+            PublishedColumn(
+                "calibration_error", "DOUBLE", "Mean distance between probabilities and what came, by class in tenths"
+            ),
+            PublishedColumn("lift_10", "DOUBLE", "Buyers among the tenth most likely to buy, over those among a random tenth"),
             PublishedColumn("tree_count", count, "Trees in the model"),
             PublishedColumn("feature_count", count, "Features that it reads"),
             PublishedColumn("data_fingerprint", "VARCHAR", "Hash of its training set"),

@@ -17,8 +17,8 @@ def profiles_query(shop: Shop, tables: Mapping[str, str]) -> str:
     ``tables`` maps customer_features, customer_attributes, rfm_segments, customer_scores, customer_reasons and
     last_activity (customer_id, last_event_at) to relations.
 
-    Columns: customer_id, as_of, segment, recency_days, frequency, monetary, label (the most probable class), one probability a
-    class, top category with three reasons, last activity, attributes.
+    Columns: customer_id, as_of, segment, recency_days, frequency, monetary, label (the class that the model's decision names),
+    one probability a class, top category with three reasons, last activity, attributes.
     """
     classes = [*shop.category_ids, NONE]
     probabilities = ", ".join(
@@ -31,7 +31,7 @@ def profiles_query(shop: Shop, tables: Mapping[str, str]) -> str:
     )
     return f"""
         with scored as (
-            select customer_id, max(category_id) filter (where rank = 1) as label, {probabilities},
+            select customer_id, max(category_id) filter (where is_label) as label, {probabilities},
                 arg_min(category_id, rank) filter (where category_id <> {literal(NONE)}) as top_category_id,
                 max(model_version) as model_version
             from {tables["customer_scores"]} group by customer_id

@@ -71,11 +71,10 @@ def warehouse() -> Iterator[duckdb.DuckDBPyConnection]:
             select 'C1' as customer_id, 'Champion' as segment, 3 as recency_days, 4 as frequency,
                 99.5::decimal(18, 2) as monetary, 5 as recency_score;
             create table customer_scores (customer_id varchar, category_id varchar, probability double, rank integer,
-                model_version varchar, as_of timestamp);
-            insert into customer_scores values
-                ('C1', 'books', 0.1, 3, 'v7', '2026-05-01 10:00'), ('C1', 'music', 0.05, 4, 'v7', '2026-05-01 10:00'),
-                ('C1', 'garden & home', 0.3, 2, 'v7', '2026-05-01 10:00'), ('C1', 'other', 0.03, 5, 'v7', '2026-05-01 10:00'),
-                ('C1', 'none', 0.52, 1, 'v7', '2026-05-01 10:00'), ('C9', 'books', 1, 1, 'v7', '2026-05-01 10:00');
+                is_label boolean, model_version varchar, as_of timestamp);
+            insert into customer_scores select *, 'v7', timestamp '2026-05-01 10:00' from (values
+                ('C1', 'books', 0.1, 3, false), ('C1', 'music', 0.05, 4, false), ('C1', 'garden & home', 0.3, 2, true),
+                ('C1', 'other', 0.03, 5, false), ('C1', 'none', 0.52, 1, false), ('C9', 'books', 1, 1, true));
             create table customer_reasons as
             select 'C1' as customer_id, 'garden & home' as category_id, 'one' as reason_1, 'two' as reason_2,
                 null::varchar as reason_3, timestamp '2026-05-01 09:30' as reasons_as_of;

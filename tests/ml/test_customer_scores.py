@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -23,6 +25,19 @@ def test_every_customer_has_every_category_and_probabilities_sum_to_one(shop: Sh
     assert {column: str(kind) for column, kind in scores.dtypes.items()} == SCORE_COLUMNS
     best = scores.loc[scores.groupby("customer_id")["probability"].idxmax(), "rank"]
     assert set(best) == {1}
+    assert (scores.groupby("customer_id")["is_label"].sum() == 1).all()
+
+
+def test_the_label_is_the_largest_weighted_probability(shop: Shop, champion: LoadedModel) -> None:
+    # The model's order: computers, fitness, beauty, other, none.
+    model = replace(champion.model, weights=(1.0, 1.0, 4.0, 1.0, 0.5))
+    scores = to_frame(
+        customer_frame(shop, 2), replace(champion, model=model), np.array([[0.1, 0.2, 0.2, 0, 0.5], [0.4, 0.1, 0, 0, 0.5]])
+    )
+    named = scores[scores["is_label"]]
+    # .2 x 4 against .5 x .5, and .4 against .25: neither is the most probable class.
+    assert named["category_id"].tolist() == ["beauty", "computers"]
+    assert scores.loc[scores["rank"] == 1, "category_id"].tolist() == ["none", "none"]
 
 
 def test_ties_in_rank_go_by_category_id(shop: Shop, champion: LoadedModel) -> None:

@@ -9,7 +9,8 @@ from trained_models import Trained
 
 from customer360.features import Feature
 from ml.baselines import class_prior, grouped_frequencies, main_category
-from ml.evaluation import Evaluation, class_recall, evaluate, reliability, score
+from ml.evaluation import Evaluation, evaluate
+from ml.measures import class_recall, confusion, lift, reliability, score
 from ml.promotion import decide
 
 CATEGORIES = ("a", "b", "none")
@@ -56,8 +57,30 @@ def test_the_measures_are_those_worked_out_by_hand() -> None:
     assert found["accuracy"] == 0.5
     # Predicted 0, 0, 2, 0. F1: class 0 2*1/(3+1), class 1 0, class 2 2*1/(1+2).
     assert found["macro_f1"] == pytest.approx((0.5 + 0 + 2 / 3) / 3)
-    assert class_recall(probabilities, truth) == pytest.approx([1, 0, 0.5])
-    assert np.isnan(class_recall(probabilities[:1], truth[:1])[1])
+    # Bins of a tenth: (.7, .5, .1, .6) of class 0 against (1, 0, 0, 0), and so on; |gap| of each bin over 4 rows, 3 classes.
+    gaps = [0.3 + 0.5 + 0.1 + 0.6, abs(0.2 + 0.2 - 0) + abs(0.3 - 1) + 0.1, 0.1 + abs(0.2 + 0.2 - 1) + 0.2]
+    assert found["calibration_error"] == pytest.approx(sum(gaps) / 12)
+    # One row of four is taken: the first, who buys; half of the rows buy.
+    assert found["lift_10"] == pytest.approx(2)
+    predicted = probabilities.argmax(axis=1)
+    assert class_recall(truth, predicted, 3) == pytest.approx([1, 0, 0.5])
+    assert np.isnan(class_recall(truth[:1], predicted[:1], 3)[1])
+    assert confusion(truth, predicted, CATEGORIES).to_numpy().tolist() == [[1, 0, 0], [1, 0, 0], [1, 0, 1]]
+
+
+def test_decisions_change_what_is_named_and_not_what_is_probable() -> None:
+    probabilities = np.array([[0.6, 0.4], [0.3, 0.7]])
+    plain, decided = score(probabilities, np.array([1, 1])), score(probabilities, np.array([1, 1]), np.array([1, 1]))
+    assert (plain["accuracy"], decided["accuracy"]) == (0.5, 1.0)
+    assert plain["log_loss"] == decided["log_loss"]
+
+
+def test_the_lift_counts_ties_at_the_border_by_their_mean() -> None:
+    scores = np.array([0.9, *[0.5] * 9, *[0.1] * 10])
+    is_hit = np.array([False, *[True] * 3, *[False] * 6, *[False] * 9, True])
+    # Two of twenty are taken: the first, no hit, and one of nine of whom a third are hits; a fifth of all are.
+    assert lift(scores, is_hit) == pytest.approx((0 + 3 / 9) / 2 / 0.2)
+    assert math.isnan(lift(scores, np.zeros(20, dtype=bool)))
 
 
 def test_reliability_compares_prediction_and_outcome_by_bin() -> None:
@@ -74,30 +97,37 @@ def test_the_evaluation_reads_as_markdown(trained: Trained) -> None:
     assert trained.evaluation.importance["importance"].sum() == pytest.approx(100)
 
 
-def evaluation(model: float, baseline: float, champion: float | None) -> Evaluation:
+def evaluation(model: float, baseline: float, champion: float | None, worst: float = -0.01, group: float = 0.5) -> Evaluation:
     losses = {"model": model, "prior": baseline, "last category bought": baseline + 1}
     if champion is not None:
         losses["champion"] = champion
     empty = pd.DataFrame()
     scores = pd.DataFrame({"contender": list(losses), "log_loss": list(losses.values())})
-    return Evaluation(scores, empty, empty, empty, rows_train=1, rows_validation=1)
+    differences = pd.DataFrame({"contender": ["champion"], "high": [worst]})
+    groups = pd.DataFrame(
+        {"grouping": "segment", "customers": ["Loyal", "Lost"], "rows": [400, 100], "log_loss": [group, 9.0]}
+    ).assign(champion_log_loss=0.5)
+    return Evaluation(scores, empty, differences, groups, empty, empty, empty, empty, rows_train=1, rows_validation=1_000)
 
 
 @pytest.mark.parametrize(
-    ("model", "baseline", "champion", "is_promoted", "reason"),
+    ("found", "is_promoted", "reason"),
     [
-        (0.9, 1.0, None, True, "beats the baseline 'prior'"),
-        (0.9, 1.0, 0.9, True, "the champion has 0.9000"),
-        (0.9, 1.0, 0.8, False, "worse than the champion's 0.8000"),
-        (1.0, 1.0, None, False, "does not beat the baseline 'prior'"),
-        (1.1, 1.0, 1.2, False, "does not beat the baseline 'prior'"),
-        (math.nan, 1.0, None, False, "does not beat the baseline"),
+        (evaluation(0.9, 1.0, None), True, "beats the baseline 'prior' (1.0000); there was no champion"),
+        (evaluation(0.9, 1.0, 0.95), True, "and the champion (0.9500) by at least 0.0100"),
+        (evaluation(0.9, 1.0, 0.91, worst=0.002), False, "may be 0.0020 higher"),
+        (evaluation(0.9, 1.0, 0.9, worst=0.0), False, "not better than the champion's 0.9000 beyond chance"),
+        (evaluation(0.9, 1.0, 0.95, group=0.53), False, "segment Loyal has 0.5300 against 0.5000"),
+        (evaluation(0.9, 1.0, 0.95, group=0.52), True, "and the champion"),
+        (evaluation(1.0, 1.0, None), False, "does not beat the baseline 'prior'"),
+        (evaluation(1.1, 1.0, 1.2), False, "does not beat the baseline 'prior'"),
+        (evaluation(math.nan, 1.0, None), False, "does not beat the baseline"),
     ],
 )
-def test_a_model_is_promoted_when_it_beats_the_baselines_and_is_not_worse_than_the_champion(
-    model: float, baseline: float, champion: float | None, is_promoted: bool, reason: str
+def test_a_model_is_promoted_when_it_beats_the_baselines_and_the_champion_beyond_chance_in_every_large_group(
+    found: Evaluation, is_promoted: bool, reason: str
 ) -> None:
-    decision = decide(evaluation(model, baseline, champion))
+    decision = decide(found)
     assert decision.is_promoted is is_promoted
     assert reason in decision.reason
 
@@ -106,4 +136,15 @@ def test_the_champion_is_scored_on_the_same_rows(trained: Trained) -> None:
     model = trained.trained.model
     found = evaluate(trained.training_set, model, champion=model)
     assert found.champion_log_loss == pytest.approx(found.log_loss("model"))
-    assert decide(found).is_promoted
+    assert found.worst_difference("champion") == 0
+    assert not decide(found).is_promoted
+
+
+def test_intervals_hold_the_estimate_and_groups_hold_every_row(trained: Trained) -> None:
+    found = trained.evaluation
+    assert (found.intervals["low"] < found.intervals["high"]).all()
+    of = found.intervals.set_index("measure").loc["log_loss"]
+    assert of["low"] < found.log_loss("model") < of["high"]
+    assert found.worst_difference("prior") < 0
+    assert (found.groups.groupby("grouping")["rows"].sum() == found.rows_validation).all()
+    assert found.confusion.to_numpy().sum() == found.rows_validation

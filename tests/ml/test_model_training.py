@@ -9,6 +9,7 @@ from trained_models import Trained
 
 from ml.evaluation import MODEL, evaluate
 from ml.training import train
+from ml.training_sets import Split
 
 
 def test_the_same_data_and_seed_give_the_same_model(trained: Trained) -> None:
@@ -20,14 +21,19 @@ def test_the_same_data_and_seed_give_the_same_model(trained: Trained) -> None:
 
 def test_the_model_beats_every_baseline_where_customers_have_an_affinity(trained: Trained) -> None:
     name, baseline = trained.evaluation.best_baseline
-    assert name in {"last category bought", "most frequent category"}
+    assert name in {"last category bought", "most frequent category", "own category shares"}
     assert trained.evaluation.log_loss(MODEL) < baseline < trained.evaluation.log_loss("prior")
 
 
 def test_a_category_without_a_training_label_is_published_with_a_small_probability(trained: Trained) -> None:
     whole = trained.training_set
     kept = whole.train_labels != "beauty"
-    partial = replace(whole, train=whole.train[kept].reset_index(drop=True), train_labels=whole.train_labels[kept])
+    partial = replace(
+        whole,
+        train=whole.train[kept].reset_index(drop=True),
+        train_labels=whole.train_labels[kept],
+        tuning=tuple(Split(split.fitted[kept], split.tuned[kept]) for split in whole.tuning),
+    )
     made = train(partial, seed=1, threads=2)
     probabilities = made.model.probabilities(partial.validation)
     assert "beauty" not in made.model.seen_categories

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import numpy as np
 import pytest
 from published_frames import LAST_CUTOFF, small_shop, training_frame
 
@@ -23,6 +24,21 @@ def test_a_cutoff_whose_label_window_reaches_into_the_validation_is_left_out() -
     built = build_training_set(training_frame(shop, customers=300, cutoffs=4), shop)
     # Cut-offs lie 7, 14 and 21 days before the last; the first one's window of 10 days ends after it.
     assert built.train_cutoffs == (LAST_CUTOFF - timedelta(days=21), LAST_CUTOFF - timedelta(days=14))
+
+
+def test_choices_are_made_on_the_newest_training_cutoff_after_those_whose_labels_were_known(shop: Shop) -> None:
+    built = build_training_set(training_frame(shop, customers=300, cutoffs=4), shop)
+    (split,) = built.tuning
+    # 900 rows, oldest cut-off first: the last 300 are tuned on, the 600 before them fitted.
+    assert split.fitted.tolist() == [True] * 600 + [False] * 300
+    assert split.tuned.tolist() == [False] * 600 + [True] * 300
+
+
+def test_with_one_training_cutoff_each_customer_is_tuned_on_once(shop: Shop) -> None:
+    built = build_training_set(training_frame(shop, customers=300, cutoffs=2), shop)
+    assert len(built.tuning) == 5
+    assert np.sum([split.tuned for split in built.tuning], axis=0).tolist() == [1] * 300
+    assert all(not (split.fitted & split.tuned).any() and split.tuned.sum() > 30 for split in built.tuning)
 
 
 def test_without_a_cutoff_a_horizon_apart_the_error_says_what_to_change() -> None:

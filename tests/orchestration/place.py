@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import dagster as dg
 from dagster._core.utils import make_new_run_id
@@ -152,7 +153,8 @@ class TinyShop:
 
     def instance(self) -> dg.DagsterInstance:
         """Its Dagster instance, seen from this process."""
-        return dg.DagsterInstance.from_config(str(self.home))
+        with mock.patch.dict(os.environ, DAGSTER_HOME=str(self.home)):
+            return dg.DagsterInstance.get()
 
     def start(self, log: Path, program: str, *arguments: str) -> subprocess.Popen[bytes]:
         """Start a program of Dagster's on this place, in a session of its own; what it prints is added to ``log``."""

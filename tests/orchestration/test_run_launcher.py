@@ -192,11 +192,13 @@ def launched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
     home = tmp_path_factory.mktemp("home")
     shutil.copy(REPOSITORY / "orchestration" / "dagster.yaml", home)
     code = ["as it was"]
-    with pytest.MonkeyPatch.context() as monkeypatch, dg.DagsterInstance.from_config(str(home)) as instance:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("DAGSTER_HOME", str(home))
         monkeypatch.setattr(run_launcher, "TEMPLATE", TINY_RUNS)
         monkeypatch.setattr(run_launcher, "DEFINITIONS", TINY_RUNS)
         monkeypatch.setattr(run_launcher, "code_fingerprint", lambda: code[0])
-        yield Launched(instance, code)
+        with dg.DagsterInstance.get() as instance:
+            yield Launched(instance, code)
 
 
 @pytest.mark.parametrize(("do", "status"), [("succeed", DagsterRunStatus.SUCCESS), ("fail", DagsterRunStatus.FAILURE)])

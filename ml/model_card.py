@@ -1,0 +1,45 @@
+"""A model card in Markdown (Mitchell et al., Model Cards for Model Reporting, 2019): what a version is, knows and is worth."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from ml.evaluation import Evaluation
+from ml.manifest import Manifest
+from ml.markdown import table
+from ml.promotion import Decision
+
+
+def model_card(manifest: Manifest, evaluation: Evaluation, decision: Decision) -> str:
+    """The card of a version that was just judged; plots are named as files beside it."""
+    cutoffs = ", ".join(f"{cutoff:%Y-%m-%d %H:%M}" for cutoff in manifest.train_cutoffs)
+    weights = manifest.decision_weights or (1.0,) * len(manifest.categories)
+    classes = pd.DataFrame({"category_id": manifest.categories, "decision_weight": weights})
+    calibration = manifest.calibration
+    how = f"temperature {calibration.temperature:.3f}" if calibration.method == "temperature" else calibration.method
+    settings = pd.DataFrame(sorted(manifest.settings.items()), columns=["setting", "value"])
+    return (
+        "\n\n".join(
+            [
+                f"# {manifest.name} {manifest.version}",
+                f"{'Promoted' if decision.is_promoted else 'Rejected'}: {decision.reason}.",
+                "## What it is for",
+                "The probability that a customer's next purchases within the label horizon are mostly of each category, or "
+                "that there are none. It ranks customers and categories; it does not say what a contact would change.",
+                "## What it was made of",
+                f"{manifest.rows_train:,} rows of the cut-offs {cutoffs} (UTC), {len(manifest.features)} features, "
+                f"{manifest.tree_count} trees. Data {manifest.data_fingerprint[:12]}, file {manifest.model_sha256[:12]}.",
+                f"Trees, calibration ({how}) and decision weights were chosen on the newest of these cut-offs, "
+                "after a fit on the others.",
+                table(classes),
+                "## What it is worth",
+                f"Judged on the cut-off {manifest.validation_cutoff:%Y-%m-%d %H:%M} (UTC), in which no choice had a part.",
+                evaluation.to_markdown(),
+                *(f"![{name}]({name}.png)" for name in ("calibration", "lift", "confusion", "importance")),
+                "## Settings",
+                table(settings),
+                ", ".join(f"{name} {version}" for name, version in sorted(manifest.packages.items())),
+            ]
+        )
+        + "\n"
+    )

@@ -1,0 +1,53 @@
+"""Groups of customers by which a model is judged: the RFM segment, and how many orders there are to go by."""
+
+from __future__ import annotations
+
+import csv
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+
+from customer360.settings import REPOSITORY, Shop
+from ml.calibration import Floats
+
+GRIDS = REPOSITORY / "dbt_project" / "seeds" / "segment_grids.csv"
+PROSPECT = "Prospect"
+ORDERS = {"no order": (0, 0), "1 order": (1, 1), "2 to 4 orders": (2, 4), "5 orders and more": (5, np.inf)}
+
+
+def customer_groups(matrix: pd.DataFrame, shop: Shop) -> pd.DataFrame:
+    """One row for each of ``matrix`` (recency_days, frequency, monetary): ``segment`` and ``orders`` of the RFM window."""
+    frequency = matrix["frequency"].to_numpy(np.float64)
+    orders = np.full(len(matrix), "no order", dtype=object)
+    for name, (low, high) in ORDERS.items():
+        orders[(frequency >= low) & (frequency <= high)] = name
+    return pd.DataFrame({"segment": rfm_segments(matrix, shop), "orders": orders})
+
+
+def rfm_segments(matrix: pd.DataFrame, shop: Shop) -> pd.Series[str]:
+    """Segments by the rules of the dbt model ``rfm_segments``, among these rows: scores by percent rank, names by the grid."""
+    bought = matrix["frequency"].to_numpy(np.float64) > 0
+    recency = _scores(-matrix["recency_days"].to_numpy(np.float64), bought)
+    frequency = _scores(matrix["frequency"].to_numpy(np.float64), bought)
+    monetary = _scores(matrix["monetary"].to_numpy(np.float64), bought)
+    combined = np.floor((frequency + monetary + 1) / 2).astype(int)
+    grid = _grid(shop.rfm.segment_grid)
+    names = [grid[int(r), int(fm)] for r, fm in zip(recency, combined, strict=True)]
+    is_prospect = matrix["recency_days"].isna().to_numpy()
+    return pd.Series(np.where(is_prospect, PROSPECT, np.array(names, dtype=object)), dtype=object)
+
+
+def _scores(values: Floats, ranked: np.ndarray) -> Floats:
+    """1 + floor(5 x percent rank), at most 5, among the ranked rows; 1 for the others. Equal values get equal scores."""
+    result = np.ones(len(values))
+    places = pd.Series(values[ranked]).rank(method="min").to_numpy() - 1
+    result[ranked] = np.minimum(5, 1 + np.floor(5 * places / max(len(places) - 1, 1)))
+    return result
+
+
+@lru_cache(maxsize=8)
+def _grid(name: str) -> dict[tuple[int, int], str]:
+    with GRIDS.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["grid"] == name]
+    return {(int(row["recency_score"]), int(row["fm_score"])): row["segment"] for row in rows}
