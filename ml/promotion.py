@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ml.evaluation import CHAMPION, MODEL, Evaluation
+from ml.leakage import StrongFeature
 
 # A group this large must not pay for the others: rows, and share of all rows.
 LARGE_GROUP_ROWS, LARGE_GROUP_SHARE = 200, 0.05
@@ -19,12 +21,17 @@ class Decision:
     reason: str
 
 
-def decide(evaluation: Evaluation) -> Decision:
+def decide(evaluation: Evaluation, strongest: Sequence[StrongFeature] = ()) -> Decision:
     """Promote a model that beats the best baseline and, where there is a champion, is better than it beyond chance.
+
+    A model whose training set has a feature that alone tells a category (``ml.leakage``) is never promoted.
 
     Beyond chance: the whole 95% interval of the difference in log loss on the same rows lies below 0. And in no large group of
     customers may its log loss exceed the champion's by more than 5%. Else the champion stays.
     """
+    leaks = [f"{one.feature} tells {one.category_id} with an AUC of {one.auc:.4f}" for one in strongest if one.is_alarming]
+    if leaks:
+        return Decision(False, f"a feature alone tells the label, so it was probably made of it: {'; '.join(leaks)}")
     loss = evaluation.log_loss(MODEL)
     name, baseline = evaluation.best_baseline
     champion = evaluation.champion_log_loss

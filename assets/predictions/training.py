@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import dagster as dg
+import pandas as pd
 from dagster_dbt import dbt_assets
 
 from assets.predictions.customer_scores import AFFINITY
@@ -17,8 +19,8 @@ from customer360.lake.publishing import publish, reader
 from customer360.lake.slice_log import set_training_cutoffs
 from customer360.lake.slices import EPOCH
 from customer360.settings import NONE
-from ml import evaluation, model_card, model_versions, plots, promotion, training, training_sets
-from ml.markdown import picture_in_text
+from ml import evaluation, leakage, model_card, model_versions, plots, promotion, training, training_sets
+from ml.markdown import picture_in_text, table
 from ml.model_store import ModelStore, version_name
 from orchestration import groups
 from orchestration.dbt import ShopTranslator
@@ -66,7 +68,12 @@ def training_features(context: dg.AssetExecutionContext, dbt: Dbt, platform: Pla
             "beats_baselines",
             asset=["predictions", "affinity_model"],
             description="The new model's log loss on the last cut-off is below every baseline's.",
-        )
+        ),
+        dg.AssetCheckSpec(
+            "no_feature_tells_the_label",
+            asset=["predictions", "affinity_model"],
+            description=f"No feature tells a category alone, with an AUC above {leakage.ALARM_AUC}: it would be made of it.",
+        ),
     ],
 )
 def affinity_model(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
@@ -86,7 +93,8 @@ def affinity_model(context: dg.AssetExecutionContext, platform: Platform) -> dg.
     now = platform.now()
     version = version_name(now, training_set.fingerprint)
     manifest = store.save(AFFINITY, version, trained=trained, training_set=training_set, evaluation=judged, created_at=now)
-    decision = promotion.decide(judged)
+    strongest = leakage.strongest_features(training_set)
+    decision = promotion.decide(judged, strongest)
     folder = settings.place.reports / "models" / AFFINITY / version
     drawn = plots.evaluation_plots(judged)
     plots.write_plots(folder, drawn)
@@ -112,6 +120,11 @@ def affinity_model(context: dg.AssetExecutionContext, platform: Platform) -> dg.
                 passed=judged.log_loss(evaluation.MODEL) < judged.best_baseline[1],
                 severity=dg.AssetCheckSeverity.WARN,
                 metadata={"best_baseline": judged.best_baseline[0], "its_log_loss": judged.best_baseline[1]},
-            )
+            ),
+            dg.AssetCheckResult(
+                check_name="no_feature_tells_the_label",
+                passed=not any(one.is_alarming for one in strongest),
+                metadata={"strongest_features": dg.MetadataValue.md(table(pd.DataFrame([asdict(one) for one in strongest])))},
+            ),
         ],
     )

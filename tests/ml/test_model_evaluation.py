@@ -10,6 +10,7 @@ from trained_models import Trained
 from customer360.features import Feature
 from ml.baselines import class_prior, grouped_frequencies, main_category
 from ml.evaluation import Evaluation, evaluate
+from ml.leakage import StrongFeature
 from ml.measures import class_recall, confusion, lift, reliability, score
 from ml.promotion import decide
 
@@ -130,6 +131,15 @@ def test_a_model_is_promoted_when_it_beats_the_baselines_and_the_champion_beyond
     decision = decide(found)
     assert decision.is_promoted is is_promoted
     assert reason in decision.reason
+
+
+def test_a_model_with_a_feature_that_tells_the_label_is_never_promoted() -> None:
+    leak, honest = StrongFeature("spend_after", "fitness", 0.999), StrongFeature("views_3d", "fitness", 0.9)
+    found = evaluation(0.1, 1.0, None)
+    assert decide(found, [honest]).is_promoted
+    decision = decide(found, [honest, leak])
+    assert not decision.is_promoted
+    assert "spend_after tells fitness with an AUC of 0.9990" in decision.reason
 
 
 def test_the_champion_is_scored_on_the_same_rows(trained: Trained) -> None:
