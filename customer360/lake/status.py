@@ -15,7 +15,7 @@ from typing import Any
 import duckdb
 
 from customer360.lake.clock import last_closed_slice
-from customer360.lake.landing import list_slice, slice_folders
+from customer360.lake.landed import landing_of
 from customer360.lake.publishing import Publication, current_folder, current_publication, reader
 from customer360.lake.quarantine import quarantine_counts
 from customer360.lake.slice_health import Freshness, freshness
@@ -99,8 +99,8 @@ def _slice_log(place: Place) -> tuple[list[tuple[Any, ...]], tuple[int, int] | N
 def _waiting(settings: Settings, now: datetime, done: dict[datetime, str]) -> Waiting:
     last_closed = last_closed_slice(settings, now)
     waiting = Waiting([], [])
-    for start, _ in slice_folders(settings.place.landing):
-        if start >= settings.shop.slices_start and list_slice(settings.place.landing, start).fingerprint != done.get(start):
+    for start, listing in landing_of(settings).slices():
+        if start >= settings.shop.slices_start and listing.fingerprint != done.get(start):
             is_closed = last_closed is not None and start <= last_closed
             (waiting.closed if is_closed else waiting.open).append(slice_key(start))
     return waiting
