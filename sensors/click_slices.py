@@ -35,8 +35,8 @@ WORKING = {
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
         "Lists the clicks in landing (a folder, or an object store) and requests every closed slice whose files are new or "
-        "changed: the next slice, a repair of an old one, or after an outage up to a day of slices in one run. A failed slice is asked for again after 15 seconds, "
-        "1 and 5 minutes; the last time, a file that fails is set aside."
+        "changed: the next slice, a repair of an old one, or after an outage up to a day of slices in one run. A failed slice "
+        "is asked for again after 15 seconds, 1 and 5 minutes; the last time, a file that fails is set aside."
     ),
 )
 def click_slices(context: dg.SensorEvaluationContext, platform: Platform) -> dg.SensorResult:

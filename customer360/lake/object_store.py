@@ -176,7 +176,7 @@ class ObjectStore:
             yield
         except ClientError as error:
             code = str(error.response.get("Error", {}).get("Code", ""))
-            said = self._without_keys(str(error.response.get("Error", {}).get("Message", "")))
+            said = self.without_keys(str(error.response.get("Error", {}).get("Message", "")))
             kind = ObjectGoneError if code in GONE else StoreError
             raised = kind(f"{self.title}: {what}: {code}: {said}{self._remedy(code)}")
         except NoCredentialsError:
@@ -184,13 +184,14 @@ class ObjectStore:
         except (StoreConnectionError, HTTPClientError) as error:
             raised = StoreError(f"{self.title}: {what}: the store does not answer ({type(error).__name__}). It is tried again")
         except BotoCoreError as error:
-            raised = StoreError(f"{self.title}: {what}: {self._without_keys(str(error))}")
+            raised = StoreError(f"{self.title}: {what}: {self.without_keys(str(error))}")
         else:
             return
         # Raised here, not above: what is chained would carry the request, and with it a key's name.
         raise raised
 
-    def _without_keys(self, words: str) -> str:
+    def without_keys(self, words: str) -> str:
+        """Words of others that may be told."""
         for secret in self.keys:
             words = words.replace(secret, "...") if secret else words
         return words[:300]
