@@ -27,6 +27,7 @@ from customer360.settings import ObjectStorage
 CONNECT_SECONDS = 5
 TRIES = 3
 CHUNK = 1 << 20
+PAGE = 1000
 # One PUT takes 5 GB at most; a large one is better sent in parts that can be tried again.
 ONE_PUT = 1 << 30
 PART = 64 << 20
@@ -83,7 +84,7 @@ class ObjectStore:
 
     def pages(self, below: str = "", after: str = "") -> Iterator[Page]:
         """Objects whose keys begin with ``below``, from behind the key ``after``; at most 1,000 a page, one request each."""
-        asked: dict[str, Any] = {"Bucket": self.bucket, "Prefix": self.prefix + below}
+        asked: dict[str, Any] = {"Bucket": self.bucket, "Prefix": self.prefix + below, "MaxKeys": PAGE}
         if after:
             asked["StartAfter"] = self.prefix + after
         while True:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import shutil
 import socket
@@ -139,9 +141,42 @@ def object_store() -> Iterator[ObjectStore]:
         shutil.rmtree(folder)
 
 
+@functools.cache
+def shared_store() -> ObjectStore:
+    """The one server of this test process, for tests that leave it running; started at the first call."""
+    stack = ExitStack()
+    store = stack.enter_context(object_store())
+    atexit.register(stack.close)
+    return store
+
+
+def empty_store(monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
+    """``shared_store`` without objects, and its keys in the environment of the test."""
+    monkeypatch.setenv(ACCESS_VARIABLE, ACCESS_KEY)
+    monkeypatch.setenv(SECRET_VARIABLE, SECRET_KEY)
+    store = shared_store()
+    store.clear()
+    return store
+
+
 def _free_ports(number: int) -> list[int]:
     with ExitStack() as stack:
         probes = [stack.enter_context(socket.socket()) for _ in range(number)]
         for probe in probes:
             probe.bind(("127.0.0.1", 0))
         return [probe.getsockname()[1] for probe in probes]
+
+
+def storage_yaml(store: ObjectStore, **changes: Any) -> dict[str, Any]:
+    """``object_storage`` of a shop.yaml for this server: landing in ``acme/landing``, published in ``acme/published``."""
+    plain = {"landing": f"s3://{BUCKET}/landing", "publish": f"s3://{BUCKET}/published", "endpoint": store.endpoint}
+    return plain | {"access_key": ACCESS_VARIABLE, "secret_key": SECRET_VARIABLE, "timeout_seconds": 5} | changes
+
+
+def upload(store: ObjectStore, folder: Path, prefix: str = "landing") -> list[str]:
+    """Put every file below a folder, as a producer's own copy command would; returns the keys."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    keys = [f"{prefix}/{path.relative_to(folder).as_posix()}" for path in files]
+    for key, path in zip(keys, files, strict=True):
+        store.put(key, path.read_bytes())
+    return keys
