@@ -307,6 +307,11 @@ class Shop(Strict):
         return self
 
     @property
+    def landing_url(self) -> str | None:
+        """Landing's URL in an object store; None for a folder."""
+        return self.object_storage.landing if self.object_storage else None
+
+    @property
     def slice_width(self) -> timedelta:
         """Length of a slice."""
         return timedelta(minutes=self.slice_minutes)

@@ -24,7 +24,7 @@ def reference_asset(shop: Shop, contract: ReferenceTable) -> dg.AssetsDefinition
     personal = any(column.personal for column in contract.columns) or contract.name == "customers"
     key = ["raw", contract.name]
     source = shop.reference.get(contract.name)
-    in_store = source is None and shop.object_storage is not None and shop.object_storage.landing is not None
+    in_store = source is None and shop.landing_url is not None
     is_remote = source is not None or in_store
     source_check = dg.AssetCheckSpec(
         SOURCE_WAS_READ,

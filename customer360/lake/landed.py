@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -88,6 +88,10 @@ class FolderLanding:
             temporary.write_bytes(content)
         return True
 
+    def follow(self, _written: Sequence[Path], _removed: Sequence[Path]) -> str:
+        """Files below the folder of landing were written or removed: nothing is left to do. Returns where they went."""
+        return ""
+
     def remove_before(self, oldest: datetime) -> int:
         """Remove the folders of slices before ``oldest``; returns how many."""
         old = [start for start, _ in slice_folders(self.folder) if start < oldest]
@@ -98,7 +102,7 @@ class FolderLanding:
 
 def landing_of(settings: Settings) -> FolderLanding | StoreLanding:
     """Landing as shop.yaml says. Raises ``StoreError`` where a variable with the store's credentials is not set."""
-    storage = settings.shop.object_storage
-    if storage is None or storage.landing is None:
+    storage, url = settings.shop.object_storage, settings.shop.landing_url
+    if storage is None or url is None:
         return FolderLanding(settings.place.landing)
-    return StoreLanding(settings, ObjectStore(storage, storage.landing))
+    return StoreLanding(settings, ObjectStore(storage, url))

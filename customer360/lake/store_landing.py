@@ -10,7 +10,7 @@ late objects are found however many lie there: 400,000 objects (400 days) take 2
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -81,7 +81,7 @@ class StoreLanding:
         self.store = store
         self.width = settings.shop.slice_width
         self.slices_start = settings.shop.slices_start
-        self.root = settings.place.root
+        self.root, self.folder = settings.place.root, settings.place.landing
 
     @property
     def title(self) -> str:
@@ -180,6 +180,17 @@ class StoreLanding:
             return False
         self.store.put(relative, content)
         return True
+
+    def follow(self, written: Sequence[Path], removed: Sequence[Path]) -> str:
+        """Bring the store to what was written and removed in the folder of landing, which stays; returns where it went.
+
+        The folder is what an adapter goes by when it converts a file again.
+        """
+        for path in written:
+            self.store.put(path.relative_to(self.folder).as_posix(), path)
+        for path in removed:
+            self.store.remove(path.relative_to(self.folder).as_posix())
+        return self.title if written or removed else ""
 
     def remove_before(self, oldest: datetime) -> int:
         """Remove what lies in slices before ``oldest``, unless shop.yaml leaves that to the bucket; returns how many slices."""

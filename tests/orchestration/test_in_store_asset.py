@@ -1,4 +1,4 @@
-"""The asset of the published store: a lost store is a warning, later an error, never a failed run, and the next run makes it good."""
+"""The asset of the published store: a lost store is a warning, later an error, never a failed run, and is made good."""
 
 from __future__ import annotations
 
