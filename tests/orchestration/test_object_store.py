@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,11 +17,13 @@ import duckdb_extensions
 import pytest
 import yaml
 
+from customer360.lake.object_store import StoreError
+from customer360.lake.slices import FOLDER_FORMAT
 from customer360.settings import REPOSITORY, Place, Settings
-from customer360.simulation import Faults, simulate_history, simulate_slice
+from customer360.simulation import Faults, Simulation, simulate_history, simulate_slice
 from orchestration.resources import Platform
 from sensors.click_slices import RANGE_END, RANGE_START, click_slices
-from tests.orchestration.place import SIMULATION, TINY, TinyShop
+from tests.orchestration.place import TINY, TinyShop
 from tests.support.object_store import (
     ACCESS_KEY,
     ACCESS_VARIABLE,
@@ -32,6 +36,7 @@ from tests.support.object_store import (
 )
 
 LAST = 3
+SIMULATION = Simulation(customers=60, days=8, seed=36)
 
 
 @dataclass
@@ -76,19 +81,25 @@ class StoreShop(TinyShop):
     def pointer(self) -> dict[str, Any]:
         return dict(json.loads(self.store.get("published/current.json")))
 
-    def as_bi_reads(self) -> dict[str, list[tuple[Any, ...]]]:
-        """Every table of the store's current version, by URL alone, as docs/bi.md shows it."""
+    @contextmanager
+    def bi(self) -> Iterator[tuple[duckdb.DuckDBPyConnection, list[tuple[Any, ...]]]]:
+        """A BI tool that knows URL and keys alone: docs/bi.md's statements with this server's address, and what the last gave."""
+        _, load, *statements = doc_statements()
         with duckdb.connect() as connection:
             connection.execute(f"set extension_directory = '{self.root / 'extensions'}'; set TimeZone = 'UTC'")
-            duckdb_extensions.import_extension("httpfs", con=connection)
-            connection.load_extension("httpfs")
-            connection.execute(
-                f"create secret (type s3, key_id '{ACCESS_KEY}', secret '{SECRET_KEY}', region 'us-east-1', "
-                f"endpoint '{self.store.endpoint.removeprefix('http://')}', use_ssl false, url_style 'path')"
-            )
-            (url,) = connection.execute("select database from read_json('s3://acme/published/current.json')").fetchone() or (
-                "",
-            )
+            duckdb_extensions.import_extension("httpfs", con=connection)  # in place of "install httpfs"
+            connection.execute(load)
+            here = {"<access key>": ACCESS_KEY, "<secret key>": SECRET_KEY, "use_ssl true": "use_ssl false"}
+            for told, meant in {**here, "s3.example.com": self.store.endpoint.removeprefix("http://")}.items():
+                statements = [statement.replace(told, meant) for statement in statements]
+            *_, rows = [connection.execute(statement).fetchall() for statement in statements]
+            yield connection, rows
+
+    def as_bi_reads(self) -> dict[str, list[tuple[Any, ...]]]:
+        """Every table of the store's current version, from its database file."""
+        with self.bi() as (connection, _):
+            pointer = "select database from read_json('s3://acme/published/current.json')"
+            (url,) = connection.execute(pointer).fetchone() or ("",)
             connection.execute(f"attach '{url}' as customer360 (read_only)")
             names = connection.execute("select table_name from duckdb_tables() where database_name = 'customer360'").fetchall()
             return {name: connection.execute(f"from customer360.{name} order by all").fetchall() for (name,) in sorted(names)}
@@ -96,6 +107,20 @@ class StoreShop(TinyShop):
     def local(self) -> dict[str, list[tuple[Any, ...]]]:
         names = self.published("select table_name from duckdb_tables() order by all")
         return {name: self.published(f"from {name} order by all") for (name,) in names}
+
+
+def doc_statements() -> list[str]:
+    """The statements of docs/bi.md that read the store."""
+    page = (REPOSITORY / "docs" / "bi.md").read_text(encoding="utf-8").split("### From an object store")[1]
+    (block,) = re.findall(r"```sql\n(.*?)```", page.split("\n### ")[0], re.DOTALL)
+    return [statement.strip() for statement in block.split(";") if statement.strip()]
+
+
+def doc_answer() -> list[tuple[str, int]]:
+    """What docs/bi.md says that they give."""
+    page = (REPOSITORY / "docs" / "bi.md").read_text(encoding="utf-8").split("### From an object store")[1]
+    rows = re.findall(r"^\| (.+?) \| (\d+) \|$", page.split("\n### ")[0], re.MULTILINE)
+    return [(segment, int(customers)) for segment, customers in rows]
 
 
 @pytest.fixture(scope="module")
@@ -128,10 +153,12 @@ def test_a_slice_goes_from_the_store_to_the_store_and_a_second_run_changes_nothi
     assert (request.tags[RANGE_START], request.tags[RANGE_END]) == (shop.key(0), shop.key(LAST - 1))
     shop.fulfil(request)
     assert shop.tick() == []
-    assert shop.published("select count(*), min(lines) > 0 from slice_log where source = 'clicks'") == [(LAST, True)]
+    assert shop.published("select count(*), sum(lines) > 0 from slice_log where source = 'clicks'") == [(LAST, True)]
     first = shop.as_bi_reads()
     assert first == shop.local()
-    assert len(first["customer_profiles"]) > 100
+    assert len(first["customer_profiles"]) > 30
+    with shop.bi() as (_, segments):
+        assert segments == doc_answer()
 
     before = shop.tables()
     shop.run_range(0, LAST - 1).succeed()
@@ -139,3 +166,35 @@ def test_a_slice_goes_from_the_store_to_the_store_and_a_second_run_changes_nothi
     assert shop.tables() == before
     assert shop.as_bi_reads() == shop.local()
     assert list((shop.data / ".tmp").glob(".tmp-*")) == []
+
+
+def test_a_late_object_and_a_store_that_was_lost_meanwhile_are_made_good(shop: StoreShop) -> None:
+    (lines,) = shop.published(f"select lines from slice_log where slice = '{shop.slice(1):%Y-%m-%d %H:%M}'")[0]
+    event = {"event_id": "late", "event_name": "page_view", "event_at": f"{shop.slice(1):%FT%TZ}", "customer_id": "c"}
+    shop.store.put(f"landing/clicks/{shop.slice(1):{FOLDER_FORMAT}}/late.jsonl", json.dumps(event) + "\n")
+    (request,) = shop.tick()
+    assert request.partition_key == shop.key(1)
+    version = shop.pointer()["version"]
+    quarantined = sorted(shop.settings.place.quarantine.rglob("*.parquet"))
+    shop.store.kill()
+    lost = shop.run("slice_job", request.partition_key, {**request.tags, "dagster/run_key": str(request.run_key)})
+    assert lost.wait() == 1
+    assert "s3://acme/landing at http://127.0.0.1:" in lost.log.read_text(encoding="utf-8")
+    assert sorted(shop.settings.place.quarantine.rglob("*.parquet")) == quarantined
+    with pytest.raises(StoreError, match="the store does not answer"):
+        shop.tick()
+
+    shop.store.start()
+    shop.run("slice_job", shop.key(1)).succeed()
+    assert shop.tick() == []
+    assert shop.published(f"select lines from slice_log where slice = '{shop.slice(1):%Y-%m-%d %H:%M}'") == [(lines + 1,)]
+    assert shop.pointer()["version"] == version + 1
+    assert shop.as_bi_reads() == shop.local()
+
+
+def test_the_keys_of_the_store_are_written_nowhere(shop: StoreShop) -> None:
+    files = [path for path in shop.root.rglob("*") if path.is_file() and not path.is_symlink()]
+    assert any(path.suffix == ".log" for path in files)
+    assert any(b"s3://acme/landing" in path.read_bytes() for path in (shop.root / "logs").iterdir())
+    found = [path for path in files for secret in (ACCESS_KEY, SECRET_KEY) if secret.encode() in path.read_bytes()]
+    assert found == []

@@ -74,7 +74,7 @@ class ObjectStore:
         command += [f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}", f"-s3.port={self.port}"]
         command += [f"-master.port.grpc={grpc[0]}", f"-volume.port.grpc={grpc[1]}", f"-filer.port.grpc={grpc[2]}"]
         command += [f"-s3.port.grpc={grpc[3]}", f"-s3.config={config}", "-master.volumeSizeLimitMB=64", "-volume.max=100"]
-        command += ["-s3.port.iceberg=0", "-master.telemetry=false", "-s3.iam=false"]
+        command += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false", "-s3.iam=false"]
         (self.folder / "data").mkdir(exist_ok=True)
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
@@ -139,6 +139,9 @@ def object_store() -> Iterator[ObjectStore]:
     finally:
         store.kill()
         shutil.rmtree(folder)
+        for number in (port, *others):
+            for path in Path("/tmp").glob(f"seaweedfs-*-{number}.sock"):
+                path.unlink()
 
 
 @functools.cache
