@@ -83,7 +83,7 @@ class StoreShop(TinyShop):
 
     @contextmanager
     def bi(self) -> Iterator[tuple[duckdb.DuckDBPyConnection, list[tuple[Any, ...]]]]:
-        """A BI tool that knows URL and keys alone: docs/bi.md's statements with this server's address, and what the last gave."""
+        """A BI tool that knows URL and keys alone: the statements of docs/bi.md at this server, and what the last one gave."""
         _, load, *statements = doc_statements()
         with duckdb.connect() as connection:
             connection.execute(f"set extension_directory = '{self.root / 'extensions'}'; set TimeZone = 'UTC'")
