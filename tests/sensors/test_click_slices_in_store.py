@@ -92,9 +92,9 @@ def test_an_object_that_is_late_by_days_is_found_by_the_round(bench: StoreBench)
     for number in range(0, 400, 4):
         bench.land(number)
     bench.settle()
-    bench.land(8, "late.jsonl")  # four days before the last one
+    bench.land(160, "late.jsonl")  # 2.5 days before the last one, in the third piece of the round
     asked = [names(bench.tick()) for _ in range(10)]
-    assert [found for found in asked if found] == [[bench.key(8)]]
+    assert [found for found in asked if found] == [[bench.key(160)]]
     bench.settle()
     assert bench.is_whole()
     assert max(bench.made.values()) == 1
