@@ -71,7 +71,7 @@ class ObjectStore:
         self.bucket, _, prefix = url.removeprefix("s3://").partition("/")
         self.prefix = f"{prefix}/" if prefix else ""
         self.keys = _keys(storage, self.title)
-        self.client = _client(storage, *self.keys)
+        self.client = _client(storage, *self.keys, os.getpid())
 
     @property
     def title(self) -> str:
@@ -219,8 +219,8 @@ def _keys(storage: ObjectStorage, title: str) -> tuple[str | None, str | None, s
 
 
 @lru_cache(maxsize=8)
-def _client(storage: ObjectStorage, access_key: str | None, secret_key: str | None, token: str | None) -> Any:
-    """A client takes 0.07 s of CPU to make, and the sensor asks every 15 seconds."""
+def _client(storage: ObjectStorage, access_key: str | None, secret_key: str | None, token: str | None, _process: int) -> Any:
+    """A client takes 0.07 s of CPU to make, and the sensor asks every 15 seconds. A forked run must not share connections."""
     addressing = storage.addressing or ("path" if storage.endpoint else "auto")
     return boto3.session.Session().client(
         "s3",
