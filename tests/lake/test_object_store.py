@@ -147,3 +147,8 @@ def test_settings_that_cannot_work_or_hold_a_key_are_refused(changes: dict[str, 
 def test_a_shop_without_a_store_needs_no_settings_of_one() -> None:
     shop: Shop = small_shop()
     assert shop.object_storage is None
+
+
+def test_what_a_store_says_is_told_without_the_keys(server: ObjectStore) -> None:
+    said = f"The key {ACCESS_KEY} signed with {SECRET_KEY} is not known"
+    assert client(server).without_keys(said) == "The key ... signed with ... is not known"
