@@ -139,7 +139,6 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreShop]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv(ACCESS_VARIABLE, ACCESS_KEY)
             patch.setenv(SECRET_VARIABLE, SECRET_KEY)
-            patch.setenv("DAGSTER_HOME", str(place.home))
             place.run("history_job", place.key(-1)).succeed()
             yield place
             place.close()
