@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
 
 import yaml
@@ -148,6 +148,64 @@ class PostgresSource(Strict):
         return f"{self.table or 'a query'} in PostgreSQL ({self.dsn})"
 
 
+class ObjectStorage(Strict):
+    """An S3-compatible store for landing, for the published versions, or for both.
+
+    Credentials are given by the names of environment variables; without them the usual chain of AWS is asked (its own
+    environment variables, ``~/.aws``, the machine's or container's role).
+    """
+
+    landing: str | None = None
+    publish: str | None = None
+    endpoint: str | None = None
+    region: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")] | None = None
+    addressing: Literal["path", "virtual"] | None = None
+    access_key: str | None = None
+    secret_key: str | None = None
+    session_token: str | None = None
+    delete_old_landing: bool = True
+    timeout_seconds: Annotated[int, Field(ge=1, le=600)] = 30
+
+    @field_validator("landing", "publish")
+    @classmethod
+    def _url_of_a_prefix(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(
+            r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9][A-Za-z0-9._=-]*)*/?", value
+        ):
+            raise ValueError("write s3://bucket or s3://bucket/prefix, in letters, digits and . _ = -")
+        return value.rstrip("/") if value else value
+
+    @field_validator("endpoint")
+    @classmethod
+    def _plain_address(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"https?://[A-Za-z0-9.-]+(:\d{1,5})?/?", value):
+            raise ValueError("write the store's address as https://host or http://host:port, without anything else")
+        return value.rstrip("/") if value else value
+
+    @field_validator("access_key", "secret_key", "session_token")
+    @classmethod
+    def _name_of_a_variable(cls, value: str | None) -> str | None:
+        # With an underscore, because a key of AWS would pass for a name without one.
+        if value is not None and not re.fullmatch(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+", value):
+            raise ValueError(
+                "give the name of an environment variable, such as SHOP_S3_SECRET_KEY, and put the key into it: "
+                "no key belongs into shop.yaml"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _of_one_piece(self) -> Self:
+        if self.landing is None and self.publish is None:
+            raise ValueError("give landing, publish or both, as s3://bucket/prefix")
+        if (self.access_key is None) != (self.secret_key is None) or (self.session_token and not self.access_key):
+            raise ValueError("give access_key and secret_key together, or neither for the usual chain of AWS")
+        if self.landing and self.publish:
+            ours, theirs = f"{self.publish}/", f"{self.landing}/"
+            if ours.startswith(theirs) or theirs.startswith(ours):
+                raise ValueError("landing and publish must not lie inside one another")
+        return self
+
+
 class ReferenceSource(Strict):
     """Where a reference table comes from, if not from files in ``landing/reference``."""
 
@@ -177,6 +235,7 @@ class Shop(Strict):
     dayparts: dict[Identifier, Daypart]
     contact_rules: ContactRules = ContactRules()
     adapter: Identifier | None = None
+    object_storage: ObjectStorage | None = None
     resolved_categories: list[str] | None = Field(default=None, exclude=True)
 
     @field_validator("time_zone")
@@ -246,6 +305,11 @@ class Shop(Strict):
         if len(set(slugs)) != len(slugs):
             raise ValueError("two categories give the same column name once punctuation is dropped; rename one")
         return self
+
+    @property
+    def landing_url(self) -> str | None:
+        """Landing's URL in an object store; None for a folder."""
+        return self.object_storage.landing if self.object_storage else None
 
     @property
     def slice_width(self) -> timedelta:

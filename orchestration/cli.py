@@ -66,9 +66,17 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     check = commands.add_parser("check", help="judge files by the contracts before anything runs; writes nothing")
-    check.add_argument("folder", type=Path, help="a landing folder, a part of it, or any folder with click files")
+    check.add_argument(
+        "folder",
+        type=_folder_or_url,
+        help="a landing folder, a part of it, any folder with click files, or s3://bucket/... in the shop's store",
+    )
     check.add_argument("--most", type=_count, default=10, metavar="N", help="problems shown a file (default 10)")
     check.set_defaults(module="check")
+
+
+def _folder_or_url(text: str) -> Path | str:
+    return text if text.startswith("s3://") else Path(text)
 
 
 def _add_adapt(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -11,6 +11,7 @@ from assets.monitoring.slice_checks import last_slice_has_usual_volume, last_sli
 from assets.predictions.customer_scores import customer_scores
 from assets.predictions.training import affinity_model, training_features
 from assets.publishing.customer_profiles import customer_profiles
+from assets.publishing.in_store import STORE_ASSETS
 from assets.publishing.published import published
 from assets.raw.click_history import raw_click_history
 from assets.raw.clicks import raw_clicks
@@ -39,6 +40,7 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
             customer_scores,
             customer_profiles,
             published,
+            *STORE_ASSETS,
             campaign_plan,
             drift,
         ],

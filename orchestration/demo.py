@@ -95,6 +95,8 @@ def _landing_writer(settings: Settings, source: Path | None) -> Callable[[], Map
     shop = settings.shop
     if shop.adapter is None:
         raise SettingsError(f"{settings.shop_folder}/shop.yaml names no adapter, so there is nothing that could fill landing/")
+    if shop.landing_url:
+        raise SettingsError(f"{settings.shop_folder}/shop.yaml has landing in {shop.landing_url}; a demo lands in a folder")
     adapter = importlib.import_module(f"customer360.adapters.{shop.adapter}")
     needed = getattr(adapter, "SOURCE_FILES", ())
     if not needed:

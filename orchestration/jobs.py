@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from assets.publishing.in_store import STORE_ASSETS
 from assets.transform.warehouse import MANIFEST, warehouse_models
 from customer360.lake.contracts import reference_tables
 from orchestration.dbt import DAILY, SLICE_CHECK, tagged_checks, untagged
@@ -15,7 +16,8 @@ ALL_MODELS = dg.AssetSelection.assets(*warehouse_models.keys)
 BEFORE_PUBLISHING = dg.AssetSelection.checks(*tagged_checks(warehouse_models, MANIFEST, SLICE_CHECK))
 SLICE_MODELS = dg.AssetSelection.assets(*untagged(warehouse_models, DAILY)).without_checks() | BEFORE_PUBLISHING
 HISTORY_MODELS = ALL_MODELS.without_checks() | BEFORE_PUBLISHING
-SERVED = dg.AssetSelection.assets(
+IN_STORE = dg.AssetSelection.assets(*[asset.key for asset in STORE_ASSETS])  # none where shop.yaml names no store
+SERVED = IN_STORE | dg.AssetSelection.assets(
     ["predictions", "customer_scores"], ["publishing", "customer_profiles"], ["publishing", "published"]
 )
 
@@ -46,13 +48,13 @@ warehouse_job = dg.define_asset_job(
 )
 training_job = dg.define_asset_job(
     "training_job",
-    selection=dg.AssetSelection.assets(["marts", "training_features"], ["predictions", "affinity_model"]),
+    selection=IN_STORE | dg.AssetSelection.assets(["marts", "training_features"], ["predictions", "affinity_model"]),
     executor_def=dg.in_process_executor,
     description="Build the training set (seconds under the warehouse lock), then train and judge from the published version.",
 )
 daily_job = dg.define_asset_job(
     "daily_job",
-    selection=REFERENCE | dg.AssetSelection.assets(["campaigns", "campaign_plan"], ["monitoring", "drift_report"]),
+    selection=REFERENCE | IN_STORE | dg.AssetSelection.assets(["campaigns", "campaign_plan"], ["monitoring", "drift_report"]),
     executor_def=dg.in_process_executor,
     description="Reference tables, campaign plan and drift report of a day. Reads the published version: blocks no slice.",
 )

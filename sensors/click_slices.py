@@ -1,6 +1,7 @@
-"""Watches ``landing/clicks`` and asks for the slices that are closed and not done."""
+"""Watches the clicks in landing and asks for the slices that are closed and not done."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 
 import dagster as dg
@@ -8,7 +9,7 @@ import duckdb
 
 from assets.raw.clicks import ISOLATE_TAG
 from customer360.lake.clock import last_closed_slice
-from customer360.lake.landing import list_slice, slice_folders
+from customer360.lake.landed import landing_of
 from customer360.lake.publishing import reader
 from customer360.lake.slice_requests import Cursor, Request, RunState, World, decide
 from customer360.lake.slices import EPOCH, slice_key
@@ -33,23 +34,28 @@ WORKING = {
     minimum_interval_seconds=INTERVAL_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
-        "Lists landing/clicks and requests every closed slice whose files are new or changed: the next slice, a repair of an "
-        "old one, or after an outage up to a day of slices in one run. A failed slice is asked for again after 15 seconds, "
-        "1 and 5 minutes; the last time, a file that fails is set aside."
+        "Lists the clicks in landing (a folder, or an object store) and requests every closed slice whose files are new or "
+        "changed: the next slice, a repair of an old one, or after an outage up to a day of slices in one run. A failed slice "
+        "is asked for again after 15 seconds, 1 and 5 minutes; the last time, a file that fails is set aside."
     ),
 )
 def click_slices(context: dg.SensorEvaluationContext, platform: Platform) -> dg.SensorResult:
-    """Request what is due; the cursor keeps folder times and unfinished slices, never partition keys."""
+    """Request what is due; the cursor keeps folder times and unfinished slices, never partition keys.
+
+    Raises ``StoreError`` where landing is in a store that does not answer: the tick fails with its words, and the cursor stays.
+    """
     settings = platform.settings()
     now = platform.now()
+    cursor = Cursor.loads(context.cursor)
+    look = landing_of(settings).look(cursor, last_closed_slice(settings, now))
     decision = decide(
-        Cursor.loads(context.cursor),
+        replace(cursor, scanned=look.scanned),
         World(
-            folders=lambda: slice_folders(settings.place.landing),
-            fingerprint=cache(lambda start: list_slice(settings.place.landing, start).fingerprint),
+            folders=lambda: look.folders(now),
+            fingerprint=cache(look.fingerprint),
             done=cache(lambda: done_slices(settings)),
             run_state=lambda run_key: run_state(context.instance, run_key),
-            last_closed=last_closed_slice(settings, now),
+            last_closed=look.until,
             slices_start=settings.shop.slices_start,
             width=settings.shop.slice_width,
             now=now,
@@ -58,12 +64,11 @@ def click_slices(context: dg.SensorEvaluationContext, platform: Platform) -> dg.
     requests = [run_request(request) for request in decision.requests]
     for note in decision.notes:
         context.log.warning(note)
-    cursor = decision.cursor.dumps()
     if requests:
-        return dg.SensorResult(run_requests=requests, cursor=cursor)
+        return dg.SensorResult(run_requests=requests, cursor=decision.cursor.dumps())
     waiting = f"; {len(decision.cursor.wanted)} slices are under way or waiting" if decision.cursor.wanted else ""
     skipped = f"no closed slice has new files{waiting}. " + "; ".join(decision.notes[:5])
-    return dg.SensorResult(skip_reason=skipped.strip(), cursor=cursor)
+    return dg.SensorResult(skip_reason=skipped.strip(), cursor=decision.cursor.dumps())
 
 
 def done_slices(settings: Settings) -> Mapping[str, str]:

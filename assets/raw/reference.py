@@ -5,6 +5,7 @@ from typing import Any
 import dagster as dg
 
 from customer360.lake.contracts import ReferenceTable, reference_tables
+from customer360.lake.object_store import StoreError
 from customer360.lake.postgres import UnreadableSourceError
 from customer360.lake.reference import load_reference
 from customer360.lake.reference_history import ReferenceLoad
@@ -19,33 +20,38 @@ SOURCE_WAS_READ = "source_was_read"
 
 
 def reference_asset(shop: Shop, contract: ReferenceTable) -> dg.AssetsDefinition:
-    """The asset of one reference table; one that is in PostgreSQL has a check that warns when an older version is served."""
+    """The asset of one reference table; one from PostgreSQL or a store has a check that warns when an older one is served."""
     personal = any(column.personal for column in contract.columns) or contract.name == "customers"
     key = ["raw", contract.name]
     source = shop.reference.get(contract.name)
+    in_store = source is None and shop.landing_url is not None
+    is_remote = source is not None or in_store
     source_check = dg.AssetCheckSpec(
         SOURCE_WAS_READ,
         asset=key,
-        description="PostgreSQL could be read; warns when it could not, and the last good version stays in force.",
+        description=(
+            f"{'The store' if in_store else 'PostgreSQL'} could be read; warns when it could not, and the last good version "
+            "stays in force."
+        ),
     )
 
     @dg.asset(
         key=key,
         description=f"{contract.description}. One row per {', '.join(contract.key)} and validity.",
         group_name=groups.RAW,
-        kinds={"duckdb", "parquet"} | ({"postgres"} if source else set()),
+        kinds={"duckdb", "parquet"} | ({"postgres"} if source else {"s3"} if in_store else set()),
         owners=[DATA_TEAM],
         tags={"domain": "reference", "personal_data": "yes" if personal else "no"},
-        check_specs=[source_check] if source else None,
+        check_specs=[source_check] if is_remote else None,
     )
     def load(platform: Platform) -> dg.MaterializeResult:
         try:
             loaded = load_reference(platform.settings(), contract.name, platform.shop_now())
         except BrokenReferenceError as error:
             raise dg.Failure(error.for_logs, allow_retries=False) from None  # the cause would be logged with its values
-        except UnreadableSourceError as error:
+        except (UnreadableSourceError, StoreError) as error:
             raise dg.Failure(f"{contract.name} was never loaded, so there is no version to go on with: {error}") from error
-        result = _was_read(loaded.not_read) if source else None
+        result = _was_read(loaded.not_read) if is_remote else None
         return dg.MaterializeResult(metadata=_metadata(loaded), check_results=[result] if result else [])
 
     return load

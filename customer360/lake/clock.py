@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from customer360.lake.landing import list_slice, slice_folders
+from customer360.lake.landed import landing_of
 from customer360.lake.slices import floor_to_slice
 from customer360.settings import Settings
 
@@ -13,9 +13,7 @@ def shop_now(settings: Settings, wall_clock: datetime) -> datetime:
     """What time it is in the shop, UTC. A replay stands at the start of its newest landed slice."""
     if settings.shop.live:
         return wall_clock
-    landed = [start for start, _ in slice_folders(settings.place.landing)]
-    with_files = (start for start in reversed(landed) if list_slice(settings.place.landing, start).files)
-    return next(with_files, settings.shop.slices_start)
+    return landing_of(settings).newest() or settings.shop.slices_start
 
 
 def last_closed_slice(settings: Settings, wall_clock: datetime) -> datetime | None:

@@ -17,7 +17,7 @@ from customer360.lake.checked_lines import checked_lines
 from customer360.lake.click_rules import ClickBounds
 from customer360.lake.disk import explaining_full_disk
 from customer360.lake.engine import connect, file_list, literal
-from customer360.lake.landing import list_folder
+from customer360.lake.landed import landing_of
 from customer360.lake.raw_clicks import PART, SliceCounts, kept_rows, write_quarantine
 from customer360.settings import Settings, Shop
 
@@ -67,11 +67,11 @@ def slice_of_event(shop: Shop) -> str:
 def write_history(settings: Settings) -> History:
     """Make the raw history from all files below ``landing/history``. Events from ``slices_start`` on are quarantined."""
     shop, place = settings.shop, settings.place
-    listing = list_folder(place.landing / "history", recursive=True)
     bounds = history_bounds(shop)
     expression = slice_of_event(shop)
     with (
         explaining_full_disk(place.root),
+        landing_of(settings).open_folder("history") as listing,
         connect(place.root / ".tmp") as connection,
         checked_lines(connection, listing.files, bounds, shop.currency),
     ):

@@ -23,13 +23,18 @@ NO_FILES = "empty"
 
 @dataclass(frozen=True)
 class LandedFile:
-    """One complete file of a producer; ``name`` is for people, see ``printable``."""
+    """One complete file of a producer; ``name`` is for people, see ``printable``.
+
+    Of an object of a store, ``url`` says where it is, ``version`` is its ETag, and ``path`` is a copy of it.
+    """
 
     path: Path
     name: str
     size: int
     modified_ns: int
     is_regular: bool = True
+    url: str = ""
+    version: str = ""
 
     @classmethod
     def of(cls, path: Path, folder: Path) -> LandedFile:
@@ -41,6 +46,11 @@ class LandedFile:
         return cls(
             path, printable(str(path.relative_to(folder))), status.st_size, status.st_mtime_ns, stat.S_ISREG(status.st_mode)
         )
+
+    @property
+    def where(self) -> str:
+        """Where whoever is to mend it finds it."""
+        return self.url or str(self.path)
 
     @property
     def obstacle(self) -> str | None:
@@ -56,7 +66,10 @@ class LandedFile:
 
 @dataclass(frozen=True)
 class Listing:
-    """The files of one folder in the order of their names, and a fingerprint of names, sizes and times."""
+    """The files of one folder in the order of their names, and a fingerprint of names, sizes and times.
+
+    An object counts by its ETag in place of its time: two PUTs within a second have the same time.
+    """
 
     files: tuple[LandedFile, ...]
 
@@ -67,7 +80,7 @@ class Listing:
             return NO_FILES
         digest = hashlib.sha256()
         for file in self.files:
-            digest.update(f"{file.name}\0{file.size}\0{file.modified_ns}\n".encode())
+            digest.update(f"{file.name}\0{file.size}\0{file.version or file.modified_ns}\n".encode())
         return digest.hexdigest()[:16]
 
 
@@ -95,7 +108,7 @@ def list_folder(folder: Path, recursive: bool = False) -> Listing:
             if is_complete(name):
                 with suppress(FileNotFoundError):  # gone since the folder was read
                     found.append(LandedFile.of(Path(root) / name, folder))
-    return _sorted(found)
+    return listing_of(found)
 
 
 def list_slice(landing: Path, start: datetime) -> Listing:
@@ -105,10 +118,11 @@ def list_slice(landing: Path, start: datetime) -> Listing:
     """
     folder = slice_folder(landing / "clicks", start)
     inside = [Path(entry.path) for entry in _subfolders(folder) if is_complete(entry.name)]
-    return _sorted([*list_folder(folder).files, *(LandedFile.of(path, folder) for path in inside)])
+    return listing_of([*list_folder(folder).files, *(LandedFile.of(path, folder) for path in inside)])
 
 
-def _sorted(files: list[LandedFile]) -> Listing:
+def listing_of(files: list[LandedFile]) -> Listing:
+    """These files as a folder would list them."""
     return Listing(tuple(sorted(files, key=lambda file: file.name)))
 
 

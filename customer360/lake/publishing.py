@@ -54,8 +54,11 @@ def current_folder(place: Place) -> Path:
 def current_publication(place: Place) -> Publication | None:
     """What is published now, or None before the first publication."""
     document = current_folder(place) / "version.json"
-    if not document.exists():
-        return None
+    return read_publication(document) if document.exists() else None
+
+
+def read_publication(document: Path) -> Publication:
+    """A version as the ``version.json`` of its folder says."""
     values = json.loads(document.read_text(encoding="utf-8"))
     as_of = datetime.fromisoformat(values["as_of"]) if values["as_of"] else None
     published_at = datetime.fromisoformat(values["published_at"])

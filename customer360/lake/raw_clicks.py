@@ -19,7 +19,7 @@ from customer360.lake.click_rules import ClickBounds
 from customer360.lake.contracts import CLICK_COLUMNS, RAW_LINEAGE
 from customer360.lake.disk import explaining_full_disk
 from customer360.lake.engine import connect, literal, quoted
-from customer360.lake.landing import list_slice
+from customer360.lake.landed import landing_of
 from customer360.lake.slices import naive, slice_key
 from customer360.settings import Settings
 
@@ -59,12 +59,13 @@ def write_raw_slice(settings: Settings, start: datetime, isolate: bool = False) 
     With ``isolate`` a file whose processing fails is quarantined whole and the rest proceeds; without it such a failure is
     raised as ``BrokenFileError``. Files that are plainly damaged are quarantined either way. Too little memory or a full disk
     is no fault of a file: it is raised either way, as ``BrokenFileError`` or ``DiskFullError``, and the old slice stays.
+    So is a store that does not answer, as ``StoreError``.
     """
-    listing = list_slice(settings.place.landing, start)
     bounds = ClickBounds.of_slice(start, start + settings.shop.slice_width)
     currency, place = settings.shop.currency, settings.place
     with (
         explaining_full_disk(place.root),
+        landing_of(settings).open_slice(start) as listing,
         connect(place.root / ".tmp") as connection,
         checked_lines(connection, listing.files, bounds, currency, isolate),
     ):

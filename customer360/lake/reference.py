@@ -19,7 +19,9 @@ from customer360.lake.atomic import TEMPORARY_PREFIX
 from customer360.lake.contracts import ReferenceTable, reference_tables
 from customer360.lake.disk import explaining_full_disk
 from customer360.lake.engine import connect, file_literal, literal
-from customer360.lake.landing import LandedFile, list_folder
+from customer360.lake.landed import landing_of
+from customer360.lake.landing import LandedFile
+from customer360.lake.object_store import StoreError
 from customer360.lake.postgres import UnreadableSourceError
 from customer360.lake.reference_history import ReferenceLoad, create_past, history_file, last_version, merge
 from customer360.lake.reference_postgres import Fetched, fetch, land, origin_of, trusted_read
@@ -42,9 +44,9 @@ def load_reference(settings: Settings, table: str, now: datetime) -> ReferenceLo
     """Check the rows of one table and, if their content is new, make it the version in force from ``now`` (UTC) on.
 
     A table without files that was never loaded stays unloaded: its first files will be valid from the beginning. Where
-    PostgreSQL cannot be read, the last good version stays in force and the load says why.
-    Raises ``BrokenReferenceError`` when the rows break the contract, or all are gone, and ``UnreadableSourceError`` when
-    PostgreSQL cannot be read and no version was ever loaded; nothing is changed then.
+    PostgreSQL, or the store of landing, cannot be read, the last good version stays in force and the load says why.
+    Raises ``BrokenReferenceError`` when the rows break the contract, or all are gone, and ``UnreadableSourceError`` or
+    ``StoreError`` when the source cannot be read and no version was ever loaded; nothing is changed then.
     """
     contract = reference_tables(settings.shop)[table]
     source = settings.shop.reference.get(contract.name)
@@ -53,7 +55,7 @@ def load_reference(settings: Settings, table: str, now: datetime) -> ReferenceLo
             if source is None:
                 return _load_files(settings, contract, now)
             return _load_postgres(settings, contract, source.postgres, now)
-    except UnreadableSourceError as error:
+    except (UnreadableSourceError, StoreError) as error:
         last = last_version(settings.place, table)
         if last is None:
             raise
@@ -92,16 +94,16 @@ def unread_columns(settings: Settings, table: str, file: LandedFile) -> list[str
 
 
 def _load_files(settings: Settings, contract: ReferenceTable, now: datetime) -> ReferenceLoad:
-    folder = settings.place.landing / "reference" / contract.name
-    listing = list_folder(folder, recursive=True)
-    if not listing.files:
-        if history_file(settings.place, contract.name).exists():
-            raise BrokenReferenceError(
-                f"{contract.name}: {folder} has no files any more. The last good version stays in force; to empty the table, "
-                "land a file with its header and no rows."
-            )
-        return ReferenceLoad(contract.name, 0, 0, 0, 0, "none", [])
-    with connect(settings.place.root / ".tmp") as connection:
+    landing = landing_of(settings)
+    folder = f"reference/{contract.name}"
+    with landing.open_folder(folder) as listing, connect(settings.place.root / ".tmp") as connection:
+        if not listing.files:
+            if history_file(settings.place, contract.name).exists():
+                raise BrokenReferenceError(
+                    f"{contract.name}: {landing.title}/{folder} has no files any more. The last good version stays in force; "
+                    "to empty the table, land a file with its header and no rows."
+                )
+            return ReferenceLoad(contract.name, 0, 0, 0, 0, "none", [])
         ignored = _read_files(connection, contract, listing.files)
         check_keys(connection, contract, ONE_ROW_A_KEY)
         create_past(connection, settings.place, contract)
@@ -162,10 +164,11 @@ def _read_files(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable,
                 f"select *, row_number() over () as source_row from (select cast(columns(*) as varchar) from {relation})"
             )
         except duckdb.Error as error:
-            said = f"{contract.name}: {file.path} cannot be read: "
+            said = f"{contract.name}: {file.where} cannot be read: "
+            told = str(error).replace(str(file.path), file.where)
             # DuckDB's further lines quote the line at fault.
-            raise BrokenReferenceError(said + str(error)[:800], for_logs=said + str(error).splitlines()[0][:300]) from error
-        origin = Origin(str(file.path), MEND_FILE, file.name)
+            raise BrokenReferenceError(said + told[:800], for_logs=said + told.splitlines()[0][:300]) from error
+        origin = Origin(file.where, MEND_FILE, file.name)
         check_columns(contract, origin, present)
         land_texts(connection, contract, origin, present)
         ignored |= set(present) - {column.name for column in contract.columns}
@@ -183,7 +186,7 @@ def _relation(connection: duckdb.DuckDBPyConnection, file: LandedFile) -> str:
     if file.name.endswith((".csv", ".csv.gz")):
         shape = "header = true, skip = 0, comment = '', delim = ',', quote = '\"', escape = '\"'"
         return f"read_csv({path}, all_varchar = true, {shape})"
-    raise BrokenReferenceError(f"{file.path} is of no known type: .csv, .jsonl, .jsonl.gz or .parquet")
+    raise BrokenReferenceError(f"{file.where} is of no known type: .csv, .jsonl, .jsonl.gz or .parquet")
 
 
 def _json_relation(connection: duckdb.DuckDBPyConnection, path: str) -> str:

@@ -15,13 +15,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from customer360.lake.atomic import replacing, write_text
+from customer360.lake.atomic import write_text
 from customer360.lake.checked_lines import checked_lines
 from customer360.lake.click_rules import ClickBounds
 from customer360.lake.clock import shop_now
 from customer360.lake.contracts import DUPLICATE_DAYS
 from customer360.lake.engine import connect
 from customer360.lake.history import history_bounds
+from customer360.lake.landed import landing_of
 from customer360.lake.landing import LandedFile
 from customer360.lake.quarantine import HISTORY, Entry, Selection, note_replay, quarantined_lines
 from customer360.lake.slices import EPOCH, floor_to_slice, slice_folder, slice_key, slice_start
@@ -39,7 +40,7 @@ class ReplayError(ValueError):
 
 @dataclass
 class Replay:
-    """What a replay did: files with their number of lines, and lines that stayed in quarantine with what is wrong now."""
+    """What a replay did: files (paths in landing) with their number of lines, and lines that stayed and what is wrong now."""
 
     written: list[tuple[Path, int]] = field(default_factory=list)
     unchanged: list[Path] = field(default_factory=list)
@@ -74,7 +75,7 @@ def replay(settings: Settings, selection: Selection, now: datetime, into: dateti
         else:
             lines.append(Line(_one_line(entry.text), entry.slice, entry.name, entry))
     good = _good_lines(settings, lines, into, now, result)
-    _write_all(settings.place, good, now, result)
+    _write_all(settings, good, now, result)
     return result
 
 
@@ -112,7 +113,7 @@ def replay_mended(
             lines.append(line)
     good = _good_lines(settings, lines, into, now, result)
     if not result.still_bad:
-        _write_all(settings.place, good, now, result)
+        _write_all(settings, good, now, result)
     return result
 
 
@@ -199,18 +200,16 @@ def _unreachable(shop: Shop, line: Line, target: str, event_at: datetime) -> str
     return None
 
 
-def _write_all(place: Place, good: dict[str, list[Line]], now: datetime, result: Replay) -> None:
-    """Write one file a slice, by rename, unless it is there; then note its lines. A crash between is harmless."""
+def _write_all(settings: Settings, good: dict[str, list[Line]], now: datetime, result: Replay) -> None:
+    """Write one file a slice, whole, unless it is there; then note its lines. A crash between is harmless."""
+    landing = landing_of(settings)
     for target, lines in good.items():
         texts = list(dict.fromkeys(line.text for line in lines))
         content = "".join(f"{text}\n" for text in texts).encode()
-        clicks = place.landing / "clicks"
-        folder = place.landing / "history" if target == HISTORY else slice_folder(clicks, slice_start(target))
+        folder = Path("history") if target == HISTORY else slice_folder(Path("clicks"), slice_start(target))
         path = folder / f"replay-{hashlib.sha256(content).hexdigest()[:16]}.jsonl"
-        if path.exists():
-            result.unchanged.append(path)
-        else:
-            with replacing(path) as temporary:
-                temporary.write_bytes(content)
+        if landing.add(str(path), content):
             result.written.append((path, len(texts)))
-        note_replay(place, [line.origin for line in lines if line.origin], target, path.name, now)
+        else:
+            result.unchanged.append(path)
+        note_replay(settings.place, [line.origin for line in lines if line.origin], target, path.name, now)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from customer360.lake.atomic import TEMPORARY_PREFIX
 from customer360.lake.frames import remove_old_snapshots
-from customer360.lake.landing import slice_folders
+from customer360.lake.landed import landing_of
 from customer360.lake.publishing import remove_old_versions
-from customer360.lake.slices import slice_folder, slice_start
+from customer360.lake.slices import slice_start
 from customer360.settings import Settings
 
 KEEP_RAW = timedelta(days=400)
@@ -29,9 +29,6 @@ def remove_old(settings: Settings, now: datetime, shop_now: datetime) -> dict[st
     place = settings.place
     oldest = shop_now - KEEP_RAW
     return {
-        "landing_slices": _remove(
-            slice_folder(place.landing / "clicks", start) for start, _ in list(slice_folders(place.landing)) if start < oldest
-        ),
         "raw_slices": _remove(_old_keys(place.raw / "clicks", oldest)),
         "quarantined_slices": _remove(_old_keys(place.quarantine / "clicks", oldest)),
         "rejected_rows": _remove(_older((place.quarantine / "adapters").glob("*"), now - KEEP_LOGS)),  # with addresses
@@ -44,6 +41,7 @@ def remove_old(settings: Settings, now: datetime, shop_now: datetime) -> dict[st
         "run_logs": _remove(_older((place.root / "dagster" / "storage").glob("*-*-*"), now - KEEP_LOGS)),
         "spilled_files": _remove(_older((place.root / ".tmp").glob("*"), now - KEEP_TARGETS)),
         "temporary_files": _remove(_older(_temporary(place.root), now - KEEP_TARGETS)),
+        "landing_slices": landing_of(settings).remove_before(oldest),  # last: a store may be away
     }
 
 

@@ -47,16 +47,21 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Cursor:
-    """What the sensor remembers: folders looked at so far, the newest slice considered, and slices not done yet."""
+    """What the sensor remembers: folders looked at so far, the newest slice considered, and slices not done yet.
+
+    ``scanned`` is where the round through the older objects of a store goes on; see ``store_landing``.
+    """
 
     watermark_ns: int = 0
     high: str | None = None
     wanted: Mapping[str, Wanted] = field(default_factory=dict)
+    scanned: str = ""
 
     def dumps(self) -> str:
         """As text for the orchestrator to keep."""
         values = {key: asdict(value) for key, value in sorted(self.wanted.items())}
-        return json.dumps({"watermark_ns": self.watermark_ns, "high": self.high, "wanted": values})
+        told = {"watermark_ns": self.watermark_ns, "high": self.high, "wanted": values}
+        return json.dumps(told | ({"scanned": self.scanned} if self.scanned else {}))
 
     @classmethod
     def loads(cls, text: str | None) -> Cursor:
@@ -66,7 +71,7 @@ class Cursor:
         try:
             values = json.loads(text)
             wanted = {key: Wanted(**value) for key, value in values["wanted"].items()}
-            return cls(int(values["watermark_ns"]), values["high"], wanted)
+            return cls(int(values["watermark_ns"]), values["high"], wanted, values.get("scanned", ""))
         except (ValueError, KeyError, TypeError):
             return cls()
 
@@ -126,7 +131,7 @@ def decide(cursor: Cursor, world: World) -> Decision:
             wanted[key] = replace(
                 wanted[key], attempt=request.attempt, run_key=request.run_key, changed_at=world.now.isoformat()
             )
-    return Decision(requests, Cursor(watermark, high, wanted), notes)
+    return Decision(requests, Cursor(watermark, high, wanted, cursor.scanned), notes)
 
 
 def _only_slices(world: World) -> tuple[World, list[str]]:

@@ -15,11 +15,13 @@ from typing import Any
 import duckdb
 
 from customer360.lake.clock import last_closed_slice
-from customer360.lake.landing import list_slice, slice_folders
+from customer360.lake.landed import landing_of
+from customer360.lake.object_store import StoreError
 from customer360.lake.publishing import Publication, current_folder, current_publication, reader
 from customer360.lake.quarantine import quarantine_counts
 from customer360.lake.slice_health import Freshness, freshness
 from customer360.lake.slices import slice_key
+from customer360.lake.store_publishing import Uploaded, last_uploaded
 from customer360.lake.warehouse import is_locked, lock_holder
 from customer360.settings import Place, Settings
 from customer360.words import many
@@ -39,13 +41,18 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Status:
-    """Everything that ``status`` says. Times are UTC; ``last_slices`` are rows of ``SLICE_COLUMNS``, the newest first."""
+    """Everything that ``status`` says. Times are UTC; ``last_slices`` are rows of ``SLICE_COLUMNS``, the newest first.
+
+    Where landing is in a store that cannot be listed, ``landing_problem`` says why, and what depends on it is missing.
+    """
 
     publication: Publication | None
-    freshness: Freshness
+    freshness: Freshness | None
     last_slices: list[tuple[Any, ...]]
     history: tuple[int, int] | None
     waiting: Waiting
+    landing_problem: str
+    uploaded: Uploaded | None
     lock: str | None
     quarantine: list[tuple[str, str, int, int]]
     champions: dict[str, str]
@@ -60,13 +67,16 @@ def read_status(settings: Settings, now: datetime) -> Status:
     place = settings.place
     last_slices, history, done = _slice_log(place)
     plans, reports = sorted(place.plans.glob("*/campaign_plan.parquet")), sorted((place.reports / "drift").glob("*.html"))
+    health, waiting, problem = _landed(settings, now, done)
     existing = next(path for path in (place.root, *place.root.parents) if path.exists())
     return Status(
         publication=current_publication(place),
-        freshness=freshness(settings, now),
+        freshness=health,
         last_slices=last_slices,
         history=history,
-        waiting=_waiting(settings, now, done),
+        waiting=waiting,
+        landing_problem=problem,
+        uploaded=last_uploaded(place),
         lock=_holder(place) if is_locked(place) else None,
         quarantine=quarantine_counts(place),
         champions={path.parent.name: path.read_text(encoding="utf-8").strip() for path in place.models.glob("*/champion")},
@@ -96,11 +106,21 @@ def _slice_log(place: Place) -> tuple[list[tuple[Any, ...]], tuple[int, int] | N
     return last, (past if past[0] else None), {start.replace(tzinfo=UTC): fingerprint for start, fingerprint in done}
 
 
+def _landed(settings: Settings, now: datetime, done: dict[datetime, str]) -> tuple[Freshness | None, Waiting, str]:
+    """What depends on landing, and why it is not known. A live shop's freshness goes by the clock alone."""
+    health = None
+    try:
+        health = freshness(settings, now)
+        return health, _waiting(settings, now, done), ""
+    except StoreError as error:
+        return health, Waiting([], []), str(error)
+
+
 def _waiting(settings: Settings, now: datetime, done: dict[datetime, str]) -> Waiting:
     last_closed = last_closed_slice(settings, now)
     waiting = Waiting([], [])
-    for start, _ in slice_folders(settings.place.landing):
-        if start >= settings.shop.slices_start and list_slice(settings.place.landing, start).fingerprint != done.get(start):
+    for start, listing in landing_of(settings).slices():
+        if start >= settings.shop.slices_start and listing.fingerprint != done.get(start):
             is_closed = last_closed is not None and start <= last_closed
             (waiting.closed if is_closed else waiting.open).append(slice_key(start))
     return waiting
@@ -137,9 +157,11 @@ def status_lines(settings: Settings, status: Status, now: datetime) -> Iterator[
     shop = settings.shop
     yield f"shop       {shop.name}: {shop.title} ({shop.currency}, {shop.time_zone}), {settings.shop_folder / 'shop.yaml'}"
     yield f"data       {settings.place.root}"
+    if shop.landing_url:
+        yield f"landing    {shop.landing_url}"
     yield f"slices     {shop.slice_minutes} minutes, {'live' if shop.live else 'a replay'}, from {_utc(shop.slices_start)}"
     yield from _published_lines(settings, status, now)
-    yield from _waiting_lines(status.waiting)
+    yield from _waiting_lines(status.waiting, status.landing_problem)
     yield f"warehouse  {f'held by {status.lock}' if status.lock else 'free'}"
     yield from _quarantine_lines(status)
     models = ", ".join(f"{name} {version}" for name, version in sorted(status.champions.items()))
@@ -158,8 +180,8 @@ def _published_lines(settings: Settings, status: Status, now: datetime) -> Itera
         return
     age = f"published {_age(now - publication.published_at)} ago"
     yield f"published  version {publication.version} as of {_utc(publication.as_of)}, {age}"
-    behind = status.freshness.missing_slices
-    yield f"           {many(behind, 'closed slice') + ' behind' if behind else 'up to date'}; {current_folder(settings.place)}"
+    yield f"           {_behind(status.freshness)}; {current_folder(settings.place)}"
+    yield from _store_lines(settings, status)
     if status.history is not None:
         yield f"history    {many(status.history[0], 'slice')}, {many(status.history[1], 'good line')}"
     if status.last_slices:
@@ -172,7 +194,31 @@ def _published_lines(settings: Settings, status: Status, now: datetime) -> Itera
         yield ""
 
 
-def _waiting_lines(waiting: Waiting) -> Iterator[str]:
+def _behind(health: Freshness | None) -> str:
+    if health is None:
+        return "not known whether it is up to date"
+    return f"{many(health.missing_slices, 'closed slice')} behind" if health.missing_slices else "up to date"
+
+
+def _store_lines(settings: Settings, status: Status) -> Iterator[str]:
+    """Which version the readers of the store have, as far as this place knows: without asking the store."""
+    storage, publication = settings.shop.object_storage, status.publication
+    if storage is None or storage.publish is None or publication is None:
+        return
+    uploaded = status.uploaded
+    if uploaded is None:
+        yield f"in store   nothing yet; {storage.publish}"
+    elif uploaded.version == publication.version:
+        yield f"in store   version {uploaded.version}; {storage.publish}"
+    else:
+        yield f"in store   version {uploaded.version}, published {_utc(uploaded.published_at)}; {storage.publish}"
+        yield "           behind: the check store_is_up_to_date of publishing/in_store says why"
+
+
+def _waiting_lines(waiting: Waiting, problem: str) -> Iterator[str]:
+    if problem:
+        yield f"waiting    not known: {problem}"
+        return
     if waiting.closed:
         span = waiting.closed[0] if len(waiting.closed) == 1 else f"{waiting.closed[0]} to {waiting.closed[-1]}"
         yield f"waiting    {many(len(waiting.closed), 'closed slice')} with new files: {span}"

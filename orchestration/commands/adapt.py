@@ -6,11 +6,13 @@ import argparse
 
 from customer360.adapters.conversion import HISTORY, Converted, Into, convert
 from customer360.adapters.formats import ConversionError
+from customer360.lake.landed import landing_of
+from customer360.lake.object_store import StoreError
 from customer360.settings import Settings
 from customer360.words import many
 from orchestration.console import WELL, WRONG, environment_of, now, say, settings_of
 
-EXPECTED = ()
+EXPECTED = (StoreError,)
 SHOWN_FILES = 5
 
 
@@ -18,15 +20,20 @@ def run(options: argparse.Namespace) -> int:
     """Convert foreign files into landing files and tell what became of every row, also of files that cannot be converted."""
     settings = settings_of(options)
     into = options.into or (Into.NOW if settings.shop.live else Into.EVENT_TIME)
+    landing = landing_of(settings)
     is_well = True
     for source in options.files:
         try:
             done = convert(settings, options.format, source, into=into, now=now(), environment=environment_of(options))
+            # What was written before is sent again: it may be there because sending it failed.
+            sent_to = landing.follow([*done.written, *done.unchanged], done.removed)
         except ConversionError as error:
             say(f"not converted: {error}")
             is_well = False
         else:
             _say(settings, done)
+            if sent_to:
+                say(f"  sent to   {sent_to}")
             is_well = is_well and not done.rejected
     return WELL if is_well else WRONG
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 
+from customer360.lake.landed import landing_of
+from customer360.lake.object_store import StoreError
 from customer360.lake.quarantine import Selection, reason_kind
 from customer360.lake.replay import Replay, ReplayError, export_for_editing, replay, replay_mended
 from customer360.settings import Settings
 from customer360.words import many
 from orchestration.console import WELL, WRONG, now, say, settings_of
 
-EXPECTED = (ReplayError,)
+EXPECTED = (ReplayError, StoreError)
 SHOWN = 10
 
 
@@ -39,10 +41,11 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _say_written(settings: Settings, result: Replay) -> None:
+    landing = landing_of(settings).short_title
     for path, lines in result.written:
-        say(f"{many(lines, 'line')} sent: {path.relative_to(settings.place.root)}")
+        say(f"{many(lines, 'line')} sent: {landing}/{path}")
     for path in result.unchanged:
-        say(f"sent before: {path.relative_to(settings.place.root)}")
+        say(f"sent before: {landing}/{path}")
     if any("history" in path.parts for path, _ in result.written):
         say("The history is loaded by hand: run history_job.")
     if any("clicks" in path.parts for path, _ in result.written):
@@ -64,4 +67,4 @@ def _say_left(settings: Settings, result: Replay) -> None:
     for entry in result.broken_files:
         say(f"set aside whole: {entry.name}", f"  {entry.reason}"[:98])
     if result.broken_files:
-        say(f"Put mended files under the same names into their folders of {settings.place.landing}")
+        say(f"Put mended files under the same names into their folders of {landing_of(settings).title}")

@@ -29,6 +29,11 @@ PARAMETERS = ("customers", "days", "seed", "events_per_slice")
 def run(options: argparse.Namespace) -> int:
     """Write files of the synthetic shop. Without parameters, later slices fit the history that is there."""
     settings = settings_of(options)
+    if settings.shop.landing_url:
+        raise SimulationError(
+            f"landing of {settings.shop.name} is {settings.shop.landing_url}, and simulated files go into folders only; use a "
+            "shop.yaml without object_storage"
+        )
     given = {name: getattr(options, name) for name in PARAMETERS if getattr(options, name) is not None}
     simulation = replace(read_simulation(settings.place) or Simulation(), **given)
     faults = Faults.everyday() if options.faults == "everyday" else Faults()
