@@ -1,0 +1,142 @@
+"""A grocery chain's 2017 through the product: trained on January to September, judged on every week of October to December.
+
+Complete Journey 2.0 is loaded by its adapter and ``history_job``; features and labels at weekly cut-offs come from the training
+model of the dbt project, eight cut-offs a build. A row is a household at a cut-off, its label the category of the next 7 days.
+The interval of the gain over the best baseline is by bootstrap over households, since one household's weeks are alike.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.daemon_run import daemon_runs
+from benchmarks.measuring import write_result
+from customer360.lake.slices import slice_key
+from customer360.lake.warehouse import open_warehouse
+from customer360.settings import REPOSITORY, Settings
+from ml.baselines import baseline_probabilities
+from ml.bootstrap import interval, resamples
+from ml.calibration import row_losses
+from ml.evaluation import MODEL, evaluate
+from ml.training import train
+from ml.training_sets import TrainingSet, build_training_set
+from orchestration.dbt_run import invoke
+
+# Sundays at midnight of the shops, as the warehouse holds times: UTC without a zone.
+FIRST, JUDGED_FROM, LAST = (
+    pd.Timestamp(day).to_pydatetime() for day in ("2017-03-05 05:00", "2017-10-01 05:00", "2017-12-17 05:00")
+)
+RESAMPLES = 1_000
+SEED = 360
+
+
+def main() -> None:
+    """Load, build, train and judge."""
+    folder = Path(tempfile.mkdtemp(prefix="customer360-journey-", dir=os.environ.get("BENCH_DIR")))
+    root = folder / "place"
+    os.environ |= {"DATA_DIR": str(root), "SHOP": "completejourney", "DAGSTER_HOME": str(root / "dagster")}
+    try:
+        settings = Settings.load(REPOSITORY / "shops" / "completejourney", root)
+        root.mkdir()
+        importlib.import_module("customer360.adapters.completejourney").write_landing(settings.shop, settings.place)
+        with daemon_runs() as runs:
+            runs.run("history_job", slice_key(settings.shop.slices_start - settings.shop.slice_width))
+        settings = Settings.load(settings.shop_folder, root)  # its categories are known now
+        write_result("journey", judged(settings, features(settings, folder / "dbt")))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def features(settings: Settings, target: Path) -> pd.DataFrame:
+    """``training_features`` at every week's cut-off, the newest with number 1."""
+    weeks = [LAST - timedelta(weeks=week) for week in range((LAST - FIRST).days // 7 + 1)]
+    at_once = settings.shop.training.cutoffs
+    parts = [built(settings, weeks[start : start + at_once], target) for start in range(0, len(weeks), at_once)]
+    frame = pd.concat(parts, ignore_index=True)
+    return frame.assign(cutoff_no=(LAST - frame["as_of"]).dt.days // 7 + 1)
+
+
+def built(settings: Settings, cutoffs: Sequence[datetime], target: Path) -> pd.DataFrame:
+    """The training model at these cut-offs."""
+    with open_warehouse(settings.place) as connection:
+        connection.execute("delete from ops.training_cutoffs")
+        connection.executemany("insert into ops.training_cutoffs values (?, ?)", [[n, at] for n, at in enumerate(cutoffs, 1)])
+    outcome = invoke(settings, ["run", "--select", "training_features"], target, lambda _: None)
+    if not outcome.success:
+        raise RuntimeError(f"dbt failed; its log is in {target}")
+    with open_warehouse(settings.place) as connection:
+        return connection.execute("from marts.training_features order by cutoff_no, customer_id").df()
+
+
+def judged(settings: Settings, frame: pd.DataFrame) -> dict[str, float]:
+    """Train on what was known by October, and judge each week from then on."""
+    horizon = timedelta(days=settings.shop.label_horizon_days)
+    is_judged = frame["as_of"] >= JUDGED_FROM
+    known = frame[is_judged | (frame["as_of"] + horizon <= JUDGED_FROM)]
+    training_set = with_all_judged(settings, known)
+    model = train(training_set, seed=SEED, threads=os.cpu_count() or 1).model
+    found = evaluate(training_set, model)
+    best, loss = found.best_baseline
+    truth = np.array([training_set.categories.index(label) for label in training_set.validation_labels.astype(str)])
+    ours = row_losses(model.probabilities(training_set.validation), truth)
+    theirs = row_losses(baseline_probabilities(training_set)[best], truth)
+    households = known.loc[known["as_of"] >= JUDGED_FROM].sort_values(["cutoff_no", "customer_id"], ascending=[False, True])
+    gain = household_interval(theirs - ours, households["customer_id"].to_numpy(dtype=object))
+    scores = found.scores.set_index("contender")
+    return {
+        "households": float(households["customer_id"].nunique()),
+        "rows_train": float(found.rows_train),
+        "rows_judged": float(found.rows_validation),
+        "log_loss": found.log_loss(MODEL),
+        "best_baseline_log_loss": loss,
+        **{f"log_loss_{name.replace(' ', '_')}": float(value) for name, value in scores["log_loss"].items() if name != MODEL},
+        "gain": gain[0],
+        "gain_low": gain[1],
+        "gain_high": gain[2],
+        "calibration_error": float(scores.loc[MODEL, "calibration_error"]),
+        "macro_f1": float(scores.loc[MODEL, "macro_f1"]),
+    }
+
+
+def with_all_judged(settings: Settings, known: pd.DataFrame) -> TrainingSet:
+    """The training set of the last week before October, with every later week to judge on instead of one."""
+    first = known.loc[known["as_of"] >= JUDGED_FROM, "cutoff_no"].max()
+    trained = build_training_set(renumbered(known[known["cutoff_no"] >= first], int(first)), settings.shop)
+    later = [
+        build_training_set(renumbered(known[known["cutoff_no"] >= number], int(number)), settings.shop)
+        for number in range(int(first), 0, -1)
+    ]
+    return replace(
+        trained,
+        validation=pd.concat([one.validation for one in later], ignore_index=True),
+        validation_labels=np.concatenate([one.validation_labels for one in later]),
+        validation_groups=pd.concat([one.validation_groups for one in later], ignore_index=True),
+    )
+
+
+def renumbered(frame: pd.DataFrame, newest: int) -> pd.DataFrame:
+    """The same rows with ``newest`` as number 1."""
+    return frame.assign(cutoff_no=frame["cutoff_no"] - newest + 1)
+
+
+def household_interval(gains: np.ndarray, households: np.ndarray) -> tuple[float, float, float]:
+    """Mean gain a row, with its 95% interval over households drawn with replacement."""
+    sums = pd.Series(gains).groupby(households).agg(["sum", "size"])
+    total, rows = sums["sum"].to_numpy(), sums["size"].to_numpy()
+    drawn = [total[chosen].sum() / rows[chosen].sum() for chosen in resamples(len(sums), RESAMPLES, SEED)]
+    found = interval(float(gains.mean()), np.array(drawn))
+    return found.estimate, found.low, found.high
+
+
+if __name__ == "__main__":
+    main()
