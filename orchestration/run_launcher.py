@@ -5,7 +5,6 @@ Dagster's own launcher starts a new interpreter a run, which imports Dagster, db
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import signal
@@ -24,13 +23,12 @@ from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import serialize_value
 from dagster._serdes.config_class import ConfigurableClassData
 
-from customer360.settings import REPOSITORY, Settings
+from customer360.settings import REPOSITORY
+from orchestration.code_files import code_fingerprint
 from orchestration.run_template import BORN_TAG, PID_TAG, born
 
 DEFINITIONS = "orchestration.definitions"
 TEMPLATE = "orchestration.run_template"
-CODE = ("orchestration", "assets", "ml", "sensors", "customer360", "dbt_project")
-SUFFIXES = {".py", ".sql", ".yml", ".yaml", ".csv", ".md"}
 START_SECONDS, END_SECONDS = 120.0, 10.0
 
 
@@ -177,15 +175,3 @@ def is_forkable(run: DagsterRun) -> bool:
 def is_alive(run: DagsterRun) -> bool:
     """True while the run's own process lives, and not another one with its number."""
     return born(int(run.tags[PID_TAG])) == run.tags[BORN_TAG]
-
-
-def code_fingerprint() -> str:
-    """Changes with any file that a run's definitions come from: the code, the dbt project, the shop and its categories."""
-    settings = Settings.from_environment()
-    digest = hashlib.sha256()
-    folders = [*(REPOSITORY / name for name in CODE), settings.shop_folder]
-    paths = [path for folder in folders for path in sorted(folder.rglob("*")) if path.suffix in SUFFIXES]
-    for path in [*paths, settings.place.categories_file]:
-        if path.exists():
-            digest.update(f"{path}\0{path.stat().st_mtime_ns}\n".encode())
-    return digest.hexdigest()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -20,6 +20,8 @@ MAX_RANGE = 96
 MAX_REQUESTS = 20
 MAX_ATTEMPTS = 4
 BACK_OFF = (timedelta(seconds=15), timedelta(minutes=1), timedelta(minutes=5))
+# A run whose process was killed says nothing against its slice. Once may be anything; who dies again may lack memory.
+BACK_OFF_KILLED = (timedelta(0), timedelta(seconds=15), timedelta(minutes=5))
 EVER_AFTER = timedelta(hours=1)
 LOST_AFTER = timedelta(minutes=10)
 SHOWN = 5
@@ -33,6 +35,7 @@ class RunState(StrEnum):
     WORKING = "working"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    KILLED = "killed"
 
 
 @dataclass(frozen=True)
@@ -208,24 +211,30 @@ def _settle(wanted: dict[str, Wanted], world: World) -> tuple[dict[str, int], li
         if entry.run_key not in states:
             states[entry.run_key] = world.run_state(entry.run_key)
         state = states[entry.run_key]
+        has_failed = state in (RunState.FAILED, RunState.KILLED)
         was_run_by_hand = entry.attempt >= MAX_ATTEMPTS and done.get(key) == entry.fingerprint
-        if state is RunState.SUCCEEDED or (state is RunState.FAILED and was_run_by_hand):
+        if state is RunState.SUCCEEDED or (has_failed and was_run_by_hand):
             del wanted[key]
-        elif state is RunState.FAILED:
-            _after_failure(key, entry, world, due, notes)
+        elif has_failed and _age(entry, world) >= _pause(state, entry.attempt):
+            due[key] = entry.attempt + 1
+        elif has_failed:
+            notes.append(_waiting(key, entry.attempt))
         elif state is None and _age(entry, world) > LOST_AFTER:
             due[key] = entry.attempt
     return due, notes
 
 
-def _after_failure(key: str, entry: Wanted, world: World, due: dict[str, int], notes: list[str]) -> None:
+def _pause(state: RunState | None, attempt: int) -> timedelta:
     """The pauses grow; a full disk or a lost database may last, and when it is over nobody should be needed."""
-    if _age(entry, world) >= (EVER_AFTER if entry.attempt >= MAX_ATTEMPTS else BACK_OFF[entry.attempt - 1]):
-        due[key] = entry.attempt + 1
-    elif entry.attempt >= MAX_ATTEMPTS:
-        notes.append(f"{key} failed {entry.attempt} times and is tried again every hour; change its files, or run it by hand")
-    else:
-        notes.append(f"{key} failed, attempt {entry.attempt + 1} of {MAX_ATTEMPTS} follows after a pause")
+    if attempt >= MAX_ATTEMPTS:
+        return EVER_AFTER
+    return (BACK_OFF_KILLED if state is RunState.KILLED else BACK_OFF)[attempt - 1]
+
+
+def _waiting(key: str, attempt: int) -> str:
+    if attempt >= MAX_ATTEMPTS:
+        return f"{key} failed {attempt} times and is tried again every hour; change its files, or run it by hand"
+    return f"{key} failed, attempt {attempt + 1} of {MAX_ATTEMPTS} follows after a pause"
 
 
 def _age(entry: Wanted, world: World) -> timedelta:

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import dagster as dg
 
 from tests.crash.daemon_log import DaemonLog
-from tests.crash.processes import Daemon, belongs_to, kill, kill_all
+from tests.crash.processes import Served, belongs_to, kill, kill_all
 from tests.crash.recovery import Kill, slices_of
 from tests.orchestration.place import TinyShop, wait_until
 
-STEPS = {"run: raw": "raw__clicks", "run: dbt": "warehouse_models", "run: publish": "publishing__published"}
+STEPS = {
+    "run: raw": "raw__clicks",
+    "run: dbt": "warehouse_models",
+    "run: scoring": "predictions__customer_scores",
+    "run: publish": "publishing__published",
+}
 BOUNDARIES = ("sensor", *STEPS, "daemon", "whole tree")
-LONGEST = {"raw__clicks": 0.5, "warehouse_models": 5.0, "publishing__published": 1.0}  # until one was seen to end
+LONGEST = {"raw__clicks": 0.5, "warehouse_models": 5.0, "predictions__customer_scores": 0.5, "publishing__published": 1.0}
 LOOK_SECONDS = 0.6
-SENSOR_INTERVAL = 15.0
+SENSOR_INTERVAL = 5.0
 BEGIN_SECONDS = 300.0
 RECOVERY_SECONDS = 900.0
 MAX_ATTEMPT = 2  # a slice that fails four times waits an hour: the third and fourth attempt are left in peace
-AT_ONCE = 0.25  # so often the next kill does not wait until this one is made good
+AT_ONCE = 0.6  # so often the next kill does not wait until this one is made good
 
 
 @dataclass
@@ -31,16 +36,16 @@ class Killer:
 
     shop: TinyShop
     instance: dg.DagsterInstance  # opened once: that takes as long as a short step
-    daemon: Daemon
+    served: Served
     log: DaemonLog
     chance: random.Random
     kills: list[Kill] = field(default_factory=list)
 
-    def boundaries(self, count: int) -> list[str]:
-        """``count`` boundaries in random order, each as often as the others but for one."""
+    def in_turn(self, boundaries: Sequence[str], count: int) -> list[str]:
+        """``count`` of these boundaries in random order, each as often as the others but for one."""
         rounds: list[str] = []
         while len(rounds) < count:
-            rounds += self.chance.sample(BOUNDARIES, len(BOUNDARIES))
+            rounds += self.chance.sample(boundaries, len(boundaries))
         return rounds[:count]
 
     def strike(self, boundary: str) -> Kill:
@@ -62,7 +67,7 @@ class Killer:
         wait_until(lambda: self._is_good(struck), RECOVERY_SECONDS, f"{struck.boundary} recovers", every=1)
 
     def _is_good(self, struck: Kill) -> bool:
-        self.daemon.watch()
+        self.served.watch()
         return struck.look(self.shop, self.instance)
 
     def _run(self, boundary: str) -> Kill:
@@ -87,9 +92,13 @@ class Killer:
         self.log.next_look(BEGIN_SECONDS)
         time.sleep(self.chance.uniform(0, LOOK_SECONDS))
         is_amid = self._is_looking()
-        for pid in self.daemon.code_servers():
-            kill(pid)
+        self._kill(self.served.code_servers)
         return Kill("sensor", time.time(), is_amid)
+
+    def _kill(self, processes: Callable[[], list[int]]) -> None:
+        """Kill the process of a service, as soon as there is one."""
+        for pid in wait_until(processes, BEGIN_SECONDS, "the service is there", 0.1):
+            kill(pid)
 
     def _is_looking(self) -> bool:
         self.log.read()
@@ -99,10 +108,9 @@ class Killer:
         """The daemon alone: every other time while the sensor's requests become runs, else at any moment."""
         self._any_moment()
         is_amid = self._is_looking() or bool(self._working())
-        kill(self.daemon.pid)
+        self._kill(self.served.daemons)
         at = time.time()
         self.log.is_looking = False
-        self.daemon.restart()
         return Kill("daemon", at, is_amid)
 
     def _tree(self) -> Kill:
@@ -117,7 +125,7 @@ class Killer:
         kill_all(self.shop)
         self.log.forget()
         self.log.is_looking = False
-        self.daemon.restart()
+        self.served.restart()
         slices = frozenset[str]().union(*(slices_of(run, self.shop) for run in working.values()))
         return Kill("whole tree", at, is_amid, frozenset(working), slices)
 

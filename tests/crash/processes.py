@@ -1,8 +1,9 @@
-"""The daemon as a service manager keeps it: started again whenever it is gone. And the processes that belong to it."""
+"""The services as a service manager keeps them: started again whenever they are gone. And the processes that belong to them."""
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -12,7 +13,9 @@ from pathlib import Path
 from tests.orchestration.place import TinyShop, wait_until
 
 RESTART_SECONDS = 1.0
-CODE_SERVER = b"dagster\0api\0grpc\0"
+CODE_SERVER, DAEMON = b"dagster\0api\0grpc\0", b"dagster._daemon\0run\0"
+# What the services say of one that died; those that were killed ended with -9.
+ENDED_BY_ITSELF = re.compile(r"^the (?:code server|daemon|web server) ended with (?!-9;).*$", re.MULTILINE)
 
 
 def belongs_to(pid: int, shop: TinyShop) -> bool:
@@ -59,21 +62,25 @@ def kill(pid: int) -> bool:
 
 
 @dataclass
-class Daemon:
-    """``dagster-daemon run`` on the shop. What it, its code server and its runs print goes to ``log``."""
+class Served:
+    """``customer360 serve`` on the shop, kept up by us as by a service manager.
+
+    What it, the code server, the daemon and the runs print goes to ``log``. With a ``port`` there is a web server as well.
+    """
 
     shop: TinyShop
     log: Path
-    ended_by_itself: int = 0
+    port: int | None = None
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
-
-    @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
+    _ended: int = field(default=0, init=False)
 
     def start(self) -> None:
-        self._process = self.shop.start(self.log, "dagster-daemon", "run", "-w", "workspace.yaml")
+        """Start it, with its socket in a folder that goes with the shop."""
+        (self.shop.root / "tmp").mkdir(exist_ok=True)
+        arguments = [] if self.port is None else ["--port", str(self.port)]
+        self._process = self.shop.start(
+            self.log, "customer360", "serve", *arguments, TMPDIR=str(self.shop.root / "tmp"), PYTHONUNBUFFERED="1"
+        )
 
     def restart(self) -> None:
         """What a service manager does when the process has ended."""
@@ -85,20 +92,32 @@ class Daemon:
     def watch(self) -> None:
         """Start it again if it ended though nobody killed it."""
         if self._process is not None and self._process.poll() is not None:
-            self.ended_by_itself += 1
+            self._ended += 1
             self.restart()
 
+    def ended_by_themselves(self) -> list[str]:
+        """What ended though nobody had killed it."""
+        said = ENDED_BY_ITSELF.findall(self.log.read_text(encoding="utf-8", errors="replace"))
+        return [*said, *["customer360 serve ended"] * self._ended]
+
     def code_servers(self) -> list[int]:
-        """The processes that evaluate sensors: one, and for some seconds of every minute its successor as well."""
+        """The process that evaluates sensors, unless it is being replaced."""
         return [pid for pid in processes_of(self.shop) if CODE_SERVER in command_of(pid)]
 
-    def stop(self) -> None:
-        """In good order; whoever is left after 30 seconds is killed."""
-        if self._process is not None:
-            self._process.terminate()
-            try:
-                self._process.wait(timeout=30)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+    def daemons(self) -> list[int]:
+        """The daemon's process, unless it is being replaced."""
+        return [pid for pid in processes_of(self.shop) if DAEMON in command_of(pid)]
+
+    def stop(self) -> bool:
+        """In good order; whoever is left after 40 seconds is killed. True when nobody had to be."""
+        assert self._process is not None
+        self._process.terminate()
+        try:
+            self._process.wait(timeout=40)
+        except subprocess.TimeoutExpired:
+            kill_all(self.shop)
+            self._process.wait()
+            return False
+        is_clean = not (set(self.code_servers()) | set(self.daemons()))
         kill_all(self.shop)
+        return is_clean

@@ -120,11 +120,14 @@ class Producer(threading.Thread):
         write_bytes(slice_folder(self.shop.data / "landing" / "clicks", start) / name, content)
 
     def finish(self) -> int:
-        """Stop, land what is still held back and a slice that closes the last one; the number of closed slices."""
+        """Stop, land what is still held back and a file that closes the last slice; the number of closed slices.
+
+        The file is empty: at night nobody may visit the tiny shop, and a slice without files closes none.
+        """
         self.stopped.set()
         self.join(timeout=60)
         if self.error is not None:
             raise self.error
         self._release(self.landed + max(HELD_FOR) + 1)
-        self.shop.land(self.landed)
+        self._write(self.shop.slice(self.landed), "closes-the-last.jsonl", b"")
         return self.landed

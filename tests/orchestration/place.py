@@ -156,13 +156,13 @@ class TinyShop:
         with mock.patch.dict(os.environ, DAGSTER_HOME=str(self.home)):
             return dg.DagsterInstance.get()
 
-    def start(self, log: Path, program: str, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start a program of Dagster's on this place, in a session of its own; what it prints is added to ``log``."""
+    def start(self, log: Path, program: str, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
+        """Start an installed program on this place, in a session of its own; what it prints is added to ``log``."""
         with log.open("ab") as output:
             return subprocess.Popen(
                 [str(Path(sys.executable).with_name(program)), *arguments],
                 cwd=REPOSITORY,
-                env=self.environment,
+                env={**self.environment, **variables},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

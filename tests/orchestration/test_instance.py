@@ -33,7 +33,7 @@ def test_every_setting_is_in_force(instance: dg.DagsterInstance) -> None:
     assert instance.run_monitoring_enabled
     assert instance.run_monitoring_start_timeout_seconds == 180
     assert instance.run_monitoring_max_runtime_seconds == 7200
-    assert instance.run_monitoring_poll_interval_seconds == 15
+    assert instance.run_monitoring_poll_interval_seconds == 2
     assert (instance.run_retries_enabled, instance.run_retries_max_retries) == (True, 2)
     assert not instance.telemetry_enabled
     assert instance.root_directory == os.environ["DAGSTER_HOME"]

@@ -15,6 +15,7 @@ from typing import Any
 import dagster as dg
 import pytest
 import yaml
+from dagster._core.events import JobFailureData, RunFailureReason
 
 from customer360.lake.clock import last_closed_slice
 from customer360.lake.engine import connect
@@ -145,11 +146,18 @@ class Bench:
         self._end(request, dg.DagsterEventType.RUN_SUCCESS)
 
     def fail(self, request: dg.RunRequest) -> None:
-        self._end(request, dg.DagsterEventType.RUN_FAILURE)
+        """The run says itself that a step failed."""
+        reason = JobFailureData(error=None, failure_reason=RunFailureReason.STEP_FAILURE)
+        self._end(request, dg.DagsterEventType.RUN_FAILURE, reason)
 
-    def _end(self, request: dg.RunRequest, how: dg.DagsterEventType) -> None:
+    def kill(self, request: dg.RunRequest) -> None:
+        """The run's process is gone, and run monitoring has found out."""
         run, _ = self.runs.pop(str(request.run_key))
-        event = dg.DagsterEvent(event_type_value=how.value, job_name="slice_job", message="ended")
+        self.instance.report_run_failed(run, "process 1 of the run is gone")
+
+    def _end(self, request: dg.RunRequest, how: dg.DagsterEventType, data: JobFailureData | None = None) -> None:
+        run, _ = self.runs.pop(str(request.run_key))
+        event = dg.DagsterEvent(event_type_value=how.value, job_name="slice_job", message="ended", event_specific_data=data)
         self.instance.report_dagster_event(event, run.run_id)
 
     def under_way(self) -> list[dg.RunRequest]:

@@ -149,6 +149,25 @@ def test_a_failed_slice_is_retried_with_back_off_and_at_last_sets_its_file_aside
     assert request.tags[ATTEMPT] == "1"
 
 
+def test_a_slice_whose_run_was_killed_is_asked_for_at_once_and_after_pauses_if_it_is_killed_again(replay: Bench) -> None:
+    replay.land(0)
+    replay.land(1)
+    (request,) = replay.tick()
+    replay.kill(request)
+    (request,) = replay.tick()
+    assert request.tags[ATTEMPT] == "2"
+    for attempt, seconds in (("3", 15), ("4", 300), ("5", 3600)):
+        replay.kill(request)
+        replay.wait(seconds=seconds - 1)
+        assert replay.tick() == []
+        replay.wait(seconds=1)
+        (request,) = replay.tick()
+        assert request.tags[ATTEMPT] == attempt
+    replay.succeed(request)
+    assert replay.tick() == []
+    assert replay.is_whole()
+
+
 def test_a_slice_that_was_run_by_hand_after_its_last_attempt_is_done(replay: Bench) -> None:
     replay.land(0)
     replay.land(1)

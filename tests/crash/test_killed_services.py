@@ -1,0 +1,50 @@
+"""SIGKILL to the sensor, the daemon and all processes at once, while producers go on: nothing is lost, nothing counts twice.
+
+Kills of runs amid each of their stages are in ``tests/orchestration/test_killed_runs.py``; ``make crash`` mixes all of them.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections import Counter
+
+import pytest
+
+from tests.crash.campaign import Campaign, campaign
+from tests.orchestration.place import tiny_shop
+
+pytestmark = pytest.mark.daemon
+
+BOUNDARIES = ("sensor", "daemon", "whole tree")
+KILLS = 5  # of each
+SETTLE_SECONDS = 240.0
+
+
+@pytest.fixture(scope="module")
+def done() -> Campaign:
+    shop = tiny_shop()
+    shop.restore("ready")
+    return campaign(
+        shop, BOUNDARIES, kills=KILLS * len(BOUNDARIES), seed=random.randrange(10_000), settle_seconds=SETTLE_SECONDS, say=tell
+    )
+
+
+def tell(text: str) -> None:
+    """Shown by pytest where a test fails, with the seconds that recoveries took."""
+    sys.stdout.write(f"{text}\n")
+
+
+def test_each_was_killed_five_times_and_mostly_at_work(done: Campaign) -> None:
+    assert Counter(kill.boundary for kill in done.kills) == dict.fromkeys(BOUNDARIES, KILLS)
+    assert sum(kill.is_amid for kill in done.kills) >= len(done.kills) // 2
+
+
+def test_every_kill_was_made_good(done: Campaign) -> None:
+    assert [kill.boundary for kill in done.kills if kill.recovered_at is None] == []
+
+
+def test_what_producers_landed_is_in_the_tables_once_and_every_table_is_that_of_a_clean_run(done: Campaign) -> None:
+    assert done.wrong == []
+    assert done.closed >= 4
+    assert sum(map(len, done.tables.values())) > 1_000
