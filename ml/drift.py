@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from customer360.words import inert
 from ml.frames import feature_matrix, require_columns
 from ml.markdown import table
 from ml.model_store import LoadedModel
@@ -21,6 +22,7 @@ TOP_FEATURES = 30
 MAX_ROWS = 50_000
 # With fewer rows the distances exceed the threshold by chance; then nothing is said about drift.
 MIN_ROWS = 2_000
+LONGEST_NAME = 80
 THRESHOLD = 0.1
 WASSERSTEIN, JENSEN_SHANNON, MISSING_SHARE = "wasserstein", "jensenshannon", "missing_share"
 
@@ -140,12 +142,14 @@ def _evidently(now: pd.DataFrame, then: pd.DataFrame, limits: Mapping[str, float
         # 5 CPU seconds to import: only where a report is made.
         from evidently import DataDefinition, Dataset, Report  # noqa: PLC0415
         from evidently.metrics import ValueDrift  # noqa: PLC0415
-    methods = {str(column): _method(now[column]) for column in now.columns}
+    shown = _inert_names([str(column) for column in now.columns])
+    now, then = (_inert_values(frame.rename(columns=shown)) for frame in (now, then))
+    methods = {column: _method(now[column]) for column in now.columns}
     definition = DataDefinition(
         numerical_columns=[column for column, method in methods.items() if method == WASSERSTEIN],
         categorical_columns=[column for column, method in methods.items() if method == JENSEN_SHANNON],
     )
-    drifts = [ValueDrift(column=column, method=method, threshold=limits[column]) for column, method in methods.items()]
+    drifts = [ValueDrift(column=column, method=methods[column], threshold=limits[name]) for name, column in shown.items()]
     snapshot = Report(drifts, include_tests=True).run(
         Dataset.from_pandas(now, data_definition=definition), Dataset.from_pandas(then, data_definition=definition)
     )
@@ -153,4 +157,25 @@ def _evidently(now: pd.DataFrame, then: pd.DataFrame, limits: Mapping[str, float
     draft = html.with_name(f".tmp-{os.getpid()}-{html.name}")
     snapshot.save_html(str(draft))
     draft.replace(html)
-    return {metric["config"]["column"]: float(metric["value"]) for metric in snapshot.dict()["metrics"]}
+    values = {metric["config"]["column"]: float(metric["value"]) for metric in snapshot.dict()["metrics"]}
+    return {name: values[column] for name, column in shown.items()}
+
+
+def _inert_names(names: Iterable[str]) -> dict[str, str]:
+    """The names as Evidently may write them, which puts them into a script as they are: ``</script>`` would end it. Unique."""
+    shown: dict[str, str] = {}
+    for name in names:
+        text, number = inert(name, LONGEST_NAME), 1
+        while text in shown.values():
+            number += 1
+            text = f"{inert(name, LONGEST_NAME)} ({number})"
+        shown[name] = text
+    return shown
+
+
+def _inert_values(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with inert texts. Two that differ in markup alone, or after 80 characters, become one value: on both sides."""
+    texts = [column for column in frame.columns if _method(frame[column]) == JENSEN_SHANNON]
+    return frame.assign(
+        **{column: frame[column].map(lambda one: inert(str(one), LONGEST_NAME), na_action="ignore") for column in texts}
+    )

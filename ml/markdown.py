@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import base64
 import math
+import re
 from typing import Any
 
 import pandas as pd
 
+from customer360.words import printable
+
+LONGEST = 120
+# Producers name categories and offers: whoever looks at a table must not run or fetch anything by that.
+MARKUP = re.compile(r"[\\`*|\[\]~$]")
+HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+
 
 def table(frame: pd.DataFrame) -> str:
     """The frame as a Markdown table: numbers to four significant digits, empty cells where nothing is known."""
-    header = "| " + " | ".join(str(column) for column in frame.columns) + " |"
+    header = "| " + " | ".join(_text(str(column)) for column in frame.columns) + " |"
     rule = "|" + "|".join(" --- " for _ in frame.columns) + "|"
     rows = ["| " + " | ".join(_cell(value) for value in row) + " |" for row in frame.itertuples(index=False)]
     return "\n".join([header, rule, *rows])
@@ -27,4 +35,12 @@ def _cell(value: Any) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:.4g}"
-    return str(value).replace("|", "\\|").replace("\n", " ")
+    return _text(str(value))
+
+
+def _text(text: str) -> str:
+    shown = printable(text.replace("\n", " "))
+    shown = shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 1]}…"
+    for mark, written in HTML.items():
+        shown = shown.replace(mark, written)
+    return MARKUP.sub(lambda found: f"\\{found[0]}", shown)

@@ -8,7 +8,10 @@ import urllib.request
 from dataclasses import asdict, dataclass
 from urllib.parse import urlsplit
 
+from customer360.words import inert
+
 TIMEOUT_SECONDS = 10
+LONGEST = 300
 # Python's own words quote the address, which holds a password or token.
 NO_ADDRESS = "the webhook is not an address: look for stray blanks, line ends, and a password that is not percent-encoded"
 
@@ -19,7 +22,10 @@ class AlertError(RuntimeError):
 
 @dataclass(frozen=True)
 class Alert:
-    """A failed run: its job and partition, the steps that failed, and the error's first words."""
+    """A failed run: its job and partition, the steps that failed, and the error's first words.
+
+    An error may name files and categories, which producers name: chat tools must not take them for mentions or links.
+    """
 
     job: str
     partition: str
@@ -33,7 +39,7 @@ class Alert:
         where = f" for {self.partition}" if self.partition else ""
         failed = f" at {', '.join(self.steps)}" if self.steps else ""
         first = next((line.strip() for line in self.message.splitlines() if line.strip()), "no message")
-        return f"{self.job}{where} failed{failed}: {first[:300]}"
+        return f"{self.job}{where} failed{failed}: {inert(first, LONGEST)}"
 
 
 def send(webhook: str, alert: Alert) -> None:
@@ -44,7 +50,7 @@ def send(webhook: str, alert: Alert) -> None:
         raise AlertError(NO_ADDRESS) from None
     if scheme not in {"http", "https"}:
         raise AlertError("the webhook is not an http or https address")
-    body = json.dumps({"text": alert.text, **asdict(alert)}).encode()
+    body = json.dumps({"text": alert.text, **asdict(alert), "message": inert(alert.message, LONGEST)}).encode()
     request = urllib.request.Request(webhook, data=body, headers={"Content-Type": "application/json"})  # noqa: S310  scheme checked above
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS):  # noqa: S310  scheme checked above

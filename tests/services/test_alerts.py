@@ -42,7 +42,7 @@ def test_an_alert_is_posted_as_one_json_document_with_a_sentence_for_people() ->
         (Alert("daily_job", "", "r", [], ""), "daily_job failed: no message"),
         (Alert("daily_job", "", "r", [], "\n"), "daily_job failed: no message"),
         (Alert("daily_job", "", "r", [], "\nfirst line\nsecond line"), "daily_job failed: first line"),
-        (Alert("daily_job", "", "r", [], "é" * 400), "daily_job failed: " + "é" * 300),
+        (Alert("daily_job", "", "r", [], "é" * 400), "daily_job failed: " + "é" * 299 + "…"),
     ],
 )
 def test_the_sentence_says_what_is_known(alert: Alert, text: str) -> None:
