@@ -60,6 +60,7 @@ class Producer(threading.Thread):
     def __post_init__(self) -> None:
         super().__init__(daemon=True)
         self._random = random.Random(self.seed)
+        self._clicks = self.shop.data / "landing" / "clicks"
         self._world = World.build(SIMULATION, self.shop.settings.shop)
         self._held: list[tuple[int, datetime, str, bytes]] = []
         self._earlier: list[Produced] = []
@@ -87,6 +88,8 @@ class Producer(threading.Thread):
             self.account.files["broken"] += 1
             self.account.lines, self.account.bad = self.account.lines + 1, self.account.bad + 1
             self._write(start, "broken.jsonl.gz", NO_GZIP)
+        if not slice_folder(self._clicks, start).exists():  # at night nobody may visit: then no earlier slice would be closed
+            self._write(start, "nobody.jsonl", b"")
         self.landed += 1
         self._release(self.landed)
 
@@ -117,12 +120,12 @@ class Producer(threading.Thread):
             self._write(*held[1:])
 
     def _write(self, start: datetime, name: str, content: bytes) -> None:
-        write_bytes(slice_folder(self.shop.data / "landing" / "clicks", start) / name, content)
+        write_bytes(slice_folder(self._clicks, start) / name, content)
 
     def finish(self) -> int:
         """Stop, land what is still held back and a file that closes the last slice; the number of closed slices.
 
-        The file is empty: at night nobody may visit the tiny shop, and a slice without files closes none.
+        The file is empty: a slice without files would close none.
         """
         self.stopped.set()
         self.join(timeout=60)
