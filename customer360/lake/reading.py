@@ -5,6 +5,7 @@ A line that cannot be used is still handed on, with its problem; a file that bre
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
@@ -36,6 +37,12 @@ LINES = pa.schema(FIELDS)
 
 TOO_LONG = f"longer than {MAX_LINE_BYTES} bytes"
 NOT_UTF8 = "not valid UTF-8"
+OTHER_UNICODE = "is UTF-16 or UTF-32, by its byte order mark; only UTF-8 is read"
+MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)  # UTF-32's other mark begins with UTF-16's
+
+
+class EncodingError(ValueError):
+    """A file that says itself that it is in another encoding."""
 
 
 @dataclass
@@ -58,7 +65,7 @@ class LineStream:
                 self.broken[number] = f"gzip is damaged or cut short: {error}"
             except csv.Error as error:
                 self.broken[number] = f"not readable as CSV: {error}"
-            except ExpandsError as error:
+            except (ExpandsError, EncodingError) as error:
                 self.broken[number] = str(error)
 
 
@@ -69,6 +76,8 @@ def _line_batches(file: LandedFile, number: int) -> Iterator[pa.RecordBatch]:
     is_compressed = file.name.endswith(".gz")
     with gzip.open(file.path, "rb") if is_compressed else file.path.open("rb") as stream:
         while chunk := stream.read(CHUNK_BYTES):
+            if not expanded:
+                chunk = _without_mark(chunk)
             expanded += len(chunk)
             if is_compressed:
                 refuse_expansion(file.size, first + chunk.count(b"\n"), expanded)
@@ -81,6 +90,13 @@ def _line_batches(file: LandedFile, number: int) -> Iterator[pa.RecordBatch]:
                 first += batch.num_rows
     if carry:
         yield _batch(number, first, carry + b"\n")
+
+
+def _without_mark(start: bytes) -> bytes:
+    """The start of a file without UTF-8's byte order mark. Raises ``EncodingError`` at the mark of another encoding."""
+    if start.startswith(MARKS):
+        raise EncodingError(OTHER_UNICODE)
+    return start.removeprefix(codecs.BOM_UTF8)
 
 
 def _batch(number: int, first: int, data: bytes) -> pa.RecordBatch:
@@ -119,6 +135,7 @@ def _decode(line: bytes) -> tuple[str, str | None]:
 def _csv_batches(file: LandedFile, number: int) -> Iterator[pa.RecordBatch]:
     csv.field_size_limit(MAX_LINE_BYTES)
     with file.path.open("rb") as opened:
+        _without_mark(opened.peek(len(codecs.BOM_UTF32_BE)))
         stream = io.TextIOWrapper(opened, encoding="utf-8-sig", errors="replace", newline="")
         records = csv.reader(stream, strict=True)
         header = next(records, None)

@@ -9,6 +9,7 @@ WHOLE_LINE = (
     ("not valid JSON", "Write one JSON object a line, complete and with its newline at the end."),
     ("not a JSON object", 'Write each event as an object: {"event_id": ..., "event_name": ...}.'),
     ("not valid UTF-8", "Write the file in UTF-8."),
+    ("byte order mark", "Write the file in UTF-8, or convert it: iconv -f UTF-16 -t UTF-8 FILE."),
     ("longer than", "Shorten the line; an event is a few hundred bytes."),
     ("fields, the header has", "Quote values that hold a comma or a newline, and give every row the fields of the header."),
     ("gzip", "Have the producer send the whole file again under the same name."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
@@ -26,6 +27,7 @@ from customer360.lake.contracts import CLICK_COLUMNS
 from customer360.lake.history import history_folder, write_history
 from customer360.lake.raw_clicks import PART, RAW_COLUMNS, SliceCounts, quarantine_folder, raw_slice_folder
 from customer360.lake.raw_clicks import write_raw_slice as write
+from customer360.lake.remedies import remedy
 from customer360.settings import Place, Settings
 from tests.support import oracle
 from tests.support.random_shop import random_shop, small_shop
@@ -363,14 +365,12 @@ def test_lines_that_are_not_utf8_are_set_aside_one_by_one(settings: Settings) ->
     header = "event_id,event_name,event_at,visitor_id,product_id\n"
     rows = header + "x,view_item,2026-05-01T12:00,v,caf\u00e9\ny,view_item,2026-05-01T12:00,v,p"
     land(settings, {"a.jsonl": jsonl(click("a")) + latin + jsonl(click("b")), "b.csv": rows.encode("latin-1")})
-    land(settings, {"c.jsonl": jsonl(click("c")).decode().encode("utf-16")})
     counts = write(settings, NOON)
     check_books(settings, counts)
     assert [event for (event,) in good(settings, "event_id")] == ["a", "b", "y"]
-    assert {(file, line) for file, line, _, reason in quarantined(settings) if reason == "not valid UTF-8"} >= {
+    assert {(file, line) for file, line, _, reason in quarantined(settings) if reason == "not valid UTF-8"} == {
         ("a.jsonl", 2),
         ("b.csv", 2),
-        ("c.jsonl", 1),
     }
 
 
@@ -395,6 +395,42 @@ def test_line_numbers_are_those_of_the_file(settings: Settings, monkeypatch: pyt
         ("a.jsonl", 6, "not valid JSON"),
         ("b.csv", 6, "has 1 fields, the header has 4"),
     ]
+
+
+def test_a_file_in_utf16_or_utf32_is_set_aside_whole_and_told_so(settings: Settings) -> None:
+    lines, rows = jsonl(click("x")).decode(), as_csv(click("x")).decode()
+    marked = {
+        "a.jsonl": lines.encode("utf-16"),
+        "b.jsonl": lines.encode("utf-32"),
+        "c.jsonl": codecs.BOM_UTF16_BE + lines.encode("utf-16-be"),
+        "d.jsonl": codecs.BOM_UTF32_BE + lines.encode("utf-32-be"),
+        "e.jsonl.gz": gzip.compress(lines.encode("utf-16")),
+        "f.csv": rows.encode("utf-16"),
+        "g.csv": rows.encode("utf-32"),
+    }
+    land(settings, {**marked, "good.jsonl": jsonl(click("good"))})
+    check_books(settings, write(settings, NOON))
+    assert good(settings, "event_id") == [("good",)]
+    found = quarantined(settings, "source_file, source_line, reason")
+    assert [(name, line) for name, line, _ in found] == [(name, 0) for name in marked]
+    assert {reason for *_, reason in found} == {"file is UTF-16 or UTF-32, by its byte order mark; only UTF-8 is read"}
+    assert "iconv -f UTF-16 -t UTF-8" in remedy(SHOP, "", found[0][2])
+
+
+@pytest.mark.parametrize("chunk_bytes", [4, 50, reading.CHUNK_BYTES])
+def test_a_byte_order_mark_costs_no_line(settings: Settings, monkeypatch: pytest.MonkeyPatch, chunk_bytes: int) -> None:
+    monkeypatch.setattr(reading, "CHUNK_BYTES", chunk_bytes)
+    mark = codecs.BOM_UTF8
+    marked = {"a.jsonl": mark + jsonl(click("a"), click("b")), "b.jsonl.gz": gzip.compress(mark + jsonl(click("c")))}
+    land(settings, {**marked, "c.jsonl": mark, "d.jsonl": mark + b"\n" + jsonl(click("d")) + mark + jsonl(click("x"))})
+    check_books(settings, write(settings, NOON))
+    assert good(settings, "source_file, source_line, event_id") == [
+        ("a.jsonl", 1, "a"),
+        ("a.jsonl", 2, "b"),
+        ("b.jsonl.gz", 1, "c"),
+        ("d.jsonl", 2, "d"),
+    ]
+    assert quarantined(settings, "source_file, source_line, reason") == [("d.jsonl", 3, "not valid JSON")]  # amid a file
 
 
 def test_a_csv_with_a_byte_order_mark_and_one_that_has_only_a_header(settings: Settings) -> None:
