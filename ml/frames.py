@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from customer360.features import Feature
+from customer360.words import many
 
 # A categorical value that is not there is a value of its own; CatBoost refuses NaN in categorical columns.
 MISSING = "(missing)"
@@ -41,8 +42,13 @@ def feature_matrix(frame: pd.DataFrame, features: Sequence[Feature], table: str)
             continue
         try:
             columns[feature.name] = pd.to_numeric(column).astype("float32")
-        except (ValueError, TypeError) as error:
-            raise FrameError(f"{table}.{feature.name} is numeric by shop.yaml but holds something else: {error}") from error
+        except (ValueError, TypeError):
+            # pandas quotes the value, which is somebody's and would stand in the log
+            wrong = int((pd.to_numeric(column, errors="coerce").isna() & column.notna()).sum())
+            raise FrameError(
+                f"{table}.{feature.name} is numeric by shop.yaml but holds something else in {many(wrong, 'row')}; "
+                "rebuild the table from the present shop.yaml"
+            ) from None
     return pd.DataFrame(columns, index=frame.index)
 
 

@@ -33,7 +33,8 @@ def with_vars(arguments: list[str], settings: Settings) -> list[str]:
 def main() -> None:
     """Run dbt in this process."""
     settings = Settings.from_environment()
-    for name, value in dbt_environment(settings).items():
+    # Errors quote values: they are for the person at the terminal, not for a file. --log-level-file debug keeps one.
+    for name, value in {**dbt_environment(settings), "DBT_LOG_LEVEL_FILE": "none"}.items():
         os.environ.setdefault(name, value)
     from dbt.cli.main import cli  # noqa: PLC0415  dbt reads the environment that was just set while it loads
 

@@ -23,10 +23,12 @@ from dagster_dbt.core.dbt_cli_event import DbtCoreCliEventMessage
 
 from customer360.features import dbt_vars
 from customer360.lake.atomic import exclusive
+from customer360.lake.discretion import without_values
 from customer360.lake.unchanged import PROJECT
 from customer360.settings import REPOSITORY, Settings
 from orchestration.dbt import SLICE_CHECK, manifest_path
 from orchestration.dbt_command import dbt_environment
+from orchestration.dbt_log import SEE, dbt_log
 
 FAILED = {"error", "fail", "runtime error"}
 
@@ -125,10 +127,10 @@ def invoke(settings: Settings, arguments: Sequence[str], target: Path, on_result
         if message.info.name in ("LogSeedResult", "LogModelResult", "LogTestResult"):
             on_result(DbtCoreCliEventMessage(raw_event=msg_to_dict(message), event_history_metadata={}))
 
-    runner = dbtRunner(manifest=parsed_manifest(settings), callbacks=[hear])
     try:
         # Of all interrupts dbt knows this one only; another would leave its threads at work on the warehouse.
-        with _environment(settings), raise_interrupts_as(KeyboardInterrupt):
+        with _environment(settings), dbt_log(target) as log, raise_interrupts_as(KeyboardInterrupt):
+            runner = dbtRunner(manifest=parsed_manifest(settings), callbacks=[hear, log])
             outcome = runner.invoke([*arguments, *_flags(settings, target), "--no-write-json"])
         if isinstance(outcome.exception, KeyboardInterrupt):
             raise outcome.exception
@@ -153,7 +155,7 @@ def _parsed(shop_folder: Path, root: Path, path: Path, stamp: str) -> Any:
 
     settings = Settings.load(shop_folder, root)
     with exclusive(path.with_name(".lock")), _environment(settings):
-        outcome = dbtRunner().invoke(["parse", "--quiet", *_flags(settings, path.parent), "--no-write-json"])
+        outcome = dbtRunner().invoke(["parse", *_flags(settings, path.parent), "--no-write-json"])
     if not outcome.success:
         raise RuntimeError(f"dbt could not parse {PROJECT}: {outcome.exception}")
     return outcome.result
@@ -163,7 +165,8 @@ def _flags(settings: Settings, target: Path) -> list[str]:
     project = str(REPOSITORY / "dbt_project")
     return [
         *("--project-dir", project, "--profiles-dir", project),
-        *("--target-path", str(target), "--log-path", str(target), "--log-level-file", "debug"),
+        *("--target-path", str(target), "--log-path", str(target)),
+        *("--log-level", "none", "--log-level-file", "none"),  # its words go through ``DbtLog``
         *("--vars", json.dumps(dbt_vars(settings.shop), sort_keys=True)),
     ]
 
@@ -194,5 +197,5 @@ def failure_text(outcome: Any, target: Path) -> str:
     """What failed, in dbt's words, and where its whole log is."""
     results = getattr(outcome.result, "results", None) or []
     failed = [f"{result.node.name}: {result.message}" for result in results if str(result.status) in FAILED]
-    said = "\n".join([str(outcome.exception)] if outcome.exception else failed)
+    said = "\n".join(without_values(text, SEE) for text in ([str(outcome.exception)] if outcome.exception else failed))
     return f"dbt failed.\n{said}\nIts log is {target / 'dbt.log'}"

@@ -11,10 +11,13 @@ import dagster as dg
 import duckdb
 
 from customer360.lake.clock import shop_now
+from customer360.lake.discretion import telling_no_values
 from customer360.lake.disk import explaining_full_disk
 from customer360.lake.row_counts import count_rows
 from customer360.lake.warehouse import open_warehouse, warehouse_lock
 from customer360.settings import Settings
+
+SEE = "run the step's query on a copy of the warehouse to see it"
 
 
 class Platform(dg.ConfigurableResource):  # type: ignore[type-arg]  # dagster's generic parameter is the resource itself
@@ -57,7 +60,7 @@ class Platform(dg.ConfigurableResource):  # type: ignore[type-arg]  # dagster's 
     @contextmanager
     def opened(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Open the warehouse; the lock is already held."""
-        with open_warehouse(self.settings().place) as connection:
+        with open_warehouse(self.settings().place) as connection, telling_no_values(SEE):
             yield connection
 
     def count_rows(self, tables: list[tuple[str, str]]) -> dict[tuple[str, str], int]:

@@ -20,6 +20,7 @@ from pathlib import Path
 import duckdb
 
 from customer360.lake.atomic import TEMPORARY_PREFIX, exclusive, fsync_path, write_text
+from customer360.lake.discretion import telling_no_values
 from customer360.lake.disk import explaining_full_disk
 from customer360.lake.engine import connect, literal, quoted
 from customer360.settings import Place
@@ -80,7 +81,8 @@ def reader(place: Place) -> Iterator[duckdb.DuckDBPyConnection]:
             file = literal(str(parquet_file(folder.resolve(), name)))
             connection.execute(f"create view memory.main.{quoted(name)} as from read_parquet({file})")
         connection.execute("set search_path = 'published.main,memory.main'")
-        yield connection
+        with telling_no_values("run the query on the published tables to see it"):
+            yield connection
 
 
 def parquet_file(folder: Path, table: str) -> Path:

@@ -6,31 +6,45 @@ import contextlib
 import io
 import json
 import shutil
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import dagster as dg
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from customer360.services.alerts import Alert, AlertError, send
 from customer360.settings import REPOSITORY, Settings
 from orchestration.cli import main
-from tests.orchestration.place import TINY, TinyShop
+from sensors.run_failure import what_broke
+from tests.orchestration.place import TINY, TinyShop, tiny_shop
 
 # Environment variables and shop.yaml: nowhere at all. What customers said and are: only where rows are kept.
 WEBHOOK, DATABASE, SALT = "canary-webhook-7f3a", "canary-database-9c1e", "canary-salt-44d2"
-ADDRESS, SEARCH, NEVER, PERSON, AGE, TWICE, CUT = (
-    f"canary-{what}" for what in ("mail", "search", "never", "name", "age", "twice", "cut")
+ADDRESS, SEARCH, NEVER, PERSON, AGE, TWICE, CUT, NESTED, BYTES, VISITOR, READ, FEATURE, PROFILE = (
+    f"canary-{what}"
+    for what in (
+        *("mail", "search", "never", "name", "age", "twice", "cut", "nested", "bytes"),
+        *("visitor", "read", "feature", "profile"),  # in runs that fail
+    )
 )
 SECRETS = (WEBHOOK, DATABASE, SALT)
-PERSONAL = (ADDRESS, SEARCH, NEVER, PERSON, AGE, TWICE, CUT)
+PERSONAL = (ADDRESS, SEARCH, NEVER, PERSON, AGE, TWICE, CUT, NESTED, BYTES, VISITOR, READ, FEATURE, PROFILE)
 OF_ROWS = ("landing", "raw", "quarantine", "published", "warehouse.duckdb", "shop")
 
 
 @dataclass
 class CanaryShop(TinyShop):
-    """The tiny shop with marked values in its environment, its shop.yaml and its data; ``said`` is all that was printed."""
+    """The tiny shop with marked values in its environment, its shop.yaml and its data.
+
+    ``said`` is all that was printed, ``alerts`` what the alerts of failed runs said.
+    """
 
     said: str = ""
+    alerts: list[str] = field(default_factory=list)
 
     @property
     def folder(self) -> Path:
@@ -49,10 +63,38 @@ class CanaryShop(TinyShop):
         }
         return {**super().environment, "SHOP": str(self.folder), **secrets}
 
-    def write(self, folder: str, name: str, text: str) -> None:
+    def write(self, folder: str, name: str, content: str | bytes) -> None:
         target = self.data / "landing" / folder
         target.mkdir(parents=True, exist_ok=True)
-        (target / name).write_text(text, encoding="utf-8")
+        (target / name).write_bytes(content.encode() if isinstance(content, str) else content)
+
+    def change(self, sql: str) -> None:
+        """Change the warehouse behind the product's back, as a mistake by hand or a half upgrade would."""
+        with duckdb.connect(str(self.settings.place.warehouse)) as connection:
+            connection.execute(sql)
+
+    def fail(self, number: int, step: str, assets: Sequence[Sequence[str]] = ()) -> None:
+        """A run of a slice that fails at a step; what it printed and what an alert says of it."""
+        run = self.run("slice_job", self.key(number), assets=assets)
+        assert run.wait() == 1, run.log.read_text(encoding="utf-8")[-4000:]
+        self.said += run.log.read_text(encoding="utf-8")
+        with self.instance() as instance:
+            events = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+        (failure,) = [entry.get_dagster_event() for entry in events]
+        assert failure.step_key == step
+        self.alerts.append(Alert("slice_job", self.key(number), run.run_id, [step], what_broke(failure)).text)
+
+
+def typed_wrongly(value: str) -> bytes:
+    """A Parquet file whose customer is a structure and whose time is bytes."""
+    column = {
+        "event_id": ["p1"],
+        "event_name": ["view_item"],
+        "customer_id": [{"mail": NESTED}],
+        "event_at": [value.encode()],
+    }
+    pq.write_table(pa.table(column), buffer := io.BytesIO())
+    return buffer.getvalue()
 
 
 def event(number: int, **values: object) -> str:
@@ -67,6 +109,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> CanaryShop:
     place.home.mkdir(parents=True)
     shutil.copy(REPOSITORY / "orchestration" / "dagster.yaml", place.home)
     place.folder.mkdir()
+    shutil.copytree(tiny_shop().root / "ready" / "models", place.data / "models")  # a champion, so that scoring can fail
     yaml = (TINY / "shop.yaml").read_text(encoding="utf-8")
     assert "holdout_salt: customer360" in yaml
     (place.folder / "shop.yaml").write_text(
@@ -78,6 +121,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> CanaryShop:
     bad = [event(10, event_at=f"{NEVER}@example.org"), event(11, dwell_seconds=f"{NEVER} x"), event(12, currency=NEVER)]
     place.write(slice_folder, "web.jsonl", "".join([*good, *bad, f'{{"customer": "{CUT}']))
     place.write(slice_folder, "app.csv", f'event_id,event_name\n"{CUT}')
+    place.write(slice_folder, "typed.parquet", typed_wrongly(BYTES))
     header = "customer_id,consent_email,age,name\n"
     customers = ("reference/customers", "customers.csv")
     runs = []
@@ -87,14 +131,38 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> CanaryShop:
         assert runs[-1].wait() == 1
     place.write(*customers, f"{header}c-1,true,41,{PERSON}\n")
     runs.append(place.run("slice_job", place.key(0)).succeed())
+    fail_at_every_stage(place)
     said = [run.log.read_text(encoding="utf-8") for run in runs]
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as printed:
         for name, value in place.environment.items():
             patch.setenv(name, value)
         for command in ("status", "categories", "contracts"):
             assert main([command]) == 0
-    place.said = "".join([*said, printed.getvalue()])
+    place.said += "".join([*said, printed.getvalue(), *place.alerts])
     return place
+
+
+def fail_at_every_stage(place: CanaryShop) -> None:
+    """A file that cannot be read; dbt, scoring and publishing over values of another type than theirs."""
+    folder = f"clicks/{place.slice(1):%Y/%m/%d/%H%M}"
+    place.write(folder, "web.jsonl", event(20, customer_id=VISITOR, page_url=f"https://shop/?mail={READ}@example.org"))
+    unreadable = place.data / "landing" / folder / "unreadable.jsonl"
+    unreadable.symlink_to("/proc/self/mem")  # reading it is an error of input and output
+    place.fail(1, "raw__clicks")
+    unreadable.unlink()
+    for table in ("int_activity_by_slice", "int_visitor_links_by_slice"):
+        place.change(f"alter table intermediate.{table} alter customer_id type integer using 1")
+    place.fail(1, "warehouse_models")
+    for table in ("int_activity_by_slice", "int_visitor_links_by_slice"):
+        place.change(f"alter table intermediate.{table} alter customer_id type varchar")
+    served = (["predictions", "customer_scores"], ["publishing", "customer_profiles"], ["publishing", "published"])
+    place.change(f"alter table marts.customer_features alter age type varchar using '{FEATURE}'")
+    place.fail(1, "predictions__customer_scores", assets=served[:1])
+    place.change(
+        "insert into marts.customer_attributes by name "
+        f"select 'c-1' as customer_id, 'age' as attribute_name, '{PROFILE}' as value"
+    )
+    place.fail(1, "publishing__customer_profiles", assets=served[1:2])
 
 
 def places_of(value: str, root: Path) -> set[str]:
@@ -110,13 +178,13 @@ def test_the_canaries_were_there_to_be_found(shop: CanaryShop) -> None:
     assert places_of(SALT, shop.data) == {"shop/shop.yaml"}
     for value in (ADDRESS, SEARCH, NEVER, CUT):
         assert any(name.startswith("landing/") for name in places_of(value, shop.data)), value
-    assert "quarantine 5 lines" in shop.said
+    assert "quarantine 6 lines" in shop.said
     assert "age: is not of type BIGINT" in shop.said
     assert "appear more than once" in shop.said
     ((columns, good, quarantined),) = shop.published(
         "select (select count(*) from customer_profiles), good, quarantined from slice_log where source = 'clicks'"
     )
-    assert (columns, good, quarantined) == (1, 3, 5)
+    assert (columns, good, quarantined) == (1, 3, 6)
 
 
 @pytest.mark.parametrize("value", SECRETS)
