@@ -7,9 +7,8 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
+import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,9 @@ import duckdb
 import pytest
 
 from customer360.lake.slices import slice_folder
-from customer360.settings import REPOSITORY
 from customer360.simulation.writing import write_bytes
 from orchestration.run_template import BORN_TAG, PID_TAG
+from tests.crash.processes import Served, command_of, kill_all, processes_of
 from tests.orchestration.place import TinyShop, tiny_shop, wait_until
 
 pytestmark = pytest.mark.daemon
@@ -30,23 +29,9 @@ SLICES_TAG, ATTEMPT_TAG = "customer360/slices", "customer360/attempt"
 GAP = 100  # slices of half an hour: two days and two hours
 
 
-def members(group: int) -> list[int]:
-    """Living processes of a process group."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (folder / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if int(fields[2]) == group and fields[0] != "Z":
-            found.append(int(folder.name))
-    return found
-
-
-def template_of(group: int) -> int:
-    """The process of ``dagster dev`` that forks runs: the one of its module that is no fork of another such."""
-    name = b"orchestration.run_template"
-    named = [pid for pid in members(group) if name in Path(f"/proc/{pid}/cmdline").read_bytes()]
+def template_of(shop: TinyShop) -> int:
+    """The process that forks runs: the one of its module that is no fork of another such."""
+    named = [pid for pid in processes_of(shop) if b"orchestration.run_template" in command_of(pid)]
     (template,) = [pid for pid in named if parent(pid) not in named]
     return template
 
@@ -63,95 +48,69 @@ def free_port() -> int:
     return port
 
 
-@dataclass
-class Daemon:
-    """``dagster dev`` on the tiny shop."""
+def wait_for(served: Served, sql: str, expected: Any, seconds: float, what: str) -> None:
+    """Wait until the first value of a query on the published tables is as expected."""
 
-    shop: TinyShop
-    log: Path
-    port: int
-    group: int = 0
-
-    def start(self) -> None:
-        self._process = self.shop.start(self.log, "dagster", "dev", "-w", "workspace.yaml", "-p", str(self.port))
-        self.group = self._process.pid
-
-    def kill(self) -> None:
-        """SIGKILL to all its processes at once: servers, daemon, template, runs."""
-        os.killpg(self.group, signal.SIGKILL)
-        self._process.wait(timeout=10)
-        wait_until(lambda: not members(self.group), 10, "no process of dagster dev is left")
-
-    def stop(self) -> None:
-        """In good order, or else by SIGKILL."""
-        os.killpg(self.group, signal.SIGTERM)
+    def is_so() -> bool:
         try:
-            self._process.wait(timeout=20)
-            wait_until(lambda: not members(self.group), 10, "all processes of dagster dev have ended")
-        except (subprocess.TimeoutExpired, AssertionError):
-            self.kill()
+            return bool(served.shop.published(sql)[0][0] == expected)
+        except (FileNotFoundError, duckdb.Error):
+            return False
 
-    def published(self, sql: str) -> list[tuple[Any, ...]]:
-        """Rows of a query on the published version."""
-        return self.shop.published(sql)
-
-    def wait_for(self, sql: str, expected: Any, seconds: float, what: str) -> None:
-        """Wait until the first value of a query on the published tables is as expected."""
-
-        def is_so() -> bool:
-            try:
-                return bool(self.shop.published(sql)[0][0] == expected)
-            except (FileNotFoundError, duckdb.Error):
-                return False
-
-        try:
-            wait_until(is_so, seconds, what, every=0.3)
-        except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.log.read_text(encoding='utf-8')[-6000:]}") from error
+    try:
+        wait_until(is_so, seconds, what, every=0.3)
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{served.log.read_text(encoding='utf-8')[-6000:]}") from error
 
 
 @pytest.fixture(scope="module")
-def daemon() -> Iterator[Daemon]:
+def served() -> Iterator[Served]:
+    """The tiny shop as ``make ui`` serves it."""
     shop = tiny_shop()
     shop.restore("ready")
     shutil.rmtree(shop.home)
-    shop.home.mkdir()
-    shutil.copy(REPOSITORY / "orchestration" / "dagster.yaml", shop.home)
-    daemon = Daemon(shop, shop.root / "daemon.log", free_port())
-    daemon.start()
+    served = Served(shop, shop.root / "daemon.log", free_port())
+    served.start()
     try:
-        yield daemon
+        yield served
     finally:
-        daemon.stop()
-        with socket.socket() as probe:
-            assert probe.connect_ex(("127.0.0.1", daemon.port)) != 0
+        ended_well = served.stop()
+    assert ended_well
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", served.port or 0)) != 0
 
 
-def test_a_dropped_file_a_repair_a_poison_file_a_gap_of_two_days_and_the_death_of_all_processes(daemon: Daemon) -> None:
-    shop = daemon.shop
+def test_a_dropped_file_a_repair_a_poison_file_a_gap_of_two_days_and_the_death_of_all_processes(served: Served) -> None:
+    shop = served.shop
     slices = "select count(*) from slice_log where source = 'clicks' and is_transformed"
 
     # A file is dropped into the first slice, which closes when the second has files.
     landed = shop.land(0)["total"]["lines"]
-    assert daemon.published(slices) == [(0,)]
+    assert shop.published(slices) == [(0,)]
     shop.land(1)
-    daemon.wait_for(slices, 1, 120, "the first slice is published")
-    assert daemon.published(f"select good {of_slice(shop, 0)}") == [(landed,)]
-    assert daemon.published("select distinct as_of from customer_features") == [(shop.slice(1).replace(tzinfo=None),)]
+    wait_for(served, slices, 1, 120, "the first slice is published")
+    assert shop.published(f"select good {of_slice(shop, 0)}") == [(landed,)]
+    assert shop.published("select distinct as_of from customer_features") == [(shop.slice(1).replace(tzinfo=None),)]
+
+    # The web server shows it, by the same code server as the daemon's.
+    with urllib.request.urlopen(f"http://127.0.0.1:{served.port}/server_info", timeout=10) as answer:
+        assert json.load(answer)["dagster_version"] == dg.__version__
 
     # A late file repairs it. The process that forked the first run is dead by then.
-    os.kill(template_of(daemon.group), signal.SIGKILL)
+    os.kill(template_of(shop), signal.SIGKILL)
     drop(shop, 0, "late.jsonl", view(shop, 0, "late-1", "new-customer"))
-    daemon.wait_for(
-        "select count(*) from customer_features where customer_id = 'new-customer'", 1, 120, "the repair is published"
+    wait_for(
+        served, "select count(*) from customer_features where customer_id = 'new-customer'", 1, 120, "the repair is published"
     )
-    assert daemon.published(f"select good, repaired_at is not null {of_slice(shop, 0)}") == [(landed + 1, True)]
+    assert shop.published(f"select good, repaired_at is not null {of_slice(shop, 0)}") == [(landed + 1, True)]
 
     # Poison: a file that is no gzip, and bad lines. They are quarantined, the good ones proceed.
     drop(shop, 1, "broken.jsonl.gz", b"\x1f\x8b\x08\x00 this is no gzip")
     drop(shop, 1, "lines.jsonl", view(shop, 1, "good-1", "other-customer") + b'{not JSON\n{"event_id": "no-name"}\n')
     shop.land(2)
-    daemon.wait_for("select count(*) from customer_features where customer_id = 'other-customer'", 1, 120, "good lines proceed")
+    wait_for(
+        served, "select count(*) from customer_features where customer_id = 'other-customer'", 1, 120, "good lines proceed"
+    )
     assert bad_lines(shop.data / "quarantine" / "clicks" / f"slice_key={shop.key(1)}") == {
         "lines.jsonl": 2,
         "broken.jsonl.gz": 1,
@@ -160,10 +119,10 @@ def test_a_dropped_file_a_repair_a_poison_file_a_gap_of_two_days_and_the_death_o
     # Nothing arrives for two days: what was missed is caught up with ranges, empty slices and all. Amid the first of them all
     # processes are killed; a service manager starts them again.
     shop.land(GAP)
-    wait_until(lambda: "rewriting 96 slices" in daemon.log.read_text(encoding="utf-8", errors="replace"), 120, "a range runs")
-    daemon.kill()
-    daemon.start()
-    daemon.wait_for(slices, GAP, 240, "the gap is caught up")
+    wait_until(lambda: "rewriting 96 slices" in served.log.read_text(encoding="utf-8", errors="replace"), 120, "a range runs")
+    kill_all(shop)
+    served.restart()
+    wait_for(served, slices, GAP, 240, "the gap is caught up")
     wait_until(lambda: ("96", "2", "SUCCESS") in outcomes(shop), 120, "the killed range is run again", every=0.3)
     wait_until(lambda: not unfinished(shop), 60, "runs have ended", every=0.3)
     assert sorted(outcomes(shop)) == [

@@ -1,0 +1,144 @@
+"""``customer360 serve`` keeps its processes alive, and never leaves one behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from customer360.settings import REPOSITORY
+from orchestration import services as module
+from orchestration.services import LONGEST_PAUSE, ServedAlreadyError, Service, Services, services
+from tests.orchestration.place import wait_until
+
+STAYS = [sys.executable, "-c", "import time; time.sleep(600)"]
+LEAVES = [sys.executable, "-c", "raise SystemExit(3)"]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, seconds in {"FIRST_PAUSE": 0.05, "LOOK_SECONDS": 0.02, "FILES_SECONDS": 0.1}.items():
+        monkeypatch.setattr(module, name, seconds)
+
+
+def service(name: str, command: list[str]) -> Service:
+    return Service(name, command, pause=module.FIRST_PAUSE)
+
+
+@contextmanager
+def running(code_server: Service, *others: Service) -> Iterator[tuple[Services, list[str]]]:
+    """The services at work in a thread, and what they say; ended in good order afterwards."""
+    said: list[str] = []
+    served = Services(code_server, list(others), said.append)
+    thread = threading.Thread(target=served.run)
+    thread.start()
+    try:
+        yield served, said
+    finally:
+        served.end()
+        thread.join(timeout=20)
+        assert not thread.is_alive()
+
+
+def pid_of(one: Service, other_than: int = 0) -> int:
+    """The pid of a service once it runs, as another process than one before."""
+
+    def pid() -> int:
+        process = one.process
+        return process.pid if process is not None and process.poll() is None and process.pid != other_than else 0
+
+    found: int = wait_until(pid, 10, f"{one.name} runs")
+    return found
+
+
+def is_there(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_whoever_is_killed_is_started_again_and_the_others_are_left_alone() -> None:
+    code, daemon = service("code server", STAYS), service("daemon", STAYS)
+    with running(code, daemon) as (_, said):
+        for victim, other in ((code, daemon), (daemon, code)):
+            killed, left = pid_of(victim), pid_of(other)
+            os.kill(killed, signal.SIGKILL)
+            pid_of(victim, other_than=killed)
+            assert pid_of(other) == left
+        assert [text.split(";")[0] for text in said] == ["the code server ended with -9", "the daemon ended with -9"]
+        pids = [pid_of(code), pid_of(daemon)]
+    assert not any(map(is_there, pids))
+
+
+def test_who_never_comes_up_is_tried_with_growing_pauses() -> None:
+    with running(service("code server", STAYS), service("daemon", LEAVES)) as (_, said):
+        wait_until(lambda: len(said) == 4, 20, "four ends")
+    pauses = [float(text.split(" in ")[1].removesuffix(" s")) for text in said[:4]]
+    assert pauses == [0.1, 0.2, 0.4, 0.8]
+    assert all(text.startswith("the daemon ended with 3;") for text in said)
+    late = service("daemon", LEAVES)
+    late.pause = LONGEST_PAUSE
+    late.start()
+    assert late.process is not None
+    late.process.wait()
+    assert f"in {LONGEST_PAUSE:g} s" in str(late.look())
+
+
+def test_others_wait_for_the_socket_and_a_dead_servers_socket_is_taken_away(tmp_path: Path) -> None:
+    socket = tmp_path / "code"
+    make = [sys.executable, "-c", f"import time; time.sleep(.4); open({str(socket)!r}, 'x'); time.sleep(600)"]
+    code, daemon = Service("code server", make, makes=socket), Service("daemon", STAYS, after=socket)
+    with running(code, daemon):
+        first = pid_of(code)
+        assert daemon.process is None
+        pid_of(daemon)
+        os.kill(first, signal.SIGKILL)
+        second = pid_of(code, other_than=first)
+        wait_until(socket.exists, 10, "the socket is made anew")  # 'x': it was taken away, or this would have failed
+        assert pid_of(code) == second
+
+
+def test_the_code_server_alone_is_replaced_when_files_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = ["as they are"]
+    monkeypatch.setattr(module, "code_fingerprint", lambda: files[0])
+    code, daemon = service("code server", STAYS), service("daemon", STAYS)
+    with running(code, daemon) as (_, said):
+        before = pid_of(code), pid_of(daemon)
+        files[0] = "changed"
+        pid_of(code, other_than=before[0])
+        assert pid_of(daemon) == before[1]
+        assert "the code server is replaced" in said[0]
+
+
+def test_a_home_is_served_once(tmp_path: Path) -> None:
+    again = services(tmp_path, None, print)
+    with services(tmp_path, None, print), pytest.raises(ServedAlreadyError, match=f"by process {os.getpid()}; end it"), again:
+        pytest.fail("served twice")
+    with services(tmp_path, 3000, print) as served:
+        assert [one.name for one in served.others] == ["daemon", "web server"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children that their parent died")
+def test_nobody_outlives_a_killed_supervisor(tmp_path: Path) -> None:
+    script = (
+        "from orchestration.services import Service, Services\n"
+        f"one = Service('daemon', {STAYS!r})\n"
+        "served = Services(one, [], print)\n"
+        "one.start()\n"
+        f"open({str(tmp_path / 'pid')!r}, 'w').write(f'{{one.process.pid}} ')\n"
+        "served.run()\n"
+    )
+    supervisor = subprocess.Popen([sys.executable, "-c", script], cwd=REPOSITORY)
+    child = int(wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip(), 20, "a child"))
+    assert is_there(child)
+    supervisor.kill()
+    supervisor.wait(timeout=10)
+    wait_until(lambda: not is_there(child), 10, "the child ends too")
