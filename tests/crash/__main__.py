@@ -16,6 +16,7 @@ from tests.crash.processes import kill_all
 from tests.crash.recovery import table
 from tests.orchestration.place import TinyShop, prepare
 
+AT_ONCE = 0.6
 SETTLE_SECONDS = 4000.0  # a slice that was killed four times is tried again after an hour
 
 
@@ -26,7 +27,7 @@ def say(text: str) -> None:
 
 def crash(shop: TinyShop, kills: int, seed: int) -> list[str]:
     """The whole crash run on a prepared place; every difference found, in words."""
-    done = campaign(shop, BOUNDARIES, kills=kills, seed=seed, settle_seconds=SETTLE_SECONDS, say=say)
+    done = campaign(shop, BOUNDARIES, kills=kills, at_once=AT_ONCE, seed=seed, settle_seconds=SETTLE_SECONDS, say=say)
     sys.stdout.write(f"\n{table(done.kills, BOUNDARIES)}\n\n")
     seconds = [kill.seconds for kill in done.kills if kill.seconds is not None]
     say(
@@ -50,7 +51,6 @@ def main() -> int:
     root = Path(tempfile.mkdtemp(prefix="customer360-crash-"))
     say(f"{arguments.kills} kills with seed {arguments.seed} in {root}; preparing the shop")
     shop = prepare(root)
-    shop.close()  # from here on every process of the shop is the daemon's; the clean run starts another server
     try:
         wrong = crash(shop, arguments.kills, arguments.seed)
     except BaseException:

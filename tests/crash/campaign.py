@@ -38,9 +38,19 @@ class Campaign:
 
 
 def campaign(
-    shop: TinyShop, boundaries: Sequence[str], *, kills: int, seed: int, settle_seconds: float, say: Callable[[str], None]
+    shop: TinyShop,
+    boundaries: Sequence[str],
+    *,
+    kills: int,
+    at_once: float,
+    seed: int,
+    settle_seconds: float,
+    say: Callable[[str], None],
 ) -> Campaign:
-    """``kills`` at these boundaries in turn on a prepared place, then the comparison with a clean run of the same files."""
+    """``kills`` at these boundaries in turn on a prepared place, then the comparison with a clean run of the same files.
+
+    A share of ``at_once`` of the kills does not wait until the one before is made good.
+    """
     _stop_schedules(shop)
     events_before = shop.published(EVENTS)[0][0]
     served = Served(shop, shop.root / "served.log")
@@ -51,7 +61,7 @@ def campaign(
     try:
         producer.start()
         reader.start()
-        killer = Killer(shop, instance, served, DaemonLog(served.log), random.Random(seed))
+        killer = Killer(shop, instance, served, DaemonLog(served.log), random.Random(seed), at_once)
         for number, boundary in enumerate(killer.in_turn(boundaries, kills), 1):
             struck = killer.strike(boundary)
             killer.recover(struck)

@@ -27,7 +27,6 @@ SENSOR_INTERVAL = 5.0
 BEGIN_SECONDS = 300.0
 RECOVERY_SECONDS = 900.0
 MAX_ATTEMPT = 2  # a slice that fails four times waits an hour: the third and fourth attempt are left in peace
-AT_ONCE = 0.6  # so often the next kill does not wait until this one is made good
 
 
 @dataclass
@@ -39,6 +38,7 @@ class Killer:
     served: Served
     log: DaemonLog
     chance: random.Random
+    at_once: float  # so often the next kill does not wait until this one is made good
     kills: list[Kill] = field(default_factory=list)
 
     def in_turn(self, boundaries: Sequence[str], count: int) -> list[str]:
@@ -60,7 +60,7 @@ class Killer:
 
     def recover(self, struck: Kill) -> None:
         """Wait until it is made good; sometimes the next kill comes earlier."""
-        if self.chance.random() >= AT_ONCE:
+        if self.chance.random() >= self.at_once:
             self.wait_for(struck)
 
     def wait_for(self, struck: Kill) -> None:

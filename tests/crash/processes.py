@@ -76,6 +76,7 @@ class Served:
 
     def start(self) -> None:
         """Start it, with its socket in a folder that goes with the shop."""
+        self.shop.close()  # from now on all of the shop's processes are ours to kill
         (self.shop.root / "tmp").mkdir(exist_ok=True)
         arguments = [] if self.port is None else ["--port", str(self.port)]
         self._process = self.shop.start(

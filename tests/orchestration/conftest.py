@@ -11,7 +11,13 @@ def shop() -> TinyShop:
     return tiny_shop()
 
 
-LONGEST = ("test_killed_runs.py", "test_daemon.py", "test_whole_runs.py", "test_any_way_to_a_state.py")
+LONGEST = (
+    "test_killed_services.py",
+    "test_killed_runs.py",
+    "test_daemon.py",
+    "test_whole_runs.py",
+    "test_any_way_to_a_state.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
