@@ -143,7 +143,7 @@ def services(home: Path, port: int | None, say: Callable[[str], None]) -> Iterat
         workspace.write_text(yaml.safe_dump({"load_from": [{"grpc_server": server}]}), encoding="utf-8")
         code_server = ["dagster", "api", "grpc", "--lazy-load-user-code", "--log-level", "warning", "--socket", str(socket)]
         code_server += ["--module-name", DEFINITIONS, "--working-directory", str(REPOSITORY), "--location-name", DEFINITIONS]
-        others = [Service("daemon", _python("dagster._daemon", "run", "--workspace", str(workspace)), after=socket)]
+        others = [Service("daemon", _python("orchestration.daemon", "run", "--workspace", str(workspace)), after=socket)]
         if port is not None:
             web = _python("dagster_webserver", "--workspace", str(workspace), "--port", str(port), "--log-level", "warning")
             others.append(Service("web server", web, after=socket))

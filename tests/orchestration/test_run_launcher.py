@@ -20,12 +20,13 @@ import pytest
 from dagster._core.code_pointer import ModuleCodePointer
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.errors import DagsterInvariantViolationError, DagsterLaunchFailedError
-from dagster._core.launcher.base import WorkerStatus
+from dagster._core.launcher.base import LaunchRunContext, WorkerStatus
 from dagster._core.storage.dagster_run import DagsterRunStatus
 from dagster._daemon.monitoring.run_monitoring import monitor_started_run
 
 from customer360.settings import REPOSITORY
-from orchestration import run_launcher
+from orchestration import code_files, run_launcher
+from orchestration.daemon import give_up_lost_launches
 from orchestration.run_launcher import Template, WarmRunLauncher, code_fingerprint, is_alive, is_forkable
 from orchestration.run_template import BORN_TAG, CRASHED, PID_TAG, born
 from tests.orchestration.place import TINY, wait_until
@@ -124,8 +125,8 @@ def test_the_fingerprint_follows_the_shop_its_categories_and_the_code(tmp_path: 
     shutil.copytree(TINY, tmp_path / "shop")
     code = tmp_path / "code"
     code.mkdir()
-    monkeypatch.setattr(run_launcher, "REPOSITORY", tmp_path)
-    monkeypatch.setattr(run_launcher, "CODE", ("code",))
+    monkeypatch.setattr(code_files, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(code_files, "CODE", ("code",))
     monkeypatch.setenv("SHOP", str(tmp_path / "shop"))
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
     seen = [code_fingerprint()]
@@ -263,6 +264,52 @@ def test_a_template_that_cannot_start_fails_the_run_with_a_clear_error_and_the_n
     assert "No module named tests.orchestration.no_such_template" in capfd.readouterr().err
     assert launched.run(run.run_id).status == DagsterRunStatus.FAILURE
     launched.await_status(launched.launch("succeed"), DagsterRunStatus.SUCCESS)
+
+
+def starting(launched: Launched, module: str = TINY_RUNS) -> dg.DagsterRun:
+    """A run as the daemon leaves it when it dies between its word that it launches the run, and the fork."""
+    run = launched.create("succeed", module)
+    event = dg.DagsterEvent(dg.DagsterEventType.RUN_STARTING.value, job_name=run.job_name)
+    launched.instance.report_dagster_event(event, run.run_id)
+    assert launched.run(run.run_id).status == DagsterRunStatus.STARTING
+    return launched.run(run.run_id)
+
+
+def test_a_new_daemon_gives_up_the_runs_that_the_dead_one_was_launching(launched: Launched) -> None:
+    lost, died_early, others, at_work = (
+        starting(launched),
+        starting(launched),
+        starting(launched, "another.shop"),
+        launched.begun(),
+    )
+    launched.instance.add_run_tags(died_early.run_id, {PID_TAG: "1", BORN_TAG: "another boot"})
+    coming = starting(launched)
+    launched.instance.add_run_tags(coming.run_id, {PID_TAG: str(os.getpid()), BORN_TAG: born(os.getpid())})
+    assert set(give_up_lost_launches(launched.instance)) == {lost.run_id, died_early.run_id}
+    found = {run.run_id: launched.run(run.run_id).status for run in (lost, died_early, others, coming, at_work)}
+    assert found == {
+        lost.run_id: DagsterRunStatus.FAILURE,
+        died_early.run_id: DagsterRunStatus.FAILURE,
+        others.run_id: DagsterRunStatus.STARTING,
+        coming.run_id: DagsterRunStatus.STARTING,
+        at_work.run_id: DagsterRunStatus.STARTED,
+    }
+    assert launched.launcher.terminate(at_work.run_id)
+    launched.await_status(at_work.run_id, DagsterRunStatus.CANCELED)
+
+
+def test_a_child_that_comes_up_after_its_run_was_given_up_does_nothing(launched: Launched) -> None:
+    run = starting(launched)
+    assert give_up_lost_launches(launched.instance) == [run.run_id]
+    launched.launcher.launch_run(LaunchRunContext(run, None))  # the child of the last moment
+
+    def ignored() -> bool:
+        messages = [entry.message for entry in launched.instance.all_logs(run.run_id)]
+        return any("Ignoring a run worker that started after the run had already finished" in message for message in messages)
+
+    wait_until(ignored, 30, "the child lets the run be")
+    assert launched.run(run.run_id).status == DagsterRunStatus.FAILURE
+    assert launched.instance.get_run_step_stats(run.run_id) == []
 
 
 def test_other_definitions_and_interpreters_are_left_to_dagsters_launcher(launched: Launched) -> None:
