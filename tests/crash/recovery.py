@@ -58,11 +58,23 @@ def slices_of(run: dg.DagsterRun, shop: TinyShop) -> frozenset[str]:
 
 
 def table(kills: Iterable[Kill], boundaries: Iterable[str]) -> str:
-    """Per boundary: kills, how many were in the midst of it, and seconds to recovery of those that no other kill disturbed."""
-    lines = ["boundary            kills  amid  recovery s: median  longest"]
+    """Per boundary: kills, how many were in the midst of it, and seconds to recovery: of those alone, and of those overlapped.
+
+    A kill is alone when every earlier one was made good before it, and no later one came until it was itself.
+    """
+    lines = [
+        "                           alone: recovery s   overlapped: recovery s",
+        "boundary      kills  amid  count median longest    count median longest",
+    ]
     by_boundary = {name: [kill for kill in kills if kill.boundary == name] for name in boundaries}
     for name, these in by_boundary.items():
-        seconds = [kill.seconds for kill in these if kill.seconds is not None and not kill.is_disturbed]
-        shown = f"{statistics.median(seconds):18.1f} {max(seconds):8.1f}" if seconds else f"{'-':>18} {'-':>8}"
-        lines.append(f"{name:18} {len(these):6} {sum(kill.is_amid for kill in these):5}  {shown}")
+        alone, overlapped = (_times(kill for kill in these if kill.is_disturbed is disturbed) for disturbed in (False, True))
+        lines.append(f"{name:12} {len(these):6} {sum(kill.is_amid for kill in these):5}  {alone}  {overlapped}".rstrip())
     return "\n".join(lines)
+
+
+def _times(kills: Iterable[Kill]) -> str:
+    seconds = [kill.seconds for kill in kills if kill.seconds is not None]
+    return (
+        f"{len(seconds):5} {statistics.median(seconds):6.1f} {max(seconds):7.1f}  " if seconds else f"{0:5} {'-':>6} {'-':>7}  "
+    )

@@ -17,6 +17,7 @@ from ml.drift import TOP_FEATURES, DriftReport, drift_report
 from ml.evaluation import evaluate
 from ml.markdown import table
 from ml.model_store import ModelStore
+from ml.plots import evaluation_plots
 from ml.training import train
 from ml.training_sets import build_training_set
 from tests.ml.published_frames import customer_frame, small_shop, training_frame
@@ -26,7 +27,8 @@ from tests.support.webhook import webhook
 SCRIPT, IMAGE, CLOSING = "<script>alert(1)</script>", "\"'><img src=x onerror=alert(2)>", "</script><script>alert(3)</script>"
 LINK, SQL = "![x](https://evil.example/beacon.png) [y](javascript:alert(4))", "x'; drop table customers; --"
 TEMPLATE, LONG, LONGER = "{{7*7}}${alert(5)}`alert(6)`\\u003cscript", "<b>" + "long " * 200, "<b>" + "long " * 200 + "2"
-HOSTILE = (SCRIPT, IMAGE, CLOSING, LINK, SQL, TEMPLATE, LONG, LONGER)
+FORMULA = r"$\frac{1$ of $x_{"
+HOSTILE = (SCRIPT, IMAGE, CLOSING, LINK, SQL, TEMPLATE, LONG, LONGER, FORMULA)
 PLAIN = tuple(f"plain {number}" for number in range(len(HOSTILE)))
 RAW = ("<script>alert", "<img", "onerror=alert(2)>", "</script><", "`alert", "{{7*7", "${alert", "\\u003c", "<b>long", "x';")
 
@@ -114,6 +116,14 @@ def test_tables_of_the_ui_show_names_as_text(hostile: tuple[DriftReport, str, Tr
         assert max(map(len, text.splitlines())) < 1_000
     cells = table(pd.DataFrame({"name": ["a|b", "x\ny", "R&B", "<b>", "1_000", None]})).splitlines()[2:]
     assert cells == ["| a\\|b |", "| x y |", "| R&amp;B |", "| &lt;b&gt; |", "| 1_000 |", "|  |"]
+
+
+def test_pictures_draw_any_name_and_what_is_said_of_a_model_shows_them_as_text(
+    hostile: tuple[DriftReport, str, Trained],
+) -> None:
+    _, _, trained = hostile
+    assert {picture[:8] for picture in evaluation_plots(trained.evaluation).values()} == {b"\x89PNG\r\n\x1a\n"}
+    assert "<" not in trained.evaluation.to_markdown()
 
 
 @pytest.mark.parametrize("name", [SCRIPT, IMAGE, CLOSING, LINK, "<!channel> @everyone <http://evil.example|click>", LONG])
