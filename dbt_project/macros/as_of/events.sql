@@ -34,65 +34,64 @@
     customer_id, category_id, window_days, views, dwell_seconds, carts.
 -#}
 {% macro activity_windows_as_of(activity, visitor_customers, products, clock) -%}
+    {%- set windows = var('windows_days') | sort -%}
     with
 
     recent as (
 
         select
-            customer_id,
-            visitor_id,
-            product_id,
-            category_id,
-            event_slice,
-            views,
-            dwell_seconds,
-            carts,
-            (select as_of from {{ clock }}) as as_of
+            coalesce(a.customer_id, v.customer_id) as customer_id,
+            {{ shop_category('a.category_id', 'p.category_id', 'a.product_id') }} as category_id,
+            case
+                {%- for days in windows[:-1] %}
+                when a.event_slice >= (select as_of - interval '{{ days }}' day from {{ clock }}) then {{ days }}
+                {%- endfor %}
+                else {{ windows[-1] }}
+            end as shortest_window,
+            a.views,
+            a.dwell_seconds,
+            a.carts
 
-        from {{ activity }}
-        where slice < (select as_of from {{ clock }})
-            and event_slice < (select as_of from {{ clock }})
-            and event_slice >= (select as_of - interval '{{ var("windows_days") | max }}' day from {{ clock }})
-            and (views > 0 or carts > 0)
+        from {{ activity }} as a
+        left join {{ visitor_customers }} as v on a.visitor_id = v.visitor_id
+        left join ({{ products_as_of(products, clock) }}) as p on a.product_id = p.product_id
+        where a.slice < (select as_of from {{ clock }})
+            and a.event_slice < (select as_of from {{ clock }})
+            and a.event_slice >= (select as_of - interval '{{ windows[-1] }}' day from {{ clock }})
+            and (a.views > 0 or a.carts > 0)
+            and coalesce(a.customer_id, v.customer_id) is not null
 
     ),
 
-    by_raw_ids as (
+    by_shortest_window as (
 
         select
             customer_id,
-            visitor_id,
-            product_id,
             category_id,
-            {%- for days in var('windows_days') %}
-            {%- for measure in ['views', 'dwell_seconds', 'carts'] %}
-            sum({{ measure }}) filter (where event_slice >= as_of - interval '{{ days }}' day) as {{ measure }}_{{ days }}d,
-            {%- endfor %}
-            {%- endfor %}
-            count(*) as row_count
+            shortest_window,
+            sum(views) as views,
+            sum(dwell_seconds) as dwell_seconds,
+            sum(carts) as carts
 
         from recent
-        group by customer_id, visitor_id, product_id, category_id
+        group by customer_id, category_id, shortest_window
 
     ),
 
     by_category as (
 
         select
-            coalesce(a.customer_id, v.customer_id) as customer_id,
-            {{ shop_category('a.category_id', 'p.category_id', 'a.product_id') }} as category_id,
-            {%- for days in var('windows_days') %}
+            customer_id,
+            category_id,
+            {%- for days in windows %}
             {%- for measure in ['views', 'dwell_seconds', 'carts'] %}
-            sum(a.{{ measure }}_{{ days }}d) as {{ measure }}_{{ days }}d,
+            sum({{ measure }}) filter (where shortest_window <= {{ days }}) as {{ measure }}_{{ days }}d,
             {%- endfor %}
             {%- endfor %}
             count(*) as row_count
 
-        from by_raw_ids as a
-        left join {{ visitor_customers }} as v on a.visitor_id = v.visitor_id
-        left join ({{ products_as_of(products, clock) }}) as p on a.product_id = p.product_id
-        where coalesce(a.customer_id, v.customer_id) is not null
-        group by 1, 2
+        from by_shortest_window
+        group by customer_id, category_id
 
     )
     {% for days in var('windows_days') %}

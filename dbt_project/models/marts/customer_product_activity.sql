@@ -57,21 +57,44 @@ measures as (
 
 ),
 
+-- nearly all rows lie in the longest window alone: three sums for them, not one for each measure and window
+by_shortest_window as (
+
+    select
+        customer_id,
+        product_id,
+        case
+            {%- for suffix, width in activity_windows()[:-1] %}
+            when happened_at >= as_of - {{ width }} then {{ loop.index }}
+            {%- endfor %}
+            else {{ activity_windows() | length }}
+        end as shortest_window,
+        as_of,
+        sum(views) as views,
+        sum(carts) as carts,
+        sum(orders) as orders
+
+    from measures
+    group by 1, 2, 3, 4
+
+),
+
 final as (
 
     select
         customer_id,
         product_id,
-        {%- for suffix, width in activity_windows() %}
+        {%- for suffix, _ in activity_windows() %}
+        {%- set number = loop.index %}
         {%- for measure in ['views', 'carts', 'orders'] %}
         cast(
-            coalesce(sum({{ measure }}) filter (where happened_at >= as_of - {{ width }}), 0) as bigint
+            coalesce(sum({{ measure }}) filter (where shortest_window <= {{ number }}), 0) as bigint
         ) as {{ measure }}_{{ suffix }},
         {%- endfor %}
         {%- endfor %}
         max(as_of) as as_of
 
-    from measures
+    from by_shortest_window
     group by customer_id, product_id
 
 )
