@@ -52,7 +52,7 @@ def densify(settings: Settings, days: int, customers: int = CUSTOMERS) -> Densit
             if day <= ID_DAYS:
                 connection.execute(
                     f"insert into {IDS} select slice, cast(hash(slice, number) >> 1 as bigint) "
-                    f"from slices cross join range({EVENTS_PER_SLICE}) as numbers (number)"
+                    f"from slices cross join range({EVENTS_PER_SLICE * customers // CUSTOMERS}) as numbers (number)"
                 )
         connection.execute("checkpoint")
         events, rows = connection.execute(f"select sum(events), count(*) from {ACTIVITY}").fetchone() or (0, 0)

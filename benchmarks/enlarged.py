@@ -5,7 +5,8 @@ beginning, so that no two of up to sixty replicas are alike in recency, windows 
 the simulated population as it was. The pipeline keeps slice-grain rows and ids in the tables of ``ENLARGED``; they are filled
 here, each day in the order of its slices, as a history load leaves them. Everything that follows from them is left to
 ``history_job``, for which the reference files are enlarged too and all event slices are marked as touched. The raw files of the
-history stay those of the simulated population: no slice reads them.
+history stay those of the simulated population, since no slice reads them; so the slice log has no entry for a slice that was
+empty then.
 """
 
 from __future__ import annotations
@@ -43,14 +44,19 @@ def enlarge(settings: Settings, times: int) -> None:
     if times == 1:
         return
     with open_warehouse(settings.place) as connection:
-        first, days = connection.execute(
-            "select min(slice), date_diff('hour', min(slice), max(slice)) // 24 + 1 from ops.slice_log"
-        ).fetchone() or (None, 0)
+        start = f"timestamp '{naive(settings.shop.slices_start)}'"
+        (days,) = connection.execute(
+            f"select ceil(date_diff('minute', min(slice), {start}) / 1440)::integer from ops.slice_log"
+        ).fetchone() or (0,)
         for table in ENLARGED:
-            _enlarge_table(connection, table, times, f"timestamp '{first}'", int(days))
+            _enlarge_table(connection, table, times, f"{start} - interval '{days}' day", days)
         connection.execute(
-            f"update ops.slice_log set lines = {times} * lines, good = {times} * good; "
-            "insert into ops.touched_event_slices select distinct event_slice from intermediate.int_activity_by_slice"
+            """
+            update ops.slice_log set lines = counted.ids + duplicates, good = counted.ids
+            from (select slice, count(*) as ids from ops.click_ids group by slice) as counted
+            where slice_log.slice = counted.slice;
+            insert into ops.touched_event_slices select distinct event_slice from intermediate.int_activity_by_slice
+            """
         )
     for name in POPULATION_TABLES:
         shutil.rmtree(settings.place.raw / name, ignore_errors=True)
@@ -64,7 +70,7 @@ def _enlarge_table(connection: duckdb.DuckDBPyConnection, table: str, times: int
     shift = "to_days(cast(replica.day - base.day as integer))"
     chosen = ", ".join(f"{_of_replica(name, kind, shift)} as {quoted(name)}" for name, kind in columns.items())
     connection.execute(
-        f"create or replace temp table base as select *, date_diff('hour', {first}, slice) // 24 as day from {table}; "
+        f"create or replace temp table base as select *, date_diff('minute', {first}, slice) // 1440 as day from {table}; "
         f"delete from {table}"
     )
     for day in range(days):
