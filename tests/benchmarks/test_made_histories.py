@@ -125,7 +125,7 @@ def test_a_dense_history_has_the_pipelines_tables_and_the_reference_density(
     lab = copy_of(loaded, shop, dbt, tmp_path / "dense")
     before = shape(lab)
     made = densify(lab.settings, 1, customers=30)
-    lab.run()
+    lab.run([naive(shop.slices_start)])
     assert shape(lab) == before
     assert made.activity_rows == 96 * 30 * 6  # slices x customers x five products and what has none
     assert made.events == pytest.approx(96 * EVENTS_PER_SLICE * 30 / 6_000, rel=0.01)
