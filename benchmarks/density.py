@@ -22,6 +22,7 @@ DAYS = 60
 FEATURES = (
     "int_visitor_customers",
     "int_known_customers",
+    "int_product_windows",
     "int_activity_windows",
     "int_last_activity",
     "int_purchase_lines",
