@@ -31,7 +31,8 @@ def score(customer_features: pd.DataFrame, loaded: LoadedModel) -> pa.Table:
     """``customer_scores``: one row for each customer and category, "none" included.
 
     The probabilities of a customer sum to 1; rank 1 is the most probable category, ties go by category id. ``is_label`` marks
-    the one category that the model's decision names, which may be another one (``ml.decisions``). Raises ``FrameError`` when ``customer_features`` has other columns than the model was trained on.
+    the one category that the model's decision names, which may be another one (``ml.decisions``). Raises ``FrameError`` when
+    ``customer_features`` has other columns than the model was trained on.
     """
     names = [feature.name for feature in loaded.model.features]
     require_columns(customer_features, TABLE, ["customer_id", "as_of", *names], exact=True)
@@ -40,10 +41,7 @@ def score(customer_features: pd.DataFrame, loaded: LoadedModel) -> pa.Table:
 
 
 def to_table(customer_features: pd.DataFrame, loaded: LoadedModel, probabilities: Probabilities) -> pa.Table:
-    """Long ``customer_scores`` from a table of customers x the model's categories.
-
-    The ids are repeated by Arrow: as Python objects they took three quarters of the time of scoring.
-    """
+    """Long ``customer_scores`` from a table of customers x the model's categories. Arrow repeats the ids, not Python."""
     order = np.argsort(np.array(loaded.model.categories))
     shares = probabilities[:, order]
     customers, classes = shares.shape

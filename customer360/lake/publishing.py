@@ -79,9 +79,8 @@ def reader(place: Place) -> Iterator[duckdb.DuckDBPyConnection]:
         connection.execute(f"attach {literal(str(folder.resolve() / DATABASE))} as published (read_only)")
         for name in json.loads((folder / "version.json").read_text(encoding="utf-8")).get("parquet_only", {}):
             files = file_list(parquet_files(folder.resolve(), name))
-            connection.execute(
-                f"create view memory.main.{quoted(name)} as from read_parquet({files}, hive_partitioning = false)"
-            )
+            options = "hive_partitioning = false, union_by_name = true"  # an older day may lack a column
+            connection.execute(f"create view memory.main.{quoted(name)} as from read_parquet({files}, {options})")
         connection.execute("set search_path = 'published.main,memory.main'")
         yield connection
 

@@ -32,9 +32,9 @@ def test_every_customer_has_every_category_and_probabilities_sum_to_one(shop: Sh
 def test_the_label_is_the_largest_weighted_probability(shop: Shop, champion: LoadedModel) -> None:
     # The model's order: computers, fitness, beauty, other, none.
     model = replace(champion.model, weights=(1.0, 1.0, 4.0, 1.0, 0.5))
-    scores = to_frame(
+    scores = to_table(
         customer_frame(shop, 2), replace(champion, model=model), np.array([[0.1, 0.2, 0.2, 0, 0.5], [0.4, 0.1, 0, 0, 0.5]])
-    )
+    ).to_pandas()
     named = scores[scores["is_label"]]
     # .2 x 4 against .5 x .5, and .4 against .25: neither is the most probable class.
     assert named["category_id"].tolist() == ["beauty", "computers"]
