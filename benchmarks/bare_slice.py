@@ -15,17 +15,16 @@ import duckdb
 
 from assets.publishing.customer_profiles import RELATIONS
 from customer360.features import feature_list
-from customer360.lake.frames import replace_table
 from customer360.lake.profiles import profiles_query, with_next_contact
-from customer360.lake.publications import warehouse_tables
+from customer360.lake.publications import linked_files, warehouse_tables
 from customer360.lake.publishing import publish
 from customer360.lake.raw_clicks import write_raw_slice
 from customer360.lake.slice_log import mark_transformed, plan_transform
 from customer360.lake.warehouse import open_warehouse
 from customer360.settings import NONE, Settings
 from ml.model_store import ModelStore
-from ml.reason_refresh import nothing_kept, refreshed_reasons
-from ml.scoring import score
+from ml.serving import serve
+from ml.serving_tables import Tables
 
 REWRITTEN = {"slice": "ops.pending_slices", "event_slice": "intermediate.int_touched_event_slices"}
 
@@ -41,7 +40,7 @@ def main() -> None:
         for schema, name, rewritten in json.loads((folder / "order.json").read_text(encoding="utf-8")):
             build(connection, f"{schema}.{name}", (folder / f"{name}.sql").read_text(encoding="utf-8"), rewritten)
         mark_transformed(connection, now)
-        serve(connection, settings, now)
+        publish_scored(connection, settings, now)
 
 
 def build(connection: duckdb.DuckDBPyConnection, table: str, query: str, rewritten: str | None) -> None:
@@ -56,20 +55,16 @@ def build(connection: duckdb.DuckDBPyConnection, table: str, query: str, rewritt
     connection.commit()
 
 
-def serve(connection: duckdb.DuckDBPyConnection, settings: Settings, now: datetime) -> None:
+def publish_scored(connection: duckdb.DuckDBPyConnection, settings: Settings, now: datetime) -> None:
     """Score, profile and publish."""
     shop = settings.shop
     loaded = ModelStore(settings.place.models).load_servable("affinity", feature_list(shop), [*shop.category_ids, NONE]).loaded
     if loaded is None:
         sys.exit("no champion")
-    features = connection.execute("from marts.customer_features order by customer_id").df()
-    scores = score(features, loaded)
-    replace_table(connection, "predictions.customer_scores", scores)
-    reasons = refreshed_reasons(features, scores, loaded, shop, nothing_kept())
-    replace_table(connection, "predictions.customer_reasons", reasons)
+    serve(connection, loaded, shop, Tables())
     profiles = with_next_contact(profiles_query(shop, RELATIONS), None)
     connection.execute(f"create or replace table publishing.customer_profiles as {profiles}")
-    publish(settings.place, connection, warehouse_tables(connection, settings), None, now)
+    publish(settings.place, connection, warehouse_tables(connection, settings), None, now, linked=linked_files(settings.place))
 
 
 if __name__ == "__main__":

@@ -46,6 +46,15 @@ def run_module(module: str, *arguments: str, mark: str | None = None) -> Measure
     return Measured(wall, usage.ru_utime + usage.ru_stime, _mib(usage), tuple(marks))
 
 
+def output_of(module: str, *arguments: str) -> str:
+    """What ``python -m module`` prints. Raises ``RuntimeError`` with its last words when it fails."""
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  own module
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
+    return done.stdout
+
+
 def _mib(usage: resource.struct_rusage) -> float:
     unit = 1 if sys.platform == "darwin" else 1024
     return usage.ru_maxrss * unit / 2**20

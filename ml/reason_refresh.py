@@ -1,66 +1,82 @@
 """Reasons kept fresh at a bounded cost: each run explains those that are most out of date, the other customers keep theirs.
 
 Explaining costs .3 ms a customer, thirty times what scoring does: a million customers in every slice would take five minutes.
+Who is due is found in SQL, so that only the rows of those who are explained become a frame.
 """
 
 from __future__ import annotations
 
-import numpy as np
-import pandas as pd
+import duckdb
+import pyarrow as pa
 
-from customer360.settings import Shop
+from customer360.lake.engine import literal
+from customer360.lake.frames import append_rows, replace_table
+from customer360.settings import NONE, Shop
 from ml.model_store import LoadedModel
 from ml.reasons import REASON_COLUMNS, reasons
-from ml.scoring import top_categories
+from ml.serving_tables import Tables
 
 AT_ONCE = 2_000
-KEPT_COLUMNS = {**REASON_COLUMNS, "model_version": "str", "reasons_as_of": "datetime64[us]"}
+KEPT_TYPES: dict[str, pa.DataType] = {
+    **dict.fromkeys([*REASON_COLUMNS, "model_version"], pa.string()),
+    "reasons_as_of": pa.timestamp("us"),
+}
+KEPT_SCHEMA = pa.schema(KEPT_TYPES)
 
 
-def refreshed_reasons(
-    features: pd.DataFrame, scores: pd.DataFrame, loaded: LoadedModel, shop: Shop, kept: pd.DataFrame, *, at_once: int = AT_ONCE
-) -> pd.DataFrame:
-    """One row a customer of ``features`` that has reasons: ``KEPT_COLUMNS``. At most ``at_once`` of them are made anew.
+def refresh_reasons(
+    connection: duckdb.DuckDBPyConnection, tables: Tables, loaded: LoadedModel, shop: Shop, *, at_once: int = AT_ONCE
+) -> int:
+    """Bring the kept reasons up to features and scores; returns how many were made anew, at most ``at_once``.
 
-    Reasons that speak of another category than the customer's top one of now, or of another model, are never kept. Who comes
-    first: customers without valid reasons, the most recently active first; then those active since they were explained; then
-    the longest unexplained. With at most ``at_once`` customers everyone is explained every time.
+    The table of reasons has one row a customer of the features that has reasons, with the columns of ``KEPT_SCHEMA``. Reasons
+    that speak of another category than the customer's top one of now, or of another model, are never kept. Who comes first:
+    customers without valid reasons, the most recently active first; then those active since they were explained; then the
+    longest unexplained. With at most ``at_once`` customers everyone is explained every time. Runs in the caller's transaction,
+    if there is one.
     """
-    table = _standing(features, scores, loaded, kept)
-    order = table.sort_values(
-        ["is_valid", "was_active", "reasons_as_of", "idle_days", "customer_id"], ascending=[True, False, True, True, True]
+    keep_reasons(connection, tables)
+    _find_standing(connection, tables, loaded.version)
+    connection.execute(
+        "create or replace temp table due as select customer_id from standing "
+        f"order by is_valid, was_active desc, reasons_as_of nulls last, idle_days, customer_id limit {at_once}"
     )
-    chosen = np.sort(order.index.to_numpy()[:at_once])
-    rows = features.iloc[chosen]
+    rows = connection.execute(f"from {tables.features} semi join due using (customer_id) order by customer_id").df()
+    connection.execute(
+        f"delete from {tables.reasons} where customer_id in (from due) "
+        "or customer_id not in (select customer_id from standing where is_valid)"
+    )
     made = reasons(rows, loaded, shop).assign(model_version=loaded.version, reasons_as_of=rows["as_of"].to_numpy())
-    stay = table["is_valid"].to_numpy(copy=True)
-    stay[chosen] = False
-    others = kept[kept["customer_id"].isin(table.loc[stay, "customer_id"])]
-    return (
-        pd.concat([made, others[list(KEPT_COLUMNS)]], ignore_index=True)
-        .astype(KEPT_COLUMNS)
-        .sort_values("customer_id", ignore_index=True)
-    )
+    append_rows(connection, tables.reasons, pa.Table.from_pandas(made, KEPT_SCHEMA, preserve_index=False))
+    connection.execute("drop table standing; drop table due")
+    return len(made)
 
 
-def nothing_kept() -> pd.DataFrame:
-    """No reasons, typed."""
-    return pd.DataFrame(columns=list(KEPT_COLUMNS)).astype(KEPT_COLUMNS)
+def keep_reasons(connection: duckdb.DuckDBPyConnection, tables: Tables) -> None:
+    """Make the table of reasons where there is none yet, or one of another form."""
+    schema, name = tables.reasons.split(".")
+    columns = connection.execute(
+        "select column_name from duckdb_columns() where schema_name = ? and table_name = ?", [schema, name]
+    ).fetchall()
+    if {column for (column,) in columns} != set(KEPT_SCHEMA.names):
+        replace_table(connection, tables.reasons, KEPT_SCHEMA.empty_table())
 
 
-def _standing(features: pd.DataFrame, scores: pd.DataFrame, loaded: LoadedModel, kept: pd.DataFrame) -> pd.DataFrame:
-    """Per row of ``features``: whether its kept reasons still hold, since when, and how recently the customer was active."""
-    own = features[["customer_id", "as_of", "days_since_last_activity"]].reset_index(drop=True)
-    known = kept[["customer_id", "category_id", "model_version", "reasons_as_of"]].rename(columns={"category_id": "explained"})
-    table = own.merge(top_categories(scores), on="customer_id", how="left").merge(known, on="customer_id", how="left")
-    idle = table["days_since_last_activity"].astype("float64").fillna(np.inf)
-    explained_days = (table["as_of"] - table["reasons_as_of"]).dt.total_seconds() / 86_400
-    return pd.DataFrame(
-        {
-            "customer_id": table["customer_id"],
-            "is_valid": (table["explained"] == table["category_id"]) & (table["model_version"] == loaded.version),
-            "was_active": idle < explained_days,
-            "reasons_as_of": table["reasons_as_of"],
-            "idle_days": idle,
-        }
+def _find_standing(connection: duckdb.DuckDBPyConnection, tables: Tables, version: str) -> None:
+    """``standing``, per customer: whether its kept reasons still hold, since when, and how recently it was active."""
+    connection.execute(
+        f"""
+        create or replace temp table standing as
+        with top as (
+            select customer_id, arg_min(category_id, rank) as category_id
+            from {tables.scores} where category_id <> {literal(NONE)} group by customer_id
+        )
+        select own.customer_id,
+            coalesce(kept.category_id = top.category_id and kept.model_version = {literal(version)}, false) as is_valid,
+            coalesce(own.days_since_last_activity < epoch(own.as_of - kept.reasons_as_of) / 86400, false) as was_active,
+            kept.reasons_as_of, coalesce(cast(own.days_since_last_activity as double), 'infinity') as idle_days
+        from {tables.features} as own
+        left join top on own.customer_id = top.customer_id
+        left join {tables.reasons} as kept on own.customer_id = kept.customer_id
+        """
     )

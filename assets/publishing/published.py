@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from customer360.lake.publications import warehouse_tables
+from customer360.lake.publications import linked_files, warehouse_tables
 from customer360.lake.publishing import publish, remove_old_versions
 from customer360.lake.slices import EPOCH
 from orchestration import groups
@@ -38,7 +38,7 @@ def published(context: dg.AssetExecutionContext, platform: Platform) -> dg.Mater
         as_of = connection.execute("select as_of from ops.clock").fetchone()
         tables = warehouse_tables(connection, settings)
         moment = as_of[0].replace(tzinfo=EPOCH.tzinfo) if as_of else None
-        publication = publish(settings.place, connection, tables, moment, platform.now())
+        publication = publish(settings.place, connection, tables, moment, platform.now(), linked=linked_files(settings.place))
     remove_old_versions(settings.place, platform.now())
     rows = "\n".join(f"| {name} | {count:,} |" for name, count in publication.rows.items())
     return dg.MaterializeResult(

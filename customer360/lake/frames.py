@@ -1,4 +1,4 @@
-"""Between DuckDB and the frames that ``ml`` works on: whole tables out, whole tables in."""
+"""Between DuckDB and the frames that ``ml`` works on: rows in, files out."""
 
 from __future__ import annotations
 
@@ -11,25 +11,35 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from customer360.lake.atomic import replacing
+from customer360.lake.engine import literal
 from customer360.settings import Place, Shop
 
 KEEP_SNAPSHOTS = timedelta(days=90)
 
 
-def replace_table(connection: duckdb.DuckDBPyConnection, table: str, frame: pd.DataFrame) -> None:
-    """Replace ``table`` by the rows of ``frame`` in one transaction."""
-    incoming = pa.Table.from_pandas(frame, preserve_index=False)
-    connection.register("incoming", incoming)
+def replace_table(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> None:
+    """Replace ``table`` by ``rows``, in the caller's transaction if there is one."""
+    _with_incoming(connection, rows, f"create or replace table {table} as from incoming")
+
+
+def append_rows(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> None:
+    """Add ``rows``, whose columns may have any order, to ``table``."""
+    _with_incoming(connection, rows, f"insert into {table} by name from incoming")
+
+
+def _with_incoming(connection: duckdb.DuckDBPyConnection, rows: pa.Table, statement: str) -> None:
+    connection.register("incoming", rows)
     try:
-        connection.execute(f"create or replace table {table} as select * from incoming")
+        connection.execute(statement)
     finally:
         connection.unregister("incoming")
 
 
-def write_parquet(target: Path, frame: pd.DataFrame) -> None:
+def write_parquet(target: Path, rows: pd.DataFrame | pa.Table) -> None:
     """Replace the Parquet file ``target``."""
+    table = rows if isinstance(rows, pa.Table) else pa.Table.from_pandas(rows, preserve_index=False)
     with replacing(target) as temporary:
-        pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd")
 
 
 def snapshot_folder(place: Place) -> Path:
@@ -37,13 +47,16 @@ def snapshot_folder(place: Place) -> Path:
     return place.root / "scores_daily"
 
 
-def keep_daily_snapshot(place: Place, shop: Shop, scores: pd.DataFrame) -> None:
-    """Keep the first scores of each shop-local day; a later run of the same day leaves them as they are."""
-    as_of = pd.Timestamp(scores["as_of"].iloc[0]).to_pydatetime().replace(tzinfo=UTC)
-    day = as_of.astimezone(shop.zone).date()
+def keep_daily_snapshot(place: Place, shop: Shop, connection: duckdb.DuckDBPyConnection, scores: str) -> None:
+    """Keep the first ``scores`` (a table with as_of) of each shop-local day; later runs of the day leave them as they are."""
+    (moment,) = connection.execute(f"select max(as_of) from {scores}").fetchone() or (None,)
+    if moment is None:
+        return
+    day = moment.replace(tzinfo=UTC).astimezone(shop.zone).date()
     target = snapshot_folder(place) / f"day_key={day:%Y-%m-%d}" / "part.parquet"
     if not target.exists():
-        write_parquet(target, scores)
+        with replacing(target) as temporary:
+            connection.execute(f"copy {scores} to {literal(str(temporary))} (format parquet, compression zstd)")
 
 
 def remove_old_snapshots(place: Place, now: datetime) -> list[str]:

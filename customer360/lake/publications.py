@@ -50,12 +50,23 @@ def file_tables(place: Place) -> dict[str, str]:
     """Tables kept as Parquet files beside the warehouse, so that plans and reports block no slice. Only those that exist."""
     files = {
         "campaign_plan": sorted(place.plans.glob("*/campaign_plan.parquet"))[-1:],
-        "customer_scores_daily": sorted(snapshot_folder(place).glob("*/part.parquet")),
         "drift_metrics": sorted((place.reports / "drift").glob("*.parquet")),
         "model_versions": sorted(place.models.glob("model_versions.parquet")),
     }
     dates = {"campaign_plan": ("plan_date", "contact_date"), "drift_metrics": ("report_date",)}
     return {name: _union(paths, dates.get(name, ())) for name, paths in files.items() if paths}
+
+
+def linked_files(place: Place) -> dict[str, dict[str, Path]]:
+    """Tables of Parquet only whose files never change, by published name: the daily scores, a file for each day.
+
+    Written again with every slice, as other tables are, ninety days of scores would take seconds of 6,000 customers, and more
+    than a slice lasts of a million.
+    """
+    days = sorted(snapshot_folder(place).glob("day_key=*/part.parquet"))
+    return (
+        {"customer_scores_daily": {f"{day.parent.name.removeprefix('day_key=')}.parquet": day for day in days}} if days else {}
+    )
 
 
 def _union(paths: list[Path], dates: tuple[str, ...]) -> str:

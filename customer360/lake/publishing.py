@@ -1,12 +1,13 @@
 """Publishing: a new version folder made aside, flushed to disk, then one rename of the link ``current``.
 
 Readers attach ``published/current/customer360.duckdb`` read-only, or read ``published/current/parquet/<table>/``. They never
-block a run and never see half a version. The training set is wide, changes with a training only and is for models, not for
-BI: it is Parquet only, and later versions link to its file instead of writing it again.
+block a run and never see half a version. Two tables are Parquet only, and a version links to their files instead of writing
+them again: the training set, which is wide and changes with a training, and the daily scores, of which a day is never changed.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -22,7 +23,7 @@ import duckdb
 from customer360.lake.atomic import TEMPORARY_PREFIX, exclusive, fsync_path, write_text
 from customer360.lake.discretion import telling_no_values
 from customer360.lake.disk import explaining_full_disk
-from customer360.lake.engine import connect, literal, quoted
+from customer360.lake.engine import connect, file_list, literal, quoted
 from customer360.settings import Place
 
 DATABASE = "customer360.duckdb"
@@ -78,16 +79,22 @@ def reader(place: Place) -> Iterator[duckdb.DuckDBPyConnection]:
     with connect(place.root / ".tmp") as connection:
         connection.execute(f"attach {literal(str(folder.resolve() / DATABASE))} as published (read_only)")
         for name in json.loads((folder / "version.json").read_text(encoding="utf-8")).get("parquet_only", {}):
-            file = literal(str(parquet_file(folder.resolve(), name)))
-            connection.execute(f"create view memory.main.{quoted(name)} as from read_parquet({file})")
+            files = file_list(parquet_files(folder.resolve(), name))
+            options = "hive_partitioning = false, union_by_name = true"  # an older day may lack a column
+            connection.execute(f"create view memory.main.{quoted(name)} as from read_parquet({files}, {options})")
         connection.execute("set search_path = 'published.main,memory.main'")
         with telling_no_values("run the query on the published tables to see it"):
             yield connection
 
 
 def parquet_file(folder: Path, table: str) -> Path:
-    """A table's Parquet file in the folder of a version."""
+    """A table's Parquet file in the folder of a version, where it has one."""
     return folder / "parquet" / table / "part.parquet"
+
+
+def parquet_files(folder: Path, table: str) -> list[Path]:
+    """All Parquet files of a table in the folder of a version, in the order of their names."""
+    return sorted((folder / "parquet" / table).glob("*.parquet"))
 
 
 def publish(
@@ -98,10 +105,12 @@ def publish(
     now: datetime,
     *,
     parquet_only: Mapping[str, str] | None = None,
+    linked: Mapping[str, Mapping[str, Path]] | None = None,
 ) -> Publication:
     """Publish ``tables`` (name to a SQL query on ``connection``) as the next version. One publisher at a time.
 
-    ``parquet_only`` are tables without a copy in the database file; those of the version before are taken over.
+    ``parquet_only`` are tables without a copy in the database file. So are ``linked`` ones (name to files by their published
+    name), whose files never change. Those of the version before that are not given are taken over.
     """
     with explaining_full_disk(place.root), exclusive(place.published / ".lock"):
         past = current_publication(place)
@@ -111,6 +120,7 @@ def publish(
         try:
             rows = _write_tables(connection, temporary, tables)
             files = {name: _write_parquet(connection, temporary, name, query) for name, query in (parquet_only or {}).items()}
+            files |= {name: _link(connection, temporary, name, parts) for name, parts in (linked or {}).items()}
             files |= _take_over(place, temporary, past, set(files))
             publication = Publication(number, as_of, now, rows, files)
             _write_document(temporary, publication)
@@ -176,14 +186,35 @@ def _write_parquet(connection: duckdb.DuckDBPyConnection, folder: Path, name: st
     return int(copied[0]) if copied else 0
 
 
+def _link(connection: duckdb.DuckDBPyConnection, folder: Path, name: str, parts: Mapping[str, Path]) -> int:
+    """Link to files that never change, under their names here; returns their rows."""
+    target = folder / "parquet" / name
+    target.mkdir(parents=True)
+    for part, source in parts.items():
+        _same_file(source, target / part)
+    files = file_list(target / part for part in parts)
+    (rows,) = connection.execute(f"select sum(num_rows) from parquet_file_metadata({files})").fetchone() or (0,)
+    return int(rows)
+
+
 def _take_over(place: Place, folder: Path, past: Publication | None, written: set[str]) -> dict[str, int]:
     """Link the past version's files of Parquet only into this one: a version is whole without the others."""
     taken = {name: count for name, count in (past.parquet_only if past else {}).items() if name not in written}
     for name in taken:
-        target = parquet_file(folder, name)
-        target.parent.mkdir(parents=True)
-        target.hardlink_to(parquet_file(current_folder(place).resolve(), name))
+        (folder / "parquet" / name).mkdir(parents=True)
+        for file in parquet_files(current_folder(place).resolve(), name):
+            _same_file(file, folder / "parquet" / name / file.name)
     return taken
+
+
+def _same_file(source: Path, target: Path) -> None:
+    """A second name for a file, or a copy of it where it lies on another disk."""
+    try:
+        target.hardlink_to(source)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        shutil.copy2(source, target)
 
 
 def _write_document(folder: Path, publication: Publication) -> None:

@@ -60,9 +60,14 @@ def var(name: str, default: Any = None) -> Any:
     return _VARIABLES.get(name, default)
 
 
-def activity_windows() -> list[tuple[str, str]]:
+def activity_windows() -> list[tuple[str, int]]:
     """The macro of this name returns a list, which a template outside dbt cannot."""
-    return [("15m", "interval '15' minute"), ("30d", "interval '30' day")]
+    return [("15m", 15), ("30d", 43_200)]
+
+
+def shortest_window(moment: str, as_of: str) -> str:
+    """Some function of its arguments; the macro stands in one file with the list."""
+    return f"coalesce({moment}, {as_of})"
 
 
 def known_time_zones() -> str:
@@ -79,6 +84,12 @@ def _query(*arguments: Any) -> str:
 for _file in (Path(__file__).resolve().parents[1] / "macros" / "as_of").glob("*.sql"):
     for _name in re.findall(r"{% macro (\w+)", _file.read_text(encoding="utf-8")):
         globals()[_name] = _query
+
+
+def as_of_clock(_clock: str) -> str:
+    """A moment, unlike the other macros as of a point."""
+    return "cast('2026-05-01 00:00:00' as timestamp)"
+
 
 adapter = _Adapter()
 dbt = _Dbt()

@@ -13,6 +13,7 @@ from typing import Any
 
 import duckdb
 import pytest
+from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.cli.main import dbtRunner
 from dbt.contracts.graph.manifest import Manifest
 
@@ -59,7 +60,8 @@ class Warehouse:
             self._write_control(connection, pending, last, touched)
         self.monkeypatch.setenv("CUSTOMER360_WAREHOUSE", str(self.path))
         result = run_dbt(self.shop, *arguments, manifest=self.manifest)
-        gc.collect()  # lets go of dbt's handle: two connections to one file must have the same settings
+        DuckDBConnectionManager.close_all_connections()
+        gc.collect()  # both let go of dbt's handle: two connections to one file must have the same settings
         return result
 
     def _write_clicks(self, connection: duckdb.DuckDBPyConnection, pending: Sequence[datetime]) -> None:

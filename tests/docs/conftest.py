@@ -10,12 +10,13 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from customer360.lake.frames import replace_table, snapshot_folder, write_parquet
+from customer360.lake.frames import snapshot_folder, write_parquet
 from customer360.lake.profiles import profiles_query, with_next_contact
-from customer360.lake.publications import PARQUET_ONLY, file_tables, warehouse_tables
+from customer360.lake.publications import PARQUET_ONLY, file_tables, linked_files, warehouse_tables
 from customer360.lake.publishing import publish
 from customer360.settings import REPOSITORY, Settings, load_shop
-from ml import drift, model_versions, planning, reason_refresh, scoring
+from ml import drift, model_versions, planning, scoring, serving
+from ml.serving_tables import Tables
 from orchestration.data_dictionary import read_manifest
 from tests.support.lab import Dbt, Lab
 
@@ -55,14 +56,14 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     write_parquet(place.plans / "2026-04-30" / "campaign_plan.parquet", empty(planning.PLAN_COLUMNS))
     write_parquet(place.reports / "drift" / "2026-04-30.parquet", drift.empty_metrics())
     write_parquet(place.models / "model_versions.parquet", empty(model_versions.COLUMNS))
-    write_parquet(snapshot_folder(place) / "day_key=2026-04-30" / "part.parquet", scoring.empty_scores())
+    write_parquet(snapshot_folder(place) / "day_key=2026-04-30" / "part.parquet", scoring.SCORE_SCHEMA.empty_table())
     with lab.opened() as connection:
-        replace_table(connection, "predictions.customer_scores", scoring.empty_scores())
-        replace_table(connection, "predictions.customer_reasons", empty(reason_refresh.KEPT_COLUMNS))
+        serving.serve(connection, None, SHOP, Tables())
         profiles = with_next_contact(profiles_query(SHOP, PROFILE_RELATIONS), f"({file_tables(place)['campaign_plan']})")
         connection.execute(f"create table publishing.customer_profiles as {profiles}")
         only = {name: f"from marts.{name}" for name in PARQUET_ONLY}
-        publish(place, connection, warehouse_tables(connection, lab.settings), NOW, NOW, parquet_only=only)
+        tables, linked = warehouse_tables(connection, lab.settings), linked_files(place)
+        publish(place, connection, tables, NOW, NOW, parquet_only=only, linked=linked)
     return lab
 
 

@@ -6,15 +6,16 @@ from datetime import UTC, datetime
 
 import duckdb
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from customer360.lake.frames import keep_daily_snapshot, remove_old_snapshots, replace_table, snapshot_folder, write_parquet
-from customer360.settings import Settings
+from customer360.settings import Settings, Shop
 
 
-def scores(as_of: str, probability: float = 0.5) -> pd.DataFrame:
+def scores(as_of: str, probability: float = 0.5) -> pa.Table:
     """One row; ``as_of`` is plain UTC, as the warehouse has it."""
-    return pd.DataFrame({"customer_id": ["C1"], "probability": [probability], "as_of": [pd.Timestamp(as_of)]})
+    return pa.table({"customer_id": ["C1"], "probability": [probability], "as_of": [datetime.fromisoformat(as_of)]})
 
 
 def kept(settings: Settings) -> dict[str, float]:
@@ -23,8 +24,14 @@ def kept(settings: Settings) -> dict[str, float]:
     return {file.parent.name.removeprefix("day_key="): float(pd.read_parquet(file)["probability"].iloc[0]) for file in files}
 
 
+def keep_snapshot(settings: Settings, shop: Shop, rows: pa.Table) -> None:
+    with duckdb.connect() as connection:
+        replace_table(connection, "scores", rows)
+        keep_daily_snapshot(settings.place, shop, connection, "scores")
+
+
 def keep(settings: Settings, as_of: str, probability: float) -> None:
-    keep_daily_snapshot(settings.place, settings.shop, scores(as_of, probability))
+    keep_snapshot(settings, settings.shop, scores(as_of, probability))
 
 
 def test_the_first_scores_of_a_day_are_kept_and_later_ones_leave_them(settings: Settings) -> None:
@@ -50,7 +57,7 @@ def test_the_first_scores_of_a_day_are_kept_and_later_ones_leave_them(settings: 
 )
 def test_the_day_is_the_one_in_the_shop(settings: Settings, zone: str, as_of: str, day: str) -> None:
     shop = settings.shop.model_copy(update={"time_zone": zone})
-    keep_daily_snapshot(settings.place, shop, scores(as_of))
+    keep_snapshot(settings, shop, scores(as_of))
     assert list(kept(settings)) == [day]
 
 
@@ -81,7 +88,7 @@ def test_a_table_is_replaced_whole_with_its_types_also_by_no_rows() -> None:
         replace_table(connection, "predictions.scores", scores("2026-05-01 10:15", 0.2))
         found = connection.execute("select customer_id, probability, as_of::varchar from predictions.scores").fetchall()
         assert found == [("C1", 0.2, "2026-05-01 10:15:00")]
-        replace_table(connection, "predictions.scores", scores("2026-05-01 10:15").iloc[:0])
+        replace_table(connection, "predictions.scores", scores("2026-05-01 10:15").slice(0, 0))
         assert connection.execute("select count(*) from predictions.scores").fetchone() == (0,)
         types = [kind for _, kind, *_ in connection.execute("describe predictions.scores").fetchall()]
         assert types[:2] == ["VARCHAR", "DOUBLE"]

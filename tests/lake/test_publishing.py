@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -196,3 +197,35 @@ def test_tables_of_parquet_only_are_taken_over_without_being_written_again(setti
         shutil.rmtree(settings.place.published / "versions" / f"{number:08d}")
     with reader(settings.place) as connection:
         assert connection.execute("select count(*) from wide").fetchone() == (3,)
+
+
+def test_files_that_never_change_are_linked_and_a_version_has_those_that_it_was_given(settings: Settings) -> None:
+    kept = settings.place.root / "kept"
+    kept.mkdir(parents=True)
+    with duckdb.connect() as connection:
+        for day in (1, 2):
+            connection.execute(f"copy (select {day} as day from range({day})) to '{kept}/{day}.parquet'")
+        first, both = {"1.parquet": kept / "1.parquet"}, {f"{day}.parquet": kept / f"{day}.parquet" for day in (1, 2)}
+        publish(settings.place, connection, {"small": "select 1 as n"}, NOW, NOW, linked={"days": first})
+        assert published(settings, "select day from days") == [(1,)]
+        made = publish(settings.place, connection, {"small": "select 2 as n"}, NOW, NOW, linked={"days": both})
+    assert (made.rows, made.parquet_only) == ({"small": 1}, {"days": 3})
+    republish(settings.place, {"small": "select 3 as n"}, NOW)
+    folder = current_folder(settings.place) / "parquet" / "days"
+    assert [(folder / name).stat().st_ino for name in both] == [path.stat().st_ino for path in both.values()]
+    shutil.rmtree(kept)
+    assert published(settings, "select day, (select n from small) from days order by day") == [(1, 3), (2, 3), (2, 3)]
+
+
+def test_a_file_on_another_disk_is_copied(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def other_disk(self: Path, target: Path) -> None:
+        raise OSError(errno.EXDEV, f"{self} and {target} are on two disks")
+
+    monkeypatch.setattr(Path, "hardlink_to", other_disk)
+    source = settings.place.root / "1.parquet"
+    source.parent.mkdir(parents=True, exist_ok=True)
+    with duckdb.connect() as connection:
+        connection.execute(f"copy (select 5 as day) to '{source}'")
+        publish(settings.place, connection, {}, NOW, NOW, linked={"days": {"1.parquet": source}})
+    source.unlink()
+    assert published(settings, "select day from days") == [(5,)]

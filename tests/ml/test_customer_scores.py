@@ -12,17 +12,18 @@ from customer360.settings import Shop
 from ml.frames import FrameError, feature_matrix
 from ml.model_store import LoadedModel
 from ml.reasons import REASON_COLUMNS, reasons, wording
-from ml.scoring import SCORE_COLUMNS, empty_scores, score, to_frame, top_categories
+from ml.scoring import SCORE_SCHEMA, score, to_table, top_categories
 
 
 def test_every_customer_has_every_category_and_probabilities_sum_to_one(shop: Shop, champion: LoadedModel) -> None:
     features = customer_frame(shop, 50)
-    scores = score(features, champion)
+    table = score(features, champion)
+    assert table.schema == SCORE_SCHEMA
+    scores = table.to_pandas()
     assert scores.groupby("customer_id")["probability"].sum().to_numpy() == pytest.approx(np.ones(50))
     assert scores.groupby("customer_id")["rank"].apply(sorted).map(list).tolist() == [[1, 2, 3, 4, 5]] * 50
     assert set(scores["category_id"]) == {*shop.category_ids, "none"}
     assert set(scores["model_version"]) == {"v1"}
-    assert {column: str(kind) for column, kind in scores.dtypes.items()} == SCORE_COLUMNS
     best = scores.loc[scores.groupby("customer_id")["probability"].idxmax(), "rank"]
     assert set(best) == {1}
     assert (scores.groupby("customer_id")["is_label"].sum() == 1).all()
@@ -31,9 +32,9 @@ def test_every_customer_has_every_category_and_probabilities_sum_to_one(shop: Sh
 def test_the_label_is_the_largest_weighted_probability(shop: Shop, champion: LoadedModel) -> None:
     # The model's order: computers, fitness, beauty, other, none.
     model = replace(champion.model, weights=(1.0, 1.0, 4.0, 1.0, 0.5))
-    scores = to_frame(
+    scores = to_table(
         customer_frame(shop, 2), replace(champion, model=model), np.array([[0.1, 0.2, 0.2, 0, 0.5], [0.4, 0.1, 0, 0, 0.5]])
-    )
+    ).to_pandas()
     named = scores[scores["is_label"]]
     # .2 x 4 against .5 x .5, and .4 against .25: neither is the most probable class.
     assert named["category_id"].tolist() == ["beauty", "computers"]
@@ -42,7 +43,7 @@ def test_the_label_is_the_largest_weighted_probability(shop: Shop, champion: Loa
 
 def test_ties_in_rank_go_by_category_id(shop: Shop, champion: LoadedModel) -> None:
     # The model's order: computers, fitness, beauty, other, none.
-    scores = to_frame(customer_frame(shop, 1), champion, np.array([[0.2, 0.3, 0.2, 0.2, 0.1]]))
+    scores = to_table(customer_frame(shop, 1), champion, np.array([[0.2, 0.3, 0.2, 0.2, 0.1]])).to_pandas()
     ranks = scores.set_index("category_id")["rank"].to_dict()
     assert ranks == {"fitness": 1, "beauty": 2, "computers": 3, "other": 4, "none": 5}
 
@@ -51,8 +52,8 @@ def test_the_order_of_customers_and_columns_changes_nothing(shop: Shop, champion
     features = customer_frame(shop, 50)
     shuffled = features.sample(frac=1, random_state=1)[list(features.columns[::-1])]
     keys = ["customer_id", "category_id"]
-    first = score(features, champion).sort_values(keys, ignore_index=True)
-    again = score(shuffled, champion).sort_values(keys, ignore_index=True)
+    first = score(features, champion).to_pandas().sort_values(keys, ignore_index=True)
+    again = score(shuffled, champion).to_pandas().sort_values(keys, ignore_index=True)
     pd.testing.assert_frame_equal(first, again)
 
 
@@ -66,9 +67,8 @@ def test_features_that_differ_from_the_models_are_refused(shop: Shop, champion: 
 
 def test_no_customers_give_typed_empty_tables(shop: Shop, champion: LoadedModel) -> None:
     nobody = customer_frame(shop, 5).iloc[:0]
-    for frame in (score(nobody, champion), empty_scores()):
-        assert frame.empty
-        assert {column: str(kind) for column, kind in frame.dtypes.items()} == SCORE_COLUMNS
+    table = score(nobody, champion)
+    assert (table.num_rows, table.schema) == (0, SCORE_SCHEMA)
     found = reasons(nobody, champion, shop)
     assert {column: str(kind) for column, kind in found.dtypes.items()} == REASON_COLUMNS
 
@@ -76,7 +76,7 @@ def test_no_customers_give_typed_empty_tables(shop: Shop, champion: LoadedModel)
 def test_reasons_speak_of_the_top_category_and_never_of_personal_attributes(shop: Shop, champion: LoadedModel) -> None:
     features = customer_frame(shop, 300)
     found = reasons(features, champion, shop)
-    top = top_categories(score(features, champion))
+    top = top_categories(score(features, champion).to_pandas())
     assert found["customer_id"].tolist() == features["customer_id"].tolist()
     assert found.sort_values("customer_id")["category_id"].tolist() == top["category_id"].tolist()
     texts = found[["reason_1", "reason_2", "reason_3"]].to_numpy().ravel()

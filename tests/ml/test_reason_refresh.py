@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import duckdb
 import pandas as pd
+import pyarrow as pa
 from published_frames import customer_frame
 
+from customer360.lake.frames import replace_table
 from customer360.settings import Shop
 from ml.model_store import LoadedModel
-from ml.reason_refresh import KEPT_COLUMNS, nothing_kept, refreshed_reasons
+from ml.reason_refresh import KEPT_SCHEMA, refresh_reasons
 from ml.reasons import REASON_COLUMNS, reasons
 from ml.scoring import score, top_categories
+from ml.serving_tables import Tables
 
 HOUR = pd.Timedelta(hours=1)
 
@@ -20,7 +24,20 @@ def at(features: pd.DataFrame, moment: pd.Timestamp, idle_days: float = 9.0) -> 
 
 
 def refresh(features: pd.DataFrame, champion: LoadedModel, shop: Shop, kept: pd.DataFrame, at_once: int) -> pd.DataFrame:
-    return refreshed_reasons(features, score(features, champion), champion, shop, kept, at_once=at_once)
+    """The reasons after a run, by customer."""
+    with duckdb.connect() as connection:
+        connection.register("given_features", features)
+        connection.execute("create table features as from given_features; create schema own")
+        replace_table(connection, "own.scores", score(features, champion))
+        replace_table(connection, "own.kept", pa.Table.from_pandas(kept, KEPT_SCHEMA, preserve_index=False))
+        tables = Tables("features", "own.scores", "own.kept")
+        made = refresh_reasons(connection, tables, champion, shop, at_once=at_once)
+        assert made <= at_once
+        return connection.execute("from own.kept order by customer_id").df()
+
+
+def nothing_kept() -> pd.DataFrame:
+    return KEPT_SCHEMA.empty_table().to_pandas()
 
 
 def explained_at(kept: pd.DataFrame, moment: pd.Timestamp) -> set[str]:
@@ -32,7 +49,7 @@ def test_everyone_is_explained_every_time_where_all_fit(shop: Shop, champion: Lo
     found = refresh(features, champion, shop, nothing_kept(), 40)
     expected = reasons(features, champion, shop).sort_values("customer_id", ignore_index=True)
     pd.testing.assert_frame_equal(found[list(REASON_COLUMNS)], expected)
-    assert {column: str(kind) for column, kind in found.dtypes.items()} == KEPT_COLUMNS
+    assert list(found.columns) == KEPT_SCHEMA.names
     again = refresh(features, champion, shop, found, 40)
     pd.testing.assert_frame_equal(again, found)
 
@@ -65,7 +82,7 @@ def test_who_was_active_since_comes_before_who_waits_longest(shop: Shop, champio
 def test_reasons_of_another_category_or_model_are_dropped(shop: Shop, champion: LoadedModel) -> None:
     features = customer_frame(shop, 40)
     kept = refresh(features, champion, shop, nothing_kept(), 40)
-    top = top_categories(score(features, champion))["category_id"].to_numpy()
+    top = top_categories(score(features, champion).to_pandas())["category_id"].to_numpy()
     stale = kept.assign(category_id=["beauty" if category != "beauty" else "fitness" for category in top])
     for wrong in (stale, kept.assign(model_version="v0")):
         found = refresh(features, champion, shop, wrong, 5)

@@ -2,15 +2,17 @@
 
 {#- One row per customer in the reference table, in the version that is valid at as_of, with all its columns. -#}
 {% macro customers_as_of(customers, clock) -%}
+    {%- set as_of = as_of_clock(clock) -%}
     select *
     from {{ customers }}
-    where valid_from <= (select as_of from {{ clock }})
-        and (valid_to is null or valid_to > (select as_of from {{ clock }}))
+    where valid_from <= {{ as_of }}
+        and (valid_to is null or valid_to > {{ as_of }})
 {%- endmacro %}
 
 
 {#- One row per known customer: in the reference table, seen in an event, or in a reference purchase: customer_id. -#}
 {% macro known_customers_as_of(customers, activity, reference_lines, clock) -%}
+    {%- set as_of = as_of_clock(clock) -%}
     select customer_id
     from ({{ customers_as_of(customers, clock) }}) as profiles
 
@@ -20,15 +22,15 @@
     from {{ activity }}
     where customer_id is not null
         and last_event_at is not null
-        and slice < (select as_of from {{ clock }})
+        and slice < {{ as_of }}
 
     union
 
     select customer_id
     from {{ reference_lines }}
-    where valid_from <= (select as_of from {{ clock }})
-        and (valid_to is null or valid_to > (select as_of from {{ clock }}))
-        and purchased_at < (select as_of from {{ clock }})
+    where valid_from <= {{ as_of }}
+        and (valid_to is null or valid_to > {{ as_of }})
+        and purchased_at < {{ as_of }}
 {%- endmacro %}
 
 
@@ -99,6 +101,7 @@
     recent_orders, category_activity, rfm, last_category) to relations as of `clock`.
 -#}
 {% macro features_as_of(parts, clock) -%}
+    {%- set as_of = as_of_clock(clock) -%}
     {%- set category_features = var('features') | selectattr('category_id') | list -%}
     {%- set total_features = var('features') | selectattr('window_days') | rejectattr('category_id') | list -%}
     {%- set total_measures = {
@@ -150,12 +153,12 @@
 
     select
         u.customer_id,
-        (select as_of from {{ clock }}) as as_of
+        {{ as_of }} as as_of
         {%- for feature in var('features') %},
         {% if feature['measure'] == 'recency_days' -%}
             r.recency_days
         {%- elif feature['measure'] == 'days_since_last_activity' -%}
-            cast(floor({{ seconds_between('e.last_event_at', '(select as_of from ' ~ clock ~ ')') }} / 86400) as bigint)
+            cast(floor({{ seconds_between('e.last_event_at', as_of) }} / 86400) as bigint)
         {%- elif feature['measure'] == 'frequency' -%}
             cast(coalesce(r.frequency, 0) as bigint)
         {%- elif feature['measure'] == 'monetary' -%}

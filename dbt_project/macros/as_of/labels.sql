@@ -4,6 +4,7 @@
     customers without a row have the label "none".
 -#}
 {% macro labels_as_of(lines, clock) -%}
+    {%- set as_of = as_of_clock(clock) -%}
     select
         customer_id,
         category_id as label
@@ -16,8 +17,8 @@
 
         from {{ lines }}
         where category_id is not null
-            and purchased_at >= (select as_of from {{ clock }})
-            and purchased_at < (select as_of + interval '{{ var("label_horizon_days") }}' day from {{ clock }})
+            and purchased_at >= {{ as_of }}
+            and purchased_at < {{ as_of }} + interval '{{ var("label_horizon_days") }}' day
         group by customer_id, category_id
         having sum(amount) > 0
     ) as ranked_categories

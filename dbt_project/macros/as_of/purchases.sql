@@ -8,6 +8,7 @@
     quantity, amount. Of several events of a line the first counts (lowest slice, event_key); a reference row wins over events.
 -#}
 {% macro purchase_lines_as_of(event_lines, reference_lines, products, visitor_customers, clock) -%}
+    {%- set as_of = as_of_clock(clock) -%}
     with
 
     event_lines as (
@@ -25,7 +26,7 @@
             row_number() over (partition by order_id, product_id, line_no order by slice, event_key) as occurrence
 
         from {{ event_lines }}
-        where slice < (select as_of from {{ clock }})
+        where slice < {{ as_of }}
 
     ),
 
@@ -42,8 +43,8 @@
             amount
 
         from {{ reference_lines }}
-        where valid_from <= (select as_of from {{ clock }})
-            and (valid_to is null or valid_to > (select as_of from {{ clock }}))
+        where valid_from <= {{ as_of }}
+            and (valid_to is null or valid_to > {{ as_of }})
 
     ),
 
@@ -97,7 +98,7 @@
 
     from known_lines as l
     left join ({{ products_as_of(products, clock) }}) as p on l.product_id = p.product_id
-    where l.purchased_at < (select as_of from {{ clock }})
+    where l.purchased_at < {{ as_of }}
 {%- endmacro %}
 
 
@@ -106,6 +107,7 @@
     customer_id, order_id, category_id, last_purchased_at, and spend_<n>d per window (null without lines in it).
 -#}
 {% macro recent_orders_as_of(lines, clock) -%}
+    {%- set as_of = as_of_clock(clock) -%}
     select
         customer_id,
         order_id,
@@ -122,11 +124,11 @@
             category_id,
             purchased_at,
             amount,
-            (select as_of from {{ clock }}) as as_of
+            {{ as_of }} as as_of
 
         from {{ lines }}
-        where purchased_at < (select as_of from {{ clock }})
-            and purchased_at >= (select as_of - interval '{{ var("windows_days") | max }}' day from {{ clock }})
+        where purchased_at < {{ as_of }}
+            and purchased_at >= {{ as_of }} - interval '{{ var("windows_days") | max }}' day
     ) as recent_lines
     group by customer_id, order_id, category_id
 {%- endmacro %}
@@ -185,6 +187,7 @@
     back. Lines outside the window count for recency only.
 -#}
 {% macro rfm_as_of(lines, clock) -%}
+    {%- set as_of = as_of_clock(clock) -%}
     with
 
     recency as (
@@ -195,11 +198,11 @@
             amount,
             {{ days_between(
                 shop_date('purchased_at'),
-                "(select " ~ shop_date('as_of') ~ " from " ~ clock ~ ")"
+                shop_date(as_of)
             ) }} as days_ago
 
         from {{ lines }}
-        where purchased_at < (select as_of from {{ clock }})
+        where purchased_at < {{ as_of }}
 
     ),
 

@@ -1,5 +1,7 @@
 {{ config(tags=['daily']) }}
 
+{%- set as_of = as_of_clock(source('ops', 'clock')) %}
+
 with
 
 touches as (
@@ -15,8 +17,8 @@ touches as (
         converted_at
 
     from {{ ref('stg_campaign_touches') }}
-    where valid_from <= (select as_of from {{ source('ops', 'clock') }})
-        and (valid_to is null or valid_to > (select as_of from {{ source('ops', 'clock') }}))
+    where valid_from <= {{ as_of }}
+        and (valid_to is null or valid_to > {{ as_of }})
 
 ),
 

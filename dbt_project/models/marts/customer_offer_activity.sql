@@ -1,3 +1,5 @@
+{%- set as_of = as_of_clock(source('ops', 'clock')) %}
+
 with
 
 offers as (
@@ -8,13 +10,13 @@ offers as (
         activity.event_slice,
         activity.shown,
         activity.clicked,
-        (select as_of from {{ source('ops', 'clock') }}) as as_of
+        {{ as_of }} as as_of
 
     from {{ ref('int_offer_activity_by_slice') }} as activity
     left join {{ ref('int_visitor_customers') }} as visitors on activity.visitor_id = visitors.visitor_id
-    where activity.slice < (select as_of from {{ source('ops', 'clock') }})
-        and activity.event_slice < (select as_of from {{ source('ops', 'clock') }})
-        and activity.event_slice >= (select as_of - interval '30' day from {{ source('ops', 'clock') }})
+    where activity.slice < {{ as_of }}
+        and activity.event_slice < {{ as_of }}
+        and activity.event_slice >= {{ as_of }} - interval '30' day
         and (activity.shown > 0 or activity.clicked > 0)
 
 ),
@@ -24,10 +26,10 @@ final as (
     select
         customer_id,
         offer_id,
-        {%- for suffix, width in activity_windows() %}
+        {%- for suffix, minutes in activity_windows() %}
         {%- for measure in ['shown', 'clicked'] %}
         cast(
-            coalesce(sum({{ measure }}) filter (where event_slice >= as_of - {{ width }}), 0) as bigint
+            coalesce(sum({{ measure }}) filter (where event_slice >= as_of - interval '{{ minutes }}' minute), 0) as bigint
         ) as {{ measure }}_{{ suffix }},
         {%- endfor %}
         {%- endfor %}

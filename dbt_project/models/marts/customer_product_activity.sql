@@ -1,22 +1,20 @@
+{%- set as_of = as_of_clock(source('ops', 'clock')) %}
+
 with
 
 events as (
 
     select
-        coalesce(activity.customer_id, visitors.customer_id) as customer_id,
-        activity.product_id,
-        activity.event_slice as happened_at,
-        activity.views,
-        activity.carts,
+        customer_id,
+        product_id,
+        window_minutes,
+        views,
+        carts,
         cast(0 as bigint) as orders
 
-    from {{ ref('int_activity_by_slice') }} as activity
-    left join {{ ref('int_visitor_customers') }} as visitors on activity.visitor_id = visitors.visitor_id
-    where activity.slice < (select as_of from {{ source('ops', 'clock') }})
-        and activity.event_slice < (select as_of from {{ source('ops', 'clock') }})
-        and activity.event_slice >= (select as_of - interval '30' day from {{ source('ops', 'clock') }})
-        and activity.product_id is not null
-        and (activity.views > 0 or activity.carts > 0)
+    from {{ ref('int_product_windows') }}
+    where product_id is not null
+        and window_minutes <= {{ (activity_windows() | last)[1] }}
 
 ),
 
@@ -25,35 +23,23 @@ orders as (
     select
         customer_id,
         product_id,
-        max(purchased_at) as happened_at,
+        {{ shortest_window('max(purchased_at)', as_of) }} as window_minutes,
         cast(0 as bigint) as views,
         cast(0 as bigint) as carts,
         cast(1 as bigint) as orders
 
     from {{ ref('int_purchase_lines') }}
-    where purchased_at >= (select as_of - interval '30' day from {{ source('ops', 'clock') }})
+    where purchased_at >= {{ as_of }} - interval '30' day
         and product_id is not null
     group by customer_id, product_id, order_id
 
 ),
 
-measures as (
+events_and_orders as (
 
-    select
-        customer_id,
-        product_id,
-        happened_at,
-        views,
-        carts,
-        orders,
-        (select as_of from {{ source('ops', 'clock') }}) as as_of
-
-    from (
-        select * from events
-        union all
-        select * from orders
-    ) as events_and_orders
-    where customer_id is not null
+    select * from events
+    union all
+    select * from orders
 
 ),
 
@@ -62,16 +48,16 @@ final as (
     select
         customer_id,
         product_id,
-        {%- for suffix, width in activity_windows() %}
+        {%- for suffix, minutes in activity_windows() %}
         {%- for measure in ['views', 'carts', 'orders'] %}
         cast(
-            coalesce(sum({{ measure }}) filter (where happened_at >= as_of - {{ width }}), 0) as bigint
+            coalesce(sum({{ measure }}) filter (where window_minutes <= {{ minutes }}), 0) as bigint
         ) as {{ measure }}_{{ suffix }},
         {%- endfor %}
         {%- endfor %}
-        max(as_of) as as_of
+        max({{ as_of }}) as as_of
 
-    from measures
+    from events_and_orders
     group by customer_id, product_id
 
 )

@@ -1,3 +1,5 @@
+{%- set as_of = as_of_clock(source('ops', 'clock')) %}
+
 with
 
 customers as (
@@ -80,7 +82,7 @@ final as (
 
     select
         customers.customer_id,
-        (select as_of from {{ source('ops', 'clock') }}) as as_of,
+        {{ as_of }} as as_of,
         combined.recency_days,
         cast(coalesce(combined.frequency, 0) as bigint) as frequency,
         cast(coalesce(combined.monetary, 0) as decimal(18, 2)) as monetary,

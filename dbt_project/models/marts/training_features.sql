@@ -1,54 +1,42 @@
 {{ config(tags=['training']) }}
 
 {%- set cutoff_numbers = range(1, var('training_cutoffs') + 1) %}
+{%- set whenever_known = "(select cast('9999-12-31 00:00:00' as timestamp) as as_of)" %}
 
 with
 
-whenever_known as (
-
-    select cast('9999-12-31 00:00:00' as timestamp) as as_of
-
-),
-
 visitor_customers as (
 
-    {{ visitor_customers_as_of(ref('int_visitor_links_by_slice'), 'whenever_known') }}
+    {{ visitor_customers_as_of(ref('int_visitor_links_by_slice'), whenever_known) }}
 
 ),
 
 purchase_lines as (
 
     {{ purchase_lines_as_of(
-        ref('int_purchases_by_slice'), ref('stg_purchases'), ref('stg_products'), 'visitor_customers', 'whenever_known'
+        ref('int_purchases_by_slice'), ref('stg_purchases'), ref('stg_products'), 'visitor_customers', whenever_known
     ) }}
 
 ),
 {% for number in cutoff_numbers %}
-clock_{{ number }} as (
-
-    select as_of
-    from {{ source('ops', 'training_cutoffs') }}
-    where cutoff_no = {{ number }}
-
-),
-
+{%- set clock = '(select as_of from ' ~ source('ops', 'training_cutoffs') ~ ' where cutoff_no = ' ~ number ~ ')' %}
 visitor_customers_{{ number }} as (
 
-    {{ visitor_customers_as_of(ref('int_visitor_links_by_slice'), 'clock_' ~ number) }}
+    {{ visitor_customers_as_of(ref('int_visitor_links_by_slice'), clock) }}
 
 ),
 
 known_customers_{{ number }} as (
 
     {{ known_customers_as_of(
-        ref('stg_customers'), ref('int_activity_by_slice'), ref('stg_purchases'), 'clock_' ~ number
+        ref('stg_customers'), ref('int_activity_by_slice'), ref('stg_purchases'), clock
     ) }}
 
 ),
 
 customers_{{ number }} as (
 
-    {{ customers_as_of(ref('stg_customers'), 'clock_' ~ number) }}
+    {{ customers_as_of(ref('stg_customers'), clock) }}
 
 ),
 
@@ -59,22 +47,26 @@ purchase_lines_{{ number }} as (
         ref('stg_purchases'),
         ref('stg_products'),
         'visitor_customers_' ~ number,
-        'clock_' ~ number
+        clock
     ) }}
 
 ),
 
 recent_orders_{{ number }} as (
 
-    {{ recent_orders_as_of('purchase_lines_' ~ number, 'clock_' ~ number) }}
+    {{ recent_orders_as_of('purchase_lines_' ~ number, clock) }}
+
+),
+
+product_windows_{{ number }} as (
+
+    {{ product_windows_as_of(ref('int_activity_by_slice'), 'visitor_customers_' ~ number, clock) }}
 
 ),
 
 activity_windows_{{ number }} as (
 
-    {{ activity_windows_as_of(
-        ref('int_activity_by_slice'), 'visitor_customers_' ~ number, ref('stg_products'), 'clock_' ~ number
-    ) }}
+    {{ activity_windows_as_of('product_windows_' ~ number, ref('stg_products'), clock) }}
 
 ),
 
@@ -86,19 +78,19 @@ category_activity_{{ number }} as (
 
 offer_windows_{{ number }} as (
 
-    {{ offer_windows_as_of(ref('int_offer_activity_by_slice'), 'visitor_customers_' ~ number, 'clock_' ~ number) }}
+    {{ offer_windows_as_of(ref('int_offer_activity_by_slice'), 'visitor_customers_' ~ number, clock) }}
 
 ),
 
 last_activity_{{ number }} as (
 
-    {{ last_activity_as_of(ref('int_activity_by_slice'), 'visitor_customers_' ~ number, 'clock_' ~ number) }}
+    {{ last_activity_as_of(ref('int_activity_by_slice'), 'visitor_customers_' ~ number, clock) }}
 
 ),
 
 rfm_{{ number }} as (
 
-    {{ rfm_as_of('purchase_lines_' ~ number, 'clock_' ~ number) }}
+    {{ rfm_as_of('purchase_lines_' ~ number, clock) }}
 
 ),
 
@@ -120,13 +112,13 @@ features_{{ number }} as (
         'rfm': 'rfm_' ~ number,
         'last_activity': 'last_activity_' ~ number,
         'last_category': 'last_category_' ~ number,
-    }, 'clock_' ~ number) }}
+    }, clock) }}
 
 ),
 
 labels_{{ number }} as (
 
-    {{ labels_as_of('purchase_lines', 'clock_' ~ number) }}
+    {{ labels_as_of('purchase_lines', clock) }}
 
 ),
 {% endfor %}

@@ -1,0 +1,14 @@
+"""Names of the tables that serving works on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What serving reads (features) and writes (scores, reasons), as SQL names."""
+
+    features: str = "marts.customer_features"
+    scores: str = "predictions.customer_scores"
+    reasons: str = "predictions.customer_reasons"
