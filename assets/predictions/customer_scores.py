@@ -13,7 +13,7 @@ from orchestration.owners import ML_TEAM
 from orchestration.partitions import WAREHOUSE_POOL
 from orchestration.resources import Platform
 
-AFFINITY = "affinity"
+AFFINITY = model_store.AFFINITY
 
 
 @dg.asset(
