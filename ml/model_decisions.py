@@ -36,7 +36,7 @@ def promote(settings: Settings, name: str, version: str, request: Request) -> De
     Raises ``ModelRefused`` when it does not load for the shop's present features and categories, ``ModelStoreError`` when it is
     unknown or champion already. Nothing has changed then.
     """
-    store = _store(settings, name)
+    store = store_of(settings, name)
     store.require(name, version)
     before = store.champion_version(name)
     if version == before:
@@ -48,7 +48,7 @@ def promote(settings: Settings, name: str, version: str, request: Request) -> De
 
 def reject(settings: Settings, name: str, version: str, request: Request) -> Decided:
     """Record that a version is not to serve, also not in need. Raises ``ModelStoreError`` for the champion."""
-    store = _store(settings, name)
+    store = store_of(settings, name)
     champion = store.champion_version(name)
     store.reject(name, version, request.reason, request.at, request.by)
     return _published(settings, store, request, Decided(name, version, REJECTED, champion, champion))
@@ -60,7 +60,7 @@ def roll_back(settings: Settings, name: str, version: str | None, request: Reque
     Raises ``ModelStoreError`` where there is no such champion, ``ModelRefused`` when it does not load for the shop's present
     features and categories. Nothing has changed then.
     """
-    store = _store(settings, name)
+    store = store_of(settings, name)
     earlier = store.earlier_champions(name)
     if version is None and not earlier:
         raise ModelStoreError(f"{name} has no champion before {store.champion_version(name)}; promote another version instead")
@@ -78,10 +78,11 @@ def roll_back(settings: Settings, name: str, version: str | None, request: Reque
 def load_for_shop(settings: Settings, name: str, version: str) -> LoadedModel:
     """A version for the shop's features and categories of now. Raises ``ModelRefused`` where it does not fit."""
     shop = settings.shop
-    return _store(settings, name).load(name, version, feature_list(shop), [*shop.category_ids, NONE])
+    return store_of(settings, name).load(name, version, feature_list(shop), [*shop.category_ids, NONE])
 
 
-def _store(settings: Settings, name: str) -> ModelStore:
+def store_of(settings: Settings, name: str) -> ModelStore:
+    """The store, for a model that there is. Raises ``DecisionRefused`` for any other name."""
     if name not in MODELS:
         raise DecisionRefused(f"{name!r} is no model; the models are: {', '.join(MODELS)}")
     return ModelStore(settings.place.models)
