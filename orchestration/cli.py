@@ -9,7 +9,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from importlib import import_module
 from pathlib import Path
 
@@ -156,6 +156,9 @@ def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     for action in (promote, reject, rollback):
         action.add_argument("--reason", required=True, metavar="TEXT", help="why; it is kept and shown with the version")
         action.set_defaults(module="models_decide")
+    recompute = actions.add_parser("recompute", help="make a day's kept scores again from what was known then, and compare")
+    recompute.add_argument("--day", type=_day, metavar="DAY", help="shop-local, as in 2026-05-01 (default: the newest)")
+    recompute.set_defaults(module="models_recompute")
     for action in (listing, show, promote, reject, rollback):
         action.add_argument("--model", default="affinity", help="which model (default: affinity)")
 
@@ -164,6 +167,13 @@ def _count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
     return int(text)
+
+
+def _day(text: str) -> str:
+    try:
+        return f"{date.fromisoformat(text)}"
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no day; write it as in 2026-05-01") from None
 
 
 def _slice(text: str) -> datetime:

@@ -6,6 +6,7 @@ import pandas as pd
 
 from customer360.features import feature_list
 from customer360.lake.frames import keep_daily_snapshot, replace_table
+from customer360.lake.known_then import known_now
 from customer360.settings import NONE, Settings
 from ml import model_store, reason_refresh, scoring
 from orchestration import groups
@@ -53,7 +54,7 @@ def customer_scores(context: dg.AssetExecutionContext, platform: Platform) -> dg
         replace_table(connection, "predictions.customer_scores", scores)
         replace_table(connection, "predictions.customer_reasons", why)
     if servable.loaded is not None and len(scores):
-        keep_daily_snapshot(settings.place, shop, scores)
+        keep_daily_snapshot(settings.place, shop, scores, known_now(settings, platform.now()).to_metadata())
     sums = scores.groupby("customer_id")["probability"].agg(["sum", "size"])
     is_whole = bool(((sums["sum"] - 1).abs() < 1e-6).all() and (sums["size"] == len(shop.category_ids) + 1).all())
     served = servable.loaded.version if servable.loaded else "none"

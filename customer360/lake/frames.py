@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -26,10 +27,13 @@ def replace_table(connection: duckdb.DuckDBPyConnection, table: str, frame: pd.D
         connection.unregister("incoming")
 
 
-def write_parquet(target: Path, frame: pd.DataFrame) -> None:
-    """Replace the Parquet file ``target``."""
+def write_parquet(target: Path, frame: pd.DataFrame, metadata: Mapping[bytes, bytes] | None = None) -> None:
+    """Replace the Parquet file ``target``; ``metadata`` is kept in the file beside the rows."""
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    if metadata:
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), **metadata})
     with replacing(target) as temporary:
-        pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd")
 
 
 def snapshot_folder(place: Place) -> Path:
@@ -37,13 +41,16 @@ def snapshot_folder(place: Place) -> Path:
     return place.root / "scores_daily"
 
 
-def keep_daily_snapshot(place: Place, shop: Shop, scores: pd.DataFrame) -> None:
-    """Keep the first scores of each shop-local day; a later run of the same day leaves them as they are."""
+def keep_daily_snapshot(place: Place, shop: Shop, scores: pd.DataFrame, metadata: Mapping[bytes, bytes] | None = None) -> None:
+    """Keep the first scores of each shop-local day; a later run of the same day leaves them as they are.
+
+    ``metadata`` says what was known when they were made; see ``customer360.lake.known_then``.
+    """
     as_of = pd.Timestamp(scores["as_of"].iloc[0]).to_pydatetime().replace(tzinfo=UTC)
     day = as_of.astimezone(shop.zone).date()
     target = snapshot_folder(place) / f"day_key={day:%Y-%m-%d}" / "part.parquet"
     if not target.exists():
-        write_parquet(target, scores)
+        write_parquet(target, scores, metadata)
 
 
 def remove_old_snapshots(place: Place, now: datetime) -> list[str]:
