@@ -35,6 +35,7 @@ MANIFEST_FILE = "manifest.json"
 CHAMPION_FILE = "champion"
 PROMOTIONS_FILE = "promotions.jsonl"
 AFFINITY = "affinity"  # the model that customer_scores is made with
+RESTORE = "restore the version's own file, or promote another version"
 AUTOMATIC = "training"  # who decides where nobody was asked
 
 
@@ -290,9 +291,9 @@ def _load_classifier(path: Path) -> CatBoostClassifier:
         # A regressor's file loads here without a word; only its parameters tell.
         loss = str(classifier.get_all_params().get("loss_function"))
     except CatBoostError as error:
-        raise ModelRefused(f"{path} is not a CatBoost model: {error}") from error
+        raise ModelRefused(f"{path} is not a CatBoost model: {error}; {RESTORE}") from error
     if loss != "MultiClass":
-        raise ModelRefused(f"{path} was trained for {loss}; customer_scores needs a MultiClass classifier")
+        raise ModelRefused(f"{path} was trained for {loss}, customer_scores needs a MultiClass classifier; {RESTORE}")
     return classifier
 
 

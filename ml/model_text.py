@@ -15,7 +15,6 @@ from ml.manifest import Manifest
 from ml.model_store import Servable
 
 WIDTH = 98
-MEASURES_IN_A_ROW = 7
 SHOWN_FEATURES = 5
 
 
@@ -91,13 +90,19 @@ def _metrics(metrics: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
     """Contenders as rows, measures as columns, in blocks that fit the width."""
     measures = list(dict.fromkeys(measure for scores in metrics.values() for measure in scores))
     name_width = max(len(name) for name in metrics)
-    for start in range(0, len(measures), MEASURES_IN_A_ROW):
-        block = measures[start : start + MEASURES_IN_A_ROW]
+    while measures:
+        block = [
+            one for place, one in enumerate(measures) if not place or name_width + 2 + _columns(measures[: place + 1]) <= WIDTH
+        ]
+        measures = measures[len(block) :]
         yield f"  {'':<{name_width}}" + "".join(f"  {measure:>9}" for measure in block)
         for name, scores in metrics.items():
-            yield f"  {name:<{name_width}}" + "".join(
-                f"  {_number(scores.get(measure)):>{max(9, len(measure))}}" for measure in block
-            )
+            cells = (f"  {_number(scores.get(measure)):>{max(9, len(measure))}}" for measure in block)
+            yield f"  {name:<{name_width}}{''.join(cells)}"
+
+
+def _columns(measures: Sequence[str]) -> int:
+    return sum(2 + max(9, len(measure)) for measure in measures)
 
 
 def _number(value: float | None) -> str:

@@ -55,7 +55,7 @@ def recompute(settings: Settings, day: str | None, holder: str) -> Recomputed:
 
 
 def _build_features(settings: Settings, warehouse: Path) -> None:
-    target = warehouse.parent / "dbt"
+    target = settings.place.dbt_target / "recompute"
     outcome = invoke(settings, ["run", *SELECTION, "--quiet"], target, lambda _: None, warehouse)
     if not outcome.success:
         raise DbtError(failure_text(outcome, target))

@@ -32,9 +32,9 @@ def _lines(decided: Decided) -> list[str]:
     if decided.decision == REJECTED:
         return [f"{decided.name} {decided.version} is rejected: it serves no more, until it is promoted."]
     before = decided.champion_before or "none"
-    end = "" if decided.decision == PROMOTED else ", which serves no more until it is promoted"
     return [
-        f"{decided.name} {decided.champion} is the champion now; before it: {before}{end}.",
+        f"{decided.name} {decided.champion} is the champion now.",
+        f"Before it: {before}{'' if decided.decision == PROMOTED else ', which serves no more until it is promoted'}.",
         "The next slice scores with it. To have it at once, run warehouse_job.",
     ]
 

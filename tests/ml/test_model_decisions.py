@@ -252,13 +252,13 @@ def test_a_rollback_to_what_never_served_is_refused(desk: Desk, trained: Trained
 def test_the_command_keeps_who_asked_and_why(desk: Desk) -> None:
     code, out, _ = desk("rollback", "--reason", "offers cameras\nto everybody")
     assert code == 0
-    assert out.splitlines()[0] == ("affinity v2 is the champion now; before it: v3, which serves no more until it is promoted.")
+    assert out.startswith("affinity v2 is the champion now.\nBefore it: v3, which serves no more until it is promoted.\n")
     assert (desk.log[-1]["by"], desk.log[-1]["reason"]) == (getpass.getuser(), "offers cameras to everybody")
     code, out, _ = desk("reject", "v1", "--reason", "too old")
     assert (code, out) == (0, "affinity v1 is rejected: it serves no more, until it is promoted.\n")
     code, out, _ = desk("promote", "v3", "--reason", "it was the data")
     assert code == 0
-    assert "affinity v3 is the champion now; before it: v2." in out
+    assert "affinity v3 is the champion now.\nBefore it: v2.\n" in out
     assert desk.champion == "v3"
 
 
@@ -301,6 +301,18 @@ def test_a_version_is_shown_with_its_metrics_beside_the_baselines_and_its_decisi
     assert max(len(line) for line in out.splitlines()) <= 100
     assert desk("show", "champion")[1].startswith("affinity v2: the champion\n")
     assert "serves again: v3 rolled back" in desk("show", "champion")[1]
+
+
+def test_many_measures_are_shown_in_blocks_that_fit(desk: Desk) -> None:
+    manifest = desk.file("v3", "manifest.json")
+    content = json.loads(manifest.read_text())
+    content["metrics"]["model"] |= {f"measure_number_{number}": number / 8 for number in range(1, 8)}
+    manifest.write_text(json.dumps(content))
+    out = desk("show", "v3")[1]
+    assert max(len(line) for line in out.splitlines()) <= 100
+    for number in range(1, 8):
+        assert out.count(f"measure_number_{number}") == 1
+        assert f"{number / 8:.4f}" in out
 
 
 def test_a_version_that_would_be_refused_says_so_when_it_is_shown(desk: Desk) -> None:

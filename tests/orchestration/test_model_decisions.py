@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +16,7 @@ from typing import Any
 
 import dagster as dg
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from catboost import CatBoostClassifier, CatBoostRegressor
@@ -19,6 +24,7 @@ from catboost import CatBoostClassifier, CatBoostRegressor
 from customer360.lake.frames import snapshot_folder
 from customer360.lake.slices import slice_folder
 from customer360.lake.warehouse import is_locked, warehouse_lock
+from customer360.settings import REPOSITORY
 from ml.model_store import ModelStore
 from orchestration.cli import main
 from tests.orchestration.place import Run, TinyShop
@@ -32,7 +38,7 @@ class Desk:
     """The tiny shop with two champions, ``old`` and then ``new``: the same trees under two names."""
 
     shop: TinyShop
-    capsys: pytest.CaptureFixture[str]
+    capsys: pytest.CaptureFixture[str] | None = None
 
     @property
     def store(self) -> ModelStore:
@@ -77,7 +83,20 @@ class Desk:
         assert served.severity is dg.AssetCheckSeverity.WARN
         return version, served.passed, str(served.metadata["refused"].value)
 
+    def recompute(self) -> tuple[int, str]:
+        """``customer360 models recompute`` as a process of its own: dbt keeps files open for as long as its process lives."""
+        done = subprocess.run(
+            [sys.executable, "-m", "orchestration.cli", "models", "recompute"],
+            cwd=REPOSITORY,
+            env=self.shop.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
+
     def command(self, *arguments: str) -> tuple[int, str, str]:
+        assert self.capsys is not None
         self.capsys.readouterr()
         folder, data = str(self.shop.settings.shop_folder), str(self.shop.data)
         code = main(["--shop", folder, "--data-dir", data, "models", *arguments])
@@ -142,8 +161,6 @@ def exchange(path: Path, kind: type[CatBoostClassifier], **settings: str) -> Non
 
 
 def vouch(path: Path) -> None:
-    import hashlib  # noqa: PLC0415
-
     manifest = path.with_name("manifest.json")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "model_sha256": digest}))
@@ -172,8 +189,8 @@ def test_a_refused_champion_is_told_and_the_last_good_one_keeps_serving(desk: De
     faults: list[tuple[Callable[[Path], None], str]] = [
         (flip, "was damaged or exchanged: restore it, or promote another version"),
         (truncate, "was damaged or exchanged: restore it, or promote another version"),
-        (regressor, "train again"),
-        (binary, "train again"),
+        (regressor, "was trained for RMSE, customer_scores needs a MultiClass classifier; restore the version's own file"),
+        (binary, "was trained for Logloss, customer_scores needs a MultiClass classifier; restore the version's own file"),
         (foreign, "categories are not those of the present shop.yaml"),
     ]
     for number, (spoil, said) in enumerate(faults):
@@ -187,14 +204,24 @@ def test_a_refused_champion_is_told_and_the_last_good_one_keeps_serving(desk: De
     assert desk.score(len(faults)) == (new, True, "none")
 
 
-@pytest.fixture
-def scored(desk: Desk) -> Desk:
-    """A day's scores are kept; later slices, a new champion and new customers came since."""
+@pytest.fixture(scope="module")
+def scored_shop(shop: TinyShop) -> TinyShop:
+    """A day's scores are kept; another champion and later slices came since. Saved as "scored"."""
+    shop.restore("ready")
+    desk = Desk(shop)
+    desk.add_version()
     assert desk.score(0)[0] == desk.new
     desk.decide("rollback_model", reason="offers cameras to everybody").succeed()
-    for number in (1, 2):
-        desk.score(number)
-    return desk
+    assert desk.score(1)[0] == desk.old
+    shop.save("scored")
+    return shop
+
+
+@pytest.fixture
+def scored(scored_shop: TinyShop, capsys: pytest.CaptureFixture[str]) -> Iterator[Desk]:
+    scored_shop.restore("scored")
+    yield Desk(scored_shop, capsys)
+    scored_shop.restore("ready")
 
 
 def kept_scores(desk: Desk) -> list[Path]:
@@ -207,8 +234,8 @@ def test_a_days_kept_scores_are_made_again_to_the_last_bit(scored: Desk) -> None
     (file,) = kept_scores(scored)
     rows = len(pq.read_table(file, partitioning=None))
     assert rows > 1000
-    code, out, err = scored.command("recompute")
-    assert code == 0, err + out
+    code, out = scored.recompute()
+    assert code == 0, out
     assert f"version     {scored.new}" in out  # the version that made them, not the champion of now
     assert f"equal       {rows:,} rows of {rows:,}" in out
     assert "exception" not in out
@@ -221,8 +248,7 @@ def test_a_days_kept_scores_are_made_again_to_the_last_bit(scored: Desk) -> None
 def test_a_repaired_slice_is_the_named_exception(scored: Desk) -> None:
     shop = scored.shop
     folder = slice_folder(shop.settings.place.landing / "clicks", shop.slice(0))
-    ((customer, start),) = shop.published("select min(customer_id), (select max(slice) from slice_log) from customer_features")
-    assert start
+    ((customer,),) = shop.published("select min(customer_id) from customer_features")
     line = {
         "event_id": "late-1",
         "event_name": "view_item",
@@ -233,12 +259,16 @@ def test_a_repaired_slice_is_the_named_exception(scored: Desk) -> None:
     }
     (folder / "late.jsonl").write_text(json.dumps(line) + "\n", encoding="utf-8")
     shop.run("slice_job", shop.key(0)).succeed()
-    code, out, _ = scored.command("recompute")
+    code, out = scored.recompute()
     assert code == 0
     assert f"exception   1 slice repaired since: {shop.key(0)}" in out
     assert f"1 customer: {customer}" in out
-    categories = len(shop.settings.shop.category_ids) + 1
-    assert f"different   {categories} rows" in out
+    numbers = {
+        name: int(rows.replace(",", "")) for name, rows in re.findall(r"^(equal|different) +([\d,]+) row", out, re.MULTILINE)
+    }
+    assert 1 <= numbers["different"] <= len(shop.settings.shop.category_ids) + 1
+    (file,) = kept_scores(scored)
+    assert numbers["equal"] + numbers["different"] == len(pq.read_table(file, partitioning=None))
 
 
 def test_reference_rows_are_those_of_then(scored: Desk) -> None:
@@ -258,10 +288,10 @@ def test_reference_rows_are_those_of_then(scored: Desk) -> None:
         shop.published("select strftime(max(as_of), '%Y-%m-%d') from customer_features")[0][0],
         assets=[["raw", "customers"]],
     ).succeed()
-    shop.land(3)
-    shop.run("slice_job", shop.key(3)).succeed()
+    shop.land(2)
+    shop.run("slice_job", shop.key(2)).succeed()
     assert shop.published("select min(age), max(age) from customer_features") == [(99, 99)]
-    code, out, _ = scored.command("recompute")
+    code, out = scored.recompute()
     assert code == 0
     assert "different" not in out
     assert "exception" not in out
@@ -272,11 +302,9 @@ def test_a_difference_that_nothing_explains_is_an_error(scored: Desk) -> None:
     table = pq.read_table(file, partitioning=None)
     frame = table.to_pandas()
     frame.loc[0, "probability"] += 1e-9
-    import pyarrow as pa  # noqa: PLC0415
-
     changed = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(table.schema.metadata)
     pq.write_table(changed, file)
-    code, out, _ = scored.command("recompute")
+    code, out = scored.recompute()
     assert code == 1
     assert "different   1 row, by 1e-09 at most" in out
     assert "Nothing explains the difference" in out
