@@ -9,7 +9,6 @@ import pandas as pd
 from ml.frames import require_columns
 
 KEY = ["customer_id", "category_id"]
-MEASURES = ["probability", "rank", "model_version", "as_of"]
 
 
 @dataclass(frozen=True)
@@ -34,12 +33,13 @@ class Comparison:
 
 
 def compare(kept: pd.DataFrame, recomputed: pd.DataFrame) -> Comparison:
-    """Compare two tables of scores by customer and category. Raises ``FrameError`` where one lacks a column of theirs."""
-    for frame in (kept, recomputed):
-        require_columns(frame, "customer_scores", [*KEY, *MEASURES])
+    """Compare two tables of scores by customer and category, in all columns that were kept. Raises ``FrameError``."""
+    require_columns(kept, "customer_scores", [*KEY, "probability"])
+    measures = [str(name) for name in kept.columns if name not in KEY]
+    require_columns(recomputed, "customer_scores", [*KEY, *measures])
     both = kept.merge(recomputed, on=KEY, how="outer", suffixes=("_kept", "_now"), indicator=True)
     is_equal = both["_merge"] == "both"
-    for measure in MEASURES:
+    for measure in measures:
         is_equal &= both[f"{measure}_kept"] == both[f"{measure}_now"]
     distance = (both["probability_kept"] - both["probability_now"]).abs()
     unequal = both.assign(distance=distance.fillna(1.0))[~is_equal]

@@ -56,6 +56,6 @@ def recompute(settings: Settings, day: str | None, holder: str) -> Recomputed:
 
 def _build_features(settings: Settings, warehouse: Path) -> None:
     target = settings.place.dbt_target / "recompute"
-    outcome = invoke(settings, ["run", *SELECTION, "--quiet"], target, lambda _: None, warehouse)
+    outcome = invoke(settings, ["run", *SELECTION], target, lambda _: None, warehouse)
     if not outcome.success:
         raise DbtError(failure_text(outcome, target))
