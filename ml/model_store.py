@@ -1,17 +1,17 @@
 """Model versions on disk: ``<root>/<name>/<version>/{model.cbm, manifest.json}``, immutable, and a champion pointer.
 
 Never pickle. The pointer is ``<root>/<name>/champion``, a text file that names the version and is replaced by rename. What was
-decided stays in ``<root>/<name>/promotions.jsonl``.
+decided stays in ``<root>/<name>/promotions.jsonl``; see ``ml.decision_log``.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,9 @@ from catboost import CatBoostClassifier, CatBoostError
 from pydantic import ValidationError
 
 from customer360.features import Feature
+from customer360.lake.atomic import exclusive, fsync_path, write_text
 from ml.affinity_model import AffinityModel
+from ml.decision_log import PROMOTED, REJECTED, ROLLED_BACK, Request, append_decision, read_decisions, succession
 from ml.evaluation import Evaluation
 from ml.manifest import Manifest, describe, feature_types
 from ml.promotion import Decision
@@ -32,6 +34,9 @@ MODEL_FILE = "model.cbm"
 MANIFEST_FILE = "manifest.json"
 CHAMPION_FILE = "champion"
 PROMOTIONS_FILE = "promotions.jsonl"
+AFFINITY = "affinity"  # the model that customer_scores is made with
+RESTORE = "restore the version's own file, or promote another version"
+AUTOMATIC = "training"  # who decides where nobody was asked
 
 
 class ModelStoreError(ValueError):
@@ -77,7 +82,7 @@ def version_name(created_at: datetime, fingerprint: str) -> str:
 
 
 class ModelStore:
-    """The models under ``root``. Writers are serialised by their job; readers may come at any time and see whole versions."""
+    """The models under ``root``. Decisions wait for one another; readers may come at any time and see whole versions."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -112,9 +117,9 @@ class ModelStore:
         )
         (draft / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
         for path in (draft / MODEL_FILE, draft / MANIFEST_FILE, draft):
-            _fsync(path)
+            fsync_path(path)
         draft.rename(folder)
-        _fsync(folder.parent)
+        fsync_path(folder.parent)
         return manifest
 
     def record(self, name: str, version: str, decision: Decision, at: datetime) -> None:
@@ -122,13 +127,43 @@ class ModelStore:
         if decision.is_promoted:
             self.promote(name, version, decision.reason, at)
         else:
-            self._append(name, version, "rejected", decision.reason, at)
+            self.reject(name, version, decision.reason, at)
 
-    def promote(self, name: str, version: str, reason: str, at: datetime) -> None:
-        """Make the version champion. The log comes first, then the pointer: a crash between leaves the old champion serving."""
+    def promote(self, name: str, version: str, reason: str, at: datetime, by: str = AUTOMATIC) -> None:
+        """Make the version champion. The log comes first, then the pointer: a crash between leaves the old champion serving.
+
+        Raises ``ModelRefused`` when the file is not the manifest's. Whether it fits the shop is not looked at.
+        """
         self._verified_manifest(name, version)
-        self._append(name, version, "promoted", reason, at)
-        _replace_text(self.root / name / CHAMPION_FILE, version + "\n")
+        with self._deciding(name) as log:
+            append_decision(log, version, PROMOTED, Request(reason, _aware(at), by), previous=self.champion_version(name))
+            self._point_at(name, version)
+
+    def reject(self, name: str, version: str, reason: str, at: datetime, by: str = AUTOMATIC) -> None:
+        """Record that the version is not to serve. Raises ``ModelStoreError`` for the champion, and for an unknown version."""
+        self.require(name, version)
+        with self._deciding(name) as log:
+            champion = self.champion_version(name)
+            if version == champion:
+                raise ModelStoreError(f"{name} {version} is the champion, so it cannot be rejected; roll back instead")
+            append_decision(log, version, REJECTED, Request(reason, _aware(at), by), previous=champion)
+
+    def roll_back(self, name: str, to: str, reason: str, at: datetime, by: str) -> str:
+        """Make an earlier champion serve again and withdraw the champion of now, whose version is returned.
+
+        Raises ``ModelStoreError`` when ``to`` was no champion before it, ``ModelRefused`` when its file is not its manifest's.
+        """
+        self._verified_manifest(name, to)
+        with self._deciding(name) as log:
+            champion, earlier = self.champion_version(name), self.earlier_champions(name)
+            if champion is None or to not in earlier:
+                known = ", ".join(earlier) or "none"
+                raise ModelStoreError(
+                    f"{name} {to} was no champion before {champion}, or was withdrawn since (there are: {known}); promote it"
+                )
+            append_decision(log, champion, ROLLED_BACK, Request(reason, _aware(at), by), previous=champion, champion=to)
+            self._point_at(name, to)
+        return champion
 
     def champion_version(self, name: str) -> str | None:
         """The version that the pointer names; None before the first promotion."""
@@ -143,9 +178,19 @@ class ModelStore:
         return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
     def promotions(self, name: str) -> list[dict[str, Any]]:
-        """Every decision in the order in which it was taken: version, decision, reason, at, previous (the champion before)."""
-        log = self.root / name / PROMOTIONS_FILE
-        return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.exists() else []
+        """Every decision in the order in which it was taken; see ``ml.decision_log`` for its fields."""
+        return read_decisions(self.root / name / PROMOTIONS_FILE)
+
+    def earlier_champions(self, name: str) -> list[str]:
+        """The versions that served before the champion and were not withdrawn since, the last one first."""
+        line, champion = succession(self.promotions(name)), self.champion_version(name)
+        return line[line.index(champion) + 1 :] if champion in line else line
+
+    def require(self, name: str, version: str) -> None:
+        """Raise ``ModelStoreError`` with the versions that there are unless this is one of them."""
+        if not self._version_folder(name, version).is_dir():
+            known = ", ".join(self.versions(name)[-5:]) or "none yet; run training_job"
+            raise ModelStoreError(f"{self.root / name} has no version {version}; the newest are: {known}")
 
     def manifest(self, name: str, version: str) -> Manifest:
         """The manifest of a version. Raises ``ModelRefused`` when it is missing or not a manifest."""
@@ -192,10 +237,12 @@ class ModelStore:
         return self.load(name, version, features, categories)
 
     def load_servable(self, name: str, features: Sequence[Feature], categories: Sequence[str]) -> Servable:
-        """The champion, or else the last good one: the newest promoted version that loads. Refusals: what was passed over."""
+        """The champion, or else the last good one: the newest champion before it that loads and was not withdrawn.
+
+        Refusals: what was passed over.
+        """
         champion = self.champion_version(name)
-        promoted = [str(entry["version"]) for entry in reversed(self.promotions(name)) if entry["decision"] == "promoted"]
-        candidates = list(dict.fromkeys([*([champion] if champion else []), *promoted]))
+        candidates = [*([champion] if champion else []), *self.earlier_champions(name)]
         refusals: list[Refusal] = []
         for version in candidates:
             try:
@@ -227,18 +274,14 @@ class ModelStore:
             )
         return manifest
 
-    def _append(self, name: str, version: str, decision: str, reason: str, at: datetime) -> None:
-        self._verified_manifest(name, version)
-        entry = {
-            "version": version,
-            "decision": decision,
-            "reason": reason,
-            "at": _aware(at).isoformat(),
-            "previous": self.champion_version(name),
-        }
-        # The log only grows; it is written whole and renamed, so that a crash cannot leave half a line.
-        lines = [*self.promotions(name), entry]
-        _replace_text(self.root / name / PROMOTIONS_FILE, "".join(json.dumps(line) + "\n" for line in lines))
+    @contextmanager
+    def _deciding(self, name: str) -> Iterator[Path]:
+        """The log, held against others who decide at the same time: a training, a job, somebody at a terminal."""
+        with exclusive(self.root / name / ".lock"):
+            yield self.root / name / PROMOTIONS_FILE
+
+    def _point_at(self, name: str, version: str) -> None:
+        write_text(self.root / name / CHAMPION_FILE, version + "\n")
 
 
 def _load_classifier(path: Path) -> CatBoostClassifier:
@@ -248,9 +291,9 @@ def _load_classifier(path: Path) -> CatBoostClassifier:
         # A regressor's file loads here without a word; only its parameters tell.
         loss = str(classifier.get_all_params().get("loss_function"))
     except CatBoostError as error:
-        raise ModelRefused(f"{path} is not a CatBoost model: {error}") from error
+        raise ModelRefused(f"{path} is not a CatBoost model: {error}; {RESTORE}") from error
     if loss != "MultiClass":
-        raise ModelRefused(f"{path} was trained for {loss}; customer_scores needs a MultiClass classifier")
+        raise ModelRefused(f"{path} was trained for {loss}, customer_scores needs a MultiClass classifier; {RESTORE}")
     return classifier
 
 
@@ -272,19 +315,3 @@ def _aware(moment: datetime) -> datetime:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _replace_text(path: Path, text: str) -> None:
-    draft = path.with_name(f".tmp-{path.name}-{os.getpid()}")
-    draft.write_text(text, encoding="utf-8")
-    _fsync(draft)
-    draft.replace(path)
-    _fsync(path.parent)
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

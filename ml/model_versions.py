@@ -9,7 +9,7 @@ import pandas as pd
 
 from ml.evaluation import CHAMPION, MODEL
 from ml.manifest import Manifest
-from ml.model_store import ModelRefused, ModelStore
+from ml.model_store import AUTOMATIC, ModelRefused, ModelStore
 
 # Column -> pandas type; the table is typed even when it has no rows. Timestamps are plain UTC.
 COLUMNS = {
@@ -20,6 +20,7 @@ COLUMNS = {
     "reason": "str",
     "created_at": "datetime64[us]",
     "decided_at": "datetime64[us]",
+    "decided_by": "str",
     "validation_as_of": "datetime64[us]",
     "train_cutoff_count": "Int64",
     "rows_train": "Int64",
@@ -42,7 +43,8 @@ COLUMNS = {
 def model_versions(store: ModelStore, name: str) -> pd.DataFrame:
     """One row for each version on disk, oldest first.
 
-    ``status``: promoted, rejected or undecided (its last decision), or unreadable with the reason when the manifest is damaged.
+    ``status``: promoted, rejected, rolled back (withdrawn as champion) or undecided, by its last decision; unreadable with the
+    reason when the manifest is damaged.
     """
     decisions = {str(entry["version"]): entry for entry in store.promotions(name)}
     champion = store.champion_version(name)
@@ -52,6 +54,7 @@ def model_versions(store: ModelStore, name: str) -> pd.DataFrame:
         entry = decisions.get(version)
         if entry is not None:
             row |= {"status": entry["decision"], "reason": entry["reason"], "decided_at": _plain(entry["at"])}
+            row |= {"decided_by": entry.get("by", AUTOMATIC)}
         else:
             row |= {"status": "undecided"}
         try:

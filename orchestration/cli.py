@@ -9,7 +9,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from importlib import import_module
 from pathlib import Path
 
@@ -52,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     serve.add_argument("--port", type=_count, help="of the web server; without it there is none")
     serve.set_defaults(module="serve")
     _add_quarantine(commands)
+    _add_models(commands)
     categories = commands.add_parser("categories", help="show the categories, or choose the top K again")
     categories.add_argument("--again", action="store_true", help="choose the top K by revenue anew")
     categories.set_defaults(module="categories")
@@ -138,10 +139,41 @@ def _add_quarantine(commands: argparse._SubParsersAction[argparse.ArgumentParser
         action.add_argument("--where-reason", metavar="TEXT", help="only where column and reason hold this text")
 
 
+def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    models = commands.add_parser("models", help="versions of the models: what they are, which one serves, and why")
+    actions = models.add_subparsers(required=True, metavar="action", dest="action")
+    listing = actions.add_parser("list", help="every version and the last decision about it")
+    listing.set_defaults(module="models_list")
+    show = actions.add_parser("show", help="data, cut-offs, metrics beside the baselines, decisions with their reasons")
+    show.add_argument("version", help="a version, or champion")
+    show.set_defaults(module="models_show")
+    promote = actions.add_parser("promote", help="make a version champion")
+    promote.add_argument("version")
+    reject = actions.add_parser("reject", help="have a version serve no more, also not in need")
+    reject.add_argument("version")
+    rollback = actions.add_parser("rollback", help="withdraw the champion: an earlier one serves again")
+    rollback.add_argument("version", nargs="?", help="an earlier champion (default: the one before)")
+    for action in (promote, reject, rollback):
+        action.add_argument("--reason", required=True, metavar="TEXT", help="why; it is kept and shown with the version")
+        action.set_defaults(module="models_decide")
+    recompute = actions.add_parser("recompute", help="make a day's kept scores again from what was known then, and compare")
+    recompute.add_argument("--day", type=_day, metavar="DAY", help="shop-local, as in 2026-05-01 (default: the newest)")
+    recompute.set_defaults(module="models_recompute")
+    for action in (listing, show, promote, reject, rollback):
+        action.add_argument("--model", default="affinity", help="which model (default: affinity)")
+
+
 def _count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
     return int(text)
+
+
+def _day(text: str) -> str:
+    try:
+        return f"{date.fromisoformat(text)}"
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no day; write it as in 2026-05-01") from None
 
 
 def _slice(text: str) -> datetime:

@@ -115,8 +115,8 @@ def _tested(node: Mapping[str, Any]) -> set[str]:
     return {node["attached_node"]} if node.get("attached_node") else set(node["depends_on"]["nodes"])
 
 
-def invoke(settings: Settings, arguments: Sequence[str], target: Path, on_result: Any) -> Any:
-    """Run one dbt command in this process; its result events go to ``on_result``.
+def invoke(settings: Settings, arguments: Sequence[str], target: Path, on_result: Any, warehouse: Path | None = None) -> Any:
+    """Run one dbt command in this process, on a copy of the warehouse where one is named; results go to ``on_result``.
 
     An interrupt has dbt cancel the queries at hand, and is raised when its threads have ended.
     """
@@ -129,7 +129,7 @@ def invoke(settings: Settings, arguments: Sequence[str], target: Path, on_result
 
     try:
         # Of all interrupts dbt knows this one only; another would leave its threads at work on the warehouse.
-        with _environment(settings), dbt_log(target) as log, raise_interrupts_as(KeyboardInterrupt):
+        with _environment(settings, warehouse), dbt_log(target) as log, raise_interrupts_as(KeyboardInterrupt):
             runner = dbtRunner(manifest=parsed_manifest(settings), callbacks=[hear, log])
             outcome = runner.invoke([*arguments, *_flags(settings, target), "--no-write-json"])
         if isinstance(outcome.exception, KeyboardInterrupt):
@@ -172,9 +172,9 @@ def _flags(settings: Settings, target: Path) -> list[str]:
 
 
 @contextmanager
-def _environment(settings: Settings) -> Iterator[None]:
+def _environment(settings: Settings, warehouse: Path | None = None) -> Iterator[None]:
     """The variables that the project reads, for as long as dbt works."""
-    wanted = dbt_environment(settings)
+    wanted = {**dbt_environment(settings), **({"CUSTOMER360_WAREHOUSE": str(warehouse)} if warehouse else {})}
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
     try:

@@ -20,6 +20,7 @@ from assets.transform.warehouse import warehouse_models
 from customer360.settings import Settings
 from orchestration.dbt_run import Dbt
 from orchestration.jobs import daily_job, freshness_job, history_job, maintenance_job, slice_job, training_job, warehouse_job
+from orchestration.model_jobs import promote_model, reject_model, rollback_model
 from orchestration.resources import Platform
 from orchestration.schedules import SCHEDULES
 from sensors.click_slices import click_slices
@@ -45,7 +46,18 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
             drift,
         ],
         asset_checks=[last_slice_is_fresh, last_slice_has_usual_volume],
-        jobs=[slice_job, history_job, warehouse_job, training_job, daily_job, freshness_job, maintenance_job],
+        jobs=[
+            slice_job,
+            history_job,
+            warehouse_job,
+            training_job,
+            daily_job,
+            freshness_job,
+            maintenance_job,
+            promote_model,
+            reject_model,
+            rollback_model,
+        ],
         schedules=SCHEDULES,
         sensors=[click_slices, run_failure],
         resources={**resources, **(resource_overrides or {})},

@@ -4,6 +4,7 @@ import dagster as dg
 
 from customer360.features import feature_list
 from customer360.lake.frames import keep_daily_snapshot
+from customer360.lake.known_then import known_now
 from customer360.settings import NONE
 from ml import model_store, serving
 from ml.serving_tables import Tables
@@ -12,7 +13,7 @@ from orchestration.owners import ML_TEAM
 from orchestration.partitions import WAREHOUSE_POOL
 from orchestration.resources import Platform
 
-AFFINITY = "affinity"
+AFFINITY = model_store.AFFINITY
 
 
 @dg.asset(
@@ -49,7 +50,8 @@ def customer_scores(context: dg.AssetExecutionContext, platform: Platform) -> dg
     with platform.warehouse(f"run {context.run.run_id}") as connection:
         tables = Tables()
         rows = serving.serve(connection, servable.loaded, shop, tables)
-        keep_daily_snapshot(settings.place, shop, connection, tables.scores)
+        known = known_now(settings, platform.now()).to_metadata()
+        keep_daily_snapshot(settings.place, shop, connection, tables.scores, known)
         customers, whole = serving.count_whole(connection, len(shop.category_ids) + 1, tables)
     served = servable.loaded.version if servable.loaded else "none"
     refusals = [f"{refusal.version}: {refusal.reason}" for refusal in servable.refusals]

@@ -204,10 +204,15 @@ def _model_versions() -> PublishedTable:
             PublishedColumn("model_name", "VARCHAR", "Model"),
             PublishedColumn("model_version", "VARCHAR", "When it was made (UTC) and from which data"),
             PublishedColumn("is_champion", "BOOLEAN", "It is the one that scores"),
-            PublishedColumn("status", "VARCHAR", "promoted, rejected, undecided, or unreadable (a damaged manifest)"),
+            PublishedColumn(
+                "status",
+                "VARCHAR",
+                "promoted, rejected, rolled back (withdrawn as champion), undecided, or unreadable (a damaged manifest)",
+            ),
             PublishedColumn("reason", "VARCHAR", "The decision in words"),
             PublishedColumn("created_at", "TIMESTAMP", "When it was trained, UTC"),
             PublishedColumn("decided_at", "TIMESTAMP", "When the decision was taken, UTC"),
+            PublishedColumn("decided_by", "VARCHAR", "Who decided: `training`, a user, or a run"),
             PublishedColumn("validation_as_of", "TIMESTAMP", "Cut-off that judged it, UTC"),
             PublishedColumn("train_cutoff_count", count, "Cut-offs that it was trained on"),
             PublishedColumn("rows_train", count, "Customers x cut-offs that it was trained on"),
@@ -227,7 +232,7 @@ def _model_versions() -> PublishedTable:
             PublishedColumn("data_fingerprint", "VARCHAR", "Hash of its training set"),
             PublishedColumn("model_sha256", "VARCHAR", "Hash of its file, checked whenever it is loaded"),
         ),
-        "the first publication after a training",
+        "the first publication after a training, and with each decision",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -47,16 +48,23 @@ def snapshot_folder(place: Place) -> Path:
     return place.root / "scores_daily"
 
 
-def keep_daily_snapshot(place: Place, shop: Shop, connection: duckdb.DuckDBPyConnection, scores: str) -> None:
-    """Keep the first ``scores`` (a table with as_of) of each shop-local day; later runs of the day leave them as they are."""
+def keep_daily_snapshot(
+    place: Place, shop: Shop, connection: duckdb.DuckDBPyConnection, scores: str, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Keep the first ``scores`` (a table with as_of) of each shop-local day; later runs of the day leave them as they are.
+
+    ``metadata``, kept in the file, says what was known when they were made; see ``customer360.lake.known_then``.
+    """
     (moment,) = connection.execute(f"select max(as_of) from {scores}").fetchone() or (None,)
     if moment is None:
         return
     day = moment.replace(tzinfo=UTC).astimezone(shop.zone).date()
     target = snapshot_folder(place) / f"day_key={day:%Y-%m-%d}" / "part.parquet"
     if not target.exists():
+        facts = ", ".join(f"{key}: {literal(value)}" for key, value in (metadata or {}).items())
+        options = f"format parquet, compression zstd{f', kv_metadata {{ {facts} }}' if facts else ''}"
         with replacing(target) as temporary:
-            connection.execute(f"copy {scores} to {literal(str(temporary))} (format parquet, compression zstd)")
+            connection.execute(f"copy {scores} to {literal(str(temporary))} ({options})")
 
 
 def remove_old_snapshots(place: Place, now: datetime) -> list[str]:

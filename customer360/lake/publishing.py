@@ -112,40 +112,24 @@ def publish(
     ``parquet_only`` are tables without a copy in the database file. So are ``linked`` ones (name to files by their published
     name), whose files never change. Those of the version before that are not given are taken over.
     """
-    with explaining_full_disk(place.root), exclusive(place.published / ".lock"):
-        past = current_publication(place)
-        number = 1 + max([past.version if past else 0, *(int(path.name) for path in _version_folders(place))])
-        temporary = place.published / "versions" / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
-        temporary.mkdir(parents=True)
-        try:
-            rows = _write_tables(connection, temporary, tables)
-            files = {name: _write_parquet(connection, temporary, name, query) for name, query in (parquet_only or {}).items()}
-            files |= {name: _link(connection, temporary, name, parts) for name, parts in (linked or {}).items()}
-            files |= _take_over(place, temporary, past, set(files))
-            publication = Publication(number, as_of, now, rows, files)
-            _write_document(temporary, publication)
-            _flush(temporary)
-            target = temporary.parent / publication.folder_name
-            temporary.rename(target)
-            fsync_path(target.parent)
-            _swap(place, target)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    return publication
+    with _publishing(place):
+        return _publish(place, connection, tables, as_of, now, parquet_only=parquet_only or {}, linked=linked or {})
 
 
 def republish(place: Place, replaced: Mapping[str, str], now: datetime) -> Publication:
     """Publish the current version again with some tables replaced (name to a SQL query that may read the current ones).
 
-    The warehouse is not touched, so this blocks no run.
+    The warehouse is not touched, so this blocks no run. What a slice publishes meanwhile waits, and is not gone back on.
     """
-    with reader(place) as connection:
+    with _publishing(place), reader(place) as connection:
         names = [
             name for (name,) in connection.execute("select table_name from duckdb_tables() order by table_name").fetchall()
         ]
         tables = {name: f"select * from published.main.{quoted(name)}" for name in names}
         current = current_publication(place)
-        return publish(place, connection, {**tables, **replaced}, current.as_of if current else None, now)
+        return _publish(
+            place, connection, {**tables, **replaced}, current.as_of if current else None, now, parquet_only={}, linked={}
+        )
 
 
 def remove_old_versions(place: Place, now: datetime) -> list[str]:
@@ -159,6 +143,43 @@ def remove_old_versions(place: Place, now: datetime) -> list[str]:
             shutil.rmtree(folder)
             removed.append(folder.name)
     return removed
+
+
+@contextmanager
+def _publishing(place: Place) -> Iterator[None]:
+    with explaining_full_disk(place.root), exclusive(place.published / ".lock"):
+        yield
+
+
+def _publish(
+    place: Place,
+    connection: duckdb.DuckDBPyConnection,
+    tables: Mapping[str, str],
+    as_of: datetime | None,
+    now: datetime,
+    *,
+    parquet_only: Mapping[str, str],
+    linked: Mapping[str, Mapping[str, Path]],
+) -> Publication:
+    past = current_publication(place)
+    number = 1 + max([past.version if past else 0, *(int(path.name) for path in _version_folders(place))])
+    temporary = place.published / "versions" / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
+    temporary.mkdir(parents=True)
+    try:
+        rows = _write_tables(connection, temporary, tables)
+        files = {name: _write_parquet(connection, temporary, name, query) for name, query in parquet_only.items()}
+        files |= {name: _link(connection, temporary, name, parts) for name, parts in linked.items()}
+        files |= _take_over(place, temporary, past, set(files))
+        publication = Publication(number, as_of, now, rows, files)
+        _write_document(temporary, publication)
+        _flush(temporary)
+        target = temporary.parent / publication.folder_name
+        temporary.rename(target)
+        fsync_path(target.parent)
+        _swap(place, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return publication
 
 
 def _version_folders(place: Place) -> list[Path]:

@@ -22,11 +22,15 @@ OF_CODE, OF_CUSTOMERS = "of_code", "of_customers"
 
 def project_fingerprint(settings: Settings) -> str:
     """Hash of the dbt project's files, of the shop's variables, and of the place of the warehouse."""
+    return hashlib.sha256(f"{models_fingerprint(settings)} {settings.place.warehouse}".encode()).hexdigest()
+
+
+def models_fingerprint(settings: Settings) -> str:
+    """Hash of the dbt project's files and of the shop's variables: the same wherever the warehouse lies."""
     digest = hashlib.sha256(json.dumps(dbt_vars(settings.shop), sort_keys=True).encode())
     for path in sorted(PROJECT.rglob("*")):
         if path.is_file() and path.suffix in {".sql", ".yml", ".csv", ".md"}:
             digest.update(str(path.relative_to(PROJECT)).encode() + b"\0" + path.read_bytes())
-    digest.update(str(settings.place.warehouse).encode())
     return digest.hexdigest()
 
 

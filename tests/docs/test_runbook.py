@@ -23,7 +23,7 @@ def anchors(page: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("name", ["bi.md", "runbook.md", "data-dictionary.md"])
+@pytest.mark.parametrize("name", ["bi.md", "models.md", "runbook.md", "data-dictionary.md"])
 def test_every_link_within_the_docs_leads_somewhere(name: str) -> None:
     page = (DOCS / name).read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)]+)\)", page):

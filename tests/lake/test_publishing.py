@@ -8,6 +8,8 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import duckdb
 import pytest
 
 from customer360.lake import publishing
+from customer360.lake.atomic import exclusive
 from customer360.lake.publishing import current_folder, current_publication, publish, reader, remove_old_versions, republish
 from customer360.settings import REPOSITORY, Settings
 
@@ -121,6 +124,21 @@ def test_republishing_replaces_some_tables_and_keeps_the_others(settings: Settin
     assert (made.version, made.as_of) == (2, NOW)
     assert made.rows == {"a": 5000, "b": 1, "plan": 1, "slice_log": 1}
     assert published(settings, "select * from b") == [(5000,)]
+
+
+def test_a_republication_does_not_go_back_on_what_is_published_while_it_waits(settings: Settings) -> None:
+    put(settings, version_tables(1))
+    with ThreadPoolExecutor(1) as pool:
+        with exclusive(settings.place.published / ".lock"):  # a slice publishes
+            waiting = pool.submit(republish, settings.place, {"plan": "select 9 as n"}, NOW)
+            time.sleep(0.3)
+            assert not waiting.done()
+            with duckdb.connect() as connection:
+                newer = version_tables(2)
+                publishing._publish(settings.place, connection, newer, None, NOW, parquet_only={})
+        assert waiting.result(timeout=30).version == 3
+    assert published(settings, "select distinct version from a") == [(2,)]
+    assert published(settings, "from plan") == [(9,)]
 
 
 @pytest.mark.parametrize("broken", ["_write_tables", "_write_document", "_flush", "_swap"])

@@ -154,6 +154,7 @@ def test_versions_are_immutable_and_the_log_only_grows(store: ModelStore, traine
         "decision": "promoted",
         "reason": "better",
         "at": "2026-05-01T09:00:00+00:00",
+        "by": "training",
         "previous": "v1",
     }
     assert store.champion_version("affinity") == "v2"

@@ -1,6 +1,6 @@
 """The product's run template, whose children execute a job in process: with a part of its assets, and with a log each.
 
-Requests have ``id``, ``log``, ``job``, ``run_id``, ``partition_key``, ``tags``, ``assets``.
+Requests have ``id``, ``log``, ``job``, ``run_id``, ``partition_key``, ``tags``, ``assets``, ``run_config``.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ def execute(request: dict[str, Any]) -> int:
             run_id=request["run_id"],
             partition_key=request["partition_key"],
             tags=request["tags"],
+            run_config=request["run_config"],
             asset_selection=[dg.AssetKey(path) for path in assets] if assets else None,
             raise_on_error=False,
         )

@@ -106,13 +106,21 @@ class ForkServer:
         for waiting in self.started.values():
             waiting.put(-1)
 
-    def start(self, job: str, partition_key: str | None, tags: Mapping[str, str], assets: Sequence[Sequence[str]]) -> Run:
+    def start(
+        self,
+        job: str,
+        partition_key: str | None,
+        tags: Mapping[str, str],
+        assets: Sequence[Sequence[str]],
+        run_config: Mapping[str, Any],
+    ) -> Run:
         """Start a run of ``job``, or of some of its assets."""
         run_id = make_new_run_id()
         log = self.logs / f"{len(self.started):04}.log"
         self.started[run_id], self.ended[run_id] = queue.Queue(), queue.Queue()
         request: dict[str, Any] = {"id": run_id, "log": str(log), "job": job, "run_id": run_id, "partition_key": partition_key}
         request |= {"tags": dict(tags), "assets": [list(path) for path in assets]}
+        request["run_config"] = dict(run_config)
         self.channel.sendall(json.dumps(request).encode() + b"\n")
         pid = self.started[run_id].get(timeout=WAIT_SECONDS)
         assert pid > 0, self._said()
@@ -188,9 +196,10 @@ class TinyShop:
         partition_key: str | None = None,
         tags: Mapping[str, str] | None = None,
         assets: Sequence[Sequence[str]] = (),
+        run_config: Mapping[str, Any] | None = None,
     ) -> Run:
         """Start a run of a job, or of some of its assets; see ``Run.succeed`` and ``Run.wait``."""
-        return self._server().start(job, partition_key, tags or {}, assets)
+        return self._server().start(job, partition_key, tags or {}, assets, run_config or {})
 
     def _server(self) -> ForkServer:
         if self.server is None:

@@ -1,0 +1,47 @@
+"""``customer360 models promote | reject | rollback``, each with ``--reason``."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import os
+
+from ml.decision_log import PROMOTED, REJECTED, DecisionRefused, Request
+from ml.model_decisions import Decided, promote, reject, roll_back
+from ml.model_store import ModelStoreError
+from orchestration.console import WELL, now, say, settings_of
+
+EXPECTED = (DecisionRefused, ModelStoreError)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Take the decision, or say why it cannot be taken; nothing has changed then."""
+    settings = settings_of(options)
+    request = Request(options.reason, now(), _user())
+    if options.action == "promote":
+        decided = promote(settings, options.model, options.version, request)
+    elif options.action == "reject":
+        decided = reject(settings, options.model, options.version, request)
+    else:
+        decided = roll_back(settings, options.model, options.version, request)
+    say(*_lines(decided))
+    return WELL
+
+
+def _lines(decided: Decided) -> list[str]:
+    if decided.decision == REJECTED:
+        return [f"{decided.name} {decided.version} is rejected: it serves no more, until it is promoted."]
+    before = decided.champion_before or "none"
+    return [
+        f"{decided.name} {decided.champion} is the champion now.",
+        f"Before it: {before}{'' if decided.decision == PROMOTED else ', which serves no more until it is promoted'}.",
+        "The next slice scores with it. To have it at once, run warehouse_job.",
+    ]
+
+
+def _user() -> str:
+    """Who is at the terminal; the number where the system has no name for it, as in some containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
