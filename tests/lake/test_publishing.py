@@ -135,7 +135,7 @@ def test_a_republication_does_not_go_back_on_what_is_published_while_it_waits(se
             assert not waiting.done()
             with duckdb.connect() as connection:
                 newer = version_tables(2)
-                publishing._publish(settings.place, connection, newer, None, NOW, parquet_only={})
+                publishing._publish(settings.place, connection, newer, None, NOW, parquet_only={}, linked={})
         assert waiting.result(timeout=30).version == 3
     assert published(settings, "select distinct version from a") == [(2,)]
     assert published(settings, "from plan") == [(9,)]
