@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 
+from customer360.lake.atomic import write_text
 from ml.evaluation import Evaluation
 from ml.manifest import Manifest
 from ml.markdown import table
+from ml.plots import evaluation_plots, write_plots
 from ml.promotion import Decision
+
+
+def write_card(folder: Path, manifest: Manifest, evaluation: Evaluation, decision: Decision) -> dict[str, bytes]:
+    """Write ``card.md`` and its plots into ``folder``; the plots by name, as PNG."""
+    drawn = evaluation_plots(evaluation)
+    write_plots(folder, drawn)
+    write_text(folder / "card.md", model_card(manifest, evaluation, decision))
+    return drawn
 
 
 def model_card(manifest: Manifest, evaluation: Evaluation, decision: Decision) -> str:

@@ -12,14 +12,13 @@ from dagster_dbt import dbt_assets
 from assets.predictions.customer_scores import AFFINITY
 from assets.transform.warehouse import MANIFEST
 from customer360.features import feature_list
-from customer360.lake.atomic import write_text
 from customer360.lake.frames import write_parquet
-from customer360.lake.publications import PARQUET_ONLY, warehouse_tables
-from customer360.lake.publishing import publish, reader
+from customer360.lake.publications import PARQUET_ONLY, file_tables, warehouse_tables
+from customer360.lake.publishing import publish, reader, republish
 from customer360.lake.slice_log import set_training_cutoffs
 from customer360.lake.slices import EPOCH
 from customer360.settings import NONE
-from ml import evaluation, leakage, model_card, model_versions, plots, promotion, training, training_sets
+from ml import evaluation, leakage, model_card, model_versions, promotion, training, training_sets
 from ml.markdown import picture_in_text, table
 from ml.model_store import ModelStore, version_name
 from orchestration import groups
@@ -95,12 +94,11 @@ def affinity_model(context: dg.AssetExecutionContext, platform: Platform) -> dg.
     manifest = store.save(AFFINITY, version, trained=trained, training_set=training_set, evaluation=judged, created_at=now)
     strongest = leakage.strongest_features(training_set)
     decision = promotion.decide(judged, strongest)
-    folder = settings.place.reports / "models" / AFFINITY / version
-    drawn = plots.evaluation_plots(judged)
-    plots.write_plots(folder, drawn)
-    write_text(folder / "card.md", model_card.model_card(manifest, judged, decision))
     store.record(AFFINITY, version, decision, now)
+    folder = settings.place.reports / "models" / AFFINITY / version
+    drawn = model_card.write_card(folder, manifest, judged, decision)
     write_parquet(settings.place.models / "model_versions.parquet", model_versions.model_versions(store, AFFINITY))
+    republish(settings.place, {"model_versions": file_tables(settings.place)["model_versions"]}, now)
     context.log.info(decision.reason)
     return dg.MaterializeResult(
         metadata={

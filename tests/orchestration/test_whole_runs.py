@@ -23,6 +23,7 @@ class Story:
     tables: dict[str, Tables] = field(default_factory=dict)
     runs: dict[str, Run] = field(default_factory=dict)
     report: dict[str, Any] = field(default_factory=dict)
+    trained: list[tuple[Any, ...]] = field(default_factory=list)
 
     def after(self, name: str, run: Run) -> None:
         self.runs[name] = run.succeed()
@@ -39,6 +40,7 @@ def story(shop: TinyShop) -> Story:
     shop.restore("ready")
     told = Story(shop)
     told.tables["history"] = shop.tables()
+    told.trained = shop.published("select model_version, status, reason from model_versions")
     told.report = land_all(shop)[0]["total"]
     told.after("slice", shop.run("slice_job", shop.key(0)))
     told.after("again", shop.run("slice_job", shop.key(0)))
@@ -51,6 +53,14 @@ def test_a_history_fills_every_table(story: Story) -> None:
     tables = story.tables["history"]
     assert len(tables["customer_features"]) == SIMULATION.customers
     assert [name for name, rows in tables.items() if not rows] == ["customer_scores"]  # there is no model yet
+
+
+def test_what_a_training_decided_is_published_at_once_with_its_card_and_plots(story: Story) -> None:
+    ((version, status, reason),) = story.trained
+    assert status in {"promoted", "rejected"}
+    folder = story.shop.settings.place.reports / "models" / "affinity" / version
+    assert reason in (folder / "card.md").read_text(encoding="utf-8")
+    assert {path.name for path in folder.glob("*.png")} == {"calibration.png", "lift.png", "confusion.png", "importance.png"}
 
 
 def test_a_slice_changes_what_is_published(story: Story) -> None:
