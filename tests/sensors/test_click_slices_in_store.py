@@ -17,6 +17,7 @@ from customer360.lake.clock import last_closed_slice
 from customer360.lake.landed import landing_of
 from customer360.lake.object_store import StoreError
 from customer360.lake.slices import FOLDER_FORMAT, slice_start
+from sensors.click_slices import interval_seconds
 from tests.sensors.conftest import CRASHES, Bench, names
 from tests.support.object_store import ObjectStore, empty_store, storage_yaml
 
@@ -165,3 +166,10 @@ def test_a_shop_that_moves_into_a_store_goes_on_and_runs_nothing_again_that_stay
     bench.land(2)
     bench.land(3)
     assert names(bench.tick()) == [bench.key(2)]
+
+
+def test_a_folder_is_looked_at_every_five_seconds_and_a_store_that_is_paid_for_every_fifteen(bench: StoreBench) -> None:
+    # One second under a multiple of the daemon's own round of 5 seconds, so that no round is missed.
+    assert interval_seconds(bench.settings.shop) == 15 - 1
+    bench.write_shop(None)
+    assert interval_seconds(bench.settings.shop) == 5 - 1
