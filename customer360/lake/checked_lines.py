@@ -24,6 +24,7 @@ from customer360.lake.landing import LandedFile, click_obstacle
 from customer360.lake.reading import LineStream
 
 FROM_READING = "get_next failed"  # how DuckDB begins its words for an error of ``LineStream``
+MACHINE_IS_FULL = "Allocation failure"  # DuckDB's words where the system gives nothing more, whatever its own limit
 ROW_BYTES = 600  # of a checked line in DuckDB's memory: 1.2 GB for 2,000,000
 HELD_SHARE, TEXT_SHARE = 3, 16  # of the memory limit: lines that are held in memory, and text that is read at once
 EXPANSION = 5  # text in a compressed file
@@ -201,7 +202,7 @@ class _Loading:
         """What to say of a file that cannot be read. One that asks for far more memory than it says to hold is damaged."""
         if _is_of_the_machine(error):
             asks_too_much = 8 * self._promised(file)[1] < memory_limit(self.connection)
-            if not self.isolate or is_disk_full(error) or not asks_too_much:
+            if not self.isolate or is_disk_full(error) or MACHINE_IS_FULL in str(error) or not asks_too_much:
                 raise _broken(file, error) from None
         return f"not readable as Parquet: {str(error).splitlines()[0][:300]}"
 
@@ -255,7 +256,13 @@ def _text_bytes(file: LandedFile) -> int:
 
 
 def _is_of_the_machine(error: Exception) -> bool:
-    return isinstance(error, duckdb.OutOfMemoryException | MemoryError) or is_disk_full(error)
+    return _is_no_memory(error) or is_disk_full(error)
+
+
+def _is_no_memory(error: Exception) -> bool:
+    """DuckDB hands on a ``MemoryError`` of the stream that it reads as an invalid input, with its words."""
+    said = str(error)
+    return isinstance(error, duckdb.OutOfMemoryException | MemoryError) or (FROM_READING in said and "MemoryError" in said)
 
 
 def _broken(file: LandedFile, error: Exception) -> BrokenFileError:
@@ -263,6 +270,6 @@ def _broken(file: LandedFile, error: Exception) -> BrokenFileError:
     is_of_reading = isinstance(error, OSError) or FROM_READING in str(error)
     if not is_of_reading and not _is_of_the_machine(error):  # DuckDB's words may quote a line
         cause = f"{type(error).__name__}; customer360 check says more of the file"
-    if isinstance(error, duckdb.OutOfMemoryException | MemoryError) and not is_disk_full(error):
+    if _is_no_memory(error) and not is_disk_full(error):
         cause = f"too little memory to read it; give CUSTOMER360_MEMORY_LIMIT more, or land it in smaller files. {cause}"
     return BrokenFileError(file.name, cause)

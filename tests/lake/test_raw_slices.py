@@ -495,6 +495,32 @@ def test_too_little_memory_for_a_parquet_file_is_no_fault_of_the_file(
     assert [file for file, *_ in quarantined(settings)] == ["a.parquet"]
 
 
+def test_too_little_memory_while_lines_are_read_is_no_fault_of_the_file(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land(settings, {"a.jsonl": jsonl(click())})
+
+    def full(*_: object) -> bytes:
+        raise MemoryError
+
+    monkeypatch.setattr(reading, "_line_batches", full)
+    with pytest.raises(BrokenFileError, match=r"a\.jsonl: too little memory to read it"):
+        write(settings, NOON, isolate=True)
+    assert quarantined(settings) == []
+
+
+def test_a_machine_without_memory_is_no_fault_of_a_parquet_file(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    land(settings, {"a.parquet": parquet({k: pa.array([v]) for k, v in click().items()})})
+
+    def full(*_: object) -> str:
+        raise duckdb.OutOfMemoryException("Out of Memory Error: Allocation failure")
+
+    monkeypatch.setattr(checked_lines, "parquet_source", full)
+    with pytest.raises(BrokenFileError, match=r"a\.parquet: too little memory to read it"):
+        write(settings, NOON, isolate=True)
+    assert quarantined(settings) == []
+
+
 def test_an_old_quarantine_goes_when_its_lines_are_mended(settings: Settings) -> None:
     land(settings, {"a.jsonl": jsonl("oops")})
     assert write(settings, NOON).quarantined == 1

@@ -33,6 +33,7 @@ def in_a_child(settings: Settings, limit: str = "4GB", address_space_megabytes: 
         capture_output=True,
         text=True,
         check=False,
+        timeout=180,
     )
     if address_space_megabytes and ended.returncode != 0:  # the C library may end a process that gets no memory for a thread
         return {"error": ended.stderr}

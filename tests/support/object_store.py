@@ -22,6 +22,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 PROGRAM = Path(sys.executable).with_name("weed")
 ACCESS_KEY, SECRET_KEY = "canary-access-51ab", "canary-secret-key-e07d"
@@ -79,10 +80,22 @@ class ObjectStore:
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         deadline = time.monotonic() + READY_SECONDS
-        while not self._answers():
+        while not (self._answers() and self._reads()):
             said = (self.folder / "server.log").read_text(encoding="utf-8")[-3000:]
             assert self.process.poll() is None and time.monotonic() < deadline, said
             time.sleep(0.1)
+
+    def _reads(self) -> bool:
+        """Whether objects of before can be read, forty at most: after a kill the server lists them before it finds them."""
+        try:
+            listed = self.client.list_objects_v2(Bucket=BUCKET).get("Contents", [])
+            for entry in listed[:: 1 + len(listed) // 40]:
+                self.client.get_object(Bucket=BUCKET, Key=entry["Key"])["Body"].read()
+        except self.client.exceptions.NoSuchBucket:
+            return True
+        except ClientError:
+            return False
+        return True
 
     def _answers(self) -> bool:
         try:
