@@ -35,7 +35,7 @@ def report(settings: Settings, seconds: Mapping[str, float]) -> str:
             ),
             _title("Affinity model against baselines (log loss on the last cut-off, lower is better)"),
             _models(settings),
-            _title(f"Profiles (label: the most probable of what a customer buys in {settings.shop.label_horizon_days} days)"),
+            _title(f"Profiles (label: the category named for the next {settings.shop.label_horizon_days} days)"),
             label_counts(connection, settings.shop),
             foremost_profiles(connection, settings.shop),
             _title("Campaign plan"),

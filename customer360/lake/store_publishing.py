@@ -11,6 +11,8 @@ import hashlib
 import json
 import os
 import re
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -80,7 +82,7 @@ def upload_current(place: Place, storage: ObjectStorage, now: datetime) -> Uploa
             store.abort_unfinished(VERSIONS)
             files = _files(folder)
             sent, copied = _send(store, files, target, pointer)
-            _read_back(store, target, publication, place.root / ".tmp")
+            _read_back(store, target, publication, files, place.root / ".tmp")
             document = _document(store, target, publication, files, now)
             store.put(f"{target}/{MANIFEST}", document)
             store.put(POINTER, document)
@@ -145,10 +147,11 @@ def _send(store: ObjectStore, files: dict[str, _File], target: str, pointer: dic
     return sent, copied
 
 
-def _read_back(store: ObjectStore, target: str, publication: Publication, scratch: Path) -> None:
+def _read_back(store: ObjectStore, target: str, publication: Publication, files: Iterable[str], scratch: Path) -> None:
     """Raise ``StoreError`` unless DuckDB reads every table by URL with as many rows as were published."""
     tables = publication.rows | publication.parquet_only
-    urls = {store.url_of(f"{target}/parquet/{name}/part.parquet"): name for name in tables}
+    parts = [name for name in files if name.startswith("parquet/")]
+    urls = {store.url_of(f"{target}/{name}"): name.split("/")[1] for name in parts}
     try:
         with httpfs.reading(store, scratch) as connection:
             connection.execute(f"attach {literal(store.url_of(f'{target}/{DATABASE}'))} as uploaded (read_only)")
@@ -157,12 +160,11 @@ def _read_back(store: ObjectStore, target: str, publication: Publication, scratc
                     "select table_name, estimated_size from duckdb_tables() where database_name = 'uploaded'"
                 ).fetchall()
             )
-            in_parquet = {
-                urls[url]: rows
-                for url, rows in connection.execute(
-                    f"select file_name, num_rows from parquet_file_metadata({file_list(urls)})"
-                ).fetchall()
-            }
+            in_parquet: Counter[str] = Counter(dict.fromkeys(urls.values(), 0))
+            for url, rows in connection.execute(
+                f"select file_name, num_rows from parquet_file_metadata({file_list(urls)})"
+            ).fetchall():
+                in_parquet[urls[url]] += rows
     except duckdb.Error as error:
         said = store.without_keys(next(iter(str(error).splitlines()), type(error).__name__))
     else:

@@ -182,6 +182,38 @@ def test_readers_are_never_sent_to_a_version_that_cannot_be_read_back(
     assert seen(storage, place) == 3
 
 
+def test_a_table_of_several_files_is_read_back_whole_and_a_day_that_lacks_rows_is_noticed(
+    place: Place, storage: ObjectStorage, server: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    days = {f"2026-05-0{day}.parquet": place.root / f"scores-{day}.parquet" for day in (1, 2, 3)}
+    with connect(place.root / ".tmp") as connection:
+        for number, path in enumerate(days.values(), 1):
+            connection.execute(f"copy (select range as id from range({number * 10})) to '{path}' (format parquet)")
+    upload = upload_current(place, storage, version(place, 1, linked={"customer_scores_daily": days}))
+    assert upload is not None
+    (names,) = folders(server).values()
+    assert [name for name in names if "scores" in name] == [f"parquet/customer_scores_daily/{day}" for day in days]
+    assert seen(storage, place) == 1
+
+    plain = object_store.ObjectStore.copy
+    fewer = days["2026-05-01.parquet"]
+
+    def copy(store: object_store.ObjectStore, source: str, target: str) -> None:
+        if target.endswith("2026-05-03.parquet"):
+            store.put(target, fewer)
+        else:
+            plain(store, source, target)
+
+    now = version(place, 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(object_store.ObjectStore, "copy", copy)
+        with pytest.raises(StoreError, match="the number of rows differs in customer_scores_daily"):
+            upload_current(place, storage, now)
+    assert seen(storage, place) == 1
+    upload_current(place, storage, now)
+    assert seen(storage, place) == 2
+
+
 def test_the_last_three_versions_and_those_of_the_last_hour_stay(
     place: Place, storage: ObjectStorage, server: ObjectStore
 ) -> None:
