@@ -14,17 +14,17 @@ from pathlib import Path
 import duckdb
 
 from assets.publishing.customer_profiles import RELATIONS
-from customer360.features import feature_list
 from customer360.lake.profiles import profiles_query, with_next_contact
 from customer360.lake.publications import linked_files, warehouse_tables
 from customer360.lake.publishing import publish
 from customer360.lake.raw_clicks import write_raw_slice
 from customer360.lake.slice_log import mark_transformed, plan_transform
 from customer360.lake.warehouse import open_warehouse
-from customer360.settings import NONE, Settings
-from ml.model_store import ModelStore
+from customer360.settings import Settings
+from ml.model_store import AFFINITY
 from ml.serving import serve
 from ml.serving_tables import Tables
+from ml.shop_models import servable_for_shop
 
 REWRITTEN = {"slice": "ops.pending_slices", "event_slice": "intermediate.int_touched_event_slices"}
 
@@ -58,7 +58,7 @@ def build(connection: duckdb.DuckDBPyConnection, table: str, query: str, rewritt
 def publish_scored(connection: duckdb.DuckDBPyConnection, settings: Settings, now: datetime) -> None:
     """Score, profile and publish."""
     shop = settings.shop
-    loaded = ModelStore(settings.place.models).load_servable("affinity", feature_list(shop), [*shop.category_ids, NONE]).loaded
+    loaded = servable_for_shop(settings, AFFINITY).loaded
     if loaded is None:
         sys.exit("no champion")
     serve(connection, loaded, shop, Tables())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # What begins or ends markup, a mention or a string somewhere, beside a character that looks like it and means nothing.
-LOOK_ALIKES = str.maketrans(dict(zip("<>&\"'`\\@[]{}", "‹›＆”’‘＼＠［］｛｝", strict=True)))  # noqa: RUF001
+LOOK_ALIKES = str.maketrans(dict(zip("<>&\"'`\\@[]{}", "‹›＆”’‘＼＠［］｛｝", strict=True)))  # noqa: RUF001  that they look alike is what they are for
 
 
 def many(number: int, noun: str) -> str:

@@ -106,6 +106,11 @@ def row_losses(probabilities: Floats, truth: Classes) -> Floats:
     return np.asarray(-np.log(np.clip(probabilities[np.arange(len(truth)), truth], 1e-15, 1)), dtype=np.float64)
 
 
+def outcomes(truth: Classes, classes: int) -> Floats:
+    """Rows x classes: 1 for the class that came, else 0."""
+    return np.eye(classes)[truth]
+
+
 def calibration_error(probabilities: Floats, truth: Classes, bins: int = BINS) -> float:
     """Expected calibration error, class by class (Kull et al., Beyond temperature scaling, 2019), mean over the classes.
 
@@ -113,7 +118,5 @@ def calibration_error(probabilities: Floats, truth: Classes, bins: int = BINS) -
     """
     classes = probabilities.shape[1]
     bin_no = np.minimum((probabilities * bins).astype(int), bins - 1) + np.arange(classes) * bins
-    target = np.zeros_like(probabilities)
-    target[np.arange(len(truth)), truth] = 1
-    gaps = np.bincount(bin_no.ravel(), (probabilities - target).ravel(), minlength=classes * bins)
+    gaps = np.bincount(bin_no.ravel(), (probabilities - outcomes(truth, classes)).ravel(), minlength=classes * bins)
     return float(np.abs(gaps).sum() / probabilities.size)

@@ -140,8 +140,8 @@ def _evidently(now: pd.DataFrame, then: pd.DataFrame, limits: Mapping[str, float
         # Importing evidently 0.7.23 warns of numpy.core and of litestar's Dependency, both used by evidently itself.
         warnings.simplefilter("ignore", DeprecationWarning)
         # 5 CPU seconds to import: only where a report is made.
-        from evidently import DataDefinition, Dataset, Report  # noqa: PLC0415
-        from evidently.metrics import ValueDrift  # noqa: PLC0415
+        from evidently import DataDefinition, Dataset, Report  # noqa: PLC0415  see above
+        from evidently.metrics import ValueDrift  # noqa: PLC0415  see above
     shown = _inert_names([str(column) for column in now.columns])
     now, then = (_inert_values(frame.rename(columns=shown)) for frame in (now, then))
     methods = {column: _method(now[column]) for column in now.columns}

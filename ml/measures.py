@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ml.calibration import BINS, Classes, Floats, calibration_error, log_loss
+from ml.calibration import BINS, Classes, Floats, calibration_error, log_loss, outcomes
 from ml.decisions import macro_f1
 
 TOP_SHARE = 0.10
@@ -22,13 +22,11 @@ def score(probabilities: Floats, truth: Classes, named: Classes | None = None) -
     default the most probable classes. The lift is that of the last class's complement: of "buys anything", where the last class
     is "none".
     """
-    target = np.zeros_like(probabilities)
-    target[np.arange(len(truth)), truth] = 1
     decisions = probabilities.argmax(axis=1) if named is None else named
     classes = probabilities.shape[1]
     return {
         "log_loss": log_loss(probabilities, truth),
-        "brier": float(((probabilities - target) ** 2).sum(axis=1).mean()),
+        "brier": float(((probabilities - outcomes(truth, classes)) ** 2).sum(axis=1).mean()),
         "accuracy": float((decisions == truth).mean()),
         "macro_f1": macro_f1(decisions, truth, classes),
         "calibration_error": calibration_error(probabilities, truth),
@@ -59,8 +57,7 @@ def class_recall(truth: Classes, named: Classes, classes: int) -> Floats:
 
 def reliability(probabilities: Floats, truth: Classes, bins: int = BINS) -> pd.DataFrame:
     """One row for each non-empty bin of probability: rows, mean predicted, observed share (one against the rest, pooled)."""
-    target = np.zeros_like(probabilities)
-    target[np.arange(len(truth)), truth] = 1
+    target = outcomes(truth, probabilities.shape[1])
     bin_no = np.minimum((probabilities * bins).astype(int), bins - 1)
     frame = pd.DataFrame({"bin": bin_no.ravel(), "predicted": probabilities.ravel(), "observed": target.ravel()})
     grouped = frame.groupby("bin").agg(rows=("bin", "size"), predicted=("predicted", "mean"), observed=("observed", "mean"))

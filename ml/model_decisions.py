@@ -7,16 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from customer360.features import feature_list
-from customer360.lake.frames import write_parquet
-from customer360.lake.publications import file_tables
-from customer360.lake.publishing import current_publication, republish
-from customer360.settings import NONE, Settings
-from ml.decision_log import PROMOTED, REJECTED, ROLLED_BACK, DecisionRefused, Request
-from ml.model_store import AFFINITY, LoadedModel, ModelRefused, ModelStore, ModelStoreError
-from ml.model_versions import model_versions
-
-MODELS = (AFFINITY,)
+from customer360.settings import Settings
+from ml.decision_log import PROMOTED, REJECTED, ROLLED_BACK, Request
+from ml.model_store import ModelRefused, ModelStoreError
+from ml.shop_models import load_for_shop, publish_versions, store_of
 
 
 @dataclass(frozen=True)
@@ -43,7 +37,7 @@ def promote(settings: Settings, name: str, version: str, request: Request) -> De
         raise ModelStoreError(f"{name} {version} is the champion already")
     load_for_shop(settings, name, version)
     store.promote(name, version, request.reason, request.at, request.by)
-    return _published(settings, store, request, Decided(name, version, PROMOTED, before, version))
+    return _published(settings, request, Decided(name, version, PROMOTED, before, version))
 
 
 def reject(settings: Settings, name: str, version: str, request: Request) -> Decided:
@@ -51,7 +45,7 @@ def reject(settings: Settings, name: str, version: str, request: Request) -> Dec
     store = store_of(settings, name)
     champion = store.champion_version(name)
     store.reject(name, version, request.reason, request.at, request.by)
-    return _published(settings, store, request, Decided(name, version, REJECTED, champion, champion))
+    return _published(settings, request, Decided(name, version, REJECTED, champion, champion))
 
 
 def roll_back(settings: Settings, name: str, version: str | None, request: Request) -> Decided:
@@ -72,25 +66,9 @@ def roll_back(settings: Settings, name: str, version: str | None, request: Reque
         others = ", ".join(other for other in earlier if other != back_to)
         raise ModelRefused(f"{error}. {f'Earlier champions: {others}' if others else 'There is no other champion'}") from error
     withdrawn = store.roll_back(name, back_to, request.reason, request.at, request.by)
-    return _published(settings, store, request, Decided(name, withdrawn, ROLLED_BACK, withdrawn, back_to))
+    return _published(settings, request, Decided(name, withdrawn, ROLLED_BACK, withdrawn, back_to))
 
 
-def load_for_shop(settings: Settings, name: str, version: str) -> LoadedModel:
-    """A version for the shop's features and categories of now. Raises ``ModelRefused`` where it does not fit."""
-    shop = settings.shop
-    return store_of(settings, name).load(name, version, feature_list(shop), [*shop.category_ids, NONE])
-
-
-def store_of(settings: Settings, name: str) -> ModelStore:
-    """The store, for a model that there is. Raises ``DecisionRefused`` for any other name."""
-    if name not in MODELS:
-        raise DecisionRefused(f"{name!r} is no model; the models are: {', '.join(MODELS)}")
-    return ModelStore(settings.place.models)
-
-
-def _published(settings: Settings, store: ModelStore, request: Request, decided: Decided) -> Decided:
-    place = settings.place
-    write_parquet(place.models / "model_versions.parquet", model_versions(store, decided.name))
-    if current_publication(place) is not None:
-        republish(place, {"model_versions": file_tables(place)["model_versions"]}, request.at)
+def _published(settings: Settings, request: Request, decided: Decided) -> Decided:
+    publish_versions(settings, decided.name, request.at)
     return decided

@@ -7,7 +7,7 @@ import duckdb
 from customer360.lake.frames import append_rows, replace_table
 from customer360.settings import Shop
 from ml.model_store import LoadedModel
-from ml.reason_refresh import keep_reasons, refresh_reasons
+from ml.reason_refresh import KEPT_SCHEMA, refresh_reasons
 from ml.scoring import SCORE_SCHEMA, score
 from ml.serving_tables import Tables
 
@@ -24,9 +24,8 @@ def serve(connection: duckdb.DuckDBPyConnection, loaded: LoadedModel | None, sho
     connection.begin()
     try:
         replace_table(connection, tables.scores, SCORE_SCHEMA.empty_table())
-        keep_reasons(connection, tables)
         if loaded is None:
-            connection.execute(f"delete from {tables.reasons}")
+            replace_table(connection, tables.reasons, KEPT_SCHEMA.empty_table())
         else:
             _score_everyone(connection, reading, loaded, tables)
             refresh_reasons(connection, tables, loaded, shop)

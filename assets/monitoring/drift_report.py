@@ -4,14 +4,12 @@ import dagster as dg
 import pandas as pd
 
 from assets.campaigns.campaign_plan import planned_day
-from assets.predictions.customer_scores import AFFINITY
-from customer360.features import feature_list
 from customer360.lake.frames import write_parquet
 from customer360.lake.publications import file_tables
 from customer360.lake.publishing import reader, republish
-from customer360.settings import NONE
 from ml.drift import alarming_columns, drift_report
-from ml.model_store import ModelStore
+from ml.model_store import AFFINITY
+from ml.shop_models import servable_for_shop
 from orchestration import groups
 from orchestration.owners import ML_TEAM
 from orchestration.partitions import DAYS
@@ -37,9 +35,9 @@ from orchestration.resources import Platform
 def drift(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Features and scores of today against the champion's training data. One row per column in ``drift_metrics``."""
     settings = platform.settings()
-    shop, place = settings.shop, settings.place
+    place = settings.place
     day = planned_day(context, platform)
-    servable = ModelStore(place.models).load_servable(AFFINITY, feature_list(shop), [*shop.category_ids, NONE])
+    servable = servable_for_shop(settings, AFFINITY)
     if servable.loaded is None:
         raise dg.Failure("there is no champion to compare with yet: run training_job first", allow_retries=False)
     with reader(place) as connection:

@@ -2,18 +2,16 @@
 
 import dagster as dg
 
-from customer360.features import feature_list
 from customer360.lake.frames import keep_daily_snapshot
 from customer360.lake.known_then import known_now
-from customer360.settings import NONE
-from ml import model_store, serving
+from ml import serving
+from ml.model_store import AFFINITY
 from ml.serving_tables import Tables
+from ml.shop_models import servable_for_shop
 from orchestration import groups
 from orchestration.owners import ML_TEAM
 from orchestration.partitions import WAREHOUSE_POOL
 from orchestration.resources import Platform
-
-AFFINITY = model_store.AFFINITY
 
 
 @dg.asset(
@@ -45,13 +43,13 @@ def customer_scores(context: dg.AssetExecutionContext, platform: Platform) -> dg
     """
     settings = platform.settings()
     shop = settings.shop
-    store = model_store.ModelStore(settings.place.models)
-    servable = store.load_servable(AFFINITY, feature_list(shop), [*shop.category_ids, NONE])
+    servable = servable_for_shop(settings, AFFINITY)
     with platform.warehouse(f"run {context.run.run_id}") as connection:
         tables = Tables()
         rows = serving.serve(connection, servable.loaded, shop, tables)
-        known = known_now(settings, platform.now()).to_metadata()
-        keep_daily_snapshot(settings.place, shop, connection, tables.scores, known)
+        keep_daily_snapshot(
+            settings.place, shop, connection, tables.scores, lambda: known_now(settings, platform.now()).to_metadata()
+        )
         customers, whole = serving.count_whole(connection, len(shop.category_ids) + 1, tables)
     served = servable.loaded.version if servable.loaded else "none"
     refusals = [f"{refusal.version}: {refusal.reason}" for refusal in servable.refusals]

@@ -9,18 +9,15 @@ import dagster as dg
 import pandas as pd
 from dagster_dbt import dbt_assets
 
-from assets.predictions.customer_scores import AFFINITY
 from assets.transform.warehouse import MANIFEST
-from customer360.features import feature_list
-from customer360.lake.frames import write_parquet
-from customer360.lake.publications import PARQUET_ONLY, file_tables, warehouse_tables
-from customer360.lake.publishing import publish, reader, republish
+from customer360.lake.publications import PARQUET_ONLY, warehouse_tables
+from customer360.lake.publishing import publish, reader
 from customer360.lake.slice_log import set_training_cutoffs
 from customer360.lake.slices import EPOCH
-from customer360.settings import NONE
-from ml import evaluation, leakage, model_card, model_versions, promotion, training, training_sets
+from ml import evaluation, leakage, model_card, promotion, training, training_sets
 from ml.markdown import picture_in_text, table
-from ml.model_store import ModelStore, version_name
+from ml.model_store import AFFINITY, version_name
+from ml.shop_models import publish_versions, servable_for_shop, store_of
 from orchestration import groups
 from orchestration.dbt import ShopTranslator
 from orchestration.dbt_events import with_row_counts
@@ -81,13 +78,12 @@ def affinity_model(context: dg.AssetExecutionContext, platform: Platform) -> dg.
     The last cut-off judges; the champion is replaced only by a model that beats the baselines and is not worse than it.
     """
     settings = platform.settings()
-    shop = settings.shop
-    store = ModelStore(settings.place.models)
+    store = store_of(settings, AFFINITY)
     with reader(settings.place) as connection:
         frame = connection.execute("select * from training_features order by cutoff_no, customer_id").df()
-    training_set = training_sets.build_training_set(frame, shop)
+    training_set = training_sets.build_training_set(frame, settings.shop)
     trained = training.train(training_set, seed=SEED, threads=os.cpu_count() or 1)
-    champion = store.load_servable(AFFINITY, feature_list(shop), [*shop.category_ids, NONE]).loaded
+    champion = servable_for_shop(settings, AFFINITY).loaded
     judged = evaluation.evaluate(training_set, trained.model, champion.model if champion else None)
     now = platform.now()
     version = version_name(now, training_set.fingerprint)
@@ -97,8 +93,7 @@ def affinity_model(context: dg.AssetExecutionContext, platform: Platform) -> dg.
     store.record(AFFINITY, version, decision, now)
     folder = settings.place.reports / "models" / AFFINITY / version
     drawn = model_card.write_card(folder, manifest, judged, decision)
-    write_parquet(settings.place.models / "model_versions.parquet", model_versions.model_versions(store, AFFINITY))
-    republish(settings.place, {"model_versions": file_tables(settings.place)["model_versions"]}, now)
+    publish_versions(settings, AFFINITY, now)
     context.log.info(decision.reason)
     return dg.MaterializeResult(
         metadata={

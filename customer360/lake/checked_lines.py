@@ -10,13 +10,13 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
 
 from customer360.lake.atomic import TEMPORARY_PREFIX
-from customer360.lake.click_rules import BLANK, ClickBounds, checked, json_source, parquet_source
+from customer360.lake.click_rules import SAYS_SOMETHING, ClickBounds, checked, json_source, parquet_source
 from customer360.lake.disk import is_disk_full
 from customer360.lake.engine import file_list, file_literal, literal, memory_limit
 from customer360.lake.expansion import ExpandsError, refuse_expansion
@@ -71,6 +71,7 @@ class _Loading:
     currency: str
     isolate: bool
     folder: Path
+    expanded: dict[Path, int] = field(default_factory=dict)  # bytes that a Parquet file's footer promises
 
     def load(self, files: Sequence[LandedFile]) -> None:
         self.connection.execute("create or replace temp table files (file_no integer, name varchar)")
@@ -87,7 +88,7 @@ class _Loading:
             broken |= self._text_batch(batch)
             self._empty_held(limit)
         for group in self._alike(parquet, broken):
-            for batch in _batches(group, self._expanded, limit // TEXT_SHARE):
+            for batch in _batches(group, lambda file: self.expanded[file.path], limit // TEXT_SHARE):
                 broken |= self._parquet_batch(batch)
                 self._empty_held(limit)
         self._note_whole_files(broken)
@@ -132,7 +133,7 @@ class _Loading:
             insert into held by name
             select file_no, line, text, '' as column_name, ? as reason
             from landed_lines
-            where problem is not null or not regexp_full_match(text, {literal(BLANK)})
+            where {SAYS_SOMETHING}
             """,
             [reason],
         )
@@ -156,7 +157,8 @@ class _Loading:
         alike: dict[tuple[tuple[str, str], ...], list[NumberedFile]] = {}
         for number, file in files:
             try:
-                refuse_expansion(file.size, *self._promised(file))
+                rows, self.expanded[file.path] = self._promised(file)
+                refuse_expansion(file.size, rows, self.expanded[file.path])
                 alike.setdefault(self._columns(file), []).append((number, file))
             except ExpandsError as error:
                 broken[number] = str(error)
@@ -172,9 +174,6 @@ class _Loading:
             f"(select coalesce(sum(total_uncompressed_size), 0) from parquet_metadata({path}))"
         ).fetchone() or (0, 0)
         return int(rows), int(expanded)
-
-    def _expanded(self, file: LandedFile) -> int:
-        return self._promised(file)[1]
 
     def _columns(self, file: LandedFile) -> tuple[tuple[str, str], ...]:
         relation = f"read_parquet({file_literal(file.path)}, hive_partitioning = false)"

@@ -21,7 +21,7 @@ _KIND = {
 }
 _TYPED = tuple(column for column in CLICK_COLUMNS if column.type != "VARCHAR")
 _NAMES = tuple(column.name for column in CLICK_COLUMNS)
-BLANK = r"[ \t\r\n]*"
+SAYS_SOMETHING = r"(problem is not null or not regexp_full_match(text, '[ \t\r\n]*'))"  # of a line: not blank
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def json_source(lines: str) -> str:
                 from (
                     select *, problem is null and not is_nested and json_valid(text) as is_json
                     from (select *, {_is_nested("text")} as is_nested from {lines})
-                    where problem is not null or not regexp_full_match(text, '{BLANK}')
+                    where {SAYS_SOMETHING}
                 )
             )
         )

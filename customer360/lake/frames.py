@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -49,11 +49,16 @@ def snapshot_folder(place: Place) -> Path:
 
 
 def keep_daily_snapshot(
-    place: Place, shop: Shop, connection: duckdb.DuckDBPyConnection, scores: str, metadata: Mapping[str, str] | None = None
+    place: Place,
+    shop: Shop,
+    connection: duckdb.DuckDBPyConnection,
+    scores: str,
+    metadata: Callable[[], Mapping[str, str]] = dict,
 ) -> None:
     """Keep the first ``scores`` (a table with as_of) of each shop-local day; later runs of the day leave them as they are.
 
-    ``metadata``, kept in the file, says what was known when they were made; see ``customer360.lake.known_then``.
+    What ``metadata`` returns is kept in the file: what was known when they were made (``customer360.lake.known_then``). It is
+    asked only when a file is written, once a day, since it reads the whole dbt project.
     """
     (moment,) = connection.execute(f"select max(as_of) from {scores}").fetchone() or (None,)
     if moment is None:
@@ -61,7 +66,7 @@ def keep_daily_snapshot(
     day = moment.replace(tzinfo=UTC).astimezone(shop.zone).date()
     target = snapshot_folder(place) / f"day_key={day:%Y-%m-%d}" / "part.parquet"
     if not target.exists():
-        facts = ", ".join(f"{key}: {literal(value)}" for key, value in (metadata or {}).items())
+        facts = ", ".join(f"{key}: {literal(value)}" for key, value in metadata().items())
         options = f"format parquet, compression zstd{f', kv_metadata {{ {facts} }}' if facts else ''}"
         with replacing(target) as temporary:
             connection.execute(f"copy {scores} to {literal(str(temporary))} ({options})")

@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import os
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +27,7 @@ from customer360.settings import ObjectStorage
 
 CONNECT_SECONDS = 5
 TRIES = 3
+FETCHERS = 8
 CHUNK = 1 << 20
 PAGE = 1000
 # One PUT takes 5 GB at most; a large one is better sent in parts that can be tried again.
@@ -127,6 +129,11 @@ class ObjectStore:
                     size += file.write(chunk)
         if (answer["ETag"].strip('"'), size) != (wanted.etag, wanted.size):
             raise ObjectGoneError(f"{self.title}: {wanted.key} has changed while it was read; the next try reads the new one")
+
+    def fetch_all(self, wanted: Iterable[tuple[StoredObject, Path]]) -> None:
+        """Fetch several at a time. Raises the first error."""
+        with ThreadPoolExecutor(FETCHERS) as pool:
+            list(pool.map(lambda pair: self.fetch(*pair), wanted))
 
     def put(self, key: str, content: bytes | Path) -> None:
         """Put bytes or a file. A reader sees the old object or the new one, whole; the store checks what arrived."""

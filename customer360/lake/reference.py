@@ -143,7 +143,7 @@ def _still_in_force(table: str, last: dict[str, object], reason: str) -> Referen
     rows = many(int(str(last["rows"])), "row")
     since = f"read at {read['read_at']}" if isinstance(read, dict) else f"valid from {last['valid_from']}"
     not_read = f"{table}: {reason}. The last good version ({rows}, {since}) stays in force."
-    return ReferenceLoad(**{**kept, "opened": 0, "closed": 0, "not_read": not_read})  # type: ignore[arg-type]
+    return ReferenceLoad(**{**kept, "opened": 0, "closed": 0, "not_read": not_read})  # type: ignore[arg-type]  # as it was written
 
 
 def _rows_of(connection: duckdb.DuckDBPyConnection, relation: str) -> int:

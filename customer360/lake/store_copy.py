@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory, gettempdir
 
 from customer360.lake.landing import is_complete
 from customer360.lake.object_store import ObjectStore, StoredObject, StoreError
-from customer360.lake.store_landing import FETCHERS
 from customer360.settings import Settings, SettingsError
 
 
@@ -59,6 +57,4 @@ def _fetch(store: ObjectStore, found: list[StoredObject], key: str, target: Path
         path.parent.mkdir(parents=True, exist_ok=True)
         if not is_complete(path.name):
             path.touch()
-    wanted = [(entry, path) for entry, path in files.items() if is_complete(path.name)]
-    with ThreadPoolExecutor(FETCHERS) as pool:
-        list(pool.map(lambda pair: store.fetch(*pair), wanted))
+    store.fetch_all((entry, path) for entry, path in files.items() if is_complete(path.name))

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -31,7 +30,6 @@ from customer360.words import printable
 CLICKS = "clicks/"
 NEW_PAGES = 20
 OLD_PAGES = 2
-FETCHERS = 8
 TRIES = 3
 ROOM_LEFT = 200_000_000
 
@@ -229,8 +227,7 @@ class StoreLanding:
         wanted = [file for file in listing.files if file.is_regular and (deep or click_obstacle(file) is None)]
         _require_room(folder, sum(file.size for file in wanted), self.store.url_of(below))
         copies = {file.url: folder / f"{number:06}{_suffix(file.name)}" for number, file in enumerate(wanted)}
-        with ThreadPoolExecutor(FETCHERS) as pool:
-            list(pool.map(lambda file: self.store.fetch(by_url[file.url], copies[file.url]), wanted))
+        self.store.fetch_all((by_url[file.url], copies[file.url]) for file in wanted)
         return Listing(tuple(replace(file, path=copies.get(file.url, file.path)) for file in listing.files))
 
     def _listing(self, objects: Iterable[StoredObject], below: str, deep: bool = False) -> Listing:

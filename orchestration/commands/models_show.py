@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 
 from ml.decision_log import DecisionRefused
-from ml.model_decisions import load_for_shop, store_of
 from ml.model_store import ModelRefused, ModelStoreError
 from ml.model_text import show_lines
+from ml.shop_models import load_for_shop, store_of
 from orchestration.console import WELL, WRONG, say, settings_of
 
 EXPECTED = (DecisionRefused, ModelStoreError)
