@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from customer360.simulation.arrays import MINUTE, SECOND, Bools, Floats, Ints, categorical, generator, microseconds
-from customer360.simulation.catalogue import CATEGORIES, OFFER_CATEGORY, PRICES, PRODUCT_CATEGORY, pick_products
+from customer360.simulation.catalogue import CATEGORIES, OFFER_CATEGORY, PRICES, PRODUCT_CATEGORY, counterparts, pick_products
 from customer360.simulation.events import (
     CART,
     CHECKOUT,
@@ -200,7 +200,7 @@ def _purchases(
     paid_at = checkout_at + _milliseconds(rng.uniform(30, 150, len(visits)))
     line_no = np.arange(len(rows)) - np.searchsorted(visit, visit, side="left") + 1
     quantity = rng.choice([1, 2, 3], size=len(rows), p=[0.85, 0.12, 0.03])
-    product = views.product[rows]
+    product = _bought(world, views.product[rows], visits.at[visit])
     cents = np.round(PRICES[product] * 100 * quantity * _price_level(world, visits.at[visit])).astype(np.int64)
     return _part(
         visits,
@@ -214,6 +214,14 @@ def _purchases(
         quantity=quantity,
         cents=cents,
     )
+
+
+def _bought(world: World, product: Ints, at: Ints) -> Ints:
+    """What is bought of the products in the cart: themselves, or their counterparts after a drift of what is bought."""
+    drift = world.simulation.drift
+    if drift is None or drift.bought_swap is None:
+        return product
+    return np.where(at >= microseconds(drift.start), counterparts(drift.bought_swap)[product], product)
 
 
 def _price_level(world: World, at: Ints) -> Floats:

@@ -110,6 +110,22 @@ def pick_products(categories: Ints, draws: Floats) -> Ints:
     return categorical(POPULARITY[categories], draws)
 
 
+def swapped_categories(swap: tuple[str, str]) -> tuple[int, int]:
+    """Places of the two categories that a drift exchanges. Raises ``SimulationError`` for one that the shop does not sell."""
+    strange = sorted(set(swap) - set(CATEGORIES))
+    if strange:
+        raise SimulationError(f"the drift swaps {', '.join(strange)}, which the shop does not sell: {', '.join(CATEGORIES)}")
+    return CATEGORIES.index(swap[0]), CATEGORIES.index(swap[1])
+
+
+def counterparts(swap: tuple[str, str]) -> Ints:
+    """For each product the one that is bought in its place: of two exchanged categories the n-th for the n-th."""
+    mapped = np.arange(len(PRODUCTS))
+    ours, theirs = (np.flatnonzero(np.equal(PRODUCT_CATEGORY, place)) for place in swapped_categories(swap))
+    mapped[ours], mapped[theirs] = theirs, ours
+    return mapped
+
+
 def require_categories(shop: Shop) -> None:
     """Raise ``SimulationError`` unless the shop's categories are the five that the simulation sells."""
     named = shop.categories if isinstance(shop.categories, list) else shop.resolved_categories

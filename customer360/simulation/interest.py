@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from customer360.simulation.arrays import DAY, Bools, Floats, Ints, categorical, microseconds, mix, uniform
-from customer360.simulation.catalogue import CATEGORIES
-from customer360.simulation.parameters import Simulation, SimulationError
+from customer360.simulation.catalogue import CATEGORIES, swapped_categories
+from customer360.simulation.parameters import Simulation
 from customer360.simulation.population import Population
 
 SPELL = 16 * DAY
@@ -52,12 +52,7 @@ class Interest:
         drift = self.simulation.drift
         if drift is None or drift.swap is None:
             return affinity
-        strange = sorted(set(drift.swap) - set(CATEGORIES))
-        if strange:
-            raise SimulationError(
-                f"the drift swaps {', '.join(strange)}, which the shop does not sell: {', '.join(CATEGORIES)}"
-            )
-        one, two = (CATEGORIES.index(category) for category in drift.swap)
+        one, two = swapped_categories(drift.swap)
         after = at >= microseconds(drift.start)
         affinity[after, one], affinity[after, two] = affinity[after, two], affinity[after, one]
         return affinity

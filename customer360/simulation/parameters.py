@@ -19,13 +19,15 @@ class Drift:
     """A world that changes at ``start`` (with a time zone), for history and live slices alike.
 
     ``traffic_mix`` multiplies the share of paid and social visits, ``price_level`` all prices, and ``swap`` exchanges two
-    categories in everyone's interests.
+    categories in everyone's interests: after some days a model that looks at recent browsing is right again. ``bought_swap``
+    exchanges two categories in what is bought while all browse as before: what browsing said of buying is wrong from then on.
     """
 
     start: datetime
     traffic_mix: float = 1.0
     price_level: float = 1.0
     swap: tuple[str, str] | None = None
+    bought_swap: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)

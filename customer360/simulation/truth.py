@@ -52,8 +52,8 @@ def read_simulation(place: Place) -> Simulation | None:
     values = json.loads(path.read_text(encoding="utf-8"))
     if values["drift"] is not None:
         drift = values["drift"]
-        swap = tuple(drift["swap"]) if drift["swap"] else None
-        values["drift"] = Drift(**{**drift, "start": datetime.fromisoformat(drift["start"]), "swap": swap})
+        swaps = {name: tuple(drift[name]) if drift.get(name) else None for name in ("swap", "bought_swap")}
+        values["drift"] = Drift(**{**drift, "start": datetime.fromisoformat(drift["start"]), **swaps})
     return Simulation(**values)
 
 

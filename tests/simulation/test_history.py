@@ -13,6 +13,7 @@ import pytest
 from customer360.lake.contracts import CLICK_COLUMNS, EVENT_NAMES, reference_tables
 from customer360.settings import Place, Shop
 from customer360.simulation import Drift, Simulation, SimulationError, simulate_history
+from customer360.simulation.truth import read_simulation
 from tests.simulation.conftest import Simulated, file_contents
 
 SMALL = Simulation(customers=150, days=3, seed=11)
@@ -204,6 +205,30 @@ def test_a_drift_changes_prices_traffic_and_interests_from_its_date_on(synthetic
     assert share(before, technical, "computers") > 0.4
     assert share(after, technical, "computers") < 0.2
     assert share(after, technical, "beauty") > 0.4
+
+
+def test_after_a_drift_of_what_is_bought_people_browse_as_before_and_buy_the_other_category(synthetic_shop, tmp_path):
+    start = synthetic_shop.slices_start - timedelta(days=4)
+    clicks = {}
+    for name, drift in (("calm", None), ("drifted", Drift(start, bought_swap=("computers", "beauty")))):
+        place = Place(root=tmp_path / name)
+        simulate_history(Simulation(customers=1_000, days=8, seed=5, drift=drift), synthetic_shop, place)
+        clicks[name] = pq.read_table(place.landing / "history").to_pandas().set_index("event_id")
+        assert read_simulation(place).drift == drift
+    calm, drifted = clicks["calm"], clicks["drifted"]
+    categories = pd.read_csv(place.landing / "reference/products/products.csv").set_index("product_id")["category_id"]
+    is_purchase = calm["event_name"] == "purchase"
+    pd.testing.assert_frame_equal(calm[~is_purchase], drifted.loc[calm.index[~is_purchase]])
+    bought = pd.DataFrame(
+        {name: frame.loc[calm.index[is_purchase], "product_id"].map(categories) for name, frame in clicks.items()}
+    )
+    # a visit that goes on over the edge buys as it began
+    at = calm.loc[is_purchase, "event_at"]
+    before, after = bought[at < start.replace(tzinfo=None)], bought[at >= start.replace(tzinfo=None) + timedelta(hours=1)]
+    assert (before["calm"] == before["drifted"]).all()
+    expected = after["calm"].replace({"computers": "beauty", "beauty": "computers"})
+    assert (after["drifted"] == expected).all()
+    assert set(after["calm"]) >= {"computers", "beauty", "fitness"}
 
 
 @pytest.mark.parametrize(
