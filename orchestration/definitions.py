@@ -24,6 +24,7 @@ from orchestration.model_jobs import promote_model, reject_model, rollback_model
 from orchestration.resources import Platform
 from orchestration.schedules import SCHEDULES
 from sensors.click_slices import click_slices
+from sensors.drift_alert import drift_alert
 from sensors.run_failure import run_failure
 
 
@@ -59,7 +60,7 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
             rollback_model,
         ],
         schedules=SCHEDULES,
-        sensors=[click_slices, run_failure],
+        sensors=[click_slices, drift_alert, run_failure],
         resources={**resources, **(resource_overrides or {})},
     )
 

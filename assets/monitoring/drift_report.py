@@ -1,23 +1,30 @@
 """The daily drift report, made from the published version so that it blocks no slice."""
 
+from datetime import UTC, datetime, timedelta
+
 import dagster as dg
-import pandas as pd
 
 from assets.campaigns.campaign_plan import planned_day
 from customer360.lake.frames import write_parquet
 from customer360.lake.publications import file_tables
 from customer360.lake.publishing import reader, republish
-from ml.drift import alarming_columns, drift_report
+from customer360.settings import Settings
 from ml.model_store import AFFINITY
-from ml.shop_models import servable_for_shop
+from ml.monitoring.alarms import alarming_columns, append_change, found_change, read_changes
+from ml.monitoring.daily import CHANGES, daily_report, read_history
+from ml.monitoring.report import DriftReport
+from ml.monitoring.samples import PERFORMANCE, QUALITY
+from ml.shop_models import servable_for_shop, store_of
 from orchestration import groups
 from orchestration.owners import ML_TEAM
 from orchestration.partitions import DAYS
 from orchestration.resources import Platform
 
+DRIFT_REPORT = dg.AssetKey(["monitoring", "drift_report"])
+
 
 @dg.asset(
-    key=["monitoring", "drift_report"],
+    key=DRIFT_REPORT,
     deps=[["publishing", "published"], ["predictions", "affinity_model"]],
     group_name=groups.MONITORING,
     kinds={"evidently"},
@@ -27,45 +34,101 @@ from orchestration.resources import Platform
     check_specs=[
         dg.AssetCheckSpec(
             "no_lasting_drift",
-            asset=["monitoring", "drift_report"],
-            description="Warns when a feature or score has drifted in each of the last two reports.",
-        )
+            asset=DRIFT_REPORT,
+            description="Warns when a column lies beyond its learned threshold in each of the last two reports.",
+        ),
+        dg.AssetCheckSpec(
+            "data_quality_is_usual",
+            asset=DRIFT_REPORT,
+            description="Warns when the share of quarantined or repeated lines is unlike the reference.",
+        ),
+        dg.AssetCheckSpec(
+            "predictions_come_true",
+            asset=DRIFT_REPORT,
+            description="Warns when buyers surprise the scores more than they should; an error from twice the threshold on.",
+        ),
     ],
 )
 def drift(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
-    """Features and scores of today against the champion's training data. One row per column in ``drift_metrics``."""
+    """What the champion reads and says, the last hours, how predictions came true. One row a column in ``drift_metrics``."""
     settings = platform.settings()
     place = settings.place
     day = planned_day(context, platform)
     servable = servable_for_shop(settings, AFFINITY)
     if servable.loaded is None:
         raise dg.Failure("there is no champion to compare with yet: run training_job first", allow_retries=False)
-    with reader(place) as connection:
-        current = connection.execute("select * from customer_features order by customer_id").df()
-        reference = connection.execute("select * from training_features order by cutoff_no, customer_id").df()
     folder = place.reports / "drift"
-    html = folder / f"{day:%Y-%m-%d}.html"
-    report = drift_report(current, reference, servable.loaded, report_date=day, html=html)
+    with reader(place) as connection:
+        report = daily_report(connection, settings.shop, folder, servable.loaded, judged_until(settings), report_date=day)
     write_parquet(folder / f"{day:%Y-%m-%d}.parquet", report.metrics)
     republish(place, {"drift_metrics": file_tables(place)["drift_metrics"]}, platform.now())
-    history = pd.concat([pd.read_parquet(path) for path in sorted(folder.glob("*.parquet"))[-2:]], ignore_index=True)
-    alarming = alarming_columns(history)
-    drifted = int(report.metrics["is_drifted"].fillna(value=False).sum())
+    history = read_history(folder, before=day + timedelta(days=1))
+    history = history[history["model_version"] == servable.loaded.version]
+    change = found_change(history, read_changes(folder / CHANGES))
+    if change is not None:
+        append_change(folder / CHANGES, change)
+        context.log.warning(f"since {change.since} UTC something is different: {', '.join(change.columns)}")
     return dg.MaterializeResult(
         metadata={
             "dagster/partition_row_count": len(report.metrics),
-            "columns_drifted": drifted,
+            "columns_drifted": int(report.metrics["is_drifted"].fillna(value=False).sum()),
             "drifted_share": report.drifted_share if report.drifted_share is not None else "too few rows to say",
             "model_version": servable.loaded.version,
             "moved_most": dg.MetadataValue.md(report.to_markdown()),
-            "report": dg.MetadataValue.path(html),
+            "report": dg.MetadataValue.path(folder / f"{day:%Y-%m-%d}.html"),
         },
-        check_results=[
-            dg.AssetCheckResult(
-                check_name="no_lasting_drift",
-                passed=not alarming,
-                severity=dg.AssetCheckSeverity.WARN,
-                metadata={"drifted_twice_in_a_row": ", ".join(alarming) or "none", "drifted_today": drifted},
-            )
-        ],
+        check_results=[lasting_drift(report, alarming_columns(history)), quality(report), performance(report)],
+    )
+
+
+def judged_until(settings: Settings) -> list[datetime]:
+    """As of when each version of the affinity model was judged, its labels included; plain UTC."""
+    store = store_of(settings, AFFINITY)
+    lag = timedelta(days=settings.shop.label_horizon_days + 2)
+    cutoffs = [store.manifest(AFFINITY, version).validation_cutoff for version in store.versions(AFFINITY)]
+    return [(cutoff.astimezone(UTC).replace(tzinfo=None) if cutoff.tzinfo else cutoff) + lag for cutoff in cutoffs]
+
+
+def lasting_drift(report: DriftReport, alarming: list[str]) -> dg.AssetCheckResult:
+    """No alarm: two reports in a row, by learned thresholds."""
+    metrics = report.metrics
+    learned = int(metrics["is_learned"].sum())
+    return dg.AssetCheckResult(
+        check_name="no_lasting_drift",
+        passed=not alarming,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "drifted_twice_in_a_row": ", ".join(alarming) or "none",
+            "columns_with_learned_thresholds": learned,
+            "columns_with_the_fixed_one": len(metrics) - learned,
+        },
+    )
+
+
+def quality(report: DriftReport) -> dg.AssetCheckResult:
+    """Shares of bad lines."""
+    rows = report.metrics[report.metrics["kind"] == QUALITY]
+    bad = rows.loc[rows["is_drifted"].fillna(value=False), "column"]
+    return dg.AssetCheckResult(
+        check_name="data_quality_is_usual",
+        passed=bad.empty,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"unlike_the_reference": ", ".join(bad) or "none", "columns": len(rows)},
+    )
+
+
+def performance(report: DriftReport) -> dg.AssetCheckResult:
+    """Realised performance."""
+    rows = report.metrics[report.metrics["kind"] == PERFORMANCE]
+    bad = rows[rows["is_drifted"].fillna(value=False)]
+    is_severe = bool((bad["value"] > 2 * bad["threshold"]).any())
+    said = [
+        f"{row.column} {row.value:.3f} (threshold {row.threshold:.3f}, {row.rows_current} customers)"
+        for row in rows.itertuples()
+    ]
+    return dg.AssetCheckResult(
+        check_name="predictions_come_true",
+        passed=bad.empty,
+        severity=dg.AssetCheckSeverity.ERROR if is_severe else dg.AssetCheckSeverity.WARN,
+        metadata={"performance": "; ".join(said) or "nothing has matured yet"},
     )

@@ -1,0 +1,88 @@
+"""Early performance: how far yesterday's buyers surprised the scores that were given before they bought.
+
+Labels mature after a horizon. Whoever bought in the last 24 hours is known at once: of the probability that the scores before
+gave to buying at all, how much lay on the category that was bought? When browsing stops telling what is bought, this jumps on
+the first day, though no feature and no score looks different.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import duckdb
+import numpy as np
+import pandas as pd
+
+from customer360.lake.engine import literal
+from customer360.settings import NONE
+from ml.calibration import FLOOR, Floats
+from ml.model_store import LoadedModel
+from ml.monitoring.thresholds import DEVIATIONS, Limit
+
+SURPRISE = "surprise_of_buyers"
+MIN_BUYERS = 30
+LONGEST = timedelta(days=3)  # scores that are older say little of a day's browsing
+
+
+@dataclass(frozen=True)
+class Surprise:
+    """Mean over ``buyers`` of minus the logarithm of their category's share of the probability to buy, in nats."""
+
+    value: float
+    buyers: int
+
+
+def surprise_of_buyers(connection: duckdb.DuckDBPyConnection, as_of: datetime, day_no: int = 0) -> Surprise | None:
+    """Of the buyers of the 24 hours before ``as_of``, which are day ``day_no``, by the newest kept scores before these hours.
+
+    None without such scores of the last three days, or with fewer than 30 buyers. A buyer of several categories counts with
+    the one of the highest spend, ties by category id.
+    """
+    start = as_of - timedelta(days=1)
+    (scored,) = connection.execute(
+        "select max(as_of) from customer_scores_daily where as_of <= ? and as_of >= ?", [start, start - LONGEST]
+    ).fetchone() or (None,)
+    if scored is None:
+        return None
+    losses = connection.execute(
+        f"""
+        with bought as (
+            select customer_id, category_id from monitoring_activity where day_no = {day_no} and spend > 0
+            qualify row_number() over (partition by customer_id order by spend desc, category_id) = 1
+        )
+        select -ln(greatest(s.probability, {FLOOR}) / greatest(1 - n.probability, {FLOOR})) as loss
+        from bought as b
+        inner join customer_scores_daily as s
+            on b.customer_id = s.customer_id and b.category_id = s.category_id and s.as_of = timestamp '{scored}'
+        inner join customer_scores_daily as n
+            on b.customer_id = n.customer_id and n.category_id = {literal(NONE)} and n.as_of = timestamp '{scored}'
+        where b.category_id <> '(none)'
+        order by b.customer_id
+        """
+    ).fetchnumpy()["loss"]
+    return Surprise(float(np.mean(losses)), len(losses)) if len(losses) >= MIN_BUYERS else None
+
+
+def surprise_limit(judged: pd.DataFrame, loaded: LoadedModel, buyers: int) -> Limit | None:
+    """The threshold for so many buyers, from rows that the model never saw: a feature matrix with ``label``.
+
+    Four standard errors above the mean of the buyers among them. None with fewer than 30.
+    """
+    losses = conditional_losses(judged, loaded)
+    if len(losses) < MIN_BUYERS:
+        return None
+    threshold = float(losses.mean() + DEVIATIONS * losses.std() / np.sqrt(buyers))
+    return Limit(threshold, f"{len(losses)} buyers of the cut-off that judged the model", is_learned=True)
+
+
+def conditional_losses(judged: pd.DataFrame, loaded: LoadedModel) -> Floats:
+    """Minus the logarithm of the label's share of the probability to buy, of the rows whose label is a category."""
+    rows = judged[judged["label"] != NONE]
+    if not len(rows):
+        return np.empty(0)
+    categories = loaded.model.categories
+    shares = loaded.model.probabilities(rows.drop(columns="label"))
+    own = shares[np.arange(len(rows)), [categories.index(str(label)) for label in rows["label"]]]
+    buying = 1 - shares[:, categories.index(NONE)]
+    return np.asarray(-np.log(np.maximum(own, FLOOR) / np.maximum(buying, FLOOR)), dtype=np.float64)

@@ -1,0 +1,47 @@
+"""How far is too far: learned for each column from normal windows, because noise differs by column and window.
+
+The distances of normal windows from the reference are about log-normal. A threshold lies four standard deviations above
+their mean, on the logarithm, and never below a floor under which a difference is of no interest. Of 48 columns over 90 normal
+days no column exceeds it twice in a row; the fixed .1 does three to eight times (docs/models.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ml.calibration import Floats
+from ml.monitoring.samples import FEATURE, PERFORMANCE, QUALITY, SCORE
+
+MIN_NORMAL = 30  # with fewer windows their spread is a guess
+DEVIATIONS = 4.0
+SMALLEST_SPREAD = 0.2  # of the logarithm: thirty windows that happen to agree
+FIXED = 0.1  # Evidently's own
+FLOORS = {FEATURE: FIXED, SCORE: FIXED, QUALITY: 0.01, PERFORMANCE: 0.0}
+FLOOR = 0.02
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A threshold, and in words what it rests on. ``is_learned``: from normal windows, so exceeding it is worth an alarm."""
+
+    threshold: float
+    basis: str
+    is_learned: bool
+
+
+UNLEARNED = Limit(FIXED, f"fixed, as fewer than {MIN_NORMAL} normal windows are known", is_learned=False)
+
+
+def learned_limit(kind: str, normal: Floats, words: str) -> Limit:
+    """The threshold that these distances of normal windows give; the fixed one where there are fewer than 30.
+
+    ``words`` says which windows they are.
+    """
+    known = normal[~np.isnan(normal)]
+    if len(known) < MIN_NORMAL:
+        return UNLEARNED
+    logs = np.log(np.maximum(known, 1e-9))
+    learned = float(np.exp(logs.mean() + DEVIATIONS * max(float(logs.std()), SMALLEST_SPREAD)))
+    return Limit(max(FLOORS.get(kind, FLOOR), learned), f"{len(known)} normal {words}", is_learned=True)
