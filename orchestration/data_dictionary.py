@@ -37,7 +37,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "customer_offer_activity",
         "customer_purchase_times",
     ),
-    "Activity over time": ("traffic", "product_activity", "offer_activity"),
+    "Activity over time": ("traffic", "traffic_sources", "product_activity", "offer_activity"),
     "Campaigns": ("campaign_plan", "campaign_touch_history"),
     "Reference": ("products", "categories", "offers", "campaigns"),
     "Models and operations": ("model_versions", "drift_metrics", "training_features", "slice_log"),

@@ -24,6 +24,7 @@ from orchestration.resources import Platform
         ["marts", "product_activity"],
         ["marts", "offer_activity"],
         ["marts", "traffic"],
+        ["marts", "traffic_sources"],
     ],
     group_name=groups.PUBLISHING,
     kinds={"duckdb", "parquet"},

@@ -20,6 +20,7 @@ MARTS = (
     "product_activity",
     "offer_activity",
     "traffic",
+    "traffic_sources",
     "customer_consents",
     "customer_purchase_times",
     "campaign_touch_history",

@@ -5,7 +5,8 @@
 
     `unique_key` names the column that says which slice a row belongs to:
       slice        arrival slices, those of ops.pending_slices
-      event_slice  slices of the event's own time, those of int_touched_event_slices
+      event_slice  slices of the event's own time, those of int_touched_event_slices, and with the model's meta
+                   `carries_minutes` those up to so many minutes after them
 -#}
 {% macro get_incremental_rewrite_slices_sql(arg_dict) -%}
     {{ return(adapter.dispatch('rewrite_slices', 'customer360')(
@@ -19,7 +20,7 @@
     {%- if slice_column == 'slice' -%}
         {{ return(source('ops', 'pending_slices')) }}
     {%- elif slice_column == 'event_slice' -%}
-        {{ return(ref('int_touched_event_slices')) }}
+        {{ return(touched_event_slices(after=model['config']['meta'].get('carries_minutes', 0))) }}
     {%- endif -%}
     {{ exceptions.raise_compiler_error("rewrite_slices needs unique_key 'slice' or 'event_slice', got " ~ slice_column) }}
 {%- endmacro %}
@@ -28,7 +29,7 @@
 {% macro default__rewrite_slices(target, source_relation, slice_column, columns) -%}
     {%- set names = columns | map(attribute='quoted') | join(', ') -%}
     delete from {{ target }}
-    where {{ slice_column }} in (select {{ slice_column }} from {{ slices_to_rewrite(slice_column) }});
+    where {{ slice_column }} in (select {{ slice_column }} from {{ slices_to_rewrite(slice_column) }} as rewritten);
 
     insert into {{ target }} ({{ names }})
     select {{ names }} from {{ source_relation }};

@@ -1,6 +1,11 @@
 {#- Event time floored to the finest grain at which every window that ends at a slice end is exact: gcd(slice, 15) minutes. -#}
 {% macro event_slice(timestamp_column) -%}
-    {{ adapter.dispatch('floor_to_minutes', 'customer360')(timestamp_column, greatest_common_divisor(var('slice_minutes'), 15)) }}
+    {{ adapter.dispatch('floor_to_minutes', 'customer360')(timestamp_column, event_slice_minutes()) }}
+{%- endmacro %}
+
+
+{% macro event_slice_minutes() -%}
+    {{ return(greatest_common_divisor(var('slice_minutes'), 15)) }}
 {%- endmacro %}
 
 

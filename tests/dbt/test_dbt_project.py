@@ -105,6 +105,13 @@ def test_a_late_event_counts_in_the_slice_in_which_it_happened(by_slice: Any) ->
     ]
 
 
+def test_sources_add_up_to_the_traffic_of_their_slice(by_slice: Any) -> None:
+    summed = "sum(events), sum(views), sum(visitors), sum(purchases), sum(revenue)"
+    of_traffic = by_slice.query(f"select event_slice, {summed} from marts.traffic group by all order by all")
+    assert of_traffic
+    assert by_slice.query(f"select event_slice, {summed} from marts.traffic_sources group by all order by all") == of_traffic
+
+
 def test_a_slice_that_became_empty_leaves_nothing_behind(by_slice: Any) -> None:
     assert [row[0] for row in by_slice.query(TRAFFIC)] == [at("10:00"), at("10:45")]
     assert by_slice.query("select * from intermediate.int_activity_by_slice where slice = timestamp '2026-05-10 10:15'") == []

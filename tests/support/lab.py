@@ -177,7 +177,7 @@ class Lab:
         """Every table that slices rewrite, row by row."""
         names = self.query(
             "select table_schema, table_name from information_schema.tables where table_schema in ('intermediate', 'marts') "
-            "and table_name similar to '.*_by_slice|traffic|(product|offer)_activity'"
+            "and table_name similar to '.*_by_slice|traffic(_sources)?|(product|offer)_activity'"
         )
         return {name: self.query(f"from {schema}.{name} order by all") for schema, name in sorted(names)}
 
@@ -206,6 +206,10 @@ ACTIVITY: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
     "product_activity": (("event_slice", "product_id"), BY_EVENT_SLICE),
     "offer_activity": (("event_slice", "offer_id"), BY_EVENT_SLICE),
     "traffic": (("event_slice",), BY_EVENT_SLICE),
+    "traffic_sources": (
+        ("event_slice", "utm_source", "utm_medium", "device"),
+        ("visitors", "visits", "views", "purchases", "revenue"),
+    ),
 }
 
 

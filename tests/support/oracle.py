@@ -378,6 +378,41 @@ def by_event_slice(world: Known, item: str | None, views: set[str], clicks: set[
     }
 
 
+def traffic_sources(world: Known) -> Table:
+    """Slice of the event x source x medium x device; a visitor is of the last source named in it or in 30 minutes before it."""
+    gap = timedelta(minutes=30)
+    slices: dict[datetime, list[Row]] = defaultdict(list)
+    visitors: dict[str, list[Row]] = defaultdict(list)
+    for event in world.events:
+        event["at_slice"] = floor(event["event_at"], gcd(world.shop.slice_minutes, 15))
+        slices[event["at_slice"]].append(event)
+        visitors[visitor(event)].append(event)
+    table: Table = defaultdict(lambda: Row(visitors=0, visits=0, views=0, orders=set(), revenue=Decimal(0)))
+    for start, events in slices.items():
+        lines = purchase_lines(events, [])
+        for who in {visitor(event) for event in events}:
+            own = [event for event in events if visitor(event) == who]
+            recent = [event for event in visitors[who] if start - gap <= event["at_slice"] <= start]
+            named = [event for event in recent if event["utm_source"] or event["utm_medium"]]
+            last = max(named, key=lambda event: event["event_at"], default=Row(utm_source="(direct)", utm_medium="(none)"))
+            source, medium = (last[name] or "(not set)" for name in ("utm_source", "utm_medium"))
+            devices = [event["device"] for event in own if event["device"]]
+            row = table[start, source, medium, min(devices, default="(not set)")]
+            row["visitors"] += 1
+            row["visits"] += all(event["at_slice"] == start for event in recent)
+            row["views"] += sum(event["event_name"] in {"page_view", "view_item"} for event in own)
+            row["orders"] |= {line["order_id"] for line in lines if visitor(line) == who}
+            row["revenue"] += sum((line["amount"] for line in lines if visitor(line) == who), Decimal(0))
+    for row in table.values():
+        row["purchases"] = len(row.pop("orders"))
+    return table
+
+
+def visitor(event: Row) -> str:
+    """A browser or device; a customer where none is known."""
+    return str(event["visitor_id"] or event["customer_id"])
+
+
 # ---- RFM, features, label --------------------------------------------------------------------------------------------
 
 
@@ -474,4 +509,5 @@ def state(landing: Path, shop: Shop, as_of: datetime) -> dict[str, Table]:
         "product_activity": by_event_slice(world, "product_id", {"view_item"}, {"add_to_cart"}),
         "offer_activity": by_event_slice(world, "offer_id", {"view_promotion"}, {"select_promotion"}),
         "traffic": by_event_slice(world, None, {"page_view", "view_item"}, {"select_promotion"}),
+        "traffic_sources": traffic_sources(world),
     }

@@ -28,6 +28,8 @@ CUSTOMERS = [f"C{number:02d}" for number in range(1, 9)]
 OFFERS = ["O1", "O2", "O3"]
 NAMES = ["page_view", "view_item", "add_to_cart", "remove_from_cart", "begin_checkout", "view_promotion", "select_promotion"]
 WEIGHTS = [12, 25, 8, 2, 3, 10, 5]
+SOURCES: list[Line] = [{}, {"utm_source": "news", "utm_medium": "email"}, {"utm_source": "ads"}, {"utm_medium": "social"}]
+DEVICES = [{"device": "desktop"}, {"device": "phone"}, {}]
 POISON: tuple[Line, ...] = (
     {"event_id": ""},
     {"event_id": None},
@@ -170,7 +172,7 @@ def _events(random: Random, shop: Shop, start: datetime) -> list[Line]:
         if name == "purchase":
             lines += _purchase(random, line)
         else:
-            lines.append(line | _details(random, name))
+            lines.append(line | _details(random, name) | _came_from(line))
     return lines
 
 
@@ -198,6 +200,13 @@ def _details(random: Random, name: str) -> Line:
     if random.random() < 0.03:
         line["scroll_depth"] = random.random()
     return line
+
+
+def _came_from(line: Line) -> Line:
+    """Source and device, from a random of their own: the others stay as they were."""
+    random = Random(line["event_id"])
+    source = random.choice(SOURCES) if line["event_name"] == "page_view" else {}
+    return source | (DEVICES[0] if random.random() < 0.9 else random.choice(DEVICES))
 
 
 def _purchase(random: Random, line: Line) -> list[Line]:

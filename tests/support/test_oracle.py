@@ -222,6 +222,27 @@ def test_short_windows_and_event_slices(tmp_path: Path) -> None:
     assert tables["traffic"][NOON,] == {"views": 0, "clicks": 1, "purchases": 1, "visitors": 2, "revenue": 10}
 
 
+def test_a_visitor_comes_from_the_last_source_of_the_last_30_minutes(tmp_path: Path) -> None:
+    write_slice(
+        tmp_path,
+        NOON,
+        [
+            event("1", "page_view", visitor_id="v", utm_source="news", when="2026-05-01T11:29:00Z"),
+            event("2", "page_view", visitor_id="v", device="phone", when="2026-05-01T11:46:00Z"),
+            event("3", visitor_id="v", customer_id="ann"),
+            purchase("4", 5, visitor_id="v"),
+            event("5", "page_view"),
+        ],
+    )
+    table = oracle.state(tmp_path, SHOP, NOON + QUARTER)["traffic_sources"]
+    nobody = {"visitors": 1, "visits": 0, "views": 1, "purchases": 0, "revenue": 0}
+    assert table == {
+        (at("2026-05-01T11:15"), "news", "(not set)", "(not set)"): {**nobody, "visits": 1},
+        (at("2026-05-01T11:45"), "news", "(not set)", "phone"): nobody,
+        (NOON, "(direct)", "(none)", "(not set)"): {"visitors": 2, "visits": 1, "views": 2, "purchases": 1, "revenue": 5},
+    }
+
+
 def test_the_label_is_the_category_of_the_most_net_spend_whenever_it_became_known(tmp_path: Path) -> None:
     as_of = NOON + QUARTER
     write_slice(tmp_path, NOON, [event(name, customer_id=name) for name in ("tie", "returned", "late", "too late")])

@@ -1,0 +1,15 @@
+select
+    slice,
+    event_slice,
+    customer_id,
+    visitor_id,
+    -- a producer's nonsense must not fill the warehouse
+    substring(utm_source, 1, 100) as utm_source,
+    substring(utm_medium, 1, 100) as utm_medium,
+    substring(device, 1, 100) as device,
+    count(*) as events,
+    count(*) filter (where event_name in ('page_view', 'view_item')) as views,
+    max(event_at) filter (where event_name in ({{ quoted_list(var('event_names')) }})) as last_event_at
+
+from {{ ref('stg_clicks') }}
+group by 1, 2, 3, 4, 5, 6, 7
