@@ -74,6 +74,7 @@ def label_training_set(data: pd.DataFrame, is_judged: np.ndarray) -> TrainingSet
         categories=tuple(sorted(set(labels))),
         train=matrix[~is_judged].reset_index(drop=True),
         train_labels=labels[~is_judged],
+        train_weights=np.ones(int((~is_judged).sum())),
         tuning=fold_splits(data.loc[~is_judged, "customerID"]),
         validation=matrix[is_judged].reset_index(drop=True),
         validation_labels=labels[is_judged],

@@ -21,6 +21,7 @@ import pandas as pd
 
 from benchmarks.daemon_run import daemon_runs
 from benchmarks.measuring import write_result
+from customer360.lake.slice_log import EVERY_CUTOFF
 from customer360.lake.slices import slice_key
 from customer360.lake.warehouse import open_warehouse
 from customer360.settings import REPOSITORY, Settings
@@ -70,7 +71,8 @@ def built(settings: Settings, cutoffs: Sequence[datetime], target: Path) -> pd.D
     """The training model at these cut-offs."""
     with open_warehouse(settings.place) as connection:
         connection.execute("delete from ops.training_cutoffs")
-        connection.executemany("insert into ops.training_cutoffs values (?, ?)", [[n, at] for n, at in enumerate(cutoffs, 1)])
+        rows = [[number, at, EVERY_CUTOFF] for number, at in enumerate(cutoffs, 1)]
+        connection.executemany("insert into ops.training_cutoffs values (?, ?, ?)", rows)
     outcome = invoke(settings, ["run", "--select", "training_features"], target, lambda _: None)
     if not outcome.success:
         raise RuntimeError(f"dbt failed; its log is in {target}")

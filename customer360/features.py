@@ -87,6 +87,7 @@ def dbt_vars(shop: Shop) -> dict[str, Any]:
         "attributes": [{"name": name, "type": spec.type.value} for name, spec in shop.attributes.items()],
         "windows_days": shop.windows_days,
         "label_horizon_days": shop.label_horizon_days,
+        "churn_horizon_days": shop.churn_horizon_days,
         "rfm_window_days": shop.rfm.window_days,
         "segment_grid": shop.rfm.segment_grid,
         "training_cutoffs": shop.training.cutoffs,

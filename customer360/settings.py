@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 REPOSITORY = Path(__file__).resolve().parents[1]
 OTHER = "other"
 NONE = "none"
+OUTCOMES = ("label", "weight", "spend", "is_churned")  # columns of training_features after the features
 
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
 REFERENCE_NAMES = ("customers", "products", "categories", "purchases", "offers", "campaigns", "campaign_touches")
@@ -229,6 +230,7 @@ class Shop(Strict):
     reference: dict[str, ReferenceSource] = {}
     windows_days: list[int] = [3, 10, 30]
     label_horizon_days: Annotated[int, Field(ge=1, le=90)] = 7
+    churn_horizon_days: Annotated[int, Field(le=365)] = 28
     rfm: Rfm = Rfm()
     training: Training = Training()
     channels: Annotated[list[Identifier], Field(min_length=1)]
@@ -273,6 +275,16 @@ class Shop(Strict):
                 raise ValueError(f"{NONE!r} is reserved for customers who buy nothing")
         return value
 
+    @field_validator("attributes")
+    @classmethod
+    def _free_names(cls, value: dict[str, Attribute]) -> dict[str, Attribute]:
+        taken = [name for name in value if name in OUTCOMES]
+        if taken:
+            raise ValueError(
+                f"{', '.join(taken)}: training_features has such a column of its own; name the attribute otherwise"
+            )
+        return value
+
     @field_validator("reference")
     @classmethod
     def _known_tables(cls, value: dict[str, ReferenceSource]) -> dict[str, ReferenceSource]:
@@ -295,6 +307,11 @@ class Shop(Strict):
             raise ValueError(f"slices_start {self.slices_start} is not the start of a {self.slice_minutes}-minute slice")
         if self.slices_end is not None and self.slices_end <= self.slices_start:
             raise ValueError("slices_end lies before slices_start")
+        if self.churn_horizon_days <= self.label_horizon_days:
+            raise ValueError(
+                f"churn_horizon_days ({self.churn_horizon_days}) must exceed label_horizon_days ({self.label_horizon_days}); "
+                "set it to the days without an order after which a customer counts as lost, at most 365"
+            )
         hours: set[int] = set()
         for name, daypart in self.dayparts.items():
             span = set(range(daypart.start, daypart.end))

@@ -58,7 +58,12 @@ class AffinityModel:
         return decided(probabilities, np.ones(len(self.categories)) if self.weights is None else np.array(self.weights))
 
 
-def pool(matrix: pd.DataFrame, features: tuple[Feature, ...], labels: npt.NDArray[Any] | None = None) -> Pool:
+def pool(
+    matrix: pd.DataFrame,
+    features: tuple[Feature, ...],
+    labels: npt.NDArray[Any] | None = None,
+    weights: npt.NDArray[np.float64] | None = None,
+) -> Pool:
     """A CatBoost pool of the matrix, its text columns marked as categorical."""
     categorical = [feature.name for feature in features if feature.kind == "categorical"]
-    return Pool(matrix[[feature.name for feature in features]], label=labels, cat_features=categorical)
+    return Pool(matrix[[feature.name for feature in features]], label=labels, weight=weights, cat_features=categorical)

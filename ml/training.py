@@ -49,6 +49,9 @@ def train(training_set: TrainingSet, *, seed: int, threads: int, settings: Boost
     The number of trees comes from early stopping on the tuning rows; on what those models say of them, calibration and decision
     weights are learned. The model that is kept has as many trees and was fitted on the tuning rows as well.
 
+    Rows count by their weights where trees are fitted. The choices do not use them: they are to be right for the customers who
+    are served, of whom each counts once.
+
     A category without a training label cannot be learned. It is published with 1 / (rows + categories), Laplace's estimate for
     what was not seen yet, so that its log loss stays finite.
     """
@@ -59,7 +62,7 @@ def train(training_set: TrainingSet, *, seed: int, threads: int, settings: Boost
     tuned = [one for one in found if one is not None]
     trees = max(round(float(np.mean([one.trees for one in tuned]))), 1) if tuned else chosen.iterations
     final = _classifier(replace(chosen, iterations=trees), seed, threads)
-    final.fit(pool(training_set.train, features, labels))
+    final.fit(pool(training_set.train, features, labels, training_set.train_weights))
     calibration, weights = UNCALIBRATED, np.ones(len(training_set.categories))
     if tuned:
         shares, truth = np.concatenate([one.shares for one in tuned]), np.concatenate([one.truth for one in tuned])
@@ -103,7 +106,7 @@ def _tuned(
         return None
     features, tuned = training_set.features, training_set.train[is_tuned]
     classifier.fit(
-        pool(training_set.train[split.fitted], features, labels[split.fitted]),
+        pool(training_set.train[split.fitted], features, labels[split.fitted], training_set.train_weights[split.fitted]),
         eval_set=pool(tuned, features, labels[is_tuned]),
         early_stopping_rounds=settings.early_stopping_rounds,
     )

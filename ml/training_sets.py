@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from customer360.features import Feature, feature_list
-from customer360.settings import NONE, Shop
+from customer360.settings import NONE, OUTCOMES, Shop
 from ml.frames import feature_matrix, require_columns
 from ml.segments import customer_groups
 
@@ -21,6 +21,7 @@ MIN_VALIDATION_ROWS = 50
 FOLDS = 5
 
 Labels = npt.NDArray[np.object_]
+Weights = npt.NDArray[np.float64]
 
 
 class TrainingSetError(ValueError):
@@ -45,14 +46,18 @@ class TrainingSet:
 
     ``validation_groups``: segment and number of orders of each validation row, by which the model is judged too.
 
+    ``train_weights``: how much each training row counts when a model is fitted, above 0. Rows that choose or judge count alike:
+    that is how they are served.
+
     ``categories`` are every class that ``customer_scores`` will have, in shop order, "none" last. ``fingerprint`` is a sha256
-    of features, labels and cut-offs: equal data in any row order give the same one.
+    of features, labels, weights and cut-offs: equal data in any row order give the same one.
     """
 
     features: tuple[Feature, ...]
     categories: tuple[str, ...]
     train: pd.DataFrame
     train_labels: Labels
+    train_weights: Weights
     tuning: tuple[Split, ...]
     validation: pd.DataFrame
     validation_labels: Labels
@@ -72,11 +77,13 @@ def build_training_set(frame: pd.DataFrame, shop: Shop) -> TrainingSet:
     """
     features = tuple(feature_list(shop))
     names = [feature.name for feature in features]
-    require_columns(frame, TABLE, ["cutoff_no", "as_of", "customer_id", *names, "label"], exact=True)
+    require_columns(frame, TABLE, ["cutoff_no", "as_of", "customer_id", *names, *OUTCOMES], exact=True)
     categories = (*shop.category_ids, NONE)
     unknown = sorted(set(frame["label"].dropna().astype(str)) - set(categories))
     if unknown or frame["label"].isna().any():
         raise TrainingSetError(f"{TABLE}.label holds {unknown or 'NULL'}; it is one of {', '.join(categories)}")
+    if not (frame["weight"] > 0).all():
+        raise TrainingSetError(f"{TABLE}.weight is above 0 for every row; run training_job to have it built again")
     ordered = frame.sort_values(["cutoff_no", "customer_id"], ascending=[False, True], ignore_index=True)
     is_last = (ordered["cutoff_no"] == 1).to_numpy()
     if not is_last.any():
@@ -94,6 +101,7 @@ def build_training_set(frame: pd.DataFrame, shop: Shop) -> TrainingSet:
         categories=categories,
         train=matrix[is_train].reset_index(drop=True),
         train_labels=labels[is_train],
+        train_weights=ordered.loc[is_train, "weight"].to_numpy(np.float64),
         tuning=_tuning(ordered[is_train], horizon),
         validation=matrix[is_last].reset_index(drop=True),
         validation_labels=labels[is_last],
@@ -131,7 +139,7 @@ def _require_rows(train: int, validation: int, shop: Shop) -> None:
 
 def _fingerprint(matrix: pd.DataFrame, ordered: pd.DataFrame) -> str:
     digest = hashlib.sha256("|".join(matrix.columns).encode())
-    keys = ordered[["customer_id", "as_of", "label"]].astype({"customer_id": str, "label": str})
+    keys = ordered[["customer_id", "as_of", "label", "weight"]].astype({"customer_id": str, "label": str, "weight": float})
     for part in (matrix, keys):
         digest.update(pd.util.hash_pandas_object(part, index=False, categorize=False).to_numpy().tobytes())
     return digest.hexdigest()

@@ -20,7 +20,7 @@ from customer360.lake.dictionary import (
     tables_outside_dbt,
 )
 from customer360.lake.publications import MARTS, PARQUET_ONLY
-from customer360.settings import Settings, Shop
+from customer360.settings import OUTCOMES, Settings, Shop
 from orchestration.dbt import manifest_path
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
@@ -75,11 +75,10 @@ def _columns(shop: Shop, table: str, declared: Mapping[str, PublishedColumn]) ->
         yield from declared.values()
         return
     features = {column.name: column for column in feature_columns(shop)}
-    keys = [name for name in declared if name not in features and name != "label"]
+    keys = [name for name in declared if name not in features and name not in OUTCOMES]
     yield from (declared[name] for name in keys)
     yield from (declared.get(name, column) for name, column in features.items())
-    if "label" in declared:
-        yield declared["label"]
+    yield from (declared[name] for name in OUTCOMES if name in declared)
 
 
 def dictionary_markdown(shop: Shop, tables: Mapping[str, PublishedTable]) -> str:

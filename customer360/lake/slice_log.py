@@ -28,6 +28,8 @@ LOG_COLUMNS = """
     transformed_fingerprint varchar, files integer, lines bigint, good bigint, quarantined bigint, duplicates bigint,
     repeats bigint, planned_at timestamp, transformed_at timestamp, repaired_at timestamp, is_archived boolean default false
 """
+CUTOFF_COLUMNS = "cutoff_no integer, as_of timestamp, weight double"
+EVERY_CUTOFF = 1.0  # the weight of each cut-off's rows when a model is fitted
 PENDING = "not is_archived and transformed_fingerprint is distinct from raw_fingerprint || '.' || code.fingerprint"
 
 
@@ -114,7 +116,7 @@ def _create_tables(connection: duckdb.DuckDBPyConnection) -> None:
         create table if not exists ops.click_ids (slice timestamp, event_key bigint);
         create table if not exists ops.clock (slice timestamp, as_of timestamp);
         create table if not exists ops.code (fingerprint varchar);
-        create table if not exists ops.training_cutoffs (cutoff_no integer, as_of timestamp);
+        create table if not exists ops.training_cutoffs ({CUTOFF_COLUMNS});
         create table if not exists ops.touched_event_slices (event_slice timestamp);
         create or replace view ops.pending_slices as select slice from ops.slice_log, ops.code where {PENDING};
         insert into ops.code select '' where not exists (select 1 from ops.code);
@@ -303,9 +305,9 @@ def _set_clock(connection: duckdb.DuckDBPyConnection, settings: Settings) -> Non
 
 
 def set_training_cutoffs(connection: duckdb.DuckDBPyConnection, settings: Settings) -> list[datetime]:
-    """Write the weekly cut-offs, newest (1) first. The newest lies at the last slice - horizon - 2 days.
+    """Write the weekly cut-offs, newest (1) first, each with one weight for its rows (``EVERY_CUTOFF``).
 
-    A cut-off needs ``training.min_history_days`` of slices before it.
+    The newest lies at the last slice - horizon - 2 days. A cut-off needs ``training.min_history_days`` of slices before it.
     """
     shop = settings.shop
     first, last = connection.execute("select min(slice), max(slice) from ops.slice_log").fetchone() or (None, None)
@@ -314,9 +316,11 @@ def set_training_cutoffs(connection: duckdb.DuckDBPyConnection, settings: Settin
         newest = last + shop.slice_width - timedelta(days=shop.label_horizon_days + 2)
         wanted = [newest - timedelta(weeks=week) for week in range(shop.training.cutoffs)]
         cutoffs = [moment for moment in wanted if moment >= first + timedelta(days=shop.training.min_history_days)]
-    connection.execute("delete from ops.training_cutoffs")
+    # Made anew, since the table of an older warehouse has no weights.
+    connection.execute(f"create or replace table ops.training_cutoffs ({CUTOFF_COLUMNS})")
     if cutoffs:
-        connection.executemany("insert into ops.training_cutoffs values (?, ?)", [[n, m] for n, m in enumerate(cutoffs, 1)])
+        rows = [[number, moment, EVERY_CUTOFF] for number, moment in enumerate(cutoffs, 1)]
+        connection.executemany("insert into ops.training_cutoffs values (?, ?, ?)", rows)
     return cutoffs
 
 

@@ -89,8 +89,9 @@ class Warehouse:
         write(connection, "ops.pending_slices", {"slice": time}, [{"slice": start} for start in pending])
         write(connection, "ops.clock", {"slice": time, "as_of": time}, [{"slice": last, "as_of": last + SLICE}])
         write(connection, "ops.touched_event_slices", {"event_slice": time}, [{"event_slice": start} for start in touched])
-        cutoffs = [{"cutoff_no": number, "as_of": as_of} for number, as_of in enumerate(self.cutoffs, start=1)]
-        write(connection, "ops.training_cutoffs", {"cutoff_no": "INTEGER", "as_of": time}, cutoffs)
+        cutoffs = [{"cutoff_no": number, "as_of": as_of, "weight": 2.5} for number, as_of in enumerate(self.cutoffs, start=1)]
+        columns = {"cutoff_no": "INTEGER", "as_of": time, "weight": "DOUBLE"}
+        write(connection, "ops.training_cutoffs", columns, cutoffs)
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Rows of a query on the warehouse."""

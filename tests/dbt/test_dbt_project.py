@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from customer360.features import feature_list
+from customer360.settings import OUTCOMES
 
 SLICE_RUN = ("build", "--selector", "slice")
 REWRITTEN = ("marts", "intermediate")
@@ -162,9 +163,10 @@ def test_activity_and_segments_are_those_worked_out_by_hand(one_go: Any) -> None
 
 
 def test_a_cutoff_knows_nothing_later(one_go: Any) -> None:
-    assert one_go.query("select cutoff_no, as_of, customer_id, views_3d, orders_3d, label from marts.training_features") == [
-        (1, at("10:15"), "C1", 1, 1, "none")
-    ]
+    assert one_go.query(
+        "select cutoff_no, as_of, customer_id, views_3d, orders_3d, label, weight, spend, is_churned "
+        "from marts.training_features"
+    ) == [(1, at("10:15"), "C1", 1, 1, "none", 2.5, Decimal(0), None)]
 
 
 def test_the_columns_are_the_feature_list(one_go: Any) -> None:
@@ -172,7 +174,7 @@ def test_the_columns_are_the_feature_list(one_go: Any) -> None:
     described = one_go.query("select column_name from (describe marts.customer_features)")
     assert [name for (name,) in described] == ["customer_id", "as_of", *features]
     described = one_go.query("select column_name from (describe marts.training_features)")
-    assert [name for (name,) in described] == ["cutoff_no", "as_of", "customer_id", *features, "label"]
+    assert [name for (name,) in described] == ["cutoff_no", "as_of", "customer_id", *features, *OUTCOMES]
 
 
 def test_every_unit_test_passes(one_go: Any) -> None:

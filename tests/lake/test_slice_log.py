@@ -269,7 +269,17 @@ def test_cutoffs_are_weekly_and_leave_room_for_the_label_and_the_history(log: Lo
     newest = at(81) - timedelta(days=9)
     cutoffs = [newest, newest - timedelta(days=7), newest - timedelta(days=14)]  # a week earlier has 10.5 days before it
     assert set_training_cutoffs(log.connection, settings_) == cutoffs
-    assert log.connection.execute("from ops.training_cutoffs order by all").fetchall() == list(enumerate(cutoffs, 1))
+    weighted = [(number, moment, 1.0) for number, moment in enumerate(cutoffs, 1)]
+    assert log.connection.execute("from ops.training_cutoffs order by all").fetchall() == weighted
+
+
+def test_the_cutoffs_of_a_warehouse_without_weights_are_made_anew(log: Log) -> None:
+    log.write(0, {1})
+    log.write(80, {1})
+    log.plan()
+    log.connection.execute("create or replace table ops.training_cutoffs (cutoff_no integer, as_of timestamp)")
+    cutoffs = set_training_cutoffs(log.connection, log.settings)
+    assert log.connection.execute("select count(*), min(weight) from ops.training_cutoffs").fetchall() == [(len(cutoffs), 1.0)]
 
 
 # ---- history beside arrival slices -----------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ def small_shop(**changes: object) -> Shop:
 
 
 def feature_frame(shop: Shop, customers: int, seed: int, shift: float = 0.0) -> pd.DataFrame:
-    """One row a customer: customer_id, every feature of the shop, and the true next category as ``label``.
+    """One row a customer: customer_id, every feature of the shop, then the true ``label``, ``spend`` and ``is_churned``.
 
     A customer views and buys along a personal affinity; ``shift`` moves browsing (planted drift).
     """
@@ -96,6 +96,11 @@ def feature_frame(shop: Shop, customers: int, seed: int, shift: float = 0.0) -> 
     frame = pd.DataFrame(values)[[feature.name for feature in feature_list(shop)]]
     frame.insert(0, "customer_id", [f"c{number:06d}" for number in range(customers)])
     frame["label"] = np.where(buys, np.array(categories, dtype=object)[picks], NONE)
+    # What is spent follows what was spent before; who comes seldom may not come again. From a seed of its own.
+    later = np.random.default_rng(seed + 1_000_000)
+    usual = values["spend_" + f"{longest}d"] / np.maximum(totals["orders", longest], 1)
+    frame["spend"] = np.where(buys, np.round((8 + usual) * later.gamma(6, 1 / 6, customers) + 0.01, 2), 0)
+    frame["is_churned"] = pd.Series(~buys & (later.random(customers) < np.exp(-0.5 * rate))).astype("boolean")
     return frame
 
 
@@ -106,12 +111,15 @@ def training_frame(shop: Shop, customers: int, cutoffs: int, seed: int = 7) -> p
         frame = feature_frame(shop, customers, seed * 1000 + number)
         frame.insert(0, "cutoff_no", number)
         frame.insert(1, "as_of", pd.Timestamp(LAST_CUTOFF - timedelta(days=7 * (number - 1))))
+        frame.insert(frame.columns.get_loc("label") + 1, "weight", 1.0)
+        if number <= (shop.churn_horizon_days - shop.label_horizon_days + 6) // 7:  # not known yet
+            frame["is_churned"] = pd.Series([None] * customers, dtype="boolean")
         frames.append(frame)
     return pd.concat(frames, ignore_index=True)
 
 
 def customer_frame(shop: Shop, customers: int, seed: int = 3, shift: float = 0.0) -> pd.DataFrame:
     """``customer_features`` as published."""
-    frame = feature_frame(shop, customers, seed, shift).drop(columns="label")
+    frame = feature_frame(shop, customers, seed, shift).drop(columns=["label", "spend", "is_churned"])
     frame.insert(1, "as_of", pd.Timestamp(LAST_CUTOFF + timedelta(days=9)))
     return frame

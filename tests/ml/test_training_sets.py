@@ -42,7 +42,7 @@ def test_with_one_training_cutoff_each_customer_is_tuned_on_once(shop: Shop) -> 
 
 
 def test_without_a_cutoff_a_horizon_apart_the_error_says_what_to_change() -> None:
-    shop = small_shop(label_horizon_days=30)
+    shop = small_shop(label_horizon_days=30, churn_horizon_days=60)
     with pytest.raises(TrainingSetError, match=r"30 days .* raise training\.cutoffs"):
         build_training_set(training_frame(shop, customers=300, cutoffs=4), shop)
 
@@ -94,3 +94,20 @@ def test_the_fingerprint_depends_on_the_data_and_not_on_the_order_of_rows(shop: 
     changed = frame.copy()
     changed.loc[0, "label"] = "none" if changed.loc[0, "label"] != "none" else "beauty"
     assert build_training_set(changed, shop).fingerprint != first.fingerprint
+    weighted = frame.assign(weight=np.where(frame["cutoff_no"] == 2, 0.5, 1.0))
+    assert build_training_set(weighted, shop).fingerprint != first.fingerprint
+
+
+def test_each_training_row_has_the_weight_of_its_cutoff(shop: Shop) -> None:
+    frame = training_frame(shop, customers=300, cutoffs=3)
+    frame["weight"] = frame["cutoff_no"].map({1: 9.0, 2: 1.0, 3: 0.25})
+    # Oldest cut-off first; the validation cut-off trains nothing.
+    assert build_training_set(frame, shop).train_weights.tolist() == [0.25] * 300 + [1.0] * 300
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0, None])
+def test_a_weight_that_is_not_above_0_is_refused(shop: Shop, weight: float | None) -> None:
+    frame = training_frame(shop, customers=300, cutoffs=2)
+    frame.loc[3, "weight"] = weight
+    with pytest.raises(TrainingSetError, match=r"training_features\.weight is above 0"):
+        build_training_set(frame, shop)

@@ -134,7 +134,7 @@ def test_the_tables_have_the_columns_that_the_feature_list_declares(story: Story
     served = [name for (name, *_) in shop.published("describe customer_features")]
     trained = [name for (name, *_) in shop.published("describe training_features")]
     assert served == ["customer_id", "as_of", *names]
-    assert trained == ["cutoff_no", "as_of", "customer_id", *names, "label"]
+    assert trained == ["cutoff_no", "as_of", "customer_id", *names, "label", "weight", "spend", "is_churned"]
     manifest = json.loads(next(shop.data.glob("models/affinity/*/manifest.json")).read_text(encoding="utf-8"))
     assert [feature["name"] for feature in manifest["features"]] == names
     assert manifest["categories"] == [*shop.settings.shop.category_ids, "none"]

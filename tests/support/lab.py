@@ -36,6 +36,7 @@ PROJECT = REPOSITORY / "dbt_project"
 SLICE_RUN = ("build", "--selector", "slice", "--exclude-resource-type", "unit_test")
 TRAINING_RUN = ("run", "--select", "training_features")
 BY_EVENT_SLICE = ("views", "clicks", "purchases", "visitors", "revenue")
+OUTCOMES = ("label", "spend", "is_churned")
 SCORES = ("recency_score", "frequency_score", "monetary_score")
 
 
@@ -182,15 +183,15 @@ class Lab:
         return {name: self.query(f"from {schema}.{name} order by all") for schema, name in sorted(names)}
 
     def training_features(self, cutoffs: Sequence[datetime]) -> dict[datetime, Table]:
-        """``training_features`` at these points (naive UTC), by point and customer; the label is a column."""
+        """``training_features`` at these points (naive UTC), by point and customer, with ``OUTCOMES``."""
         with self.opened() as connection:
             connection.execute("delete from ops.training_cutoffs")
-            rows = [[number, moment] for number, moment in enumerate(cutoffs, start=1)]
-            connection.executemany("insert into ops.training_cutoffs values (?, ?)", rows)
+            rows = [[number, moment, 0.5 + number] for number, moment in enumerate(cutoffs, start=1)]
+            connection.executemany("insert into ops.training_cutoffs values (?, ?, ?)", rows)
         self.transform(*TRAINING_RUN)
         names = [feature.name for feature in feature_list(self.shop)]
         with self.opened() as connection:
-            table = _table(connection, "training_features", ("as_of", "customer_id"), [*names, "label"])
+            table = _table(connection, "training_features", ("as_of", "customer_id"), [*names, *OUTCOMES])
         return {moment: {(who,): row for (at, who), row in table.items() if at == moment} for moment in cutoffs}
 
 

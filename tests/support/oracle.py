@@ -495,6 +495,24 @@ def labels(landing: Path, shop: Shop, as_of: datetime, customers: set[str] | Non
     return result
 
 
+def outcomes(landing: Path, shop: Shop, as_of: datetime, known_until: datetime, customers: set[str]) -> dict[str, Row]:
+    """Of each customer: label, spend of all lines in the label's horizon, and whether no order came in the churn horizon.
+
+    ``known_until`` is the end of the newest slice: churn is None unless its horizon ended two days before.
+    """
+    lines = [line for line in known(landing, shop, END_OF_TIME).purchases if as_of <= line["at"]]
+    until, churned_by = (as_of + timedelta(days=days) for days in (shop.label_horizon_days, shop.churn_horizon_days))
+    label = labels(landing, shop, as_of, customers)
+    found = {}
+    for customer in customers:
+        own = [line for line in lines if line["owner"] == customer]
+        spend = sum((line["amount"] for line in own if line["at"] < until), Decimal(0))
+        ordered = any(line["amount"] >= 0 for line in own if line["at"] < churned_by)
+        churned = None if churned_by > known_until - timedelta(days=2) else not ordered
+        found[customer] = Row(label=label[customer], spend=max(spend, Decimal(0)), is_churned=churned)
+    return found
+
+
 def state(landing: Path, shop: Shop, as_of: datetime) -> dict[str, Table]:
     """The published tables as of ``as_of`` (naive UTC, a slice's end): name -> key -> columns."""
     world = known(landing, shop, as_of)

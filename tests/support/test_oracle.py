@@ -260,6 +260,32 @@ def test_the_label_is_the_category_of_the_most_net_spend_whenever_it_became_know
     assert oracle.labels(tmp_path, SHOP, as_of) == {"tie": "books", "returned": "none", "late": "books", "too late": "none"}
 
 
+def test_spend_is_net_of_returns_and_churn_is_unknown_until_its_horizon_has_passed(tmp_path: Path) -> None:
+    as_of = NOON + QUARTER
+    names = ("net", "below zero", "only returns", "later")
+    write_slice(tmp_path, NOON, [event(name, customer_id=name) for name in names])
+    lines = [
+        purchase("1", 5, "2026-05-02T10:00:00Z", customer_id="net"),
+        purchase("2", 7, "2026-05-08T12:14:59Z", customer_id="net", line_no=1),
+        purchase("3", 9, "2026-05-08T12:15:00Z", customer_id="net", line_no=2),
+        purchase("4", 5, "2026-05-02T10:00:00Z", customer_id="below zero"),
+        purchase("5", -8, "2026-05-02T10:00:00Z", customer_id="below zero", line_no=1),
+        purchase("6", -8, "2026-05-02T10:00:00Z", customer_id="only returns"),
+        purchase("7", 1, "2026-05-29T12:14:59Z", customer_id="later"),
+    ]
+    write_slice(tmp_path, NOON + timedelta(days=40), lines)
+    horizon = as_of + timedelta(days=28)
+    found = oracle.outcomes(tmp_path, SHOP, as_of, horizon + timedelta(days=2), set(names))
+    assert {name: (row["spend"], row["is_churned"]) for name, row in found.items()} == {
+        "net": (12, False),
+        "below zero": (0, False),
+        "only returns": (0, True),
+        "later": (0, False),
+    }
+    early = oracle.outcomes(tmp_path, SHOP, as_of, horizon + timedelta(days=2) - QUARTER, set(names))
+    assert {row["is_churned"] for row in early.values()} == {None}
+
+
 def test_history_is_cut_into_slices_by_event_time(tmp_path: Path) -> None:
     path = tmp_path / "history" / "april" / "clicks.csv"
     path.parent.mkdir(parents=True)

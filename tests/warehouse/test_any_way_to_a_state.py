@@ -166,12 +166,17 @@ def test_random_runs_repairs_and_crashes_end_like_clean_ordered_input(new_lab: N
     assert lab.slice_grain() == before
 
 
-@pytest.mark.parametrize(("minutes", "slices", "seed"), [(60, 60, 2), (5, 120, 3)])
+@pytest.mark.parametrize(("minutes", "slices", "seed"), [(60, 60, 2), (5, 120, 3), (360, 60, 4)])
 def test_features_as_of_a_slice_are_the_same_whether_or_not_later_ones_exist(
     new_lab: NewLab, minutes: int, slices: int, seed: int
 ) -> None:
-    """History first, then live slices with a new version of the reference tables in between, on other slice widths."""
-    shop = random_shop(seed, slices, small_shop(minutes, attributes={"age": Attribute(type="integer").model_dump()}))
+    """History first, then live slices with a new version of the reference tables in between, on other slice widths.
+
+    Sixty slices of six hours are 15 days: of their first cut-off it is known who churned within 3 days, of the last it is not.
+    """
+    horizons = {"label_horizon_days": 2, "churn_horizon_days": 3} if minutes == 360 else {}
+    age = {"age": Attribute(type="integer").model_dump()}
+    shop = random_shop(seed, slices, small_shop(minutes, attributes=age, **horizons))
     parts = [shop.slices[: slices // 2], shop.slices[slices // 2 : slices * 3 // 4], shop.slices[slices * 3 // 4 :]]
     lab = new_lab(shop.shop.model_copy(update={"slices_start": parts[1][0].replace(tzinfo=UTC)}))
     write_history(lab, shop, parts[0], seed)
@@ -200,11 +205,16 @@ def test_features_as_of_a_slice_are_the_same_whether_or_not_later_ones_exist(
 
     trained = lab.training_features(list(known))
     for moment, features in known.items():
-        labels = oracle.labels(lab.landing, shop.shop, moment, {customer for (customer,) in features})
-        assert trained[moment] == {key: oracle.Row({**row, "label": labels[key[0]]}) for key, row in features.items()}
+        later = oracle.outcomes(lab.landing, lab.shop, moment, shop.as_of, {customer for (customer,) in features})
+        assert trained[moment] == {key: oracle.Row({**row, **later[key[0]]}) for key, row in features.items()}
     ages = [known[moment]["C01",]["age"] for moment in known]
     assert ages == [20, 20, 70]
-    assert len({row["label"] for table in trained.values() for row in table.values()}) > 2
+    rows = [row for table in trained.values() for row in table.values()]
+    assert len({row["label"] for row in rows}) > 2
+    assert {row["is_churned"] for row in rows} == ({True, False, None} if minutes == 360 else {None})
+    assert lab.query("select cutoff_no, weight from marts.training_features group by all order by all") == [
+        (number, 0.5 + number) for number in range(1, len(known) + 1)
+    ]
 
 
 def features_without_attributes_match(lab: Lab, as_of: datetime) -> oracle.Table:

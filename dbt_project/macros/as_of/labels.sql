@@ -24,3 +24,34 @@
     ) as ranked_categories
     where place = 1
 {%- endmacro %}
+
+
+{#-
+    What a customer with purchase lines in [as_of, as_of + label_horizon_days x 24 h) spent there, net of returns and at least 0:
+    customer_id, spend. Lines without a category count too. Customers without a row spent nothing.
+-#}
+{% macro spend_after(lines, clock) -%}
+    {%- set as_of = as_of_clock(clock) -%}
+    select
+        customer_id,
+        cast(greatest(sum(amount), 0) as decimal(18, 2)) as spend
+
+    from {{ lines }}
+    where purchased_at >= {{ as_of }}
+        and purchased_at < {{ as_of }} + interval '{{ var("label_horizon_days") }}' day
+    group by customer_id
+{%- endmacro %}
+
+
+{#-
+    Who ordered in [as_of, as_of + churn_horizon_days x 24 h): customer_id. A line with an amount below 0 is a return, which alone
+    makes no order. The others have churned, as far as the window has passed.
+-#}
+{% macro ordered_after(lines, clock) -%}
+    {%- set as_of = as_of_clock(clock) -%}
+    select distinct customer_id
+    from {{ lines }}
+    where purchased_at >= {{ as_of }}
+        and purchased_at < {{ as_of }} + interval '{{ var("churn_horizon_days") }}' day
+        and coalesce(amount, 0) >= 0
+{%- endmacro %}

@@ -1,6 +1,7 @@
 {{ config(tags=['training']) }}
 
 {%- set cutoff_numbers = range(1, var('training_cutoffs') + 1) %}
+{%- set known_until = as_of_clock(source('ops', 'clock')) %}
 {%- set whenever_known = "(select cast('9999-12-31 00:00:00' as timestamp) as as_of)" %}
 
 with
@@ -121,6 +122,18 @@ labels_{{ number }} as (
     {{ labels_as_of('purchase_lines', clock) }}
 
 ),
+
+spend_{{ number }} as (
+
+    {{ spend_after('purchase_lines', clock) }}
+
+),
+
+ordered_{{ number }} as (
+
+    {{ ordered_after('purchase_lines', clock) }}
+
+),
 {% endfor %}
 final as (
     {% for number in cutoff_numbers %}
@@ -131,10 +144,19 @@ final as (
         {%- for feature in var('features') %}
         features.{{ feature['name'] }},
         {%- endfor %}
-        coalesce(labels.label, 'none') as label
+        coalesce(labels.label, 'none') as label,
+        cutoffs.weight,
+        cast(coalesce(spend.spend, 0) as decimal(18, 2)) as spend,
+        case
+            when features.as_of + interval '{{ var("churn_horizon_days") }}' day <= {{ known_until }} - interval '2' day
+                then ordered.customer_id is null
+        end as is_churned
 
     from features_{{ number }} as features
+    inner join {{ source('ops', 'training_cutoffs') }} as cutoffs on cutoffs.cutoff_no = {{ number }}
     left join labels_{{ number }} as labels on features.customer_id = labels.customer_id
+    left join spend_{{ number }} as spend on features.customer_id = spend.customer_id
+    left join ordered_{{ number }} as ordered on features.customer_id = ordered.customer_id
     {% if not loop.last %}
     union all
     {% endif %}
