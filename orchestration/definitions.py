@@ -9,6 +9,7 @@ from assets.campaigns.campaign_plan import campaign_plan
 from assets.monitoring.drift_report import drift
 from assets.monitoring.slice_checks import last_slice_has_usual_volume, last_slice_is_fresh
 from assets.predictions.customer_scores import customer_scores
+from assets.predictions.look_ahead_check import features_do_not_see_the_future
 from assets.predictions.training import affinity_model, training_features
 from assets.publishing.customer_profiles import customer_profiles
 from assets.publishing.in_store import STORE_ASSETS
@@ -46,7 +47,7 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
             campaign_plan,
             drift,
         ],
-        asset_checks=[last_slice_is_fresh, last_slice_has_usual_volume],
+        asset_checks=[last_slice_is_fresh, last_slice_has_usual_volume, features_do_not_see_the_future],
         jobs=[
             slice_job,
             history_job,

@@ -105,7 +105,8 @@ def metrics_of(
     """One row a sample and a measured number: the columns of ``drift_metrics`` that say what was found. ``values`` by title."""
     rows = []
     for one in samples:
-        value = values[one.title] if one.title in values else one.value
+        known = values.get(one.title)
+        value = one.value if known is None else known
         sizes = (len(one.now), len(one.then))
         rows.append(_row((one.kind, one.column, one.method), value, limits.get(one.key, UNLEARNED), sizes))
     rows += [_row((one.kind, one.column, one.method), one.value, one.limit, (one.rows, one.rows_reference)) for one in measured]

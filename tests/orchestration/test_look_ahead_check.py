@@ -1,0 +1,53 @@
+"""The check of the future in training_job: it passes on the shop as it is, and no model is trained where it fails."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import dagster as dg
+
+from customer360.settings import REPOSITORY
+from ml.model_store import ModelStore
+from tests.orchestration.place import TinyShop
+
+CHECK = dg.AssetCheckKey(dg.AssetKey(["marts", "training_features"]), "features_do_not_see_the_future")
+
+
+def test_a_training_is_checked_for_the_future(shop: TinyShop) -> None:
+    shop.restore("ready")
+    with shop.instance() as instance:
+        (record, *_) = instance.event_log_storage.get_asset_check_execution_history(CHECK, limit=1)
+    assert record.event is not None
+    assert record.event.dagster_event is not None
+    found = record.event.dagster_event.asset_check_evaluation_data
+    assert (found.passed, found.blocking, found.severity) == (True, True, dg.AssetCheckSeverity.ERROR)
+    ((known,),) = shop.published("select count(distinct customer_id) from training_features")
+    assert found.metadata["customers"].value >= known  # all of them: the shop is smaller than a sample
+    assert found.metadata["cutoffs"].value == 2
+    assert found.metadata["labels_changed"].value > 0
+    assert not list((shop.data / ".tmp").glob("look-ahead-*"))
+
+
+def test_a_training_set_that_sees_the_future_trains_no_model(shop: TinyShop) -> None:
+    shop.restore("ready")
+    versions = ModelStore(shop.settings.place.models).versions("affinity")
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.orchestration.leaking_training"],
+            cwd=REPOSITORY,
+            env=shop.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-4000:]
+        said = json.loads(done.stdout.splitlines()[-1])
+        assert (said["success"], said["passed"], said["severity"], said["blocking"]) == (False, False, "ERROR", True)
+        assert "views_3d" in said["features"]
+        assert "saw what became known after a cut-off" in said["description"]
+        assert said["materialized"] == ["marts/training_features"]
+        assert ModelStore(shop.settings.place.models).versions("affinity") == versions
+    finally:
+        shop.restore("ready")
