@@ -11,19 +11,17 @@ import importlib
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from benchmarks.cutoffs import features_at
 from benchmarks.daemon_run import daemon_runs
 from benchmarks.measuring import write_result
-from customer360.lake.slice_log import EVERY_CUTOFF
 from customer360.lake.slices import slice_key
-from customer360.lake.warehouse import open_warehouse
 from customer360.settings import REPOSITORY, Settings
 from ml.baselines import baseline_probabilities
 from ml.bootstrap import interval, resamples
@@ -31,7 +29,6 @@ from ml.calibration import row_losses
 from ml.evaluation import MODEL, evaluate
 from ml.training import train
 from ml.training_sets import TrainingSet, build_training_set
-from orchestration.dbt_run import invoke
 
 # Sundays at midnight of the shops, as the warehouse holds times: UTC without a zone.
 FIRST, JUDGED_FROM, LAST = (
@@ -61,23 +58,8 @@ def main() -> None:
 def features(settings: Settings, target: Path) -> pd.DataFrame:
     """``training_features`` at every week's cut-off, the newest with number 1."""
     weeks = [LAST - timedelta(weeks=week) for week in range((LAST - FIRST).days // 7 + 1)]
-    at_once = settings.shop.training.cutoffs
-    parts = [built(settings, weeks[start : start + at_once], target) for start in range(0, len(weeks), at_once)]
-    frame = pd.concat(parts, ignore_index=True)
+    frame = features_at(settings, weeks, target)
     return frame.assign(cutoff_no=(LAST - frame["as_of"]).dt.days // 7 + 1)
-
-
-def built(settings: Settings, cutoffs: Sequence[datetime], target: Path) -> pd.DataFrame:
-    """The training model at these cut-offs."""
-    with open_warehouse(settings.place) as connection:
-        connection.execute("delete from ops.training_cutoffs")
-        rows = [[number, at, EVERY_CUTOFF] for number, at in enumerate(cutoffs, 1)]
-        connection.executemany("insert into ops.training_cutoffs values (?, ?, ?)", rows)
-    outcome = invoke(settings, ["run", "--select", "training_features"], target, lambda _: None)
-    if not outcome.success:
-        raise RuntimeError(f"dbt failed; its log is in {target}")
-    with open_warehouse(settings.place) as connection:
-        return connection.execute("from marts.training_features order by cutoff_no, customer_id").df()
 
 
 def judged(settings: Settings, frame: pd.DataFrame) -> dict[str, float]:

@@ -42,7 +42,8 @@ class TrainingSet:
 
     ``tuning`` splits the training rows: on those that a split tunes on, the number of trees, the calibration and the decisions
     are chosen, so that the validation cut-off judges what it had no part in. These are the newest training cut-off, after those
-    whose labels were known by then; with a single training cut-off, each fifth of the customers after the others.
+    whose labels were known by then; with a single training cut-off, each fifth of the customers after the others. Where
+    cut-offs weigh less because something changed after them, each fifth of the customers at those that weigh most.
 
     ``validation_groups``: segment and number of orders of each validation row, by which the model is judged too.
 
@@ -113,6 +114,10 @@ def build_training_set(frame: pd.DataFrame, shop: Shop) -> TrainingSet:
 
 
 def _tuning(train: pd.DataFrame, horizon: timedelta) -> tuple[Split, ...]:
+    weights = train["weight"].to_numpy(np.float64)
+    if (weights < weights.max()).any():  # rows of before a change do not say how to decide after it
+        is_new = weights == weights.max()
+        return tuple(Split(split.fitted, split.tuned & is_new) for split in fold_splits(train["customer_id"]))
     newest = train["as_of"].max()
     before = Split((train["as_of"] + horizon <= newest).to_numpy(), (train["as_of"] == newest).to_numpy())
     return (before,) if before.fitted.any() else fold_splits(train["customer_id"])

@@ -17,6 +17,7 @@ from customer360.lake.slices import EPOCH
 from ml import evaluation, leakage, model_card, promotion, training, training_sets
 from ml.markdown import picture_in_text, table
 from ml.model_store import AFFINITY, version_name
+from ml.monitoring.alarms import CHANGES, read_changes
 from ml.shop_models import publish_versions, servable_for_shop, store_of
 from orchestration import groups
 from orchestration.dbt import ShopTranslator
@@ -41,7 +42,8 @@ def training_features(context: dg.AssetExecutionContext, dbt: Dbt, platform: Pla
     settings = platform.settings()
     with platform.lock(f"run {context.run.run_id}"):
         with platform.opened() as connection:
-            cutoffs = set_training_cutoffs(connection, settings)
+            changes = [change.since for change in read_changes(settings.place.reports / "drift" / CHANGES)]
+            cutoffs = set_training_cutoffs(connection, settings, changes)
         context.log.info(f"{len(cutoffs)} cut-offs: {', '.join(str(cutoff) for cutoff in cutoffs)}")
         yield from with_row_counts(context, dbt.build(context), platform.count_rows)
         with platform.opened() as connection:

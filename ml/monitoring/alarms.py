@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 IN_A_ROW = 2
+CHANGES = "changes.jsonl"
 WINDOW = timedelta(days=1)
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from customer360.settings import Shop
 from ml.frames import feature_matrix
 from ml.model_store import LoadedModel
-from ml.monitoring.alarms import read_changes
+from ml.monitoring.alarms import CHANGES, read_changes
 from ml.monitoring.performance import SURPRISE, surprise_limit, surprise_of_buyers
 from ml.monitoring.reference import (
     Reference,
@@ -29,7 +29,7 @@ from ml.monitoring.thresholds import Limit, learned_limit
 from ml.monitoring.windows import WindowReader
 
 NIGHTLY = {"monitoring_activity", "monitoring_customers"}
-REFERENCES, CHANGES = "reference", "changes.jsonl"
+REFERENCES = "reference"
 SEED = 0
 
 

@@ -1,0 +1,36 @@
+"""Features and labels of a loaded history at any points in time, by the models that make training sets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import pandas as pd
+
+from customer360.lake.slice_log import CUTOFF_COLUMNS, EVERY_CUTOFF
+from customer360.lake.warehouse import open_warehouse
+from customer360.settings import Settings
+from orchestration.dbt_run import invoke
+
+
+def features_at(settings: Settings, moments: Sequence[datetime], target: Path) -> pd.DataFrame:
+    """``training_features`` as of each moment (plain UTC), of so many at a time as the shop has cut-offs.
+
+    ``cutoff_no`` counts within a time; ``target`` is where dbt may write. Raises ``RuntimeError`` when dbt fails.
+    """
+    at_once = settings.shop.training.cutoffs
+    parts = [_built(settings, moments[start : start + at_once], target) for start in range(0, len(moments), at_once)]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _built(settings: Settings, moments: Sequence[datetime], target: Path) -> pd.DataFrame:
+    with open_warehouse(settings.place) as connection:
+        connection.execute(f"create or replace table ops.training_cutoffs ({CUTOFF_COLUMNS})")
+        rows = [[number, at, EVERY_CUTOFF] for number, at in enumerate(moments, 1)]
+        connection.executemany("insert into ops.training_cutoffs values (?, ?, ?)", rows)
+    outcome = invoke(settings, ["run", "--select", "training_features", "--quiet"], target, lambda _: None)
+    if not outcome.success:
+        raise RuntimeError(f"dbt failed; its log is in {target}")
+    with open_warehouse(settings.place) as connection:
+        return connection.execute("from marts.training_features order by cutoff_no, customer_id").df()
