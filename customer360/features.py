@@ -11,6 +11,8 @@ from customer360.settings import AttributeType, Shop, slug
 CATEGORY_MEASURES = ("views", "dwell_seconds", "orders", "spend")
 WINDOW_TOTALS = ("views", "dwell_seconds", "carts", "orders", "spend", "offers_shown", "offers_clicked")
 HISTORY = ("recency_days", "frequency", "monetary", "days_since_last_activity")
+# What the drift report looks back on: two months and some days, of so many customers that more would tell it nothing new.
+MONITORED_DAYS, MONITORED_CUSTOMERS = 70, 50_000
 NUMERIC_ATTRIBUTES = {AttributeType.INTEGER, AttributeType.DOUBLE, AttributeType.BOOLEAN}
 
 
@@ -91,6 +93,8 @@ def dbt_vars(shop: Shop) -> dict[str, Any]:
         "rfm_window_days": shop.rfm.window_days,
         "segment_grid": shop.rfm.segment_grid,
         "training_cutoffs": shop.training.cutoffs,
+        "monitored_days": MONITORED_DAYS,
+        "monitored_customers": MONITORED_CUSTOMERS,
         "channels": shop.channels,
         "features": [asdict(feature) for feature in feature_list(shop)],
     }

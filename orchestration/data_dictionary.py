@@ -19,6 +19,7 @@ from customer360.lake.dictionary import (
     feature_columns,
     tables_outside_dbt,
 )
+from customer360.lake.nightly_tables import NIGHTLY
 from customer360.lake.publications import MARTS, PARQUET_ONLY
 from customer360.settings import OUTCOMES, Settings, Shop
 from orchestration.dbt import manifest_path
@@ -40,7 +41,14 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "Activity over time": ("traffic", "traffic_sources", "product_activity", "offer_activity"),
     "Campaigns": ("campaign_plan", "campaign_touch_history"),
     "Reference": ("products", "categories", "offers", "campaigns"),
-    "Models and operations": ("model_versions", "drift_metrics", "training_features", "slice_log"),
+    "Models and operations": (
+        "model_versions",
+        "drift_metrics",
+        "monitoring_activity",
+        "monitoring_customers",
+        "training_features",
+        "slice_log",
+    ),
 }
 REFRESHED = {"daily": "nightly, with warehouse_job", "training": "every training; Parquet only"}
 TYPES = {
@@ -57,7 +65,7 @@ TYPES = {
 def published_tables(shop: Shop, manifest: Mapping[str, Any]) -> dict[str, PublishedTable]:
     """Every table that a shop publishes, by name; ``manifest`` is dbt's. Raises ``KeyError`` on an unknown type."""
     nodes = {node["name"]: node for node in manifest["nodes"].values() if node["resource_type"] == "model"}
-    return {**{name: _from_dbt(shop, nodes[name]) for name in (*MARTS, *PARQUET_ONLY)}, **tables_outside_dbt(shop)}
+    return {**{name: _from_dbt(shop, nodes[name]) for name in (*MARTS, *PARQUET_ONLY, *NIGHTLY)}, **tables_outside_dbt(shop)}
 
 
 def _from_dbt(shop: Shop, node: Mapping[str, Any]) -> PublishedTable:
@@ -66,6 +74,8 @@ def _from_dbt(shop: Shop, node: Mapping[str, Any]) -> PublishedTable:
         for name, column in node["columns"].items()
     }
     refreshed = next((words for tag, words in REFRESHED.items() if tag in node["tags"]), EVERY_SLICE)
+    if node["name"] in NIGHTLY:
+        refreshed += "; Parquet only"
     return PublishedTable(node["name"], _flat(node["description"]), tuple(_columns(shop, node["name"], declared)), refreshed)
 
 

@@ -25,6 +25,8 @@ from orchestration.resources import Platform
         ["marts", "offer_activity"],
         ["marts", "traffic"],
         ["marts", "traffic_sources"],
+        ["marts", "monitoring_activity"],
+        ["marts", "monitoring_customers"],
     ],
     group_name=groups.PUBLISHING,
     kinds={"duckdb", "parquet"},

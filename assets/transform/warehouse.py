@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import dbt_assets
 
+from customer360.lake.nightly_tables import NIGHTLY, keep_nightly_tables
 from customer360.lake.slice_log import mark_transformed, plan_transform
 from customer360.lake.slices import slice_key
 from customer360.lake.unchanged import mark_built, unchanged
@@ -37,6 +38,9 @@ def warehouse_models(context: dg.AssetExecutionContext, dbt: Dbt, platform: Plat
             skipped = unchanged(connection, settings)
         context.log.info(f"rewriting {len(plan.pending)} slices, {len(plan.repaired)} of them repairs")
         yield from with_row_counts(context, dbt.build(context, skipped), platform.count_rows)
+        if context.selected_asset_keys >= NIGHTLY_MODELS:
+            with platform.opened() as connection:
+                keep_nightly_tables(settings.place, connection)
         if context.selected_asset_keys >= SLICE_MODELS:
             with platform.opened() as connection:
                 mark_transformed(connection, platform.now())
@@ -61,3 +65,4 @@ def _other_slices(context: dg.AssetExecutionContext, rewritten: list[str]) -> It
 
 # A run of fewer models than a slice's leaves its slices pending: the next slice transforms them.
 SLICE_MODELS = set(untagged(warehouse_models, DAILY))
+NIGHTLY_MODELS = {dg.AssetKey(["marts", name]) for name in NIGHTLY}

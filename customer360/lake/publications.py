@@ -8,6 +8,7 @@ import duckdb
 
 from customer360.lake.engine import file_list, quoted
 from customer360.lake.frames import snapshot_folder
+from customer360.lake.nightly_tables import nightly_files
 from customer360.settings import Place, Settings
 
 MARTS = (
@@ -59,15 +60,16 @@ def file_tables(place: Place) -> dict[str, str]:
 
 
 def linked_files(place: Place) -> dict[str, dict[str, Path]]:
-    """Tables of Parquet only whose files never change, by published name: the daily scores, a file for each day.
+    """Tables of Parquet only whose files a version shares with the one before, by published name: those of days and nights.
 
     Written again with every slice, as other tables are, ninety days of scores would take seconds of 6,000 customers, and more
     than a slice lasts of a million.
     """
-    days = sorted(snapshot_folder(place).glob("day_key=*/part.parquet"))
-    return (
-        {"customer_scores_daily": {f"{day.parent.name.removeprefix('day_key=')}.parquet": day for day in days}} if days else {}
-    )
+    days = {
+        f"{day.parent.name.removeprefix('day_key=')}.parquet": day
+        for day in sorted(snapshot_folder(place).glob("day_key=*/part.parquet"))
+    }
+    return {**({"customer_scores_daily": days} if days else {}), **nightly_files(place)}
 
 
 def _union(paths: list[Path], dates: tuple[str, ...]) -> str:

@@ -1,8 +1,9 @@
 """Publishing: a new version folder made aside, flushed to disk, then one rename of the link ``current``.
 
 Readers attach ``published/current/customer360.duckdb`` read-only, or read ``published/current/parquet/<table>/``. They never
-block a run and never see half a version. Two tables are Parquet only, and a version links to their files instead of writing
-them again: the training set, which is wide and changes with a training, and the daily scores, of which a day is never changed.
+block a run and never see half a version. Some tables are Parquet only, and a version links to their files instead of writing
+them again: the training set, which is wide and changes with a training, the daily scores, of which a day is never changed, and
+what is made once a night.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ def publish(
     """Publish ``tables`` (name to a SQL query on ``connection``) as the next version. One publisher at a time.
 
     ``parquet_only`` are tables without a copy in the database file. So are ``linked`` ones (name to files by their published
-    name), whose files never change. Those of the version before that are not given are taken over.
+    name), whose files are replaced as a whole or never. Those of the version before that are not given are taken over.
     """
     with _publishing(place):
         return _publish(place, connection, tables, as_of, now, parquet_only=parquet_only or {}, linked=linked or {})
@@ -208,7 +209,7 @@ def _write_parquet(connection: duckdb.DuckDBPyConnection, folder: Path, name: st
 
 
 def _link(connection: duckdb.DuckDBPyConnection, folder: Path, name: str, parts: Mapping[str, Path]) -> int:
-    """Link to files that never change, under their names here; returns their rows."""
+    """Link to files that nobody writes into, under their names here; returns their rows."""
     target = folder / "parquet" / name
     target.mkdir(parents=True)
     for part, source in parts.items():

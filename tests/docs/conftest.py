@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from customer360.lake.frames import snapshot_folder, write_parquet
+from customer360.lake.nightly_tables import keep_nightly_tables
 from customer360.lake.profiles import profiles_query, with_next_contact
 from customer360.lake.publications import PARQUET_ONLY, file_tables, linked_files, warehouse_tables
 from customer360.lake.publishing import publish
@@ -61,6 +62,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Lab:
         serving.serve(connection, None, SHOP, Tables())
         profiles = with_next_contact(profiles_query(SHOP, PROFILE_RELATIONS), f"({file_tables(place)['campaign_plan']})")
         connection.execute(f"create table publishing.customer_profiles as {profiles}")
+        keep_nightly_tables(place, connection)
         only = {name: f"from marts.{name}" for name in PARQUET_ONLY}
         tables, linked = warehouse_tables(connection, lab.settings), linked_files(place)
         publish(place, connection, tables, NOW, NOW, parquet_only=only, linked=linked)
