@@ -16,7 +16,18 @@ import numpy as np
 import pandas as pd
 
 from customer360.lake.frames import write_parquet
-from ml.monitoring.samples import MAX_ROWS, QUALITY, WINDOWS, Sample, Values, distance, drawn
+from ml.monitoring.samples import (
+    MAX_ROWS,
+    WASSERSTEIN,
+    WINDOWS,
+    Sample,
+    Values,
+    counted,
+    distance,
+    drawn,
+    method_of,
+    wasserstein,
+)
 from ml.monitoring.thresholds import Limit, learned_limit
 from ml.monitoring.windows import Columns, WindowReader
 
@@ -73,16 +84,30 @@ def make_reference(reader: WindowReader, period: Period) -> Reference:
         places = range(newest, newest + days - length + 1)
         windows = [reader.window(kind, place, length, prices) for place in places]
         for key in windows[0]:
-            pooled = _pooled([window[key] for window in windows], key[0] == QUALITY, reader.seed)
+            pooled = _pooled([window[key] for window in windows], reader.seed)
             values[key] = pooled
-            for place, window in zip(places, windows, strict=True):
-                value = distance(window[key], pooled) if len(window[key]) else np.nan
+            measured = _distances([window[key] for window in windows], pooled)
+            for place, value in zip(places, measured, strict=True):
                 normal.append({"kind": key[0], "column": key[1], "day_end": reader.end(place), "value": value})
     return Reference(Period(period.until, days), values, prices, pd.DataFrame(normal))
 
 
-def _pooled(parts: list[Values], is_number: bool, seed: int) -> Values:
-    if is_number:
+def _distances(windows: list[Values], pooled: Values) -> list[float]:
+    """Of each window from the pool, which is sorted once; NaN for an empty one."""
+    then = counted(pooled) if method_of(pooled, pooled) == WASSERSTEIN else None
+    found = []
+    for window in windows:
+        if not len(window):
+            found.append(np.nan)
+        elif then is None or not window.notna().any():
+            found.append(distance(window, pooled))
+        else:
+            found.append(wasserstein(counted(window), then))
+    return found
+
+
+def _pooled(parts: list[Values], seed: int) -> Values:
+    if all(len(part) == 1 for part in parts):
         return pd.Series([float(np.nanmean([part.iloc[0] for part in parts]))], dtype="float64")
     share = max(MAX_ROWS // len(parts), 1)
     return pd.concat([drawn(part, share, seed + number) for number, part in enumerate(parts)], ignore_index=True)

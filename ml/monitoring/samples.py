@@ -10,6 +10,8 @@ import pandas as pd
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import wasserstein_distance
 
+from ml.calibration import Floats
+
 # Above this a report takes minutes; the distances do not change.
 MAX_ROWS = 50_000
 WASSERSTEIN, JENSEN_SHANNON, DIFFERENCE, MISSING_SHARE = "wasserstein", "jensenshannon", "difference", "missing_share"
@@ -75,10 +77,34 @@ def distance(now: Values, then: Values) -> float:
     if method == DIFFERENCE:
         return abs(float(now.iloc[0]) - float(then.iloc[0]))
     if method == WASSERSTEIN:
-        mine, theirs = now.to_numpy(np.float64), then.to_numpy(np.float64)
-        return float(wasserstein_distance(theirs, mine) / max(float(np.std(theirs)), 0.001))
+        return wasserstein(counted(now), counted(then))
     shares = pd.concat([one.value_counts(normalize=True) for one in (then, now)], axis=1).fillna(0).to_numpy(np.float64)
     return float(jensenshannon(shares[:, 0], shares[:, 1]))
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Numbers as their distinct values and how often each came: most customers did nothing on most days."""
+
+    values: Floats
+    counts: Floats
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation of the numbers."""
+        mean = np.average(self.values, weights=self.counts)
+        return float(np.sqrt(np.average((self.values - mean) ** 2, weights=self.counts)))
+
+
+def counted(values: Values) -> Counted:
+    """The numbers, without missing ones."""
+    distinct, counts = np.unique(values.dropna().to_numpy(np.float64), return_counts=True)
+    return Counted(distinct, counts.astype(np.float64))
+
+
+def wasserstein(now: Counted, then: Counted) -> float:
+    """Distance in standard deviations of ``then``, which are at least .001."""
+    return float(wasserstein_distance(then.values, now.values, then.counts, now.counts) / max(then.deviation, 0.001))
 
 
 def drawn(values: Values, rows: int, seed: int) -> Values:

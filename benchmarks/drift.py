@@ -1,0 +1,242 @@
+"""False alarms over 90 days without drift, 60 planted drifts, and what a retraining recovers.
+
+``python -m benchmarks.drift [clean | planted | recovered]`` for some of it. Reports are made as the product makes them, one a
+day at the same hour, but not drawn. A drift is caught where two reports in a row alarm by the third day after it. What is
+recovered: the share of the log loss between the stale model and one that knows only the new world, which a retraining closes
+that is asked for by the alarms (the second repetition, two horizons after the first) and passes the gate; on the horizon after.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from multiprocessing import get_context
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+
+from benchmarks.drifting_world import DAY, World, kept_scores, losses, world
+from benchmarks.measuring import write_result
+from customer360.settings import REPOSITORY, Settings
+from customer360.simulation import Drift, Simulation
+from ml.frames import feature_matrix
+from ml.model_store import LoadedModel
+from ml.monitoring.alarms import alarming_columns, found_change
+from ml.monitoring.daily import reported_limits
+from ml.monitoring.performance import SURPRISE, surprise_limit, surprise_of_buyers
+from ml.monitoring.reference import Reference, make_reference, reference_period
+from ml.monitoring.report import METRIC_COLUMNS, Measured, metrics_of, model_samples
+from ml.monitoring.samples import PERFORMANCE, WINDOWS
+from ml.monitoring.thresholds import FIXED, Limit, learned_limit
+from ml.monitoring.windows import WindowReader
+
+CUSTOMERS = 6_000
+BEFORE = 78  # days of history when the champion is trained: five cut-offs, each with RFM windows of 60 days nearly full
+KINDS = {
+    "traffic mix": {"traffic_mix": 1.5},
+    "price level": {"price_level": 1.2},
+    "category swap": {"bought_swap": ("computers", "fitness")},
+}
+SEEDS = range(1, 21)
+CLEAN_DAYS, WARM_UP = 90, 30
+CAUGHT_WITHIN = 3
+RECOVERED_SEEDS = range(1, 7)
+
+
+def main() -> None:
+    """Run all of it, or the parts that are named."""
+    wanted = sys.argv[1:] or ["clean", "planted", "recovered"]
+    figures: dict[str, float] = {}
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as workers:
+        if "clean" in wanted:
+            figures |= workers.submit(clean, 900).result()
+            write_result("drift", figures)
+        if "planted" in wanted:
+            jobs = [(kind, seed) for seed in SEEDS for kind in KINDS]
+            found = pd.DataFrame(list(workers.map(planted, *zip(*jobs, strict=True))))
+            print(found.to_string())
+            figures |= {"caught": float(found["is_caught"].sum()), "runs": float(len(found))}
+            for kind, rows in found.groupby("kind"):
+                figures[f"caught_{str(kind).replace(' ', '_')}"] = float(rows["is_caught"].sum())
+                figures[f"median_day_{str(kind).replace(' ', '_')}"] = float(rows["day"].median())
+            write_result("drift", figures)
+        if "recovered" in wanted:
+            shares = pd.DataFrame(list(workers.map(recovered, RECOVERED_SEEDS)))
+            print(shares.to_string())
+            closed = (shares["stale"] - shares["retrained"]).sum() / (shares["stale"] - shares["new_world"]).sum()
+            figures |= {"recovered_share": float(closed), "recovered_runs": float(len(shares))}
+            figures |= {f"log_loss_{name}": float(shares[name].mean()) for name in ("stale", "retrained", "new_world")}
+            write_result("drift", figures)
+
+
+@dataclass
+class Monitor:
+    """Reports on a world as of any day, by one champion and one reference."""
+
+    world: World
+    loaded: LoadedModel
+    training: pd.DataFrame
+    reader: WindowReader
+    reference: Reference
+    history: pd.DataFrame
+
+    @classmethod
+    def start(
+        cls,
+        place: World,
+        loaded: LoadedModel,
+        training: pd.DataFrame,
+        trained_at: datetime,
+        connection: duckdb.DuckDBPyConnection,
+    ) -> Monitor:
+        """With the reference that the first report after a training at ``trained_at`` makes."""
+        reader = WindowReader(connection, place.settings.shop, place.end, 0)
+        period = reference_period(trained_at, (), place.end - place.days * DAY)
+        if period is None:
+            raise RuntimeError("the history is too short for a reference")
+        return cls(place, loaded, training, reader, make_reference(reader, period), pd.DataFrame(columns=list(METRIC_COLUMNS)))
+
+    def report(self, as_of: datetime, features: pd.DataFrame | None) -> pd.DataFrame:
+        """The metrics of a day, which become part of the history. Without ``features`` the model's own columns are left out."""
+        day_no = (self.world.end - as_of) // DAY
+        limits = dict(self._window_limits)
+        samples = [
+            sample
+            for kind, days in WINDOWS.items()
+            for sample in self.reference.samples(self.reader.window(kind, day_no, days, self.reference.prices))
+            if len(sample.now)
+        ]
+        if features is not None:
+            samples += model_samples(features, self.training, self.loaded, 0)
+            limits |= reported_limits(self.history, self.loaded.version)
+        metrics = metrics_of(samples, limits, self._performance(as_of, day_no), {}).assign(
+            report_date=pd.Timestamp(as_of.date()), as_of=pd.Timestamp(as_of), model_version=self.loaded.version
+        )
+        parts = [self.history, metrics[list(METRIC_COLUMNS)]] if len(self.history) else [metrics[list(METRIC_COLUMNS)]]
+        self.history = pd.concat(parts, ignore_index=True).astype(METRIC_COLUMNS)
+        return metrics
+
+    @property
+    def _window_limits(self) -> dict[tuple[str, str], Limit]:
+        return {
+            (str(kind), str(column)): learned_limit(str(kind), rows["value"].to_numpy(np.float64), "days")
+            for (kind, column), rows in self.reference.normal.groupby(["kind", "column"])
+        }
+
+    def _performance(self, as_of: datetime, day_no: int) -> list[Measured]:
+        surprise = surprise_of_buyers(self.reader.connection, as_of, day_no)
+        if surprise is None:
+            return []
+        judged = self.training[self.training["cutoff_no"] == 1].reset_index(drop=True)
+        matrix = feature_matrix(judged, self.loaded.model.features, "training_features").assign(label=judged["label"])
+        limit = surprise_limit(matrix, self.loaded, surprise.buyers)
+        return [Measured(PERFORMANCE, SURPRISE, "conditional log loss", surprise.value, limit, surprise.buyers)]
+
+
+def clean(seed: int) -> dict[str, float]:
+    """Days with an alarm in 90 days without drift, by learned thresholds and by the fixed .1, all by one champion."""
+    simulation = Simulation(customers=CUSTOMERS, days=BEFORE + WARM_UP + CLEAN_DAYS, seed=seed)
+    with world(simulation) as place:
+        trained_at = place.end - (WARM_UP + CLEAN_DAYS) * DAY
+        frame = place.training_frame(trained_at)
+        loaded, _ = place.train(frame)
+        moments = [trained_at + number * DAY for number in range(WARM_UP + CLEAN_DAYS + 1)]
+        features = place.features(moments)
+        with place.published(kept_scores(features, loaded)) as connection:
+            monitor = Monitor.start(place, loaded, frame, trained_at, connection)
+            for moment in moments[1:]:
+                monitor.report(moment, features[features["as_of"] == moment])
+        history = monitor.history
+    judged = moments[1 + WARM_UP :]
+    fixed = history.assign(is_drifted=history["value"] >= FIXED, is_learned=True)
+    fixed = fixed[~fixed["kind"].isin([PERFORMANCE])]
+    found = {name: alarm_days(rows, judged) for name, rows in (("learned", history), ("fixed", fixed))}
+    print({name: {str(day.date()): columns for day, columns in days.items()} for name, days in found.items()})
+    return {
+        "false_alarms_90_days": float(episodes(found["learned"], judged)),
+        "false_alarms_fixed_threshold": float(episodes(found["fixed"], judged)),
+        "alarm_days_fixed_threshold": float(len(found["fixed"])),
+        "columns": float(history.groupby("report_date").size().iloc[-1]),
+    }
+
+
+def alarm_days(history: pd.DataFrame, days: Sequence[datetime]) -> dict[datetime, list[str]]:
+    """The days whose report alarmed, with the columns."""
+    found = {}
+    for day in days:
+        columns = alarming_columns(history[history["as_of"] <= pd.Timestamp(day)])
+        if columns:
+            found[day] = columns
+    return found
+
+
+def episodes(alarms: dict[datetime, list[str]], days: Sequence[datetime]) -> int:
+    """How often an alarm began."""
+    return sum(day in alarms and day - DAY not in alarms for day in days)
+
+
+def planted(kind: str, seed: int) -> dict[str, object]:
+    """One drift, and the day after it on which the reports alarmed."""
+    days = BEFORE + CAUGHT_WITHIN
+    start = _end() - CAUGHT_WITHIN * DAY
+    drift = Drift(start.replace(tzinfo=UTC), **KINDS[kind])  # type: ignore[arg-type]  # each kind names its own fields
+    simulation = Simulation(customers=CUSTOMERS, days=days, seed=seed, drift=drift)
+    with world(simulation) as place:
+        day, _, columns = _first_alarm(place, start, CAUGHT_WITHIN)
+    return {"kind": kind, "seed": seed, "is_caught": day is not None, "day": day, "columns": ", ".join(columns[:3])}
+
+
+def _first_alarm(place: World, start: datetime, within: int) -> tuple[int | None, Monitor, list[str]]:
+    frame = place.training_frame(start)
+    loaded, _ = place.train(frame)
+    moments = [start + number * DAY for number in range(-1, within + 1)]
+    features = place.features(moments[:-1])  # a report looks at the scores of the day before
+    with place.published(kept_scores(features, loaded)) as connection:
+        monitor = Monitor.start(place, loaded, frame, start, connection)
+        for moment in moments[1:]:
+            monitor.report(moment, None)
+            columns = alarming_columns(monitor.history)
+            if columns and moment > start:
+                return (moment - start) // DAY, monitor, columns
+    return None, monitor, []
+
+
+def recovered(seed: int) -> dict[str, float]:
+    """Log losses on the horizon after a retraining: of the stale model, the retrained one, and one of the new world alone."""
+    shop = Settings.load(REPOSITORY / "shops" / "synthetic", Path("unused")).shop
+    horizon = timedelta(days=shop.label_horizon_days)
+    after = CAUGHT_WITHIN * DAY + 3 * horizon + DAY
+    start = _end() - after
+    swap = KINDS["category swap"]
+    drift = Drift(start.replace(tzinfo=UTC), **swap)  # type: ignore[arg-type]
+    days = BEFORE + after // DAY
+    with world(Simulation(customers=CUSTOMERS, days=days, seed=seed, drift=drift)) as place:
+        day, monitor, _ = _first_alarm(place, start, CAUGHT_WITHIN)
+        change = found_change(monitor.history, [])
+        if day is None or change is None:
+            raise RuntimeError(f"seed {seed}: the drift was not caught, so nothing asks for a training")
+        retrained_at = start + day * DAY + 2 * horizon  # asked for at the alarm, then once a horizon: the third time
+        fresh, decision = place.train(place.training_frame(retrained_at, [change.since]), monitor.loaded)
+        serving = fresh if decision.is_promoted else monitor.loaded
+        rows = place.features([retrained_at])
+        found = {"stale": losses(monitor.loaded, rows).mean(), "retrained": losses(serving, rows).mean()}
+    always = Drift((start - 400 * DAY).replace(tzinfo=UTC), **swap)  # type: ignore[arg-type]
+    new = Simulation(customers=CUSTOMERS, days=days, seed=seed + 1_000, drift=always)
+    with world(new) as place:
+        knowing, _ = place.train(place.training_frame(retrained_at))
+        found["new_world"] = losses(knowing, rows).mean()
+    return {"seed": seed, "alarm_day": day, "is_promoted": decision.is_promoted, **{k: float(v) for k, v in found.items()}}
+
+
+def _end() -> datetime:
+    shop = Settings.load(REPOSITORY / "shops" / "synthetic", Path("unused")).shop
+    return shop.slices_start.replace(tzinfo=None)
+
+
+if __name__ == "__main__":
+    main()
