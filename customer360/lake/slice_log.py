@@ -14,20 +14,23 @@ from pathlib import Path
 
 import duckdb
 
+from customer360.features import MATURED_CUTOFFS
 from customer360.lake.contracts import DUPLICATE_DAYS, EVENT_NAMES, reference_tables
 from customer360.lake.engine import file_list, file_literal, quoted
+from customer360.lake.frames import snapshot_folder
 from customer360.lake.history import day_file, history_folder, history_index
 from customer360.lake.landing import NO_FILES
 from customer360.lake.raw_clicks import METADATA_KEY, PART, RAW_COLUMNS
 from customer360.lake.reference_history import reference_relation
 from customer360.lake.slices import naive, slice_start
-from customer360.settings import REPOSITORY, Settings
+from customer360.settings import REPOSITORY, Settings, Shop
 
 LOG_COLUMNS = """
     slice timestamp primary key, source varchar not null, raw_fingerprint varchar not null, raw_modified_ns bigint,
     transformed_fingerprint varchar, files integer, lines bigint, good bigint, quarantined bigint, duplicates bigint,
     repeats bigint, planned_at timestamp, transformed_at timestamp, repaired_at timestamp, is_archived boolean default false
 """
+MATURED_FOR = timedelta(days=7)
 PENDING = "not is_archived and transformed_fingerprint is distinct from raw_fingerprint || '.' || code.fingerprint"
 
 
@@ -115,6 +118,7 @@ def _create_tables(connection: duckdb.DuckDBPyConnection) -> None:
         create table if not exists ops.clock (slice timestamp, as_of timestamp);
         create table if not exists ops.code (fingerprint varchar);
         create table if not exists ops.training_cutoffs (cutoff_no integer, as_of timestamp);
+        create table if not exists ops.matured_cutoffs (cutoff_no integer, as_of timestamp);
         create table if not exists ops.touched_event_slices (event_slice timestamp);
         create or replace view ops.pending_slices as select slice from ops.slice_log, ops.code where {PENDING};
         insert into ops.code select '' where not exists (select 1 from ops.code);
@@ -311,13 +315,50 @@ def set_training_cutoffs(connection: duckdb.DuckDBPyConnection, settings: Settin
     first, last = connection.execute("select min(slice), max(slice) from ops.slice_log").fetchone() or (None, None)
     cutoffs: list[datetime] = []
     if first is not None:
-        newest = last + shop.slice_width - timedelta(days=shop.label_horizon_days + 2)
+        newest = last + shop.slice_width - _matures_after(shop)
         wanted = [newest - timedelta(weeks=week) for week in range(shop.training.cutoffs)]
         cutoffs = [moment for moment in wanted if moment >= first + timedelta(days=shop.training.min_history_days)]
-    connection.execute("delete from ops.training_cutoffs")
-    if cutoffs:
-        connection.executemany("insert into ops.training_cutoffs values (?, ?)", [[n, m] for n, m in enumerate(cutoffs, 1)])
+    _write_cutoffs(connection, "training_cutoffs", cutoffs)
     return cutoffs
+
+
+def set_matured_cutoffs(connection: duckdb.DuckDBPyConnection, settings: Settings) -> list[datetime]:
+    """Write the as_of of each kept day of scores whose labels are complete since at most 7 days, newest (1) first.
+
+    They are complete at as_of + horizon + 2 days, as those of a training cut-off.
+    """
+    matured: list[datetime] = []
+    clock = connection.execute("select as_of from ops.clock").fetchone()
+    if clock is not None:
+        latest = clock[0] - _matures_after(settings.shop)
+        earliest = latest - MATURED_FOR
+        # A file is named for its shop-local day, which may lie a day beside the one in UTC.
+        days = [f"day_key={earliest - timedelta(days=1):%Y-%m-%d}", f"day_key={latest + timedelta(days=1):%Y-%m-%d}"]
+        files = [
+            file
+            for file in snapshot_folder(settings.place).glob("day_key=*/part.parquet")
+            if days[0] <= file.parent.name <= days[1]
+        ]
+        if files:
+            found = connection.execute(
+                f"select distinct as_of from read_parquet({file_list(files)}, hive_partitioning = false) "
+                "where as_of > ? and as_of <= ? order by as_of desc",
+                [earliest, latest],
+            ).fetchall()
+            matured = [moment for (moment,) in found[:MATURED_CUTOFFS]]
+    _write_cutoffs(connection, "matured_cutoffs", matured)
+    return matured
+
+
+def _matures_after(shop: Shop) -> timedelta:
+    """From a point to when its labels are complete: the horizon, and 2 days for what comes late."""
+    return timedelta(days=shop.label_horizon_days + 2)
+
+
+def _write_cutoffs(connection: duckdb.DuckDBPyConnection, table: str, cutoffs: list[datetime]) -> None:
+    connection.execute(f"delete from ops.{table}")
+    if cutoffs:
+        connection.executemany(f"insert into ops.{table} values (?, ?)", [[n, m] for n, m in enumerate(cutoffs, 1)])
 
 
 def _raw_rows(raw: Path, slices: list[tuple[datetime, str]], wanted: str) -> str:

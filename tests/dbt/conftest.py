@@ -50,6 +50,7 @@ class Warehouse:
     events: dict[datetime, list[Row]] = field(default_factory=dict)
     references: dict[str, list[Row]] = field(default_factory=dict)
     cutoffs: list[datetime] = field(default_factory=list)
+    matured: list[datetime] = field(default_factory=list)
 
     def run(self, *arguments: str, pending: Sequence[datetime], last: datetime, touched: Sequence[datetime] = ()) -> Any:
         """Write the raw and ops schemas, with ``pending`` slices to transform as of the end of ``last``, and run dbt."""
@@ -89,8 +90,9 @@ class Warehouse:
         write(connection, "ops.pending_slices", {"slice": time}, [{"slice": start} for start in pending])
         write(connection, "ops.clock", {"slice": time, "as_of": time}, [{"slice": last, "as_of": last + SLICE}])
         write(connection, "ops.touched_event_slices", {"event_slice": time}, [{"event_slice": start} for start in touched])
-        cutoffs = [{"cutoff_no": number, "as_of": as_of} for number, as_of in enumerate(self.cutoffs, start=1)]
-        write(connection, "ops.training_cutoffs", {"cutoff_no": "INTEGER", "as_of": time}, cutoffs)
+        for table, moments in (("training_cutoffs", self.cutoffs), ("matured_cutoffs", self.matured)):
+            cutoffs = [{"cutoff_no": number, "as_of": as_of} for number, as_of in enumerate(moments, start=1)]
+            write(connection, f"ops.{table}", {"cutoff_no": "INTEGER", "as_of": time}, cutoffs)
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Rows of a query on the warehouse."""
