@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from customer360.lake.slice_log import CUTOFF_COLUMNS, EVERY_CUTOFF
+from customer360.lake.cutoffs import EVERY_CUTOFF, write_training_cutoffs
 from customer360.lake.warehouse import open_warehouse
 from customer360.settings import Settings
 from orchestration.dbt_run import invoke
@@ -26,9 +26,7 @@ def features_at(settings: Settings, moments: Sequence[datetime], target: Path) -
 
 def _built(settings: Settings, moments: Sequence[datetime], target: Path) -> pd.DataFrame:
     with open_warehouse(settings.place) as connection:
-        connection.execute(f"create or replace table ops.training_cutoffs ({CUTOFF_COLUMNS})")
-        rows = [[number, at, EVERY_CUTOFF] for number, at in enumerate(moments, 1)]
-        connection.executemany("insert into ops.training_cutoffs values (?, ?, ?)", rows)
+        write_training_cutoffs(connection, moments, [EVERY_CUTOFF] * len(moments))
     outcome = invoke(settings, ["run", "--select", "training_features", "--quiet"], target, lambda _: None)
     if not outcome.success:
         raise RuntimeError(f"dbt failed; its log is in {target}")

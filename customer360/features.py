@@ -13,6 +13,8 @@ WINDOW_TOTALS = ("views", "dwell_seconds", "carts", "orders", "spend", "offers_s
 HISTORY = ("recency_days", "frequency", "monetary", "days_since_last_activity")
 # What the drift report looks back on: two months and some days, of so many customers that more would tell it nothing new.
 MONITORED_DAYS, MONITORED_CUSTOMERS = 70, 50_000
+# Scores that matured within a week: one a shop-local day, so that at most eight lie in 7 x 24 hours.
+MATURED_CUTOFFS = 8
 NUMERIC_ATTRIBUTES = {AttributeType.INTEGER, AttributeType.DOUBLE, AttributeType.BOOLEAN}
 
 
@@ -93,6 +95,7 @@ def dbt_vars(shop: Shop) -> dict[str, Any]:
         "rfm_window_days": shop.rfm.window_days,
         "segment_grid": shop.rfm.segment_grid,
         "training_cutoffs": shop.training.cutoffs,
+        "matured_cutoffs": MATURED_CUTOFFS,
         "monitored_days": MONITORED_DAYS,
         "monitored_customers": MONITORED_CUSTOMERS,
         "channels": shop.channels,

@@ -46,6 +46,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "drift_metrics",
         "monitoring_activity",
         "monitoring_customers",
+        "realised_labels",
         "training_features",
         "slice_log",
     ),

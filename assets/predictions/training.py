@@ -10,9 +10,9 @@ import pandas as pd
 from dagster_dbt import dbt_assets
 
 from assets.transform.warehouse import MANIFEST
+from customer360.lake.cutoffs import set_training_cutoffs
 from customer360.lake.publications import PARQUET_ONLY, warehouse_tables
 from customer360.lake.publishing import publish, reader
-from customer360.lake.slice_log import set_training_cutoffs
 from customer360.lake.slices import EPOCH
 from ml import evaluation, leakage, model_card, promotion, training, training_sets
 from ml.markdown import picture_in_text, table

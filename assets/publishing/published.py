@@ -27,6 +27,7 @@ from orchestration.resources import Platform
         ["marts", "traffic_sources"],
         ["marts", "monitoring_activity"],
         ["marts", "monitoring_customers"],
+        ["marts", "realised_labels"],
     ],
     group_name=groups.PUBLISHING,
     kinds={"duckdb", "parquet"},

@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import dbt_assets
 
+from customer360.lake.cutoffs import set_matured_cutoffs
 from customer360.lake.nightly_tables import NIGHTLY, keep_nightly_tables
 from customer360.lake.slice_log import mark_transformed, plan_transform
 from customer360.lake.slices import slice_key
@@ -36,6 +37,9 @@ def warehouse_models(context: dg.AssetExecutionContext, dbt: Dbt, platform: Plat
         with platform.opened() as connection:
             plan = plan_transform(connection, settings, platform.now())
             skipped = unchanged(connection, settings)
+            if context.selected_asset_keys >= NIGHTLY_MODELS:
+                matured = set_matured_cutoffs(connection, settings)
+                context.log.info(f"{len(matured)} days of scores have matured: {', '.join(str(moment) for moment in matured)}")
         context.log.info(f"rewriting {len(plan.pending)} slices, {len(plan.repaired)} of them repairs")
         yield from with_row_counts(context, dbt.build(context, skipped), platform.count_rows)
         if context.selected_asset_keys >= NIGHTLY_MODELS:

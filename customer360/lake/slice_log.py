@@ -8,32 +8,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import duckdb
 
 from customer360.lake.contracts import DUPLICATE_DAYS, EVENT_NAMES, reference_tables
+from customer360.lake.cutoffs import CUTOFF_COLUMNS
 from customer360.lake.engine import file_list, file_literal, quoted
 from customer360.lake.history import day_file, history_folder, history_index
 from customer360.lake.landing import NO_FILES
 from customer360.lake.raw_clicks import METADATA_KEY, PART, RAW_COLUMNS
 from customer360.lake.reference_history import reference_relation
 from customer360.lake.slices import naive, slice_start
-from customer360.settings import REPOSITORY, Settings, Shop
+from customer360.settings import REPOSITORY, Settings
 
 LOG_COLUMNS = """
     slice timestamp primary key, source varchar not null, raw_fingerprint varchar not null, raw_modified_ns bigint,
     transformed_fingerprint varchar, files integer, lines bigint, good bigint, quarantined bigint, duplicates bigint,
     repeats bigint, planned_at timestamp, transformed_at timestamp, repaired_at timestamp, is_archived boolean default false
 """
-CUTOFF_COLUMNS = "cutoff_no integer, as_of timestamp, weight double"
-# The weight of a cut-off's rows when a model is fitted, and of those before a change of what the rows say. Of two seeds of a
-# shop in which the purchases of two categories were exchanged, one horizon of new labels closed 83% and 82% of the gap to a
-# model of the new world with .05, 72% and 69% with .3, 52% and 44% with 1.
-EVERY_CUTOFF, BEFORE_CHANGE = 1.0, 0.05
 PENDING = "not is_archived and transformed_fingerprint is distinct from raw_fingerprint || '.' || code.fingerprint"
 
 
@@ -121,6 +116,7 @@ def _create_tables(connection: duckdb.DuckDBPyConnection) -> None:
         create table if not exists ops.clock (slice timestamp, as_of timestamp);
         create table if not exists ops.code (fingerprint varchar);
         create table if not exists ops.training_cutoffs ({CUTOFF_COLUMNS});
+        create table if not exists ops.matured_cutoffs (cutoff_no integer, as_of timestamp);
         create table if not exists ops.touched_event_slices (event_slice timestamp);
         create or replace view ops.pending_slices as select slice from ops.slice_log, ops.code where {PENDING};
         insert into ops.code select '' where not exists (select 1 from ops.code);
@@ -306,41 +302,6 @@ def _set_clock(connection: duckdb.DuckDBPyConnection, settings: Settings) -> Non
         f"insert into ops.clock select max(slice), max(slice) + interval '{settings.shop.slice_minutes} minutes' "
         "from ops.slice_log having max(slice) is not null"
     )
-
-
-def set_training_cutoffs(
-    connection: duckdb.DuckDBPyConnection, settings: Settings, changes: Sequence[datetime] = ()
-) -> list[datetime]:
-    """Write the weekly cut-offs, newest (1) first, each with one weight for its rows; see ``cutoff_weights``.
-
-    The newest lies at the last slice - horizon - 2 days. A cut-off needs ``training.min_history_days`` of slices before it.
-    ``changes``: since when something was found to be different (plain UTC).
-    """
-    shop = settings.shop
-    first, last = connection.execute("select min(slice), max(slice) from ops.slice_log").fetchone() or (None, None)
-    cutoffs: list[datetime] = []
-    if first is not None:
-        cutoffs = weekly_cutoffs(shop, first, last + shop.slice_width)
-    # Made anew, since the table of an older warehouse has no weights.
-    connection.execute(f"create or replace table ops.training_cutoffs ({CUTOFF_COLUMNS})")
-    if cutoffs:
-        weights = cutoff_weights(cutoffs, changes)
-        rows = [[number, moment, weight] for number, (moment, weight) in enumerate(zip(cutoffs, weights, strict=True), 1)]
-        connection.executemany("insert into ops.training_cutoffs values (?, ?, ?)", rows)
-    return cutoffs
-
-
-def weekly_cutoffs(shop: Shop, first: datetime, as_of: datetime) -> list[datetime]:
-    """The cut-offs, newest first, of a training at ``as_of`` with a history that begins at ``first``."""
-    newest = as_of - timedelta(days=shop.label_horizon_days + 2)
-    wanted = [newest - timedelta(weeks=week) for week in range(shop.training.cutoffs)]
-    return [moment for moment in wanted if moment >= first + timedelta(days=shop.training.min_history_days)]
-
-
-def cutoff_weights(cutoffs: Sequence[datetime], changes: Sequence[datetime]) -> list[float]:
-    """Of each cut-off, newest first: less for those before the last change that leaves one to train on, and one to judge."""
-    since = max((change for change in changes if sum(cutoff >= change for cutoff in cutoffs) > 1), default=None)
-    return [BEFORE_CHANGE if since is not None and cutoff < since else EVERY_CUTOFF for cutoff in cutoffs]
 
 
 def _raw_rows(raw: Path, slices: list[tuple[datetime, str]], wanted: str) -> str:

@@ -50,6 +50,7 @@ class Warehouse:
     events: dict[datetime, list[Row]] = field(default_factory=dict)
     references: dict[str, list[Row]] = field(default_factory=dict)
     cutoffs: list[datetime] = field(default_factory=list)
+    matured: list[datetime] = field(default_factory=list)
 
     def run(self, *arguments: str, pending: Sequence[datetime], last: datetime, touched: Sequence[datetime] = ()) -> Any:
         """Write the raw and ops schemas, with ``pending`` slices to transform as of the end of ``last``, and run dbt."""
@@ -92,6 +93,8 @@ class Warehouse:
         cutoffs = [{"cutoff_no": number, "as_of": as_of, "weight": 2.5} for number, as_of in enumerate(self.cutoffs, start=1)]
         columns = {"cutoff_no": "INTEGER", "as_of": time, "weight": "DOUBLE"}
         write(connection, "ops.training_cutoffs", columns, cutoffs)
+        matured = [{"cutoff_no": number, "as_of": as_of} for number, as_of in enumerate(self.matured, start=1)]
+        write(connection, "ops.matured_cutoffs", {"cutoff_no": "INTEGER", "as_of": time}, matured)
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Rows of a query on the warehouse."""

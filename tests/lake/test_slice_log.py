@@ -23,10 +23,16 @@ from hypothesis import strategies as st
 
 from customer360.lake import slice_log
 from customer360.lake.contracts import DUPLICATE_DAYS
+from customer360.lake.cutoffs import set_matured_cutoffs, set_training_cutoffs
+from customer360.lake.frames import keep_daily_snapshot
 from customer360.lake.history import history_folder, history_index, write_history
 from customer360.lake.raw_clicks import PART, RAW_COLUMNS, copy_raw, raw_slice_folder, write_raw_slice
 from customer360.lake.retention import remove_old
-from customer360.lake.slice_log import forget_transforms, mark_transformed, plan_transform, set_training_cutoffs
+from customer360.lake.slice_log import (
+    forget_transforms,
+    mark_transformed,
+    plan_transform,
+)
 from customer360.lake.warehouse import SCHEMAS
 from customer360.settings import REPOSITORY, Place, Settings
 from tests.support.random_shop import small_shop, write_slice
@@ -280,6 +286,34 @@ def test_the_cutoffs_of_a_warehouse_without_weights_are_made_anew(log: Log) -> N
     log.connection.execute("create or replace table ops.training_cutoffs (cutoff_no integer, as_of timestamp)")
     cutoffs = set_training_cutoffs(log.connection, log.settings)
     assert log.connection.execute("select count(*), min(weight) from ops.training_cutoffs").fetchall() == [(len(cutoffs), 1.0)]
+
+
+def test_scores_have_matured_for_a_week_once_their_labels_are_complete(log: Log) -> None:
+    """As of 20 May 12:00, with 7 days of horizon and 2 for what is late: scores after 4 May 12:00 up to 11 May 12:00."""
+    log.plan()
+    assert set_matured_cutoffs(log.connection, log.settings) == []  # no slice yet
+    log.write(38, {1})
+    log.plan()
+    assert log.connection.execute("select as_of from ops.clock").fetchall() == [(datetime.fromisoformat("2026-05-20T12:00"),)]
+    assert set_matured_cutoffs(log.connection, log.settings) == []  # no scores yet
+    kept = [f"2026-05-{day:02}T{hour}" for day in range(2, 16) for hour in ("12:00", "23:30")]  # 23:30 is tomorrow in Amsterdam
+    for moment in [*kept, "2026-05-11T12:15", "2026-05-04T11:45"]:
+        log.connection.execute(f"create or replace temp table scores as select timestamp '{moment}' as as_of")
+        keep_daily_snapshot(log.settings.place, SHOP, log.connection, "scores")
+    # 3 May 23:30 is the first of 4 May, 4 May 23:30 of 5 May, and so on: the last that is complete is 10 May 23:30.
+    expected = [datetime.fromisoformat(f"2026-05-{day:02}T23:30") for day in range(10, 3, -1)]
+    assert set_matured_cutoffs(log.connection, log.settings) == expected
+    assert log.connection.execute("from ops.matured_cutoffs order by all").fetchall() == list(enumerate(expected, 1))
+
+
+@pytest.mark.parametrize(("late_minutes", "is_matured"), [(-7 * 24 * 60, False), (0, True), (15, False)])
+def test_the_week_in_which_scores_have_matured_includes_its_end_only(log: Log, late_minutes: int, is_matured: bool) -> None:
+    log.write(38, {1})
+    log.plan()
+    moment = datetime.fromisoformat("2026-05-11T12:00") + timedelta(minutes=late_minutes)
+    log.connection.execute("create or replace temp table scores as select ?::timestamp as as_of", [moment])
+    keep_daily_snapshot(log.settings.place, SHOP, log.connection, "scores")
+    assert set_matured_cutoffs(log.connection, log.settings) == ([moment] if is_matured else [])
 
 
 # ---- history beside arrival slices -----------------------------------------------------------------------------------

@@ -1,0 +1,101 @@
+"""Matured scores: the database's figures are those of ``ml.measures`` on the same rows."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from customer360.lake.frames import replace_table
+from ml.bootstrap import mean_interval
+from ml.calibration import row_losses
+from ml.matured import matured_scores
+from ml.measures import score
+
+NOON = datetime.fromisoformat("2026-05-01T12:00")
+CLASSES = ["books", "music", "none"]
+
+
+@pytest.fixture
+def published() -> duckdb.DuckDBPyConnection:
+    return duckdb.connect()
+
+
+def keep(
+    connection: duckdb.DuckDBPyConnection,
+    days: dict[datetime, np.ndarray],
+    named: dict[datetime, np.ndarray],
+    labels: list[tuple[datetime, str, str]],
+) -> None:
+    """Scores of customers C0, C1, ... (rows) by class (columns), rows shuffled; and the labels of those who bought."""
+    frames = []
+    for as_of, probabilities in days.items():
+        rows, classes = probabilities.shape
+        frame = pd.DataFrame(
+            {
+                "customer_id": np.repeat([f"C{number}" for number in range(rows)], classes),
+                "category_id": np.tile(CLASSES, rows),
+                "probability": probabilities.ravel(),
+                "is_label": (np.arange(classes) == named[as_of][:, None]).ravel(),
+                "model_version": f"v{as_of:%d}",
+                "as_of": as_of,
+            }
+        )
+        frames.append(frame.sample(frac=1, random_state=1))
+    bought = pd.DataFrame(labels, columns=["as_of", "customer_id", "label"])
+    for table, content in (("customer_scores_daily", pd.concat(frames)), ("realised_labels", bought)):
+        replace_table(connection, table, pa.Table.from_pandas(content, preserve_index=False))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_figures_are_those_of_the_measures_on_the_same_rows(published: duckdb.DuckDBPyConnection, seed: int) -> None:
+    chance = np.random.default_rng(seed)
+    days, named, labels, expected = {}, {}, [], {}
+    for day in range(3):
+        as_of = NOON + timedelta(days=day)
+        # tenths, 0 and 1 among them: on the borders of the calibration's bins
+        tenths = chance.multinomial(10, [0.3, 0.2, 0.5], 200) / 10
+        probabilities = np.vstack([tenths, chance.dirichlet([2, 1, 3], 300)])
+        truth, decisions = chance.integers(0, 3, (2, len(probabilities)))
+        days[as_of], named[as_of] = probabilities, decisions
+        labels += [(as_of, f"C{row}", CLASSES[k]) for row, k in enumerate(truth) if CLASSES[k] != "none"]
+        shares = np.bincount(truth, minlength=3) / len(truth)
+        constant = np.tile(shares, (len(truth), 1))
+        expected[as_of] = (score(probabilities, truth, decisions), score(constant, truth)["log_loss"], truth)
+    labels.append((NOON, "a stranger to the scores", "books"))
+    keep(published, days, named, labels)
+
+    found = matured_scores(published, seed=7)
+    assert [(one.as_of, one.model_version) for one in found] == [(as_of, f"v{as_of:%d}") for as_of in days]
+    for one in found:
+        measures, prior, truth = expected[one.as_of]
+        assert (one.rows, one.unscored) == (500, 0)
+        assert one.log_loss.estimate == pytest.approx(measures["log_loss"])
+        assert one.accuracy == pytest.approx(measures["accuracy"])
+        assert one.calibration_error == pytest.approx(measures["calibration_error"])
+        assert one.prior_log_loss == pytest.approx(prior)
+        interval = mean_interval(np.sort(row_losses(days[one.as_of], truth)), seed=7)
+        assert (one.log_loss.low, one.log_loss.high) == pytest.approx((interval.low, interval.high))
+
+
+def test_the_figures_of_three_customers_are_those_worked_out_by_hand(published: duckdb.DuckDBPyConnection) -> None:
+    """C0 bought books (.5), C1 nothing (.8), C2 from a category that the model does not know: it is left out."""
+    probabilities = np.array([[0.5, 0.25, 0.25], [0.1, 0.1, 0.8], [0.2, 0.2, 0.6]])
+    labels = [(NOON, "C0", "books"), (NOON, "C2", "garden")]
+    keep(published, {NOON: probabilities}, {NOON: np.array([1, 2, 2])}, labels)
+    (one,) = matured_scores(published)
+    assert (one.rows, one.unscored, one.accuracy) == (2, 1, 0.5)
+    assert one.log_loss.estimate == pytest.approx(-np.log(0.5 * 0.8) / 2)
+    assert one.prior_log_loss == pytest.approx(np.log(2))
+    # by class: books |.5 - 1| and .1, music .25 and .1, none .25 and |.8 - 1|; each is alone in its bin
+    assert one.calibration_error == pytest.approx((0.5 + 0.1 + 0.25 + 0.1 + 0.25 + 0.2) / 6)
+
+
+def test_labels_without_scores_and_places_without_either_are_no_days(published: duckdb.DuckDBPyConnection) -> None:
+    assert matured_scores(published) == []
+    keep(published, {NOON: np.array([[0.2, 0.2, 0.6]])}, {NOON: np.array([2])}, [(NOON - timedelta(days=1), "C0", "books")])
+    assert matured_scores(published) == []

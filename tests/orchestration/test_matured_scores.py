@@ -1,0 +1,89 @@
+"""A day of scores matures: kept by a slice, judged by what customers then bought, through the real jobs."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import timedelta
+
+import pytest
+
+from customer360.lake.publishing import reader
+from customer360.lake.slices import slice_folder
+from ml.matured import matured_scores
+from tests.orchestration.place import TinyShop
+
+HORIZON, LATE = timedelta(days=3), timedelta(days=2)
+DAY = 48  # slices
+
+
+def land(shop: TinyShop, number: int, *events: dict[str, object]) -> None:
+    """Write a slice's file with these events, and a page view."""
+    folder = slice_folder(shop.settings.place.landing / "clicks", shop.slice(number))
+    folder.mkdir(parents=True)
+    at = (shop.slice(number) + timedelta(minutes=1)).isoformat()
+    lines = [{"event_name": "page_view", "visitor_id": "nobody"}, *events]
+    lines = [{"event_id": f"{number}-{place}", "event_at": at, **line} for place, line in enumerate(lines)]
+    (folder / "web.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+
+def bought(customer: str, category: str, amount: float, **columns: object) -> dict[str, object]:
+    line = {"order_id": f"{customer} {category}", "customer_id": customer, "category_id": category, "amount": amount}
+    return {"event_name": "purchase", **line, **columns}
+
+
+def test_a_day_of_scores_matures_and_is_judged_by_what_was_bought(shop: TinyShop) -> None:
+    shop.restore("ready")
+    land(shop, 0)
+    shop.run("slice_job", shop.key(0)).succeed()
+    as_of = shop.slice(1).replace(tzinfo=None)
+    assert shop.published("select distinct as_of from customer_scores_daily") == [(as_of,)]
+    customers = [customer for (customer,) in shop.published("select customer_id from customer_features order by 1")]
+    first, second, third, fourth, *_ = customers
+    land(
+        shop,
+        DAY,
+        bought(first, "fitness", 10),
+        bought(first, "beauty", 25),
+        bought(second, "computers", 900),
+        bought(third, "apparel", 30),
+        bought(third, "apparel", -30, order_id="a return"),
+    )
+    shop.run("slice_job", shop.key(DAY)).succeed()
+    # as_of + horizon + 2 days is the end of slice 5 x 48; what is bought as the horizon ends is bought too late
+    land(shop, 3 * DAY + 1, bought(fourth, "fitness", 10, event_at=(as_of + HORIZON).isoformat()))
+    land(shop, 5 * DAY - 1)
+    shop.run("slice_job", shop.key(3 * DAY + 1)).succeed()
+    shop.run("slice_job", shop.key(5 * DAY - 1)).succeed()
+    shop.run("warehouse_job", shop.key(5 * DAY - 1)).succeed()
+    with reader(shop.settings.place) as connection:
+        assert matured_scores(connection) == []  # half an hour too early
+    land(shop, 5 * DAY)
+    shop.run("slice_job", shop.key(5 * DAY)).succeed()
+    shop.run("warehouse_job", shop.key(5 * DAY)).succeed()
+
+    labels = {first: "beauty", second: "computers"}
+    assert shop.published("from realised_labels order by customer_id") == [(as_of, *pair) for pair in sorted(labels.items())]
+    with reader(shop.settings.place) as connection:
+        (judged,) = matured_scores(connection)
+    scores = shop.published(
+        "select customer_id, category_id, probability, is_label, model_version from customer_scores_daily "
+        f"where as_of = timestamp '{as_of}'"
+    )
+    said = [row for row in scores if row[1] == labels.get(row[0], "none")]
+    assert judged.rows == len(said) == len(customers)
+    assert (judged.as_of, judged.unscored, {judged.model_version}) == (as_of, 0, {row[4] for row in scores})
+    assert judged.log_loss.estimate == pytest.approx(sum(-math.log(row[2]) for row in said) / len(said))
+    assert judged.log_loss.low < judged.log_loss.estimate < judged.log_loss.high
+    assert judged.accuracy == pytest.approx(sum(row[3] for row in said) / len(said))
+    shares = [1 / len(said), 1 / len(said), 1 - 2 / len(said)]
+    assert judged.prior_log_loss == pytest.approx(-sum(share * math.log(share) for share in shares))
+
+    # the monitoring tables of the same night
+    now = shop.slice(5 * DAY + 1).replace(tzinfo=None)
+    known = f"select count(*) from monitoring_customers where known_at <= timestamp '{now}'"
+    assert shop.published(known) == [(judged.rows,)]
+    assert shop.published(
+        f"select day_no, day_end, category_id, orders, spend from monitoring_activity where customer_id = '{second}' "
+        "and orders > 0 and day_no < 5"
+    ) == [(4, now - timedelta(days=4), "computers", 1, 900)]
