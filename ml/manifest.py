@@ -14,6 +14,7 @@ from ml.calibration import Calibration
 from ml.evaluation import Evaluation
 from ml.training import TrainedModel
 from ml.training_sets import TrainingSet
+from ml.tuning import Trial
 
 PACKAGES = ("catboost", "numpy", "pandas")
 
@@ -49,6 +50,7 @@ class Manifest(BaseModel):
     recall: dict[str, float | None]
     importance: dict[str, float]
     settings: dict[str, Any]
+    tuning: tuple[Trial, ...] = ()
     tree_count: int
     packages: dict[str, str]
     model_sha256: str
@@ -94,6 +96,7 @@ def describe(
         },
         importance={str(row["feature"]): float(row["importance"]) for row in evaluation.importance.to_dict("records")},
         settings=trained.settings,
+        tuning=trained.search.trials if trained.search else (),
         tree_count=trained.tree_count,
         packages={**{package: package_version(package) for package in PACKAGES}, "python": platform.python_version()},
         model_sha256=model_sha256,

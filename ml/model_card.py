@@ -12,6 +12,7 @@ from ml.manifest import Manifest
 from ml.markdown import table
 from ml.plots import evaluation_plots, write_plots
 from ml.promotion import Decision
+from ml.tuning import trials_frame
 
 
 def write_card(folder: Path, manifest: Manifest, evaluation: Evaluation, decision: Decision) -> dict[str, bytes]:
@@ -50,6 +51,7 @@ def model_card(manifest: Manifest, evaluation: Evaluation, decision: Decision) -
                 *(f"![{name}]({name}.png)" for name in ("calibration", "lift", "confusion", "importance")),
                 "## Settings",
                 table(settings),
+                *(["## Settings that were tried", table(trials_frame(manifest.tuning))] if manifest.tuning else []),
                 ", ".join(f"{name} {version}" for name, version in sorted(manifest.packages.items())),
             ]
         )

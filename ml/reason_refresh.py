@@ -46,20 +46,35 @@ def refresh_reasons(
         f"delete from {tables.reasons} where customer_id in (from due) "
         "or customer_id not in (select customer_id from standing where is_valid)"
     )
-    made = reasons(rows, loaded, shop).assign(model_version=loaded.version, reasons_as_of=rows["as_of"].to_numpy())
+    made = reasons(rows, loaded, shop, _titles(connection, tables)).assign(
+        model_version=loaded.version, reasons_as_of=rows["as_of"].to_numpy()
+    )
     append_rows(connection, tables.reasons, pa.Table.from_pandas(made, KEPT_SCHEMA, preserve_index=False))
     connection.execute("drop table standing; drop table due")
     return len(made)
 
 
+def _titles(connection: duckdb.DuckDBPyConnection, tables: Tables) -> dict[str, str]:
+    """Names of the categories in force; none before the first load of reference tables."""
+    if not _columns(connection, tables.categories):
+        return {}
+    query = f"select category_id, name from {tables.categories} where valid_to is null and name is not null"
+    return dict(connection.execute(query).fetchall())
+
+
 def keep_reasons(connection: duckdb.DuckDBPyConnection, tables: Tables) -> None:
     """Make the table of reasons where there is none yet, or one of another form."""
-    schema, name = tables.reasons.split(".")
-    columns = connection.execute(
+    if _columns(connection, tables.reasons) != set(KEPT_SCHEMA.names):
+        replace_table(connection, tables.reasons, KEPT_SCHEMA.empty_table())
+
+
+def _columns(connection: duckdb.DuckDBPyConnection, table: str) -> set[str]:
+    """Names of the columns of a table or view, none where there is none."""
+    schema, name = table.split(".")
+    found = connection.execute(
         "select column_name from duckdb_columns() where schema_name = ? and table_name = ?", [schema, name]
     ).fetchall()
-    if {column for (column,) in columns} != set(KEPT_SCHEMA.names):
-        replace_table(connection, tables.reasons, KEPT_SCHEMA.empty_table())
+    return {column for (column,) in found}
 
 
 def _find_standing(connection: duckdb.DuckDBPyConnection, tables: Tables, version: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -10,9 +11,10 @@ import numpy.typing as npt
 from catboost import CatBoostClassifier
 
 from ml.affinity_model import AffinityModel, pool
-from ml.calibration import FLOOR, UNCALIBRATED, Classes, Floats, fit_calibration
+from ml.calibration import FLOOR, UNCALIBRATED, Classes, Floats, fit_calibration, row_losses
 from ml.decisions import decision_weights
 from ml.training_sets import Split, TrainingSet
+from ml.tuning import Budget, Search, search
 
 
 @dataclass(frozen=True)
@@ -30,20 +32,29 @@ class BoostingSettings:
     l2_leaf_reg: float = 20.0
     subsample: float = 0.5
     border_count: int = 32
+    random_strength: float = 1.0
     one_hot_max_size: int = 64
     early_stopping_rounds: int = 20
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model with the settings that made it and its number of trees."""
+    """A model with the settings that made it, its number of trees, and the search for the settings where there was one."""
 
     model: AffinityModel
     settings: dict[str, Any]
     tree_count: int
+    search: Search | None = None
 
 
-def train(training_set: TrainingSet, *, seed: int, threads: int, settings: BoostingSettings | None = None) -> TrainedModel:
+def train(
+    training_set: TrainingSet,
+    *,
+    seed: int,
+    threads: int,
+    settings: BoostingSettings | None = None,
+    budget: Budget | None = None,
+) -> TrainedModel:
     """Choose on the tuning rows, then fit on all training rows. Same data, seed and threads: same model.
 
     The number of trees comes from early stopping on the tuning rows; on what those models say of them, calibration and decision
@@ -54,12 +65,23 @@ def train(training_set: TrainingSet, *, seed: int, threads: int, settings: Boost
 
     A category without a training label cannot be learned. It is published with 1 / (rows + categories), Laplace's estimate for
     what was not seen yet, so that its log loss stays finite.
+
+    With a ``budget`` other settings are searched for, on the tuning rows as well; see ``ml.tuning``.
     """
     chosen = settings or BoostingSettings()
     features, labels = training_set.features, training_set.train_labels.astype(str)
     seen = sorted(set(labels))
-    found = [_tuned(training_set, labels, split, chosen, _classifier(chosen, seed, threads)) for split in training_set.tuning]
-    tuned = [one for one in found if one is not None]
+
+    def tune(candidate: BoostingSettings) -> list[_Tuned]:
+        splits = training_set.tuning
+        found = [_tuned(training_set, labels, split, candidate, _classifier(candidate, seed, threads)) for split in splits]
+        return [one for one in found if one is not None]
+
+    tuned, searched = tune(chosen), None
+    if budget and tuned:
+        searched = search(chosen, budget, seed, lambda one: _losses(tune(one)))
+        chosen = searched.chosen
+        tuned = tune(chosen)
     trees = max(round(float(np.mean([one.trees for one in tuned]))), 1) if tuned else chosen.iterations
     final = _classifier(replace(chosen, iterations=trees), seed, threads)
     final.fit(pool(training_set.train, features, labels, training_set.train_weights))
@@ -77,7 +99,8 @@ def train(training_set: TrainingSet, *, seed: int, threads: int, settings: Boost
         calibration=calibration,
         weights=tuple(float(weight) for weight in weights),
     )
-    return TrainedModel(model, {**asdict(chosen), "random_seed": seed, "thread_count": threads}, int(final.tree_count_))
+    made_with = {**asdict(chosen), "random_seed": seed, "thread_count": threads}
+    return TrainedModel(model, made_with, int(final.tree_count_), searched)
 
 
 @dataclass(frozen=True)
@@ -87,6 +110,11 @@ class _Tuned:
     shares: Floats
     truth: Classes
     trees: int
+
+
+def _losses(tuned: Sequence[_Tuned]) -> Floats:
+    """The log loss of each tuning row."""
+    return np.concatenate([row_losses(one.shares, one.truth) for one in tuned])
 
 
 def _tuned(

@@ -1,6 +1,7 @@
 """The training set and the affinity model: trained from the published version, so that training blocks no slice."""
 
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -19,6 +20,7 @@ from ml.markdown import picture_in_text, table
 from ml.model_store import AFFINITY, version_name
 from ml.monitoring.alarms import CHANGES, read_changes
 from ml.shop_models import publish_versions, servable_for_shop, store_of
+from ml.tuning import Budget, Search, trials_frame
 from orchestration import groups
 from orchestration.dbt import ShopTranslator
 from orchestration.dbt_events import with_row_counts
@@ -84,7 +86,9 @@ def affinity_model(context: dg.AssetExecutionContext, platform: Platform) -> dg.
     with reader(settings.place) as connection:
         frame = connection.execute("select * from training_features order by cutoff_no, customer_id").df()
     training_set = training_sets.build_training_set(frame, settings.shop)
-    trained = training.train(training_set, seed=SEED, threads=os.cpu_count() or 1)
+    minutes = settings.shop.training.tuning_minutes
+    budget = Budget(minutes * 60, time.monotonic) if minutes else None
+    trained = training.train(training_set, seed=SEED, threads=os.cpu_count() or 1, budget=budget)
     champion = servable_for_shop(settings, AFFINITY).loaded
     judged = evaluation.evaluate(training_set, trained.model, champion.model if champion else None)
     now = platform.now()
@@ -107,6 +111,7 @@ def affinity_model(context: dg.AssetExecutionContext, platform: Platform) -> dg.
             "reason": decision.reason,
             "evaluation": dg.MetadataValue.md(judged.to_markdown()),
             **{f"plot_{name}": dg.MetadataValue.md(picture_in_text(name, png)) for name, png in drawn.items()},
+            **_tuning_metadata(trained.search),
             "model_card": dg.MetadataValue.path(folder / "card.md"),
         },
         check_results=[
@@ -123,3 +128,9 @@ def affinity_model(context: dg.AssetExecutionContext, platform: Platform) -> dg.
             ),
         ],
     )
+
+
+def _tuning_metadata(search: Search | None) -> dict[str, Any]:
+    if search is None:
+        return {}
+    return {"tuning": search.reason, "tuning_trials": dg.MetadataValue.md(table(trials_frame(search.trials)))}

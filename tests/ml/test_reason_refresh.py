@@ -90,3 +90,26 @@ def test_reasons_of_another_category_or_model_are_dropped(shop: Shop, champion: 
         assert set(found["model_version"]) == {champion.version}
     gone = kept.assign(customer_id="gone")
     assert "gone" not in set(refresh(features, champion, shop, gone, 5)["customer_id"])
+
+
+def test_categories_are_named_as_their_table_in_force_names_them(shop: Shop, champion: LoadedModel) -> None:
+    features = customer_frame(shop, 40)
+    with duckdb.connect() as connection:
+        connection.register("given_features", features)
+        connection.execute(
+            """
+            create table features as from given_features; create schema own; create schema raw;
+            create table raw.categories as
+            select 'fitness' as category_id, 'Old name' as name, timestamp '1970-01-01' as valid_from,
+                timestamp '2026-04-01' as valid_to
+            union all select 'fitness', 'Sport', timestamp '2026-04-01', null
+            """
+        )
+        replace_table(connection, "own.scores", score(features, champion))
+        refresh_reasons(connection, Tables("features", "own.scores", "own.kept"), champion, shop)
+        texts = {
+            text for row in connection.execute("select reason_1, reason_2, reason_3 from own.kept").fetchall() for text in row
+        }
+    assert any("Sport" in str(text) for text in texts)
+    assert any("Beauty" in str(text) for text in texts)  # no row of the table names it
+    assert not any("Fitness" in str(text) or "Old name" in str(text) for text in texts)
