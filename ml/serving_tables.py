@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Tables:
-    """What serving reads (features) and writes (scores, reasons), as SQL names."""
+    """What serving reads (features) and writes (scores, reasons, value), as SQL names."""
 
     features: str = "marts.customer_features"
     scores: str = "predictions.customer_scores"
     reasons: str = "predictions.customer_reasons"
+    value: str = "predictions.customer_value"

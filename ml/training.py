@@ -76,6 +76,7 @@ def train(training_set: TrainingSet, *, seed: int, threads: int, settings: Boost
         unseen_probability=1.0 / (len(training_set.train) + len(training_set.categories)),
         calibration=calibration,
         weights=tuple(float(weight) for weight in weights),
+        bands=training_set.amounts.bands if training_set.amounts else None,
     )
     return TrainedModel(model, {**asdict(chosen), "random_seed": seed, "thread_count": threads}, int(final.tree_count_))
 
