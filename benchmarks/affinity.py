@@ -24,6 +24,7 @@ from ml.calibration import log_loss
 from ml.decisions import macro_f1
 from ml.frames import feature_matrix
 from ml.measures import score
+from ml.targets import Target
 from ml.training import train
 from ml.training_sets import TrainingSet, fold_splits
 
@@ -69,9 +70,10 @@ def label_training_set(data: pd.DataFrame, is_judged: np.ndarray) -> TrainingSet
     features = tuple(Feature(name, "numeric" if is_numeric(data[name]) else "categorical", name, name) for name in names)
     matrix = feature_matrix(data, features, FILE)
     labels = data["label"].astype(str).to_numpy(dtype=object)
+    classes = tuple(sorted(set(labels)))
     return TrainingSet(
+        target=Target("label", "", classes, classes[:-1], 0, "", lambda frame, _: frame["label"].to_numpy(dtype=object)),
         features=features,
-        categories=tuple(sorted(set(labels))),
         train=matrix[~is_judged].reset_index(drop=True),
         train_labels=labels[~is_judged],
         train_weights=np.ones(int((~is_judged).sum())),

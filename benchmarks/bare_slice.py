@@ -21,10 +21,11 @@ from customer360.lake.raw_clicks import write_raw_slice
 from customer360.lake.slice_log import mark_transformed, plan_transform
 from customer360.lake.warehouse import open_warehouse
 from customer360.settings import Settings
-from ml.model_store import AFFINITY
+from ml.customer_value import Serving
 from ml.serving import serve
 from ml.serving_tables import Tables
 from ml.shop_models import servable_for_shop
+from ml.targets import MODELS
 
 REWRITTEN = {"slice": "ops.pending_slices", "event_slice": "intermediate.int_touched_event_slices"}
 
@@ -58,10 +59,10 @@ def build(connection: duckdb.DuckDBPyConnection, table: str, query: str, rewritt
 def publish_scored(connection: duckdb.DuckDBPyConnection, settings: Settings, now: datetime) -> None:
     """Score, profile and publish."""
     shop = settings.shop
-    loaded = servable_for_shop(settings, AFFINITY).loaded
-    if loaded is None:
+    serving = Serving(**{name: servable_for_shop(settings, name).loaded for name in MODELS})
+    if serving.affinity is None:
         sys.exit("no champion")
-    serve(connection, loaded, shop, Tables())
+    serve(connection, serving, shop, Tables())
     profiles = with_next_contact(profiles_query(shop, RELATIONS), None)
     connection.execute(f"create or replace table publishing.customer_profiles as {profiles}")
     publish(settings.place, connection, warehouse_tables(connection, settings), None, now, linked=linked_files(settings.place))

@@ -1,4 +1,4 @@
-"""The affinity model: the probability of each category as a customer's next one, "none" included."""
+"""A trained model: of a customer, the probability of each class of its target, such as each category as the next one."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pandas as pd
 from catboost import CatBoostClassifier, Pool
 
 from customer360.features import Feature
+from ml.bands import Bands
 from ml.calibration import UNCALIBRATED, Calibration, Classes
 from ml.decisions import decided
 
@@ -22,7 +23,8 @@ class AffinityModel:
     """A trained classifier with the features that it reads and the categories that are published.
 
     ``calibration`` bends the classifier's probabilities. A category without a training label gets ``unseen_probability`` each;
-    the seen ones share the rest. ``weights`` decide which category is named; they do not touch probabilities.
+    the seen ones share the rest. ``weights`` decide which category is named; they do not touch probabilities. ``bands``, where
+    the classes are bands of an amount, say what amount to expect.
     """
 
     classifier: CatBoostClassifier
@@ -31,6 +33,7 @@ class AffinityModel:
     unseen_probability: float
     calibration: Calibration = UNCALIBRATED
     weights: tuple[float, ...] | None = None
+    bands: Bands | None = None
 
     @property
     def seen_categories(self) -> list[str]:
@@ -41,15 +44,17 @@ class AffinityModel:
         """A feature matrix (``ml.frames.feature_matrix``) as CatBoost reads it."""
         return pool(matrix, self.features)
 
-    def probabilities(self, matrix: pd.DataFrame) -> Probabilities:
-        """Rows are those of ``matrix``, columns ``categories``; every row sums to 1."""
+    def probabilities(self, matrix: pd.DataFrame | Pool) -> Probabilities:
+        """Rows are those of ``matrix``, or of a pool made of it, columns ``categories``; every row sums to 1."""
         seen = self.seen_categories
         unseen = len(self.categories) - len(seen)
-        result = np.full((len(matrix), len(self.categories)), self.unseen_probability)
-        if len(matrix):
+        rows = matrix.num_row() if isinstance(matrix, Pool) else len(matrix)
+        result = np.full((rows, len(self.categories)), self.unseen_probability)
+        if rows:
             position = {category: index for index, category in enumerate(self.categories)}
-            shares = np.asarray(self.classifier.predict_proba(self.pool(matrix)), dtype=np.float64)
-            shares = self.calibration.apply(shares.reshape(len(matrix), len(seen))) * (1 - unseen * self.unseen_probability)
+            read = matrix if isinstance(matrix, Pool) else self.pool(matrix)
+            shares = np.asarray(self.classifier.predict_proba(read), dtype=np.float64)
+            shares = self.calibration.apply(shares.reshape(rows, len(seen))) * (1 - unseen * self.unseen_probability)
             result[:, [position[category] for category in seen]] = shares
         return result
 

@@ -1,8 +1,8 @@
-"""What a model has to beat: four answers that need no model."""
+"""What a model has to beat: answers that need no model."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -11,33 +11,36 @@ import pandas as pd
 from customer360.features import Feature
 from customer360.settings import NONE
 from ml.affinity_model import Probabilities
-from ml.calibration import log_loss
+from ml.bands import Bands
+from ml.calibration import Floats, log_loss
+from ml.targets import AFFINITY, CHURN, SPEND
 from ml.training_sets import TrainingSet
 
 PRIOR = "prior"
 LAST_CATEGORY = "last category bought"
 MAIN_CATEGORY = "most frequent category"
 OWN_SHARES = "own category shares"
+OWN_ORDER = "own mean order"
+RECENCY = "days since the last order"
+RECENCY_EDGES = (4, 8, 15, 31, 61, 91, 181, 366)
 STRENGTHS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 
 
 def baseline_probabilities(training_set: TrainingSet) -> dict[str, Probabilities]:
-    """Probabilities (validation rows x categories) of each baseline, learned on the training cut-offs alone.
+    """Probabilities (validation rows x classes) of each baseline, learned on the training cut-offs alone, unweighted.
 
-    ``prior``: label frequencies, add-one smoothed. ``last category bought`` and ``most frequent category`` (``main_category``):
-    label frequencies among the customers with that category, smoothed towards the prior with the weight of as many rows as
-    there are categories. ``own category shares``: see ``own_shares``.
+    ``prior``: label frequencies, add-one smoothed. Those of ``GROUPINGS``: label frequencies among the customers of the same
+    group, smoothed towards the prior with the weight of as many rows as there are classes. Affinity has ``own category shares``
+    too, see ``own_shares``.
     """
-    features, categories = training_set.features, training_set.categories
-    prior = class_prior(training_set.train_labels, categories)
-    groups = {
-        LAST_CATEGORY: (_last_category(training_set.train), _last_category(training_set.validation)),
-        MAIN_CATEGORY: (main_category(training_set.train, features), main_category(training_set.validation, features)),
-    }
-    result = {PRIOR: np.tile(prior, (len(training_set.validation), 1))}
-    for name, (train_groups, validation_groups) in groups.items():
-        result[name] = grouped_frequencies(train_groups, training_set.train_labels, validation_groups, prior, categories)
-    result[OWN_SHARES] = own_shares(training_set, prior)
+    train, judged, labels = training_set.train, training_set.validation, training_set.train_labels
+    prior = class_prior(labels, training_set.categories)
+    result = {PRIOR: np.tile(prior, (len(judged), 1))}
+    for name, group in GROUPINGS[training_set.target.name].items():
+        groups = group(train, training_set), group(judged, training_set)
+        result[name] = grouped_frequencies(groups[0], labels, groups[1], prior, training_set.categories)
+    if training_set.target.name == AFFINITY:
+        result[OWN_SHARES] = own_shares(training_set, prior)
     return result
 
 
@@ -116,5 +119,36 @@ def main_category(matrix: pd.DataFrame, features: Sequence[Feature]) -> pd.Serie
     return pd.Series(np.where(amounts.max(axis=1) > 0, best, NONE), index=matrix.index, dtype=object)
 
 
-def _last_category(matrix: pd.DataFrame) -> pd.Series[str]:
-    return matrix["last_category_id"].astype(object)
+def own_order_band(matrix: pd.DataFrame, features: Sequence[Feature], bands: Bands) -> pd.Series[str]:
+    """The band of the customer's own mean net spend an order over the longest window, "no order" without one."""
+    orders, spend = (_over_longest(matrix, features, measure) for measure in ("orders", "spend"))
+    return pd.Series(np.where(orders > 0, bands.labels(spend / np.maximum(orders, 1)), "no order"), dtype=object)
+
+
+def recency_band(matrix: pd.DataFrame) -> pd.Series[str]:
+    """Days since the last order, in bands that grow; "never" before the first."""
+    days = matrix["recency_days"].to_numpy(np.float64)
+    names = np.array([f"from {low}" for low in (0, *RECENCY_EDGES)], dtype=object)
+    return pd.Series(np.where(np.isnan(days), "never", names[np.searchsorted(RECENCY_EDGES, days, side="right")]), dtype=object)
+
+
+def _over_longest(matrix: pd.DataFrame, features: Sequence[Feature], measure: str) -> Floats:
+    totals = {f.window_days: f.name for f in features if f.measure == measure and f.category_id is None and f.window_days}
+    return matrix[totals[max(totals)]].fillna(0).to_numpy(np.float64)
+
+
+def _own_order(matrix: pd.DataFrame, training_set: TrainingSet) -> pd.Series[str]:
+    if training_set.amounts is None:
+        raise ValueError(f"{training_set.target.name} has no amounts, and so no bands")
+    return own_order_band(matrix, training_set.features, training_set.amounts.bands)
+
+
+# Target -> baseline -> group of each row of a feature matrix.
+GROUPINGS: Mapping[str, Mapping[str, Callable[[pd.DataFrame, TrainingSet], pd.Series[str]]]] = {
+    AFFINITY: {
+        LAST_CATEGORY: lambda matrix, _: matrix["last_category_id"].astype(object),
+        MAIN_CATEGORY: lambda matrix, training_set: main_category(matrix, training_set.features),
+    },
+    SPEND: {OWN_ORDER: _own_order},
+    CHURN: {RECENCY: lambda matrix, _: recency_band(matrix)},
+}

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from ml.affinity_model import AffinityModel, Probabilities
+from ml.bands import moved
 from ml.baselines import baseline_probabilities
 from ml.bootstrap import mean_interval, measured_intervals
 from ml.calibration import Classes, Floats, row_losses
 from ml.markdown import table
 from ml.measures import class_recall, confusion, lift, reliability, score
-from ml.training_sets import TrainingSet
+from ml.training_sets import Amounts, TrainingSet
 
 MODEL = "model"
 CHAMPION = "champion"
@@ -25,7 +27,8 @@ RESAMPLES = 200  # of the measures that are no mean: each takes a pass over all 
 class Evaluation:
     """Numbers on the validation rows, with 95% intervals by bootstrap where it says low and high.
 
-    ``scores``: one row a contender (model, champion if any, baselines) with the measures of ``ml.measures.score``.
+    ``scores``: one row a contender (model, champion if any, baselines) with the measures of ``ml.measures.score``. Where the
+    classes are bands of an amount, also the mean absolute error of the expected amount, and their total over the real one.
     ``intervals``: one row a measure of the model (estimate, low, high). ``differences``: one row for each other contender: the
     model's log loss less its, row by row (difference, low, high); below 0 the model is better.
     ``groups``: one row a group of customers (grouping, customers, rows, log_loss, calibration_error, champion_log_loss).
@@ -91,13 +94,18 @@ class Evaluation:
 def evaluate(training_set: TrainingSet, model: AffinityModel, champion: AffinityModel | None = None) -> Evaluation:
     """Score the validation cut-off with the model, the present champion and the baselines.
 
-    The champion must read the same features and publish the same categories (the model store refuses it otherwise).
+    The champion must read the same features and publish the same categories (the model store refuses it otherwise). Where the
+    classes are bands, its own become the training set's (``ml.bands.moved``).
     """
     probabilities = {MODEL: model.probabilities(training_set.validation)}
     named = {MODEL: model.decisions(probabilities[MODEL])}
+    amounts, rest = training_set.amounts, training_set.target.rest
     if champion is not None:
-        probabilities[CHAMPION] = champion.probabilities(training_set.validation)
-        named[CHAMPION] = champion.decisions(probabilities[CHAMPION])
+        theirs = champion.probabilities(training_set.validation)
+        if amounts is not None and champion.bands is not None:
+            theirs = moved(theirs, champion.bands, amounts.bands, amounts.train)
+        probabilities[CHAMPION] = theirs
+        named[CHAMPION] = champion.decisions(theirs)
     probabilities |= baseline_probabilities(training_set)
     named |= {name: shares.argmax(axis=1) for name, shares in probabilities.items() if name not in named}
     categories = training_set.categories
@@ -108,9 +116,12 @@ def evaluate(training_set: TrainingSet, model: AffinityModel, champion: Affinity
     losses = {name: row_losses(shares, truth) for name, shares in probabilities.items()}
     return Evaluation(
         scores=pd.DataFrame(
-            [{"contender": name, **score(shares, truth, named[name])} for name, shares in probabilities.items()]
+            [
+                {"contender": name, **score(shares, truth, named[name], rest), **_amount_measures(shares, amounts)}
+                for name, shares in probabilities.items()
+            ]
         ),
-        intervals=_intervals(probabilities[MODEL], truth, named[MODEL]),
+        intervals=_intervals(probabilities[MODEL], truth, named[MODEL], rest),
         differences=_differences(losses),
         groups=_groups(training_set.validation_groups, probabilities[MODEL], truth, losses),
         recall=_recall(categories, probabilities, truth, named),
@@ -122,8 +133,20 @@ def evaluate(training_set: TrainingSet, model: AffinityModel, champion: Affinity
     )
 
 
-def _intervals(probabilities: Probabilities, truth: Classes, named: Classes) -> pd.DataFrame:
-    found = measured_intervals(lambda rows: score(probabilities[rows], truth[rows], named[rows]), len(truth), SEED, RESAMPLES)
+def _amount_measures(probabilities: Probabilities, amounts: Amounts | None) -> dict[str, float]:
+    if amounts is None:
+        return {}
+    expected = amounts.bands.expected(probabilities)
+    return {
+        "absolute_error": float(np.abs(expected - amounts.validation).mean()),
+        "total_ratio": float(expected.sum() / amounts.validation.sum()),
+    }
+
+
+def _intervals(probabilities: Probabilities, truth: Classes, named: Classes, rest: Sequence[int]) -> pd.DataFrame:
+    found = measured_intervals(
+        lambda rows: score(probabilities[rows], truth[rows], named[rows], rest), len(truth), SEED, RESAMPLES
+    )
     # No measure is below 0; mirrored resamples may leave out the estimate of a measure that noise makes larger.
     rows = [
         {"measure": name, "estimate": i.estimate, "low": max(i.low, 0.0), "high": max(i.high, i.estimate)}

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from customer360.features import Feature
+from ml.bands import Bands
 from ml.calibration import Calibration
 from ml.evaluation import Evaluation
 from ml.training import TrainedModel
@@ -41,6 +42,7 @@ class Manifest(BaseModel):
     unseen_probability: float
     calibration: Calibration = Calibration()
     decision_weights: tuple[float, ...] | None = None
+    bands: Bands | None = None
     train_cutoffs: tuple[datetime, ...]
     validation_cutoff: datetime
     rows_train: int
@@ -81,6 +83,7 @@ def describe(
         unseen_probability=model.unseen_probability,
         calibration=model.calibration,
         decision_weights=model.weights,
+        bands=model.bands,
         train_cutoffs=training_set.train_cutoffs,
         validation_cutoff=training_set.validation_cutoff,
         rows_train=evaluation.rows_train,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -12,25 +14,26 @@ from ml.decisions import macro_f1
 TOP_SHARE = 0.10
 
 
-def score(probabilities: Floats, truth: Classes, named: Classes | None = None) -> dict[str, float]:
+def score(probabilities: Floats, truth: Classes, named: Classes | None = None, rest: Sequence[int] = (-1,)) -> dict[str, float]:
     """What rows x classes of probabilities are worth, beside the class of each row.
 
     Log loss (nats a row), Brier score (Brier 1950: squared error over all classes, 0 to 2), accuracy, macro-F1, calibration
     error (``ml.calibration``) and lift at 10%.
 
     Accuracy and macro-F1 (mean over the classes that occur as truth or as decision) are those of the decisions ``named``, by
-    default the most probable classes. The lift is that of the last class's complement: of "buys anything", where the last class
-    is "none".
+    default the most probable classes. The lift is that of all classes but ``rest`` (the last one): of
+    "buys anything", where the last class is "none".
     """
     decisions = probabilities.argmax(axis=1) if named is None else named
     classes = probabilities.shape[1]
+    others = np.arange(classes)[list(rest)]
     return {
         "log_loss": log_loss(probabilities, truth),
         "brier": float(((probabilities - outcomes(truth, classes)) ** 2).sum(axis=1).mean()),
         "accuracy": float((decisions == truth).mean()),
         "macro_f1": macro_f1(decisions, truth, classes),
         "calibration_error": calibration_error(probabilities, truth),
-        "lift_10": lift(1 - probabilities[:, -1], truth != classes - 1),
+        "lift_10": lift(1 - probabilities[:, others].sum(axis=1), ~np.isin(truth, others)),
     }
 
 

@@ -15,19 +15,21 @@ from ml.promotion import Decision
 from ml.tuning import trials_frame
 
 
-def write_card(folder: Path, manifest: Manifest, evaluation: Evaluation, decision: Decision) -> dict[str, bytes]:
+def write_card(folder: Path, manifest: Manifest, evaluation: Evaluation, decision: Decision, purpose: str) -> dict[str, bytes]:
     """Write ``card.md`` and its plots into ``folder``; the plots by name, as PNG."""
     drawn = evaluation_plots(evaluation)
     write_plots(folder, drawn)
-    write_text(folder / "card.md", model_card(manifest, evaluation, decision))
+    write_text(folder / "card.md", model_card(manifest, evaluation, decision, purpose))
     return drawn
 
 
-def model_card(manifest: Manifest, evaluation: Evaluation, decision: Decision) -> str:
-    """The card of a version that was just judged; plots are named as files beside it."""
+def model_card(manifest: Manifest, evaluation: Evaluation, decision: Decision, purpose: str) -> str:
+    """The card of a version that was just judged, with its target's purpose; plots are named as files beside it."""
     cutoffs = ", ".join(f"{cutoff:%Y-%m-%d %H:%M}" for cutoff in manifest.train_cutoffs)
     weights = manifest.decision_weights or (1.0,) * len(manifest.categories)
     classes = pd.DataFrame({"category_id": manifest.categories, "decision_weight": weights})
+    if manifest.bands:
+        classes = classes.assign(from_amount=[0.0, *manifest.bands.edges], mean_amount=manifest.bands.means)
     calibration = manifest.calibration
     how = f"temperature {calibration.temperature:.3f}" if calibration.method == "temperature" else calibration.method
     settings = pd.DataFrame(sorted(manifest.settings.items()), columns=["setting", "value"])
@@ -37,8 +39,7 @@ def model_card(manifest: Manifest, evaluation: Evaluation, decision: Decision) -
                 f"# {manifest.name} {manifest.version}",
                 f"{'Promoted' if decision.is_promoted else 'Rejected'}: {decision.reason}.",
                 "## What it is for",
-                "The probability that a customer's next purchases within the label horizon are mostly of each category, or "
-                "that there are none. It ranks customers and categories; it does not say what a contact would change.",
+                purpose,
                 "## What it was made of",
                 f"{manifest.rows_train:,} rows of the cut-offs {cutoffs} (UTC), {len(manifest.features)} features, "
                 f"{manifest.tree_count} trees. Data {manifest.data_fingerprint[:12]}, file {manifest.model_sha256[:12]}.",

@@ -70,5 +70,5 @@ def roll_back(settings: Settings, name: str, version: str | None, request: Reque
 
 
 def _published(settings: Settings, request: Request, decided: Decided) -> Decided:
-    publish_versions(settings, decided.name, request.at)
+    publish_versions(settings, request.at)
     return decided

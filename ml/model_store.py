@@ -23,6 +23,7 @@ from pydantic import ValidationError
 from customer360.features import Feature
 from customer360.lake.atomic import exclusive, fsync_path, write_text
 from ml.affinity_model import AffinityModel
+from ml.bands import BAND_NAMES
 from ml.decision_log import PROMOTED, REJECTED, ROLLED_BACK, Request, append_decision, read_decisions, succession
 from ml.evaluation import Evaluation
 from ml.manifest import Manifest, describe, feature_types
@@ -34,7 +35,6 @@ MODEL_FILE = "model.cbm"
 MANIFEST_FILE = "manifest.json"
 CHAMPION_FILE = "champion"
 PROMOTIONS_FILE = "promotions.jsonl"
-AFFINITY = "affinity"  # the model that customer_scores is made with
 RESTORE = "restore the version's own file, or promote another version"
 AUTOMATIC = "training"  # who decides where nobody was asked
 
@@ -212,13 +212,15 @@ class ModelStore:
         path = self._version_folder(name, version) / MODEL_FILE
         _require_same("features", path, [f.name for f in manifest.features], [f.name for f in features])
         _require_same("categories", path, list(manifest.categories), list(categories))
+        if tuple(categories) == BAND_NAMES and (manifest.bands is None or len(manifest.bands.means) != len(BAND_NAMES)):
+            raise ModelRefused(f"{path} predicts bands of an amount, and its manifest does not say which; train again")
         if manifest.features != feature_types(tuple(features)):
             raise ModelRefused(f"{path}: a feature changed between numeric and categorical; train again")
         classifier = _load_classifier(path)
         _require_same("features in the model file", path, list(classifier.feature_names_), [f.name for f in features])
         seen = [str(category) for category in classifier.classes_]
         if not set(seen) <= set(categories):
-            raise ModelRefused(f"{path} predicts {seen}, which are not the shop's categories; train again")
+            raise ModelRefused(f"{path} predicts {seen}, which are not the classes of {name}; train again")
         model = AffinityModel(
             classifier,
             tuple(features),
@@ -226,6 +228,7 @@ class ModelStore:
             manifest.unseen_probability,
             manifest.calibration,
             manifest.decision_weights,
+            manifest.bands,
         )
         return LoadedModel(model, manifest)
 
@@ -293,7 +296,7 @@ def _load_classifier(path: Path) -> CatBoostClassifier:
     except CatBoostError as error:
         raise ModelRefused(f"{path} is not a CatBoost model: {error}; {RESTORE}") from error
     if loss != "MultiClass":
-        raise ModelRefused(f"{path} was trained for {loss}, customer_scores needs a MultiClass classifier; {RESTORE}")
+        raise ModelRefused(f"{path} was trained for {loss}, every model here is a MultiClass classifier; {RESTORE}")
     return classifier
 
 

@@ -46,6 +46,10 @@ def show_lines(manifest: Manifest, standing: str, problem: str, decisions: Seque
     yield from _fact("trained on", f"{many(len(manifest.train_cutoffs), 'cut-off')} (UTC): {cutoffs}")
     yield from _fact("judged on", f"{_minute(manifest.validation_cutoff)} UTC")
     yield from _fact("categories", ", ".join(manifest.categories))
+    if manifest.bands:
+        edges = ", ".join(f"{edge:,.2f}" for edge in manifest.bands.edges)
+        means = ", ".join(f"{mean:,.2f}" for mean in manifest.bands.means)
+        yield from _fact("bands", f"from {edges}; mean amounts {means}")
     strongest = ", ".join(manifest.top_features(SHOWN_FEATURES))
     yield from _fact("features", f"{len(manifest.features)}; the strongest: {strongest}")
     yield from _fact("settings", f"{many(manifest.tree_count, 'tree')}, {_pairs(manifest.settings)}")

@@ -34,10 +34,14 @@ def score(customer_features: pd.DataFrame, loaded: LoadedModel) -> pa.Table:
     the one category that the model's decision names, which may be another one (``ml.decisions``). Raises ``FrameError`` when
     ``customer_features`` has other columns than the model was trained on.
     """
-    names = [feature.name for feature in loaded.model.features]
-    require_columns(customer_features, TABLE, ["customer_id", "as_of", *names], exact=True)
-    matrix = feature_matrix(customer_features, loaded.model.features, TABLE)
-    return to_table(customer_features, loaded, loaded.model.probabilities(matrix))
+    return to_table(customer_features, loaded, loaded.model.probabilities(served_matrix(customer_features, loaded)))
+
+
+def served_matrix(customer_features: pd.DataFrame, loaded: LoadedModel) -> pd.DataFrame:
+    """The feature matrix of these customers, which every model of the shop reads. Raises ``FrameError`` on other columns."""
+    features = loaded.model.features
+    require_columns(customer_features, TABLE, ["customer_id", "as_of", *[feature.name for feature in features]], exact=True)
+    return feature_matrix(customer_features, features, TABLE)
 
 
 def to_table(customer_features: pd.DataFrame, loaded: LoadedModel, probabilities: Probabilities) -> pa.Table:

@@ -1,4 +1,4 @@
-"""Groups of customers by which a model is judged: the RFM segment, and how many orders there are to go by."""
+"""Groups of customers by which a model is judged: the RFM segment, and how much and how recent history there is to go by."""
 
 from __future__ import annotations
 
@@ -17,12 +17,28 @@ ORDERS = {"no order": (0, 0), "1 order": (1, 1), "2 to 4 orders": (2, 4), "5 ord
 
 
 def customer_groups(matrix: pd.DataFrame, shop: Shop) -> pd.DataFrame:
-    """One row for each of ``matrix`` (recency_days, frequency, monetary): ``segment`` and ``orders`` of the RFM window."""
+    """One row for each of ``matrix`` (recency_days, frequency, monetary, days_since_last_activity).
+
+    ``segment`` and ``orders`` of the RFM window, and ``last_seen``: by the last event or order, in the shop's windows. How long
+    a customer has been known no feature tells, so that those without either are the ones with the shortest history to go by.
+    """
     frequency = matrix["frequency"].to_numpy(np.float64)
     orders = np.full(len(matrix), "no order", dtype=object)
     for name, (low, high) in ORDERS.items():
         orders[(frequency >= low) & (frequency <= high)] = name
-    return pd.DataFrame({"segment": rfm_segments(matrix, shop), "orders": orders})
+    return pd.DataFrame({"segment": rfm_segments(matrix, shop), "orders": orders, "last_seen": last_seen(matrix, shop)})
+
+
+def last_seen(matrix: pd.DataFrame, shop: Shop) -> pd.Series[str]:
+    """Since when there was no event and no order: within the shortest window, the longest, before it, or never."""
+    shortest, longest = shop.windows_days[0], shop.windows_days[-1]
+    days = matrix[["days_since_last_activity", "recency_days"]].min(axis=1).to_numpy(np.float64)
+    names = np.select(
+        [np.isnan(days), days < shortest, days < longest],
+        ["no event or order yet", f"in the last {shortest} days", f"in the last {longest} days"],
+        f"{longest} days ago or more",
+    )
+    return pd.Series(names, dtype=object)
 
 
 def rfm_segments(matrix: pd.DataFrame, shop: Shop) -> pd.Series[str]:

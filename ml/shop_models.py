@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime
 
+import pandas as pd
+
 from customer360.features import feature_list
 from customer360.lake.frames import write_parquet
 from customer360.lake.publications import file_tables
 from customer360.lake.publishing import current_publication, republish
-from customer360.settings import NONE, Settings
+from customer360.settings import Settings
 from ml.decision_log import DecisionRefused
-from ml.model_store import AFFINITY, LoadedModel, ModelStore, Servable
+from ml.model_store import LoadedModel, ModelStore, Servable
 from ml.model_versions import model_versions
-
-MODELS = (AFFINITY,)
+from ml.targets import MODELS, target_of
 
 
 def store_of(settings: Settings, name: str) -> ModelStore:
@@ -25,17 +26,20 @@ def store_of(settings: Settings, name: str) -> ModelStore:
 
 def load_for_shop(settings: Settings, name: str, version: str) -> LoadedModel:
     """A version for the shop's features and categories of now. Raises ``ModelRefused`` where it does not fit."""
-    return store_of(settings, name).load(name, version, feature_list(settings.shop), [*settings.shop.category_ids, NONE])
+    store, shop = store_of(settings, name), settings.shop
+    return store.load(name, version, feature_list(shop), target_of(name, shop).classes)
 
 
 def servable_for_shop(settings: Settings, name: str) -> Servable:
     """What serves the shop's features and categories of now; see ``ModelStore.load_servable``."""
-    return store_of(settings, name).load_servable(name, feature_list(settings.shop), [*settings.shop.category_ids, NONE])
+    store, shop = store_of(settings, name), settings.shop
+    return store.load_servable(name, feature_list(shop), target_of(name, shop).classes)
 
 
-def publish_versions(settings: Settings, name: str, now: datetime) -> None:
-    """Make ``model_versions`` anew and publish it, so that BI sees at once what was decided."""
+def publish_versions(settings: Settings, now: datetime) -> None:
+    """Make ``model_versions`` of all models anew and publish it, so that BI sees at once what was decided."""
     place = settings.place
-    write_parquet(place.models / "model_versions.parquet", model_versions(store_of(settings, name), name))
+    every = [model_versions(store_of(settings, name), name) for name in MODELS]
+    write_parquet(place.models / "model_versions.parquet", pd.concat(every, ignore_index=True))
     if current_publication(place) is not None:
         republish(place, {"model_versions": file_tables(place)["model_versions"]}, now)

@@ -98,6 +98,7 @@ def train(
         unseen_probability=1.0 / (len(training_set.train) + len(training_set.categories)),
         calibration=calibration,
         weights=tuple(float(weight) for weight in weights),
+        bands=training_set.amounts.bands if training_set.amounts else None,
     )
     made_with = {**asdict(chosen), "random_seed": seed, "thread_count": threads}
     return TrainedModel(model, made_with, int(final.tree_count_), searched)

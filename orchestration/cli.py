@@ -160,7 +160,7 @@ def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     recompute.add_argument("--day", type=_day, metavar="DAY", help="shop-local, as in 2026-05-01 (default: the newest)")
     recompute.set_defaults(module="models_recompute")
     for action in (listing, show, promote, reject, rollback):
-        action.add_argument("--model", default="affinity", help="which model (default: affinity)")
+        action.add_argument("--model", default="affinity", help="affinity, spend or churn (default: affinity)")
 
 
 def _count(text: str) -> int:

@@ -29,6 +29,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "customer_profiles",
         "rfm_segments",
         "customer_scores",
+        "customer_value",
         "customer_scores_daily",
         "customer_features",
         "customer_attributes",

@@ -10,7 +10,7 @@ from assets.monitoring.drift_report import drift
 from assets.monitoring.slice_checks import last_slice_has_usual_volume, last_slice_is_fresh
 from assets.predictions.customer_scores import customer_scores
 from assets.predictions.look_ahead_check import features_do_not_see_the_future
-from assets.predictions.training import affinity_model, training_features
+from assets.predictions.training import MODEL_ASSETS, training_features
 from assets.publishing.customer_profiles import customer_profiles
 from assets.publishing.in_store import STORE_ASSETS
 from assets.publishing.published import published
@@ -39,7 +39,7 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
             *REFERENCE_ASSETS,
             warehouse_models,
             training_features,
-            affinity_model,
+            *MODEL_ASSETS,
             customer_scores,
             customer_profiles,
             published,

@@ -66,7 +66,7 @@ def main() -> None:
         runner = Runner(settings)
     with stages.stage("loading the history and transforming it"):
         runner.run("history_job", partition=runner.history_key)
-    with stages.stage("training the affinity model"):
+    with stages.stage("training the models"):
         runner.run("training_job")
     for keys in runner.live_slices():
         with stages.stage(f"slice {keys[0]}" if len(keys) == 1 else f"slices {keys[0]} to {keys[-1]}, in one run"):

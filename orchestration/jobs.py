@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from assets.predictions.training import MODEL_ASSETS
 from assets.publishing.in_store import STORE_ASSETS
 from assets.transform.warehouse import MANIFEST, warehouse_models
 from customer360.lake.contracts import reference_tables
@@ -17,8 +18,12 @@ BEFORE_PUBLISHING = dg.AssetSelection.checks(*tagged_checks(warehouse_models, MA
 SLICE_MODELS = dg.AssetSelection.assets(*untagged(warehouse_models, DAILY)).without_checks() | BEFORE_PUBLISHING
 HISTORY_MODELS = ALL_MODELS.without_checks() | BEFORE_PUBLISHING
 IN_STORE = dg.AssetSelection.assets(*[asset.key for asset in STORE_ASSETS])  # none where shop.yaml names no store
+TRAINED = dg.AssetSelection.assets(["marts", "training_features"], *[asset.key for asset in MODEL_ASSETS])
 SERVED = IN_STORE | dg.AssetSelection.assets(
-    ["predictions", "customer_scores"], ["publishing", "customer_profiles"], ["publishing", "published"]
+    ["predictions", "customer_scores"],
+    ["predictions", "customer_value"],
+    ["publishing", "customer_profiles"],
+    ["publishing", "published"],
 )
 
 slice_job = dg.define_asset_job(
@@ -48,9 +53,9 @@ warehouse_job = dg.define_asset_job(
 )
 training_job = dg.define_asset_job(
     "training_job",
-    selection=IN_STORE | dg.AssetSelection.assets(["marts", "training_features"], ["predictions", "affinity_model"]),
+    selection=IN_STORE | TRAINED,
     executor_def=dg.in_process_executor,
-    description="Build the training set (seconds under the warehouse lock), then train and judge from the published version.",
+    description="Build the training set (seconds under the warehouse lock), then train and judge each model.",
 )
 daily_job = dg.define_asset_job(
     "daily_job",

@@ -8,18 +8,20 @@ from pydantic import Field
 from customer360.settings import Settings
 from ml.decision_log import DecisionRefused, Request
 from ml.model_decisions import Decided, promote, reject, roll_back
-from ml.model_store import AFFINITY, ModelStoreError
+from ml.model_store import ModelStoreError
+from ml.targets import AFFINITY, MODELS
 from orchestration.resources import Platform
 
 # Model -> the asset whose versions it has.
-ASSETS = {AFFINITY: dg.AssetKey(["predictions", "affinity_model"])}
+ASSETS = {name: dg.AssetKey(["predictions", f"{name}_model"]) for name in MODELS}
+WHICH = f"The model: {', '.join(MODELS)}."
 ONCE = {"dagster/max_retries": "0"}  # a refusal is the same on every attempt
 
 
 class Decision(dg.Config):
     """What the launchpad asks for."""
 
-    model: str = Field(default=AFFINITY, description="The model: affinity.")
+    model: str = Field(default=AFFINITY, description=WHICH)
     version: str = Field(description="The version, as in model_versions or `customer360 models list`.")
     reason: str = Field(description="Why, in a few words. It is kept with the version and must not be empty.")
 
@@ -27,7 +29,7 @@ class Decision(dg.Config):
 class Rollback(dg.Config):
     """What the launchpad asks for; the version may be left out."""
 
-    model: str = Field(default=AFFINITY, description="The model: affinity.")
+    model: str = Field(default=AFFINITY, description=WHICH)
     version: str = Field(default="", description="An earlier champion. Empty: the one before the champion of now.")
     reason: str = Field(description="Why, in a few words. It is kept with the version and must not be empty.")
 

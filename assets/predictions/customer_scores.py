@@ -1,71 +1,140 @@
-"""Scores of every customer by the champion, as of the last slice."""
+"""Scores and value of every customer by the champions, as of the last slice."""
+
+from collections.abc import Iterator
 
 import dagster as dg
 
 from customer360.lake.frames import keep_daily_snapshot
 from customer360.lake.known_then import known_now
 from ml import serving
-from ml.model_store import AFFINITY
+from ml.customer_value import Serving
+from ml.model_store import Servable
 from ml.serving_tables import Tables
 from ml.shop_models import servable_for_shop
+from ml.targets import AFFINITY, CHURN, MODELS, SPEND
 from orchestration import groups
 from orchestration.owners import ML_TEAM
 from orchestration.partitions import WAREHOUSE_POOL
 from orchestration.resources import Platform
 
+SCORES, VALUE = dg.AssetKey(["predictions", "customer_scores"]), dg.AssetKey(["predictions", "customer_value"])
+# Model -> asset and name of the check that its champion serves.
+SERVED_CHECKS = {
+    AFFINITY: (SCORES, "champion_is_served"),
+    SPEND: (VALUE, "spend_champion_is_served"),
+    CHURN: (VALUE, "churn_champion_is_served"),
+}
 
-@dg.asset(
-    key=["predictions", "customer_scores"],
-    deps=[["marts", "customer_features"]],
-    group_name=groups.PREDICTIONS,
-    kinds={"catboost", "duckdb"},
-    owners=[ML_TEAM],
-    tags={"domain": "predictions", "personal_data": "yes"},
-    pool=WAREHOUSE_POOL,
+
+def _spec(key: dg.AssetKey, description: str) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        key,
+        deps=[["marts", "customer_features"]],
+        description=description,
+        group_name=groups.PREDICTIONS,
+        kinds={"catboost", "duckdb"},
+        owners=[ML_TEAM],
+        tags={"domain": "predictions", "personal_data": "yes"},
+    )
+
+
+# One step, named as its first asset's: both are made from the same batches of features.
+@dg.multi_asset(
+    name="predictions__customer_scores",
+    specs=[
+        _spec(
+            SCORES,
+            "Probability that each customer buys next from each category, as of the last slice. One row per customer and "
+            'category.\n\nClasses include "none" (buys nothing within the horizon). `predictions.customer_reasons` holds the '
+            "three strongest reasons for each customer's top category, made anew for at most 2,000 customers a run.",
+        ),
+        _spec(
+            VALUE,
+            "Purchase probability, expected spend within the label horizon, and the probability of no order within the churn "
+            "horizon, as of the last slice. One row per customer.\n\nThe purchase probability is that of the scores: 1 less "
+            "that of none. Expected spend and churn are null while their models have no champion.",
+        ),
+    ],
     check_specs=[
-        dg.AssetCheckSpec(
-            "champion_is_served",
-            asset=["predictions", "customer_scores"],
-            description="The champion scores; warns when it was refused and an older model serves, or there is none yet.",
+        *(
+            dg.AssetCheckSpec(
+                check,
+                asset=asset,
+                description=f"The champion of {name} scores; warns when it was refused and an older one serves, or none does.",
+            )
+            for name, (asset, check) in SERVED_CHECKS.items()
         ),
         dg.AssetCheckSpec(
             "probabilities_sum_to_one",
-            asset=["predictions", "customer_scores"],
+            asset=SCORES,
             description="Every customer has every class once, and the probabilities sum to 1.",
         ),
+        dg.AssetCheckSpec(
+            "value_is_sound",
+            asset=VALUE,
+            description=(
+                "Every customer has one row, probabilities lie in [0, 1], expected spend is no less than 0, and the purchase "
+                "probability is 1 less that of none in the scores."
+            ),
+        ),
     ],
+    pool=WAREHOUSE_POOL,
 )
-def customer_scores(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
-    """Probability that each customer buys next from each category, as of the last slice. One row per customer and category.
-
-    Classes include "none" (buys nothing within the horizon). ``predictions.customer_reasons`` holds the three strongest
-    reasons for each customer's top category, made anew for at most 2,000 customers a run.
-    """
+def customer_scores(
+    context: dg.AssetExecutionContext, platform: Platform
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+    """A refused or missing champion of one model stops neither the others nor the slice."""
     settings = platform.settings()
     shop = settings.shop
-    servable = servable_for_shop(settings, AFFINITY)
+    found = {name: servable_for_shop(settings, name) for name in MODELS}
     with platform.warehouse(f"run {context.run.run_id}") as connection:
         tables = Tables()
-        rows = serving.serve(connection, servable.loaded, shop, tables)
+        served = serving.serve(connection, Serving(**{name: one.loaded for name, one in found.items()}), shop, tables)
         keep_daily_snapshot(
             settings.place, shop, connection, tables.scores, lambda: known_now(settings, platform.now()).to_metadata()
         )
         customers, whole = serving.count_whole(connection, len(shop.category_ids) + 1, tables)
-    served = servable.loaded.version if servable.loaded else "none"
-    refusals = [f"{refusal.version}: {refusal.reason}" for refusal in servable.refusals]
-    return dg.MaterializeResult(
-        metadata={"dagster/row_count": rows, "customers": customers, "model_version": served},
-        check_results=[
-            dg.AssetCheckResult(
-                check_name="champion_is_served",
-                passed=servable.loaded is not None and not refusals,
-                severity=dg.AssetCheckSeverity.WARN,
-                metadata={"model_version": served, "refused": "; ".join(refusals) or "none"},
-            ),
-            dg.AssetCheckResult(
-                check_name="probabilities_sum_to_one",
-                passed=whole == (customers if servable.loaded else 0),
-                metadata={"customers": customers, "customers_with_whole_scores": whole},
-            ),
-        ],
+        _, sound = serving.count_sound(connection, tables)
+    yield dg.MaterializeResult(
+        asset_key=SCORES,
+        metadata={"dagster/row_count": served.scores, "customers": customers, "model_version": _version(found[AFFINITY])},
     )
+    yield dg.MaterializeResult(
+        asset_key=VALUE,
+        metadata={
+            "dagster/row_count": served.customers,
+            "mean_purchase_probability": _or_none(served.mean_purchase_probability),
+            "total_expected_spend": _or_none(served.total_expected_spend),
+            "currency": shop.currency,
+            **{f"{name}_model_version": _version(one) for name, one in found.items()},
+        },
+    )
+    for name, (asset, check) in SERVED_CHECKS.items():
+        refusals = [f"{refusal.version}: {refusal.reason}" for refusal in found[name].refusals]
+        yield dg.AssetCheckResult(
+            check_name=check,
+            asset_key=asset,
+            passed=found[name].loaded is not None and not refusals,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={"model_version": _version(found[name]), "refused": "; ".join(refusals) or "none"},
+        )
+    yield dg.AssetCheckResult(
+        check_name="probabilities_sum_to_one",
+        asset_key=SCORES,
+        passed=whole == (customers if found[AFFINITY].loaded else 0),
+        metadata={"customers": customers, "customers_with_whole_scores": whole},
+    )
+    yield dg.AssetCheckResult(
+        check_name="value_is_sound",
+        asset_key=VALUE,
+        passed=sound == customers == served.customers,
+        metadata={"customers": customers, "customers_with_sound_value": sound, "rows": served.customers},
+    )
+
+
+def _version(servable: Servable) -> str:
+    return servable.loaded.version if servable.loaded else "none"
+
+
+def _or_none(value: float | None) -> float | str:
+    return "none" if value is None else value

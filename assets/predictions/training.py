@@ -1,4 +1,4 @@
-"""The training set and the affinity model: trained from the published version, so that training blocks no slice."""
+"""The training set and the models: trained from the published version, so that training blocks no slice."""
 
 import os
 import time
@@ -17,9 +17,11 @@ from customer360.lake.publishing import publish, reader
 from customer360.lake.slices import EPOCH
 from ml import evaluation, leakage, model_card, promotion, training, training_sets
 from ml.markdown import picture_in_text, table
-from ml.model_store import AFFINITY, version_name
+from ml.model_store import version_name
 from ml.monitoring.alarms import CHANGES, read_changes
 from ml.shop_models import publish_versions, servable_for_shop, store_of
+from ml.targets import AFFINITY, CHURN, SPEND, target_of
+from ml.training_outlook import outlook
 from ml.tuning import Budget, Search, trials_frame
 from orchestration import groups
 from orchestration.dbt import ShopTranslator
@@ -30,6 +32,7 @@ from orchestration.partitions import WAREHOUSE_POOL
 from orchestration.resources import Platform
 
 SEED = 360
+NOT_TRAINED = "No model was trained: the metadata say what is missing."
 
 
 @dbt_assets(
@@ -56,50 +59,66 @@ def training_features(context: dg.AssetExecutionContext, dbt: Dbt, platform: Pla
             publish(settings.place, connection, tables, moment, platform.now(), parquet_only=only)
 
 
-@dg.asset(
-    key=["predictions", "affinity_model"],
-    deps=[["marts", "training_features"]],
-    group_name=groups.PREDICTIONS,
-    kinds={"catboost"},
-    owners=[ML_TEAM],
-    tags={"domain": "predictions"},
-    check_specs=[
-        dg.AssetCheckSpec(
-            "beats_baselines",
-            asset=["predictions", "affinity_model"],
-            description="The new model's log loss on the last cut-off is below every baseline's.",
-        ),
-        dg.AssetCheckSpec(
-            "no_feature_tells_the_label",
-            asset=["predictions", "affinity_model"],
-            description=f"No feature tells a category alone, with an AUC above {leakage.ALARM_AUC}: it would be made of it.",
-        ),
-    ],
-)
-def affinity_model(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
-    """Category affinity: which category a customer buys from next, "none" included. A version in the model store.
+def model_asset(name: str, description: str) -> dg.AssetsDefinition:
+    """The asset of a model: its versions in the model store, with its checks. One function makes those of all targets."""
+    key = dg.AssetKey(["predictions", f"{name}_model"])
 
-    The last cut-off judges; the champion is replaced only by a model that beats the baselines and is not worse than it.
-    """
+    @dg.asset(
+        key=key,
+        deps=[["marts", "training_features"]],
+        group_name=groups.PREDICTIONS,
+        kinds={"catboost"},
+        owners=[ML_TEAM],
+        tags={"domain": "predictions"},
+        description=(
+            f"{description} A version in the model store.\n\nThe last known cut-off judges; the champion is replaced only by a "
+            "model that beats the baselines and is better than it beyond chance."
+        ),
+        check_specs=[
+            dg.AssetCheckSpec(
+                "beats_baselines",
+                asset=key,
+                description="The new model's log loss on the last known cut-off is below every baseline's.",
+            ),
+            dg.AssetCheckSpec(
+                "no_feature_tells_the_label",
+                asset=key,
+                description=f"No feature tells a class alone, with an AUC above {leakage.ALARM_AUC}: it would be made of it.",
+            ),
+        ],
+    )
+    def model(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
+        return _trained(context, platform, name)
+
+    return model
+
+
+def _trained(context: dg.AssetExecutionContext, platform: Platform, name: str) -> dg.MaterializeResult:
     settings = platform.settings()
-    store = store_of(settings, AFFINITY)
+    target, store = target_of(name, settings.shop), store_of(settings, name)
     with reader(settings.place) as connection:
         frame = connection.execute("select * from training_features order by cutoff_no, customer_id").df()
-    training_set = training_sets.build_training_set(frame, settings.shop)
+        first = connection.execute("select min(slice) from slice_log").fetchone()
+    try:
+        training_set = training_sets.build_training_set(frame, settings.shop, target)
+    except training_sets.TrainingSetError as error:
+        if target.is_needed:
+            raise
+        return _not_trained(outlook(frame, settings.shop, target, first[0] if first else None, error))
     minutes = settings.shop.training.tuning_minutes
     budget = Budget(minutes * 60, time.monotonic) if minutes else None
     trained = training.train(training_set, seed=SEED, threads=os.cpu_count() or 1, budget=budget)
-    champion = servable_for_shop(settings, AFFINITY).loaded
+    champion = servable_for_shop(settings, name).loaded
     judged = evaluation.evaluate(training_set, trained.model, champion.model if champion else None)
     now = platform.now()
     version = version_name(now, training_set.fingerprint)
-    manifest = store.save(AFFINITY, version, trained=trained, training_set=training_set, evaluation=judged, created_at=now)
+    manifest = store.save(name, version, trained=trained, training_set=training_set, evaluation=judged, created_at=now)
     strongest = leakage.strongest_features(training_set)
     decision = promotion.decide(judged, strongest)
-    store.record(AFFINITY, version, decision, now)
-    folder = settings.place.reports / "models" / AFFINITY / version
-    drawn = model_card.write_card(folder, manifest, judged, decision)
-    publish_versions(settings, AFFINITY, now)
+    store.record(name, version, decision, now)
+    folder = settings.place.reports / "models" / name / version
+    drawn = model_card.write_card(folder, manifest, judged, decision, target.purpose)
+    publish_versions(settings, now)
     context.log.info(decision.reason)
     return dg.MaterializeResult(
         metadata={
@@ -134,3 +153,22 @@ def _tuning_metadata(search: Search | None) -> dict[str, Any]:
     if search is None:
         return {}
     return {"tuning": search.reason, "tuning_trials": dg.MetadataValue.md(table(trials_frame(search.trials)))}
+
+
+def _not_trained(missing: dict[str, str]) -> dg.MaterializeResult:
+    """No fault of the run: the model waits for history or rows, and what it would say stays null."""
+    return dg.MaterializeResult(
+        metadata={"decision": "not trained", **missing},
+        check_results=[
+            dg.AssetCheckResult(
+                check_name=check, passed=False, severity=dg.AssetCheckSeverity.WARN, description=NOT_TRAINED, metadata=missing
+            )
+            for check in ("beats_baselines", "no_feature_tells_the_label")
+        ],
+    )
+
+
+affinity_model = model_asset(AFFINITY, 'Category affinity: which category a customer buys from next, "none" included.')
+spend_model = model_asset(SPEND, "Spend: in which band the net spend of a customer who buys lies.")
+churn_model = model_asset(CHURN, "Churn: whether a customer orders nothing within the churn horizon.")
+MODEL_ASSETS = [affinity_model, spend_model, churn_model]

@@ -14,6 +14,7 @@ RELATIONS = {
     "customer_attributes": "marts.customer_attributes",
     "rfm_segments": "marts.rfm_segments",
     "customer_scores": "predictions.customer_scores",
+    "customer_value": "predictions.customer_value",
     "customer_reasons": "predictions.customer_reasons",
     "last_activity": "intermediate.int_last_activity",
 }
@@ -23,6 +24,7 @@ RELATIONS = {
     key=["publishing", "customer_profiles"],
     deps=[
         ["predictions", "customer_scores"],
+        ["predictions", "customer_value"],
         ["marts", "customer_features"],
         ["marts", "customer_attributes"],
         ["marts", "rfm_segments"],
@@ -35,7 +37,7 @@ RELATIONS = {
     pool=WAREHOUSE_POOL,
 )
 def customer_profiles(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
-    """What a person wants to read of a customer: segment, label, probabilities, reasons, next contact. One row a customer."""
+    """What a person wants to read of a customer: segment, label, probabilities, value, reasons, contact. One row a customer."""
     settings = platform.settings()
     plan = file_tables(settings.place).get("campaign_plan")
     query = with_next_contact(profiles_query(settings.shop, RELATIONS), f"({plan})" if plan else None)

@@ -6,6 +6,7 @@ from datetime import datetime
 
 import dagster as dg
 
+from assets.predictions.training import MODEL_ASSETS
 from customer360.lake.object_store import StoreError
 from customer360.lake.store_publishing import readers_wait_long, upload_current
 from customer360.settings import Place, Shop
@@ -28,7 +29,7 @@ def store_assets(shop: Shop) -> list[dg.AssetsDefinition]:
         key=IN_STORE,
         deps=[
             ["publishing", "published"],
-            ["predictions", "affinity_model"],
+            *[asset.key for asset in MODEL_ASSETS],
             ["campaigns", "campaign_plan"],
             ["monitoring", "drift_report"],
         ],

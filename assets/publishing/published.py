@@ -16,6 +16,7 @@ from orchestration.resources import Platform
     deps=[
         ["publishing", "customer_profiles"],
         ["predictions", "customer_scores"],
+        ["predictions", "customer_value"],
         ["marts", "customer_features"],
         ["marts", "customer_category_activity"],
         ["marts", "rfm_segments"],

@@ -44,6 +44,7 @@ def tables_outside_dbt(shop: Shop) -> dict[str, PublishedTable]:
     reference = reference_tables(shop)
     listed = [
         *_scores(),
+        _value(shop),
         _profiles(shop),
         _plan(),
         *(
@@ -123,6 +124,44 @@ def _scores() -> list[PublishedTable]:
     ]
 
 
+def _value(shop: Shop) -> PublishedTable:
+    return PublishedTable(
+        "customer_value",
+        "What each customer is worth within the horizons, by the champion models. One row per known customer; null where a "
+        "model has no champion yet.",
+        (
+            PublishedColumn("customer_id", "VARCHAR", "Customer"),
+            *_value_columns(shop),
+            PublishedColumn("model_version", "VARCHAR", "Affinity model, as in customer_scores"),
+            PublishedColumn("spend_model_version", "VARCHAR", "Spend model"),
+            PublishedColumn("churn_model_version", "VARCHAR", "Churn model"),
+            PublishedColumn("as_of", "TIMESTAMP", AS_OF),
+        ),
+    )
+
+
+def _value_columns(shop: Shop) -> list[PublishedColumn]:
+    return [
+        PublishedColumn(
+            "purchase_probability",
+            "DOUBLE",
+            f"Probability of a purchase within {shop.label_horizon_days} days: 1 less that of `{NONE}` in customer_scores",
+        ),
+        PublishedColumn(
+            "expected_spend",
+            "DOUBLE",
+            "purchase_probability times the net spend to expect given a purchase, in the shop's currency; null without a spend "
+            "champion",
+        ),
+        PublishedColumn(
+            "churn_probability",
+            "DOUBLE",
+            f"Probability of no order within {shop.churn_horizon_days} days, also of customers who never ordered; null without "
+            "a churn champion",
+        ),
+    ]
+
+
 def _profiles(shop: Shop) -> PublishedTable:
     probabilities = [
         PublishedColumn(f"probability_{slug(category)}", "DOUBLE", f"Probability of {category}", "probability_<category>")
@@ -142,6 +181,7 @@ def _profiles(shop: Shop) -> PublishedTable:
             PublishedColumn("label", "VARCHAR", f"Category that is_label names in customer_scores, `{NONE}` included"),
             *probabilities,
             PublishedColumn("model_version", "VARCHAR", MODEL_VERSION),
+            *_value_columns(shop),
             PublishedColumn("top_category_id", "VARCHAR", f"Most probable category that is not `{NONE}`"),
             PublishedColumn("reason_1", "VARCHAR", "Strongest reason for top_category_id (SHAP); never a personal attribute"),
             PublishedColumn("reason_2", "VARCHAR", "Second reason; null where fewer push towards the category"),

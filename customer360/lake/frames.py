@@ -12,26 +12,38 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from customer360.lake.atomic import replacing
-from customer360.lake.engine import literal
+from customer360.lake.engine import literal, quoted
 from customer360.settings import Place, Shop
 
 KEEP_SNAPSHOTS = timedelta(days=90)
 
 
 def replace_table(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> None:
-    """Replace ``table`` by ``rows``, in the caller's transaction if there is one."""
-    _with_incoming(connection, rows, f"create or replace table {table} as from incoming")
+    """Replace ``table`` by ``rows``, in the caller's transaction if there is one.
+
+    The table is made by its columns, and then filled: ``create table as`` of no rows is an insert of none, see ``append_rows``.
+    """
+    connection.register("incoming", rows)
+    try:
+        described = connection.execute("describe from incoming").fetchall()
+        columns = ", ".join(f"{quoted(name)} {kind}" for name, kind, *_ in described)
+        connection.execute(f"create or replace table {table} ({columns})")
+    finally:
+        connection.unregister("incoming")
+    append_rows(connection, table, rows)
 
 
 def append_rows(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> None:
-    """Add ``rows``, whose columns may have any order, to ``table``."""
-    _with_incoming(connection, rows, f"insert into {table} by name from incoming")
+    """Add ``rows``, whose columns may have any order, to ``table``.
 
-
-def _with_incoming(connection: duckdb.DuckDBPyConnection, rows: pa.Table, statement: str) -> None:
+    Nothing is inserted where there are none: after an Arrow table without rows, DuckDB 1.5.5 loses the next 120,000 rows and
+    more that are inserted into an empty table in the same transaction.
+    """
+    if not rows.num_rows:
+        return
     connection.register("incoming", rows)
     try:
-        connection.execute(statement)
+        connection.execute(f"insert into {table} by name from incoming")
     finally:
         connection.unregister("incoming")
 

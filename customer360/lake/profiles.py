@@ -14,11 +14,12 @@ CONTACT_COLUMNS = ("next_contact_on", "next_contact_channel", "next_contact_dayp
 def profiles_query(shop: Shop, tables: Mapping[str, str]) -> str:
     """SQL of the profiles.
 
-    ``tables`` maps customer_features, customer_attributes, rfm_segments, customer_scores, customer_reasons and
-    last_activity (customer_id, last_event_at) to relations.
+    ``tables`` maps customer_features, customer_attributes, rfm_segments, customer_scores, customer_value,
+    customer_reasons and last_activity (customer_id, last_event_at) to relations.
 
     Columns: customer_id, as_of, segment, recency_days, frequency, monetary, label (the class that the model's decision names),
-    one probability a class, top category with three reasons, last activity, attributes.
+    one probability a class, purchase and churn probability, expected spend, top category with three reasons, last activity,
+    attributes.
     """
     classes = [*shop.category_ids, NONE]
     probabilities = ", ".join(
@@ -38,12 +39,14 @@ def profiles_query(shop: Shop, tables: Mapping[str, str]) -> str:
         ),
         attributes as (select customer_id{values} from {tables["customer_attributes"]} group by customer_id)
         select features.customer_id, features.as_of, segments.segment, segments.recency_days, segments.frequency,
-            segments.monetary, scored.* exclude (customer_id, top_category_id), scored.top_category_id,
+            segments.monetary, scored.* exclude (customer_id, top_category_id), value.purchase_probability,
+            value.expected_spend, value.churn_probability, scored.top_category_id,
             reasons.reason_1, reasons.reason_2, reasons.reason_3, reasons.reasons_as_of,
             activity.last_event_at as last_activity_at{attributes}
         from {tables["customer_features"]} as features
         left join {tables["rfm_segments"]} as segments using (customer_id)
         left join scored using (customer_id)
+        left join {tables["customer_value"]} as value using (customer_id)
         left join {tables["customer_reasons"]} as reasons using (customer_id)
         left join {tables["last_activity"]} as activity using (customer_id)
         left join attributes using (customer_id)

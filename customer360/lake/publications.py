@@ -40,7 +40,7 @@ def warehouse_tables(connection: duckdb.DuckDBPyConnection, settings: Settings) 
     """Published name to query: what the warehouse has, reference rows in force, files of plans, scores and reports."""
     found = connection.execute("select schema_name, table_name from duckdb_tables()").fetchall()
     wanted = [("marts", name) for name in MARTS]
-    wanted += [("predictions", "customer_scores"), ("publishing", "customer_profiles")]
+    wanted += [("predictions", "customer_scores"), ("predictions", "customer_value"), ("publishing", "customer_profiles")]
     tables = {name: f"select * from {schema}.{quoted(name)}" for schema, name in wanted if (schema, name) in found}
     in_force = {
         name: f"select * exclude (valid_from, valid_to) from raw.{quoted(name)} where valid_to is null" for name in REFERENCE

@@ -17,6 +17,7 @@ from customer360.lake.publications import PARQUET_ONLY, file_tables, linked_file
 from customer360.lake.publishing import publish
 from customer360.settings import REPOSITORY, Settings, load_shop
 from ml import drift, model_versions, planning, scoring, serving
+from ml.customer_value import Serving
 from ml.serving_tables import Tables
 from orchestration.data_dictionary import read_manifest
 from tests.support.lab import Dbt, Lab
@@ -29,6 +30,7 @@ PROFILE_RELATIONS = {
     "customer_attributes": "marts.customer_attributes",
     "rfm_segments": "marts.rfm_segments",
     "customer_scores": "predictions.customer_scores",
+    "customer_value": "predictions.customer_value",
     "customer_reasons": "predictions.customer_reasons",
     "last_activity": "intermediate.int_last_activity",
 }
@@ -59,7 +61,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     write_parquet(place.models / "model_versions.parquet", empty(model_versions.COLUMNS))
     write_parquet(snapshot_folder(place) / "day_key=2026-04-30" / "part.parquet", scoring.SCORE_SCHEMA.empty_table())
     with lab.opened() as connection:
-        serving.serve(connection, None, SHOP, Tables())
+        serving.serve(connection, Serving(), SHOP, Tables())
         profiles = with_next_contact(profiles_query(SHOP, PROFILE_RELATIONS), f"({file_tables(place)['campaign_plan']})")
         connection.execute(f"create table publishing.customer_profiles as {profiles}")
         keep_nightly_tables(place, connection)

@@ -22,7 +22,15 @@ SHOP = small_shop(
         "city": {},
     }
 )
-NAMES = ("customer_features", "customer_attributes", "rfm_segments", "customer_scores", "customer_reasons", "last_activity")
+NAMES = (
+    "customer_features",
+    "customer_attributes",
+    "rfm_segments",
+    "customer_scores",
+    "customer_value",
+    "customer_reasons",
+    "last_activity",
+)
 TABLES = dict(zip(NAMES, NAMES, strict=True))
 COLUMNS = {
     "customer_id": "VARCHAR",
@@ -38,6 +46,9 @@ COLUMNS = {
     "probability_other": "DOUBLE",
     "probability_none": "DOUBLE",
     "model_version": "VARCHAR",
+    "purchase_probability": "DOUBLE",
+    "expected_spend": "DOUBLE",
+    "churn_probability": "DOUBLE",
     "top_category_id": "VARCHAR",
     "reason_1": "VARCHAR",
     "reason_2": "VARCHAR",
@@ -75,6 +86,10 @@ def warehouse() -> Iterator[duckdb.DuckDBPyConnection]:
             insert into customer_scores select *, 'v7', timestamp '2026-05-01 10:00' from (values
                 ('C1', 'books', 0.1, 3, false), ('C1', 'music', 0.05, 4, false), ('C1', 'garden & home', 0.3, 2, true),
                 ('C1', 'other', 0.03, 5, false), ('C1', 'none', 0.52, 1, false), ('C9', 'books', 1, 1, true));
+            create table customer_value as
+            select customer_id, 0.48::double as purchase_probability, 12.5::double as expected_spend,
+                null::double as churn_probability, 'v7' as model_version
+            from (values ('C1'), ('C9')) as known (customer_id);
             create table customer_reasons as
             select 'C1' as customer_id, 'garden & home' as category_id, 'one' as reason_1, 'two' as reason_2,
                 null::varchar as reason_3, timestamp '2026-05-01 09:30' as reasons_as_of;
@@ -136,6 +151,9 @@ def test_a_profile_says_all_that_is_known_and_every_customer_has_one(warehouse: 
             "probability_other": 0.03,
             "probability_none": 0.52,
             "model_version": "v7",
+            "purchase_probability": 0.48,
+            "expected_spend": 12.5,
+            "churn_probability": None,
             "top_category_id": "garden & home",
             "reason_1": "one",
             "reason_2": "two",

@@ -7,9 +7,9 @@ from published_frames import small_shop, training_frame
 from trained_models import NOW, Trained
 
 from customer360.settings import Shop
-from ml.evaluation import evaluate
+from ml.customer_value import Serving
 from ml.model_store import LoadedModel, ModelStore
-from ml.training import train
+from ml.targets import target_of
 from ml.training_sets import build_training_set
 
 
@@ -20,9 +20,29 @@ def shop() -> Shop:
 
 @pytest.fixture(scope="session")
 def trained(shop: Shop) -> Trained:
-    training_set = build_training_set(training_frame(shop, customers=700, cutoffs=4), shop)
-    made = train(training_set, seed=1, threads=2)
-    return Trained(training_set, made, evaluate(training_set, made.model))
+    return Trained.of(build_training_set(training_frame(shop, customers=700, cutoffs=4), shop))
+
+
+@pytest.fixture(scope="session")
+def every_trained(shop: Shop, trained: Trained) -> dict[str, Trained]:
+    """A model of each target, of one shop whose churn is known 7 days after its labels."""
+    near = shop.model_copy(update={"churn_horizon_days": 14})
+    frame = training_frame(near, customers=700, cutoffs=4)
+    return {
+        "affinity": trained,
+        **{name: Trained.of(build_training_set(frame, near, target_of(name, near))) for name in ("spend", "churn")},
+    }
+
+
+@pytest.fixture(scope="session")
+def serving(tmp_path_factory: pytest.TempPathFactory, every_trained: dict[str, Trained]) -> Serving:
+    """A champion of each target, loaded from a store."""
+    models, loaded = ModelStore(tmp_path_factory.mktemp("serving")), {}
+    for name, trained in every_trained.items():
+        trained.save(models, f"{name[0]}1")
+        training_set = trained.training_set
+        loaded[name] = models.load(name, f"{name[0]}1", training_set.features, training_set.categories)
+    return Serving(**loaded)
 
 
 @pytest.fixture

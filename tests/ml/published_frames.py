@@ -96,10 +96,11 @@ def feature_frame(shop: Shop, customers: int, seed: int, shift: float = 0.0) -> 
     frame = pd.DataFrame(values)[[feature.name for feature in feature_list(shop)]]
     frame.insert(0, "customer_id", [f"c{number:06d}" for number in range(customers)])
     frame["label"] = np.where(buys, np.array(categories, dtype=object)[picks], NONE)
-    # What is spent follows what was spent before; who comes seldom may not come again. From a seed of its own.
+    # What is spent follows what was spent before and household size; who comes seldom may not come again. By a seed of its own.
     later = np.random.default_rng(seed + 1_000_000)
-    usual = values["spend_" + f"{longest}d"] / np.maximum(totals["orders", longest], 1)
-    frame["spend"] = np.where(buys, np.round((8 + usual) * later.gamma(6, 1 / 6, customers) + 0.01, 2), 0)
+    usual = np.asarray(values[f"spend_{longest}d"]) / np.maximum(totals["orders", longest], 1)
+    size = next((np.asarray(values[name], np.float64) for name in ("household_size", "age") if name in values), 40.0)
+    frame["spend"] = np.where(buys, np.round((size + 0.3 * usual) * later.gamma(6, 1 / 6, customers) + 0.01, 2), 0)
     frame["is_churned"] = pd.Series(~buys & (later.random(customers) < np.exp(-0.5 * rate))).astype("boolean")
     return frame
 

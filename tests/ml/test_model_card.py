@@ -40,7 +40,7 @@ def test_the_card_says_what_the_version_is_worth_and_what_was_decided(trained: T
         created_at=NOW,
     )
     decision = decide(trained.evaluation)
-    card = model_card(manifest, trained.evaluation, decision)
+    card = model_card(manifest, trained.evaluation, decision, trained.training_set.target.purpose)
     assert card.startswith("# affinity v1\n\nPromoted: log loss ")
     for said in (
         decision.reason,

@@ -243,9 +243,9 @@ def test_a_rollback_to_what_never_served_is_refused(desk: Desk, trained: Trained
     code, _, err = desk("promote", "v3", "--reason", "try it")
     assert code == 2
     assert "v3 is the champion already" in err
-    code, _, err = desk("list", "--model", "churn")
+    code, _, err = desk("list", "--model", "uplift")
     assert code == 2
-    assert "'churn' is no model; the models are: affinity" in err
+    assert "'uplift' is no model; the models are: affinity, spend, churn" in err
     assert len(desk.log) == 4
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from ml.evaluation import Evaluation
+from ml.evaluation import Evaluation, evaluate
 from ml.model_store import ModelStore
-from ml.training import TrainedModel
+from ml.training import TrainedModel, train
 from ml.training_sets import TrainingSet
 
 NOW = datetime(2026, 5, 1, 9, tzinfo=UTC)
@@ -17,13 +17,18 @@ NOW = datetime(2026, 5, 1, 9, tzinfo=UTC)
 class Trained:
     """A training set with the model made of it; read-only, shared by the tests."""
 
+    @classmethod
+    def of(cls, training_set: TrainingSet) -> Trained:
+        made = train(training_set, seed=1, threads=2)
+        return cls(training_set, made, evaluate(training_set, made.model))
+
     training_set: TrainingSet
     trained: TrainedModel
     evaluation: Evaluation
 
     def save(self, store: ModelStore, version: str) -> None:
         store.save(
-            "affinity",
+            self.training_set.target.name,
             version,
             trained=self.trained,
             training_set=self.training_set,

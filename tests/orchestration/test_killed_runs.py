@@ -20,7 +20,12 @@ from tests.orchestration.place import Run, Tables, TinyShop, wait_until
 from tests.orchestration.reader import Reader
 from tests.orchestration.slices import LAST, land_all
 
-SERVED = (["predictions", "customer_scores"], ["publishing", "customer_profiles"], ["publishing", "published"])
+SERVED = (
+    ["predictions", "customer_scores"],
+    ["predictions", "customer_value"],
+    ["publishing", "customer_profiles"],
+    ["publishing", "published"],
+)
 STEPS = {
     "raw": "raw__clicks",
     "dbt": "warehouse_models",

@@ -189,8 +189,8 @@ def test_a_refused_champion_is_told_and_the_last_good_one_keeps_serving(desk: De
     faults: list[tuple[Callable[[Path], None], str]] = [
         (flip, "was damaged or exchanged: restore it, or promote another version"),
         (truncate, "was damaged or exchanged: restore it, or promote another version"),
-        (regressor, "was trained for RMSE, customer_scores needs a MultiClass classifier; restore the version's own file"),
-        (binary, "was trained for Logloss, customer_scores needs a MultiClass classifier; restore the version's own file"),
+        (regressor, "was trained for RMSE, every model here is a MultiClass classifier; restore the version's own file"),
+        (binary, "was trained for Logloss, every model here is a MultiClass classifier; restore the version's own file"),
         (foreign, "categories are not those of the present shop.yaml"),
     ]
     for number, (spoil, said) in enumerate(faults):

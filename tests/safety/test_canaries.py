@@ -155,14 +155,14 @@ def fail_at_every_stage(place: CanaryShop) -> None:
     place.fail(1, "warehouse_models")
     for table in ("int_activity_by_slice", "int_visitor_links_by_slice"):
         place.change(f"alter table intermediate.{table} alter customer_id type varchar")
-    served = (["predictions", "customer_scores"], ["publishing", "customer_profiles"], ["publishing", "published"])
+    scored = [["predictions", "customer_scores"], ["predictions", "customer_value"]]
     place.change(f"alter table marts.customer_features alter age type varchar using '{FEATURE}'")
-    place.fail(1, "predictions__customer_scores", assets=served[:1])
+    place.fail(1, "predictions__customer_scores", assets=scored)
     place.change(
         "insert into marts.customer_attributes by name "
         f"select 'c-1' as customer_id, 'age' as attribute_name, '{PROFILE}' as value"
     )
-    place.fail(1, "publishing__customer_profiles", assets=served[1:2])
+    place.fail(1, "publishing__customer_profiles", assets=[["publishing", "customer_profiles"]])
 
 
 def places_of(value: str, root: Path) -> set[str]:
