@@ -30,9 +30,9 @@ from ml.monitoring.alarms import alarming_columns, found_change
 from ml.monitoring.daily import reported_limits
 from ml.monitoring.performance import SURPRISE, surprise_limit, surprise_of_buyers
 from ml.monitoring.reference import Reference, make_reference, reference_period
-from ml.monitoring.report import METRIC_COLUMNS, Measured, metrics_of, model_samples
+from ml.monitoring.report import METRIC_COLUMNS, metrics_of, model_samples
 from ml.monitoring.samples import PERFORMANCE, WINDOWS
-from ml.monitoring.thresholds import FIXED, Limit, learned_limit
+from ml.monitoring.thresholds import FIXED, Limit, Measured, learned_limit
 from ml.monitoring.windows import WindowReader
 
 CUSTOMERS = 6_000

@@ -34,8 +34,9 @@ from customer360.simulation import Simulation, simulate_history
 from ml import evaluation, promotion, training, training_sets
 from ml.calibration import Floats, row_losses
 from ml.frames import feature_matrix
-from ml.model_store import AFFINITY, LoadedModel, ModelStore, version_name
+from ml.model_store import LoadedModel, ModelStore, version_name
 from ml.scoring import score
+from ml.targets import AFFINITY
 from orchestration.dbt_run import invoke
 
 SEED = 360

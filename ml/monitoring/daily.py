@@ -12,9 +12,10 @@ import pandas as pd
 
 from customer360.settings import Shop
 from ml.frames import feature_matrix
+from ml.matured import matured_scores
 from ml.model_store import LoadedModel
 from ml.monitoring.alarms import CHANGES, read_changes
-from ml.monitoring.performance import SURPRISE, surprise_limit, surprise_of_buyers
+from ml.monitoring.performance import SURPRISE, matured_measures, surprise_limit, surprise_of_buyers
 from ml.monitoring.reference import (
     Reference,
     load_reference,
@@ -23,9 +24,9 @@ from ml.monitoring.reference import (
     save_reference,
     window_limits,
 )
-from ml.monitoring.report import DriftReport, Measured, drift_report, empty_metrics, model_samples
+from ml.monitoring.report import DriftReport, drift_report, empty_metrics, model_samples
 from ml.monitoring.samples import FEATURE, MAX_ROWS, PERFORMANCE, SCORE, WINDOWS, Sample
-from ml.monitoring.thresholds import Limit, learned_limit
+from ml.monitoring.thresholds import Limit, Measured, learned_limit
 from ml.monitoring.windows import WindowReader
 
 NIGHTLY = {"monitoring_activity", "monitoring_customers"}
@@ -58,6 +59,9 @@ def daily_report(
         samples += windows[0]
         limits |= windows[1]
     measured = early_performance(connection, loaded, reference, as_of) if windows is not None else []
+    matured = [one for one in matured_scores(connection) if one.model_version == loaded.version]
+    if matured:
+        measured += matured_measures(matured[-1], loaded, limits)
     return drift_report(
         samples,
         limits,
@@ -78,9 +82,9 @@ def read_history(folder: Path, before: date | None = None) -> pd.DataFrame:
 
 
 def reported_limits(history: pd.DataFrame, version: str) -> dict[tuple[str, str], Limit]:
-    """Thresholds of the model's features and scores, from its own earlier reports: what they said was too far is left out."""
+    """Thresholds from the model's own earlier reports, for what has no windows; what they said was too far is left out."""
     is_normal = (history["model_version"] == version) & ~history["is_drifted"].fillna(value=False)
-    rows = history[is_normal & history["kind"].isin([FEATURE, SCORE])]
+    rows = history[is_normal & history["kind"].isin([FEATURE, SCORE, PERFORMANCE])]
     limits = {
         (str(kind), str(column)): learned_limit(str(kind), values["value"].to_numpy(np.float64), "reports")
         for (kind, column), values in rows.groupby(["kind", "column"])

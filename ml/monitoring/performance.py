@@ -1,4 +1,4 @@
-"""Early performance: how far yesterday's buyers surprised the scores that were given before they bought.
+"""How predictions came true: yesterday's buyers at once, whole days of scores a label horizon later.
 
 Labels mature after a horizon. Whoever bought in the last 24 hours is known at once: of the probability that the scores before
 gave to buying at all, how much lay on the category that was bought? When browsing stops telling what is bought, this jumps on
@@ -7,6 +7,7 @@ the first day, though no feature and no score looks different.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -17,10 +18,13 @@ import pandas as pd
 from customer360.lake.engine import literal
 from customer360.settings import NONE
 from ml.calibration import FLOOR, Floats
+from ml.matured import MaturedScores
 from ml.model_store import LoadedModel
-from ml.monitoring.thresholds import DEVIATIONS, Limit
+from ml.monitoring.samples import PERFORMANCE
+from ml.monitoring.thresholds import DEVIATIONS, Limit, Measured
 
 SURPRISE = "surprise_of_buyers"
+MATURED_LOSS, MATURED_TO_PRIOR, MATURED_CALIBRATION = "matured_log_loss", "matured_loss_to_prior", "matured_calibration_error"
 MIN_BUYERS = 30
 LONGEST = timedelta(days=3)  # scores that are older say little of a day's browsing
 
@@ -74,6 +78,26 @@ def surprise_limit(judged: pd.DataFrame, loaded: LoadedModel, buyers: int) -> Li
         return None
     threshold = float(losses.mean() + DEVIATIONS * losses.std() / np.sqrt(buyers))
     return Limit(threshold, f"{len(losses)} buyers of the cut-off that judged the model", is_learned=True)
+
+
+def matured_measures(matured: MaturedScores, loaded: LoadedModel, limits: Mapping[tuple[str, str], Limit]) -> list[Measured]:
+    """Rows of a day of scores that has matured: log loss, the same in multiples of the prior's, and calibration error.
+
+    The second has a threshold from the start: half of the gain over the prior is lost that the cut-off showed which judged the
+    model. The prior is that of the same days, so a week in which more people buy is none. ``limits``: of earlier reports.
+    """
+    judged = loaded.manifest.metrics
+    expected = judged["model"]["log_loss"] / judged["prior"]["log_loss"]
+    half = Limit(1 - (1 - expected) / 2, "half of the gain over the prior when the model was judged", is_learned=True)
+    measures = {
+        MATURED_LOSS: ("nats a customer", matured.log_loss.estimate, limits.get((PERFORMANCE, MATURED_LOSS))),
+        MATURED_TO_PRIOR: ("multiples of the prior's", matured.log_loss.estimate / matured.prior_log_loss, half),
+        MATURED_CALIBRATION: ("share", matured.calibration_error, limits.get((PERFORMANCE, MATURED_CALIBRATION))),
+    }
+    rows, judging = matured.rows, loaded.manifest.rows_validation
+    return [
+        Measured(PERFORMANCE, name, method, value, limit, rows, judging) for name, (method, value, limit) in measures.items()
+    ]
 
 
 def conditional_losses(judged: pd.DataFrame, loaded: LoadedModel) -> Floats:

@@ -14,7 +14,7 @@ from ml.markdown import table
 from ml.model_store import LoadedModel
 from ml.monitoring.evidently_report import write_report
 from ml.monitoring.samples import FEATURE, JENSEN_SHANNON, MAX_ROWS, SCORE, WASSERSTEIN, Sample
-from ml.monitoring.thresholds import UNLEARNED, Limit
+from ml.monitoring.thresholds import UNLEARNED, Limit, Measured
 
 # Below the thirty most important features the model hardly looks.
 TOP_FEATURES = 30
@@ -37,19 +37,6 @@ METRIC_COLUMNS = {
     "rows_reference": "int64",
     "model_version": "str",
 }
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A number that is compared with no sample: performance. ``is_drifted`` where its threshold is exceeded (``limit``)."""
-
-    kind: str
-    column: str
-    method: str
-    value: float
-    limit: Limit | None
-    rows: int
-    rows_reference: int = 0
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ MIN_NORMAL = 30  # with fewer windows their spread is a guess
 DEVIATIONS = 4.0
 SMALLEST_SPREAD = 0.2  # of the logarithm: thirty windows that happen to agree
 FIXED = 0.1  # Evidently's own
-FLOORS = {FEATURE: FIXED, SCORE: FIXED, QUALITY: 0.01, PERFORMANCE: 0.0}
+FLOORS = {FEATURE: FIXED, SCORE: FIXED, QUALITY: 0.01, PERFORMANCE: 0.03}
 FLOOR = 0.02
 
 
@@ -29,6 +29,19 @@ class Limit:
     threshold: float
     basis: str
     is_learned: bool
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A number that is compared with no sample: performance. ``is_drifted`` where its threshold is exceeded (``limit``)."""
+
+    kind: str
+    column: str
+    method: str
+    value: float
+    limit: Limit | None
+    rows: int
+    rows_reference: int = 0
 
 
 UNLEARNED = Limit(FIXED, f"fixed, as fewer than {MIN_NORMAL} normal windows are known", is_learned=False)
