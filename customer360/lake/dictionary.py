@@ -279,21 +279,37 @@ def _model_versions() -> PublishedTable:
 def _drift_metrics() -> PublishedTable:
     return PublishedTable(
         "drift_metrics",
-        "How far features and scores have moved from the champion's training data. One row per report and column.",
+        "How far features, scores, the last hours and their quality have moved, and how predictions came true. One row per "
+        "report, kind and column.",
         (
             PublishedColumn("report_date", "DATE", "Day of the report, shop-local"),
             PublishedColumn("as_of", "TIMESTAMP", AS_OF),
-            PublishedColumn("column", "VARCHAR", "Feature, or `score_<category>` for the model's probability of a category"),
+            PublishedColumn(
+                "kind",
+                "VARCHAR",
+                "`feature` and `score` (now, against the training set); `24 hours` and `3 days` (what happened in them, against the "
+                "days before the last training); `quality` (shares of bad lines); `performance`",
+            ),
+            PublishedColumn(
+                "column", "VARCHAR", "What is compared, such as a feature or `score_<category>`; unique in its kind"
+            ),
             PublishedColumn(
                 "method",
                 "VARCHAR",
-                "`wasserstein` (numbers, in standard deviations), `jensenshannon` (text), `missing_share` (one side is empty)",
+                "`wasserstein` (numbers, in standard deviations), `jensenshannon` (text), `difference` (single numbers), "
+                "`missing_share` (one side is empty); of performance, its unit",
             ),
-            PublishedColumn("value", "DOUBLE", "Distance by that method"),
-            PublishedColumn("threshold", "DOUBLE", "Distance from which the column counts as drifted"),
-            PublishedColumn("is_drifted", "BOOLEAN", "value >= threshold; null with fewer than 2,000 rows on a side"),
-            PublishedColumn("rows_current", "BIGINT", "Customers today, before sampling"),
-            PublishedColumn("rows_reference", "BIGINT", "Rows of the training set, before sampling"),
+            PublishedColumn("value", "DOUBLE", "Distance by that method, or the performance itself"),
+            PublishedColumn("threshold", "DOUBLE", "Value from which the column counts as drifted; null where there is none"),
+            PublishedColumn("threshold_basis", "VARCHAR", "What the threshold rests on, in words"),
+            PublishedColumn(
+                "is_learned", "BOOLEAN", "The threshold was learned from what is normal; only these raise an alarm"
+            ),
+            PublishedColumn(
+                "is_drifted", "BOOLEAN", "value >= threshold; null where too few rows make the fixed threshold say nothing"
+            ),
+            PublishedColumn("rows_current", "BIGINT", "Values compared: customers, orders, visits or buyers; at most 50,000"),
+            PublishedColumn("rows_reference", "BIGINT", "Values that they are compared with; at most 50,000"),
             PublishedColumn("model_version", "VARCHAR", "Champion that it was compared with"),
         ),
         DAILY,

@@ -21,11 +21,12 @@ from ml.calibration import FLOOR, Floats
 from ml.matured import MaturedScores
 from ml.model_store import LoadedModel
 from ml.monitoring.samples import PERFORMANCE
-from ml.monitoring.thresholds import DEVIATIONS, Limit, Measured
+from ml.monitoring.thresholds import Limit, Measured
 
 SURPRISE = "surprise_of_buyers"
 MATURED_LOSS, MATURED_TO_PRIOR, MATURED_CALIBRATION = "matured_log_loss", "matured_loss_to_prior", "matured_calibration_error"
 MIN_BUYERS = 30
+STANDARD_ERRORS = 4.0
 LONGEST = timedelta(days=3)  # scores that are older say little of a day's browsing
 
 
@@ -76,7 +77,7 @@ def surprise_limit(judged: pd.DataFrame, loaded: LoadedModel, buyers: int) -> Li
     losses = conditional_losses(judged, loaded)
     if len(losses) < MIN_BUYERS:
         return None
-    threshold = float(losses.mean() + DEVIATIONS * losses.std() / np.sqrt(buyers))
+    threshold = float(losses.mean() + STANDARD_ERRORS * losses.std() / np.sqrt(buyers))
     return Limit(threshold, f"{len(losses)} buyers of the cut-off that judged the model", is_learned=True)
 
 

@@ -13,10 +13,11 @@ import pandas as pd
 import pytest
 
 from customer360.services.alerts import Alert, send
-from ml.drift import TOP_FEATURES, DriftReport, drift_report
 from ml.evaluation import evaluate
 from ml.markdown import table
 from ml.model_store import ModelStore
+from ml.monitoring.report import TOP_FEATURES, DriftReport, drift_report, model_samples
+from ml.monitoring.samples import Sample
 from ml.plots import evaluation_plots
 from ml.training import train
 from ml.training_sets import build_training_set
@@ -68,7 +69,16 @@ def report_of(categories: tuple[str, ...], regions: tuple[str, ...], folder: Pat
     current = customer_frame(shop, 400)
     current["region"] = rng.choice(np.array(regions, dtype=object), len(current))
     html = folder / "drift.html"
-    report = drift_report(current, history, champion, report_date=date(2026, 5, 1), html=html)
+    visits = pd.Series(rng.choice(np.array(regions, dtype=object), 400))
+    report = drift_report(
+        [*model_samples(current, history, champion, 0), Sample("24 hours", "utm_medium", visits, visits[::-1])],
+        {},
+        [],
+        report_date=date(2026, 5, 1),
+        as_of=current["as_of"].iloc[0],
+        model_version="v1",
+        html=html,
+    )
     return report, html.read_text(encoding="utf-8"), trained
 
 
