@@ -51,7 +51,8 @@ def build(connection: duckdb.DuckDBPyConnection, table: str, query: str, rewritt
         return
     connection.begin()
     connection.execute(f"create or replace temp table rewritten as {query}")
-    connection.execute(f"delete from {table} where {rewritten} in (select {rewritten} from {REWRITTEN[rewritten]})")
+    slices = f"select {rewritten} from {REWRITTEN[rewritten]} union select {rewritten} from rewritten"  # some carry over
+    connection.execute(f"delete from {table} where {rewritten} in ({slices})")
     connection.execute(f"insert into {table} by name from rewritten")
     connection.commit()
 

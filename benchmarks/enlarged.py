@@ -30,6 +30,7 @@ ENLARGED = (
     "intermediate.int_activity_by_slice",
     "intermediate.int_offer_activity_by_slice",
     "intermediate.int_purchases_by_slice",
+    "intermediate.int_sources_by_slice",
     "intermediate.int_visitor_links_by_slice",
 )
 OWN_IDS = {"customer_id", "visitor_id", "order_id", "session_id", "event_id", "touch_id"}
