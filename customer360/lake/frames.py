@@ -12,26 +12,34 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from customer360.lake.atomic import replacing
-from customer360.lake.engine import literal
+from customer360.lake.engine import literal, quoted
 from customer360.settings import Place, Shop
 
 KEEP_SNAPSHOTS = timedelta(days=90)
 
 
 def replace_table(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> None:
-    """Replace ``table`` by ``rows``, in the caller's transaction if there is one."""
-    _with_incoming(connection, rows, f"create or replace table {table} as from incoming")
+    """Replace ``table`` by ``rows``, in the caller's transaction if there is one.
+
+    An Arrow table without rows is not read, not by ``create ... as`` either: after that DuckDB 1.5.5 shows none of the rows
+    that the same transaction adds, 122,880 or more at a time, until the next checkpoint.
+    """
+    connection.register("incoming", rows)
+    try:
+        described = connection.execute("describe from incoming").fetchall()
+        columns = ", ".join(f"{quoted(name)} {kind}" for name, kind, *_ in described)
+        connection.execute(f"create or replace table {table} ({columns})")
+        if rows.num_rows:
+            connection.execute(f"insert into {table} from incoming")
+    finally:
+        connection.unregister("incoming")
 
 
 def append_rows(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> None:
     """Add ``rows``, whose columns may have any order, to ``table``."""
-    _with_incoming(connection, rows, f"insert into {table} by name from incoming")
-
-
-def _with_incoming(connection: duckdb.DuckDBPyConnection, rows: pa.Table, statement: str) -> None:
     connection.register("incoming", rows)
     try:
-        connection.execute(statement)
+        connection.execute(f"insert into {table} by name from incoming")
     finally:
         connection.unregister("incoming")
 

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import duckdb
 import pandas as pd
 import pyarrow as pa
 import pytest
 
-from customer360.lake.frames import keep_daily_snapshot, remove_old_snapshots, replace_table, snapshot_folder, write_parquet
+from customer360.lake.frames import (
+    append_rows,
+    keep_daily_snapshot,
+    remove_old_snapshots,
+    replace_table,
+    snapshot_folder,
+    write_parquet,
+)
 from customer360.settings import Settings, Shop
 
 
@@ -32,6 +40,25 @@ def keep_snapshot(settings: Settings, shop: Shop, rows: pa.Table) -> None:
 
 def keep(settings: Settings, as_of: str, probability: float) -> None:
     keep_snapshot(settings, settings.shop, scores(as_of, probability))
+
+
+def test_rows_that_are_added_to_an_empty_table_are_seen_at_once(tmp_path: Path) -> None:
+    """As DuckDB writes them, in row groups of 122,880: fewer rows at a time were always seen."""
+    rows = pa.table({"customer_id": [f"C{number}" for number in range(130_000)], "rank": [1] * 130_000})
+    with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as connection:
+        for _ in range(2):
+            connection.begin()
+            replace_table(connection, "scores", rows.schema.empty_table())
+            append_rows(connection, "scores", rows)
+            assert connection.execute("select count(*) from scores").fetchone() == (130_000,)
+            connection.commit()
+            assert connection.execute("select count(distinct customer_id) from scores").fetchone() == (130_000,)
+        replace_table(connection, "scores", rows.slice(0, 2))
+        assert connection.execute("from scores").fetchall() == [("C0", 1), ("C1", 1)]
+        replace_table(connection, "scores", rows.schema.empty_table())
+        assert connection.execute("from scores").fetchall() == []
+        described = connection.execute("describe scores").fetchall()
+        assert [(name, kind) for name, kind, *_ in described] == [("customer_id", "VARCHAR"), ("rank", "BIGINT")]
 
 
 def test_the_first_scores_of_a_day_are_kept_and_later_ones_leave_them(settings: Settings) -> None:
