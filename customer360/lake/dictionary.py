@@ -287,8 +287,8 @@ def _drift_metrics() -> PublishedTable:
             PublishedColumn(
                 "kind",
                 "VARCHAR",
-                "`feature` and `score` (now, against the training set); `24 hours` and `3 days` (what happened in them, against the "
-                "days before the last training); `quality` (shares of bad lines); `performance`",
+                "`feature` and `score` (now, against the training set); `24 hours` and `3 days` (what happened in them, against "
+                "the days before the last training); `quality` (shares of bad lines); `performance`",
             ),
             PublishedColumn(
                 "column", "VARCHAR", "What is compared, such as a feature or `score_<category>`; unique in its kind"
