@@ -91,6 +91,11 @@ def as_of_clock(_clock: str) -> str:
     return "cast('2026-05-01 00:00:00' as timestamp)"
 
 
+def control_value(_relation: str, _column: str, of_type: str) -> str:
+    """A value, likewise."""
+    return f"cast(null as {of_type})"
+
+
 adapter = _Adapter()
 dbt = _Dbt()
 execute = False

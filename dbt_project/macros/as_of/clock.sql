@@ -5,10 +5,16 @@
     subquery.
 -#}
 {% macro as_of_clock(clock) -%}
+    {{ return(control_value(clock, 'as_of', 'timestamp')) }}
+{%- endmacro %}
+
+
+{#- The one value of `column` in `relation`, which a run reads first and writes itself; see as_of_clock. -#}
+{% macro control_value(relation, column, type) -%}
     {%- if execute and model['resource_type'] == 'model' -%}
-        {%- set found = run_query('select as_of from ' ~ clock ~ ' as clock') -%}
-        {%- set moment = found.columns[0].values()[0] if found.rows else none -%}
-        {{ return("cast('" ~ moment ~ "' as timestamp)" if moment is not none else 'cast(null as timestamp)') }}
+        {%- set found = run_query('select ' ~ column ~ ' from ' ~ relation ~ ' as control') -%}
+        {%- set value = found.columns[0].values()[0] if found.rows else none -%}
+        {{ return("cast('" ~ value ~ "' as " ~ type ~ ")" if value is not none else 'cast(null as ' ~ type ~ ')') }}
     {%- endif -%}
-    {{ return('(select as_of from ' ~ clock ~ ' as clock)') }}
+    {{ return('(select ' ~ column ~ ' from ' ~ relation ~ ' as control)') }}
 {%- endmacro %}

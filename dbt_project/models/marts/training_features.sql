@@ -137,6 +137,7 @@ ordered_{{ number }} as (
 {% endfor %}
 final as (
     {% for number in cutoff_numbers %}
+    {%- set weights = '(select weight from ' ~ source('ops', 'training_cutoffs') ~ ' where cutoff_no = ' ~ number ~ ')' %}
     select
         cast({{ number }} as bigint) as cutoff_no,
         features.as_of,
@@ -145,7 +146,7 @@ final as (
         features.{{ feature['name'] }},
         {%- endfor %}
         coalesce(labels.label, 'none') as label,
-        cutoffs.weight,
+        {{ control_value(weights, 'weight', 'double') }} as weight,
         cast(coalesce(spend.spend, 0) as decimal(18, 2)) as spend,
         case
             when features.as_of + interval '{{ var("churn_horizon_days") }}' day <= {{ known_until }} - interval '2' day
@@ -153,7 +154,6 @@ final as (
         end as is_churned
 
     from features_{{ number }} as features
-    inner join {{ source('ops', 'training_cutoffs') }} as cutoffs on cutoffs.cutoff_no = {{ number }}
     left join labels_{{ number }} as labels on features.customer_id = labels.customer_id
     left join spend_{{ number }} as spend on features.customer_id = spend.customer_id
     left join ordered_{{ number }} as ordered on features.customer_id = ordered.customer_id
