@@ -287,7 +287,7 @@ def _drift_metrics() -> PublishedTable:
             PublishedColumn(
                 "kind",
                 "VARCHAR",
-                "`feature` and `score` (now, against the training set); `24 hours` and `3 days` (what happened in them, against "
+                "`feature` and `score` (now, against the training set); `24 hours` and `3 days` (what happened, against "
                 "the days before the last training); `quality` (shares of bad lines); `performance`",
             ),
             PublishedColumn(
