@@ -28,10 +28,10 @@ from orchestration.dbt import ShopTranslator
 from orchestration.dbt_events import with_row_counts
 from orchestration.dbt_run import Dbt
 from orchestration.owners import ML_TEAM
-from orchestration.partitions import WAREHOUSE_POOL
 from orchestration.resources import Platform
 
 SEED = 360
+LONGEST_WAIT = 1800.0
 NOT_TRAINED = "No model was trained: the metadata say what is missing."
 
 
@@ -40,12 +40,12 @@ NOT_TRAINED = "No model was trained: the metadata say what is missing."
     select="tag:training",
     name="training_models",
     dagster_dbt_translator=ShopTranslator(),
-    pool=WAREHOUSE_POOL,
 )
 def training_features(context: dg.AssetExecutionContext, dbt: Dbt, platform: Platform) -> Iterator[Any]:
     """Features and labels at weekly cut-offs, by the macro that also makes ``customer_features``."""
     settings = platform.settings()
-    with platform.lock(f"run {context.run.run_id}"):
+    # Not in the warehouse's pool, which a run holds to its end: slices wait for these seconds, not for the training after them.
+    with platform.lock(f"run {context.run.run_id}", LONGEST_WAIT):
         with platform.opened() as connection:
             changes = [change.since for change in read_changes(settings.place.reports / "drift" / CHANGES)]
             cutoffs = set_training_cutoffs(connection, settings, changes)
