@@ -18,7 +18,7 @@ from ml.scoring import score
 from ml.serving import Served, count_sound, serve
 from ml.serving_tables import Tables
 
-TABLES = Tables("features", "own.scores", "own.kept", "own.value")
+TABLES = Tables("features", "own.scores", "own.kept", value="own.value")
 MISSING = ["purchase_probability", "expected_spend", "churn_probability"]
 
 

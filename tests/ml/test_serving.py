@@ -8,6 +8,7 @@ import duckdb
 from published_frames import customer_frame
 
 from customer360.settings import Shop
+from ml.customer_value import Serving
 from ml.model_store import LoadedModel
 from ml.reason_refresh import AT_ONCE
 from ml.serving import count_whole, serve
@@ -24,6 +25,6 @@ def test_each_run_adds_the_reasons_of_others_and_sees_its_own_scores(shop: Shop,
             "create schema marts; create schema predictions; create table marts.customer_features as from given_features"
         )
         for run in (1, 2, 3):
-            assert serve(connection, champion, shop, tables) == CUSTOMERS * 5
+            assert serve(connection, Serving(affinity=champion), shop, tables).scores == CUSTOMERS * 5
             assert count_whole(connection, 5, tables) == (CUSTOMERS, CUSTOMERS)
             assert connection.execute("select count(*) from predictions.customer_reasons").fetchone() == (AT_ONCE * run,)

@@ -133,11 +133,11 @@ def test_training_searches_on_the_tuning_rows_and_says_what_it_tried(trained: Tr
     )
     assert manifest.tuning == made.search.trials
     assert type(manifest).model_validate_json(manifest.model_dump_json()) == manifest
-    card = model_card(manifest, judged, Decision(True, "better"))
+    card = model_card(manifest, judged, Decision(True, "better"), whole.target.purpose)
     assert "## Settings that were tried" in card
     assert card.count("| True |") == 1
     assert "## Settings that were tried" not in model_card(
-        manifest.model_copy(update={"tuning": ()}), judged, Decision(True, "x")
+        manifest.model_copy(update={"tuning": ()}), judged, Decision(True, "x"), whole.target.purpose
     )
 
 
