@@ -74,11 +74,18 @@ def drift(context: dg.AssetExecutionContext, platform: Platform) -> dg.Materiali
             "columns_drifted": int(report.metrics["is_drifted"].fillna(value=False).sum()),
             "drifted_share": report.drifted_share if report.drifted_share is not None else "too few rows to say",
             "model_version": servable.loaded.version,
+            **_performance_numbers(report),
             "moved_most": dg.MetadataValue.md(report.to_markdown()),
             "report": dg.MetadataValue.path(folder / f"{day:%Y-%m-%d}.html"),
         },
         check_results=[lasting_drift(report, alarming_columns(history)), quality(report), performance(report)],
     )
+
+
+def _performance_numbers(report: DriftReport) -> dict[str, float]:
+    """What the UI plots over time."""
+    rows = report.metrics[report.metrics["kind"] == PERFORMANCE]
+    return dict(zip(rows["column"].astype(str), rows["value"].astype(float), strict=True))
 
 
 def judged_until(settings: Settings) -> list[datetime]:
