@@ -42,36 +42,47 @@ KINDS = {
     "price level": {"price_level": 1.2},
     "category swap": {"bought_swap": ("computers", "fitness")},
 }
-SEEDS = range(1, 21)
+SEEDS, CLEAN_SEED = range(1, 21), 900
 CLEAN_DAYS, WARM_UP = 90, 30
 CAUGHT_WITHIN = 3
 RECOVERED_SEEDS = range(1, 7)
 
 
 def main() -> None:
-    """Run all of it, or the parts that are named."""
+    """Run all of it, or the parts that are named; both cores are kept busy to the end."""
     wanted = sys.argv[1:] or ["clean", "planted", "recovered"]
     figures: dict[str, float] = {}
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as workers:
-        if "clean" in wanted:
-            figures |= workers.submit(clean, 900).result()
-            write_result("drift", figures)
-        if "planted" in wanted:
-            jobs = [(kind, seed) for seed in SEEDS for kind in KINDS]
-            found = pd.DataFrame(list(workers.map(planted, *zip(*jobs, strict=True))))
-            print(found.to_string())
-            figures |= {"caught": float(found["is_caught"].sum()), "runs": float(len(found))}
-            for kind, rows in found.groupby("kind"):
-                figures[f"caught_{str(kind).replace(' ', '_')}"] = float(rows["is_caught"].sum())
-                figures[f"median_day_{str(kind).replace(' ', '_')}"] = float(rows["day"].median())
-            write_result("drift", figures)
-        if "recovered" in wanted:
-            shares = pd.DataFrame(list(workers.map(recovered, RECOVERED_SEEDS)))
-            print(shares.to_string())
-            closed = (shares["stale"] - shares["retrained"]).sum() / (shares["stale"] - shares["new_world"]).sum()
-            figures |= {"recovered_share": float(closed), "recovered_runs": float(len(shares))}
-            figures |= {f"log_loss_{name}": float(shares[name].mean()) for name in ("stale", "retrained", "new_world")}
-            write_result("drift", figures)
+        calm = [workers.submit(clean, CLEAN_SEED)] if "clean" in wanted else []
+        drifts = [workers.submit(planted, kind, seed) for seed in SEEDS for kind in KINDS] if "planted" in wanted else []
+        trainings = [workers.submit(recovered, seed) for seed in RECOVERED_SEEDS] if "recovered" in wanted else []
+        if trainings:
+            figures |= shares([job.result() for job in trainings])
+        if drifts:
+            figures |= catches([job.result() for job in drifts])
+        if calm:
+            figures |= calm[0].result()
+    write_result("drift", figures)
+
+
+def catches(runs: list[dict[str, object]]) -> dict[str, float]:
+    """How many drifts were caught, in all and by kind, and on which day."""
+    found = pd.DataFrame(runs)
+    print(found.to_string())
+    figures = {"caught": float(found["is_caught"].sum()), "runs": float(len(found))}
+    for kind, rows in found.groupby("kind"):
+        name = str(kind).replace(" ", "_")
+        figures |= {f"caught_{name}": float(rows["is_caught"].sum()), f"mean_day_{name}": float(rows["day"].mean())}
+    return figures
+
+
+def shares(runs: list[dict[str, float]]) -> dict[str, float]:
+    """The share of the gap that retraining closed, over all worlds, and the mean losses."""
+    found = pd.DataFrame(runs)
+    print(found.to_string())
+    closed = (found["stale"] - found["retrained"]).sum() / (found["stale"] - found["new_world"]).sum()
+    figures = {"recovered_share": float(closed), "recovered_runs": float(len(found))}
+    return figures | {f"log_loss_{name}": float(found[name].mean()) for name in ("stale", "retrained", "new_world")}
 
 
 @dataclass
