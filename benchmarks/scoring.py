@@ -1,6 +1,6 @@
-"""Scores of 1,000,000 customers and the reasons that a run refreshes, as a slice makes them: within 30 s, two cores and 6 GiB.
+"""Scores and value of 1,000,000 customers and the reasons that a run refreshes, as a slice makes them: within 30 s and 6 GiB.
 
-The champion and the features of 6,000 customers are those of the synthetic shop. The features are repeated under ids of their
+The champions and the features of 6,000 customers are those of the synthetic shop. The features are repeated under ids of their
 own, since only scoring is measured. A process of its own serves them twice: at first there is nothing yet, then scores and
 reasons of the slice before are replaced, as in every later slice. The slower one counts.
 """
@@ -19,9 +19,10 @@ from customer360.lake.warehouse import open_warehouse, warehouse_lock
 from customer360.settings import REPOSITORY, Place, Settings
 from customer360.simulation import Simulation
 from ml import serving
-from ml.model_store import AFFINITY
+from ml.customer_value import Serving
 from ml.serving_tables import Tables
 from ml.shop_models import servable_for_shop
+from ml.targets import MODELS
 
 SIMULATED, CUSTOMERS = 6_000, 1_000_000
 GIB = 2**30
@@ -60,18 +61,20 @@ def enlarge_features(simulated: Place, large: Place, customers: int) -> None:
         )
 
 
-def serve_twice(champion: Path, large: Path) -> None:
-    """What ``customer_scores`` does in a slice, on the warehouse in ``large``, with the champion of the place ``champion``."""
+def serve_twice(champions: Path, large: Path) -> None:
+    """What ``customer_scores`` does in a slice, on the warehouse in ``large``, with the champions of another place."""
     resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[:CORES]))
-    settings = Settings.load(REPOSITORY / "shops" / "synthetic", champion)
+    settings = Settings.load(REPOSITORY / "shops" / "synthetic", champions)
     place = Place(root=large)
     print(MARK, flush=True)
     for _ in range(2):
-        loaded = servable_for_shop(settings, AFFINITY).loaded
+        models = Serving(**{name: servable_for_shop(settings, name).loaded for name in MODELS})
+        if None in (models.affinity, models.spend, models.churn):
+            raise SystemExit(f"a model has no champion: {models}")
         with warehouse_lock(place, "benchmark"), open_warehouse(place) as connection:
-            serving.serve(connection, loaded, settings.shop, Tables())
+            serving.serve(connection, models, settings.shop, Tables())
             customers, whole = serving.count_whole(connection, len(settings.shop.category_ids) + 1, Tables())
         print(MARK, flush=True)
         if not customers == whole == CUSTOMERS:
