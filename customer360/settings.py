@@ -72,7 +72,7 @@ class Rfm(Strict):
 class Training(Strict):
     """How many weekly cut-offs make a training set, the history that one needs before it, and minutes to tune settings."""
 
-    cutoffs: Annotated[int, Field(ge=2, le=26)] = 6
+    cutoffs: Annotated[int, Field(ge=2, le=26)] = 8
     min_history_days: Annotated[int, Field(ge=1)] = 14
     tuning_minutes: Annotated[float, Field(ge=0, le=60)] = 0
 

@@ -43,6 +43,7 @@ class Manifest(BaseModel):
     calibration: Calibration = Calibration()
     decision_weights: tuple[float, ...] | None = None
     bands: Bands | None = None
+    horizon_days: int | None = None  # older versions do not say
     train_cutoffs: tuple[datetime, ...]
     validation_cutoff: datetime
     rows_train: int
@@ -84,6 +85,7 @@ def describe(
         calibration=model.calibration,
         decision_weights=model.weights,
         bands=model.bands,
+        horizon_days=training_set.target.horizon_days,
         train_cutoffs=training_set.train_cutoffs,
         validation_cutoff=training_set.validation_cutoff,
         rows_train=evaluation.rows_train,

@@ -202,16 +202,27 @@ class ModelStore:
         except (ValidationError, UnicodeDecodeError) as error:
             raise ModelRefused(f"{path} is not a manifest: {error}") from error
 
-    def load(self, name: str, version: str, features: Sequence[Feature], categories: Sequence[str]) -> LoadedModel:
-        """Load a version for the shop's present features and categories ("none" included).
+    def load(
+        self,
+        name: str,
+        version: str,
+        features: Sequence[Feature],
+        categories: Sequence[str],
+        horizon_days: int | None = None,
+    ) -> LoadedModel:
+        """Load a version for the shop's present features and categories ("none" included), and horizon where it is given.
 
         Raises ``ModelRefused`` when the file's hash differs from the manifest's, when it is not a multiclass CatBoost
-        classifier, or when features or categories differ from the shop's.
+        classifier, or when features, categories or horizon differ from the shop's.
         """
         manifest = self._verified_manifest(name, version)
         path = self._version_folder(name, version) / MODEL_FILE
         _require_same("features", path, [f.name for f in manifest.features], [f.name for f in features])
         _require_same("categories", path, list(manifest.categories), list(categories))
+        if None not in (horizon_days, manifest.horizon_days) and horizon_days != manifest.horizon_days:
+            raise ModelRefused(
+                f"{path} looks {manifest.horizon_days} days ahead, the present shop.yaml asks for {horizon_days}; train again"
+            )
         if tuple(categories) == BAND_NAMES and (manifest.bands is None or len(manifest.bands.means) != len(BAND_NAMES)):
             raise ModelRefused(f"{path} predicts bands of an amount, and its manifest does not say which; train again")
         if manifest.features != feature_types(tuple(features)):
@@ -239,7 +250,9 @@ class ModelStore:
             raise ModelStoreError(f"{self.root / name} has no champion yet; run training_job")
         return self.load(name, version, features, categories)
 
-    def load_servable(self, name: str, features: Sequence[Feature], categories: Sequence[str]) -> Servable:
+    def load_servable(
+        self, name: str, features: Sequence[Feature], categories: Sequence[str], horizon_days: int | None = None
+    ) -> Servable:
         """The champion, or else the last good one: the newest champion before it that loads and was not withdrawn.
 
         Refusals: what was passed over.
@@ -249,7 +262,7 @@ class ModelStore:
         refusals: list[Refusal] = []
         for version in candidates:
             try:
-                return Servable(self.load(name, version, features, categories), tuple(refusals))
+                return Servable(self.load(name, version, features, categories, horizon_days), tuple(refusals))
             except ModelRefused as error:
                 refusals.append(Refusal(version, str(error)))
         return Servable(None, tuple(refusals))

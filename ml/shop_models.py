@@ -25,15 +25,17 @@ def store_of(settings: Settings, name: str) -> ModelStore:
 
 
 def load_for_shop(settings: Settings, name: str, version: str) -> LoadedModel:
-    """A version for the shop's features and categories of now. Raises ``ModelRefused`` where it does not fit."""
+    """A version for the shop's features, categories and horizon of now. Raises ``ModelRefused`` where it does not fit."""
     store, shop = store_of(settings, name), settings.shop
-    return store.load(name, version, feature_list(shop), target_of(name, shop).classes)
+    target = target_of(name, shop)
+    return store.load(name, version, feature_list(shop), target.classes, target.horizon_days)
 
 
 def servable_for_shop(settings: Settings, name: str) -> Servable:
-    """What serves the shop's features and categories of now; see ``ModelStore.load_servable``."""
+    """What serves the shop's features, categories and horizon of now; see ``ModelStore.load_servable``."""
     store, shop = store_of(settings, name), settings.shop
-    return store.load_servable(name, feature_list(shop), target_of(name, shop).classes)
+    target = target_of(name, shop)
+    return store.load_servable(name, feature_list(shop), target.classes, target.horizon_days)
 
 
 def publish_versions(settings: Settings, now: datetime) -> None:

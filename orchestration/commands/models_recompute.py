@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import textwrap
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 
 from customer360.lake.known_then import Exceptions, SnapshotError
 from customer360.lake.slices import slice_key
@@ -21,7 +23,8 @@ SHOWN = 8
 
 def run(options: argparse.Namespace) -> int:
     """Make a day's kept scores again and compare; 1 where they differ and nothing explains it."""
-    recomputed = recompute(settings_of(options), options.day, "customer360 models recompute")
+    with redirect_stdout(sys.stderr):  # dbt tells of every model that it builds
+        recomputed = recompute(settings_of(options), options.day, "customer360 models recompute")
     say(*_lines(recomputed))
     return WELL if recomputed.comparison.is_equal or recomputed.exceptions else WRONG
 

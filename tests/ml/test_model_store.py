@@ -101,6 +101,21 @@ def test_a_model_for_other_features_or_categories_is_refused(store: ModelStore, 
         store.load("affinity", "v1", retyped, categories)
 
 
+def test_a_model_that_looks_as_far_ahead_as_the_shop_no_longer_asks_for_is_refused(store: ModelStore, trained: Trained) -> None:
+    asked = ("affinity", "v1", trained.training_set.features, trained.training_set.categories)
+    assert store.load(*asked, 7).manifest.horizon_days == 7
+    with pytest.raises(ModelRefused, match=r"model.cbm looks 7 days ahead, the present shop.yaml asks for 5; train again"):
+        store.load(*asked, 5)
+    passed_over = store.load_servable("affinity", *asked[2:], 5)
+    assert passed_over.loaded is None
+    assert [refusal.version for refusal in passed_over.refusals] == ["v1"]
+    manifest = model_file(store).with_name("manifest.json")
+    content = json.loads(manifest.read_text())
+    del content["horizon_days"]  # as an older release wrote it
+    manifest.write_text(json.dumps(content))
+    assert store.load(*asked, 5).version == "v1"
+
+
 def test_a_manifest_of_another_version_or_without_sense_is_refused(store: ModelStore, trained: Trained) -> None:
     trained.save(store, "v2")
     manifest = model_file(store, "v2").with_name("manifest.json")
