@@ -10,9 +10,9 @@ import pandas as pd
 
 from customer360.features import Feature
 from customer360.settings import NONE
-from ml.affinity_model import Probabilities
 from ml.bands import Bands
 from ml.calibration import Floats, log_loss
+from ml.class_model import Probabilities
 from ml.targets import AFFINITY, CHURN, SPEND
 from ml.training_sets import TrainingSet
 

@@ -10,8 +10,8 @@ import pandas as pd
 import pyarrow as pa
 from catboost import Pool
 
-from ml.affinity_model import Probabilities
 from ml.calibration import Floats
+from ml.class_model import Probabilities
 from ml.model_store import LoadedModel
 
 # The table is typed even when it has no rows.

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ml.affinity_model import AffinityModel, Probabilities
 from ml.bands import moved
 from ml.baselines import baseline_probabilities
 from ml.bootstrap import mean_interval, measured_intervals
 from ml.calibration import Classes, Floats, row_losses
+from ml.class_model import ClassModel, Probabilities
 from ml.markdown import table
 from ml.measures import class_recall, confusion, lift, reliability, score
 from ml.training_sets import Amounts, TrainingSet
@@ -91,7 +91,7 @@ class Evaluation:
         return "\n\n".join(parts)
 
 
-def evaluate(training_set: TrainingSet, model: AffinityModel, champion: AffinityModel | None = None) -> Evaluation:
+def evaluate(training_set: TrainingSet, model: ClassModel, champion: ClassModel | None = None) -> Evaluation:
     """Score the validation cut-off with the model, the present champion and the baselines.
 
     The champion must read the same features and publish the same categories (the model store refuses it otherwise). Where the

@@ -22,8 +22,8 @@ from pydantic import ValidationError
 
 from customer360.features import Feature
 from customer360.lake.atomic import exclusive, fsync_path, write_text
-from ml.affinity_model import AffinityModel
 from ml.bands import BAND_NAMES
+from ml.class_model import ClassModel
 from ml.decision_log import PROMOTED, REJECTED, ROLLED_BACK, Request, append_decision, read_decisions, succession
 from ml.evaluation import Evaluation
 from ml.manifest import Manifest, describe, feature_types
@@ -51,7 +51,7 @@ class ModelRefused(ModelStoreError):  # noqa: N818 (the field's word: a model is
 class LoadedModel:
     """A model that passed every check, with its manifest."""
 
-    model: AffinityModel
+    model: ClassModel
     manifest: Manifest
 
     @property
@@ -232,7 +232,7 @@ class ModelStore:
         seen = [str(category) for category in classifier.classes_]
         if not set(seen) <= set(categories):
             raise ModelRefused(f"{path} predicts {seen}, which are not the classes of {name}; train again")
-        model = AffinityModel(
+        model = ClassModel(
             classifier,
             tuple(features),
             tuple(categories),

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from customer360.settings import NONE
-from ml.affinity_model import Probabilities
+from ml.class_model import Probabilities
 from ml.frames import feature_matrix, require_columns
 from ml.model_store import LoadedModel
 

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from catboost import CatBoostClassifier
 
-from ml.affinity_model import AffinityModel, pool
 from ml.calibration import FLOOR, UNCALIBRATED, Classes, Floats, fit_calibration, row_losses
+from ml.class_model import ClassModel, pool
 from ml.decisions import decision_weights
 from ml.training_sets import Split, TrainingSet
 from ml.tuning import Budget, Search, search
@@ -41,7 +41,7 @@ class BoostingSettings:
 class TrainedModel:
     """A model with the settings that made it, its number of trees, and the search for the settings where there was one."""
 
-    model: AffinityModel
+    model: ClassModel
     settings: dict[str, Any]
     tree_count: int
     search: Search | None = None
@@ -91,7 +91,7 @@ def train(
         calibration = fit_calibration(shares, truth)
         places = [training_set.categories.index(label) for label in seen]
         weights[places] = decision_weights(calibration.apply(shares), truth)
-    model = AffinityModel(
+    model = ClassModel(
         classifier=final,
         features=features,
         categories=training_set.categories,

@@ -19,7 +19,7 @@ Probabilities = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class AffinityModel:
+class ClassModel:
     """A trained classifier with the features that it reads and the categories that are published.
 
     ``calibration`` bends the classifier's probabilities. A category without a training label gets ``unseen_probability`` each;
