@@ -16,8 +16,9 @@ from customer360.lake.profiles import profiles_query, with_next_contact
 from customer360.lake.publications import PARQUET_ONLY, file_tables, linked_files, warehouse_tables
 from customer360.lake.publishing import publish
 from customer360.settings import REPOSITORY, Settings, load_shop
-from ml import drift, model_versions, planning, scoring, serving
+from ml import model_versions, planning, scoring, serving
 from ml.customer_value import Serving
+from ml.monitoring.report import empty_metrics
 from ml.serving_tables import Tables
 from orchestration.data_dictionary import read_manifest
 from tests.support.lab import Dbt, Lab
@@ -57,7 +58,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     lab.transform("run", "--select", "tag:daily", "tag:training")
     place = lab.settings.place
     write_parquet(place.plans / "2026-04-30" / "campaign_plan.parquet", empty(planning.PLAN_COLUMNS))
-    write_parquet(place.reports / "drift" / "2026-04-30.parquet", drift.empty_metrics())
+    write_parquet(place.reports / "drift" / "2026-04-30.parquet", empty_metrics())
     write_parquet(place.models / "model_versions.parquet", empty(model_versions.COLUMNS))
     write_parquet(snapshot_folder(place) / "day_key=2026-04-30" / "part.parquet", scoring.SCORE_SCHEMA.empty_table())
     with lab.opened() as connection:

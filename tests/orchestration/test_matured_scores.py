@@ -87,3 +87,13 @@ def test_a_day_of_scores_matures_and_is_judged_by_what_was_bought(shop: TinyShop
         f"select day_no, day_end, category_id, orders, spend from monitoring_activity where customer_id = '{second}' "
         "and orders > 0 and day_no < 5"
     ) == [(4, now - timedelta(days=4), "computers", 1, 900)]
+
+    # and the drift report of its morning, which tells how the scores came true
+    shop.run("daily_job", f"{now:%Y-%m-%d}", assets=[["monitoring", "drift_report"]]).succeed()
+    told = shop.published(
+        "select \"column\", value, threshold, rows_current from drift_metrics where kind = 'performance' order by 1"
+    )
+    assert [row[0] for row in told] == ["matured_calibration_error", "matured_log_loss", "matured_loss_to_prior"]
+    assert told[1][1:] == (pytest.approx(judged.log_loss.estimate), None, judged.rows)
+    assert told[2][1] == pytest.approx(judged.log_loss.estimate / judged.prior_log_loss)
+    assert told[2][2] is not None
