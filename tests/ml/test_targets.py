@@ -129,6 +129,7 @@ def test_too_little_history_says_what_is_missing_and_from_when_there_is_enough()
 
 def test_a_shop_that_asks_for_too_few_cutoffs_is_told_how_many_it_needs(shop: Shop) -> None:
     """28 days: of three weeks' cut-offs churn is unknown, one judges, and one four weeks before it is learned from."""
+    shop = shop.model_copy(update={"training": shop.training.model_copy(update={"cutoffs": 6})})
     target, frame = target_of("churn", shop), training_frame(shop, customers=300, cutoffs=6)
     with pytest.raises(TrainingSetError) as raised:
         build_training_set(frame, shop, target)
