@@ -45,6 +45,8 @@ def show_lines(manifest: Manifest, standing: str, problem: str, decisions: Seque
     cutoffs = ", ".join(_minute(moment) for moment in manifest.train_cutoffs)
     yield from _fact("trained on", f"{many(len(manifest.train_cutoffs), 'cut-off')} (UTC): {cutoffs}")
     yield from _fact("judged on", f"{_minute(manifest.validation_cutoff)} UTC")
+    if manifest.horizon_days is not None:
+        yield from _fact("ahead", many(manifest.horizon_days, "day"))
     yield from _fact("categories", ", ".join(manifest.categories))
     if manifest.bands:
         edges = ", ".join(f"{edge:,.2f}" for edge in manifest.bands.edges)

@@ -55,3 +55,14 @@
         and purchased_at < {{ as_of }} + interval '{{ var("churn_horizon_days") }}' day
         and coalesce(amount, 0) >= 0
 {%- endmacro %}
+
+
+{#-
+    Purchase lines whenever known, as purchase_lines_as_of gives them: what labels are made of. A label may be told by a line that
+    came late, and by a visitor who turned out to be a customer later.
+-#}
+{% macro purchase_lines_whenever_known(links, event_lines, reference_lines, products) -%}
+    {%- set whenever = "(select cast('9999-12-31 00:00:00' as timestamp) as as_of)" -%}
+    {%- set visitor_customers = '(' ~ visitor_customers_as_of(links, whenever) ~ ')' -%}
+    {{ purchase_lines_as_of(event_lines, reference_lines, products, visitor_customers, whenever) }}
+{%- endmacro %}

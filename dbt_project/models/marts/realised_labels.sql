@@ -1,20 +1,13 @@
 {{ config(tags=['daily']) }}
 
 {%- set cutoff_numbers = range(1, var('matured_cutoffs') + 1) %}
-{%- set whenever_known = "(select cast('9999-12-31 00:00:00' as timestamp) as as_of)" %}
 
 with
 
-visitor_customers as (
-
-    {{ visitor_customers_as_of(ref('int_visitor_links_by_slice'), whenever_known) }}
-
-),
-
 purchase_lines as (
 
-    {{ purchase_lines_as_of(
-        ref('int_purchases_by_slice'), ref('stg_purchases'), ref('stg_products'), 'visitor_customers', whenever_known
+    {{ purchase_lines_whenever_known(
+        ref('int_visitor_links_by_slice'), ref('int_purchases_by_slice'), ref('stg_purchases'), ref('stg_products')
     ) }}
 
 ),

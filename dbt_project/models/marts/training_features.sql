@@ -2,20 +2,13 @@
 
 {%- set cutoff_numbers = range(1, var('training_cutoffs') + 1) %}
 {%- set known_until = as_of_clock(source('ops', 'clock')) %}
-{%- set whenever_known = "(select cast('9999-12-31 00:00:00' as timestamp) as as_of)" %}
 
 with
 
-visitor_customers as (
-
-    {{ visitor_customers_as_of(ref('int_visitor_links_by_slice'), whenever_known) }}
-
-),
-
 purchase_lines as (
 
-    {{ purchase_lines_as_of(
-        ref('int_purchases_by_slice'), ref('stg_purchases'), ref('stg_products'), 'visitor_customers', whenever_known
+    {{ purchase_lines_whenever_known(
+        ref('int_visitor_links_by_slice'), ref('int_purchases_by_slice'), ref('stg_purchases'), ref('stg_products')
     ) }}
 
 ),
