@@ -20,13 +20,13 @@ from sklearn.model_selection import StratifiedShuffleSplit
 from benchmarks.measuring import write_result
 from customer360.features import Feature
 from customer360.settings import REPOSITORY
-from ml.calibration import log_loss
-from ml.decisions import macro_f1
+from ml.datasets.targets import Target
+from ml.datasets.training_sets import TrainingSet, fold_splits
+from ml.fitting.calibration import log_loss
+from ml.fitting.decisions import macro_f1
+from ml.fitting.training import train
 from ml.frames import feature_matrix
-from ml.measures import score
-from ml.targets import Target
-from ml.training import train
-from ml.training_sets import TrainingSet, fold_splits
+from ml.judging.measures import score
 
 FILE = "customer_profile_label.csv"
 SEEDS = 10

@@ -21,11 +21,11 @@ from customer360.lake.raw_clicks import write_raw_slice
 from customer360.lake.slice_log import mark_transformed, plan_transform
 from customer360.lake.warehouse import open_warehouse
 from customer360.settings import Settings
-from ml.customer_value import Serving
-from ml.serving import serve
-from ml.serving_tables import Tables
-from ml.shop_models import servable_for_shop
-from ml.targets import MODELS
+from ml.datasets.targets import MODELS
+from ml.serving.customer_value import Serving
+from ml.serving.serving import serve
+from ml.serving.serving_tables import Tables
+from ml.versions.shop_models import servable_for_shop
 
 REWRITTEN = {"slice": "ops.pending_slices", "event_slice": "intermediate.int_touched_event_slices"}
 

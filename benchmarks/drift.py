@@ -25,7 +25,6 @@ from benchmarks.measuring import write_result
 from customer360.settings import REPOSITORY, Settings
 from customer360.simulation import Drift, Simulation
 from ml.frames import feature_matrix
-from ml.model_store import LoadedModel
 from ml.monitoring.alarms import alarming_columns, found_change
 from ml.monitoring.daily import reported_limits
 from ml.monitoring.performance import SURPRISE, surprise_limit, surprise_of_buyers
@@ -34,6 +33,7 @@ from ml.monitoring.report import METRIC_COLUMNS, metrics_of, model_samples
 from ml.monitoring.samples import PERFORMANCE, WINDOWS
 from ml.monitoring.thresholds import FIXED, Limit, Measured, learned_limit
 from ml.monitoring.windows import WindowReader
+from ml.versions.model_store import LoadedModel
 
 CUSTOMERS = 6_000
 BEFORE = 78  # days of history when the champion is trained: five cut-offs, each with RFM windows of 60 days nearly full

@@ -31,12 +31,14 @@ from customer360.lake.slice_log import mark_transformed, plan_transform
 from customer360.lake.warehouse import open_warehouse
 from customer360.settings import REPOSITORY, Settings
 from customer360.simulation import Simulation, simulate_history
-from ml import evaluation, promotion, training, training_sets
-from ml.calibration import Floats, row_losses
+from ml.datasets import training_sets
+from ml.datasets.targets import AFFINITY
+from ml.fitting import training
+from ml.fitting.calibration import Floats, row_losses
 from ml.frames import feature_matrix
-from ml.model_store import LoadedModel, ModelStore, version_name
-from ml.scoring import score
-from ml.targets import AFFINITY
+from ml.judging import evaluation, promotion
+from ml.serving.scoring import score
+from ml.versions.model_store import LoadedModel, ModelStore, version_name
 from orchestration.dbt_run import invoke
 
 SEED = 360

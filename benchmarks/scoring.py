@@ -18,11 +18,11 @@ from customer360.lake.engine import literal
 from customer360.lake.warehouse import open_warehouse, warehouse_lock
 from customer360.settings import REPOSITORY, Place, Settings
 from customer360.simulation import Simulation
-from ml import serving
-from ml.customer_value import Serving
-from ml.serving_tables import Tables
-from ml.shop_models import servable_for_shop
-from ml.targets import MODELS
+from ml.datasets.targets import MODELS
+from ml.serving import serving
+from ml.serving.customer_value import Serving
+from ml.serving.serving_tables import Tables
+from ml.versions.shop_models import servable_for_shop
 
 SIMULATED, CUSTOMERS = 6_000, 1_000_000
 GIB = 2**30

@@ -1,4 +1,4 @@
-"""The models: training sets, training, evaluation, model files, scoring, campaign planning and drift.
+"""The models, in the order of the flow: datasets, fitting, judging, versions, serving, planning, monitoring.
 
 What lives here: pure functions from the published frames to frames, and the model store's files. Paths, clocks and seeds are
 arguments. What does not: Dagster (``assets/`` calls this library), SQL (``dbt_project/`` makes the features) and anything about

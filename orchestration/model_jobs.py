@@ -6,10 +6,10 @@ import dagster as dg
 from pydantic import Field
 
 from customer360.settings import Settings
-from ml.decision_log import DecisionRefused, Request
-from ml.model_decisions import Decided, promote, reject, roll_back
-from ml.model_store import ModelStoreError
-from ml.targets import AFFINITY, MODELS
+from ml.datasets.targets import AFFINITY, MODELS
+from ml.versions.decision_log import DecisionRefused, Request
+from ml.versions.model_decisions import Decided, promote, reject, roll_back
+from ml.versions.model_store import ModelStoreError
 from orchestration.resources import Platform
 
 # Model -> the asset whose versions it has.

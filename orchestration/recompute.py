@@ -12,11 +12,11 @@ from pathlib import Path
 from customer360.lake.engine import connect
 from customer360.lake.known_then import Exceptions, Snapshot, read_snapshot, set_as_known, warehouse_copy
 from customer360.settings import Settings
-from ml import scoring
-from ml.model_store import ModelRefused
-from ml.score_comparison import Comparison, compare
-from ml.shop_models import load_for_shop
-from ml.targets import AFFINITY
+from ml.datasets.targets import AFFINITY
+from ml.serving import scoring
+from ml.serving.score_comparison import Comparison, compare
+from ml.versions.model_store import ModelRefused
+from ml.versions.shop_models import load_for_shop
 from orchestration.dbt_run import DbtError, failure_text, invoke
 
 # What customer_features is made of, without what a slice wrote when it arrived.

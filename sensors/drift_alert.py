@@ -5,10 +5,10 @@ from datetime import date, timedelta
 
 import dagster as dg
 
+from ml.datasets.targets import AFFINITY
 from ml.monitoring.daily import read_history
 from ml.monitoring.retraining import verdict
-from ml.shop_models import store_of
-from ml.targets import AFFINITY
+from ml.versions.shop_models import store_of
 from orchestration.resources import Platform
 
 REASON_TAG = "customer360/reason"

@@ -10,8 +10,8 @@ from customer360.lake.profiles import with_next_contact
 from customer360.lake.publications import file_tables
 from customer360.lake.publishing import current_publication, reader, republish
 from ml.markdown import table
-from ml.plan_inputs import PlanInputs
-from ml.planning import plan_campaign
+from ml.planning.plan_inputs import PlanInputs
+from ml.planning.planning import plan_campaign
 from orchestration import groups
 from orchestration.owners import MARKETING_TEAM
 from orchestration.partitions import DAYS, day_key

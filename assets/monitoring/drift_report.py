@@ -9,12 +9,12 @@ from customer360.lake.frames import write_parquet
 from customer360.lake.publications import file_tables
 from customer360.lake.publishing import reader, republish
 from customer360.settings import Settings
+from ml.datasets.targets import AFFINITY
 from ml.monitoring.alarms import CHANGES, alarming_columns, append_change, found_change, read_changes
 from ml.monitoring.daily import daily_report, read_history
 from ml.monitoring.report import DriftReport
 from ml.monitoring.samples import PERFORMANCE, QUALITY
-from ml.shop_models import servable_for_shop, store_of
-from ml.targets import AFFINITY
+from ml.versions.shop_models import servable_for_shop, store_of
 from orchestration import groups
 from orchestration.owners import ML_TEAM
 from orchestration.partitions import DAYS

@@ -6,12 +6,12 @@ import dagster as dg
 
 from customer360.lake.frames import keep_daily_snapshot
 from customer360.lake.known_then import known_now
-from ml import serving
-from ml.customer_value import Serving
-from ml.model_store import Servable
-from ml.serving_tables import Tables
-from ml.shop_models import servable_for_shop
-from ml.targets import AFFINITY, CHURN, MODELS, SPEND
+from ml.datasets.targets import AFFINITY, CHURN, MODELS, SPEND
+from ml.serving import serving
+from ml.serving.customer_value import Serving
+from ml.serving.serving_tables import Tables
+from ml.versions.model_store import Servable
+from ml.versions.shop_models import servable_for_shop
 from orchestration import groups
 from orchestration.owners import ML_TEAM
 from orchestration.partitions import WAREHOUSE_POOL

@@ -8,7 +8,7 @@ import dagster as dg
 
 from customer360.features import feature_list
 from customer360.lake.sampled_copy import copy_sample
-from ml.look_ahead import CUSTOMERS, look_ahead
+from ml.datasets.look_ahead import CUSTOMERS, look_ahead
 from ml.markdown import table
 from orchestration.compiled import compiled_model
 from orchestration.partitions import WAREHOUSE_POOL

@@ -15,14 +15,16 @@ from customer360.lake.cutoffs import set_training_cutoffs
 from customer360.lake.publications import PARQUET_ONLY, warehouse_tables
 from customer360.lake.publishing import publish, reader
 from customer360.lake.slices import EPOCH
-from ml import evaluation, leakage, model_card, promotion, training, training_sets
+from ml.datasets import leakage, training_sets
+from ml.datasets.targets import AFFINITY, CHURN, SPEND, target_of
+from ml.datasets.training_outlook import outlook
+from ml.fitting import training
+from ml.fitting.tuning import Budget, Search, trials_frame
+from ml.judging import evaluation, model_card, promotion
 from ml.markdown import picture_in_text, table
-from ml.model_store import version_name
 from ml.monitoring.alarms import CHANGES, read_changes
-from ml.shop_models import publish_versions, servable_for_shop, store_of
-from ml.targets import AFFINITY, CHURN, SPEND, target_of
-from ml.training_outlook import outlook
-from ml.tuning import Budget, Search, trials_frame
+from ml.versions.model_store import version_name
+from ml.versions.shop_models import publish_versions, servable_for_shop, store_of
 from orchestration import groups
 from orchestration.dbt import ShopTranslator
 from orchestration.dbt_events import with_row_counts

@@ -12,9 +12,8 @@ import pandas as pd
 
 from customer360.settings import Shop
 from ml.frames import feature_matrix
-from ml.matured import matured_scores
-from ml.model_store import LoadedModel
 from ml.monitoring.alarms import CHANGES, read_changes
+from ml.monitoring.matured import matured_scores
 from ml.monitoring.performance import SURPRISE, matured_measures, surprise_limit, surprise_of_buyers
 from ml.monitoring.reference import (
     Reference,
@@ -28,6 +27,7 @@ from ml.monitoring.report import DriftReport, drift_report, empty_metrics, model
 from ml.monitoring.samples import FEATURE, MAX_ROWS, PERFORMANCE, SCORE, WINDOWS, Sample
 from ml.monitoring.thresholds import Limit, Measured, learned_limit
 from ml.monitoring.windows import WindowReader
+from ml.versions.model_store import LoadedModel
 
 NIGHTLY = {"monitoring_activity", "monitoring_customers"}
 REFERENCES = "reference"

@@ -17,11 +17,11 @@ import pandas as pd
 
 from customer360.lake.engine import literal
 from customer360.settings import NONE
-from ml.calibration import FLOOR, Floats
-from ml.matured import MaturedScores
-from ml.model_store import LoadedModel
+from ml.fitting.calibration import FLOOR, Floats
+from ml.monitoring.matured import MaturedScores
 from ml.monitoring.samples import PERFORMANCE
 from ml.monitoring.thresholds import Limit, Measured
+from ml.versions.model_store import LoadedModel
 
 SURPRISE = "surprise_of_buyers"
 MATURED_LOSS, MATURED_TO_PRIOR, MATURED_CALIBRATION = "matured_log_loss", "matured_loss_to_prior", "matured_calibration_error"

@@ -11,10 +11,10 @@ import pandas as pd
 
 from ml.frames import feature_matrix, require_columns
 from ml.markdown import table
-from ml.model_store import LoadedModel
 from ml.monitoring.evidently_report import write_report
 from ml.monitoring.samples import FEATURE, JENSEN_SHANNON, MAX_ROWS, SCORE, WASSERSTEIN, Sample
 from ml.monitoring.thresholds import UNLEARNED, Limit, Measured
+from ml.versions.model_store import LoadedModel
 
 # Below the thirty most important features the model hardly looks.
 TOP_FEATURES = 30

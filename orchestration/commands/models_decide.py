@@ -6,9 +6,9 @@ import argparse
 import getpass
 import os
 
-from ml.decision_log import PROMOTED, REJECTED, DecisionRefused, Request
-from ml.model_decisions import Decided, promote, reject, roll_back
-from ml.model_store import ModelStoreError
+from ml.versions.decision_log import PROMOTED, REJECTED, DecisionRefused, Request
+from ml.versions.model_decisions import Decided, promote, reject, roll_back
+from ml.versions.model_store import ModelStoreError
 from orchestration.console import WELL, now, say, settings_of
 
 EXPECTED = (DecisionRefused, ModelStoreError)

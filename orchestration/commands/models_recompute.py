@@ -12,7 +12,7 @@ from customer360.lake.known_then import Exceptions, SnapshotError
 from customer360.lake.slices import slice_key
 from customer360.lake.warehouse import WarehouseBusyError
 from customer360.words import many
-from ml.model_store import ModelStoreError
+from ml.versions.model_store import ModelStoreError
 from orchestration.console import WELL, WRONG, say, settings_of
 from orchestration.dbt_run import DbtError
 from orchestration.recompute import Recomputed, recompute

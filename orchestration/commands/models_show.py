@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from ml.decision_log import DecisionRefused
-from ml.model_store import ModelRefused, ModelStoreError
-from ml.model_text import show_lines
-from ml.shop_models import load_for_shop, store_of
+from ml.versions.decision_log import DecisionRefused
+from ml.versions.model_store import ModelRefused, ModelStoreError
+from ml.versions.model_text import show_lines
+from ml.versions.shop_models import load_for_shop, store_of
 from orchestration.console import WELL, WRONG, say, settings_of
 
 EXPECTED = (DecisionRefused, ModelStoreError)

@@ -16,10 +16,12 @@ from customer360.lake.profiles import profiles_query, with_next_contact
 from customer360.lake.publications import PARQUET_ONLY, file_tables, linked_files, warehouse_tables
 from customer360.lake.publishing import publish
 from customer360.settings import REPOSITORY, Settings, load_shop
-from ml import model_versions, planning, scoring, serving
-from ml.customer_value import Serving
 from ml.monitoring.report import empty_metrics
-from ml.serving_tables import Tables
+from ml.planning import planning
+from ml.serving import scoring, serving
+from ml.serving.customer_value import Serving
+from ml.serving.serving_tables import Tables
+from ml.versions import model_versions
 from orchestration.data_dictionary import read_manifest
 from tests.support.lab import Dbt, Lab
 

@@ -7,10 +7,10 @@ from published_frames import small_shop, training_frame
 from trained_models import NOW, Trained
 
 from customer360.settings import Shop
-from ml.customer_value import Serving
-from ml.model_store import LoadedModel, ModelStore
-from ml.targets import target_of
-from ml.training_sets import build_training_set
+from ml.datasets.targets import target_of
+from ml.datasets.training_sets import build_training_set
+from ml.serving.customer_value import Serving
+from ml.versions.model_store import LoadedModel, ModelStore
 
 
 @pytest.fixture(scope="session")

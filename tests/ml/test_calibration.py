@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ml.bootstrap import interval, mean_interval
-from ml.calibration import Calibration, Curve, calibration_error, fit_calibration, log_loss
-from ml.decisions import decided, decision_weights, macro_f1
+from ml.fitting.calibration import Calibration, Curve, calibration_error, fit_calibration, log_loss
+from ml.fitting.decisions import decided, decision_weights, macro_f1
+from ml.judging.bootstrap import interval, mean_interval
 
 CLASSES = 3
 

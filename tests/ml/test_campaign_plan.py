@@ -10,11 +10,11 @@ from published_frames import small_shop
 
 from customer360.settings import Shop
 from ml.frames import FrameError
-from ml.holdout import in_holdout
-from ml.offer_choice import Choice, choose
-from ml.plan_inputs import PlanInputs
-from ml.planning import PLAN_COLUMNS, plan_campaign
-from ml.shrinkage import expit
+from ml.planning.holdout import in_holdout
+from ml.planning.offer_choice import Choice, choose
+from ml.planning.plan_inputs import PlanInputs
+from ml.planning.planning import PLAN_COLUMNS, plan_campaign
+from ml.planning.shrinkage import expit
 
 PLAN_DATE = date(2026, 5, 1)  # a Friday
 SEGMENTS = np.array(["At Risk", "Champions", "Loyal", "New"], dtype=object)

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ml.contact_rates import UNKNOWN, Touches, estimate_rates
-from ml.purchase_times import time_shares
-from ml.shrinkage import STRENGTH_BOUNDS, expit, logit, posterior_mean, prior_strength
+from ml.planning.contact_rates import UNKNOWN, Touches, estimate_rates
+from ml.planning.purchase_times import time_shares
+from ml.planning.shrinkage import STRENGTH_BOUNDS, expit, logit, posterior_mean, prior_strength
 
 
 def array(*values: float) -> np.ndarray:

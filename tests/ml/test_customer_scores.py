@@ -9,9 +9,9 @@ from published_frames import customer_frame
 
 from customer360.settings import Shop
 from ml.frames import FrameError, feature_matrix
-from ml.model_store import LoadedModel
-from ml.reasons import REASON_COLUMNS, reasons
-from ml.scoring import SCORE_SCHEMA, score, to_table, top_categories
+from ml.serving.reasons import REASON_COLUMNS, reasons
+from ml.serving.scoring import SCORE_SCHEMA, score, to_table, top_categories
+from ml.versions.model_store import LoadedModel
 
 
 def test_every_customer_has_every_category_and_probabilities_sum_to_one(shop: Shop, champion: LoadedModel) -> None:

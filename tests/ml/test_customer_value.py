@@ -11,12 +11,12 @@ import pytest
 from published_frames import customer_frame, feature_frame
 
 from customer360.settings import Shop
-from ml import serving as serving_module
-from ml.customer_value import VALUE_SCHEMA, Serving
 from ml.frames import feature_matrix
-from ml.scoring import score
-from ml.serving import Served, count_sound, serve
-from ml.serving_tables import Tables
+from ml.serving import serving as serving_module
+from ml.serving.customer_value import VALUE_SCHEMA, Serving
+from ml.serving.scoring import score
+from ml.serving.serving import Served, count_sound, serve
+from ml.serving.serving_tables import Tables
 
 TABLES = Tables("features", "own.scores", "own.kept", value="own.value")
 MISSING = ["purchase_probability", "expected_spend", "churn_probability"]

@@ -9,11 +9,11 @@ import pytest
 from published_frames import customer_frame, training_frame
 
 from customer360.settings import Shop
-from ml.model_store import LoadedModel
 from ml.monitoring.evidently_report import write_report
 from ml.monitoring.report import METRIC_COLUMNS, TOP_FEATURES, DriftReport, drift_report, empty_metrics, model_samples
 from ml.monitoring.samples import FEATURE, PERFORMANCE, QUALITY, Sample, counted, wasserstein
 from ml.monitoring.thresholds import Limit, Measured
+from ml.versions.model_store import LoadedModel
 
 DAY, AS_OF = date(2026, 5, 1), datetime(2026, 4, 30, 16)  # noqa: DTZ001 (published timestamps are plain UTC)
 

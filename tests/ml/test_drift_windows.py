@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 
 from customer360.settings import Shop
-from ml.model_store import LoadedModel
 from ml.monitoring.daily import current_reference, window_samples
 from ml.monitoring.performance import conditional_losses, surprise_limit, surprise_of_buyers
 from ml.monitoring.reference import (
@@ -24,6 +23,7 @@ from ml.monitoring.reference import (
     window_limits,
 )
 from ml.monitoring.windows import WindowReader
+from ml.versions.model_store import LoadedModel
 
 AS_OF = datetime(2026, 4, 30, 16)  # noqa: DTZ001 (published timestamps are plain UTC)
 DAY = timedelta(days=1)

@@ -8,8 +8,8 @@ import pytest
 from trained_models import Trained
 
 from customer360.features import Feature
-from ml.leakage import auc, strongest_features
-from ml.training_sets import TrainingSet
+from ml.datasets.leakage import auc, strongest_features
+from ml.datasets.training_sets import TrainingSet
 
 
 def planted(whole: TrainingSet, train: pd.Series, validation: pd.Series, kind: str) -> TrainingSet:

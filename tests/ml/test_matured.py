@@ -1,4 +1,4 @@
-"""Matured scores: the database's figures are those of ``ml.measures`` on the same rows."""
+"""Matured scores: the database's figures are those of ``ml.judging.measures`` on the same rows."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pyarrow as pa
 import pytest
 
 from customer360.lake.frames import replace_table
-from ml.bootstrap import mean_interval
-from ml.calibration import row_losses
-from ml.matured import matured_scores
-from ml.measures import score
+from ml.fitting.calibration import row_losses
+from ml.judging.bootstrap import mean_interval
+from ml.judging.measures import score
+from ml.monitoring.matured import matured_scores
 
 NOON = datetime.fromisoformat("2026-05-01T12:00")
 CLASSES = ["books", "music", "none"]

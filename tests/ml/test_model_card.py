@@ -5,11 +5,11 @@ from pathlib import Path
 
 from trained_models import NOW, Trained
 
-from ml.evaluation import Evaluation
-from ml.model_card import model_card
-from ml.model_store import ModelStore
-from ml.plots import evaluation_plots, write_plots
-from ml.promotion import decide
+from ml.judging.evaluation import Evaluation
+from ml.judging.model_card import model_card
+from ml.judging.plots import evaluation_plots, write_plots
+from ml.judging.promotion import decide
+from ml.versions.model_store import ModelStore
 
 
 def test_every_plot_is_a_picture_and_the_same_evaluation_gives_the_same(trained: Trained, tmp_path: Path) -> None:

@@ -20,13 +20,13 @@ from customer360.features import feature_list
 from customer360.lake.engine import connect
 from customer360.lake.publishing import current_publication, publish, reader
 from customer360.settings import NONE, Settings
-from ml.decision_log import DecisionRefused, Request, succession
-from ml.evaluation import evaluate
-from ml.model_decisions import promote, reject, roll_back
-from ml.model_store import ModelRefused, ModelStore, ModelStoreError
-from ml.promotion import Decision
-from ml.training import train
-from ml.training_sets import build_training_set
+from ml.datasets.training_sets import build_training_set
+from ml.fitting.training import train
+from ml.judging.evaluation import evaluate
+from ml.judging.promotion import Decision
+from ml.versions.decision_log import DecisionRefused, Request, succession
+from ml.versions.model_decisions import promote, reject, roll_back
+from ml.versions.model_store import ModelRefused, ModelStore, ModelStoreError
 from orchestration.cli import main
 
 

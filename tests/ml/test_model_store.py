@@ -11,9 +11,9 @@ import pytest
 from catboost import CatBoostClassifier, CatBoostRegressor
 from trained_models import NOW, Trained
 
-from ml.model_store import ModelRefused, ModelStore, ModelStoreError, version_name
-from ml.model_versions import COLUMNS, model_versions
-from ml.promotion import Decision
+from ml.judging.promotion import Decision
+from ml.versions.model_store import ModelRefused, ModelStore, ModelStoreError, version_name
+from ml.versions.model_versions import COLUMNS, model_versions
 
 
 def load(store: ModelStore, trained: Trained, version: str = "v1") -> None:

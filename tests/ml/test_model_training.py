@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from trained_models import Trained
 
-from ml.evaluation import MODEL, evaluate
-from ml.training import train
-from ml.training_sets import Split
+from ml.datasets.training_sets import Split
+from ml.fitting.training import train
+from ml.judging.evaluation import MODEL, evaluate
 
 
 def test_the_same_data_and_seed_give_the_same_model(trained: Trained) -> None:

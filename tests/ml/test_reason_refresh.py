@@ -9,11 +9,11 @@ from published_frames import customer_frame
 
 from customer360.lake.frames import replace_table
 from customer360.settings import Shop
-from ml.model_store import LoadedModel
-from ml.reason_refresh import KEPT_SCHEMA, refresh_reasons
-from ml.reasons import REASON_COLUMNS, reasons
-from ml.scoring import score, top_categories
-from ml.serving_tables import Tables
+from ml.serving.reason_refresh import KEPT_SCHEMA, refresh_reasons
+from ml.serving.reasons import REASON_COLUMNS, reasons
+from ml.serving.scoring import score, top_categories
+from ml.serving.serving_tables import Tables
+from ml.versions.model_store import LoadedModel
 
 HOUR = pd.Timedelta(hours=1)
 

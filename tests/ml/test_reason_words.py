@@ -10,9 +10,9 @@ from published_frames import customer_frame, small_shop
 from customer360.features import feature_list
 from customer360.settings import Shop, slug
 from ml.frames import feature_matrix
-from ml.model_store import LoadedModel
-from ml.reason_words import ReasonWords
-from ml.reasons import reasons
+from ml.serving.reason_words import ReasonWords
+from ml.serving.reasons import reasons
+from ml.versions.model_store import LoadedModel
 
 TITLES = {"fitness": "Fitness", "beauty": "Beauty & Care", "computers": " "}
 BOUGHT = {"orders_fitness_30d": 1, "spend_fitness_30d": 84.5}

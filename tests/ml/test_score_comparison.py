@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from ml.frames import FrameError
-from ml.score_comparison import compare
+from ml.serving.score_comparison import compare
 
 KEPT = pd.DataFrame(
     {

@@ -8,11 +8,11 @@ import duckdb
 from published_frames import customer_frame
 
 from customer360.settings import Shop
-from ml.customer_value import Serving
-from ml.model_store import LoadedModel
-from ml.reason_refresh import AT_ONCE
-from ml.serving import count_whole, serve
-from ml.serving_tables import Tables
+from ml.serving.customer_value import Serving
+from ml.serving.reason_refresh import AT_ONCE
+from ml.serving.serving import count_whole, serve
+from ml.serving.serving_tables import Tables
+from ml.versions.model_store import LoadedModel
 
 CUSTOMERS = 25_000  # times five classes: more rows at a time than DuckDB keeps in one row group
 

@@ -15,18 +15,18 @@ from trained_models import Trained
 
 from customer360.features import Feature
 from customer360.settings import Shop
-from ml.bands import BAND_NAMES, Bands, moved, quantile_bands
-from ml.baselines import own_order_band, recency_band
-from ml.evaluation import MODEL, evaluate
-from ml.leakage import strongest_features
-from ml.model_card import model_card
-from ml.model_store import ModelRefused, ModelStore
-from ml.promotion import decide
-from ml.segments import last_seen
-from ml.targets import target_of
-from ml.training import train
-from ml.training_outlook import outlook
-from ml.training_sets import TrainingSet, TrainingSetError, build_training_set
+from ml.datasets.bands import BAND_NAMES, Bands, moved, quantile_bands
+from ml.datasets.leakage import strongest_features
+from ml.datasets.segments import last_seen
+from ml.datasets.targets import target_of
+from ml.datasets.training_outlook import outlook
+from ml.datasets.training_sets import TrainingSet, TrainingSetError, build_training_set
+from ml.fitting.training import train
+from ml.judging.baselines import own_order_band, recency_band
+from ml.judging.evaluation import MODEL, evaluate
+from ml.judging.model_card import model_card
+from ml.judging.promotion import decide
+from ml.versions.model_store import ModelRefused, ModelStore
 
 SHOP = small_shop(churn_horizon_days=14)
 

@@ -7,8 +7,8 @@ import pytest
 from published_frames import LAST_CUTOFF, small_shop, training_frame
 
 from customer360.settings import Shop
+from ml.datasets.training_sets import TrainingSetError, build_training_set
 from ml.frames import MISSING, FrameError
-from ml.training_sets import TrainingSetError, build_training_set
 
 
 def test_the_last_cutoff_validates_and_the_ones_before_it_train(shop: Shop) -> None:

@@ -9,12 +9,12 @@ import pytest
 from published_frames import small_shop
 from trained_models import NOW, Trained
 
-from ml.evaluation import evaluate
-from ml.manifest import describe
-from ml.model_card import model_card
-from ml.promotion import Decision
-from ml.training import BoostingSettings, train
-from ml.tuning import DEPTHS, L2_LEAF_REG, LEARNING_RATE, RANDOM_STRENGTH, SUBSAMPLE, Budget, search
+from ml.fitting.training import BoostingSettings, train
+from ml.fitting.tuning import DEPTHS, L2_LEAF_REG, LEARNING_RATE, RANDOM_STRENGTH, SUBSAMPLE, Budget, search
+from ml.judging.evaluation import evaluate
+from ml.judging.model_card import model_card
+from ml.judging.promotion import Decision
+from ml.versions.manifest import describe
 
 FIRST = BoostingSettings()
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from ml.evaluation import Evaluation, evaluate
-from ml.model_store import ModelStore
-from ml.training import TrainedModel, train
-from ml.training_sets import TrainingSet
+from ml.datasets.training_sets import TrainingSet
+from ml.fitting.training import TrainedModel, train
+from ml.judging.evaluation import Evaluation, evaluate
+from ml.versions.model_store import ModelStore
 
 NOW = datetime(2026, 5, 1, 9, tzinfo=UTC)
 

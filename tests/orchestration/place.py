@@ -28,7 +28,7 @@ from customer360.lake.publishing import reader
 from customer360.lake.slices import slice_key
 from customer360.settings import REPOSITORY, Settings
 from customer360.simulation import Faults, Simulation, simulate_history, simulate_slice
-from ml.model_store import ModelStore
+from ml.versions.model_store import ModelStore
 
 TINY = REPOSITORY / "tests" / "shops" / "tiny"
 SIMULATION = Simulation(customers=220, days=20, seed=36)

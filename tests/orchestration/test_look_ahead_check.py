@@ -9,7 +9,7 @@ import sys
 import dagster as dg
 
 from customer360.settings import REPOSITORY
-from ml.model_store import ModelStore
+from ml.versions.model_store import ModelStore
 from tests.orchestration.place import TinyShop
 
 CHECK = dg.AssetCheckKey(dg.AssetKey(["marts", "training_features"]), "features_do_not_see_the_future")

@@ -10,7 +10,7 @@ import pytest
 
 from customer360.lake.publishing import reader
 from customer360.lake.slices import slice_folder
-from ml.matured import matured_scores
+from ml.monitoring.matured import matured_scores
 from tests.orchestration.place import TinyShop
 
 HORIZON, LATE = timedelta(days=3), timedelta(days=2)

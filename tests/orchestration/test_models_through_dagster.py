@@ -25,7 +25,7 @@ from customer360.lake.frames import snapshot_folder
 from customer360.lake.slices import slice_folder
 from customer360.lake.warehouse import is_locked, warehouse_lock
 from customer360.settings import REPOSITORY
-from ml.model_store import ModelStore
+from ml.versions.model_store import ModelStore
 from orchestration.cli import main
 from tests.orchestration.place import Run, TinyShop
 

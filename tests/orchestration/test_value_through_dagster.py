@@ -16,7 +16,7 @@ import pytest
 
 from customer360.lake.frames import write_parquet
 from customer360.lake.publishing import current_folder, parquet_file, reader
-from ml.model_store import ModelStore
+from ml.versions.model_store import ModelStore
 from tests.orchestration.place import TinyShop
 
 CHECKS = ("champion_is_served", "spend_champion_is_served", "churn_champion_is_served", "value_is_sound")

@@ -13,14 +13,14 @@ import pandas as pd
 import pytest
 
 from customer360.services.alerts import Alert, send
-from ml.evaluation import evaluate
+from ml.datasets.training_sets import build_training_set
+from ml.fitting.training import train
+from ml.judging.evaluation import evaluate
+from ml.judging.plots import evaluation_plots
 from ml.markdown import table
-from ml.model_store import ModelStore
 from ml.monitoring.report import TOP_FEATURES, DriftReport, drift_report, model_samples
 from ml.monitoring.samples import Sample
-from ml.plots import evaluation_plots
-from ml.training import train
-from ml.training_sets import build_training_set
+from ml.versions.model_store import ModelStore
 from tests.ml.published_frames import customer_frame, small_shop, training_frame
 from tests.ml.trained_models import NOW, Trained
 from tests.support.webhook import webhook

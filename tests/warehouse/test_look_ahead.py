@@ -15,7 +15,7 @@ from customer360.features import feature_list
 from customer360.lake.altered_future import UntimedRelationError
 from customer360.lake.sampled_copy import copy_sample
 from customer360.settings import Attribute, Shop
-from ml.look_ahead import LookAhead, look_ahead
+from ml.datasets.look_ahead import LookAhead, look_ahead
 from tests.support.lab import Lab
 from tests.support.random_shop import random_shop, small_shop
 

@@ -1,0 +1,69 @@
+"""Amounts as classes: bands between quantiles, with the mean of each, so that a classifier also says what to expect."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from ml.fitting.calibration import Floats
+
+BANDS = 8
+BAND_NAMES = tuple(f"band {number}" for number in range(1, BANDS + 1))
+
+
+class Bands(BaseModel):
+    """``edges`` ascend and part the bands, an edge belonging to the band above it; ``means`` are the mean amounts in them.
+
+    Both in the shop's currency. Edges are equal where many amounts are: the band between them is empty, its mean the edge.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    edges: tuple[float, ...]
+    means: tuple[float, ...]
+
+    @model_validator(mode="after")
+    def _of_one_piece(self) -> Self:
+        if len(self.means) != len(self.edges) + 1 or list(self.edges) != sorted(self.edges):
+            raise ValueError("edges ascend, and there is one mean more than edges")
+        return self
+
+    def positions(self, amounts: Floats) -> npt.NDArray[np.int64]:
+        """The band of each amount, from 0."""
+        return np.searchsorted(np.array(self.edges), amounts, side="right").astype(np.int64)
+
+    def labels(self, amounts: Floats) -> npt.NDArray[np.object_]:
+        """The band of each amount by its name in ``BAND_NAMES``."""
+        return np.array(BAND_NAMES, dtype=object)[self.positions(amounts)]
+
+    def expected(self, probabilities: Floats) -> Floats:
+        """The expected amount of each row of probabilities (rows x bands): the sum over bands of probability x mean."""
+        return np.asarray(probabilities @ np.array(self.means), dtype=np.float64)
+
+
+def quantile_bands(amounts: Floats) -> Bands:
+    """``BANDS`` bands that hold as many of these amounts each, as far as equal ones allow. There must be an amount."""
+    edges = np.quantile(amounts, np.arange(1, BANDS) / BANDS)
+    places = np.searchsorted(edges, amounts, side="right")
+    rows, sums = np.bincount(places, minlength=BANDS), np.bincount(places, amounts, minlength=BANDS)
+    means = np.where(rows > 0, sums / np.maximum(rows, 1), np.append(edges, edges[-1]))
+    return Bands(edges=tuple(float(edge) for edge in edges), means=tuple(float(mean) for mean in means))
+
+
+def moved(probabilities: Floats, old: Bands, new: Bands, amounts: Floats) -> Floats:
+    """Probabilities of the ``old`` bands as probabilities of the ``new`` ones, so that two models are judged on one question.
+
+    Each old band's probability goes to the new ones by the shares that its ``amounts`` (training rows) have there; an old band
+    without any goes where its mean lies. No new band gets less than 1 / (amounts + bands), as a class that was never seen.
+    """
+    if old == new:
+        return probabilities
+    counts = np.zeros((len(old.means), len(new.means)))
+    np.add.at(counts, (old.positions(amounts), new.positions(amounts)), 1)
+    is_empty = counts.sum(axis=1) == 0
+    counts[is_empty, new.positions(np.array(old.means))[is_empty]] = 1
+    shares = np.maximum(probabilities @ (counts / counts.sum(axis=1, keepdims=True)), 1 / (len(amounts) + len(new.means)))
+    return np.asarray(shares / shares.sum(axis=1, keepdims=True), dtype=np.float64)

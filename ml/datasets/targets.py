@@ -1,0 +1,135 @@
+"""What a model predicts: its classes, what tells a row's class, how far ahead it looks, and which rows have a class at all.
+
+Training set, baselines, evaluation, store and jobs are the same for every target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from customer360.settings import NONE, Shop
+from ml.datasets.bands import BAND_NAMES, Bands
+
+AFFINITY, SPEND, CHURN = MODELS = ("affinity", "spend", "churn")
+CHURNED, ACTIVE = "churned", "active"
+WAIT_DAYS = 2  # after a window has passed, until its late lines are in; as in set_training_cutoffs
+
+Rows = npt.NDArray[np.bool_]
+Texts = npt.NDArray[np.object_]
+
+
+def _every(frame: pd.DataFrame) -> Rows:
+    return np.ones(len(frame), dtype=bool)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A model's question. Functions take rows of ``training_features``.
+
+    Attributes:
+        name: of the model, in the store and on the command line.
+        purpose: what its probabilities are, and are not, in a model card's words.
+        classes: every class that it publishes, in order. ``asked``: those that a lift is about; the others are the rest.
+        horizon_days: how far after a cut-off its outcome reaches; ``horizon_field`` is the field of shop.yaml that says so.
+        label: the class of each row; where the outcome is an amount, the bands say it.
+        is_known: whether the outcome of a row's cut-off is known yet. ``has_class``: whether the row is one to learn from.
+        is_banded: its outcome is an amount (``spend``), its classes are bands.
+        is_needed: without it nothing is served, so that a training which cannot make it has failed.
+
+    """
+
+    name: str
+    purpose: str
+    classes: tuple[str, ...]
+    asked: tuple[str, ...]
+    horizon_days: int
+    horizon_field: str
+    label: Callable[[pd.DataFrame, Bands | None], Texts]
+    is_known: Callable[[pd.DataFrame], Rows] = _every
+    has_class: Callable[[pd.DataFrame], Rows] = _every
+    is_banded: bool = False
+    is_needed: bool = False
+
+    @property
+    def rest(self) -> list[int]:
+        """Positions of the classes that are not asked about."""
+        return [place for place, name in enumerate(self.classes) if name not in self.asked]
+
+    def cutoffs_needed(self, shop: Shop) -> int:
+        """Weekly cut-offs until one that is known can be judged on and one a horizon before it be trained on."""
+        unknown = -(-max(self.horizon_days - shop.label_horizon_days, 0) // 7)
+        return unknown + -(-self.horizon_days // 7) + 1
+
+    def history_needed(self, shop: Shop) -> timedelta:
+        """Time from the first slice's start to the last one's end until ``cutoffs_needed`` have their history."""
+        weeks = self.cutoffs_needed(shop) - 1
+        return timedelta(days=shop.training.min_history_days + shop.label_horizon_days + WAIT_DAYS + 7 * weeks)
+
+
+def target_of(name: str, shop: Shop) -> Target:
+    """The target of the model of that name. Raises ``KeyError`` for a name that is not in ``MODELS``."""
+    return {AFFINITY: _affinity, SPEND: _spend, CHURN: _churn}[name](shop)
+
+
+def _affinity(shop: Shop) -> Target:
+    """Which category a customer buys from next, "none" included; every customer known at a cut-off has a class."""
+    return Target(
+        name=AFFINITY,
+        purpose=(
+            "The probability that a customer's next purchases within the label horizon are mostly of each category, or that "
+            "there are none. It ranks customers and categories; it does not say what a contact would change."
+        ),
+        classes=(*shop.category_ids, NONE),
+        asked=tuple(shop.category_ids),
+        horizon_days=shop.label_horizon_days,
+        horizon_field="label_horizon_days",
+        label=lambda frame, _: frame["label"].to_numpy(dtype=object),
+        is_needed=True,
+    )
+
+
+def _spend(shop: Shop) -> Target:
+    """How much those who buy spend within the label horizon, in bands; who buys nothing has none."""
+
+    def band(frame: pd.DataFrame, bands: Bands | None) -> Texts:
+        if bands is None:
+            raise ValueError("an amount has no class without bands")
+        return bands.labels(frame["spend"].to_numpy(np.float64))
+
+    return Target(
+        name=SPEND,
+        purpose=(
+            "The probability of each band of net spend within the label horizon, of customers who buy. With the bands' means "
+            "it gives the spend to expect given a purchase; whether there is one, affinity says."
+        ),
+        classes=BAND_NAMES,
+        asked=BAND_NAMES[-1:],
+        horizon_days=shop.label_horizon_days,
+        horizon_field="label_horizon_days",
+        label=band,
+        has_class=lambda frame: (frame["spend"] > 0).to_numpy(dtype=bool),
+        is_banded=True,
+    )
+
+
+def _churn(shop: Shop) -> Target:
+    """Whether a customer orders nothing within the churn horizon; known once that has passed."""
+    return Target(
+        name=CHURN,
+        purpose=(
+            "The probability that a customer orders nothing within the churn horizon, whether or not there ever was an order. "
+            "It does not say what a contact would change."
+        ),
+        classes=(CHURNED, ACTIVE),
+        asked=(CHURNED,),
+        horizon_days=shop.churn_horizon_days,
+        horizon_field="churn_horizon_days",
+        label=lambda frame, _: np.where(frame["is_churned"].astype(bool), CHURNED, ACTIVE).astype(object),
+        is_known=lambda frame: frame["is_churned"].notna().to_numpy(dtype=bool),
+    )

@@ -1,0 +1,190 @@
+"""The training set of a target: what ``training_features`` says before the last cut-off, and that cut-off to validate on."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from customer360.features import Feature, feature_list
+from customer360.settings import OUTCOMES, Shop
+from ml.datasets.bands import Bands, quantile_bands
+from ml.datasets.segments import customer_groups
+from ml.datasets.targets import AFFINITY, Rows, Target, target_of
+from ml.frames import feature_matrix, require_columns
+
+TABLE = "training_features"
+MIN_TRAINING_ROWS = 200
+MIN_VALIDATION_ROWS = 50
+FOLDS = 5
+
+Labels = npt.NDArray[np.object_]
+Weights = npt.NDArray[np.float64]
+
+
+class TrainingSetError(ValueError):
+    """There is nothing honest to train on. The message says what is missing and what to do."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Masks of the training rows: those that are fitted first, and those that the choices are then made on."""
+
+    fitted: npt.NDArray[np.bool_]
+    tuned: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """What banded labels were made from: the bands, and the amount of each training and validation row."""
+
+    bands: Bands
+    train: Weights
+    validation: Weights
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Rows are customers at a cut-off. ``validation`` is the last known cut-off; ``train`` holds the ones before it.
+
+    ``tuning`` splits the training rows: on those that a split tunes on, the number of trees, the calibration and the decisions
+    are chosen, so that the validation cut-off judges what it had no part in. These are the newest training cut-off, after those
+    whose labels were known by then; with a single training cut-off, each fifth of the customers after the others. Where
+    cut-offs weigh less because something changed after them, each fifth of the customers at those that weigh most.
+
+    ``validation_groups``: groups of each validation row (``ml.datasets.segments``), by which the model is judged too.
+
+    ``train_weights``: how much each training row counts when a model is fitted, above 0. Rows that choose or judge count alike:
+    that is how they are served.
+
+    ``categories`` are every class of the target. ``amounts`` there are where its classes are bands. ``fingerprint`` is a sha256
+    of features, labels, weights and cut-offs: equal data in any row order give the same one.
+    """
+
+    target: Target
+    features: tuple[Feature, ...]
+    train: pd.DataFrame
+    train_labels: Labels
+    train_weights: Weights
+    tuning: tuple[Split, ...]
+    validation: pd.DataFrame
+    validation_labels: Labels
+    validation_groups: pd.DataFrame
+    train_cutoffs: tuple[datetime, ...]
+    validation_cutoff: datetime
+    fingerprint: str
+    amounts: Amounts | None = None
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Every class of the target, in its order."""
+        return self.target.classes
+
+
+def build_training_set(frame: pd.DataFrame, shop: Shop, target: Target | None = None) -> TrainingSet:
+    """Split ``training_features`` (customer x cut-off, ``as_of`` in UTC) by time, for a target (default: affinity).
+
+    A cut-off whose window reaches past the validation cut-off is left out: its labels would tell part of the validation's
+    (purging; Lopez de Prado, Advances in Financial Machine Learning, 2018, ch. 7). With weekly cut-offs and h = 7 days none is.
+
+    Raises ``FrameError`` on missing or extra columns, ``TrainingSetError`` on too few rows or cut-offs and on unknown labels.
+    """
+    wanted, features = target or target_of(AFFINITY, shop), tuple(feature_list(shop))
+    require_columns(frame, TABLE, ["cutoff_no", "as_of", "customer_id", *[f.name for f in features], *OUTCOMES], exact=True)
+    if not (frame["weight"] > 0).all():
+        raise TrainingSetError(f"{TABLE}.weight is above 0 for every row; run training_job to have it built again")
+    if not (frame["cutoff_no"] == 1).any():
+        raise TrainingSetError(f"{TABLE} has no cutoff_no 1, the latest cut-off; run training_job once there is enough history")
+    ordered = frame[wanted.is_known(frame)].sort_values(
+        ["cutoff_no", "customer_id"], ascending=[False, True], ignore_index=True
+    )
+    horizon = timedelta(days=wanted.horizon_days)
+    is_last, has_class = (ordered["cutoff_no"] == ordered["cutoff_no"].min()).to_numpy(), wanted.has_class(ordered)
+    if not is_last.any():
+        raise TrainingSetError(f"{TABLE} has no cut-off of which {_days(wanted)} and 2 more have passed; load more history")
+    validation_cutoff: datetime = ordered.loc[is_last, "as_of"].iloc[0].to_pydatetime()
+    is_train = has_class & ~is_last & (ordered["as_of"] + horizon <= validation_cutoff).to_numpy()
+    is_judge = has_class & is_last
+    _require_rows(int(is_train.sum()), int(is_judge.sum()), wanted)
+    matrix = feature_matrix(ordered, features, TABLE)
+    amounts = _amounts(ordered, is_train, is_judge) if wanted.is_banded else None
+    labels = wanted.label(ordered, amounts.bands if amounts else None)
+    _require_labels(labels, is_train, wanted)
+    return TrainingSet(
+        target=wanted,
+        features=features,
+        train=matrix[is_train].reset_index(drop=True),
+        train_labels=labels[is_train],
+        train_weights=ordered.loc[is_train, "weight"].to_numpy(np.float64),
+        tuning=_tuning(ordered[is_train], horizon),
+        validation=matrix[is_judge].reset_index(drop=True),
+        validation_labels=labels[is_judge],
+        # Everyone of the cut-off has a place in its ranks, also who has no class.
+        validation_groups=customer_groups(matrix[is_last], shop)[has_class[is_last]].reset_index(drop=True),
+        train_cutoffs=tuple(moment.to_pydatetime() for moment in sorted(ordered.loc[is_train, "as_of"].unique())),
+        validation_cutoff=validation_cutoff,
+        fingerprint=_fingerprint(matrix[has_class], ordered[has_class], labels[has_class]),
+        amounts=amounts,
+    )
+
+
+def _amounts(ordered: pd.DataFrame, is_train: Rows, is_judge: Rows) -> Amounts:
+    """The bands are those of the training rows: what is judged has no part in them."""
+    spend = ordered["spend"].to_numpy(np.float64)
+    return Amounts(quantile_bands(spend[is_train]), spend[is_train], spend[is_judge])
+
+
+def _tuning(train: pd.DataFrame, horizon: timedelta) -> tuple[Split, ...]:
+    weights = train["weight"].to_numpy(np.float64)
+    if (weights < weights.max()).any():  # rows of before a change do not say how to decide after it
+        is_new = weights == weights.max()
+        return tuple(Split(split.fitted, split.tuned & is_new) for split in fold_splits(train["customer_id"]))
+    newest = train["as_of"].max()
+    before = Split((train["as_of"] + horizon <= newest).to_numpy(), (train["as_of"] == newest).to_numpy())
+    return (before,) if before.fitted.any() else fold_splits(train["customer_id"])
+
+
+def fold_splits(customer_ids: pd.Series[str]) -> tuple[Split, ...]:
+    """Each fifth of the customers after the others, by a hash of their ids."""
+    fold = pd.util.hash_pandas_object(customer_ids.astype(str), index=False).to_numpy() % FOLDS
+    return tuple(Split(fold != number, fold == number) for number in range(FOLDS))
+
+
+def _require_rows(train: int, validation: int, target: Target) -> None:
+    if train == 0:
+        raise TrainingSetError(
+            f"{TABLE} needs two cut-offs that are {_days(target)} apart; "
+            "load more history, or raise training.cutoffs in shop.yaml"
+        )
+    if train < MIN_TRAINING_ROWS or validation < MIN_VALIDATION_ROWS:
+        raise TrainingSetError(
+            f"{TABLE} has {train} rows to train on and {validation} to validate on; "
+            f"at least {MIN_TRAINING_ROWS} and {MIN_VALIDATION_ROWS} are needed"
+        )
+
+
+def _require_labels(labels: Labels, is_train: Rows, target: Target) -> None:
+    is_missing = pd.isna(pd.Series(labels, dtype=object)).to_numpy()
+    unknown = sorted(set(labels[~is_missing].astype(str)) - set(target.classes))
+    if unknown or is_missing.any():
+        raise TrainingSetError(f"{TABLE}.label holds {unknown or 'NULL'}; it is one of {', '.join(target.classes)}")
+    if len(set(labels[is_train])) < 2:
+        raise TrainingSetError(f"every training label is {labels[is_train][0]!r}; there is nothing to tell apart yet")
+
+
+def _days(target: Target) -> str:
+    return f"{target.horizon_days} days ({target.horizon_field})"
+
+
+def _fingerprint(matrix: pd.DataFrame, ordered: pd.DataFrame, labels: Labels) -> str:
+    """``labels`` of their own, since they may be bands; the amounts are hashed too."""
+    digest = hashlib.sha256("|".join(matrix.columns).encode())
+    types = {"customer_id": str, "weight": float, "spend": float, "label": str}
+    keys = ordered[["customer_id", "as_of", "weight", "spend"]].assign(label=labels).astype(types)
+    for part in (matrix, keys):
+        digest.update(pd.util.hash_pandas_object(part, index=False, categorize=False).to_numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,74 @@
+"""A trained model: of a customer, the probability of each class of its target, such as each category as the next one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from catboost import CatBoostClassifier, Pool
+
+from customer360.features import Feature
+from ml.datasets.bands import Bands
+from ml.fitting.calibration import UNCALIBRATED, Calibration, Classes
+from ml.fitting.decisions import decided
+
+Probabilities = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ClassModel:
+    """A trained classifier with the features that it reads and the categories that are published.
+
+    ``calibration`` bends the classifier's probabilities. A category without a training label gets ``unseen_probability`` each;
+    the seen ones share the rest. ``weights`` decide which category is named; they do not touch probabilities. ``bands``, where
+    the classes are bands of an amount, say what amount to expect.
+    """
+
+    classifier: CatBoostClassifier
+    features: tuple[Feature, ...]
+    categories: tuple[str, ...]
+    unseen_probability: float
+    calibration: Calibration = UNCALIBRATED
+    weights: tuple[float, ...] | None = None
+    bands: Bands | None = None
+
+    @property
+    def seen_categories(self) -> list[str]:
+        """The classes that the classifier knows, in its own order."""
+        return [str(category) for category in self.classifier.classes_]
+
+    def pool(self, matrix: pd.DataFrame) -> Pool:
+        """A feature matrix (``ml.frames.feature_matrix``) as CatBoost reads it."""
+        return pool(matrix, self.features)
+
+    def probabilities(self, matrix: pd.DataFrame | Pool) -> Probabilities:
+        """Rows are those of ``matrix``, or of a pool made of it, columns ``categories``; every row sums to 1."""
+        seen = self.seen_categories
+        unseen = len(self.categories) - len(seen)
+        rows = matrix.num_row() if isinstance(matrix, Pool) else len(matrix)
+        result = np.full((rows, len(self.categories)), self.unseen_probability)
+        if rows:
+            position = {category: index for index, category in enumerate(self.categories)}
+            read = matrix if isinstance(matrix, Pool) else self.pool(matrix)
+            shares = np.asarray(self.classifier.predict_proba(read), dtype=np.float64)
+            shares = self.calibration.apply(shares.reshape(rows, len(seen))) * (1 - unseen * self.unseen_probability)
+            result[:, [position[category] for category in seen]] = shares
+        return result
+
+    def decisions(self, probabilities: Probabilities) -> Classes:
+        """Of each row of ``probabilities`` the position in ``categories`` of the one that is named."""
+        return decided(probabilities, np.ones(len(self.categories)) if self.weights is None else np.array(self.weights))
+
+
+def pool(
+    matrix: pd.DataFrame,
+    features: tuple[Feature, ...],
+    labels: npt.NDArray[Any] | None = None,
+    weights: npt.NDArray[np.float64] | None = None,
+) -> Pool:
+    """A CatBoost pool of the matrix, its text columns marked as categorical."""
+    categorical = [feature.name for feature in features if feature.kind == "categorical"]
+    return Pool(matrix[[feature.name for feature in features]], label=labels, weight=weights, cat_features=categorical)

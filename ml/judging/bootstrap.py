@@ -1,0 +1,56 @@
+"""Intervals by resampling rows (Efron and Tibshirani, An Introduction to the Bootstrap, 1993), always with a seed.
+
+The rows of one cut-off are one customer each, so rows are what is drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ml.fitting.calibration import Floats
+
+RESAMPLES = 1_000
+LEVEL = 0.95
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its 95% bounds."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+def resamples(rows: int, count: int, seed: int) -> Iterator[Rows]:
+    """``count`` times the numbers of as many rows, drawn with replacement."""
+    chance = np.random.default_rng(seed)
+    for _ in range(count):
+        yield chance.integers(0, rows, rows)
+
+
+def mean_interval(values: Floats, seed: int, count: int = RESAMPLES) -> Interval:
+    """The mean of ``values``; of paired differences, that of their difference."""
+    drawn = [float(values[rows].mean()) for rows in resamples(len(values), count, seed)]
+    return interval(float(values.mean()), np.array(drawn))
+
+
+def measured_intervals(measure: Callable[[Rows], dict[str, float]], rows: int, seed: int, count: int) -> dict[str, Interval]:
+    """Each figure of ``measure``, which is given row numbers."""
+    whole = measure(np.arange(rows))
+    drawn = [measure(chosen) for chosen in resamples(rows, count, seed)]
+    return {name: interval(value, np.array([figures[name] for figures in drawn])) for name, value in whole.items()}
+
+
+def interval(estimate: float, drawn: Floats) -> Interval:
+    """The basic interval (Davison and Hinkley, Bootstrap Methods and their Application, 1997, 5.2): resamples mirrored.
+
+    A measure that noise makes larger, such as a calibration error, is larger still in every resample; mirrored, that is undone.
+    """
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(estimate, float(2 * estimate - high), float(2 * estimate - low))

@@ -1,0 +1,60 @@
+"""A model card in Markdown (Mitchell et al., Model Cards for Model Reporting, 2019): what a version is, knows and is worth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from customer360.lake.atomic import write_text
+from ml.fitting.tuning import trials_frame
+from ml.judging.evaluation import Evaluation
+from ml.judging.plots import evaluation_plots, write_plots
+from ml.judging.promotion import Decision
+from ml.markdown import table
+from ml.versions.manifest import Manifest
+
+
+def write_card(folder: Path, manifest: Manifest, evaluation: Evaluation, decision: Decision, purpose: str) -> dict[str, bytes]:
+    """Write ``card.md`` and its plots into ``folder``; the plots by name, as PNG."""
+    drawn = evaluation_plots(evaluation)
+    write_plots(folder, drawn)
+    write_text(folder / "card.md", model_card(manifest, evaluation, decision, purpose))
+    return drawn
+
+
+def model_card(manifest: Manifest, evaluation: Evaluation, decision: Decision, purpose: str) -> str:
+    """The card of a version that was just judged, with its target's purpose; plots are named as files beside it."""
+    cutoffs = ", ".join(f"{cutoff:%Y-%m-%d %H:%M}" for cutoff in manifest.train_cutoffs)
+    weights = manifest.decision_weights or (1.0,) * len(manifest.categories)
+    classes = pd.DataFrame({"category_id": manifest.categories, "decision_weight": weights})
+    if manifest.bands:
+        classes = classes.assign(from_amount=[0.0, *manifest.bands.edges], mean_amount=manifest.bands.means)
+    calibration = manifest.calibration
+    how = f"temperature {calibration.temperature:.3f}" if calibration.method == "temperature" else calibration.method
+    settings = pd.DataFrame(sorted(manifest.settings.items()), columns=["setting", "value"])
+    return (
+        "\n\n".join(
+            [
+                f"# {manifest.name} {manifest.version}",
+                f"{'Promoted' if decision.is_promoted else 'Rejected'}: {decision.reason}.",
+                "## What it is for",
+                purpose,
+                "## What it was made of",
+                f"{manifest.rows_train:,} rows of the cut-offs {cutoffs} (UTC), {len(manifest.features)} features, "
+                f"{manifest.tree_count} trees. Data {manifest.data_fingerprint[:12]}, file {manifest.model_sha256[:12]}.",
+                f"Trees, calibration ({how}) and decision weights were chosen on the newest of these cut-offs, "
+                "after a fit on the others.",
+                table(classes),
+                "## What it is worth",
+                f"Judged on the cut-off {manifest.validation_cutoff:%Y-%m-%d %H:%M} (UTC), in which no choice had a part.",
+                evaluation.to_markdown(),
+                *(f"![{name}]({name}.png)" for name in ("calibration", "lift", "confusion", "importance")),
+                "## Settings",
+                table(settings),
+                *(["## Settings that were tried", table(trials_frame(manifest.tuning))] if manifest.tuning else []),
+                ", ".join(f"{name} {version}" for name, version in sorted(manifest.packages.items())),
+            ]
+        )
+        + "\n"
+    )

@@ -1,0 +1,137 @@
+"""Conversion by channel x weekday x daypart, learned from past touches: everyone, then the segment, then the customer.
+
+Each layer starts from what the layer above expects of exactly the touches that a group had: a group which only ever got calls
+is compared with calls. The group's level, its channels, its weekdays, its dayparts and (for everyone and for segments) its
+single combinations are then shrunk one after the other by ``ml.planning.shrinkage``, each by a strength of its own, and kept as
+shifts of the log-odds. A touch of which a dimension is unknown counts for the others.
+
+What this is not: touches of the past were not drawn at random, so a difference between combinations is an association. The
+holdout measures what contacts cause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ml.planning.shrinkage import Floats, expit, logit, posterior_mean, prior_strength
+
+DIMENSIONS = ("channel", "day", "daypart")
+UNKNOWN = -1
+
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Touches:
+    """Past touches as indices. ``values[d]`` is the place on dimension d (channel, weekday, daypart), -1 where unknown."""
+
+    customer: Integers
+    segment: Integers
+    values: tuple[Integers, Integers, Integers]
+    converted: Floats
+
+
+@dataclass(frozen=True)
+class ContactRates:
+    """Log-odds of conversion. ``segments``: segments x channels x 7 x dayparts; the rest are the customers' own shifts."""
+
+    segments: Floats
+    customer_level: Floats
+    customer_shifts: tuple[Floats, Floats, Floats]
+    strengths: dict[str, float]
+
+    def log_odds(self, customers: Integers, segment: Integers) -> Floats:
+        """Customers x channels x weekdays x dayparts."""
+        channel, day, daypart = (shift[customers] for shift in self.customer_shifts)
+        own = self.customer_level[customers][:, None, None, None] + channel[:, :, None, None]
+        return np.asarray(self.segments[segment] + own + day[:, None, :, None] + daypart[:, None, None, :], dtype=np.float64)
+
+
+def estimate_rates(touches: Touches, customers: int, segments: int, shape: tuple[int, int, int]) -> ContactRates:
+    """Fit the three layers. ``shape``: numbers of channels, weekdays and dayparts. Without touches every rate is one half."""
+    overall = (touches.converted.sum() + 0.5) / (len(touches.converted) + 1)  # Jeffreys
+    strengths: dict[str, float] = {}
+    everyone = np.full((1, *shape), logit(np.array([overall]))[0])
+    nobody = np.zeros(len(touches.customer), dtype=np.int64)
+    layers = (("everyone", nobody, 1), ("segment", touches.segment, segments))
+    table = everyone
+    group_of_table = nobody
+    for name, group, groups in layers:
+        fit = _Layer(name, touches, group, groups, shape=shape, strengths=strengths)
+        level, shifts = fit.marginals(_expected(table, group_of_table, touches.values))
+        table = table + level[:, None, None, None] + _spread(shifts)
+        table = table + fit.cells(_expected(table, group, touches.values))
+        group_of_table = group
+    fit = _Layer("customer", touches, touches.customer, customers, shape=shape, strengths=strengths)
+    level, shifts = fit.marginals(_expected(table, touches.segment, touches.values))
+    return ContactRates(table, level, shifts, strengths)
+
+
+class _Layer:
+    """One layer's shifts, each estimated on top of those before it."""
+
+    def __init__(
+        self,
+        name: str,
+        touches: Touches,
+        group: Integers,
+        groups: int,
+        *,
+        shape: tuple[int, int, int],
+        strengths: dict[str, float],
+    ) -> None:
+        self.name, self.touches, self.group, self.groups = name, touches, group, groups
+        self.shape, self.strengths = shape, strengths
+
+    def marginals(self, expected: Floats) -> tuple[Floats, tuple[Floats, Floats, Floats]]:
+        """Shifts of the level (groups) and of each dimension (groups x values)."""
+        everything = np.ones(len(expected), dtype=bool)
+        level = self._shift("level", self.group, self.groups, expected, everything)
+        expected = expit(logit(expected) + level[self.group])
+        shifts = []
+        for name, values, size in zip(DIMENSIONS, self.touches.values, self.shape, strict=True):
+            known = values != UNKNOWN
+            cell = self.group * size + values
+            flat = self._shift(name, cell, self.groups * size, expected, known)
+            expected = np.where(known, expit(logit(expected) + flat[np.where(known, cell, 0)]), expected)
+            shifts.append(flat.reshape(self.groups, size))
+        return level, (shifts[0], shifts[1], shifts[2])
+
+    def cells(self, expected: Floats) -> Floats:
+        """Shifts of single combinations (groups x shape), from touches of which every dimension is known."""
+        known = np.logical_and.reduce([values != UNKNOWN for values in self.touches.values])
+        channel, day, daypart = self.touches.values
+        cell = ((self.group * self.shape[0] + channel) * self.shape[1] + day) * self.shape[2] + daypart
+        size = self.groups * int(np.prod(self.shape))
+        return self._shift("combination", cell, size, expected, known).reshape(self.groups, *self.shape)
+
+    def _shift(self, what: str, cell: Integers, size: int, expected: Floats, known: npt.NDArray[np.bool_]) -> Floats:
+        trials = _sums(cell[known], np.ones(int(known.sum())), size)
+        successes = _sums(cell[known], self.touches.converted[known], size)
+        means = _sums(cell[known], expected[known], size) / np.maximum(trials, 1)
+        strength = prior_strength(successes, trials, means)
+        self.strengths[f"{self.name} {what}"] = strength
+        shifted = logit(posterior_mean(successes, trials, means, strength)) - logit(means)
+        return np.where(trials > 0, shifted, 0.0)
+
+
+def _sums(cell: Integers, weights: Floats, size: int) -> Floats:
+    return np.asarray(np.bincount(cell, weights=weights, minlength=size), dtype=np.float64)
+
+
+def _spread(shifts: Sequence[Floats]) -> Floats:
+    channel, day, daypart = shifts
+    return channel[:, :, None, None] + day[:, None, :, None] + daypart[:, None, None, :]
+
+
+def _expected(table: Floats, group: Integers, values: tuple[Integers, Integers, Integers]) -> Floats:
+    """The probability of each touch under ``table``; over an unknown dimension, the mean."""
+    probability = expit(table)
+    for axis in (1, 2, 3):
+        probability = np.concatenate([probability, probability.mean(axis=axis, keepdims=True)], axis=axis)
+    # -1, unknown, is the last place on each axis: the mean that was just appended.
+    return np.asarray(probability[group, values[0], values[1], values[2]], dtype=np.float64)

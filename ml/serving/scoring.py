@@ -1,0 +1,73 @@
+"""Scores: the probability of each category as every customer's next one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from customer360.settings import NONE
+from ml.fitting.class_model import Probabilities
+from ml.frames import feature_matrix, require_columns
+from ml.versions.model_store import LoadedModel
+
+TABLE = "customer_features"
+# The table is typed even when it has no rows.
+SCORE_TYPES: dict[str, pa.DataType] = {
+    "customer_id": pa.string(),
+    "category_id": pa.string(),
+    "probability": pa.float64(),
+    "rank": pa.int32(),
+    "is_label": pa.bool_(),
+    "model_version": pa.string(),
+    "as_of": pa.timestamp("us"),
+}
+SCORE_SCHEMA = pa.schema(SCORE_TYPES)
+
+
+def score(customer_features: pd.DataFrame, loaded: LoadedModel) -> pa.Table:
+    """``customer_scores``: one row for each customer and category, "none" included.
+
+    The probabilities of a customer sum to 1; rank 1 is the most probable category, ties go by category id. ``is_label`` marks
+    the one category that the model's decision names, which may be another one (``ml.fitting.decisions``). Raises ``FrameError``
+    when ``customer_features`` has other columns than the model was trained on.
+    """
+    return to_table(customer_features, loaded, loaded.model.probabilities(served_matrix(customer_features, loaded)))
+
+
+def served_matrix(customer_features: pd.DataFrame, loaded: LoadedModel) -> pd.DataFrame:
+    """The feature matrix of these customers, which every model of the shop reads. Raises ``FrameError`` on other columns."""
+    features = loaded.model.features
+    require_columns(customer_features, TABLE, ["customer_id", "as_of", *[feature.name for feature in features]], exact=True)
+    return feature_matrix(customer_features, features, TABLE)
+
+
+def to_table(customer_features: pd.DataFrame, loaded: LoadedModel, probabilities: Probabilities) -> pa.Table:
+    """Long ``customer_scores`` from a table of customers x the model's categories. Arrow repeats the ids, not Python."""
+    order = np.argsort(np.array(loaded.model.categories))
+    shares = probabilities[:, order]
+    customers, classes = shares.shape
+    ranks = np.empty(shares.shape, dtype=np.int32)
+    places = np.broadcast_to(np.arange(1, classes + 1, dtype=np.int32), shares.shape)
+    np.put_along_axis(ranks, np.argsort(-shares, axis=1, kind="stable"), places, axis=1)
+    is_label = loaded.model.decisions(probabilities)[:, None] == order
+    customer_rows = np.repeat(np.arange(customers), classes)
+    category_rows = np.tile(np.arange(classes), customers)
+    columns: list[pa.Array[Any]] = [
+        pa.array(customer_features["customer_id"], pa.string()).take(customer_rows),
+        pa.array([loaded.model.categories[place] for place in order], pa.string()).take(category_rows),
+        pa.array(shares.ravel()),
+        pa.array(ranks.ravel()),
+        pa.array(is_label.ravel()),
+        pa.array([loaded.version], pa.string()).take(np.zeros(customers * classes, dtype=np.int64)),
+        pa.array(customer_features["as_of"], pa.timestamp("us")).take(customer_rows),
+    ]
+    return pa.Table.from_arrays(columns, schema=SCORE_SCHEMA)
+
+
+def top_categories(scores: pd.DataFrame) -> pd.DataFrame:
+    """One row a customer: customer_id, category_id, probability of the most probable category that is not "none"."""
+    real = scores[scores["category_id"] != NONE].sort_values(["customer_id", "rank"])
+    return real.drop_duplicates("customer_id")[["customer_id", "category_id", "probability"]].reset_index(drop=True)

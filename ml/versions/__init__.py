@@ -1,0 +1,1 @@
+"""Models on disk: immutable versions, the champion, what was decided about them and by whom, and how they are shown."""
