@@ -14,12 +14,12 @@ from pathlib import Path
 import duckdb
 
 from assets.publishing.customer_profiles import RELATIONS
-from customer360.lake.profiles import profiles_query, with_next_contact
-from customer360.lake.publications import linked_files, warehouse_tables
-from customer360.lake.publishing import publish
-from customer360.lake.raw_clicks import write_raw_slice
-from customer360.lake.slice_log import mark_transformed, plan_transform
-from customer360.lake.warehouse import open_warehouse
+from customer360.lake.publishing.profiles import profiles_query, with_next_contact
+from customer360.lake.publishing.publications import linked_files, warehouse_tables
+from customer360.lake.publishing.publishing import publish
+from customer360.lake.raw.raw_clicks import write_raw_slice
+from customer360.lake.warehouse.slice_log import mark_transformed, plan_transform
+from customer360.lake.warehouse.warehouse import open_warehouse
 from customer360.settings import Settings
 from ml.datasets.targets import MODELS
 from ml.serving.customer_value import Serving

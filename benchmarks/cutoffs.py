@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from customer360.lake.cutoffs import EVERY_CUTOFF, write_training_cutoffs
-from customer360.lake.warehouse import open_warehouse
+from customer360.lake.warehouse.cutoffs import EVERY_CUTOFF, write_training_cutoffs
+from customer360.lake.warehouse.warehouse import open_warehouse
 from customer360.settings import Settings
 from orchestration.dbt_run import invoke
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import duckdb
 
 from customer360.lake.slices import naive
-from customer360.lake.warehouse import open_warehouse
+from customer360.lake.warehouse.warehouse import open_warehouse
 from customer360.settings import Settings
 
 CUSTOMERS = 6_000

@@ -21,14 +21,14 @@ import pandas as pd
 import yaml
 
 from benchmarks.cutoffs import features_at
-from customer360.lake.contracts import reference_tables
-from customer360.lake.cutoffs import cutoff_weights, weekly_cutoffs
 from customer360.lake.engine import literal
-from customer360.lake.history import write_history
-from customer360.lake.publications import SLICE_LOG
-from customer360.lake.reference import load_reference
-from customer360.lake.slice_log import mark_transformed, plan_transform
-from customer360.lake.warehouse import open_warehouse
+from customer360.lake.landing.contracts import reference_tables
+from customer360.lake.publishing.publications import SLICE_LOG
+from customer360.lake.raw.history import write_history
+from customer360.lake.reference.reference import load_reference
+from customer360.lake.warehouse.cutoffs import cutoff_weights, weekly_cutoffs
+from customer360.lake.warehouse.slice_log import mark_transformed, plan_transform
+from customer360.lake.warehouse.warehouse import open_warehouse
 from customer360.settings import REPOSITORY, Settings
 from customer360.simulation import Simulation, simulate_history
 from ml.datasets import training_sets

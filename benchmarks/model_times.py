@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from benchmarks.bare_slice import build
-from customer360.lake.warehouse import open_warehouse
+from customer360.lake.warehouse.warehouse import open_warehouse
 from customer360.settings import Settings
 
 

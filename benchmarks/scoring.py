@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.measuring import run_module, write_result
 from benchmarks.prepared import prepared
 from customer360.lake.engine import literal
-from customer360.lake.warehouse import open_warehouse, warehouse_lock
+from customer360.lake.warehouse.warehouse import open_warehouse, warehouse_lock
 from customer360.settings import REPOSITORY, Place, Settings
 from customer360.simulation import Simulation
 from ml.datasets.targets import MODELS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from customer360.lake.contracts import EVENT_NAMES
+from customer360.lake.landing.contracts import EVENT_NAMES
 from customer360.settings import AttributeType, Shop, slug
 
 CATEGORY_MEASURES = ("views", "dwell_seconds", "orders", "spend")

@@ -14,7 +14,7 @@ import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings
 
 from customer360.lake.atomic import exclusive
-from customer360.lake.unchanged import PROJECT, project_fingerprint
+from customer360.lake.warehouse.unchanged import PROJECT, project_fingerprint
 from customer360.settings import REPOSITORY, Settings
 from orchestration import groups
 from orchestration.dbt_command import dbt_environment

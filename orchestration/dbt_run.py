@@ -24,7 +24,7 @@ from dagster_dbt.core.dbt_cli_event import DbtCoreCliEventMessage
 from customer360.features import dbt_vars
 from customer360.lake.atomic import exclusive
 from customer360.lake.discretion import without_values
-from customer360.lake.unchanged import PROJECT
+from customer360.lake.warehouse.unchanged import PROJECT
 from customer360.settings import REPOSITORY, Settings
 from orchestration.dbt import SLICE_CHECK, manifest_path
 from orchestration.dbt_command import dbt_environment

@@ -156,8 +156,8 @@ class Runner:
 
     def live_slices(self) -> list[list[str]]:
         """Closed slices to run: the last four one by one, those before them in ranges of at most a day."""
-        from customer360.lake.clock import last_closed_slice
-        from customer360.lake.slice_requests import MAX_RANGE
+        from customer360.lake.operations.clock import last_closed_slice
+        from customer360.lake.operations.slice_requests import MAX_RANGE
         from customer360.lake.slices import slice_key
 
         shop = self.settings.shop
@@ -171,7 +171,7 @@ class Runner:
 
     def today(self) -> str:
         """The shop-local day of what is published."""
-        from customer360.lake.publishing import current_publication
+        from customer360.lake.publishing.publishing import current_publication
 
         publication = current_publication(self.settings.place)
         if publication is None or publication.as_of is None:

@@ -5,7 +5,7 @@ import dagster as dg
 from assets.predictions.training import MODEL_ASSETS
 from assets.publishing.in_store import STORE_ASSETS
 from assets.transform.warehouse import MANIFEST, warehouse_models
-from customer360.lake.contracts import reference_tables
+from customer360.lake.landing.contracts import reference_tables
 from orchestration.dbt import DAILY, SLICE_CHECK, tagged_checks, untagged
 from orchestration.maintenance import remove_old_files
 from orchestration.partitions import HISTORY_KEY, SHOP

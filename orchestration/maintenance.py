@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from customer360.lake.retention import remove_old
+from customer360.lake.operations.retention import remove_old
 from orchestration.resources import Platform
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from customer360.lake.engine import connect
-from customer360.lake.known_then import Exceptions, Snapshot, read_snapshot, set_as_known, warehouse_copy
+from customer360.lake.warehouse.known_then import Exceptions, Snapshot, read_snapshot, set_as_known, warehouse_copy
 from customer360.settings import Settings
 from ml.datasets.targets import AFFINITY
 from ml.serving import scoring

@@ -10,11 +10,11 @@ from pathlib import Path
 import dagster as dg
 import duckdb
 
-from customer360.lake.clock import shop_now
 from customer360.lake.discretion import telling_no_values
 from customer360.lake.disk import explaining_full_disk
-from customer360.lake.row_counts import count_rows
-from customer360.lake.warehouse import open_warehouse, warehouse_lock
+from customer360.lake.operations.clock import shop_now
+from customer360.lake.warehouse.row_counts import count_rows
+from customer360.lake.warehouse.warehouse import open_warehouse, warehouse_lock
 from customer360.settings import Settings
 
 # A training set of 6,000 customers is built in 3 seconds, one of a million in minutes; what else holds the lock is in the pool.

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from customer360.lake.publishing import current_publication
+from customer360.lake.publishing.publishing import current_publication
 from customer360.lake.slices import slice_key
 from orchestration.jobs import daily_job, freshness_job, maintenance_job, training_job, warehouse_job
 from orchestration.partitions import DAYS, SHOP, day_key

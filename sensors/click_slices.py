@@ -8,10 +8,10 @@ import dagster as dg
 import duckdb
 
 from assets.raw.clicks import ISOLATE_TAG
-from customer360.lake.clock import last_closed_slice
-from customer360.lake.landed import landing_of
-from customer360.lake.publishing import reader
-from customer360.lake.slice_requests import Cursor, Request, RunState, World, decide
+from customer360.lake.landing.landed import landing_of
+from customer360.lake.operations.clock import last_closed_slice
+from customer360.lake.operations.slice_requests import Cursor, Request, RunState, World, decide
+from customer360.lake.publishing.publishing import reader
 from customer360.lake.slices import EPOCH, slice_key
 from customer360.settings import Settings, Shop
 from orchestration.partitions import SHOP

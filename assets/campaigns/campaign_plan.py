@@ -4,11 +4,11 @@ from datetime import UTC, date
 
 import dagster as dg
 
-from customer360.lake.consents import consents_query
-from customer360.lake.frames import write_parquet
-from customer360.lake.profiles import with_next_contact
-from customer360.lake.publications import file_tables
-from customer360.lake.publishing import current_publication, reader, republish
+from customer360.lake.publishing.profiles import with_next_contact
+from customer360.lake.publishing.publications import file_tables
+from customer360.lake.publishing.publishing import current_publication, reader, republish
+from customer360.lake.reference.consents import consents_query
+from customer360.lake.warehouse.frames import write_parquet
 from ml.markdown import table
 from ml.planning.plan_inputs import PlanInputs
 from ml.planning.planning import plan_campaign

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from assets.campaigns.campaign_plan import planned_day
-from customer360.lake.frames import write_parquet
-from customer360.lake.publications import file_tables
-from customer360.lake.publishing import reader, republish
+from customer360.lake.publishing.publications import file_tables
+from customer360.lake.publishing.publishing import reader, republish
+from customer360.lake.warehouse.frames import write_parquet
 from customer360.settings import Settings
 from ml.datasets.targets import AFFINITY
 from ml.monitoring.alarms import CHANGES, alarming_columns, append_change, found_change, read_changes

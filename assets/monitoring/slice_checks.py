@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from customer360.lake.slice_health import freshness, volume
+from customer360.lake.operations.slice_health import freshness, volume
 from orchestration.resources import Platform
 
 PUBLISHED = dg.AssetKey(["publishing", "published"])

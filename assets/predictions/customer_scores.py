@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from customer360.lake.frames import keep_daily_snapshot
-from customer360.lake.known_then import known_now
+from customer360.lake.warehouse.frames import keep_daily_snapshot
+from customer360.lake.warehouse.known_then import known_now
 from ml.datasets.targets import AFFINITY, CHURN, MODELS, SPEND
 from ml.serving import serving
 from ml.serving.customer_value import Serving

@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 
 from customer360.features import feature_list
-from customer360.lake.sampled_copy import copy_sample
+from customer360.lake.warehouse.sampled_copy import copy_sample
 from ml.datasets.look_ahead import CUSTOMERS, look_ahead
 from ml.markdown import table
 from orchestration.compiled import compiled_model

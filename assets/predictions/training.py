@@ -11,10 +11,10 @@ import pandas as pd
 from dagster_dbt import dbt_assets
 
 from assets.transform.warehouse import MANIFEST
-from customer360.lake.cutoffs import set_training_cutoffs
-from customer360.lake.publications import PARQUET_ONLY, warehouse_tables
-from customer360.lake.publishing import publish, reader
+from customer360.lake.publishing.publications import PARQUET_ONLY, warehouse_tables
+from customer360.lake.publishing.publishing import publish, reader
 from customer360.lake.slices import EPOCH
+from customer360.lake.warehouse.cutoffs import set_training_cutoffs
 from ml.datasets import leakage, training_sets
 from ml.datasets.targets import AFFINITY, CHURN, SPEND, target_of
 from ml.datasets.training_outlook import outlook

@@ -2,8 +2,8 @@
 
 import dagster as dg
 
-from customer360.lake.profiles import profiles_query, with_next_contact
-from customer360.lake.publications import file_tables
+from customer360.lake.publishing.profiles import profiles_query, with_next_contact
+from customer360.lake.publishing.publications import file_tables
 from orchestration import groups
 from orchestration.owners import DATA_TEAM
 from orchestration.partitions import WAREHOUSE_POOL

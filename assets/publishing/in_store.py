@@ -8,7 +8,7 @@ import dagster as dg
 
 from assets.predictions.training import MODEL_ASSETS
 from customer360.lake.object_store import StoreError
-from customer360.lake.store_publishing import readers_wait_long, upload_current
+from customer360.lake.publishing.store_publishing import readers_wait_long, upload_current
 from customer360.settings import Place, Shop
 from orchestration import groups
 from orchestration.owners import DATA_TEAM

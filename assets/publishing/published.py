@@ -2,8 +2,8 @@
 
 import dagster as dg
 
-from customer360.lake.publications import linked_files, warehouse_tables
-from customer360.lake.publishing import publish, remove_old_versions
+from customer360.lake.publishing.publications import linked_files, warehouse_tables
+from customer360.lake.publishing.publishing import publish, remove_old_versions
 from customer360.lake.slices import EPOCH
 from orchestration import groups
 from orchestration.owners import DATA_TEAM

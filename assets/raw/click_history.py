@@ -6,9 +6,9 @@ import dagster as dg
 
 from assets.raw.clicks import SEE_CHECK
 from assets.raw.line_checks import line_check_results, line_check_specs
-from customer360.lake.categories import resolve_categories
 from customer360.lake.discretion import telling_no_values
-from customer360.lake.history import write_history
+from customer360.lake.raw.history import write_history
+from customer360.lake.reference.categories import resolve_categories
 from orchestration import groups
 from orchestration.owners import DATA_TEAM
 from orchestration.resources import Platform

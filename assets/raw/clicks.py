@@ -6,7 +6,7 @@ import dagster as dg
 
 from assets.raw.line_checks import line_check_results, line_check_specs
 from customer360.lake.discretion import telling_no_values
-from customer360.lake.raw_clicks import SliceCounts, write_raw_slice
+from customer360.lake.raw.raw_clicks import SliceCounts, write_raw_slice
 from customer360.lake.slices import slice_start
 from orchestration import groups
 from orchestration.owners import DATA_TEAM

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from customer360.lake.raw_clicks import SliceCounts
+from customer360.lake.raw.raw_clicks import SliceCounts
 
 FEW = 0.05
 

@@ -4,12 +4,12 @@ from typing import Any
 
 import dagster as dg
 
-from customer360.lake.contracts import ReferenceTable, reference_tables
+from customer360.lake.landing.contracts import ReferenceTable, reference_tables
 from customer360.lake.object_store import StoreError
-from customer360.lake.postgres import UnreadableSourceError
-from customer360.lake.reference import load_reference
-from customer360.lake.reference_history import ReferenceLoad
-from customer360.lake.reference_rows import BrokenReferenceError
+from customer360.lake.reference.postgres import UnreadableSourceError
+from customer360.lake.reference.reference import load_reference
+from customer360.lake.reference.reference_history import ReferenceLoad
+from customer360.lake.reference.reference_rows import BrokenReferenceError
 from customer360.settings import Shop
 from orchestration import groups
 from orchestration.owners import DATA_TEAM

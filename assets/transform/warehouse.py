@@ -7,11 +7,11 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import dbt_assets
 
-from customer360.lake.cutoffs import set_matured_cutoffs
-from customer360.lake.nightly_tables import NIGHTLY, keep_nightly_tables
-from customer360.lake.slice_log import mark_transformed, plan_transform
+from customer360.lake.publishing.nightly_tables import NIGHTLY, keep_nightly_tables
 from customer360.lake.slices import slice_key
-from customer360.lake.unchanged import mark_built, unchanged
+from customer360.lake.warehouse.cutoffs import set_matured_cutoffs
+from customer360.lake.warehouse.slice_log import mark_transformed, plan_transform
+from customer360.lake.warehouse.unchanged import mark_built, unchanged
 from customer360.settings import Settings
 from orchestration.dbt import DAILY, ShopTranslator, manifest_path, untagged
 from orchestration.dbt_events import with_row_counts

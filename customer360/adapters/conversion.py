@@ -24,7 +24,7 @@ from tempfile import TemporaryDirectory
 from customer360.adapters.formats import ConversionError, Row, outcomes, reading
 from customer360.adapters.rows import Click, RowError, Skip
 from customer360.lake.atomic import TEMPORARY_PREFIX, replacing
-from customer360.lake.contracts import MAX_FUTURE_HOURS
+from customer360.lake.landing.contracts import MAX_FUTURE_HOURS
 from customer360.lake.slices import floor_to_slice, slice_folder, slice_key
 from customer360.settings import Place, Settings, Shop
 

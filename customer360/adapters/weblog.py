@@ -23,7 +23,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from customer360.adapters.rows import Click, EventIds, RowError, Skip, device_of, query_of, without_query
-from customer360.lake.contracts import CLICK_COLUMNS, EVENT_NAMES
+from customer360.lake.landing.contracts import CLICK_COLUMNS, EVENT_NAMES
 from customer360.settings import SettingsError, Strict
 
 FILE = "weblog.yaml"

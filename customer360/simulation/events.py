@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from customer360.lake.contracts import CLICK_COLUMNS, EVENT_NAMES
+from customer360.lake.landing.contracts import CLICK_COLUMNS, EVENT_NAMES
 from customer360.settings import Shop
 from customer360.simulation.arrays import Bools, Bytes, Floats, Ints, Keys
 from customer360.simulation.campaigns import CAMPAIGN_IDS

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from customer360.lake.contracts import reference_tables
+from customer360.lake.landing.contracts import reference_tables
 from customer360.settings import Place, Shop
 from customer360.simulation.arrays import DAY, EPOCH, MINUTE, microseconds
 from customer360.simulation.behaviour import draw_block

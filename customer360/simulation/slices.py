@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from customer360.lake.contracts import DUPLICATE_DAYS
+from customer360.lake.landing.contracts import DUPLICATE_DAYS
 from customer360.lake.slices import floor_to_slice, slice_folder
 from customer360.settings import Place, Shop
 from customer360.simulation.arrays import EPOCH, Ints, generator, microseconds

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from customer360.lake.landing import slice_folders
+from customer360.lake.landing.landing import slice_folders
 from customer360.lake.slices import slice_folder
 from customer360.settings import Place, Shop
 from customer360.simulation.faults import Faults

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from customer360.lake.atomic import replacing
-from customer360.lake.contracts import CLICK_COLUMNS
+from customer360.lake.landing.contracts import CLICK_COLUMNS
 
 ISO_UTC = "%Y-%m-%dT%H:%M:%S.%gZ"
 

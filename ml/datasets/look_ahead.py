@@ -1,7 +1,7 @@
 """Do features see what became known after their cut-off? They are computed again with all of that altered, and must be equal.
 
 A feature that looks ahead makes a model that is good on paper only (Kaufman et al., Leakage in Data Mining, 2012). What became
-known later is altered in every relation that the features are made of; see ``customer360.lake.altered_future``.
+known later is altered in every relation that the features are made of; see ``customer360.lake.warehouse.altered_future``.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from pathlib import Path
 import duckdb
 import pandas as pd
 
-from customer360.lake.altered_future import Timed, altered_future, without_future
 from customer360.lake.engine import connect, literal, quoted
-from customer360.lake.sampled_copy import Relation
+from customer360.lake.warehouse.altered_future import Timed, altered_future, without_future
+from customer360.lake.warehouse.sampled_copy import Relation
 from customer360.words import many
 
 # A leak that concerns one customer in a hundred is missed by 1,000 in .99 ** 1000 = one of 23,000 training sets.

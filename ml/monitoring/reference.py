@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from customer360.lake.frames import write_parquet
+from customer360.lake.warehouse.frames import write_parquet
 from ml.monitoring.samples import (
     MAX_ROWS,
     WASSERSTEIN,

@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from customer360.lake.engine import literal
-from customer360.lake.frames import append_rows, replace_table
+from customer360.lake.warehouse.frames import append_rows, replace_table
 from customer360.settings import NONE, Shop
 from ml.serving.reasons import REASON_COLUMNS, reasons
 from ml.serving.serving_tables import Tables

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import duckdb
 
 from customer360.lake.engine import literal
-from customer360.lake.frames import append_rows, replace_table
+from customer360.lake.warehouse.frames import append_rows, replace_table
 from customer360.settings import NONE, Shop
 from ml.serving.customer_value import VALUE_SCHEMA, Serving, customer_value
 from ml.serving.reason_refresh import KEPT_SCHEMA, refresh_reasons

@@ -7,9 +7,9 @@ from datetime import datetime
 import pandas as pd
 
 from customer360.features import feature_list
-from customer360.lake.frames import write_parquet
-from customer360.lake.publications import file_tables
-from customer360.lake.publishing import current_publication, republish
+from customer360.lake.publishing.publications import file_tables
+from customer360.lake.publishing.publishing import current_publication, republish
+from customer360.lake.warehouse.frames import write_parquet
 from customer360.settings import Settings
 from ml.datasets.targets import MODELS, target_of
 from ml.versions.decision_log import DecisionRefused

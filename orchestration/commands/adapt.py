@@ -6,7 +6,7 @@ import argparse
 
 from customer360.adapters.conversion import HISTORY, Converted, Into, convert
 from customer360.adapters.formats import ConversionError
-from customer360.lake.landed import landing_of
+from customer360.lake.landing.landed import landing_of
 from customer360.lake.object_store import StoreError
 from customer360.settings import Settings
 from customer360.words import many

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from customer360.lake.categories import resolve_categories
+from customer360.lake.reference.categories import resolve_categories
 from customer360.settings import TopCategories
 from orchestration.console import WELL, say, settings_of
 

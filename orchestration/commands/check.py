@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from customer360.lake.check_report import report_lines
-from customer360.lake.checking import check
+from customer360.lake.landing.check_report import report_lines
+from customer360.lake.landing.checking import check
 from customer360.lake.object_store import StoreError
-from customer360.lake.store_copy import local_copy
+from customer360.lake.publishing.store_copy import local_copy
 from customer360.settings import Settings
 from orchestration.console import WELL, WRONG, environment_of, now, say, settings_of
 

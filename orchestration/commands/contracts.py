@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from customer360.lake.contract_docs import contracts_markdown
+from customer360.lake.landing.contract_docs import contracts_markdown
 from orchestration.console import WELL, say, settings_of
 
 EXPECTED = ()

@@ -7,7 +7,7 @@ import os
 import sys
 from contextlib import nullcontext
 
-from customer360.lake.warehouse import WarehouseBusyError, warehouse_lock
+from customer360.lake.warehouse.warehouse import WarehouseBusyError, warehouse_lock
 from orchestration import dbt_command
 from orchestration.console import WELL, environment_of, settings_of
 

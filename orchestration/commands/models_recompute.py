@@ -8,9 +8,9 @@ import textwrap
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 
-from customer360.lake.known_then import Exceptions, SnapshotError
 from customer360.lake.slices import slice_key
-from customer360.lake.warehouse import WarehouseBusyError
+from customer360.lake.warehouse.known_then import Exceptions, SnapshotError
+from customer360.lake.warehouse.warehouse import WarehouseBusyError
 from customer360.words import many
 from ml.versions.model_store import ModelStoreError
 from orchestration.console import WELL, WRONG, say, settings_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 
-from customer360.lake.quarantine import Entry, Selection, quarantined_lines, reason_kind
+from customer360.lake.raw.quarantine import Entry, Selection, quarantined_lines, reason_kind
 from customer360.words import many
 from orchestration.console import WELL, say, settings_of
 

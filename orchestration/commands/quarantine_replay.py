@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 
-from customer360.lake.landed import landing_of
+from customer360.lake.landing.landed import landing_of
 from customer360.lake.object_store import StoreError
-from customer360.lake.quarantine import Selection, reason_kind
-from customer360.lake.replay import Replay, ReplayError, export_for_editing, replay, replay_mended
+from customer360.lake.raw.quarantine import Selection, reason_kind
+from customer360.lake.raw.replay import Replay, ReplayError, export_for_editing, replay, replay_mended
 from customer360.settings import Settings
 from customer360.words import many
 from orchestration.console import WELL, WRONG, now, say, settings_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from customer360.lake.status import read_status, status_lines
+from customer360.lake.operations.status import read_status, status_lines
 from orchestration.console import WELL, now, say, settings_of
 
 EXPECTED = ()

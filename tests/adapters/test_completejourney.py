@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from customer360.adapters import completejourney
-from customer360.lake.contracts import CLICK_COLUMNS, reference_tables
+from customer360.lake.landing.contracts import CLICK_COLUMNS, reference_tables
 from customer360.settings import REPOSITORY, Place, Shop, load_shop
 
 SHOP = load_shop(REPOSITORY / "shops" / "completejourney" / "shop.yaml")

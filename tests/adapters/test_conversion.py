@@ -13,7 +13,7 @@ import pytest
 from customer360.adapters import conversion
 from customer360.adapters.conversion import Converted, Into, convert
 from customer360.adapters.formats import ConversionError
-from customer360.lake.raw_clicks import write_raw_slice
+from customer360.lake.raw.raw_clicks import write_raw_slice
 from customer360.settings import Place, Settings
 from tests.support.random_shop import small_shop
 

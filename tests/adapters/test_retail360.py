@@ -16,7 +16,7 @@ import pytest
 
 from customer360.adapters import retail360
 from customer360.adapters.source import SourceError
-from customer360.lake.contracts import CLICK_COLUMNS, MAX_AGE_DAYS, reference_tables
+from customer360.lake.landing.contracts import CLICK_COLUMNS, MAX_AGE_DAYS, reference_tables
 from customer360.settings import REPOSITORY, Place, load_shop
 from customer360.simulation.retail360_browsing import FASHION, PASSER_BY, TECHNOLOGY, groups_of, session
 from tests.support.reference_data import reference_data

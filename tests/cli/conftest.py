@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from customer360.lake.history import write_history
-from customer360.lake.raw_clicks import SliceCounts, raw_slice_folder, write_raw_slice
+from customer360.lake.raw.history import write_history
+from customer360.lake.raw.raw_clicks import SliceCounts, raw_slice_folder, write_raw_slice
 from customer360.lake.slices import slice_folder, slice_start
 from customer360.settings import REPOSITORY, Settings
 from orchestration.cli import main

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from customer360.features import dbt_vars
-from customer360.lake.warehouse import is_locked, warehouse_lock
+from customer360.lake.warehouse.warehouse import is_locked, warehouse_lock
 from customer360.settings import REPOSITORY
 from orchestration import dbt_command
 from orchestration.commands import check, dbt

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 import pytest
 import yaml
 
-from customer360.lake.landed import landing_of
+from customer360.lake.landing.landed import landing_of
+from customer360.lake.publishing.store_publishing import upload_current
 from customer360.lake.slices import slice_start
-from customer360.lake.store_publishing import upload_current
 from customer360.settings import REPOSITORY
 from tests.cli.test_cli_status import LAST, NEXT, SLICE, publish_slice
 from tests.support.object_store import ACCESS_KEY, SECRET_KEY, SECRET_VARIABLE, empty_store, storage_yaml, upload

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from customer360.lake.engine import connect
-from customer360.lake.landing import list_slice
-from customer360.lake.publishing import publish
+from customer360.lake.landing.landing import list_slice
+from customer360.lake.publishing.publishing import publish
 from customer360.lake.slices import slice_start
-from customer360.lake.warehouse import warehouse_lock
+from customer360.lake.warehouse.warehouse import warehouse_lock
 
 SLICE, NEXT, LAST = "2026-05-01-08:00", "2026-05-01-08:15", "2026-05-01-08:30"
 

@@ -18,7 +18,7 @@ from dbt.cli.main import dbtRunner
 from dbt.contracts.graph.manifest import Manifest
 
 from customer360.features import dbt_vars
-from customer360.lake.contracts import CLICK_COLUMNS, RAW_LINEAGE, reference_tables
+from customer360.lake.landing.contracts import CLICK_COLUMNS, RAW_LINEAGE, reference_tables
 from customer360.settings import REPOSITORY, Shop, load_shop
 
 PROJECT = REPOSITORY / "dbt_project"

@@ -10,11 +10,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from customer360.lake.frames import snapshot_folder, write_parquet
-from customer360.lake.nightly_tables import keep_nightly_tables
-from customer360.lake.profiles import profiles_query, with_next_contact
-from customer360.lake.publications import PARQUET_ONLY, file_tables, linked_files, warehouse_tables
-from customer360.lake.publishing import publish
+from customer360.lake.publishing.nightly_tables import keep_nightly_tables
+from customer360.lake.publishing.profiles import profiles_query, with_next_contact
+from customer360.lake.publishing.publications import PARQUET_ONLY, file_tables, linked_files, warehouse_tables
+from customer360.lake.publishing.publishing import publish
+from customer360.lake.warehouse.frames import snapshot_folder, write_parquet
 from customer360.settings import REPOSITORY, Settings, load_shop
 from ml.monitoring.report import empty_metrics
 from ml.planning import planning

@@ -15,7 +15,7 @@ import duckdb
 import pytest
 
 from customer360.adapters import completejourney
-from customer360.lake.raw_clicks import SliceCounts
+from customer360.lake.raw.raw_clicks import SliceCounts
 from tests.support.lab import Lab
 
 pytestmark = pytest.mark.skipif(

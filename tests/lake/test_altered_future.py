@@ -10,8 +10,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from customer360.lake.altered_future import Timed, UntimedRelationError, altered_future, without_future
-from customer360.lake.sampled_copy import copy_sample
+from customer360.lake.warehouse.altered_future import Timed, UntimedRelationError, altered_future, without_future
+from customer360.lake.warehouse.sampled_copy import copy_sample
 
 AT = datetime.fromisoformat("2026-04-10T12:00:00")
 BEGINNING = datetime.fromisoformat("1970-01-01T00:00:00")

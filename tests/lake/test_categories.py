@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from customer360.lake.categories import resolve_categories
-from customer360.lake.history import write_history
-from customer360.lake.reference import load_reference
+from customer360.lake.raw.history import write_history
+from customer360.lake.reference.categories import resolve_categories
+from customer360.lake.reference.reference import load_reference
 from customer360.settings import Place, Settings, TopCategories, read_resolved_categories
 from tests.support.random_shop import small_shop
 

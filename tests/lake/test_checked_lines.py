@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from customer360.lake import checked_lines
+from customer360.lake.landing import checked_lines
 from tests.safety.bad_files import as_csv, as_jsonl, as_parquet, clicks
 from tests.safety.slices import Outcome, land, run_slice, settings_at
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from customer360.lake.frames import (
+from customer360.lake.warehouse.frames import (
     append_rows,
     keep_daily_snapshot,
     remove_old_snapshots,

@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from customer360.lake.profiles import profiles_query, with_next_contact
+from customer360.lake.publishing.profiles import profiles_query, with_next_contact
 from tests.support.random_shop import small_shop
 
 SHOP = small_shop(

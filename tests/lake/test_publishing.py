@@ -17,9 +17,16 @@ from typing import Any
 import duckdb
 import pytest
 
-from customer360.lake import publishing
 from customer360.lake.atomic import exclusive
-from customer360.lake.publishing import current_folder, current_publication, publish, reader, remove_old_versions, republish
+from customer360.lake.publishing import publishing
+from customer360.lake.publishing.publishing import (
+    current_folder,
+    current_publication,
+    publish,
+    reader,
+    remove_old_versions,
+    republish,
+)
 from customer360.settings import REPOSITORY, Settings
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -27,7 +34,7 @@ READER = """
 import json, sys
 from pathlib import Path
 import duckdb
-from customer360.lake.publishing import DATABASE, reader
+from customer360.lake.publishing.publishing import DATABASE, reader
 from customer360.settings import Place
 
 place = Place(root=Path(sys.argv[1]))

@@ -21,13 +21,13 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from customer360.lake import checked_lines, reading
-from customer360.lake.checked_lines import BrokenFileError
-from customer360.lake.contracts import CLICK_COLUMNS
-from customer360.lake.history import history_folder, write_history
-from customer360.lake.raw_clicks import PART, RAW_COLUMNS, SliceCounts, quarantine_folder, raw_slice_folder
-from customer360.lake.raw_clicks import write_raw_slice as write
-from customer360.lake.remedies import remedy
+from customer360.lake.landing import checked_lines, reading
+from customer360.lake.landing.checked_lines import BrokenFileError
+from customer360.lake.landing.contracts import CLICK_COLUMNS
+from customer360.lake.landing.remedies import remedy
+from customer360.lake.raw.history import history_folder, write_history
+from customer360.lake.raw.raw_clicks import PART, RAW_COLUMNS, SliceCounts, quarantine_folder, raw_slice_folder
+from customer360.lake.raw.raw_clicks import write_raw_slice as write
 from customer360.settings import Place, Settings
 from tests.support import oracle
 from tests.support.random_shop import random_shop, small_shop

@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from customer360.lake.contracts import reference_tables
-from customer360.lake.reference import load_reference
-from customer360.lake.reference_history import history_file, reference_relation, versions_file
-from customer360.lake.reference_rows import BrokenReferenceError
+from customer360.lake.landing.contracts import reference_tables
+from customer360.lake.reference.reference import load_reference
+from customer360.lake.reference.reference_history import history_file, reference_relation, versions_file
+from customer360.lake.reference.reference_rows import BrokenReferenceError
 from customer360.settings import Attribute, AttributeType, Place, Settings
 from tests.support.random_shop import small_shop
 

@@ -17,13 +17,13 @@ from urllib.parse import quote
 import duckdb
 import pytest
 
-from customer360.lake.check_report import report_lines
-from customer360.lake.checking import check
-from customer360.lake.contracts import reference_tables
-from customer360.lake.postgres import UnreadableSourceError
-from customer360.lake.reference import load_reference
-from customer360.lake.reference_history import ReferenceLoad, history_file, reference_relation, versions_file
-from customer360.lake.reference_rows import BrokenReferenceError
+from customer360.lake.landing.check_report import report_lines
+from customer360.lake.landing.checking import check
+from customer360.lake.landing.contracts import reference_tables
+from customer360.lake.reference.postgres import UnreadableSourceError
+from customer360.lake.reference.reference import load_reference
+from customer360.lake.reference.reference_history import ReferenceLoad, history_file, reference_relation, versions_file
+from customer360.lake.reference.reference_rows import BrokenReferenceError
 from customer360.settings import Place, Settings
 from tests.support.postgres import PASSWORD, PostgresServer, postgres_server
 from tests.support.random_shop import small_shop

@@ -11,8 +11,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from customer360.lake.contracts import reference_tables
-from customer360.lake.postgres import address
+from customer360.lake.landing.contracts import reference_tables
+from customer360.lake.reference.postgres import address
 from customer360.settings import REFERENCE_NAMES, REPOSITORY, PostgresSource, SettingsError, Shop, load_shop
 from tests.support.random_shop import small_shop
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from customer360.lake.publishing import current_folder, current_publication, publish, reader
-from customer360.lake.retention import remove_old
+from customer360.lake.operations.retention import remove_old
+from customer360.lake.publishing.publishing import current_folder, current_publication, publish, reader
 from customer360.lake.slices import slice_folder, slice_key
 from customer360.settings import Place, Settings
 

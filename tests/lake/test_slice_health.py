@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from assets.monitoring.slice_checks import last_slice_has_usual_volume, last_slice_is_fresh
-from customer360.lake.publishing import publish
-from customer360.lake.slice_health import Freshness, Volume, freshness, volume
+from customer360.lake.operations.slice_health import Freshness, Volume, freshness, volume
+from customer360.lake.publishing.publishing import publish
 from customer360.lake.slices import slice_folder
 from customer360.settings import Settings
 from orchestration.resources import Platform

@@ -21,19 +21,19 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from customer360.lake import slice_log
-from customer360.lake.contracts import DUPLICATE_DAYS
-from customer360.lake.cutoffs import set_matured_cutoffs, set_training_cutoffs
-from customer360.lake.frames import keep_daily_snapshot
-from customer360.lake.history import history_folder, history_index, write_history
-from customer360.lake.raw_clicks import PART, RAW_COLUMNS, copy_raw, raw_slice_folder, write_raw_slice
-from customer360.lake.retention import remove_old
-from customer360.lake.slice_log import (
+from customer360.lake.landing.contracts import DUPLICATE_DAYS
+from customer360.lake.operations.retention import remove_old
+from customer360.lake.raw.history import history_folder, history_index, write_history
+from customer360.lake.raw.raw_clicks import PART, RAW_COLUMNS, copy_raw, raw_slice_folder, write_raw_slice
+from customer360.lake.warehouse import slice_log
+from customer360.lake.warehouse.cutoffs import set_matured_cutoffs, set_training_cutoffs
+from customer360.lake.warehouse.frames import keep_daily_snapshot
+from customer360.lake.warehouse.slice_log import (
     forget_transforms,
     mark_transformed,
     plan_transform,
 )
-from customer360.lake.warehouse import SCHEMAS
+from customer360.lake.warehouse.warehouse import SCHEMAS
 from customer360.settings import REPOSITORY, Place, Settings
 from tests.support.random_shop import small_shop, write_slice
 

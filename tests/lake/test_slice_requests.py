@@ -10,8 +10,8 @@ from random import Random
 
 import pytest
 
-from customer360.lake.landing import NO_FILES
-from customer360.lake.slice_requests import (
+from customer360.lake.landing.landing import NO_FILES
+from customer360.lake.operations.slice_requests import (
     LOST_AFTER,
     MAX_ATTEMPTS,
     MAX_RANGE,

@@ -9,18 +9,19 @@ from typing import Any
 
 import pytest
 
-from customer360.lake import object_store, store_landing
+from customer360.lake import object_store
 from customer360.lake.disk import DiskFullError
-from customer360.lake.landed import FolderLanding, landing_of
+from customer360.lake.landing import store_landing
+from customer360.lake.landing.landed import FolderLanding, landing_of
+from customer360.lake.landing.store_landing import StoreLanding
 from customer360.lake.object_store import ObjectGoneError, StoreError
-from customer360.lake.quarantine import Selection, quarantined_lines
-from customer360.lake.raw_clicks import PART, raw_slice_folder, write_raw_slice
-from customer360.lake.reference import load_reference
-from customer360.lake.replay import replay
-from customer360.lake.retention import remove_old
-from customer360.lake.slice_requests import Cursor
+from customer360.lake.operations.retention import remove_old
+from customer360.lake.operations.slice_requests import Cursor
+from customer360.lake.raw.quarantine import Selection, quarantined_lines
+from customer360.lake.raw.raw_clicks import PART, raw_slice_folder, write_raw_slice
+from customer360.lake.raw.replay import replay
+from customer360.lake.reference.reference import load_reference
 from customer360.lake.slices import slice_folder, slice_key
-from customer360.lake.store_landing import StoreLanding
 from customer360.settings import ObjectStorage, Place, Settings
 from tests.support.object_store import BUCKET, ObjectStore, storage_yaml, upload
 from tests.support.random_shop import small_shop

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from customer360.lake import httpfs, object_store, store_publishing
+from customer360.lake import httpfs, object_store
 from customer360.lake.engine import connect
 from customer360.lake.object_store import StoreError
-from customer360.lake.publishing import publish
-from customer360.lake.store_publishing import last_uploaded, readers_wait_long, upload_current
+from customer360.lake.publishing import store_publishing
+from customer360.lake.publishing.publishing import publish
+from customer360.lake.publishing.store_publishing import last_uploaded, readers_wait_long, upload_current
 from customer360.settings import ObjectStorage, Place
 from tests.support.object_store import BUCKET, ObjectStore, storage_yaml
 

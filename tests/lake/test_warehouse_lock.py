@@ -12,13 +12,20 @@ from pathlib import Path
 import pytest
 
 from customer360.lake.atomic import replacing, write_text
-from customer360.lake.warehouse import SCHEMAS, WarehouseBusyError, is_locked, lock_holder, open_warehouse, warehouse_lock
+from customer360.lake.warehouse.warehouse import (
+    SCHEMAS,
+    WarehouseBusyError,
+    is_locked,
+    lock_holder,
+    open_warehouse,
+    warehouse_lock,
+)
 from customer360.settings import REPOSITORY, Settings
 
 HOLD = """
 import sys
 from pathlib import Path
-from customer360.lake.warehouse import open_warehouse, warehouse_lock
+from customer360.lake.warehouse.warehouse import open_warehouse, warehouse_lock
 from customer360.settings import Place
 place = Place(root=Path(sys.argv[1]))
 with warehouse_lock(place, "run abc"), open_warehouse(place) as connection:

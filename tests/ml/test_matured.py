@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from customer360.lake.frames import replace_table
+from customer360.lake.warehouse.frames import replace_table
 from ml.fitting.calibration import row_losses
 from ml.judging.bootstrap import mean_interval
 from ml.judging.measures import score

@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 from published_frames import customer_frame
 
-from customer360.lake.frames import replace_table
+from customer360.lake.warehouse.frames import replace_table
 from customer360.settings import Shop
 from ml.serving.reason_refresh import KEPT_SCHEMA, refresh_reasons
 from ml.serving.reasons import REASON_COLUMNS, reasons

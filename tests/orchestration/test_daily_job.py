@@ -20,8 +20,8 @@ import yaml
 from assets.campaigns.campaign_plan import campaign_plan
 from assets.monitoring.drift_report import drift
 from assets.raw.reference import REFERENCE_ASSETS
-from customer360.lake.publishing import current_publication, publish, reader
-from customer360.lake.reference import load_reference
+from customer360.lake.publishing.publishing import current_publication, publish, reader
+from customer360.lake.reference.reference import load_reference
 from customer360.settings import REPOSITORY, Settings
 from orchestration.resources import Platform
 

@@ -16,9 +16,9 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster_dbt import dbt_assets
 
 from customer360.features import dbt_vars, feature_list
-from customer360.lake.raw_clicks import write_raw_slice
-from customer360.lake.slice_log import mark_transformed, plan_transform
-from customer360.lake.warehouse import open_warehouse
+from customer360.lake.raw.raw_clicks import write_raw_slice
+from customer360.lake.warehouse.slice_log import mark_transformed, plan_transform
+from customer360.lake.warehouse.warehouse import open_warehouse
 from customer360.settings import REPOSITORY, Settings, load_shop
 from customer360.simulation import simulate_history, simulate_slice
 from orchestration.dbt import DAILY, SLICE_CHECK, ShopTranslator, manifest_path, tagged_checks, untagged

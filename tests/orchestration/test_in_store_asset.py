@@ -11,8 +11,8 @@ import yaml
 
 from assets.publishing.in_store import IN_STORE, store_assets
 from customer360.lake.engine import connect
-from customer360.lake.publishing import publish
-from customer360.lake.store_publishing import last_uploaded
+from customer360.lake.publishing.publishing import publish
+from customer360.lake.publishing.store_publishing import last_uploaded
 from customer360.settings import REPOSITORY, Settings
 from orchestration.resources import Platform
 from tests.support.object_store import ACCESS_KEY, SECRET_KEY, SECRET_VARIABLE, ObjectStore, empty_store, storage_yaml

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from customer360.lake.warehouse import is_locked
+from customer360.lake.warehouse.warehouse import is_locked
 from tests.orchestration.place import Run, Tables, TinyShop, wait_until
 from tests.orchestration.reader import Reader
 from tests.orchestration.slices import LAST, land_all

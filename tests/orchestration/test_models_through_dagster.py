@@ -21,9 +21,9 @@ import pyarrow.parquet as pq
 import pytest
 from catboost import CatBoostClassifier, CatBoostRegressor
 
-from customer360.lake.frames import snapshot_folder
 from customer360.lake.slices import slice_folder
-from customer360.lake.warehouse import is_locked, warehouse_lock
+from customer360.lake.warehouse.frames import snapshot_folder
+from customer360.lake.warehouse.warehouse import is_locked, warehouse_lock
 from customer360.settings import REPOSITORY
 from ml.versions.model_store import ModelStore
 from orchestration.cli import main
@@ -322,7 +322,7 @@ def test_what_cannot_be_recomputed_says_why(scored: Desk) -> None:
 
 
 def test_a_recomputation_waits_for_the_warehouse(scored: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("customer360.lake.known_then.WAIT_SECONDS", 0.1)
+    monkeypatch.setattr("customer360.lake.warehouse.known_then.WAIT_SECONDS", 0.1)
     with warehouse_lock(scored.shop.settings.place, "run 1234"):
         code, _, err = scored.command("recompute")
     assert code == 2

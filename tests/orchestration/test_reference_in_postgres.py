@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from assets.raw.reference import reference_asset
-from customer360.lake.contracts import reference_tables
+from customer360.lake.landing.contracts import reference_tables
 from customer360.settings import REPOSITORY, Settings
 from orchestration.resources import Platform
 from tests.support.postgres import PASSWORD, PostgresServer, postgres_server

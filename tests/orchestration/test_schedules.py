@@ -15,7 +15,7 @@ import duckdb
 import pytest
 from dagster._utils.schedules import cron_string_iterator, is_valid_cron_schedule
 
-from customer360.lake.publishing import publish
+from customer360.lake.publishing.publishing import publish
 from customer360.settings import REPOSITORY
 from orchestration import partitions, schedules
 from orchestration.partitions import DAYS, SHOP, SLICES

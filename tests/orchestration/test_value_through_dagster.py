@@ -14,8 +14,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from customer360.lake.frames import write_parquet
-from customer360.lake.publishing import current_folder, parquet_file, reader
+from customer360.lake.publishing.publishing import current_folder, parquet_file, reader
+from customer360.lake.warehouse.frames import write_parquet
 from ml.versions.model_store import ModelStore
 from tests.orchestration.place import TinyShop
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import duckdb
 
-from customer360.lake.checked_lines import BrokenFileError
-from customer360.lake.raw_clicks import write_raw_slice
+from customer360.lake.landing.checked_lines import BrokenFileError
+from customer360.lake.raw.raw_clicks import write_raw_slice
 from tests.safety.slices import NOON, settings_at
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from customer360.lake.raw_clicks import PART, SliceCounts, quarantine_folder, raw_slice_folder, write_raw_slice
+from customer360.lake.raw.raw_clicks import PART, SliceCounts, quarantine_folder, raw_slice_folder, write_raw_slice
 from customer360.settings import Place, Settings
 from tests.support.random_shop import small_shop
 

@@ -21,12 +21,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from customer360.lake.history import write_history
-from customer360.lake.quarantine import quarantine_counts, quarantined_lines
-from customer360.lake.raw_clicks import PART
-from customer360.lake.reference import load_reference
-from customer360.lake.reference_history import history_file
-from customer360.lake.reference_rows import BrokenReferenceError
+from customer360.lake.raw.history import write_history
+from customer360.lake.raw.quarantine import quarantine_counts, quarantined_lines
+from customer360.lake.raw.raw_clicks import PART
+from customer360.lake.reference.reference import load_reference
+from customer360.lake.reference.reference_history import history_file
+from customer360.lake.reference.reference_rows import BrokenReferenceError
 from customer360.settings import REPOSITORY, Settings
 from customer360.words import printable
 from orchestration.cli import main

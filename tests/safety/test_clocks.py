@@ -12,7 +12,7 @@ import dagster as dg
 import duckdb
 import pytest
 
-from customer360.lake.clock import last_closed_slice
+from customer360.lake.operations.clock import last_closed_slice
 from customer360.lake.slices import floor_to_slice, folder_start, slice_folder, slice_key, slice_start
 from customer360.settings import REPOSITORY, Settings
 from orchestration.partitions import day_key, day_partitions, slice_partitions

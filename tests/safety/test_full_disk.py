@@ -12,11 +12,11 @@ import pytest
 
 from customer360.lake.disk import DiskFullError
 from customer360.lake.engine import connect
-from customer360.lake.history import write_history
-from customer360.lake.publishing import current_folder, current_publication, publish, reader
-from customer360.lake.raw_clicks import PART, quarantine_folder, raw_slice_folder
-from customer360.lake.reference import load_reference
-from customer360.lake.reference_history import history_file
+from customer360.lake.publishing.publishing import current_folder, current_publication, publish, reader
+from customer360.lake.raw.history import write_history
+from customer360.lake.raw.raw_clicks import PART, quarantine_folder, raw_slice_folder
+from customer360.lake.reference.reference import load_reference
+from customer360.lake.reference.reference_history import history_file
 from customer360.settings import Settings
 from tests.safety.bad_files import as_csv, as_jsonl, as_parquet, clicks
 from tests.safety.slices import NOON, land, rows_of, run_slice, settings_at

@@ -11,7 +11,7 @@ import dagster as dg
 import pytest
 
 from assets.raw.clicks import ISOLATE_TAG
-from customer360.lake.slice_requests import BACK_OFF, LOST_AFTER, MAX_ATTEMPTS, MAX_RANGE, Cursor, World, decide
+from customer360.lake.operations.slice_requests import BACK_OFF, LOST_AFTER, MAX_ATTEMPTS, MAX_RANGE, Cursor, World, decide
 from tests.sensors.conftest import CRASHES, SLICE, START, Bench, age_folder, names
 
 ATTEMPT = "customer360/attempt"

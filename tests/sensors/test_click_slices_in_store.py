@@ -12,10 +12,11 @@ import dagster as dg
 import pytest
 import yaml
 
-from customer360.lake import object_store, store_landing
-from customer360.lake.clock import last_closed_slice
-from customer360.lake.landed import landing_of
+from customer360.lake import object_store
+from customer360.lake.landing import store_landing
+from customer360.lake.landing.landed import landing_of
 from customer360.lake.object_store import StoreError
+from customer360.lake.operations.clock import last_closed_slice
 from customer360.lake.slices import FOLDER_FORMAT, slice_start
 from sensors.click_slices import interval_seconds
 from tests.sensors.conftest import CRASHES, Bench, names

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from customer360.lake.contracts import CLICK_COLUMNS, EVENT_NAMES, reference_tables
+from customer360.lake.landing.contracts import CLICK_COLUMNS, EVENT_NAMES, reference_tables
 from customer360.settings import Place, Shop
 from customer360.simulation import Drift, Simulation, SimulationError, simulate_history
 from customer360.simulation.truth import read_simulation

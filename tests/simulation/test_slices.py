@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 import pyarrow.parquet as pq
 import pytest
 
-from customer360.lake.contracts import CLICK_COLUMNS
-from customer360.lake.raw_clicks import write_raw_slice
+from customer360.lake.landing.contracts import CLICK_COLUMNS
+from customer360.lake.raw.raw_clicks import write_raw_slice
 from customer360.lake.slices import slice_folder
 from customer360.settings import REPOSITORY, Place, Settings, Shop
 from customer360.simulation import Faults, Simulation, SimulationError, simulate_history, simulate_slice

@@ -23,12 +23,12 @@ from dbt.cli.main import dbtRunner
 from dbt.contracts.graph.manifest import Manifest
 
 from customer360.features import dbt_vars, feature_list
-from customer360.lake.contracts import reference_tables
-from customer360.lake.history import History, write_history
-from customer360.lake.raw_clicks import SliceCounts, write_raw_slice
-from customer360.lake.reference import load_reference
-from customer360.lake.slice_log import Plan, mark_transformed, plan_transform
-from customer360.lake.warehouse import open_warehouse, warehouse_lock
+from customer360.lake.landing.contracts import reference_tables
+from customer360.lake.raw.history import History, write_history
+from customer360.lake.raw.raw_clicks import SliceCounts, write_raw_slice
+from customer360.lake.reference.reference import load_reference
+from customer360.lake.warehouse.slice_log import Plan, mark_transformed, plan_transform
+from customer360.lake.warehouse.warehouse import open_warehouse, warehouse_lock
 from customer360.settings import REPOSITORY, Place, Settings, Shop
 from tests.support.oracle import BY_CATEGORY, SHORT_WINDOWS, Row, Table, nonzero
 

@@ -12,8 +12,8 @@ import duckdb
 import pytest
 
 from customer360.features import feature_list
-from customer360.lake.altered_future import UntimedRelationError
-from customer360.lake.sampled_copy import copy_sample
+from customer360.lake.warehouse.altered_future import UntimedRelationError
+from customer360.lake.warehouse.sampled_copy import copy_sample
 from customer360.settings import Attribute, Shop
 from ml.datasets.look_ahead import LookAhead, look_ahead
 from tests.support.lab import Lab

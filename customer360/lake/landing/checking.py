@@ -1,0 +1,212 @@
+"""``customer360 check``: files and tables against the contracts, by the pipeline's own rules, before anything runs.
+
+Nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import duckdb
+
+from customer360.lake.engine import connect, literal
+from customer360.lake.landing.check_report import FileReport, Problem, Report
+from customer360.lake.landing.checked_lines import checked_lines
+from customer360.lake.landing.contracts import CLICK_COLUMNS, EVENT_NAMES, reference_tables
+from customer360.lake.landing.landing import LandedFile
+from customer360.lake.landing.layout import ClickFiles, Misplaced, TableFiles, closest, read_layout
+from customer360.lake.landing.remedies import remedy
+from customer360.lake.raw.raw_clicks import kept_rows
+from customer360.lake.reference import reference
+from customer360.lake.reference.postgres import UnreadableSourceError
+from customer360.lake.reference.reference_rows import BrokenReferenceError
+from customer360.settings import Place, Settings
+from customer360.words import many, printable
+
+SHOWN_UNKNOWN = 50
+MEND_ROWS = "Rows count from 1 after the header. Leave a value empty where it is unknown, unless it is required."
+
+
+def check(settings: Settings, path: Path, now: datetime, most: int = 10) -> Report:
+    """Judge all files below ``path``: a landing folder, a part of one, any folder with click files, or one file.
+
+    With a landing folder, or its reference folder, go the tables that the shop has in PostgreSQL; they are read whole.
+    At most ``most`` problems are kept a file. ``now`` is the wall clock, UTC.
+    Raises ``FileNotFoundError`` where nothing is there.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist")
+    layout = read_layout(settings.shop, path, now)
+    with TemporaryDirectory(prefix="customer360-check-") as scratch:
+        aside = settings.model_copy(update={"place": Place(root=Path(scratch))})
+        checker = _Checker(aside, path.resolve(), most)
+        for place in layout.misplaced:
+            checker.add_misplaced(place)
+        with connect(Path(scratch)) as connection:
+            for clicks in layout.clicks:
+                checker.add_clicks(connection, clicks)
+        for table in layout.tables:
+            checker.add_table(table)
+        if layout.all_tables:
+            for name in settings.shop.reference:
+                checker.add_source(name, now)
+    report = checker.report()
+    if layout.unfinished:
+        report.notes.append(f"not read: {many(layout.unfinished, 'unfinished file')}, named .*, _* or *.tmp")
+    if not report.files and not report.misplaced:
+        nothing = Problem(None, "", "holds no files", "See docs/your-data.md for the folders and an example.")
+        report.misplaced.append((str(path), nothing))
+    return report
+
+
+@dataclass
+class _Checker:
+    """Collects what is found; names are shown relative to ``base``."""
+
+    settings: Settings
+    base: Path
+    most: int
+    files: list[FileReport] = field(default_factory=list)
+    misplaced: list[tuple[str, Problem]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    extra: Counter[str] = field(default_factory=Counter)
+    unknown_events: Counter[str] = field(default_factory=Counter)
+
+    def report(self) -> Report:
+        return Report(self.files, self.misplaced, [*self.notes, *_unknown_notes(self.extra, self.unknown_events)])
+
+    def add_misplaced(self, place: Misplaced) -> None:
+        self.misplaced.append((self._shown(place.path), Problem(None, "", place.reason, place.remedy)))
+
+    def add_clicks(self, connection: duckdb.DuckDBPyConnection, group: ClickFiles) -> None:
+        """The files of one slice, of the history, or of a plain folder."""
+        if not group.files:
+            return
+        with checked_lines(connection, group.files, group.bounds, self.settings.shop.currency, isolate=True):
+            self._count_lines(connection, group)
+            self._count_unknown(connection)
+
+    def _count_lines(self, connection: duckdb.DuckDBPyConnection, group: ClickFiles) -> None:
+        shop = self.settings.shop
+        problems: dict[int, list[Problem]] = {}
+        for number, line, column, reason in _first_problems(connection, self.most):
+            problems.setdefault(number, []).append(Problem(line or None, column, reason, remedy(shop, column, reason)))
+        for number, lines, good, bad, is_broken, kept in _line_counts(connection, group):
+            self.files.append(
+                FileReport(
+                    self._shown(group.files[number].path),
+                    group.kind,
+                    lines=lines,
+                    good=kept,
+                    bad=bad,
+                    duplicates=good - kept,
+                    problems=tuple(problems.get(number, ())),
+                    is_broken=is_broken,
+                )
+            )
+
+    def add_table(self, group: TableFiles) -> None:
+        """Each file by itself, so that all broken ones are told, then all together for keys that two files share."""
+        source = self.settings.shop.reference.get(group.table)
+        if source is not None and group.files:
+            remedy = f"Take the files away, or take {group.table} out of `reference` in shop.yaml."
+            reason = f"is not read: {group.table} is {source.postgres.title}"
+            self.add_misplaced(Misplaced(group.files[0].path.parent, reason, remedy))
+            return
+        reports = [self._table_file(group.table, file) for file in group.files]
+        self.files += reports
+        if len(reports) > 1 and all(report.is_clean for report in reports):
+            try:
+                reference.check_files(self.settings, group.table, group.files)
+            except BrokenReferenceError as error:
+                together = Problem(None, "", str(error).removeprefix(f"{group.table}: "), "")
+                name = f"{group.table}, all files together"
+                self.files.append(FileReport(name, group.table, problems=(together,), is_broken=True))
+
+    def add_source(self, table: str, now: datetime) -> None:
+        """A table of PostgreSQL, as a load would read it."""
+        source = self.settings.shop.reference[table].postgres
+        name = f"{table}: {source.title}"
+        try:
+            rows, ignored = reference.check_postgres(self.settings, table, source, now)
+        except (BrokenReferenceError, UnreadableSourceError) as error:
+            found = Problem(None, "", str(error).removeprefix(f"{table}: "), "")
+            self.files.append(FileReport(name, table, problems=(found,), is_broken=True, is_remote=True))
+            return
+        self._note_unread(name, table, ignored)
+        self.files.append(FileReport(name, table, lines=rows, good=rows, is_remote=True))
+
+    def _table_file(self, table: str, file: LandedFile) -> FileReport:
+        name = self._shown(file.path)
+        try:
+            rows = reference.check_files(self.settings, table, (file,))
+        except BrokenReferenceError as error:
+            problems = [
+                Problem(found.row, found.column, f"{found.reason} ({many(found.such_rows, 'such row')})", MEND_ROWS)
+                for found in error.problems[: self.most]
+            ]
+            whole = str(error).removeprefix(f"{table}: ").replace(str(file.path), "the file")
+            return FileReport(name, table, problems=tuple(problems) or (Problem(None, "", whole, ""),), is_broken=True)
+        self._note_unread(name, table, reference.unread_columns(self.settings, table, file))
+        return FileReport(name, table, lines=rows, good=rows)
+
+    def _note_unread(self, name: str, table: str, columns: list[str]) -> None:
+        known = [column.name for column in reference_tables(self.settings.shop)[table].columns]
+        for column in columns:
+            self.notes.append(f"{name}: column {column}{closest(column, known)} is not in the contract; nobody reads it")
+
+    def _count_unknown(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Add up the columns and event names that no rule knows."""
+        keys = "select unnest(json_keys(extra)) as name from checked where extra is not null"
+        self.extra.update(dict(connection.execute(f"select name, count(*) from ({keys}) group by name").fetchall()))
+        known = ", ".join(literal(name) for name in EVENT_NAMES)
+        events = f"select event_name as name from checked where reason is null and event_name not in ({known})"
+        self.unknown_events.update(dict(connection.execute(f"select name, count(*) from ({events}) group by name").fetchall()))
+
+    def _shown(self, path: Path) -> str:
+        return printable(path.relative_to(self.base).as_posix() if path != self.base else path.name)
+
+
+def _line_counts(connection: duckdb.DuckDBPyConnection, group: ClickFiles) -> list[tuple[int, int, int, int, bool, int]]:
+    """By file: number, lines, lines that break no rule, lines that do, whether it was set aside whole, lines that are kept."""
+    kept = kept_rows(group.slice_expression, group.copies_within)
+    return connection.execute(
+        f"""
+        select files.file_no, count(line) filter (line > 0), count(*) filter (reason is null and line > 0),
+            count(*) filter (reason is not null and line > 0), coalesce(bool_or(line = 0), false),
+            coalesce(any_value(kept.rows), 0)
+        from files
+        left join checked using (file_no)
+        left join (select source_file, count(*) as rows from ({kept}) group by all) as kept on kept.source_file = files.name
+        group by files.file_no order by files.file_no
+        """
+    ).fetchall()
+
+
+def _first_problems(connection: duckdb.DuckDBPyConnection, most: int) -> list[tuple[int, int, str, str]]:
+    """The first bad lines of each file: file number, line, column, reason. Of a file that was set aside, only that."""
+    return connection.execute(
+        """
+        select file_no, line, column_name, reason from checked
+        where reason is not null and (line = 0 or file_no not in (select file_no from checked where line = 0))
+        qualify row_number() over (partition by file_no order by line) <= ?
+        order by file_no, line
+        """,
+        [most],
+    ).fetchall()
+
+
+def _unknown_notes(extra: Counter[str], events: Counter[str]) -> Iterator[str]:
+    known = [column.name for column in CLICK_COLUMNS]
+    for name, lines in sorted(extra.most_common(SHOWN_UNKNOWN)):
+        yield f"clicks: column {name}{closest(name, known)} is not in the contract; {many(lines, 'line')} with it in extra"
+    for name, lines in sorted(events.most_common(SHOWN_UNKNOWN)):
+        yield f"clicks: event {name}{closest(name, EVENT_NAMES)} is kept and ignored in {many(lines, 'line')}"
+    for what, found in (("column", extra), ("event name", events)):
+        if len(found) > SHOWN_UNKNOWN:
+            yield f"clicks: {many(len(found) - SHOWN_UNKNOWN, f'more {what}')} outside the contract, each in fewer lines"

@@ -1,0 +1,278 @@
+"""Landing in an object store: listings by requests that are bounded, and objects fetched into a scratch folder to be read.
+
+A producer's PUT appears whole or not at all, so no rename is needed; names that begin with ``.`` or ``_`` or end in ``.tmp``
+are not seen all the same. Fingerprints come from the store's own names, sizes and ETags, never from the scratch copies.
+
+One look of the sensor lists the last day and what follows it. Older slices are listed in a round, a few pages a look, so that
+late objects are found however many lie there: 400,000 objects (400 days) take 200 looks of 15 seconds, which is 50 minutes.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from itertools import groupby
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from customer360.lake.atomic import TEMPORARY_PREFIX
+from customer360.lake.disk import DiskFullError
+from customer360.lake.landing.landing import NO_FILES, LandedFile, Listing, click_obstacle, is_complete, listing_of
+from customer360.lake.object_store import ObjectGoneError, ObjectStore, Page, StoredObject
+from customer360.lake.operations.slice_requests import ALWAYS_LISTED, Cursor
+from customer360.lake.slices import FOLDER_FORMAT, folder_start, slice_start
+from customer360.settings import Settings
+from customer360.words import printable
+
+CLICKS = "clicks/"
+NEW_PAGES = 20
+OLD_PAGES = 2
+TRIES = 3
+ROOM_LEFT = 200_000_000
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look at the store showed: slices that were listed, up to which one, and where the next look's round goes on."""
+
+    listed: dict[datetime, Listing]
+    until: datetime | None
+    scanned: str
+
+    def folders(self, now: datetime) -> list[tuple[datetime, int]]:
+        """Every listed slice as if it had changed now: each is compared by its fingerprint."""
+        now_ns = int(now.timestamp()) * 1_000_000_000
+        return [(start, now_ns) for start in sorted(self.listed)]
+
+    def fingerprint(self, start: datetime) -> str:
+        """Of a slice up to ``until`` that was listed, or that lies in the span that was and has no objects."""
+        return self.listed[start].fingerprint if start in self.listed else NO_FILES
+
+
+@dataclass
+class _Span:
+    """Slices in the order of their keys as pages bring them; the last one may go on in the next page."""
+
+    found: dict[datetime, list[StoredObject]] = field(default_factory=dict)
+    whole: bool = False
+
+    def add(self, page: Page) -> None:
+        for entry in page.objects:
+            start = _slice_of(entry.key)
+            if start is not None:
+                self.found.setdefault(start, []).append(entry)
+        self.whole = page.is_last
+
+    @property
+    def last(self) -> datetime | None:
+        """The last slice that was begun."""
+        return next(reversed(self.found), None)
+
+
+class StoreLanding:
+    """The landing of a shop whose producers put objects into a store."""
+
+    def __init__(self, settings: Settings, store: ObjectStore) -> None:
+        self.store = store
+        self.width = settings.shop.slice_width
+        self.slices_start = settings.shop.slices_start
+        self.root, self.folder = settings.place.root, settings.place.landing
+
+    @property
+    def title(self) -> str:
+        """Where landing is, for people."""
+        return self.store.url
+
+    @property
+    def short_title(self) -> str:
+        """The same: a URL is not shortened."""
+        return self.title
+
+    def newest(self) -> datetime | None:
+        """Start of the newest slice that has complete objects: a request a level, from the newest folder down."""
+        return self._newest(CLICKS, 4)
+
+    def _newest(self, below: str, levels: int) -> datetime | None:
+        if not levels:
+            start = folder_start(below.removeprefix(CLICKS).rstrip("/"))
+            return start if start is not None and self.slice(start).files else None
+        names = (name for name in reversed(self.store.folders(below)) if name.isdigit())
+        found = (self._newest(f"{below}{name}/", levels - 1) for name in names)
+        return next((start for start in found if start is not None), None)
+
+    def slice(self, start: datetime) -> Listing:
+        """Complete objects of a slice; what lies deeper is listed as a folder, and quarantined."""
+        return self._listing(self.store.objects(_folder(start)), _folder(start))
+
+    def slices(self) -> Iterator[tuple[datetime, Listing]]:
+        """Every slice that has objects, in time order; lists all of them, 1,000 a request."""
+        for start, objects in groupby(self.store.objects(CLICKS), key=lambda entry: _slice_of(entry.key)):
+            if start is not None:
+                yield start, self._listing(objects, _folder(start))
+
+    def look(self, cursor: Cursor, last_closed: datetime | None) -> Look:
+        """List what a tick of the sensor has to see, up to ``last_closed`` or, while much is to be caught up, a part of it."""
+        if last_closed is None:
+            return Look({}, None, cursor.scanned)
+        fresh = slice_start(cursor.high) + self.width if cursor.high else self.slices_start
+        recent = max(self.slices_start, last_closed - ALWAYS_LISTED)
+        begin = min(fresh, recent)
+        listed, until = self._list(begin, last_closed)
+        end = begin
+        if until < min(fresh, last_closed):  # a day of so many objects that the new ones were not reached
+            newer, until = self._list(fresh, last_closed)
+            listed, end = listed | newer, fresh
+        older, scanned = self._round(cursor.scanned, end)
+        return Look(older | listed, until, scanned)
+
+    def _list(self, begin: datetime, last: datetime) -> tuple[dict[datetime, Listing], datetime]:
+        """Slices from ``begin`` to ``last`` and up to which one they are complete: at least one, whatever it takes."""
+        span = _Span()
+        for number, page in enumerate(self.store.pages(CLICKS, after=_folder(begin)), 1):
+            span.add(page)
+            if span.last is not None and span.last > last:
+                break
+            if number >= NEW_PAGES and not span.whole and len(span.found) > 1:
+                last = min(last, span.last - self.width) if span.last is not None else last
+                break
+        return self._listings(span.found, begin, last), last
+
+    def _round(self, scanned: str, end: datetime) -> tuple[dict[datetime, Listing], str]:
+        """Some pages of the slices before ``end``, from where the last look stopped; then from the beginning again."""
+        begin = max(folder_start(scanned) or self.slices_start, self.slices_start)
+        if begin >= end:
+            begin = self.slices_start
+        if begin >= end:
+            return {}, ""
+        span = _Span()
+        for number, page in enumerate(self.store.pages(CLICKS, after=_folder(begin)), 1):
+            span.add(page)
+            if span.whole or (span.last is not None and span.last >= end):
+                return self._listings(span.found, begin, end - self.width), ""
+            if number >= OLD_PAGES and len(span.found) > 1 and span.last is not None:
+                listed = self._listings(span.found, begin, span.last - timedelta(microseconds=1))
+                return listed, f"{span.last:{FOLDER_FORMAT}}"
+        return {}, ""
+
+    def _listings(self, found: dict[datetime, list[StoredObject]], first: datetime, last: datetime) -> dict[datetime, Listing]:
+        return {start: self._listing(found[start], _folder(start)) for start in found if first <= start <= last}
+
+    @contextmanager
+    def open_slice(self, start: datetime) -> Iterator[Listing]:
+        """The objects of a slice as files that can be read, with the store's names, sizes and versions; gone afterwards."""
+        with self._opened(_folder(start), deep=False) as listing:
+            yield listing
+
+    @contextmanager
+    def open_folder(self, relative: str) -> Iterator[Listing]:
+        """All complete objects below ``history`` or ``reference/<table>`` as files that can be read; gone afterwards."""
+        with self._opened(f"{relative}/", deep=True) as listing:
+            yield listing
+
+    def add(self, relative: str, content: bytes) -> bool:
+        """Put an object unless it is there; returns whether it was not."""
+        if self.store.exists(relative):
+            return False
+        self.store.put(relative, content)
+        return True
+
+    def follow(self, written: Sequence[Path], removed: Sequence[Path]) -> str:
+        """Bring the store to what was written and removed in the folder of landing, which stays; returns where it went.
+
+        The folder is what an adapter goes by when it converts a file again.
+        """
+        for path in written:
+            self.store.put(path.relative_to(self.folder).as_posix(), path)
+        for path in removed:
+            self.store.remove(path.relative_to(self.folder).as_posix())
+        return self.title if written or removed else ""
+
+    def remove_before(self, oldest: datetime) -> int:
+        """Remove what lies in slices before ``oldest``, unless shop.yaml leaves that to the bucket; returns how many slices."""
+        if not self.store.storage.delete_old_landing:
+            return 0
+        removed = set()
+        for entry in self.store.objects(CLICKS):
+            start = _slice_of(entry.key)
+            if start is None:
+                continue
+            if start >= oldest:
+                break
+            self.store.remove(entry.key)
+            removed.add(start)
+        return len(removed)
+
+    @contextmanager
+    def _opened(self, below: str, deep: bool) -> Iterator[Listing]:
+        """Fetch what is listed now, all or nothing. An object that changes meanwhile is listed again, ``TRIES`` times."""
+        scratch = self.root / ".tmp"
+        scratch.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=scratch) as folder:
+            for attempt in range(1, TRIES + 1):
+                objects = list(self.store.objects(below))
+                try:
+                    yield_of = self._fetch(objects, below, Path(folder), deep)
+                    break
+                except ObjectGoneError:
+                    if attempt == TRIES:
+                        raise
+            yield yield_of
+
+    def _fetch(self, objects: list[StoredObject], below: str, folder: Path, deep: bool) -> Listing:
+        listing = self._listing(objects, below, deep)
+        by_url = {self.store.url_of(entry.key): entry for entry in objects}
+        wanted = [file for file in listing.files if file.is_regular and (deep or click_obstacle(file) is None)]
+        _require_room(folder, sum(file.size for file in wanted), self.store.url_of(below))
+        copies = {file.url: folder / f"{number:06}{_suffix(file.name)}" for number, file in enumerate(wanted)}
+        self.store.fetch_all((by_url[file.url], copies[file.url]) for file in wanted)
+        return Listing(tuple(replace(file, path=copies.get(file.url, file.path)) for file in listing.files))
+
+    def _listing(self, objects: Iterable[StoredObject], below: str, deep: bool = False) -> Listing:
+        """Objects below a prefix as files. Not ``deep``: what lies in a folder there is the folder, as in a local slice."""
+        files: dict[str, LandedFile] = {}
+        for entry in objects:
+            parts = entry.key.removeprefix(below).split("/")
+            if not all(parts) or not all(is_complete(part) for part in parts):  # an empty part: the mark of a folder
+                continue
+            name = "/".join(parts) if deep else parts[0]
+            is_folder = len(parts) > 1 and not deep
+            url = self.store.url_of(f"{below}{name}")
+            modified_ns = int(entry.modified_at.timestamp()) * 1_000_000_000
+            files[name] = LandedFile(
+                Path(name),
+                printable(name),
+                0 if is_folder else entry.size,
+                0 if is_folder else modified_ns,
+                not is_folder,
+                url,
+                "" if is_folder else entry.etag,
+            )
+        return listing_of(list(files.values()))
+
+
+def _folder(start: datetime) -> str:
+    return f"{CLICKS}{start:{FOLDER_FORMAT}}/"
+
+
+def _slice_of(key: str) -> datetime | None:
+    """The slice that an object lies in, or None; a folder's own mark is no object."""
+    parts = key.removeprefix(CLICKS).split("/")
+    return folder_start("/".join(parts[:4])) if len(parts) > 4 and parts[4] else None
+
+
+def _suffix(name: str) -> str:
+    """The known ending of a name: DuckDB and the readers go by it. The rest of a key is not trusted as a path."""
+    endings = (".jsonl", ".jsonl.gz", ".csv", ".csv.gz", ".parquet")
+    return max((ending for ending in endings if name.endswith(ending)), key=len, default="")
+
+
+def _require_room(folder: Path, size: int, url: str) -> None:
+    free = shutil.disk_usage(folder).free
+    if size + ROOM_LEFT > free:
+        raise DiskFullError(
+            f"no room to read {url}: its objects have {size / 1e6:,.1f} MB, and {free / 1e6:,.1f} MB are free at {folder}. "
+            "Nothing is lost, and it is tried again. Make room, or land in smaller pieces"
+        )

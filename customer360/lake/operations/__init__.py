@@ -1,0 +1,1 @@
+"""How the lake is doing and what is due: clock, requests, health, status, retention."""

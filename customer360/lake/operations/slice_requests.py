@@ -1,0 +1,284 @@
+"""Which slices to run next: from folder listings, what is done, and what became of earlier requests. Pure decisions, no I/O.
+
+A request's key is ``slice:fingerprint:attempt``, so asking twice for the same thing is harmless: a crash between any two
+steps leads to the same requests again. Contiguous slices are asked for together, at most a day in one run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from customer360.lake.landing.landing import NO_FILES
+from customer360.lake.slices import EPOCH, slice_key, slice_start
+
+MAX_RANGE = 96
+MAX_REQUESTS = 20
+MAX_ATTEMPTS = 4
+BACK_OFF = (timedelta(seconds=15), timedelta(minutes=1), timedelta(minutes=5))
+# A run whose process was killed says nothing against its slice. Once may be anything; who dies again may lack memory.
+BACK_OFF_KILLED = (timedelta(0), timedelta(seconds=15), timedelta(minutes=5))
+EVER_AFTER = timedelta(hours=1)
+LOST_AFTER = timedelta(minutes=10)
+SHOWN = 5
+SETTLE_NS = 2_000_000_000
+ALWAYS_LISTED = timedelta(days=1)
+
+
+class RunState(StrEnum):
+    """What became of a requested run."""
+
+    WORKING = "working"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    KILLED = "killed"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A slice that is to be run for this fingerprint, and its last request if there was one."""
+
+    fingerprint: str
+    attempt: int = 0
+    run_key: str | None = None
+    changed_at: str | None = None
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """What the sensor remembers: folders looked at so far, the newest slice considered, and slices not done yet.
+
+    ``scanned`` is where the round through the older objects of a store goes on; see ``store_landing``.
+    """
+
+    watermark_ns: int = 0
+    high: str | None = None
+    wanted: Mapping[str, Wanted] = field(default_factory=dict)
+    scanned: str = ""
+
+    def dumps(self) -> str:
+        """As text for the orchestrator to keep."""
+        values = {key: asdict(value) for key, value in sorted(self.wanted.items())}
+        told = {"watermark_ns": self.watermark_ns, "high": self.high, "wanted": values}
+        return json.dumps(told | ({"scanned": self.scanned} if self.scanned else {}))
+
+    @classmethod
+    def loads(cls, text: str | None) -> Cursor:
+        """From text; nothing, or something unreadable, is a fresh start, which costs one full listing."""
+        if not text:
+            return cls()
+        try:
+            values = json.loads(text)
+            wanted = {key: Wanted(**value) for key, value in values["wanted"].items()}
+            return cls(int(values["watermark_ns"]), values["high"], wanted, values.get("scanned", ""))
+        except (ValueError, KeyError, TypeError):
+            return cls()
+
+
+@dataclass(frozen=True)
+class Request:
+    """A run to ask for: slices ``first`` to ``last`` (keys), and whether a failing file is to be set aside."""
+
+    run_key: str
+    first: str
+    last: str
+    slices: int
+    attempt: int
+
+    @property
+    def isolate(self) -> bool:
+        """True from the last quick attempt on."""
+        return self.attempt >= MAX_ATTEMPTS
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Requests to make now, the cursor to keep, and words for people."""
+
+    requests: list[Request]
+    cursor: Cursor
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class World:
+    """What can be seen from outside: everything that a decision depends on."""
+
+    folders: Callable[[], Iterable[tuple[datetime, int]]]
+    fingerprint: Callable[[datetime], str]
+    done: Callable[[], Mapping[str, str]]
+    run_state: Callable[[str], RunState | None]
+    last_closed: datetime | None
+    slices_start: datetime
+    width: timedelta
+    now: datetime
+
+
+def decide(cursor: Cursor, world: World) -> Decision:
+    """Look at the landing folders and decide what to request."""
+    last_closed = world.last_closed
+    if last_closed is None:
+        return Decision([], cursor, ["no slice is closed yet"])
+    world, strangers = _only_slices(world)
+    wanted, watermark = _changed(cursor, world, last_closed)
+    high = _open_closed_slices(cursor, world, last_closed, wanted)
+    waiting, notes = _settle(wanted, world)
+    notes += strangers
+    requests = _group(waiting, world)
+    for request in requests:
+        for key in _keys(request, world.width):
+            wanted[key] = replace(
+                wanted[key], attempt=request.attempt, run_key=request.run_key, changed_at=world.now.isoformat()
+            )
+    return Decision(requests, Cursor(watermark, high, wanted, cursor.scanned), notes)
+
+
+def _only_slices(world: World) -> tuple[World, list[str]]:
+    """The world with the folders that are slices of this shop, and words on those that are not: nobody reads them."""
+    folders = list(world.folders())
+    slices = [(start, modified) for start, modified in folders if not (start - EPOCH) % world.width]
+    strangers = [start for start, _ in folders if (start - EPOCH) % world.width]
+    notes = [
+        f"landing folder {start:%Y/%m/%d/%H%M} is no {world.width} slice: nobody reads it; move its files"
+        for start in strangers[:SHOWN]
+    ]
+    return replace(world, folders=lambda: slices), notes
+
+
+def _changed(cursor: Cursor, world: World, last_closed: datetime) -> tuple[dict[str, Wanted], int]:
+    """Slices whose folder changed since the last look become wanted under their new fingerprint."""
+    wanted = dict(cursor.wanted)
+    done: Mapping[str, str] | None = None
+    watermark = cursor.watermark_ns
+    recent = last_closed - ALWAYS_LISTED
+    # A folder that changes while the look goes on, after it was looked at, is older than others seen later in the same look.
+    began_ns = int(world.now.timestamp()) * 1_000_000_000
+    for start, modified_ns in world.folders():
+        watermark = max(watermark, min(modified_ns, began_ns))
+        if start < world.slices_start or (modified_ns < cursor.watermark_ns - SETTLE_NS and start < recent):
+            continue
+        if start > last_closed:
+            continue
+        key = slice_key(start)
+        fingerprint = world.fingerprint(start)
+        if key in wanted:
+            if wanted[key].fingerprint != fingerprint:
+                wanted[key] = Wanted(fingerprint)
+            continue
+        done = world.done() if done is None else done
+        if done.get(key) != fingerprint:
+            wanted[key] = Wanted(fingerprint)
+    return wanted, watermark
+
+
+def _open_closed_slices(cursor: Cursor, world: World, last_closed: datetime, wanted: dict[str, Wanted]) -> str | None:
+    """Every closed slice after the newest considered one is wanted, with files or without, so that gaps are visible."""
+    if cursor.high is not None:
+        start = slice_start(cursor.high) + world.width
+    else:
+        first = next((start for start, _ in world.folders() if start >= world.slices_start), None)
+        if first is None or first > last_closed:
+            return None
+        start = first
+    done = world.done() if start <= last_closed else {}
+    while start <= last_closed:
+        key = slice_key(start)
+        if key not in wanted:
+            fingerprint = world.fingerprint(start)
+            if done.get(key) != fingerprint:
+                wanted[key] = Wanted(fingerprint)
+        start += world.width
+    return slice_key(max(last_closed, slice_start(cursor.high) if cursor.high else last_closed))
+
+
+def _settle(wanted: dict[str, Wanted], world: World) -> tuple[dict[str, int], list[str]]:
+    """Drop what is done; return the attempt that each remaining slice is due for, and notes on the others."""
+    due: dict[str, int] = {}
+    notes: list[str] = []
+    states: dict[str, RunState | None] = {}
+    done = world.done() if wanted else {}
+    for key, entry in sorted(wanted.items()):
+        if entry.run_key is None:
+            if done.get(key) == entry.fingerprint:
+                del wanted[key]
+            else:
+                due[key] = 1
+            continue
+        if entry.run_key not in states:
+            states[entry.run_key] = world.run_state(entry.run_key)
+        state = states[entry.run_key]
+        has_failed = state in (RunState.FAILED, RunState.KILLED)
+        was_run_by_hand = entry.attempt >= MAX_ATTEMPTS and done.get(key) == entry.fingerprint
+        if state is RunState.SUCCEEDED or (has_failed and was_run_by_hand):
+            del wanted[key]
+        elif has_failed and _age(entry, world) >= _pause(state, entry.attempt):
+            due[key] = entry.attempt + 1
+        elif has_failed:
+            notes.append(_waiting(key, entry.attempt))
+        elif state is None and _age(entry, world) > LOST_AFTER:
+            due[key] = entry.attempt
+    return due, notes
+
+
+def _pause(state: RunState | None, attempt: int) -> timedelta:
+    """The pauses grow; a full disk or a lost database may last, and when it is over nobody should be needed."""
+    if attempt >= MAX_ATTEMPTS:
+        return EVER_AFTER
+    return (BACK_OFF_KILLED if state is RunState.KILLED else BACK_OFF)[attempt - 1]
+
+
+def _waiting(key: str, attempt: int) -> str:
+    if attempt >= MAX_ATTEMPTS:
+        return f"{key} failed {attempt} times and is tried again every hour; change its files, or run it by hand"
+    return f"{key} failed, attempt {attempt + 1} of {MAX_ATTEMPTS} follows after a pause"
+
+
+def _age(entry: Wanted, world: World) -> timedelta:
+    """How long ago it was asked for; very long where that seems to lie in the future: the clock was set back."""
+    asked = datetime.fromisoformat(entry.changed_at) if entry.changed_at else datetime.min.replace(tzinfo=UTC)
+    return world.now - asked if asked <= world.now else timedelta.max
+
+
+def _group(due: Mapping[str, int], world: World) -> list[Request]:
+    """Contiguous slices with the same attempt, at most a day each, oldest first."""
+    groups: list[list[str]] = []
+    for key in sorted(due):
+        last = groups[-1][-1] if groups else None
+        follows = last is not None and slice_start(last) + world.width == slice_start(key) and due[last] == due[key]
+        if follows and len(groups[-1]) < MAX_RANGE:
+            groups[-1].append(key)
+        else:
+            groups.append([key])
+    return [_request(group, due[group[0]], world) for group in groups[:MAX_REQUESTS]]
+
+
+def _request(keys: list[str], attempt: int, world: World) -> Request:
+    fingerprints = [world.fingerprint(slice_start(key)) for key in keys]
+    if len(keys) == 1:
+        return Request(_unused(f"{keys[0]}:{fingerprints[0]}:{attempt}", world), keys[0], keys[0], 1, attempt)
+    digest = hashlib.sha256("\n".join(fingerprints).encode()).hexdigest()[:16]
+    return Request(_unused(f"{keys[0]}..{keys[-1]}:{digest}:{attempt}", world), keys[0], keys[-1], len(keys), attempt)
+
+
+def _unused(run_key: str, world: World) -> str:
+    """The key, numbered when runs with it succeeded already: the files were these, then others, and now are these again.
+
+    A key that was used is never run again.
+    """
+    numbered, number = run_key, 1
+    while world.run_state(numbered) is RunState.SUCCEEDED:
+        number += 1
+        numbered = f"{run_key}:again-{number}"
+    return numbered
+
+
+def _keys(request: Request, width: timedelta) -> list[str]:
+    first = slice_start(request.first)
+    return [slice_key(first + n * width) for n in range(request.slices)]
+
+
+__all__ = ["NO_FILES", "Cursor", "Decision", "Request", "RunState", "Wanted", "World", "decide"]

@@ -1,0 +1,259 @@
+"""``customer360 status``: where things stand, from published files and folder listings only, so that it disturbs no run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from customer360.lake.landing.landed import landing_of
+from customer360.lake.object_store import StoreError
+from customer360.lake.operations.clock import last_closed_slice
+from customer360.lake.operations.slice_health import Freshness, freshness
+from customer360.lake.publishing.publishing import Publication, current_folder, current_publication, reader
+from customer360.lake.publishing.store_publishing import Uploaded, last_uploaded
+from customer360.lake.raw.quarantine import quarantine_counts
+from customer360.lake.slices import slice_key
+from customer360.lake.warehouse.warehouse import is_locked, lock_holder
+from customer360.settings import Place, Settings
+from customer360.words import many
+
+SHOWN_SLICES = 8
+SHOWN_REASONS = 6
+SLICE_COLUMNS = ("slice", "source", "files", "lines", "good", "quarantined", "duplicates", "repeats", "repaired_at")
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Keys of landed slices that are not published as they are now, oldest first: closed ones, and those that may grow."""
+
+    closed: list[str]
+    open: list[str]
+
+
+@dataclass(frozen=True)
+class Status:
+    """Everything that ``status`` says. Times are UTC; ``last_slices`` are rows of ``SLICE_COLUMNS``, the newest first.
+
+    Where landing is in a store that cannot be listed, ``landing_problem`` says why, and what depends on it is missing.
+    """
+
+    publication: Publication | None
+    freshness: Freshness | None
+    last_slices: list[tuple[Any, ...]]
+    history: tuple[int, int] | None
+    waiting: Waiting
+    landing_problem: str
+    uploaded: Uploaded | None
+    lock: str | None
+    quarantine: list[tuple[str, str, int, int]]
+    champions: dict[str, str]
+    newest_plan: Path | None
+    newest_drift_report: Path | None
+    disk_bytes: dict[str, int]
+    free_bytes: int
+
+
+def read_status(settings: Settings, now: datetime) -> Status:
+    """The state of a shop's data at ``now`` (wall clock, UTC). Works before anything exists and while a run goes on."""
+    place = settings.place
+    last_slices, history, done = _slice_log(place)
+    plans, reports = sorted(place.plans.glob("*/campaign_plan.parquet")), sorted((place.reports / "drift").glob("*.html"))
+    health, waiting, problem = _landed(settings, now, done)
+    existing = next(path for path in (place.root, *place.root.parents) if path.exists())
+    return Status(
+        publication=current_publication(place),
+        freshness=health,
+        last_slices=last_slices,
+        history=history,
+        waiting=waiting,
+        landing_problem=problem,
+        uploaded=last_uploaded(place),
+        lock=_holder(place) if is_locked(place) else None,
+        quarantine=quarantine_counts(place),
+        champions={path.parent.name: path.read_text(encoding="utf-8").strip() for path in place.models.glob("*/champion")},
+        newest_plan=plans[-1] if plans else None,
+        newest_drift_report=reports[-1] if reports else None,
+        disk_bytes=_disk_use(place.root),
+        free_bytes=shutil.disk_usage(existing).free,
+    )
+
+
+def _slice_log(place: Place) -> tuple[list[tuple[Any, ...]], tuple[int, int] | None, dict[datetime, str]]:
+    """The last slices, slices and good lines of the history, and the fingerprint of every transformed slice."""
+    try:
+        with reader(place) as connection:
+            columns = ", ".join(SLICE_COLUMNS)
+            last = connection.execute(
+                f"select {columns} from slice_log where source = 'clicks' order by slice desc limit {SHOWN_SLICES}"
+            ).fetchall()
+            past = connection.execute(
+                "select count(*), coalesce(sum(good), 0) from slice_log where source = 'click_history'"
+            ).fetchone() or (0, 0)
+            done = connection.execute(
+                "select slice, raw_fingerprint from slice_log where source = 'clicks' and is_transformed"
+            ).fetchall()
+    except (FileNotFoundError, duckdb.CatalogException):
+        return [], None, {}
+    return last, (past if past[0] else None), {start.replace(tzinfo=UTC): fingerprint for start, fingerprint in done}
+
+
+def _landed(settings: Settings, now: datetime, done: dict[datetime, str]) -> tuple[Freshness | None, Waiting, str]:
+    """What depends on landing, and why it is not known. A live shop's freshness goes by the clock alone."""
+    health = None
+    try:
+        health = freshness(settings, now)
+        return health, _waiting(settings, now, done), ""
+    except StoreError as error:
+        return health, Waiting([], []), str(error)
+
+
+def _waiting(settings: Settings, now: datetime, done: dict[datetime, str]) -> Waiting:
+    last_closed = last_closed_slice(settings, now)
+    waiting = Waiting([], [])
+    for start, listing in landing_of(settings).slices():
+        if start >= settings.shop.slices_start and listing.fingerprint != done.get(start):
+            is_closed = last_closed is not None and start <= last_closed
+            (waiting.closed if is_closed else waiting.open).append(slice_key(start))
+    return waiting
+
+
+def _holder(place: Place) -> str:
+    """The lock's note in words; as it is where it cannot be read."""
+    text = lock_holder(place)
+    try:
+        note = json.loads(text)
+        return f"{note['holder']} (process {note['process']}, since {note['since']})"
+    except (ValueError, KeyError, TypeError):
+        return text
+
+
+def _disk_use(root: Path) -> dict[str, int]:
+    """Bytes of every entry of the data folder, the largest first."""
+    entries = list(root.iterdir()) if root.is_dir() else []
+    sizes = {entry.name: _size(entry) for entry in entries if not entry.is_symlink()}
+    return dict(sorted(sizes.items(), key=lambda item: -item[1]))
+
+
+def _size(path: Path) -> int:
+    files = [path] if path.is_file() else (Path(root) / name for root, _, names in os.walk(path) for name in names)
+    total = 0
+    for file in files:
+        with suppress(FileNotFoundError):  # a temporary file of a run that goes on
+            total += file.lstat().st_size
+    return total
+
+
+def status_lines(settings: Settings, status: Status, now: datetime) -> Iterator[str]:
+    """The status as text, at most 100 columns wide."""
+    shop = settings.shop
+    yield f"shop       {shop.name}: {shop.title} ({shop.currency}, {shop.time_zone}), {settings.shop_folder / 'shop.yaml'}"
+    yield f"data       {settings.place.root}"
+    if shop.landing_url:
+        yield f"landing    {shop.landing_url}"
+    yield f"slices     {shop.slice_minutes} minutes, {'live' if shop.live else 'a replay'}, from {_utc(shop.slices_start)}"
+    yield from _published_lines(settings, status, now)
+    yield from _waiting_lines(status.waiting, status.landing_problem)
+    yield f"warehouse  {f'held by {status.lock}' if status.lock else 'free'}"
+    yield from _quarantine_lines(status)
+    models = ", ".join(f"{name} {version}" for name, version in sorted(status.champions.items()))
+    yield f"champion   {models or 'none yet; training_job makes one'}"
+    yield f"plan       {_relative(settings, status.newest_plan) or 'none yet; daily_job makes one'}"
+    yield f"drift      {_relative(settings, status.newest_drift_report) or 'no report yet; daily_job makes one'}"
+    used = ", ".join(f"{name} {_bytes(size)}" for name, size in list(status.disk_bytes.items())[:6] if size)
+    yield f"disk       {_bytes(sum(status.disk_bytes.values()))} used{f' ({used})' if used else ''}"
+    yield f"           {_bytes(status.free_bytes)} free"
+
+
+def _published_lines(settings: Settings, status: Status, now: datetime) -> Iterator[str]:
+    publication = status.publication
+    if publication is None:
+        yield "published  nothing yet; see README.md for the first run"
+        return
+    age = f"published {_age(now - publication.published_at)} ago"
+    yield f"published  version {publication.version} as of {_utc(publication.as_of)}, {age}"
+    yield f"           {_behind(status.freshness)}; {current_folder(settings.place)}"
+    yield from _store_lines(settings, status)
+    if status.history is not None:
+        yield f"history    {many(status.history[0], 'slice')}, {many(status.history[1], 'good line')}"
+    if status.last_slices:
+        yield ""
+        yield f"{'last slices':<17}{'files':>6}{'lines':>10}{'good':>10}{'quarantined':>13}{'duplicates':>12}{'repeats':>9}"
+        for start, _, files, lines, good, quarantined, duplicates, repeats, repaired_at in status.last_slices:
+            numbers = f"{files or 0:>6,}{lines:>10,}{good:>10,}{quarantined:>13,}{duplicates:>12,}{repeats or 0:>9,}"
+            repaired = f"  repaired {_utc(repaired_at)[5:16]}" if repaired_at else ""
+            yield f"{start:%Y-%m-%d-%H:%M} {numbers}{repaired}"
+        yield ""
+
+
+def _behind(health: Freshness | None) -> str:
+    if health is None:
+        return "not known whether it is up to date"
+    return f"{many(health.missing_slices, 'closed slice')} behind" if health.missing_slices else "up to date"
+
+
+def _store_lines(settings: Settings, status: Status) -> Iterator[str]:
+    """Which version the readers of the store have, as far as this place knows: without asking the store."""
+    storage, publication = settings.shop.object_storage, status.publication
+    if storage is None or storage.publish is None or publication is None:
+        return
+    uploaded = status.uploaded
+    if uploaded is None:
+        yield f"in store   nothing yet; {storage.publish}"
+    elif uploaded.version == publication.version:
+        yield f"in store   version {uploaded.version}; {storage.publish}"
+    else:
+        yield f"in store   version {uploaded.version}, published {_utc(uploaded.published_at)}; {storage.publish}"
+        yield "           behind: the check store_is_up_to_date of publishing/in_store says why"
+
+
+def _waiting_lines(waiting: Waiting, problem: str) -> Iterator[str]:
+    if problem:
+        yield f"waiting    not known: {problem}"
+        return
+    if waiting.closed:
+        span = waiting.closed[0] if len(waiting.closed) == 1 else f"{waiting.closed[0]} to {waiting.closed[-1]}"
+        yield f"waiting    {many(len(waiting.closed), 'closed slice')} with new files: {span}"
+    else:
+        yield "waiting    no closed slice has new files"
+    if waiting.open:
+        yield f"           {many(len(waiting.open), 'open slice')} with files so far: {', '.join(waiting.open[:3])}"
+
+
+def _quarantine_lines(status: Status) -> Iterator[str]:
+    total = sum(lines for _, _, lines, _ in status.quarantine)
+    yield f"quarantine {many(total, 'line')}{'; see customer360 quarantine list' if total else ''}"
+    for column, reason, lines, slices in status.quarantine[:SHOWN_REASONS]:
+        text = f"{column}: {reason}" if column else reason
+        yield f"           {lines:>8,} in {many(slices, 'slice')}  {text[:64]}"
+
+
+def _relative(settings: Settings, path: Path | None) -> str:
+    return path.relative_to(settings.place.root).as_posix() if path else ""
+
+
+def _utc(moment: datetime | None) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC" if moment else "no slice yet"
+
+
+def _age(age: timedelta) -> str:
+    minutes = int(age.total_seconds() // 60)
+    if minutes < 120:
+        return f"{minutes} minutes"
+    return f"{minutes // 60} hours" if minutes < 2880 else f"{minutes // 1440} days"
+
+
+def _bytes(size: int) -> str:
+    for power, unit in ((4, "TB"), (3, "GB"), (2, "MB"), (1, "KB")):
+        if size >= 1000**power:
+            value = size / 1000**power
+            return f"{value:.0f} {unit}" if value >= 10 else f"{value:.1f} {unit}"
+    return f"{size} B"

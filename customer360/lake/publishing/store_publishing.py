@@ -1,0 +1,227 @@
+"""Published versions in an object store: uploaded whole, read back as a reader would, then one small object is swapped.
+
+``versions/<number>-<time>/`` holds a version as its local folder does; ``current.json`` names it and is replaced by one PUT, so
+that a reader who begins there never sees half a version. A version counts from its ``version.json`` on, which is written last.
+What did not change since the version before is copied inside the store and not sent again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from customer360.lake import httpfs
+from customer360.lake.atomic import exclusive, write_text
+from customer360.lake.engine import file_list, literal
+from customer360.lake.object_store import ObjectGoneError, ObjectStore, StoreError
+from customer360.lake.publishing.publishing import (
+    DATABASE,
+    KEEP_FOR,
+    KEEP_VERSIONS,
+    Publication,
+    current_folder,
+    read_publication,
+)
+from customer360.settings import ObjectStorage, Place
+
+VERSIONS = "versions/"
+POINTER = "current.json"
+MANIFEST = "version.json"
+TIME_FORMAT = "%Y%m%dT%H%M%SZ"
+NAME = re.compile(r"\d{8}-(\d{8}T\d{6}Z)")
+READERS_WAIT = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class Upload:
+    """What an upload did: the version, its URL, objects and bytes that were sent, objects copied in the store, and removed."""
+
+    version: int
+    url: str
+    sent: int
+    sent_bytes: int
+    copied: int
+    removed_versions: int
+
+
+@dataclass(frozen=True)
+class Uploaded:
+    """The last version that readers of the store were given, as this place remembers it."""
+
+    version: int
+    published_at: datetime
+    url: str
+
+
+@dataclass(frozen=True)
+class _File:
+    path: Path
+    size: int
+    md5: str
+
+
+def upload_current(place: Place, storage: ObjectStorage, now: datetime) -> Upload | None:
+    """Bring the store to the version that is published locally; None before the first one. Again, it changes nothing.
+
+    Raises ``StoreError``; readers of the store then keep what they have, and the next call makes it good.
+    """
+    if storage.publish is None or not current_folder(place).exists():
+        return None
+    store = ObjectStore(storage, storage.publish)
+    with exclusive(place.published / ".store-lock"):
+        folder = current_folder(place).resolve()
+        publication = read_publication(folder / MANIFEST)
+        target = f"{VERSIONS}{publication.folder_name}-{publication.published_at.astimezone(UTC):{TIME_FORMAT}}"
+        pointer = _read_pointer(store)
+        sent: list[_File] = []
+        copied = 0
+        if pointer.get("folder") != store.url_of(target):
+            store.abort_unfinished(VERSIONS)
+            files = _files(folder)
+            sent, copied = _send(store, files, target, pointer)
+            _read_back(store, target, publication, files, place.root / ".tmp")
+            document = _document(store, target, publication, files, now)
+            store.put(f"{target}/{MANIFEST}", document)
+            store.put(POINTER, document)
+        _remember(place, Uploaded(publication.version, publication.published_at, store.url_of(target)))
+        removed = _remove_old(store, target.removeprefix(VERSIONS), now)
+    return Upload(publication.version, store.url_of(target), len(sent), sum(file.size for file in sent), copied, removed)
+
+
+def last_uploaded(place: Place) -> Uploaded | None:
+    """What this place remembers of its last upload; None before the first one."""
+    note = place.published / "store.json"
+    if not note.exists():
+        return None
+    values = json.loads(note.read_text(encoding="utf-8"))
+    return Uploaded(values["version"], datetime.fromisoformat(values["published_at"]), values["url"])
+
+
+def readers_wait_long(place: Place, now: datetime) -> bool:
+    """True where readers of the store have nothing, or what they have was published over an hour ago."""
+    uploaded = last_uploaded(place)
+    return uploaded is None or now - uploaded.published_at > READERS_WAIT
+
+
+def _read_pointer(store: ObjectStore) -> dict[str, Any]:
+    try:
+        return dict(json.loads(store.read(POINTER)))
+    except ObjectGoneError:
+        return {}
+
+
+def _files(folder: Path) -> dict[str, _File]:
+    """Every file of a version but its document, by its path in the folder."""
+    found = {}
+    for root, _, names in os.walk(folder):
+        for path in (Path(root) / name for name in names):
+            if path != folder / MANIFEST:
+                with path.open("rb") as opened:
+                    digest = hashlib.file_digest(opened, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+                found[path.relative_to(folder).as_posix()] = _File(path, path.stat().st_size, digest)
+    return dict(sorted(found.items()))
+
+
+def _send(store: ObjectStore, files: dict[str, _File], target: str, pointer: dict[str, Any]) -> tuple[list[_File], int]:
+    """Put or copy what is not there yet, so that an upload which broke off goes on; returns what was sent, how much copied."""
+    past = str(pointer.get("folder", "")).removeprefix(f"{store.url}/")
+    present = {entry.key: entry.etag for entry in store.objects(f"{target}/")}
+    sent: list[_File] = []
+    copied = 0
+    for name, file in files.items():
+        if present.get(f"{target}/{name}") == file.md5:
+            continue
+        if pointer.get("files", {}).get(name) == {"bytes": file.size, "md5": file.md5}:
+            try:
+                store.copy(f"{past}/{name}", f"{target}/{name}")
+            except ObjectGoneError:  # somebody removed the version before: its content is still here
+                pass
+            else:
+                copied += 1
+                continue
+        store.put(f"{target}/{name}", file.path)
+        sent.append(file)
+    return sent, copied
+
+
+def _read_back(store: ObjectStore, target: str, publication: Publication, files: Iterable[str], scratch: Path) -> None:
+    """Raise ``StoreError`` unless DuckDB reads every table by URL with as many rows as were published."""
+    tables = publication.rows | publication.parquet_only
+    parts = [name for name in files if name.startswith("parquet/")]
+    urls = {store.url_of(f"{target}/{name}"): name.split("/")[1] for name in parts}
+    try:
+        with httpfs.reading(store, scratch) as connection:
+            connection.execute(f"attach {literal(store.url_of(f'{target}/{DATABASE}'))} as uploaded (read_only)")
+            in_database = dict(
+                connection.execute(
+                    "select table_name, estimated_size from duckdb_tables() where database_name = 'uploaded'"
+                ).fetchall()
+            )
+            in_parquet: Counter[str] = Counter(dict.fromkeys(urls.values(), 0))
+            for url, rows in connection.execute(
+                f"select file_name, num_rows from parquet_file_metadata({file_list(urls)})"
+            ).fetchall():
+                in_parquet[urls[url]] += rows
+    except duckdb.Error as error:
+        said = store.without_keys(next(iter(str(error).splitlines()), type(error).__name__))
+    else:
+        if in_database == publication.rows and in_parquet == tables:
+            return
+        wrong = sorted(name for name in tables if in_parquet.get(name) != tables[name])
+        wrong += sorted(name for name, rows in publication.rows.items() if in_database.get(name) != rows)
+        said = f"the number of rows differs in {', '.join(wrong) or 'tables that nobody published'}"
+    raise StoreError(f"{store.title}: version {publication.version} was uploaded, but cannot be read back: {said}")
+
+
+def _document(store: ObjectStore, target: str, publication: Publication, files: dict[str, _File], now: datetime) -> bytes:
+    values = {
+        "version": publication.version,
+        "as_of": publication.as_of.isoformat() if publication.as_of else None,
+        "published_at": publication.published_at.isoformat(),
+        "uploaded_at": now.isoformat(),
+        "folder": store.url_of(target),
+        "database": store.url_of(f"{target}/{DATABASE}"),
+        "rows": publication.rows,
+        "parquet_only": publication.parquet_only,
+        "files": {name: {"bytes": file.size, "md5": file.md5} for name, file in files.items()},
+    }
+    return (json.dumps(values, indent=2) + "\n").encode()
+
+
+def _remember(place: Place, uploaded: Uploaded) -> None:
+    write_text(place.published / "store.json", json.dumps(asdict(uploaded), default=datetime.isoformat) + "\n")
+
+
+def _remove_old(store: ObjectStore, current: str, now: datetime) -> int:
+    """Remove versions beyond the last three that are over an hour old, and halves that a dead upload left; how many."""
+    found: dict[str, list[str]] = {}
+    for entry in store.objects(VERSIONS):
+        found.setdefault(entry.key.split("/")[1], []).append(entry.key)
+    others = {name: keys for name, keys in found.items() if NAME.fullmatch(name) and name != current}
+    whole = sorted((name for name, keys in others.items() if _manifest(name) in keys), key=_time_of, reverse=True)
+    kept = {name for number, name in enumerate(whole, 2) if number <= KEEP_VERSIONS or now - _time_of(name) <= KEEP_FOR}
+    gone = [name for name in others if name not in kept]
+    for name in gone:
+        store.remove(_manifest(name))  # first: what is left after a crash is a half
+        for key in others[name]:
+            store.remove(key)
+    return len(gone)
+
+
+def _manifest(name: str) -> str:
+    return f"{VERSIONS}{name}/{MANIFEST}"
+
+
+def _time_of(name: str) -> datetime:
+    found = NAME.fullmatch(name)
+    return datetime.strptime(found[1] if found else "", TIME_FORMAT).replace(tzinfo=UTC)

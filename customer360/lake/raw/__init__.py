@@ -1,0 +1,1 @@
+"""Validated slices and history as Parquet, and the lines that were set aside."""

@@ -1,0 +1,148 @@
+"""Quarantined lines: what they are, how many of which kind, and which have been sent back to landing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from customer360.lake.atomic import exclusive, write_text
+from customer360.lake.engine import connect, file_list
+from customer360.lake.raw.raw_clicks import PART
+from customer360.lake.slices import naive
+from customer360.settings import Place
+
+HISTORY = "history"
+# Reasons begin with the value at fault; what follows is the same for all lines of a kind.
+KIND = r"(?s)^.* (is (not|more|over|below) .*|lies .*)$"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A quarantined line; ``slice`` is a slice's key or ``history``. Line 0, without text, stands for a whole file."""
+
+    slice: str
+    file: str
+    line: int
+    column: str
+    reason: str
+    text: str | None
+    is_replayed: bool = False
+
+    @property
+    def is_of_broken_file(self) -> bool:
+        """True for a file that was set aside whole, and for each of its readable lines."""
+        return not self.column and self.reason.startswith("file ")
+
+    @property
+    def is_damaged(self) -> bool:
+        """True where the line itself is unusable, so that no change of rules can help."""
+        return not self.column and not self.is_of_broken_file
+
+    @property
+    def name(self) -> str:
+        """Where it came from, for people."""
+        return f"{self.slice} {self.file}" + (f" line {self.line}" if self.line else "")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which lines: of a slice (or ``history``), of a file, with this text in the reason; replayed ones only when asked for."""
+
+    slice: str | None = None
+    file: str | None = None
+    reason: str | None = None
+    replayed_too: bool = False
+
+
+def quarantined_lines(place: Place, selection: Selection | None = None) -> list[Entry]:
+    """The quarantined lines of a selection (default: all that were not replayed), by slice, file and line."""
+    wanted = selection or Selection()
+    tests = {
+        "slice": "slice = $slice",
+        "file": "source_file = $file",
+        "reason": "contains(lower(concat_ws(': ', nullif(column_name, ''), reason)), lower($reason))",
+    }
+    named = {"slice": wanted.slice, "file": wanted.file, "reason": wanted.reason}
+    values = {name: value for name, value in named.items() if value is not None}
+    rows = _query(
+        place,
+        "select slice, source_file, source_line, column_name, reason, raw_text, is_replayed from quarantined "
+        f"where {' and '.join(['true', *(tests[name] for name in values)])} order by slice, source_file, source_line",
+        values,
+    )
+    return [entry for entry in (Entry(*row) for row in rows) if wanted.replayed_too or not entry.is_replayed]
+
+
+def quarantine_counts(place: Place) -> list[tuple[str, str, int, int]]:
+    """By kind of reason: column, reason, lines and slices, the most frequent first; without those that were replayed."""
+    return _query(
+        place,
+        "select column_name, regexp_replace(reason, $kind, '\\1'), count(*), count(distinct slice) from quarantined "
+        "where not is_replayed group by all order by 3 desc, 1, 2",
+        {"kind": KIND},
+    )
+
+
+def reason_kind(reason: str) -> str:
+    """A reason without the value at fault."""
+    return re.sub(KIND, r"\1", reason)
+
+
+def note_replay(place: Place, entries: Iterable[Entry], into: str, file: str, now: datetime) -> None:
+    """Remember that these lines were sent back, in ``file`` of the slice ``into``."""
+    identities = [_identity(entry.slice, entry.file, entry.line, entry.text) for entry in entries]
+    record = {"at": naive(now).isoformat(), "into": into, "file": file, "lines": identities}
+    ledger = _ledger(place)
+    with exclusive(place.quarantine / ".lock"):
+        past = ledger.read_text(encoding="utf-8") if ledger.exists() else ""
+        write_text(ledger, past + json.dumps(record) + "\n")
+
+
+def _ledger(place: Place) -> Path:
+    """One JSON line a replay: when, where to, and which quarantined lines."""
+    return place.quarantine / "replays.jsonl"
+
+
+def _identity(slice_of_line: str, file: str, line: int, text: str | None) -> str:
+    """The text is part of it: a file may be replaced by another one of the same name."""
+    return f"{slice_of_line} {file} {line} {hashlib.sha256((text or '').encode()).hexdigest()[:12]}"
+
+
+def _replayed(place: Place) -> list[str]:
+    path = _ledger(place)
+    if not path.exists():
+        return []
+    return [name for record in path.read_text(encoding="utf-8").splitlines() for name in json.loads(record)["lines"]]
+
+
+def _quarantine_files(place: Place) -> Iterable[Path]:
+    yield from sorted(place.quarantine.glob(f"clicks/slice_key=*/{PART}"))
+    yield from place.quarantine.glob(f"click_history/{PART}")
+
+
+def _query(place: Place, query: str, values: dict[str, str]) -> list[tuple[Any, ...]]:
+    """Rows of ``query``, in which ``quarantined`` is all of the quarantine; no rows while there is none."""
+    files = list(_quarantine_files(place))
+    if not files:
+        return []
+    key = r"coalesce(nullif(regexp_extract(filename, 'slice_key=([0-9:-]+)/[^/]+$', 1), ''), 'history')"
+    identity = "concat_ws(' ', slice, source_file, source_line, left(sha256(coalesce(raw_text, '')), 12))"
+    with connect(place.root / ".tmp") as connection:
+        connection.execute("create temp table replayed as select unnest(?::varchar[]) as identity", [_replayed(place)])
+        connection.execute(
+            f"""
+            create temp view quarantined as
+            select *, {identity} in (select identity from replayed) as is_replayed
+            from (
+                select {key} as slice, * exclude (filename)
+                from read_parquet({file_list(files)}, filename = true, hive_partitioning = false)
+            )
+            """
+        )
+        return connection.execute(query, values).fetchall()

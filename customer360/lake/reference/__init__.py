@@ -1,0 +1,1 @@
+"""Reference tables from files or PostgreSQL, with their history and validity."""

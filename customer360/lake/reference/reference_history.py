@@ -1,0 +1,162 @@
+"""The versions of reference tables: every row with its validity, and a record of each version that was loaded."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from customer360.lake.atomic import replacing, write_text
+from customer360.lake.engine import literal, quoted
+from customer360.lake.landing.contracts import ReferenceTable
+from customer360.lake.reference.reference_rows import column_names, key_values
+from customer360.lake.slices import naive
+from customer360.settings import Place
+
+BEGINNING = "timestamp '1970-01-01'"
+
+
+@dataclass(frozen=True)
+class PostgresRead:
+    """How far a table of PostgreSQL has been read, so that the next load goes on from here.
+
+    ``source`` names table, query and cursor by a hash; ``is_whole`` where all ``rows`` were read, not only those that may have
+    changed; ``mark`` is the cursor's highest value (none without a cursor); ``whole_at`` is when all rows were last read,
+    ``read_at`` when any were (ISO 8601, UTC).
+    """
+
+    source: str
+    rows: int
+    is_whole: bool
+    mark: str | None
+    whole_at: str
+    read_at: str
+
+
+@dataclass(frozen=True)
+class ReferenceLoad:
+    """What a load found: rows now in force, rows that opened or closed a validity, and columns that nobody reads.
+
+    ``not_read`` says why PostgreSQL could not be read; the rows in force are those of the last good version then.
+    """
+
+    table: str
+    files: int
+    rows: int
+    opened: int
+    closed: int
+    version: str
+    ignored_columns: list[str]
+    postgres: PostgresRead | None = None
+    not_read: str = ""
+
+
+def history_file(place: Place, table: str) -> Path:
+    """All versions of all rows: the contract's columns, valid_from, valid_to (empty while in force)."""
+    return place.raw / table / "history.parquet"
+
+
+def versions_file(place: Place, table: str) -> Path:
+    """One JSON line per version that was loaded; of a table of PostgreSQL, per load."""
+    return place.raw / table / "versions.jsonl"
+
+
+def last_version(place: Place, table: str) -> dict[str, Any] | None:
+    """The record of the newest load, or None before the first."""
+    file = versions_file(place, table)
+    if not file.exists() or not history_file(place, table).exists():
+        return None
+    return dict(json.loads(file.read_text(encoding="utf-8").splitlines()[-1]))
+
+
+def create_past(connection: duckdb.DuckDBPyConnection, place: Place, contract: ReferenceTable) -> None:
+    """A temporary view ``past`` of all versions so far; columns that the contract has gained since are empty in old rows."""
+    connection.execute(f"create temp view past as {reference_relation(place, contract)}")
+
+
+def content_version(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, relation: str) -> tuple[int, str]:
+    """How many rows, and a hash of their content in which their order does not matter."""
+    rows, version = connection.execute(
+        f"select count(*), format('{{:016x}}', coalesce(bit_xor(hash(content)), 0)) "
+        f"from (select {column_names(contract)} from {relation}) as content"
+    ).fetchone() or (0, "")
+    return rows, version
+
+
+def merge(
+    connection: duckdb.DuckDBPyConnection,
+    place: Place,
+    contract: ReferenceTable,
+    now: datetime,
+    *,
+    files: int,
+    ignored: list[str],
+    postgres: PostgresRead | None = None,
+) -> ReferenceLoad:
+    """Make ``landed`` the version in force from ``now`` on, if it differs from the one in ``past``, and record it.
+
+    ``landed`` is the whole table, or where PostgreSQL was asked for changes, the rows that may have changed.
+    """
+    names = column_names(contract)
+    history = history_file(place, contract.name)
+    # A clock that went back must not give a moment two versions of a row.
+    since = f"greatest(timestamp '{naive(now)}', (select max(valid_from) from past))"
+    is_first = not history.exists()
+    stamp = BEGINNING if is_first else since
+    is_whole = postgres is None or postgres.is_whole
+    pairs = zip(key_values(contract, "past"), key_values(contract, "landed"), strict=True)
+    same = " and ".join(f"{old} = {new}" for old, new in pairs)
+    concerned = "" if is_whole else f"and exists (select 1 from landed where {same})"
+    connection.execute(f"create temp view before as select {names} from past where valid_to is null {concerned}")
+    connection.execute(f"create temp table closing as (from before) except (select {names} from landed)")
+    connection.execute(f"create temp table opening as (select {names} from landed) except (from before)")
+    closes = " and ".join(f"past.{quoted(name)} is not distinct from closing.{quoted(name)}" for name in contract.key)
+    kept = f"select {names} from past where valid_to is null and not exists (select 1 from closing where {closes})"
+    current = "landed" if is_whole else f"({kept} union all from opening)"
+    rows, version = content_version(connection, contract, current)
+    counted = connection.execute("select (select count(*) from opening), (select count(*) from closing)").fetchone()
+    opened, closed = counted or (0, 0)
+    load = ReferenceLoad(contract.name, files, rows, opened, closed, version, ignored, postgres)
+    is_new = bool(opened or closed or is_first)
+    if is_new:
+        with replacing(history) as temporary:
+            connection.execute(
+                f"""
+                copy (
+                    select {names}, valid_from,
+                        case when valid_to is null and exists (select 1 from closing where {closes}) then {stamp}
+                            else valid_to end as valid_to
+                    from past
+                    union all
+                    select {names}, {stamp}, null from opening
+                    order by {", ".join(quoted(name) for name in contract.key)}, valid_from
+                ) to {literal(str(temporary))} (format parquet, compression zstd)
+                """
+            )
+    if is_new or postgres is not None:
+        _record(place, load, now, is_first=is_first, is_new=is_new)
+    return load
+
+
+def _record(place: Place, load: ReferenceLoad, now: datetime, *, is_first: bool, is_new: bool) -> None:
+    """Append the load after its rows are in place: a mark that runs ahead of its rows would skip what lies between."""
+    last = last_version(place, load.table)
+    valid_from = "beginning" if is_first else now.isoformat() if is_new or last is None else last["valid_from"]
+    values = {name: value for name, value in asdict(load).items() if name != "not_read" and value is not None}
+    file = versions_file(place, load.table)
+    past = file.read_text(encoding="utf-8") if file.exists() else ""
+    write_text(file, past + json.dumps({**values, "valid_from": valid_from}) + "\n")
+
+
+def reference_relation(place: Place, contract: ReferenceTable) -> str:
+    """SQL of all versions of a table, or of no rows with the right types before the first load."""
+    history = history_file(place, contract.name)
+    typed = ", ".join(f"cast(null as {column.type}) as {quoted(column.name)}" for column in contract.columns)
+    empty = f"select {typed}, cast(null as timestamp) as valid_from, cast(null as timestamp) as valid_to where false"
+    if not history.exists():
+        return empty
+    return f"({empty}) union all by name select * from read_parquet({literal(str(history))}, hive_partitioning = false)"

@@ -1,0 +1,154 @@
+"""Reference tables that stay in PostgreSQL: what changed since the last load comes over as text, into a Parquet file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import duckdb
+
+from customer360.lake.engine import literal, quoted
+from customer360.lake.landing.contracts import ReferenceTable
+from customer360.lake.reference.postgres import Remote, reading
+from customer360.lake.reference.reference_history import PostgresRead, content_version
+from customer360.lake.reference.reference_rows import BrokenReferenceError, Origin, check_columns, land_texts
+from customer360.settings import PostgresSource
+
+CURSOR = "_cursor"  # no attribute may be called so
+# DuckDB's name of a cursor's type, and PostgreSQL's.
+CURSOR_TYPES = {
+    "TIMESTAMP WITH TIME ZONE": "timestamptz",
+    "TIMESTAMP": "timestamp",
+    "DATE": "date",
+    "BIGINT": "bigint",
+    "INTEGER": "integer",
+    "SMALLINT": "smallint",
+}
+WHOLE_NUMBERS = ("BIGINT", "INTEGER", "SMALLINT")
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What came over: the file with its columns ``present`` as text, columns that nobody reads, and how far it goes."""
+
+    file: Path
+    present: list[str]
+    ignored: list[str]
+    read: PostgresRead
+
+
+def trusted_read(
+    connection: duckdb.DuckDBPyConnection,
+    contract: ReferenceTable,
+    source: PostgresSource,
+    record: dict[str, object] | None,
+    now: datetime,
+) -> PostgresRead | None:
+    """The last read to go on from, or None where the whole table is to be read.
+
+    A mark speaks only of the rows that it was recorded with: after a restored history, another source, a new attribute or
+    ``full_every_days`` all rows are read.
+    """
+    if source.cursor is None or record is None or not isinstance(record.get("postgres"), dict):
+        return None
+    last = PostgresRead(**record["postgres"])  # type: ignore[arg-type]  # as it was written
+    is_due = now - datetime.fromisoformat(last.whole_at) >= timedelta(days=source.full_every_days)
+    if last.mark is None or is_due or last.source != _fingerprint(source):
+        return None
+    _, version = content_version(connection, contract, "past where valid_to is null")
+    return last if version == record["version"] else None
+
+
+def fetch(contract: ReferenceTable, source: PostgresSource, last: PostgresRead | None, folder: Path, now: datetime) -> Fetched:
+    """Write the rows since ``last``, or all, with only the contract's columns into a Parquet file in ``folder``.
+
+    Raises ``UnreadableSourceError`` where the server cannot be read, ``BrokenReferenceError`` where a column is missing.
+    """
+    file = folder / f"{contract.name}.parquet"
+    with reading(source, folder.parent) as remote:
+        columns = remote.columns(f"select * from {_relation(source)}")
+        check_columns(contract, origin_of(source), list(columns))
+        wanted = [column.name for column in contract.columns if column.name in columns]
+        fields = [f"{quoted(name)}::text as {quoted(name)}" for name in wanted]
+        condition = ""
+        if source.cursor is not None:
+            kind = _cursor_type(contract, source, source.cursor, columns)
+            fields.append(f"{quoted(source.cursor)}::text as {CURSOR}")
+            condition = _since(source, source.cursor, kind, last.mark) if last and last.mark else ""
+        remote.copy(f"select {', '.join(fields)} from {_relation(source)}{condition}", file)
+        rows, mark = _counted(remote, source, columns, file, last)
+    moment = now.isoformat()
+    read = PostgresRead(_fingerprint(source), rows, last is None, mark, last.whole_at if last else moment, moment)
+    ignored = sorted(set(columns) - set(wanted) - {source.cursor})
+    return Fetched(file, wanted, ignored, read)
+
+
+def land(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, source: PostgresSource, fetched: Fetched) -> None:
+    """Append what was fetched to ``landed``. Raises ``BrokenReferenceError`` where a value breaks the contract."""
+    connection.execute(
+        "create temp view texts as select *, null::bigint as source_row "
+        f"from read_parquet({literal(str(fetched.file))}, hive_partitioning = false)"
+    )
+    land_texts(connection, contract, origin_of(source), fetched.present)
+
+
+def origin_of(source: PostgresSource) -> Origin:
+    """The source in the words of errors."""
+    remedy = "Mend the rows in PostgreSQL, or give a query in shop.yaml that leaves them out or shapes them"
+    return Origin(source.title, remedy)
+
+
+def _relation(source: PostgresSource) -> str:
+    if source.table is None:
+        return f"(\n{source.query}\n) as source"  # on lines of its own: it may end in a comment
+    return ".".join(quoted(name) for name in source.table.split("."))
+
+
+def _cursor_type(contract: ReferenceTable, source: PostgresSource, cursor: str, columns: dict[str, str]) -> str:
+    """DuckDB's type of the cursor column."""
+    if cursor not in columns:
+        raise BrokenReferenceError(
+            f"{contract.name}: {source.title} lacks the cursor column {cursor}; it has {', '.join(columns)}. "
+            "Name one of these in shop.yaml, or leave the cursor out."
+        )
+    if columns[cursor] not in CURSOR_TYPES:
+        raise BrokenReferenceError(
+            f"{contract.name}: the cursor {cursor} of {source.title} is of type {columns[cursor]}. A cursor is a timestamp, "
+            "a date or a whole number that grows with every change."
+        )
+    return columns[cursor]
+
+
+def _since(source: PostgresSource, cursor: str, kind: str, mark: str) -> str:
+    """The condition on changed rows: from the mark on, less the overlap; a row without a value is read every time."""
+    bound = f"{literal(mark)}::{CURSOR_TYPES[kind]}"
+    if kind not in WHOLE_NUMBERS:
+        bound += f" - interval '{source.overlap_minutes} minutes'"
+    return f" where {quoted(cursor)} >= {bound} or {quoted(cursor)} is null"
+
+
+def _counted(
+    remote: Remote, source: PostgresSource, columns: dict[str, str], file: Path, last: PostgresRead | None
+) -> tuple[int, str | None]:
+    """Rows in the file, and the new mark: the highest value, but never after the server's clock or before the last mark."""
+    relation = f"read_parquet({literal(str(file))}, hive_partitioning = false)"
+    if source.cursor is None:
+        ((rows,),) = remote.run(f"select count(*) from {relation}")
+        return rows, None
+    kind = columns[source.cursor]
+    highest = f"max(cast({CURSOR} as {kind}))"
+    if kind not in WHOLE_NUMBERS:  # a value of next year must not hide all changes until then
+        now = f"cast(timestamptz {literal(remote.started_at)} as {kind})"
+        highest = f"case when {highest} > {now} then {now} else {highest} end"
+    before = f"cast({literal(last.mark)} as {kind})" if last and last.mark else "null"
+    ((rows, mark),) = remote.run(f"select count(*), cast(greatest({highest}, {before}) as varchar) from {relation}")
+    return rows, mark
+
+
+def _fingerprint(source: PostgresSource) -> str:
+    """Changes with everything that says which rows are meant."""
+    meant = json.dumps([source.dsn, source.table, source.query, source.cursor])
+    return hashlib.sha256(meant.encode()).hexdigest()[:16]

@@ -1,0 +1,95 @@
+"""Between DuckDB and the frames that ``ml`` works on: rows in, files out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from customer360.lake.atomic import replacing
+from customer360.lake.engine import literal, quoted
+from customer360.settings import Place, Shop
+
+KEEP_SNAPSHOTS = timedelta(days=90)
+
+
+def replace_table(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> None:
+    """Replace ``table`` by ``rows``, in the caller's transaction if there is one.
+
+    The table is made by its columns, and then filled: ``create table as`` of no rows is an insert of none, see ``append_rows``.
+    """
+    connection.register("incoming", rows)
+    try:
+        described = connection.execute("describe from incoming").fetchall()
+        columns = ", ".join(f"{quoted(name)} {kind}" for name, kind, *_ in described)
+        connection.execute(f"create or replace table {table} ({columns})")
+    finally:
+        connection.unregister("incoming")
+    append_rows(connection, table, rows)
+
+
+def append_rows(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> None:
+    """Add ``rows``, whose columns may have any order, to ``table``.
+
+    Nothing is inserted where there are none: after an Arrow table without rows, DuckDB 1.5.5 loses the next 120,000 rows and
+    more that are inserted into an empty table in the same transaction.
+    """
+    if not rows.num_rows:
+        return
+    connection.register("incoming", rows)
+    try:
+        connection.execute(f"insert into {table} by name from incoming")
+    finally:
+        connection.unregister("incoming")
+
+
+def write_parquet(target: Path, rows: pd.DataFrame | pa.Table) -> None:
+    """Replace the Parquet file ``target``."""
+    table = rows if isinstance(rows, pa.Table) else pa.Table.from_pandas(rows, preserve_index=False)
+    with replacing(target) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def snapshot_folder(place: Place) -> Path:
+    """Folder of the daily score snapshots."""
+    return place.root / "scores_daily"
+
+
+def keep_daily_snapshot(
+    place: Place,
+    shop: Shop,
+    connection: duckdb.DuckDBPyConnection,
+    scores: str,
+    metadata: Callable[[], Mapping[str, str]] = dict,
+) -> None:
+    """Keep the first ``scores`` (a table with as_of) of each shop-local day; later runs of the day leave them as they are.
+
+    What ``metadata`` returns is kept in the file: what was known when they were made (``known_then``). It is asked only when a
+    file is written, once a day, since it reads the whole dbt project.
+    """
+    (moment,) = connection.execute(f"select max(as_of) from {scores}").fetchone() or (None,)
+    if moment is None:
+        return
+    day = moment.replace(tzinfo=UTC).astimezone(shop.zone).date()
+    target = snapshot_folder(place) / f"day_key={day:%Y-%m-%d}" / "part.parquet"
+    if not target.exists():
+        facts = ", ".join(f"{key}: {literal(value)}" for key, value in metadata().items())
+        options = f"format parquet, compression zstd{f', kv_metadata {{ {facts} }}' if facts else ''}"
+        with replacing(target) as temporary:
+            connection.execute(f"copy {scores} to {literal(str(temporary))} ({options})")
+
+
+def remove_old_snapshots(place: Place, now: datetime) -> list[str]:
+    """Delete snapshots older than 90 days before ``now`` (the shop's clock)."""
+    limit = f"day_key={now - KEEP_SNAPSHOTS:%Y-%m-%d}"
+    old = [folder for folder in snapshot_folder(place).glob("day_key=*") if folder.name < limit]
+    for folder in old:
+        for file in folder.iterdir():
+            file.unlink()
+        folder.rmdir()
+    return [folder.name for folder in old]
