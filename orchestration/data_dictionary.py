@@ -99,8 +99,8 @@ def dictionary_markdown(shop: Shop, tables: Mapping[str, PublishedTable]) -> str
         "# Data dictionary",
         "",
         "Every published table and column. `python -m orchestration.data_dictionary` makes this page from dbt's manifest and",
-        "`customer360/lake/publishing/dictionary.py`: change the descriptions there, not here. Times are plain `TIMESTAMP` in UTC,",
-        "dates are shop-local, money is in the shop's currency, net of returns. How to connect: [bi.md](bi.md).",
+        "`customer360/lake/publishing/dictionary.py`: change the descriptions there, not here. Times are plain `TIMESTAMP` in",
+        "UTC, dates are shop-local, money is in the shop's currency, net of returns. How to connect: [bi.md](bi.md).",
         "",
         f"Columns that depend on shop.yaml are those of the shop `{shop.name}`. `<category>` stands for its categories"
         f" ({', '.join(shop.category_ids)}),",
