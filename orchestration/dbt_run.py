@@ -5,6 +5,7 @@ Starting dbt as a child cost 4 to 5 CPU seconds a run: its imports, its manifest
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -127,6 +128,7 @@ def invoke(settings: Settings, arguments: Sequence[str], target: Path, on_result
         if message.info.name in ("LogSeedResult", "LogModelResult", "LogTestResult"):
             on_result(DbtCoreCliEventMessage(raw_event=msg_to_dict(message), event_history_metadata={}))
 
+    outcome = None
     try:
         # Of all interrupts dbt knows this one only; another would leave its threads at work on the warehouse.
         with _environment(settings, warehouse), dbt_log(target) as log, raise_interrupts_as(KeyboardInterrupt):
@@ -137,7 +139,7 @@ def invoke(settings: Settings, arguments: Sequence[str], target: Path, on_result
     except KeyboardInterrupt as interrupt:
         raise DagsterExecutionInterruptedError from interrupt
     finally:
-        _let_go_of_the_warehouse()
+        _let_go_of_the_warehouse(has_failed=outcome is None or not outcome.success)
     return outcome
 
 
@@ -187,10 +189,12 @@ def _environment(settings: Settings, warehouse: Path | None = None) -> Iterator[
                 os.environ[name] = value
 
 
-def _let_go_of_the_warehouse() -> None:
+def _let_go_of_the_warehouse(has_failed: bool) -> None:
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager  # noqa: PLC0415
 
     DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
+    if has_failed:
+        gc.collect()  # a failed model's frames hold a handle in a circle; with it nobody here opens the file otherwise
 
 
 def failure_text(outcome: Any, target: Path) -> str:
