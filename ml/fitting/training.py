@@ -11,30 +11,11 @@ import numpy.typing as npt
 from catboost import CatBoostClassifier
 
 from ml.datasets.training_sets import Split, TrainingSet
+from ml.fitting.boosting_settings import BoostingSettings
 from ml.fitting.calibration import FLOOR, UNCALIBRATED, Classes, Floats, fit_calibration, row_losses
 from ml.fitting.class_model import ClassModel, pool
 from ml.fitting.decisions import decision_weights
 from ml.fitting.tuning import Budget, Search, search
-
-
-@dataclass(frozen=True)
-class BoostingSettings:
-    """What was measured to be enough: 30,000 rows x 105 features x 7 classes on two cores, validation log loss in brackets.
-
-    CatBoost's defaults at depth 4 take 63 s [.920]: ordered boosting and combinations of categorical features cost most.
-    One-hot categories and plain boosting: 17 s [.920]; 32 borders and half the rows for each tree: 6 s [.924];
-    a stronger L2 with fewer, larger steps: 7 s [.920]. Depth 6 is no better [.925].
-    """
-
-    depth: int = 4
-    iterations: int = 200
-    learning_rate: float = 0.15
-    l2_leaf_reg: float = 20.0
-    subsample: float = 0.5
-    border_count: int = 32
-    random_strength: float = 1.0
-    one_hot_max_size: int = 64
-    early_stopping_rounds: int = 20
 
 
 @dataclass(frozen=True)

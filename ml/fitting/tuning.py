@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
+from ml.fitting.boosting_settings import BoostingSettings
 from ml.fitting.calibration import FOLDS, Floats
 from ml.judging.bootstrap import mean_interval
-
-if TYPE_CHECKING:
-    from ml.fitting.training import BoostingSettings
 
 DEPTHS = (3, 4, 5, 6)
 # Drawn evenly on a logarithmic scale.

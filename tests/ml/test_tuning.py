@@ -9,7 +9,8 @@ import pytest
 from published_frames import small_shop
 from trained_models import NOW, Trained
 
-from ml.fitting.training import BoostingSettings, train
+from ml.fitting.boosting_settings import BoostingSettings
+from ml.fitting.training import train
 from ml.fitting.tuning import DEPTHS, L2_LEAF_REG, LEARNING_RATE, RANDOM_STRENGTH, SUBSAMPLE, Budget, search
 from ml.judging.evaluation import evaluate
 from ml.judging.model_card import model_card
