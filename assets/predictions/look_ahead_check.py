@@ -11,18 +11,19 @@ from customer360.lake.warehouse.sampled_copy import copy_sample
 from ml.datasets.look_ahead import CUSTOMERS, look_ahead
 from ml.markdown import table
 from orchestration.compiled import compiled_model
-from orchestration.partitions import WAREHOUSE_POOL
 from orchestration.resources import Platform
 
 
 @dg.asset_check(
     asset=["marts", "training_features"],
     blocking=True,
-    pool=WAREHOUSE_POOL,
     description="Features stay equal when all that became known after a cut-off, the newest and the oldest, is altered.",
 )
 def features_do_not_see_the_future(context: dg.AssetCheckExecutionContext, platform: Platform) -> dg.AssetCheckResult:
-    """Compute features again from a copy with another future, for some customers. The warehouse is held for the copy only."""
+    """Compute features again from a copy with another future, for some customers. The warehouse is held for the copy only.
+
+    Not in the warehouse's pool, as the training set is not: a run holds a pool's slot to its end.
+    """
     settings = platform.settings()
     model = compiled_model(settings, "training_models", context.run.run_id, "training_features")
     scratch = settings.place.root / ".tmp"
