@@ -13,34 +13,33 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
 import duckdb
-import numpy as np
 import pandas as pd
 
 from benchmarks.drifting_world import DAY, World, kept_scores, losses, world
 from benchmarks.measuring import write_result
 from customer360.settings import REPOSITORY, Settings
 from customer360.simulation import Drift, Simulation
-from ml.frames import feature_matrix
 from ml.monitoring.alarms import alarming_columns, found_change
-from ml.monitoring.daily import reported_limits
-from ml.monitoring.performance import SURPRISE, surprise_limit, surprise_of_buyers
+from ml.monitoring.daily import early_performance, reported_limits
 from ml.monitoring.reference import Reference, make_reference, reference_period
 from ml.monitoring.report import METRIC_COLUMNS, metrics_of, model_samples
-from ml.monitoring.samples import PERFORMANCE, WINDOWS
-from ml.monitoring.thresholds import FIXED, Limit, Measured, learned_limit
+from ml.monitoring.samples import PERFORMANCE
+from ml.monitoring.thresholds import FIXED
 from ml.monitoring.windows import WindowReader
 from ml.versions.model_store import LoadedModel
 
 CUSTOMERS = 6_000
 BEFORE = 78  # days of history when the champion is trained: five cut-offs, each with RFM windows of 60 days nearly full
+SWAP = "category swap"
 KINDS = {
-    "traffic mix": {"traffic_mix": 1.5},
-    "price level": {"price_level": 1.2},
-    "category swap": {"bought_swap": ("computers", "fitness")},
+    "traffic mix": partial(Drift, traffic_mix=1.5),
+    "price level": partial(Drift, price_level=1.2),
+    SWAP: partial(Drift, bought_swap=("computers", "fitness")),
 }
 SEEDS, CLEAN_SEED = range(1, 21), 900
 CLEAN_DAYS, WARM_UP = 90, 30
@@ -115,38 +114,18 @@ class Monitor:
     def report(self, as_of: datetime, features: pd.DataFrame | None) -> pd.DataFrame:
         """The metrics of a day, which become part of the history. Without ``features`` the model's own columns are left out."""
         day_no = (self.world.end - as_of) // DAY
-        limits = dict(self._window_limits)
-        samples = [
-            sample
-            for kind, days in WINDOWS.items()
-            for sample in self.reference.samples(self.reader.window(kind, day_no, days, self.reference.prices))
-            if len(sample.now)
-        ]
+        limits = self.reference.limits()
+        told = early_performance(self.reader.connection, self.loaded, self.training, as_of, day_no)
+        samples = self.reference.samples(self.reader, day_no)
         if features is not None:
             samples += model_samples(features, self.training, self.loaded, 0)
             limits |= reported_limits(self.history, self.loaded.version)
-        metrics = metrics_of(samples, limits, self._performance(as_of, day_no), {}).assign(
+        metrics = metrics_of(samples, limits, told, {}).assign(
             report_date=pd.Timestamp(as_of.date()), as_of=pd.Timestamp(as_of), model_version=self.loaded.version
         )
         parts = [self.history, metrics[list(METRIC_COLUMNS)]] if len(self.history) else [metrics[list(METRIC_COLUMNS)]]
         self.history = pd.concat(parts, ignore_index=True).astype(METRIC_COLUMNS)
         return metrics
-
-    @property
-    def _window_limits(self) -> dict[tuple[str, str], Limit]:
-        return {
-            (str(kind), str(column)): learned_limit(str(kind), rows["value"].to_numpy(np.float64), "days")
-            for (kind, column), rows in self.reference.normal.groupby(["kind", "column"])
-        }
-
-    def _performance(self, as_of: datetime, day_no: int) -> list[Measured]:
-        surprise = surprise_of_buyers(self.reader.connection, as_of, day_no)
-        if surprise is None:
-            return []
-        judged = self.training[self.training["cutoff_no"] == 1].reset_index(drop=True)
-        matrix = feature_matrix(judged, self.loaded.model.features, "training_features").assign(label=judged["label"])
-        limit = surprise_limit(matrix, self.loaded, surprise.buyers)
-        return [Measured(PERFORMANCE, SURPRISE, "conditional log loss", surprise.value, limit, surprise.buyers)]
 
 
 def clean(seed: int) -> dict[str, float]:
@@ -195,7 +174,7 @@ def planted(kind: str, seed: int) -> dict[str, object]:
     """One drift, and the day after it on which the reports alarmed."""
     days = BEFORE + CAUGHT_WITHIN
     start = _end() - CAUGHT_WITHIN * DAY
-    drift = Drift(start.replace(tzinfo=UTC), **KINDS[kind])  # type: ignore[arg-type]  # each kind names its own fields
+    drift = KINDS[kind](start.replace(tzinfo=UTC))
     simulation = Simulation(customers=CUSTOMERS, days=days, seed=seed, drift=drift)
     with world(simulation) as place:
         day, _, columns = _first_alarm(place, start, CAUGHT_WITHIN)
@@ -223,8 +202,7 @@ def recovered(seed: int) -> dict[str, float]:
     horizon = timedelta(days=shop.label_horizon_days)
     after = CAUGHT_WITHIN * DAY + 3 * horizon + DAY
     start = _end() - after
-    swap = KINDS["category swap"]
-    drift = Drift(start.replace(tzinfo=UTC), **swap)  # type: ignore[arg-type]
+    drift = KINDS[SWAP](start.replace(tzinfo=UTC))
     days = BEFORE + after // DAY
     with world(Simulation(customers=CUSTOMERS, days=days, seed=seed, drift=drift)) as place:
         day, monitor, _ = _first_alarm(place, start, CAUGHT_WITHIN)
@@ -236,7 +214,7 @@ def recovered(seed: int) -> dict[str, float]:
         serving = fresh if decision.is_promoted else monitor.loaded
         rows = place.features([retrained_at])
         found = {"stale": losses(monitor.loaded, rows).mean(), "retrained": losses(serving, rows).mean()}
-    always = Drift((start - 400 * DAY).replace(tzinfo=UTC), **swap)  # type: ignore[arg-type]
+    always = KINDS[SWAP]((start - 400 * DAY).replace(tzinfo=UTC))
     new = Simulation(customers=CUSTOMERS, days=days, seed=seed + 1_000, drift=always)
     with world(new) as place:
         knowing, _ = place.train(place.training_frame(retrained_at))

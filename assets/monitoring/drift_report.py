@@ -1,12 +1,14 @@
 """The daily drift report, made from the published version so that it blocks no slice."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import dagster as dg
+import pandas as pd
 
 from assets.campaigns.campaign_plan import planned_day
 from customer360.lake.publishing.publications import file_tables
 from customer360.lake.publishing.publishing import reader, republish
+from customer360.lake.warehouse.cutoffs import matures_after
 from customer360.lake.warehouse.frames import write_parquet
 from customer360.settings import Settings
 from ml.datasets.targets import AFFINITY
@@ -58,11 +60,20 @@ def drift(context: dg.AssetExecutionContext, platform: Platform) -> dg.Materiali
     if servable.loaded is None:
         raise dg.Failure("there is no champion to compare with yet: run training_job first", allow_retries=False)
     folder = place.reports / "drift"
+    earlier = read_history(folder, before=day)
     with reader(place) as connection:
-        report = daily_report(connection, settings.shop, folder, servable.loaded, judged_until(settings), report_date=day)
+        report = daily_report(
+            connection,
+            settings.shop,
+            folder,
+            servable.loaded,
+            trainings=judged_until(settings),
+            earlier=earlier,
+            report_date=day,
+        )
     write_parquet(folder / f"{day:%Y-%m-%d}.parquet", report.metrics)
     republish(place, {"drift_metrics": file_tables(place)["drift_metrics"]}, platform.now())
-    history = read_history(folder, before=day + timedelta(days=1))
+    history = pd.concat([earlier, report.metrics], ignore_index=True)
     history = history[history["model_version"] == servable.loaded.version]
     change = found_change(history, read_changes(folder / CHANGES))
     if change is not None:
@@ -91,7 +102,7 @@ def _performance_numbers(report: DriftReport) -> dict[str, float]:
 def judged_until(settings: Settings) -> list[datetime]:
     """As of when each version of the affinity model was judged, its labels included; plain UTC."""
     store = store_of(settings, AFFINITY)
-    lag = timedelta(days=settings.shop.label_horizon_days + 2)
+    lag = matures_after(settings.shop)
     cutoffs = [store.manifest(AFFINITY, version).validation_cutoff for version in store.versions(AFFINITY)]
     return [(cutoff.astimezone(UTC).replace(tzinfo=None) if cutoff.tzinfo else cutoff) + lag for cutoff in cutoffs]
 

@@ -23,8 +23,8 @@ from ml.monitoring.reference import (
     save_reference,
     window_limits,
 )
-from ml.monitoring.report import DriftReport, drift_report, empty_metrics, model_samples
-from ml.monitoring.samples import FEATURE, MAX_ROWS, PERFORMANCE, SCORE, WINDOWS, Sample
+from ml.monitoring.report import METRIC_COLUMNS, DriftReport, drift_report, empty_metrics, model_samples
+from ml.monitoring.samples import FEATURE, MAX_ROWS, PERFORMANCE, SCORE, Sample
 from ml.monitoring.thresholds import Limit, Measured, learned_limit
 from ml.monitoring.windows import WindowReader
 from ml.versions.model_store import LoadedModel
@@ -39,21 +39,22 @@ def daily_report(
     shop: Shop,
     folder: Path,
     loaded: LoadedModel,
-    trainings: Sequence[datetime],
     *,
+    trainings: Sequence[datetime],
+    earlier: pd.DataFrame,
     report_date: date,
 ) -> DriftReport:
-    """Report on what is published (``connection``), with ``folder``'s earlier reports; HTML and metrics are written there.
+    """Report on what is published (``connection``); the HTML and new references are written to ``folder``.
 
-    ``trainings``: as of when models were judged (plain UTC). Before the first night there is nothing of windows.
+    ``trainings``: as of when models were judged (plain UTC). ``earlier``: ``drift_metrics`` of the reports before, see
+    ``read_history``. Before the first night there is nothing of windows.
     """
     (as_of,) = connection.execute("select max(as_of) from customer_features").fetchone() or (None,)
     if as_of is None:
         raise ValueError("a drift report needs rows on both sides; run slice_job and training_job first")
     reference = _sampled(connection, "training_features", "cutoff_no, customer_id")
-    history = read_history(folder, before=report_date)
     samples = model_samples(_sampled(connection, "customer_features", "customer_id"), reference, loaded, SEED)
-    limits = reported_limits(history, loaded.version)
+    limits = reported_limits(earlier, loaded.version)
     windows = window_samples(connection, shop, folder, trainings, as_of)
     if windows is not None:
         samples += windows[0]
@@ -77,7 +78,7 @@ def read_history(folder: Path, before: date | None = None) -> pd.DataFrame:
     """``drift_metrics`` of all reports in the folder, or of those before a day."""
     files = [path for path in sorted(folder.glob("*.parquet")) if before is None or path.stem < f"{before:%Y-%m-%d}"]
     frames = [pd.read_parquet(path) for path in files]
-    whole = [frame for frame in frames if set(empty_metrics().columns) <= set(frame.columns)]  # others are of older releases
+    whole = [frame for frame in frames if METRIC_COLUMNS.keys() <= set(frame.columns)]  # others are of older releases
     return pd.concat(whole, ignore_index=True) if whole else empty_metrics()
 
 
@@ -103,13 +104,7 @@ def window_samples(
     reference = current_reference(reader, folder, trainings)
     if reference is None:
         return None
-    samples = [
-        sample
-        for kind, days in WINDOWS.items()
-        for sample in reference.samples(reader.window(kind, 0, days, reference.prices))
-        if len(sample.now)
-    ]
-    return samples, window_limits(folder / REFERENCES, reference)
+    return reference.samples(reader, 0), window_limits(folder / REFERENCES, reference)
 
 
 def current_reference(reader: WindowReader, folder: Path, trainings: Sequence[datetime]) -> Reference | None:
@@ -129,10 +124,10 @@ def current_reference(reader: WindowReader, folder: Path, trainings: Sequence[da
 
 
 def early_performance(
-    connection: duckdb.DuckDBPyConnection, loaded: LoadedModel, reference: pd.DataFrame, as_of: datetime
+    connection: duckdb.DuckDBPyConnection, loaded: LoadedModel, reference: pd.DataFrame, as_of: datetime, day_no: int = 0
 ) -> list[Measured]:
-    """How much the last day's buyers surprised the scores before; see ``performance``. Empty where it cannot be said."""
-    surprise = surprise_of_buyers(connection, as_of)
+    """How much the buyers of day ``day_no`` before ``as_of`` surprised the scores before; empty where it cannot be said."""
+    surprise = surprise_of_buyers(connection, as_of, day_no)
     if surprise is None:
         return []
     judged = reference[reference["cutoff_no"] == 1].reset_index(drop=True)

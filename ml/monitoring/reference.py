@@ -57,9 +57,22 @@ class Reference:
     prices: dict[str, float]
     normal: pd.DataFrame
 
-    def samples(self, window: Columns) -> list[Sample]:
-        """The columns of a window beside this reference; those that it has not are left out."""
-        return [Sample(*key, now, self.values[key]) for key, now in window.items() if key in self.values]
+    def samples(self, reader: WindowReader, day_no: int) -> list[Sample]:
+        """The windows that end with day ``day_no`` beside this reference; columns that either has not are left out."""
+        return [
+            Sample(*key, now, self.values[key])
+            for kind, days in WINDOWS.items()
+            for key, now in reader.window(kind, day_no, days, self.prices).items()
+            if key in self.values and len(now)
+        ]
+
+    def limits(self) -> dict[tuple[str, str], Limit]:
+        """The threshold of each column from these days alone."""
+        words = f"windows until {self.period.until:%Y-%m-%d}"
+        return {
+            (str(kind), str(column)): learned_limit(str(kind), rows["value"].to_numpy(np.float64), words)
+            for (kind, column), rows in self.normal.groupby(["kind", "column"])
+        }
 
 
 def reference_period(until: datetime, changes: Sequence[datetime], oldest: datetime) -> Period | None:
@@ -157,9 +170,7 @@ def window_limits(folder: Path, reference: Reference) -> dict[tuple[str, str], L
 
     How much a window of a length differs from normal is much the same before and after a change.
     """
-    known = {key: rows["value"].to_numpy(np.float64) for key, rows in reference.normal.groupby(["kind", "column"])}
-    words = f"windows until {reference.period.until:%Y-%m-%d}"
-    limits = {key: learned_limit(str(key[0]), values, words) for key, values in known.items()}
+    limits = reference.limits()
     missing = [key for key, limit in limits.items() if not limit.is_learned]
     for earlier in sorted(path.name for path in folder.glob("*") if path.name < f"{reference.period.until:{NAME}}")[::-1]:
         if not missing:
@@ -168,6 +179,6 @@ def window_limits(folder: Path, reference: Reference) -> dict[tuple[str, str], L
         until = datetime.strptime(earlier, NAME)  # noqa: DTZ007 (plain UTC, as everything that is published)
         for key in missing:
             rows = before[(before["kind"] == key[0]) & (before["column"] == key[1])]
-            limits[key] = learned_limit(str(key[0]), rows["value"].to_numpy(np.float64), f"windows until {until:%Y-%m-%d}")
+            limits[key] = learned_limit(key[0], rows["value"].to_numpy(np.float64), f"windows until {until:%Y-%m-%d}")
         missing = [key for key in missing if not limits[key].is_learned]
-    return {(str(kind), str(column)): limit for (kind, column), limit in limits.items()}
+    return limits
