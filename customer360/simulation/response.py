@@ -60,16 +60,26 @@ def true_response(simulation: Simulation, shop: Shop, population: Population) ->
 
     Raises ``SimulationError`` where shop.yaml has a channel or daypart without a table.
     """
-    channels = _positions(shop, "channels", shop.channels, CHANNELS)
-    dayparts = _positions(shop, "dayparts", list(shop.dayparts), DAYPARTS)
     age = np.digitize(population.age, [MIDDLE_AGE, SENIOR_AGE])
     income = np.digitize(population.income, INCOME_LEVELS)
-    evidence = (
+    evidence = evidence_of_actions(shop, age, income)
+    return Response(_calibrated(evidence, simulation.base_conversion))
+
+
+def evidence_of_actions(shop: Shop, age: Ints, income: Ints) -> Floats:
+    """Log odds that channel, day and daypart add: people x the shop's channels x days (Monday first) x the shop's dayparts.
+
+    ``age``: 0 young, 1 middle, 2 senior; ``income``: 0 under 60k, 1 to 120k, 2 above. Raises ``SimulationError`` where shop.yaml
+    has a channel or daypart without a table.
+    """
+    channels = _positions(shop, "channels", shop.channels, CHANNELS)
+    dayparts = _positions(shop, "dayparts", list(shop.dayparts), DAYPARTS)
+    evidence: Floats = (
         np.log(CHANNEL_DID / CHANNEL_NOT)[age][:, channels][:, :, None, None]
         + np.log(DAY_DID / DAY_NOT)[income][:, None, :, None]
         + np.log(DAYPART_DID / DAYPART_NOT)[age][:, dayparts][:, None, None, :]
     )
-    return Response(_calibrated(evidence, simulation.base_conversion))
+    return evidence
 
 
 def _calibrated(evidence: Floats, mean: float) -> Floats:
