@@ -1,8 +1,8 @@
 """The leads of Microsoft's published Campaign Optimization generator, written afresh, with their exact posterior.
 
 There the outcome of a lead's touch in campaign 1 is drawn first (10% convert), then from tables that depend on it the lead's
-credit, children, education and gender and the touch's channel, day and daypart. So the best possible prediction is known: Bayes'
-rule over the same tables. Every lead also has two to four earlier touches of other campaigns that did not convert.
+credit, children, education and gender and the touch's channel, day and daypart. So the best possible prediction is known: it is
+Bayes' rule over the same tables. Every lead also has two to four earlier touches of other campaigns that did not convert.
 
 The outcome comes before the action: what the posterior says of another action is no causal effect. The synthetic shop
 (``response``) uses the same tables the other way round.
@@ -48,28 +48,29 @@ OF_LEADS: dict[str, tuple[tuple[str, ...], Floats]] = {
     ),
     "gender": (("M", "F"), np.array([[0.55, 0.45], [0.45, 0.55]])),
 }
-# Drawn alike whatever the outcome: the first two shape the answer to an action, the others say nothing.
-UNIFORM: dict[str, tuple[str, ...]] = {
+# Drawn alike whatever the outcome. The first two shape the answer to an action, the others say nothing.
+SHAPING: dict[str, tuple[str, ...]] = {
     "age_group": ("young", "middle", "senior"),
     "income_band": ("under_60k", "60k_120k", "over_120k"),
-    "state": (
-        *"AL AK AZ AR CA CO CT DE FL GA HI ID IL IN IA KS KY LA ME MD MA MI MN MS MO".split(),
-        *"MT NE NV NH NJ NM NY NC ND OH OK OR PA RI SC SD TN TX UT VT VA WA WV WI WY".split(),
-    ),
-    "ethnicity": ("african_american", "asian", "caucasian", "hispanic", "other"),
+}
+THIRDS = np.array([0.33, 0.33, 0.34])
+IDLE: dict[str, tuple[str, ...]] = {
+    "state": tuple(f"state_{number:02}" for number in range(1, 62)),
+    "ethnicity": ("african_american", "hispanic", "latino", "white"),
     "marital_status": ("single", "married", "divorced", "widowed"),
 }
-ATTRIBUTES = {name: Attribute(description=name.replace("_", " ").capitalize()) for name in (*UNIFORM, *OF_LEADS)}
+VALUES = {**SHAPING, **{name: values for name, (values, _) in OF_LEADS.items()}, **IDLE}
+ATTRIBUTES = {name: Attribute(description=name.replace("_", " ").capitalize()) for name in VALUES}
 
 
 @dataclass(frozen=True)
 class Leads:
     """Leads with their touches and the truth.
 
-    ``shop``: the shop they were drawn for, with the leads' attributes in place of its own. ``customers`` and ``touches`` have the
-    columns of the reference contracts, and touches the truth beside them: ``day`` (0 = Monday) and ``daypart``.
-    ``posterior``: P(convert | lead, channel, day, daypart), leads x channels x 7 (Monday first) x dayparts in the shop's orders,
-    leads in the order of ``customers``. ``judged``: each lead's touch of campaign 1 as a row of ``touches``, the last of the lead.
+    ``shop``: the one they were drawn for, with the leads' attributes in place of its own. ``customers`` and ``touches`` have the
+    columns of the reference contracts, touches also the truth: ``day`` (0 = Monday) and ``daypart``.
+    ``posterior``: P(convert | lead, channel, day, daypart), leads in the order of ``customers`` x the shop's channels x days
+    (Monday first) x the shop's dayparts. ``judged``: of each lead the row in ``touches`` of campaign 1, the last of the lead.
     """
 
     shop: Shop
@@ -88,13 +89,14 @@ class Leads:
 
 
 def draw_leads(shop: Shop, leads: int = 100_000, seed: int = 360) -> Leads:
-    """Draw leads for a shop's channels, dayparts and time zone; the last touch lies before the shop-local day of ``slices_start``.
+    """Draw leads for a shop's channels, dayparts and time zone; all touches lie before the shop-local day of ``slices_start``.
 
     Raises ``SimulationError`` where shop.yaml has a channel or daypart without a table.
     """
     rng = generator(seed, 5)
     converts = rng.random(leads) < CONVERTS
-    levels = {name: rng.integers(0, len(values), leads) for name, values in UNIFORM.items()}
+    levels = {name: rng.choice(len(values), size=leads, p=THIRDS) for name, values in SHAPING.items()}
+    levels |= {name: rng.integers(0, len(values), leads) for name, values in IDLE.items()}
     for name, (_, shares) in OF_LEADS.items():
         levels[name] = categorical(shares[converts.astype(np.int64)], rng.random(leads))
     log_odds = np.log(CONVERTS / (1 - CONVERTS)) + np.sum(
@@ -116,9 +118,8 @@ def _customers(shop: Shop, levels: dict[str, Ints], leads: int) -> pd.DataFrame:
     frame = pd.DataFrame({"customer_id": _ids(np.arange(leads)), "time_zone": shop.time_zone})
     for channel in shop.channels:
         frame[f"consent_{channel}"] = True
-    values = UNIFORM | {name: names for name, (names, _) in OF_LEADS.items()}
-    for name in ATTRIBUTES:
-        frame[name] = np.array(values[name])[levels[name]]
+    for name, values in VALUES.items():
+        frame[name] = np.array(values)[levels[name]]
     return frame
 
 
@@ -143,7 +144,9 @@ def _touches(shop: Shop, levels: dict[str, Ints], converts: Bools, rng: np.rando
     spans = np.array([(span.start, span.end) for span in shop.dayparts.values()]) * 3600
     second = spans[daypart, 0] + (rng.random(n) * (spans[daypart, 1] - spans[daypart, 0])).astype(np.int64)
     local = pd.DatetimeIndex(date.astype("datetime64[s]") + second.astype("timedelta64[s]"))
-    touched_at = local.tz_localize(shop.zone, ambiguous=np.ones(n, dtype=bool), nonexistent=timedelta(hours=1)).tz_convert("UTC")
+    touched_at = local.tz_localize(shop.zone, ambiguous=np.ones(n, dtype=bool), nonexistent=timedelta(hours=1)).tz_convert(
+        "UTC"
+    )
     campaign = np.where(is_judged, JUDGED, np.array(EARLIER)[rng.integers(0, len(EARLIER), n)])
     frame = pd.DataFrame(
         {

@@ -25,6 +25,7 @@ DAY_NOT = np.array(
         [0.50, 0.15, 0.20, 0.10, 0.03, 0.01, 0.01],
     ]
 )
+DAY_NOT /= DAY_NOT.sum(axis=1, keepdims=True)  # as published the first row sums to 1.01; it is drawn as shares of its sum
 DAY_DID = np.array(
     [
         [0.20, 0.30, 0.20, 0.14, 0.10, 0.03, 0.03],
@@ -69,8 +70,8 @@ def true_response(simulation: Simulation, shop: Shop, population: Population) ->
 def evidence_of_actions(shop: Shop, age: Ints, income: Ints) -> Floats:
     """Log odds that channel, day and daypart add: people x the shop's channels x days (Monday first) x the shop's dayparts.
 
-    ``age``: 0 young, 1 middle, 2 senior; ``income``: 0 under 60k, 1 to 120k, 2 above. Raises ``SimulationError`` where shop.yaml
-    has a channel or daypart without a table.
+    ``age``: 0 young, 1 middle, 2 senior; ``income``: 0 under 60k, 1 to 120k, 2 above.
+    Raises ``SimulationError`` where shop.yaml has a channel or daypart without a table.
     """
     channels = _positions(shop, "channels", shop.channels, CHANNELS)
     dayparts = _positions(shop, "dayparts", list(shop.dayparts), DAYPARTS)

