@@ -67,7 +67,7 @@ ATTRIBUTES = {name: Attribute(description=name.replace("_", " ").capitalize()) f
 class Leads:
     """Leads with their touches and the truth.
 
-    ``shop``: the one they were drawn for, with the leads' attributes in place of its own. ``customers`` and ``touches`` have the
+    ``shop``: the one they were drawn for, with the leads' attributes as its own. ``customers`` and ``touches`` have the
     columns of the reference contracts, touches also the truth: ``day`` (0 = Monday) and ``daypart``.
     ``posterior``: P(convert | lead, channel, day, daypart), leads in the order of ``customers`` x the shop's channels x days
     (Monday first) x the shop's dayparts. ``judged``: of each lead the row in ``touches`` of campaign 1, the last of the lead.
