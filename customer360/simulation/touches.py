@@ -10,12 +10,17 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 
+from customer360.settings import Shop
 from customer360.simulation.arrays import Floats, Ints, generator
 from customer360.simulation.campaigns import CAMPAIGN_IDS
 from customer360.simulation.response import OUTCOME_DAYS, Response
 from customer360.simulation.world import World
 
 MEAN_DELAY_HOURS = 20
+HISTORY_COLUMNS = [
+    *("touch_id", "campaign_id", "customer_id", "channel", "touched_at", "is_time_known", "local_date", "day_of_week"),
+    *("local_hour", "is_converted", "converted_at", "is_control", "is_randomised"),
+]
 
 
 def contact_delay(hours: Floats) -> Ints:
@@ -80,3 +85,19 @@ def draw_touches(world: World, response: Response) -> pd.DataFrame:
     frame = frame.sort_values(["touched_at", "customer_id"], kind="stable", ignore_index=True)
     frame.insert(0, "touch_id", [f"t{number:07}" for number in range(1, n + 1)])
     return frame
+
+
+def touch_history(touches: pd.DataFrame, shop: Shop) -> pd.DataFrame:
+    """Touches (times UTC) as the mart ``campaign_touch_history`` publishes them: times plain UTC, and the shop's own clock."""
+    local = touches["touched_at"].dt.tz_convert(shop.zone)
+    plain = {
+        name: touches[name].dt.tz_convert("UTC").dt.tz_localize(None).astype("datetime64[us]")
+        for name in ("touched_at", "converted_at")
+    }
+    clock = {
+        "is_time_known": True,
+        "local_date": local.dt.tz_localize(None).dt.normalize().astype("datetime64[us]"),
+        "day_of_week": local.dt.dayofweek.astype("int64") + 1,
+        "local_hour": local.dt.hour.astype("int64"),
+    }
+    return touches.assign(**plain, **clock)[HISTORY_COLUMNS]
