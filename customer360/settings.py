@@ -428,6 +428,11 @@ class Place(Strict):
         return self.root / "plans"
 
     @property
+    def campaigns(self) -> Path:
+        """The campaign ledger, approved plans and the outbox."""
+        return self.root / "campaigns"
+
+    @property
     def reports(self) -> Path:
         """Drift reports and plots."""
         return self.root / "reports"
