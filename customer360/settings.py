@@ -24,7 +24,16 @@ NONE = "none"
 OUTCOMES = ("label", "weight", "spend", "is_churned")  # columns of training_features after the features
 
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
-REFERENCE_NAMES = ("customers", "products", "categories", "purchases", "offers", "campaigns", "campaign_touches")
+REFERENCE_NAMES = (
+    "customers",
+    "products",
+    "categories",
+    "purchases",
+    "offers",
+    "campaigns",
+    "campaign_touches",
+    "suppressions",
+)
 
 
 class SettingsError(ValueError):
