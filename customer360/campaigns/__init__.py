@@ -1,4 +1,4 @@
-"""Campaigns as files, and what becomes of them: definitions, the ledger, approval, sending, attribution.
+"""Campaigns as files and facts: what a campaign says, whom it is for, and (the ledger) what became of it.
 
-How customers are chosen and what it brought is worked out in ``ml``; Dagster's assets and jobs call both.
+Nothing here predicts or optimises: that is ``ml``.
 """
