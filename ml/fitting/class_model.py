@@ -14,6 +14,7 @@ from customer360.features import Feature
 from ml.datasets.bands import Bands
 from ml.fitting.calibration import UNCALIBRATED, Calibration, Classes
 from ml.fitting.decisions import decided
+from ml.fitting.forest import Forest
 
 Probabilities = npt.NDArray[np.float64]
 
@@ -27,7 +28,7 @@ class ClassModel:
     the classes are bands of an amount, say what amount to expect.
     """
 
-    classifier: CatBoostClassifier
+    classifier: CatBoostClassifier | Forest
     features: tuple[Feature, ...]
     categories: tuple[str, ...]
     unseen_probability: float
@@ -40,9 +41,22 @@ class ClassModel:
         """The classes that the classifier knows, in its own order."""
         return [str(category) for category in self.classifier.classes_]
 
-    def pool(self, matrix: pd.DataFrame) -> Pool:
-        """A feature matrix (``ml.frames.feature_matrix``) as CatBoost reads it."""
-        return pool(matrix, self.features)
+    @property
+    def boosted(self) -> CatBoostClassifier:
+        """The classifier, where it is CatBoost's. Raises ``TypeError`` where it is a forest."""
+        if isinstance(self.classifier, Forest):
+            raise TypeError("the model is a random forest; this needs CatBoost's trees")
+        return self.classifier
+
+    @property
+    def importance(self) -> npt.NDArray[np.float64]:
+        """How much the trees use each feature, in percent."""
+        found = self.classifier.importance if isinstance(self.classifier, Forest) else self.classifier.get_feature_importance()
+        return np.asarray(found, dtype=np.float64)
+
+    def pool(self, matrix: pd.DataFrame) -> Pool | pd.DataFrame:
+        """A feature matrix (``ml.frames.feature_matrix``) as the classifier reads it."""
+        return matrix if isinstance(self.classifier, Forest) else pool(matrix, self.features)
 
     def probabilities(self, matrix: pd.DataFrame | Pool) -> Probabilities:
         """Rows are those of ``matrix``, or of a pool made of it, columns ``categories``; every row sums to 1."""
