@@ -20,7 +20,7 @@ from customer360.simulation.contacts import Contacts, contacts_of
 from customer360.simulation.organic import orders_a_day
 from customer360.simulation.parameters import Simulation
 from customer360.simulation.population import customers_table
-from customer360.simulation.response import OUTCOME_DAYS, Response, true_response
+from customer360.simulation.response import Response, true_response
 from customer360.simulation.rhythm import HOURS
 from customer360.simulation.touches import draw_touches, touch_history
 from customer360.simulation.world import World
@@ -59,7 +59,7 @@ class CampaignWorld:
         return table.assign(**{name: table[name] == "true" for name in consents})
 
     def orders(self, day: date, contacts: pd.DataFrame | None = None) -> pd.DataFrame:
-        """The orders of a shop-local day that come anyway, and all that the day's contacts add, up to three days after them.
+        """The orders of a shop-local day that come anyway, and all that the day's contacts add in their attribution window.
 
         ``contacts``: customer_id, campaign_id, channel and sent_at (UTC), made on this day. One row per order, by time: the
         columns of ``customer_orders`` (``ordered_at`` plain UTC) and the truth ``is_added``. A customer orders at most once a
@@ -76,7 +76,7 @@ class CampaignWorld:
         """Touches and orders of all days before the first one.
 
         Touches are as ``campaign_touch_history`` publishes them: contacts at random, and the control groups. A touch converted
-        where an order of the customer lies within three days from it. Orders: see ``orders``.
+        where an order of the customer lies within the shop's ``attribution_days`` from it. Orders: see ``orders``.
         """
         touches = draw_touches(self.world, self.response)
         made = touches[~touches["is_control"]].rename(columns={"touched_at": "sent_at"})
@@ -85,7 +85,7 @@ class CampaignWorld:
         orders = pd.concat([*parts, self._added(contacts_of(made, self.world))], ignore_index=True)
         ended = pd.Timestamp(self.first_day, tz=self.world.shop.zone).tz_convert("UTC").tz_localize(None)
         orders = orders[orders["ordered_at"] < ended].sort_values(["ordered_at", "order_id"], ignore_index=True)
-        converted_at = first_order_within(touches, orders, OUTCOME_DAYS)
+        converted_at = first_order_within(touches, orders, self.world.shop.campaigns.attribution_days)
         outcomes = touches.assign(is_converted=converted_at.notna(), converted_at=converted_at)
         return touch_history(outcomes, self.world.shop), orders
 
@@ -108,7 +108,8 @@ class CampaignWorld:
     def _added(self, contacts: Contacts) -> pd.DataFrame:
         seed = self.world.simulation.seed
         reacting = contacts.take(contacts.reacts(seed, self.response))
-        return self._frame(reacting.customer, reacting.ordered_at(seed), mix(seed, _ID, reacting.key), is_added=True)
+        at = reacting.ordered_at(seed, self.world.shop)
+        return self._frame(reacting.customer, at, mix(seed, _ID, reacting.key), is_added=True)
 
     def _frame(self, customer: Ints, at: Ints, keys: Keys, *, is_added: bool) -> pd.DataFrame:
         seed = self.world.simulation.seed

@@ -52,10 +52,10 @@ class Contacts:
         chance = response.of(self.customer, self.channel, self.day, self.daypart)
         return np.asarray(self.draws(seed, _REACTS) < chance)
 
-    def ordered_at(self, seed: int) -> Ints:
+    def ordered_at(self, seed: int, shop: Shop) -> Ints:
         """When the order comes that the contact adds, should it add one."""
         hours = -MEAN_DELAY_HOURS * np.log1p(-self.draws(seed, _DELAY))
-        return self.sent_at + contact_delay(hours) * 1_000_000
+        return self.sent_at + contact_delay(hours, shop) * 1_000_000
 
 
 def contacts_of(frame: pd.DataFrame, world: World) -> Contacts:
