@@ -30,6 +30,7 @@ from customer360.simulation.response import (
     DAYPARTS,
     evidence_of_actions,
 )
+from customer360.simulation.touches import touch_history
 from customer360.simulation.world import local_day
 
 CONVERTS = 0.10
@@ -67,7 +68,7 @@ ATTRIBUTES = {name: Attribute(description=name.replace("_", " ").capitalize()) f
 class Leads:
     """Leads with their touches and the truth.
 
-    ``shop``: the one they were drawn for, with the leads' attributes in place of its own. ``customers`` and ``touches`` have the
+    ``shop``: the one they were drawn for, with the leads' attributes as its own. ``customers`` and ``touches`` have the
     columns of the reference contracts, touches also the truth: ``day`` (0 = Monday) and ``daypart``.
     ``posterior``: P(convert | lead, channel, day, daypart), leads in the order of ``customers`` x the shop's channels x days
     (Monday first) x the shop's dayparts. ``judged``: of each lead the row in ``touches`` of campaign 1, the last of the lead.
@@ -78,6 +79,10 @@ class Leads:
     touches: pd.DataFrame
     posterior: Floats
     judged: Ints
+
+    def history(self) -> pd.DataFrame:
+        """The touches as the mart ``campaign_touch_history`` publishes them, row by row."""
+        return touch_history(self.touches, self.shop)
 
     def of(self, touches: pd.DataFrame) -> Floats:
         """The posterior of the lead and action of each of these rows of ``touches``."""
