@@ -60,16 +60,22 @@ class ClassModel:
 
     def probabilities(self, matrix: pd.DataFrame | Pool) -> Probabilities:
         """Rows are those of ``matrix``, or of a pool made of it, columns ``categories``; every row sums to 1."""
+        rows = matrix.num_row() if isinstance(matrix, Pool) else len(matrix)
+        if not rows:
+            return np.empty((0, len(self.categories)))
+        read = matrix if isinstance(matrix, Pool) else self.pool(matrix)
+        shares = np.asarray(self.classifier.predict_proba(read), dtype=np.float64)
+        return self.published(shares.reshape(rows, len(self.seen_categories)))
+
+    def published(self, shares: Probabilities) -> Probabilities:
+        """What the classifier says (rows x ``seen_categories``), calibrated, with the categories that it has not seen."""
         seen = self.seen_categories
         unseen = len(self.categories) - len(seen)
-        rows = matrix.num_row() if isinstance(matrix, Pool) else len(matrix)
-        result = np.full((rows, len(self.categories)), self.unseen_probability)
-        if rows:
-            position = {category: index for index, category in enumerate(self.categories)}
-            read = matrix if isinstance(matrix, Pool) else self.pool(matrix)
-            shares = np.asarray(self.classifier.predict_proba(read), dtype=np.float64)
-            shares = self.calibration.apply(shares.reshape(rows, len(seen))) * (1 - unseen * self.unseen_probability)
-            result[:, [position[category] for category in seen]] = shares
+        position = {category: index for index, category in enumerate(self.categories)}
+        result = np.full((len(shares), len(self.categories)), self.unseen_probability)
+        result[:, [position[category] for category in seen]] = self.calibration.apply(shares) * (
+            1 - unseen * self.unseen_probability
+        )
         return result
 
     def decisions(self, probabilities: Probabilities) -> Classes:

@@ -6,7 +6,7 @@ scikit-learn's own probabilities, and does not depend on its version.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -50,6 +50,11 @@ class Encoding:
             shares = pd.Series(is_hit).groupby(matrix[feature.name].to_numpy(dtype=object)).mean()
             levels.append(tuple(sorted(map(str, shares.index), key=lambda level, of=shares: (of[level], level))))  # type: ignore[misc]
         return cls(tuple(feature.name for feature in features), tuple(levels))
+
+    def part(self, names: Collection[str]) -> Encoding:
+        """The same of these features alone."""
+        kept = [(name, levels) for name, levels in zip(self.names, self.levels, strict=True) if name in names]
+        return Encoding(tuple(name for name, _ in kept), tuple(levels for _, levels in kept))
 
     def codes(self, matrix: pd.DataFrame) -> Codes:
         """Rows x features."""

@@ -17,10 +17,15 @@ from ml.fitting.training import TrainedModel, Tuned, finished
 
 @dataclass(frozen=True)
 class ForestSettings:
-    """Enough trees that more change nothing, leaves large enough that their shares are probabilities."""
+    """As measured on 38,000 contacts with 23 features, many of which say nothing; AUC on the 10,000 after them in brackets.
 
-    trees: int = 200
-    min_samples_leaf: int = 20
+    Half of the features at each split [.918 at 10 rows a leaf, .919 at 20 and at 5]; the usual square root of them sees the few
+    that matter too seldom [.915 at 5, .906 at 20], four fifths are no better [.909].
+    """
+
+    trees: int = 100
+    min_samples_leaf: int = 10
+    max_features: float = 0.5
 
 
 def train_forest(
@@ -72,7 +77,11 @@ def grow(
     """A forest of these rows; ``is_hit`` orders the levels of text features."""
     encoding = Encoding.of(matrix, features, is_hit)
     fitted = RandomForestClassifier(
-        n_estimators=settings.trees, min_samples_leaf=settings.min_samples_leaf, random_state=seed, n_jobs=threads
+        n_estimators=settings.trees,
+        min_samples_leaf=settings.min_samples_leaf,
+        max_features=settings.max_features,
+        random_state=seed,
+        n_jobs=threads,
     ).fit(encoding.codes(matrix), labels, sample_weight=weights)
     trees = [estimator.tree_ for estimator in fitted.estimators_]
     starts = np.concatenate([[0], np.cumsum([tree.node_count for tree in trees])])[:-1]
