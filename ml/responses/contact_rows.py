@@ -65,7 +65,9 @@ def campaign_rows(campaign_ids: pd.Series[str], campaigns: pd.DataFrame, offers:
     known = campaigns.drop_duplicates("campaign_id").set_index("campaign_id")
     category = offers.drop_duplicates("offer_id").set_index("offer_id")["category_id"]
     kind, offer = campaign_ids.map(known["kind"]), campaign_ids.map(known["offer_id"])
-    return pd.DataFrame({"campaign_kind": kind, "offer_category_id": offer.map(category)}, index=campaign_ids.index, dtype=object)
+    return pd.DataFrame(
+        {"campaign_kind": kind, "offer_category_id": offer.map(category)}, index=campaign_ids.index, dtype=object
+    )
 
 
 def daypart_names(local_hours: pd.Series[int], shop: Shop) -> npt.NDArray[np.object_]:
@@ -73,7 +75,7 @@ def daypart_names(local_hours: pd.Series[int], shop: Shop) -> npt.NDArray[np.obj
     names = np.full(25, None, dtype=object)
     for name, daypart in shop.dayparts.items():
         names[daypart.start : daypart.end] = name
-    return names[local_hours.astype("Float64").fillna(24).to_numpy(dtype=np.int64)]
+    return np.asarray(names[local_hours.astype("Float64").fillna(24).to_numpy(dtype=np.int64)], dtype=object)
 
 
 def contact_rows(touches: pd.DataFrame, inputs: ResponseInputs, shop: Shop) -> pd.DataFrame:

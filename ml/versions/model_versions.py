@@ -66,7 +66,9 @@ def model_versions(store: ModelStore, name: str) -> pd.DataFrame:
 
 
 def _numbers(manifest: Manifest) -> dict[str, Any]:
-    baselines = {name: scores["log_loss"] for name, scores in manifest.metrics.items() if name not in {MODEL, CHAMPION, *manifest.rivals}}
+    baselines = {
+        name: scores["log_loss"] for name, scores in manifest.metrics.items() if name not in {MODEL, CHAMPION, *manifest.rivals}
+    }
     best = min(baselines, key=lambda name: (baselines[name], name))
     return {
         "created_at": manifest.created_at.astimezone(UTC).replace(tzinfo=None),
