@@ -31,8 +31,8 @@ class Qini:
     """The curve of a ranking and what it comes to, with 95% intervals over customers drawn with replacement.
 
     ``curve``: one row a point, from nobody to everybody: ``share`` of the customers, conversions ``added`` per customer, and
-    those of a ``random`` ranking. ``everyone``: what is added per customer where all are contacted. ``area``: mean distance from
-    the random line up to the curve over all shares, in conversions per customer; 0 for a random ranking. ``coefficient``:
+    those of a ``random`` ranking. ``everyone``: what is added per customer where all are contacted. ``area``: mean distance
+    from the random line up to the curve over all shares, in conversions per customer; 0 for a random ranking. ``coefficient``:
     ``area`` over that of the best ranking that there could be where contacts harm nobody (Radcliffe's q0): 1 at most but for
     chance, NaN where contacts add nothing.
     """
