@@ -94,8 +94,8 @@ class Events:
         return replace(self, at=at)
 
 
-_EMPTY = {field.name: -1 for field in fields(Events)} | {"dwell": np.nan, "order": 0}
 _KEY_FIELDS = {"id_high", "id_low", "visitor", "session", "order"}
+_EMPTY = {field.name: -1 for field in fields(Events)} | {"dwell": np.nan} | dict.fromkeys(_KEY_FIELDS, 0)
 
 
 def make_events(count: int, **columns: Any) -> Events:
