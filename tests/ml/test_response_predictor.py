@@ -74,4 +74,4 @@ def test_kind_and_offer_reach_the_model_and_unknown_ones_are_missing(predictor: 
         predictor(campaign(kind, offer), IDS).conversion for kind, offer in (("newsletter", "f1"), ("new", "f9"), ("new", None))
     )
     assert np.array_equal(other, none)
-    assert known.mean() > 2 * none.mean()
+    assert known.mean() > none.mean() + 0.1
