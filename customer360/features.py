@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from customer360.lake.landing.contracts import EVENT_NAMES
+from customer360.lake.landing.contracts import CAMPAIGN_EVENTS, CUSTOMER_EVENTS
 from customer360.settings import AttributeType, Shop, slug
 
 CATEGORY_MEASURES = ("views", "dwell_seconds", "orders", "spend")
@@ -86,7 +86,8 @@ def dbt_vars(shop: Shop) -> dict[str, Any]:
         "currency": shop.currency,
         "slice_minutes": shop.slice_minutes,
         "live": shop.live,
-        "event_names": list(EVENT_NAMES),
+        "event_names": list(CUSTOMER_EVENTS),
+        "campaign_event_names": list(CAMPAIGN_EVENTS),
         "categories": [{"id": category, "slug": slug(category)} for category in shop.category_ids],
         "attributes": [{"name": name, "type": spec.type.value} for name, spec in shop.attributes.items()],
         "windows_days": shop.windows_days,

@@ -24,7 +24,16 @@ NONE = "none"
 OUTCOMES = ("label", "weight", "spend", "is_churned")  # columns of training_features after the features
 
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
-REFERENCE_NAMES = ("customers", "products", "categories", "purchases", "offers", "campaigns", "campaign_touches")
+REFERENCE_NAMES = (
+    "customers",
+    "products",
+    "categories",
+    "purchases",
+    "offers",
+    "campaigns",
+    "campaign_touches",
+    "suppressions",
+)
 
 
 class SettingsError(ValueError):
@@ -96,6 +105,31 @@ class ContactRules(Strict):
     holdout_share: Annotated[float, Field(ge=0, lt=1)] = 0.10
     holdout_salt: str = "customer360"
     minimum_gap_days: Annotated[int, Field(ge=0)] = 2
+
+
+class FrequencyCap(Strict):
+    """At most ``contacts`` on any ``days`` consecutive days, in the customer's time zone."""
+
+    contacts: Annotated[int, Field(ge=1)]
+    days: Annotated[int, Field(ge=1, le=366)]
+
+
+class CampaignRules(Strict):
+    """What holds for every campaign; a campaign's own file may be stricter, never laxer.
+
+    A customer converts by an order within ``attribution_days`` x 24 hours after the contact. ``global_holdout_share`` of the
+    customers is contacted by no campaign; ``global_holdout_salt`` draws them (the ledger keeps the salt that was used first).
+    ``days_ahead``: a plan reaches from the day after it is made so many days. ``capacity_per_day``: contacts by channel that
+    all campaigns share, such as the calls that a call centre makes. Caps and the gap count the contacts of all campaigns.
+    """
+
+    attribution_days: Annotated[int, Field(ge=1, le=90)] = 3
+    global_holdout_share: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    global_holdout_salt: Annotated[str, Field(min_length=1)] = "customer360"
+    days_ahead: Annotated[int, Field(ge=1, le=28)] = 7
+    minimum_gap_days: Annotated[int, Field(ge=0, le=366)] = 2
+    frequency_cap: FrequencyCap | None = None
+    capacity_per_day: dict[Identifier, Annotated[int, Field(ge=0)]] = {}
 
 
 class PostgresSource(Strict):
@@ -237,6 +271,7 @@ class Shop(Strict):
     channels: Annotated[list[Identifier], Field(min_length=1)]
     dayparts: dict[Identifier, Daypart]
     contact_rules: ContactRules = ContactRules()
+    campaigns: CampaignRules = CampaignRules()
     adapter: Identifier | None = None
     object_storage: ObjectStorage | None = None
     resolved_categories: list[str] | None = Field(default=None, exclude=True)
@@ -312,6 +347,11 @@ class Shop(Strict):
             raise ValueError(
                 f"churn_horizon_days ({self.churn_horizon_days}) must exceed label_horizon_days ({self.label_horizon_days}); "
                 "set it to the days without an order after which a customer counts as lost, at most 365"
+            )
+        unknown = [name for name in self.campaigns.capacity_per_day if name not in self.channels]
+        if unknown:
+            raise ValueError(
+                f"campaigns.capacity_per_day: {', '.join(unknown)} is no channel; there are {', '.join(self.channels)}"
             )
         hours: set[int] = set()
         for name, daypart in self.dayparts.items():
@@ -426,6 +466,11 @@ class Place(Strict):
     def plans(self) -> Path:
         """Campaign plans, one folder a plan."""
         return self.root / "plans"
+
+    @property
+    def campaigns(self) -> Path:
+        """The campaign ledger, approved plans and the outbox."""
+        return self.root / "campaigns"
 
     @property
     def reports(self) -> Path:

@@ -38,9 +38,10 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "customer_product_activity",
         "customer_offer_activity",
         "customer_purchase_times",
+        "customer_orders",
     ),
     "Activity over time": ("traffic", "traffic_sources", "product_activity", "offer_activity"),
-    "Campaigns": ("campaign_plan", "campaign_touch_history"),
+    "Campaigns": ("campaign_plan", "campaign_touch_history", "campaign_activity"),
     "Reference": ("products", "categories", "offers", "campaigns"),
     "Models and operations": (
         "model_versions",

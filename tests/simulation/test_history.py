@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from customer360.lake.landing.contracts import CLICK_COLUMNS, EVENT_NAMES, reference_tables
+from customer360.lake.landing.contracts import CLICK_COLUMNS, CUSTOMER_EVENTS, reference_tables
 from customer360.settings import Place, Shop
 from customer360.simulation import Drift, Simulation, SimulationError, simulate_history
 from customer360.simulation.truth import read_simulation
@@ -41,7 +41,7 @@ def test_history_has_the_contracts_columns_and_types(simulated):
 def test_every_event_keeps_the_click_contract(clicks, synthetic_shop):
     assert clicks["event_id"].is_unique
     assert clicks["event_id"].str.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").all()
-    assert set(clicks["event_name"]) == set(EVENT_NAMES)
+    assert set(clicks["event_name"]) == set(CUSTOMER_EVENTS)
     assert (clicks["customer_id"].notna() | clicks["visitor_id"].notna()).all()
     is_purchase = clicks["event_name"] == "purchase"
     for column in ("order_id", "line_no", "quantity", "amount", "currency"):

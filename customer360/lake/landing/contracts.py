@@ -1,4 +1,4 @@
-"""The contracts of what producers write: the click contract (GA4 event names) and the reference tables.
+"""The contracts of what producers write: the click contract (GA4 event names and a campaign's own) and the reference tables.
 
 One declaration serves the validator, ``customer360 check`` and the documentation.
 """
@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from customer360.settings import AttributeType, Shop
 
-EVENT_NAMES = (
+# What customers do, and what became of a contact on its way to them: the latter is no activity of theirs.
+CUSTOMER_EVENTS = (
     "page_view",
     "view_item",
     "add_to_cart",
@@ -19,6 +20,8 @@ EVENT_NAMES = (
     "view_promotion",
     "select_promotion",
 )
+CAMPAIGN_EVENTS = ("campaign_delivered", "campaign_opened")
+EVENT_NAMES = CUSTOMER_EVENTS + CAMPAIGN_EVENTS
 MAX_FUTURE_HOURS = 1
 MAX_AGE_DAYS = 400
 DUPLICATE_DAYS = 3
@@ -37,7 +40,7 @@ class Column:
 
 CLICK_COLUMNS = (
     Column("event_id", "VARCHAR", "Id of the event, unique at its producer", required=True),
-    Column("event_name", "VARCHAR", "GA4 event name", required=True),
+    Column("event_name", "VARCHAR", "GA4 event name, or what became of a campaign's contact", required=True),
     Column("event_at", "TIMESTAMP", "When it happened, UTC", required=True),
     Column("customer_id", "VARCHAR", "Known customer; this or visitor_id must be there"),
     Column("visitor_id", "VARCHAR", "Browser or device; an event with both ids links them"),
@@ -45,7 +48,7 @@ CLICK_COLUMNS = (
     Column("product_id", "VARCHAR", "Product"),
     Column("category_id", "VARCHAR", "Category; else the product's category"),
     Column("offer_id", "VARCHAR", "Offer shown or clicked"),
-    Column("campaign_id", "VARCHAR", "Campaign that brought the visit"),
+    Column("campaign_id", "VARCHAR", "Campaign that brought the visit, or whose contact it was"),
     Column("dwell_seconds", "DOUBLE", "Seconds spent, 0 or more"),
     Column("order_id", "VARCHAR", "Order, for purchase"),
     Column("line_no", "BIGINT", "Line of the order, for purchase"),
@@ -186,6 +189,17 @@ def reference_tables(shop: Shop) -> dict[str, ReferenceTable]:
                 Column("converted_at", "TIMESTAMP", "When, UTC"),
             ),
             "Contacts made by campaigns and what came of them",
+        ),
+        ReferenceTable(
+            "suppressions",
+            ("customer_id", "channel"),
+            (
+                Column("customer_id", "VARCHAR", "Customer", required=True),
+                Column("channel", "VARCHAR", "Channel, one of shop.yaml's; empty means every channel"),
+                Column("reason", "VARCHAR", "Why, such as complaint, bounce or legal"),
+                Column("suppressed_at", "TIMESTAMP", "Since when, UTC"),
+            ),
+            "Customers who must not be contacted, whatever they consented to",
         ),
     )
     return {table.name: table for table in tables}

@@ -25,6 +25,8 @@ MARTS = (
     "customer_consents",
     "customer_purchase_times",
     "campaign_touch_history",
+    "customer_orders",
+    "campaign_activity",
 )
 PARQUET_ONLY = ("training_features",)
 REFERENCE = ("products", "categories", "offers", "campaigns")

@@ -10,6 +10,7 @@ from customer360.lake.engine import literal, quoted
 from customer360.lake.landing.contracts import Column, ReferenceTable
 
 SHOWN_PROBLEMS = 5
+EMPTY_KEYS = {"BIGINT": "0", "VARCHAR": "''"}  # what a part of a key counts as that may be left empty
 EMPTY = "is empty but required"
 SEE_VALUES = "The values are not in this log: customer360 check shows them."
 
@@ -140,9 +141,11 @@ def _check_types(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable
 
 
 def key_values(contract: ReferenceTable, relation: str) -> list[str]:
-    """SQL of the parts of a row's key; an order line without a number is line 0."""
+    """SQL of the parts of a row's key, never empty: an order line without a number is line 0, see EMPTY_KEYS."""
+    optional = [column for column in contract.columns if column.name in contract.key and not column.required]
+    empty = {column.name: EMPTY_KEYS[column.type] for column in optional}
     columns = {name: f"{relation}.{quoted(name)}" for name in contract.key}
-    return [f"coalesce({column}, 0)" if name == "line_no" else column for name, column in columns.items()]
+    return [f"coalesce({column}, {empty[name]})" if name in empty else column for name, column in columns.items()]
 
 
 def check_keys(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, remedy: str) -> None:

@@ -1,0 +1,258 @@
+"""A campaign is a file, ``shops/<name>/campaigns/<campaign_id>.yaml``: no code, validated when it is read.
+
+A file that is wrong becomes a ``CampaignProblem`` that names the file, the field, what is wrong and the remedy; the other
+campaigns run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Hashable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
+
+from customer360.campaigns.audience import AudienceError, parse_audience
+from customer360.settings import FrequencyCap, Identifier, Shop, Strict
+from customer360.words import inert
+
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+MOST_CHARACTERS = 100_000
+
+
+class Channel(Strict):
+    """What a contact costs, in the shop's currency, and how many there may be a day; without a number, any."""
+
+    cost: Amount = 0.0
+    capacity_per_day: Annotated[int, Field(ge=0)] | None = None
+
+
+class SendWindow(Strict):
+    """Local hours [from, to) of some weekdays (1 is Monday), in the customer's time zone."""
+
+    days: Annotated[tuple[Annotated[int, Field(ge=1, le=7)], ...], Field(min_length=1)] = (1, 2, 3, 4, 5, 6, 7)
+    start: Annotated[int, Field(ge=0, le=23, alias="from")]
+    end: Annotated[int, Field(ge=1, le=24, alias="to")]
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.end <= self.start:
+            raise ValueError(f"a window ends after it starts; got from {self.start} to {self.end}")
+        return self
+
+
+class FrequencyCaps(Strict):
+    """Caps on contacts of all campaigns (``overall``), of this one, and by channel of all campaigns."""
+
+    overall: FrequencyCap | None = None
+    this_campaign: FrequencyCap | None = None
+    channels: dict[Identifier, FrequencyCap] = Field(default_factory=dict)
+
+
+class Campaign(Strict):
+    """One campaign. Money is in the shop's currency, days and hours are the customer's, both ends of the dates included.
+
+    ``budget`` is for the whole campaign, without one there is no limit; capacities are this campaign's own. ``priority`` 1 is
+    planned first. ``holdout_share`` of those who would be contacted are not, so that the effect can be measured;
+    ``exploration_share`` get an allowed combination of channel, day and daypart that is drawn at random.
+    """
+
+    campaign_id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
+    title: Annotated[str, Field(min_length=1, max_length=200)]
+    kind: Identifier = "general"
+    offer_id: Annotated[str, Field(min_length=1)] | None = None
+    audience: Annotated[str, Field(min_length=1)]
+    starts_on: date | None = None
+    ends_on: date | None = None
+    value_per_conversion: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    budget: Amount | None = None
+    channels: Annotated[dict[Identifier, Channel], Field(min_length=1)]
+    send_windows: Annotated[tuple[SendWindow, ...], Field(min_length=1)] = (SendWindow.model_validate({"from": 8, "to": 20}),)
+    frequency_caps: FrequencyCaps = FrequencyCaps()
+    minimum_gap_days: Annotated[int, Field(ge=0, le=366)] = 0
+    priority: Annotated[int, Field(ge=1)] = 100
+    holdout_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    exploration_share: Annotated[float, Field(ge=0, le=1)] = 0.05
+
+    @field_validator("starts_on", "ends_on", mode="before")
+    @classmethod
+    def _plain_date(cls, value: object) -> object:
+        # YAML reads 20260501 as a number, which would become a day of 1970.
+        if value is not None and (not isinstance(value, date | str) or hasattr(value, "hour")):
+            raise ValueError("write a day as 2026-05-01")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.starts_on and self.ends_on and self.ends_on < self.starts_on:
+            raise ValueError(f"ends_on {self.ends_on} lies before starts_on {self.starts_on}")
+        return self
+
+    def runs_on(self, day: date) -> bool:
+        """Whether a contact may lie on this day."""
+        return (self.starts_on is None or self.starts_on <= day) and (self.ends_on is None or day <= self.ends_on)
+
+    def hours_on(self, weekday: int) -> set[int]:
+        """Local hours in which a contact may be sent on a weekday (1 is Monday)."""
+        return {hour for window in self.send_windows if weekday in window.days for hour in range(window.start, window.end)}
+
+
+@dataclass(frozen=True)
+class CampaignProblem:
+    """Why a campaign does not run: the file's name, the field's path in it, what is wrong, and the remedy."""
+
+    file: str
+    field: str
+    message: str
+    remedy: str
+
+    @property
+    def campaign_id(self) -> str:
+        """The campaign that the file is of."""
+        return Path(self.file).stem
+
+    def __str__(self) -> str:
+        """One line."""
+        return f"{self.file}, {self.field}: {self.message}; {self.remedy}"
+
+
+def load_campaigns(
+    folder: Path, shop: Shop, offers: Collection[str] | None = None
+) -> tuple[list[Campaign], list[CampaignProblem]]:
+    """The campaigns of ``folder`` in the order of planning (priority, then id), and what is wrong with the others.
+
+    ``offers``: the offers that exist, where they are known; a campaign's must be one of them. No folder means no campaigns.
+    """
+    campaigns: list[Campaign] = []
+    problems: list[CampaignProblem] = []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if path.suffix == ".yml":
+            problems.append(
+                CampaignProblem(path.name, "(whole file)", "campaigns end in .yaml", f"rename it to {path.stem}.yaml")
+            )
+        if path.suffix != ".yaml" or path.name.startswith((".", "_")):
+            continue
+        campaign, wrong = _read(path)
+        if campaign is not None:
+            wrong = campaign_problems(campaign, shop, offers, path.name)
+        problems += wrong
+        if campaign is not None and not wrong:
+            campaigns.append(campaign)
+    return sorted(campaigns, key=lambda one: (one.priority, one.campaign_id)), problems
+
+
+def campaign_problems(
+    campaign: Campaign, shop: Shop, offers: Collection[str] | None = None, file: str | None = None
+) -> list[CampaignProblem]:
+    """What of a campaign does not fit the shop: channels, audience, offer, send windows outside every daypart."""
+    file = file or f"{campaign.campaign_id}.yaml"
+    found = [
+        CampaignProblem(file, f"channels.{name}", f"{name!r} is no channel of shop.yaml", _nearest(name, shop.channels))
+        for name in campaign.channels
+        if name not in shop.channels
+    ]
+    found += [
+        CampaignProblem(
+            file,
+            f"frequency_caps.channels.{name}",
+            f"{name!r} is no channel of this campaign",
+            _nearest(name, list(campaign.channels)),
+        )
+        for name in campaign.frequency_caps.channels
+        if name not in campaign.channels
+    ]
+    if offers is not None and campaign.offer_id is not None and campaign.offer_id not in offers:
+        known = (
+            _nearest(campaign.offer_id, sorted(offers)) if offers else "load an offer of that id into landing/reference/offers"
+        )
+        found.append(CampaignProblem(file, "offer_id", f"there is no offer {inert(campaign.offer_id, 60)!r}", known))
+    try:
+        parse_audience(campaign.audience, shop)
+    except AudienceError as error:
+        found.append(CampaignProblem(file, "audience", error.message, error.remedy))
+    hours = {hour for daypart in shop.dayparts.values() for hour in range(daypart.start, daypart.end)}
+    for place, window in enumerate(campaign.send_windows):
+        if not hours & set(range(window.start, window.end)):
+            parts = ", ".join(f"{name} {part.start} to {part.end}" for name, part in shop.dayparts.items())
+            wrong = f"{window.start} to {window.end} lies in no daypart of shop.yaml"
+            found.append(CampaignProblem(file, f"send_windows.{place}", wrong, f"choose hours within {parts}"))
+    return found
+
+
+class _UnreadableError(ValueError):
+    """A file that holds no fields; its arguments are the message and the remedy."""
+
+
+def _read(path: Path) -> tuple[Campaign | None, list[CampaignProblem]]:
+    """The campaign as its file alone says it."""
+    try:
+        loaded = _loaded(path)
+        return Campaign.model_validate({**loaded, "campaign_id": path.stem}), []
+    except _UnreadableError as error:
+        return None, [CampaignProblem(path.name, "(whole file)", *error.args)]
+    except ValidationError as error:
+        return None, [_problem(path.name, detail) for detail in error.errors()]
+
+
+def _loaded(path: Path) -> dict[Hashable, Any]:
+    """The fields of a file. Raises ``_UnreadableError``."""
+    example = "see docs/campaigns.md for an example"
+    try:
+        text = path.read_text(encoding="utf-8")
+        loaded = yaml.load(text, Loader=_OnceEach) if len(text) <= MOST_CHARACTERS else None  # noqa: S506  a SafeLoader
+    except (OSError, UnicodeDecodeError) as error:
+        raise _UnreadableError(f"it cannot be read: {error}", "write it as UTF-8 text that the service may read") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise _UnreadableError(f"it is not valid YAML: {' '.join(str(error).split())}", example) from error
+    if len(text) > MOST_CHARACTERS:
+        raise _UnreadableError(f"it has {len(text):,} characters", f"a campaign has at most {MOST_CHARACTERS:,}")
+    if not isinstance(loaded, dict):
+        raise _UnreadableError("it holds no fields", example)
+    if loaded.get("campaign_id", path.stem) != path.stem:
+        raise _UnreadableError(f"campaign_id is not the file's name, {path.stem}", "leave the field out, or name both alike")
+    return loaded
+
+
+class _OnceEach(yaml.SafeLoader):
+    """YAML in which no field may stand twice: otherwise the last budget would win in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            name = str(key.value)
+            if name in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{name!r} stands there twice", key.start_mark)
+            seen.add(name)
+        return super().construct_mapping(node, deep=deep)
+
+
+def _problem(file: str, detail: ErrorDetails) -> CampaignProblem:
+    place = ".".join(str(part) for part in detail["loc"]) or "(whole file)"
+    message = re.sub(r"^Value error, ", "", detail["msg"])
+    if detail["type"] == "extra_forbidden":
+        return CampaignProblem(file, place, "there is no such field", _nearest(str(detail["loc"][-1]), _fields(detail["loc"])))
+    if detail["type"] == "missing":
+        return CampaignProblem(file, place, "it is missing", "add it; docs/campaigns.md explains every field")
+    return CampaignProblem(file, place, message, "correct it; docs/campaigns.md explains every field")
+
+
+def _fields(location: Sequence[int | str]) -> list[str]:
+    """The fields that exist where a wrong one stands."""
+    places: dict[str, type[BaseModel]] = {"channels": Channel, "send_windows": SendWindow, "frequency_caps": FrequencyCaps}
+    model: type[BaseModel] = Campaign
+    if len(location) > 1:
+        model = places.get(str(location[0]), Campaign)
+        if model is FrequencyCaps and len(location) > 2:
+            model = FrequencyCap
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    close = get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"

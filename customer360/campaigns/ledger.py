@@ -1,0 +1,187 @@
+"""The campaign ledger: what was planned, approved, sent and came of it. It only grows.
+
+Each ``append`` that has something new writes one Parquet part by rename, under a lock; no part is ever written again. A fact has
+the same ``entry_id`` whoever records it and when, so whatever is appended twice is there once: reruns need no other care.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+import pandas as pd
+
+from customer360.lake.atomic import exclusive, replacing
+from customer360.lake.engine import connect, file_list, literal, quoted
+from customer360.lake.slices import naive
+from customer360.settings import Place
+
+PLANNED, APPROVED, SENT, SUPPRESSED = "planned", "approved", "sent", "suppressed"
+DELIVERED, OPENED, CLICKED, CONVERTED, SALT = "delivered", "opened", "clicked", "converted", "salt"
+CONTACT, HOLDOUT = "contact", "holdout"
+
+# Column -> (DuckDB type, pandas type). Timestamps are plain UTC; contact_date is a day where the customer is; money is the shop's.
+LEDGER_COLUMNS = {
+    "entry_id": ("VARCHAR", "str"),
+    "event": ("VARCHAR", "str"),
+    "event_at": ("TIMESTAMP", "datetime64[us]"),
+    "recorded_at": ("TIMESTAMP", "datetime64[us]"),
+    "recorded_by": ("VARCHAR", "str"),
+    "campaign_id": ("VARCHAR", "str"),
+    "plan_version": ("VARCHAR", "str"),
+    "model_version": ("VARCHAR", "str"),
+    "customer_id": ("VARCHAR", "str"),
+    "arm": ("VARCHAR", "str"),
+    "channel": ("VARCHAR", "str"),
+    "daypart": ("VARCHAR", "str"),
+    "contact_date": ("DATE", "datetime64[us]"),
+    "send_at": ("TIMESTAMP", "datetime64[us]"),
+    "offer_id": ("VARCHAR", "str"),
+    "is_exploration": ("BOOLEAN", "boolean"),
+    "expected_conversion": ("DOUBLE", "Float64"),
+    "expected_value": ("DOUBLE", "Float64"),
+    "cost": ("DOUBLE", "Float64"),
+    "order_id": ("VARCHAR", "str"),
+    "amount": ("DECIMAL(18,2)", "Float64"),
+    "detail": ("VARCHAR", "str"),
+}
+
+_CONTACT_KEY = ("campaign_id", "plan_version", "customer_id")
+# Event -> the columns that make it one fact. An order converts one contact, so a conversion is known by its order alone.
+FACTS = {
+    **dict.fromkeys((PLANNED, APPROVED, SENT, SUPPRESSED, DELIVERED, OPENED, CLICKED), _CONTACT_KEY),
+    CONVERTED: ("customer_id", "order_id"),
+    SALT: (),
+}
+
+
+class LedgerError(ValueError):
+    """Rows are no ledger entries. The message names the column and what it must hold."""
+
+
+def append(place: Place, rows: pd.DataFrame, now: datetime, by: str) -> pd.DataFrame:
+    """Add the facts among ``rows`` that the ledger does not hold; returns those, as ``read_ledger`` would.
+
+    ``rows`` have ``event``, ``event_at`` (plain UTC), what ``FACTS`` asks for and any other ledger columns. ``now`` (aware) and
+    ``by`` (a user's name, or a run) are when and by whom they are recorded. After a crash all of the rows are there, or none.
+
+    Raises ``LedgerError`` on unknown columns and events, and on facts that lack a part of their key.
+    """
+    entries = _entries(rows, now, by)
+    with exclusive(ledger_folder(place) / ".lock"):
+        known = _known_ids(place, entries["entry_id"])
+        added = entries[~entries["entry_id"].isin(known)].reset_index(drop=True)
+        if len(added):
+            _write_part(place, added)
+    return added
+
+
+def read_ledger(place: Place, events: Sequence[str] = ()) -> pd.DataFrame:
+    """The entries in the order in which they were recorded, of ``events`` only where some are named. Types as in LEDGER_COLUMNS."""
+    with connect(place.root / ".tmp") as connection:
+        frame = connection.execute(ledger_query(place, events)).df()
+    return _typed(frame)
+
+
+def ledger_query(place: Place, events: Sequence[str] = ()) -> str:
+    """SQL of the same rows, with dates as DATE."""
+    parts = ledger_parts(place)
+    if not parts:
+        columns = ", ".join(f"cast(null as {kind}) as {quoted(name)}" for name, (kind, _) in LEDGER_COLUMNS.items())
+        return f"select {columns} where false"
+    columns = ", ".join(f"cast({quoted(name)} as {kind}) as {quoted(name)}" for name, (kind, _) in LEDGER_COLUMNS.items())
+    chosen = f"where event in ({', '.join(literal(event) for event in events)})" if events else ""
+    source = f"read_parquet({file_list(parts)}, hive_partitioning = false, union_by_name = true, filename = 'part_file'"
+    return f"select {columns} from {source}, file_row_number = true) {chosen} order by part_file, file_row_number"
+
+
+def ledger_parts(place: Place) -> list[Path]:
+    """The parts, oldest first; each is as it was written."""
+    return sorted(ledger_folder(place).glob("[0-9]*.parquet"))
+
+
+def ledger_folder(place: Place) -> Path:
+    """Where the parts lie."""
+    return place.campaigns / "ledger"
+
+
+@contextmanager
+def deciding(place: Place) -> Iterator[None]:
+    """Hold the lock of those who decide on what the ledger says (approve, withdraw, send): one at a time."""
+    with exclusive(place.campaigns / ".deciding.lock"):
+        yield
+
+
+def holdout_salt(place: Place, salt: str, now: datetime, by: str) -> str:
+    """The salt by which customers are held out: ``salt`` at the first call, kept in the ledger, and that one ever after.
+
+    A holdout persists only while its salt does, so a changed shop.yaml draws no other customers.
+    """
+    rows = pd.DataFrame({"event": [SALT], "event_at": [naive(now)], "detail": [salt]})
+    added = append(place, rows, now, by)
+    kept = added if len(added) else read_ledger(place, [SALT])
+    return str(kept["detail"].iloc[0])
+
+
+def entry_id(event: str, key: Sequence[str]) -> str:
+    """128 bits of the SHA-256 of a fact: its event and its key."""
+    return hashlib.sha256(json.dumps([event, *key], ensure_ascii=False).encode()).hexdigest()[:32]
+
+
+def _entries(rows: pd.DataFrame, now: datetime, by: str) -> pd.DataFrame:
+    """The rows with all columns, typed, each fact once."""
+    if now.tzinfo is None:
+        raise LedgerError(f"{now} has no time zone; pass an aware datetime")
+    unknown = sorted(set(rows.columns) - set(LEDGER_COLUMNS))
+    if unknown:
+        raise LedgerError(f"the ledger has no column {unknown[0]}; it has {', '.join(LEDGER_COLUMNS)}")
+    for column in ("event", "event_at"):
+        if column not in rows.columns or rows[column].isna().any():
+            raise LedgerError(f"an entry needs its {column}")
+    strange = sorted(set(rows["event"]) - set(FACTS))
+    if strange:
+        raise LedgerError(f"the ledger has no event {strange[0]}; it has {', '.join(FACTS)}")
+    entries = rows.reindex(columns=list(LEDGER_COLUMNS)).reset_index(drop=True)
+    entries["entry_id"] = pd.Series(None, index=entries.index, dtype=object)
+    for event, chosen in entries.groupby("event"):
+        key = list(FACTS[str(event)])
+        lacking = [column for column in key if chosen[column].isna().any()]
+        if lacking:
+            raise LedgerError(f"{event} needs {' and '.join(lacking)} in every row: they say which fact it is")
+        keys = chosen[key].astype(str).itertuples(index=False) if key else [()] * len(chosen)
+        entries.loc[chosen.index, "entry_id"] = [entry_id(str(event), list(one)) for one in keys]
+    entries["recorded_at"] = pd.Timestamp(naive(now))
+    entries["recorded_by"] = by
+    return _typed(entries.drop_duplicates("entry_id"))
+
+
+def _typed(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.reset_index(drop=True).astype({name: kind for name, (_, kind) in LEDGER_COLUMNS.items()})
+
+
+def _known_ids(place: Place, ids: pd.Series[str]) -> set[str]:
+    """Which of ``ids`` the ledger holds."""
+    parts = ledger_parts(place)
+    if not parts:
+        return set()
+    with connect(place.root / ".tmp") as connection:
+        connection.register("asked", pd.DataFrame({"entry_id": ids}))
+        found = connection.execute(
+            f"select entry_id from read_parquet({file_list(parts)}, hive_partitioning = false, union_by_name = true) "
+            "semi join asked using (entry_id)"
+        ).fetchall()
+    return {str(one) for (one,) in found}
+
+
+def _write_part(place: Place, entries: pd.DataFrame) -> None:
+    """Write the next part; the lock is held, so its number is free."""
+    parts = ledger_parts(place)
+    number = int(parts[-1].stem) + 1 if parts else 1
+    columns = ", ".join(f"cast({quoted(name)} as {kind}) as {quoted(name)}" for name, (kind, _) in LEDGER_COLUMNS.items())
+    with connect(place.root / ".tmp") as connection, replacing(ledger_folder(place) / f"{number:08d}.parquet") as temporary:
+        connection.register("entries", entries)
+        connection.execute(f"copy (select {columns} from entries) to {literal(str(temporary))} (format parquet, compression zstd)")
