@@ -1,4 +1,7 @@
-"""Past campaign contacts: the action drawn at random within consent, then its outcome from the true response."""
+"""Past campaign contacts: the action drawn at random within consent, then its outcome from the true response.
+
+A share of them is a control group: chosen like the others, then not contacted.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +10,25 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 
-from customer360.simulation.arrays import generator
+from customer360.simulation.arrays import Floats, Ints, generator
 from customer360.simulation.campaigns import CAMPAIGN_IDS
-from customer360.simulation.response import Response
+from customer360.simulation.response import OUTCOME_DAYS, Response
 from customer360.simulation.world import World
 
-OUTCOME_DAYS = 3  # all conversions are known this many days after the contact
+MEAN_DELAY_HOURS = 20
+
+
+def contact_delay(hours: Floats) -> Ints:
+    """Whole seconds from a contact to the order that it brings, within ``OUTCOME_DAYS``; ``hours`` are exponential draws."""
+    return (np.minimum(hours, OUTCOME_DAYS * 24 - 1) * 3600).astype(np.int64)
 
 
 def draw_touches(world: World, response: Response) -> pd.DataFrame:
-    """One row per contact, with the columns of ``campaign_touches`` and of its truth.
+    """One row per contact and control, with the columns of ``campaign_touches`` and of its truth.
 
-    ``touched_at`` and ``converted_at`` are UTC. Truth: ``day`` (0 = Monday), ``daypart``, ``propensity`` (the probability with
-    which this action was chosen) and ``probability`` (of converting).
+    ``touched_at`` and ``converted_at`` are UTC; of a control, when the contact would have been, and ``channel`` is empty.
+    Truth: ``day`` (0 = Monday), ``daypart``, ``propensity`` (the probability with which this action was chosen, or none) and
+    ``probability`` (of converting within ``OUTCOME_DAYS``).
     """
     shop, people, simulation = world.shop, world.population, world.simulation
     rng = generator(simulation.seed, 3)
@@ -38,22 +47,34 @@ def draw_touches(world: World, response: Response) -> pd.DataFrame:
         "UTC"
     )
     day = local.dayofweek.to_numpy().astype(np.int64)
-    probability = response.of(customer, channel, day, daypart)
-    is_converted = rng.random(n) < probability
-    delay = pd.to_timedelta(np.minimum(rng.exponential(20, n), OUTCOME_DAYS * 24 - 1) * 3600 // 1, unit="s")
+    is_brought = rng.random(n) < response.of(customer, channel, day, daypart)
+    delay = contact_delay(rng.exponential(MEAN_DELAY_HOURS, n))
+    # Numbers of their own: without control groups and orders of their own accord the contacts would be the same.
+    organic = generator(simulation.seed, 6)
+    is_control = organic.random(n) < simulation.control_share
+    is_brought &= ~is_control
+    orders_anyway = organic.random(n) < response.without[customer]
+    anyway = organic.integers(0, OUTCOME_DAYS * 86_400, n)
+    delay = np.where(orders_anyway & is_brought, np.minimum(delay, anyway), np.where(orders_anyway, anyway, delay))
+    is_converted = orders_anyway | is_brought
+    choices = allowed.sum(axis=1) * len(shop.dayparts) * 7
     frame = pd.DataFrame(
         {
             "campaign_id": np.array(CAMPAIGN_IDS)[world.calendar.running(-days_before)],
             "customer_id": np.array(people.customer_ids)[customer],
             "touched_at": touched_at,
             "is_time_known": "true",
-            "channel": np.array(shop.channels)[channel],
+            "channel": pd.Series(np.array(shop.channels)[channel]).mask(is_control),
             "is_converted": is_converted,
-            "converted_at": pd.Series(touched_at + delay).where(is_converted),
+            "converted_at": pd.Series(touched_at + pd.to_timedelta(delay, unit="s")).where(is_converted),
+            "is_control": is_control,
+            "is_randomised": ~is_control,
             "day": day,
             "daypart": np.array(list(shop.dayparts))[daypart],
-            "propensity": 1 / (allowed.sum(axis=1) * len(shop.dayparts) * 7),
-            "probability": probability,
+            "propensity": np.where(is_control, simulation.control_share, (1 - simulation.control_share) / choices),
+            "probability": np.where(
+                is_control, response.without[customer], response.contacted(customer, channel, day, daypart)
+            ),
         }
     )
     frame = frame.sort_values(["touched_at", "customer_id"], kind="stable", ignore_index=True)
