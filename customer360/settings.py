@@ -103,12 +103,6 @@ class Daypart(Strict):
         return self
 
 
-class CampaignRules(Strict):
-    """What counts as a conversion: an order within so many days of the contact."""
-
-    attribution_days: Annotated[int, Field(ge=1, le=90)] = 3
-
-
 class ContactRules(Strict):
     """Who may be contacted: the stable holdout, and the days that must lie between two contacts."""
 
