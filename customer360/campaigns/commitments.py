@@ -55,7 +55,9 @@ def _of_touches(touches: pd.DataFrame, shop: Shop) -> pd.DataFrame:
     made = touches
     if "is_control" in touches.columns:
         made = touches[~touches["is_control"].astype("boolean").fillna(value=False)]
-    at_shop = pd.to_datetime(made["touched_at"]).dt.tz_localize("UTC").dt.tz_convert(shop.zone).dt.tz_localize(None).dt.normalize()
+    at_shop = (
+        pd.to_datetime(made["touched_at"]).dt.tz_localize("UTC").dt.tz_convert(shop.zone).dt.tz_localize(None).dt.normalize()
+    )
     frame = pd.DataFrame(
         {
             "customer_id": made["customer_id"],

@@ -184,4 +184,6 @@ def _write_part(place: Place, entries: pd.DataFrame) -> None:
     columns = ", ".join(f"cast({quoted(name)} as {kind}) as {quoted(name)}" for name, (kind, _) in LEDGER_COLUMNS.items())
     with connect(place.root / ".tmp") as connection, replacing(ledger_folder(place) / f"{number:08d}.parquet") as temporary:
         connection.register("entries", entries)
-        connection.execute(f"copy (select {columns} from entries) to {literal(str(temporary))} (format parquet, compression zstd)")
+        connection.execute(
+            f"copy (select {columns} from entries) to {literal(str(temporary))} (format parquet, compression zstd)"
+        )

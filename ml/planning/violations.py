@@ -68,7 +68,10 @@ def violations(
 def _not_once(plan: pd.DataFrame, audiences: dict[str, pd.Index[str]]) -> Iterator[Violation]:
     for campaign_id, audience in audiences.items():
         rows = plan[plan["campaign_id"] == campaign_id]
-        missing, strange = len(audience.difference(rows["customer_id"])), int((~rows["customer_id"].isin(audience)).sum())
+        missing, strange = (
+            len(audience.difference(pd.Index(rows["customer_id"]))),
+            int((~rows["customer_id"].isin(audience)).sum()),
+        )
         twice, silent = int(rows["customer_id"].duplicated().sum()), int(rows["reason"].isna().sum())
         if missing or strange or twice or silent:
             yield Violation(
