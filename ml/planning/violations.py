@@ -116,7 +116,8 @@ def _outside_windows(contacts: pd.DataFrame, campaign: Campaign, inputs: Plannin
 
 def _over_budget(contacts: pd.DataFrame, campaign: Campaign, inputs: PlanningInputs) -> Iterator[Violation]:
     for channel, costs in contacts.groupby("channel")["cost"]:
-        if not costs.astype(float).sub(campaign.channels[str(channel)].cost).abs().lt(_CENT).all():
+        known = campaign.channels.get(str(channel))
+        if known is not None and not costs.astype(float).sub(known.cost).abs().lt(_CENT).all():
             yield Violation(BUDGETS, campaign.campaign_id, f"a contact by {channel} does not cost what the campaign says")
     before = inputs.commitments.loc[inputs.commitments["campaign_id"] == campaign.campaign_id, "cost"].astype(float).sum()
     spent = float(contacts["cost"].astype(float).sum())

@@ -19,7 +19,13 @@ ORDER_COLUMNS = ("days_since_last_order", "orders_365d", "spend_365d")
 
 def history_columns(channels: Sequence[str]) -> list[str]:
     """The columns of ``contact_history`` in their order."""
-    return [*(f"contacts_{one}" for one in channels), "previous_channel", "days_since_last_contact", "conversions", *ORDER_COLUMNS]
+    return [
+        *(f"contacts_{one}" for one in channels),
+        "previous_channel",
+        "days_since_last_contact",
+        "conversions",
+        *ORDER_COLUMNS,
+    ]
 
 
 def contact_history(
@@ -50,9 +56,7 @@ def contacts(touches: pd.DataFrame) -> pd.DataFrame:
     return touches[~touches["is_control"].astype("boolean").fillna(value=False)] if "is_control" in touches else touches
 
 
-def _contacts(
-    points: pd.DataFrame, moments: np.ndarray, made: pd.DataFrame, channels: Sequence[str]
-) -> dict[str, np.ndarray]:
+def _contacts(points: pd.DataFrame, moments: np.ndarray, made: pd.DataFrame, channels: Sequence[str]) -> dict[str, np.ndarray]:
     timeline = Timeline.of(made["customer_id"], made["touched_at"])
     start, end = timeline.before(points, moments)
     channel = made["channel"].to_numpy(dtype=object)[timeline.order]

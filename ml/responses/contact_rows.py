@@ -65,7 +65,9 @@ def campaign_rows(campaign_ids: pd.Series[str], campaigns: pd.DataFrame, offers:
     known = campaigns.drop_duplicates("campaign_id").set_index("campaign_id")
     category = offers.drop_duplicates("offer_id").set_index("offer_id")["category_id"]
     kind, offer = campaign_ids.map(known["kind"]), campaign_ids.map(known["offer_id"])
-    return pd.DataFrame({"campaign_kind": kind, "offer_category_id": offer.map(category)}, index=campaign_ids.index, dtype=object)
+    return pd.DataFrame(
+        {"campaign_kind": kind, "offer_category_id": offer.map(category)}, index=campaign_ids.index, dtype=object
+    )
 
 
 def daypart_names(local_hours: pd.Series[int], shop: Shop) -> npt.NDArray[np.object_]:

@@ -35,7 +35,9 @@ class Timeline:
         places = np.lexsort((moments[known], codes))
         return cls(known[places], pd.Index(customers), codes[places].astype(np.int64), moments[known][places])
 
-    def before(self, points: pd.DataFrame, moments: npt.NDArray[np.datetime64], *, or_at: bool = False) -> tuple[Integers, Integers]:
+    def before(
+        self, points: pd.DataFrame, moments: npt.NDArray[np.datetime64], *, or_at: bool = False
+    ) -> tuple[Integers, Integers]:
         """For each point (``customer_id``) the first and the last but one place of its customer's events before its moment.
 
         Strictly before, or with ``or_at`` at it as well; the two are equal where there is none.

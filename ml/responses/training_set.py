@@ -146,7 +146,10 @@ def _newest_from(moments: pd.Series[pd.Timestamp]) -> pd.Timestamp:
 def _require_outcomes(labels: Labels, parts: _Parts) -> None:
     counts = [(int(mask.sum()), int((labels[mask] == CONVERTED).sum())) for mask in (parts.is_train, parts.is_judge)]
     needed = ((MIN_TRAINING_ROWS, MIN_CONVERSIONS), (MIN_VALIDATION_ROWS, MIN_CONVERSIONS // 4))
-    if any(rows < least or hits < least_hits or hits == rows for (rows, hits), (least, least_hits) in zip(counts, needed, strict=True)):
+    if any(
+        rows < least or hits < least_hits or hits == rows
+        for (rows, hits), (least, least_hits) in zip(counts, needed, strict=True)
+    ):
         (train, train_hits), (judged, judged_hits) = counts
         raise TrainingSetError(
             f"{TABLE} has {many(train, 'contact')} ({train_hits} converted) to train on and {many(judged, 'contact')} "
