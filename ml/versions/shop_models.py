@@ -6,13 +6,13 @@ from datetime import datetime
 
 import pandas as pd
 
+from customer360.decisions import DecisionRefused
 from customer360.features import feature_list
 from customer360.lake.publishing.publications import file_tables
 from customer360.lake.publishing.publishing import current_publication, republish
 from customer360.lake.warehouse.frames import write_parquet
 from customer360.settings import Settings
 from ml.datasets.targets import MODELS, target_of
-from ml.versions.decision_log import DecisionRefused
 from ml.versions.model_store import LoadedModel, ModelStore, Servable
 from ml.versions.model_versions import model_versions
 
