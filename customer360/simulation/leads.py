@@ -30,6 +30,7 @@ from customer360.simulation.response import (
     DAYPARTS,
     evidence_of_actions,
 )
+from customer360.simulation.touches import touch_history
 from customer360.simulation.world import local_day
 
 CONVERTS = 0.10
@@ -78,6 +79,10 @@ class Leads:
     touches: pd.DataFrame
     posterior: Floats
     judged: Ints
+
+    def history(self) -> pd.DataFrame:
+        """The touches as the mart ``campaign_touch_history`` publishes them, row by row."""
+        return touch_history(self.touches, self.shop)
 
     def of(self, touches: pd.DataFrame) -> Floats:
         """The posterior of the lead and action of each of these rows of ``touches``."""

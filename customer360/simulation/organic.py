@@ -30,16 +30,17 @@ from customer360.simulation.visits import BUYING_EVENTS, LOOKING_EVENTS, PASSER_
 
 def order_chance(simulation: Simulation, shop: Shop, population: Population, days: float) -> Floats:
     """Of each customer the probability of an order or more within so many days. A drift is not regarded."""
-    calm = 1 - np.exp(-days * _orders_a_day(simulation, shop, population, None))
+    calm = 1 - np.exp(-days * orders_a_day(simulation, shop, population, None))
     chance = (1 - interest.SPELL_SHARE) * calm
     tempered = (1 - interest.SPELL_TEMPER) * population.affinity + interest.SPELL_TEMPER / len(CATEGORIES)
     for category in range(len(CATEGORIES)):
-        in_spell = 1 - np.exp(-days * _orders_a_day(simulation, shop, population, category))
+        in_spell = 1 - np.exp(-days * orders_a_day(simulation, shop, population, category))
         chance = chance + interest.SPELL_SHARE * tempered[:, category] * in_spell
     return np.asarray(chance, dtype=np.float64)
 
 
-def _orders_a_day(simulation: Simulation, shop: Shop, population: Population, spell: int | None) -> Floats:
+def orders_a_day(simulation: Simulation, shop: Shop, population: Population, spell: int | None) -> Floats:
+    """Of each customer the mean orders a day, in no spell or in one of this category."""
     density = max(1.0, simulation.density(shop))
     visits = simulation.events_per_day(shop) / (LOOKING_EVENTS + BUYING_EVENTS / density) / interest.MEAN_ACTIVITY
     visits = visits * (1 - PASSER_BY_SHARE) * (1.0 if spell is None else interest.SPELL_ACTIVITY)

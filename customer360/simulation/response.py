@@ -46,7 +46,6 @@ CHANNEL_NOT = np.array([[0.15, 0.60, 0.25], [0.40, 0.20, 0.40], [0.25, 0.15, 0.6
 CHANNEL_DID = np.array([[0.30, 0.10, 0.60], [0.30, 0.55, 0.15], [0.33, 0.45, 0.22]])
 MIDDLE_AGE, SENIOR_AGE = 35, 55
 INCOME_LEVELS = np.array([60.0, 120.0])
-OUTCOME_DAYS = 3  # an order within these days of a contact is its conversion
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class Response:
     """What contacts do.
 
     ``probability``: that a contact adds an order, customers x the shop's channels x days (Monday first) x the shop's dayparts.
-    ``without``: that a customer orders within ``OUTCOME_DAYS`` without any contact.
+    ``without``: that a customer orders within the shop's ``attribution_days`` without any contact.
     """
 
     probability: Floats
@@ -77,9 +76,11 @@ def true_response(simulation: Simulation, shop: Shop, population: Population) ->
     """
     age = np.digitize(population.age, [MIDDLE_AGE, SENIOR_AGE])
     income = np.digitize(population.income, INCOME_LEVELS)
-    evidence = evidence_of_actions(shop, age, income)
-    without = order_chance(simulation, shop, population, OUTCOME_DAYS)
-    return Response(_calibrated(evidence, simulation.base_conversion), without)
+    kind, kinds = age * len(DAY_DID) + income, np.arange(len(CHANNEL_DID) * len(DAY_DID))
+    evidence = evidence_of_actions(shop, kinds // len(DAY_DID), kinds % len(DAY_DID))
+    counts = np.bincount(kind, minlength=len(kinds))
+    without = order_chance(simulation, shop, population, shop.campaigns.attribution_days)
+    return Response(_calibrated(evidence, counts, simulation.base_conversion)[kind], without)
 
 
 def evidence_of_actions(shop: Shop, age: Ints, income: Ints) -> Floats:
@@ -98,12 +99,13 @@ def evidence_of_actions(shop: Shop, age: Ints, income: Ints) -> Floats:
     return evidence
 
 
-def _calibrated(evidence: Floats, mean: float) -> Floats:
-    """Posterior probabilities whose prior log-odds are set, by bisection, so that their mean is as asked."""
+def _calibrated(evidence: Floats, counts: Ints, mean: float) -> Floats:
+    """Posterior probabilities of each kind of people, the prior log-odds set by bisection so that the mean is as asked."""
     low, high = -20.0, 20.0
     for _ in range(60):
         prior = (low + high) / 2
-        if (1 / (1 + np.exp(-(evidence + prior)))).mean() < mean:
+        found = 1 / (1 + np.exp(-(evidence + prior)))
+        if np.average(found.reshape(len(counts), -1).mean(axis=1), weights=counts) < mean:
             low = prior
         else:
             high = prior

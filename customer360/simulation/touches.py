@@ -10,17 +10,23 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 
+from customer360.settings import Shop
 from customer360.simulation.arrays import Floats, Ints, generator
 from customer360.simulation.campaigns import CAMPAIGN_IDS
-from customer360.simulation.response import OUTCOME_DAYS, Response
+from customer360.simulation.parameters import SimulationError
+from customer360.simulation.response import Response
 from customer360.simulation.world import World
 
 MEAN_DELAY_HOURS = 20
+HISTORY_COLUMNS = [
+    *("touch_id", "campaign_id", "customer_id", "channel", "touched_at", "is_time_known", "local_date", "day_of_week"),
+    *("local_hour", "is_converted", "converted_at", "is_control", "is_randomised"),
+]
 
 
-def contact_delay(hours: Floats) -> Ints:
-    """Whole seconds from a contact to the order that it brings, within ``OUTCOME_DAYS``; ``hours`` are exponential draws."""
-    return (np.minimum(hours, OUTCOME_DAYS * 24 - 1) * 3600).astype(np.int64)
+def contact_delay(hours: Floats, shop: Shop) -> Ints:
+    """Whole seconds from a contact to the order that it adds, within the shop's attribution window; ``hours`` are drawn."""
+    return (np.minimum(hours, shop.campaigns.attribution_days * 24 - 1) * 3600).astype(np.int64)
 
 
 def draw_touches(world: World, response: Response) -> pd.DataFrame:
@@ -28,16 +34,23 @@ def draw_touches(world: World, response: Response) -> pd.DataFrame:
 
     ``touched_at`` and ``converted_at`` are UTC; of a control, when the contact would have been, and ``channel`` is empty.
     Truth: ``day`` (0 = Monday), ``daypart``, ``propensity`` (the probability with which this action was chosen, or none) and
-    ``probability`` (of converting within ``OUTCOME_DAYS``).
+    ``probability`` (of an order within the shop's ``attribution_days``). All outcomes are known when the live slices start;
+    raises ``SimulationError`` where ``touch_days`` leave no room for that.
     """
     shop, people, simulation = world.shop, world.population, world.simulation
+    window = shop.campaigns.attribution_days
+    if simulation.touch_days <= window + 1:
+        raise SimulationError(
+            f"touch_days is {simulation.touch_days}, but contacts lie {window + 1} days back and more "
+            f"(campaigns.attribution_days of {shop.name!r} is {window}); raise touch_days"
+        )
     rng = generator(simulation.seed, 3)
     counts = rng.poisson(simulation.touches_per_customer, simulation.customers)
     customer = np.repeat(np.arange(simulation.customers), np.where(people.consents.any(axis=1), counts, 0))
     n = len(customer)
     allowed = people.consents[customer]
     channel = np.argmax(np.where(allowed, rng.random(allowed.shape), -1.0), axis=1)
-    days_before = rng.integers(OUTCOME_DAYS + 1, simulation.touch_days, n)
+    days_before = rng.integers(window + 1, simulation.touch_days, n)
     daypart = rng.integers(0, len(shop.dayparts), n)
     spans = np.array([(span.start, span.end) for span in shop.dayparts.values()]) * 3600
     second = spans[daypart, 0] + (rng.random(n) * (spans[daypart, 1] - spans[daypart, 0])).astype(np.int64)
@@ -48,13 +61,13 @@ def draw_touches(world: World, response: Response) -> pd.DataFrame:
     )
     day = local.dayofweek.to_numpy().astype(np.int64)
     is_brought = rng.random(n) < response.of(customer, channel, day, daypart)
-    delay = contact_delay(rng.exponential(MEAN_DELAY_HOURS, n))
+    delay = contact_delay(rng.exponential(MEAN_DELAY_HOURS, n), shop)
     # Numbers of their own: without control groups and orders of their own accord the contacts would be the same.
     organic = generator(simulation.seed, 6)
     is_control = organic.random(n) < simulation.control_share
     is_brought &= ~is_control
     orders_anyway = organic.random(n) < response.without[customer]
-    anyway = organic.integers(0, OUTCOME_DAYS * 86_400, n)
+    anyway = organic.integers(0, window * 86_400, n)
     delay = np.where(orders_anyway & is_brought, np.minimum(delay, anyway), np.where(orders_anyway, anyway, delay))
     is_converted = orders_anyway | is_brought
     choices = allowed.sum(axis=1) * len(shop.dayparts) * 7
@@ -80,3 +93,19 @@ def draw_touches(world: World, response: Response) -> pd.DataFrame:
     frame = frame.sort_values(["touched_at", "customer_id"], kind="stable", ignore_index=True)
     frame.insert(0, "touch_id", [f"t{number:07}" for number in range(1, n + 1)])
     return frame
+
+
+def touch_history(touches: pd.DataFrame, shop: Shop) -> pd.DataFrame:
+    """Touches (times UTC) as the mart ``campaign_touch_history`` publishes them: times plain UTC, and the shop's own clock."""
+    local = touches["touched_at"].dt.tz_convert(shop.zone)
+    plain = {
+        name: touches[name].dt.tz_convert("UTC").dt.tz_localize(None).astype("datetime64[us]")
+        for name in ("touched_at", "converted_at")
+    }
+    clock = {
+        "is_time_known": True,
+        "local_date": local.dt.tz_localize(None).dt.normalize().astype("datetime64[us]"),
+        "day_of_week": local.dt.dayofweek.astype("int64") + 1,
+        "local_hour": local.dt.hour.astype("int64"),
+    }
+    return touches.assign(**plain, **clock)[HISTORY_COLUMNS]

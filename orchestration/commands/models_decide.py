@@ -6,7 +6,8 @@ import argparse
 import getpass
 import os
 
-from ml.versions.decision_log import PROMOTED, REJECTED, DecisionRefused, Request
+from customer360.decisions import DecisionRefused, Request
+from ml.versions.decision_log import PROMOTED, REJECTED
 from ml.versions.model_decisions import Decided, promote, reject, roll_back
 from ml.versions.model_store import ModelStoreError
 from orchestration.console import WELL, now, say, settings_of

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -100,7 +101,7 @@ def test_a_plan_within_all_rules_breaks_none() -> None:
     assert broken(good_plan()) == set()
 
 
-def changed(row: int, **values: object) -> Callable[[pd.DataFrame], pd.DataFrame]:
+def changed(row: int, **values: Any) -> Callable[[pd.DataFrame], pd.DataFrame]:
     def change(plan: pd.DataFrame) -> pd.DataFrame:
         for column, value in values.items():
             plan.loc[row, column] = value

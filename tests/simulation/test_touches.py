@@ -10,7 +10,7 @@ from customer360.simulation import Simulation
 from customer360.simulation.arrays import DAY, microseconds
 from customer360.simulation.history import history
 from customer360.simulation.response import true_response
-from customer360.simulation.touches import draw_touches
+from customer360.simulation.touches import draw_touches, touch_history
 from customer360.simulation.world import World
 
 
@@ -146,3 +146,27 @@ def test_touches_fall_into_their_local_daypart_and_outcomes_are_known_before_the
     assert (dates >= touches["campaign_id"].map(calendar["starts_on"])).all()
     assert (dates <= touches["campaign_id"].map(calendar["ends_on"])).all()
     assert touches["touch_id"].is_unique
+
+
+def test_the_history_of_touches_tells_the_customers_own_clock(synthetic_shop):
+    touches = pd.DataFrame(
+        {
+            "touch_id": ["t1", "t2"],
+            "campaign_id": "k1",
+            "customer_id": "c1",
+            "channel": "sms",
+            # half past midnight on the Sunday when Amsterdam's clocks go forward, and that evening, two hours ahead of UTC
+            "touched_at": pd.to_datetime(["2026-03-28 23:30:00", "2026-03-29 16:15:00"], utc=True),
+            "is_converted": [False, True],
+            "converted_at": pd.to_datetime([None, "2026-03-30 10:00:00"], utc=True),
+            "is_control": False,
+            "is_randomised": True,
+        }
+    )
+    history = touch_history(touches, synthetic_shop)
+    assert list(history["day_of_week"]) == [7, 7]
+    assert list(history["local_hour"]) == [0, 18]
+    assert list(history["local_date"].dt.strftime("%Y-%m-%d")) == ["2026-03-29", "2026-03-29"]
+    assert list(history["touched_at"]) == [pd.Timestamp("2026-03-28 23:30:00"), pd.Timestamp("2026-03-29 16:15:00")]
+    assert history["converted_at"].isna().tolist() == [True, False]
+    assert history["is_time_known"].all()
