@@ -18,7 +18,7 @@ from customer360.campaigns.drafts import approved_file, draft_of
 from customer360.campaigns.ledger import APPROVED, CONTACT, HOLDOUT, PLANNED, SENT, SUPPRESSED, append, deciding, read_ledger
 from customer360.campaigns.limits import broken_limits
 from customer360.decisions import DecisionRefused, Request
-from customer360.lake.atomic import replacing
+from customer360.lake.atomic import replacing, write_text
 from customer360.lake.publishing.publishing import current_publication, reader
 from customer360.lake.slices import naive
 from customer360.settings import Settings, Shop
@@ -86,7 +86,7 @@ def approve(settings: Settings, campaign_id: str, plan_version: str, request: Re
             raise DecisionRefused(
                 f"{plan_version} cannot be approved beside what is committed now:\n  {told}\nPlan the day again"
             )
-        _keep(settings, draft)
+        _keep(settings, draft, campaign)
         append(place, _entries(added, request, shop_now, shop), request.at, request.by)
     return Approved(
         campaign_id,
@@ -136,9 +136,13 @@ def enrolled(ledger: pd.DataFrame, campaign_id: str) -> set[str]:
     """Customers whom an approved version of the campaign has, in either arm, unless it was withdrawn before their time."""
     ours = ledger[ledger["campaign_id"] == campaign_id]
     approved = ours[ours["event"] == APPROVED]
-    withdrawn = ours[(ours["event"] == SUPPRESSED) & ours["detail"].str.startswith(f"{WITHDRAWN}:").fillna(value=False)]
-    back = pd.MultiIndex.from_frame(withdrawn[CONTACT_KEY])
+    back = pd.MultiIndex.from_frame(ours.loc[is_withdrawal(ours), CONTACT_KEY])
     return set(approved.loc[~pd.MultiIndex.from_frame(approved[CONTACT_KEY]).isin(back), "customer_id"])
+
+
+def is_withdrawal(ledger: pd.DataFrame) -> pd.Series[bool]:
+    """Which entries take a planned row out of its campaign before its time, as if it had not been planned."""
+    return (ledger["event"] == SUPPRESSED) & ledger["detail"].str.startswith(f"{WITHDRAWN}:").fillna(value=False)
 
 
 def _campaign(settings: Settings, campaign_id: str) -> Campaign:
@@ -173,11 +177,12 @@ def _refuse_late(contacts: pd.DataFrame, plan_version: str, shop_now: datetime, 
         )
 
 
-def _keep(settings: Settings, draft: pd.DataFrame) -> None:
-    """Write the approved plan's file, once."""
+def _keep(settings: Settings, draft: pd.DataFrame, campaign: Campaign) -> None:
+    """Write the approved plan's file, and the campaign as it is now beside it, once."""
     first = draft.iloc[0]
     target = approved_file(settings.place, str(first["campaign_id"]), str(first["plan_version"]))
     if not target.exists():
+        write_text(target.with_suffix(".json"), campaign.model_dump_json(indent=2) + "\n")
         with replacing(target) as temporary:
             draft.to_parquet(temporary, index=False, compression="zstd")
         target.chmod(0o444)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -61,3 +62,9 @@ def draft_of(place: Place, campaign_id: str, plan_version: str) -> pd.DataFrame:
 def approved_file(place: Place, campaign_id: str, plan_version: str) -> Path:
     """Where an approved plan lies, written once."""
     return place.campaigns / "plans" / campaign_id / f"{plan_version}.parquet"
+
+
+def approved_values(place: Place) -> dict[str, float]:
+    """Approved plan version -> what a conversion was worth by its campaign then, in the shop's currency."""
+    files = sorted((place.campaigns / "plans").glob("*/*.json"))
+    return {file.stem: float(json.loads(file.read_text(encoding="utf-8"))["value_per_conversion"]) for file in files}
