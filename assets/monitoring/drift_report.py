@@ -3,7 +3,6 @@
 import dagster as dg
 import pandas as pd
 
-from assets.campaigns.campaign_plan import planned_day
 from customer360.lake.publishing.publications import file_tables
 from customer360.lake.publishing.publishing import reader, republish
 from customer360.lake.warehouse.frames import write_parquet
@@ -17,6 +16,7 @@ from ml.versions.shop_models import servable_for_shop, store_of
 from orchestration import groups
 from orchestration.owners import ML_TEAM
 from orchestration.partitions import DAYS
+from orchestration.published_day import planned_day
 from orchestration.resources import Platform
 
 DRIFT_REPORT = dg.AssetKey(["monitoring", "drift_report"])
