@@ -202,8 +202,7 @@ def _deciles(campaign: str, contacted: pd.DataFrame) -> pd.DataFrame:
     """Contacted customers by tenths of the conversion that was expected, 1 the lowest; equal expectations share one."""
     known = contacted[contacted["expected_conversion"].notna()]
     places = known["expected_conversion"].rank(method="average") - 0.5
-    decile = (1 + np.floor(DECILES * places / max(len(known), 1))).astype("int64")
-    grouped = known.groupby(decile.rename("decile"))
+    grouped = known.assign(decile=1 + (DECILES * places / max(len(known), 1)).astype("int64")).groupby("decile")
     return (
         pd.DataFrame(
             {
