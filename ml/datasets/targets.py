@@ -39,7 +39,8 @@ class Target:
         name: of the model, in the store and on the command line.
         purpose: what its probabilities are, and are not, in a model card's words.
         classes: every class that it publishes, in order. ``asked``: those that a lift is about; the others are the rest.
-        horizon_days: how far after a cut-off, or a contact, its outcome reaches; ``horizon_field`` is the field of shop.yaml that says so.
+        horizon_days: how far after a cut-off, or a contact, its outcome reaches; ``horizon_field`` is the field of shop.yaml
+            that says so.
         label: the class of each row; where the outcome is an amount, the bands say it.
         is_known: whether the outcome of a row's cut-off is known yet. ``has_class``: whether the row is one to learn from.
         is_banded: its outcome is an amount (``spend``), its classes are bands.
@@ -143,8 +144,8 @@ def _response(shop: Shop) -> Target:
     return Target(
         name=RESPONSE,
         purpose=(
-            "The probability that a customer converts who is contacted in a campaign through a channel, on a day of the week and "
-            "in a daypart. It is what follows a contact, not what the contact causes: without contact some convert too."
+            "The probability that a customer converts who is contacted in a campaign through a channel, on a day of the week "
+            "and in a daypart. It is what follows a contact, not what the contact causes: without contact some convert too."
         ),
         classes=(CONVERTED, NOT_CONVERTED),
         asked=(CONVERTED,),

@@ -184,7 +184,7 @@ def _days(target: Target) -> str:
 
 
 def fingerprint_of(matrix: pd.DataFrame, ordered: pd.DataFrame, labels: Labels) -> str:
-    """``ordered``: customer_id, as_of, weight and spend of the rows of ``matrix``. ``labels`` of their own: they may be bands."""
+    """``ordered``: customer_id, as_of, weight and spend of the rows of ``matrix``. ``labels`` apart: they may be bands."""
     digest = hashlib.sha256("|".join(matrix.columns).encode())
     types = {"customer_id": str, "weight": float, "spend": float, "label": str}
     keys = ordered[["customer_id", "as_of", "weight", "spend"]].assign(label=labels).astype(types)

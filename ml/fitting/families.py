@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from ml.datasets.training_sets import TrainingSet
+from ml.fitting.boosting_settings import BoostingSettings
 from ml.fitting.calibration import FOLDS, fit_calibration, log_loss
 from ml.fitting.forest_training import train_forest
 from ml.fitting.training import TrainedModel, Tuned, train
@@ -18,7 +18,14 @@ from ml.judging.measures import auc
 BOOSTED, FOREST = "CatBoost", "random forest"
 
 
-def train_families(training_set: TrainingSet, *, seed: int, threads: int, budget: Budget | None = None) -> TrainedModel:
+def train_families(
+    training_set: TrainingSet,
+    *,
+    seed: int,
+    threads: int,
+    settings: BoostingSettings | None = None,
+    budget: Budget | None = None,
+) -> TrainedModel:
     """Train both families and keep the better one, with the other as ``rivals`` and the figures of both as ``families``.
 
     Both are judged on the tuning rows, by models that were not fitted on them and with a calibration that was not learned on
@@ -26,7 +33,7 @@ def train_families(training_set: TrainingSet, *, seed: int, threads: int, budget
     contact is worth is computed from the probability itself. The rows that judge the kept model have no part in it.
     """
     trained = {
-        BOOSTED: train(training_set, seed=seed, threads=threads, budget=budget),
+        BOOSTED: train(training_set, seed=seed, threads=threads, settings=settings, budget=budget),
         FOREST: train_forest(training_set, seed=seed, threads=threads),
     }
     figures = pd.DataFrame([{"family": name, **_figures(training_set, one)} for name, one in trained.items()])
@@ -42,7 +49,7 @@ def train_families(training_set: TrainingSet, *, seed: int, threads: int, budget
 
 def chosen_family(figures: pd.DataFrame) -> tuple[str, str]:
     """The family to keep and why, from one row a family (family, log_loss, auc)."""
-    rows: Mapping[str, dict[str, float]] = figures.set_index("family").to_dict("index")
+    rows = {str(row["family"]): row for row in figures.to_dict("records")}
     if figures["log_loss"].isna().any():
         return BOOSTED, "there were no rows to compare families on"
     best, other = sorted(rows, key=lambda name: rows[name]["log_loss"])

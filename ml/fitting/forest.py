@@ -48,7 +48,7 @@ class Encoding:
                 levels.append(None)
                 continue
             shares = pd.Series(is_hit).groupby(matrix[feature.name].to_numpy(dtype=object)).mean()
-            levels.append(tuple(sorted(map(str, shares.index), key=lambda level, of=shares: (of[level], level))))  # type: ignore[misc]
+            levels.append(tuple(level for _, level in sorted((share, str(level)) for level, share in shares.items())))
         return cls(tuple(feature.name for feature in features), tuple(levels))
 
     def part(self, names: Collection[str]) -> Encoding:
@@ -147,7 +147,9 @@ class Forest:
         nodes, names = len(self.feature), len(self.encoding.names)
         inner = np.flatnonzero(self.feature != LEAF)
         sizes = {len(self.threshold), len(self.left), len(self.right), len(self.share)}
-        is_whole = sizes == {nodes} and self.share.ndim == 2 and self.share.shape[1] == len(self.classes_) and len(self.roots) > 0
+        is_whole = (
+            sizes == {nodes} and self.share.ndim == 2 and self.share.shape[1] == len(self.classes_) and len(self.roots) > 0
+        )
         is_whole = is_whole and bool(((self.roots >= 0) & (self.roots < nodes)).all() and (self.feature < names).all())
         for child in (self.left, self.right) if is_whole else ():
             is_whole = is_whole and bool(((child[inner] > inner) & (child[inner] < nodes)).all())

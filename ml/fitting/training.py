@@ -95,11 +95,13 @@ def finished(
     settings: dict[str, Any],
     tree_count: int,
 ) -> TrainedModel:
-    """A classifier with the calibration and the decision weights that ``tuned`` asks for; both are neutral where it is empty."""
+    """A classifier with the calibration and the decision weights that ``tuned`` asks for, neutral ones where it is empty."""
     calibration, weights = UNCALIBRATED, np.ones(len(training_set.categories))
     together = None
     if tuned:
-        together = Tuned(np.concatenate([one.shares for one in tuned]), np.concatenate([one.truth for one in tuned]), tree_count)
+        together = Tuned(
+            np.concatenate([one.shares for one in tuned]), np.concatenate([one.truth for one in tuned]), tree_count
+        )
         calibration = fit_calibration(together.shares, together.truth)
         places = [training_set.categories.index(label) for label in sorted(set(training_set.train_labels.astype(str)))]
         weights[places] = decision_weights(calibration.apply(together.shares), together.truth)

@@ -28,7 +28,7 @@ RESAMPLES = 200  # of the measures that are no mean: each takes a pass over all 
 class Evaluation:
     """Numbers on the validation rows, with 95% intervals by bootstrap where it says low and high.
 
-    ``scores``: one row a contender (model, champion if any, ``rivals``, baselines), measured by ``ml.judging.measures.score``. Where
+    ``scores``: one row a contender (model, champion if any, ``rivals``, baselines) with ``ml.judging.measures.score``. Where
     the classes are bands of an amount, also the mean absolute error of the expected amount, and their total over the real one.
     ``intervals``: one row a measure of the model (estimate, low, high). ``differences``: one row for each other contender: the
     model's log loss less its, row by row (difference, low, high); below 0 the model is better.

@@ -42,9 +42,8 @@ def model_card(manifest: Manifest, evaluation: Evaluation, decision: Decision, p
                 "## What it was made of",
                 f"{manifest.rows_train:,} rows {_from_when(manifest)}, {len(manifest.features)} features, "
                 f"{manifest.tree_count} trees. Data {manifest.data_fingerprint[:12]}, file {manifest.model_sha256[:12]}.",
-                f"Trees, calibration ({how}) and decision weights were chosen on the newest of these, after a fit on the others."
-                if not manifest.judged_on
-                else f"Calibration ({how}), decision weights and family were chosen on a part of these, after a fit on the others.",
+                f"Trees, calibration ({how}) and decision weights were chosen on "
+                f"{'a part of these' if manifest.judged_on else 'the newest of these cut-offs'}, after a fit on the others.",
                 table(classes),
                 "## What it is worth",
                 f"Judged on {_judge(manifest)}, in which no choice had a part.",

@@ -9,7 +9,7 @@ from ml.responses.timeline import Timeline, as_moments
 
 
 def attributes_at(points: pd.DataFrame, versions: pd.DataFrame) -> pd.DataFrame:
-    """One row for each of ``points`` (customer_id, at in plain UTC): the attributes of the version in force, null where none is.
+    """One row for each of ``points`` (customer_id, at in plain UTC): the attributes in force, null where there are none.
 
     ``versions``: customer_id, valid_from, valid_to (null while in force) and the attributes, of one customer not overlapping
     (``customer360.lake.reference.attribute_versions``).

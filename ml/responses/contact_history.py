@@ -7,11 +7,13 @@ strictly before the moment: a touch is never part of its own features, and two t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from ml.responses.timeline import DAY, Timeline, as_moments, days_since, sums
+from ml.responses.timeline import Floats, Moments, Timeline, as_moments, days_since, earlier, sums
 
 ORDER_DAYS = 365
 ORDER_COLUMNS = ("days_since_last_order", "orders_365d", "spend_365d")
@@ -56,7 +58,9 @@ def contacts(touches: pd.DataFrame) -> pd.DataFrame:
     return touches[~touches["is_control"].astype("boolean").fillna(value=False)] if "is_control" in touches else touches
 
 
-def _contacts(points: pd.DataFrame, moments: np.ndarray, made: pd.DataFrame, channels: Sequence[str]) -> dict[str, np.ndarray]:
+def _contacts(
+    points: pd.DataFrame, moments: Moments, made: pd.DataFrame, channels: Sequence[str]
+) -> dict[str, npt.NDArray[Any]]:
     timeline = Timeline.of(made["customer_id"], made["touched_at"])
     start, end = timeline.before(points, moments)
     channel = made["channel"].to_numpy(dtype=object)[timeline.order]
@@ -70,21 +74,21 @@ def _contacts(points: pd.DataFrame, moments: np.ndarray, made: pd.DataFrame, cha
     }
 
 
-def _conversions(points: pd.DataFrame, moments: np.ndarray, made: pd.DataFrame) -> np.ndarray:
+def _conversions(points: pd.DataFrame, moments: Moments, made: pd.DataFrame) -> Floats:
     is_converted = made["is_converted"].astype("boolean").fillna(value=False).to_numpy(dtype=bool)
     won = made[is_converted & made["converted_at"].notna().to_numpy()]
     # No conversion is known before its contact, whatever the producer wrote: else a touch would tell its own outcome.
     known_at = won[["converted_at", "touched_at"]].max(axis=1)
     start, end = Timeline.of(won["customer_id"], known_at).before(points, moments)
-    return (end - start).astype(np.float64)
+    return np.asarray(end - start, dtype=np.float64)
 
 
-def _orders(points: pd.DataFrame, moments: np.ndarray, orders: pd.DataFrame | None) -> dict[str, np.ndarray]:
+def _orders(points: pd.DataFrame, moments: Moments, orders: pd.DataFrame | None) -> dict[str, npt.NDArray[Any]]:
     if orders is None or orders.empty:
         return {name: np.full(len(points), np.nan) for name in ORDER_COLUMNS}
     timeline = Timeline.of(orders["customer_id"], orders["ordered_at"])
     start, end = timeline.before(points, moments)
-    _, year_ago = timeline.before(points, moments - ORDER_DAYS * DAY)
+    _, year_ago = timeline.before(points, earlier(moments, ORDER_DAYS))
     amount = orders["amount"].to_numpy(dtype=np.float64)[timeline.order]
     return {
         "days_since_last_order": days_since(timeline, start, end, moments),

@@ -75,7 +75,7 @@ def daypart_names(local_hours: pd.Series[int], shop: Shop) -> npt.NDArray[np.obj
     names = np.full(25, None, dtype=object)
     for name, daypart in shop.dayparts.items():
         names[daypart.start : daypart.end] = name
-    return names[local_hours.astype("Float64").fillna(24).to_numpy(dtype=np.int64)]
+    return np.asarray(names[local_hours.astype("Float64").fillna(24).to_numpy(dtype=np.int64)], dtype=object)
 
 
 def contact_rows(touches: pd.DataFrame, inputs: ResponseInputs, shop: Shop) -> pd.DataFrame:

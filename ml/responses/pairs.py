@@ -52,11 +52,12 @@ def _shares(model: ClassModel, customers: pd.DataFrame, options: pd.DataFrame) -
     trees = _Trees.of(model.classifier, set(options.columns))
     if trees is None:
         return _row_by_row(model, customers, options)
-    first_option = customers.assign(**{name: options[name].iloc[0] for name in options})
-    first_customer = options.assign(**{name: customers[name].iloc[0] for name in customers})
-    raw = trees.sums(
-        model.classifier.calc_leaf_indexes(model.pool(first_option)), model.classifier.calc_leaf_indexes(model.pool(first_customer))
-    )
+    # Each beside the first of the others, whose own bits are then left out.
+    leaves = [
+        model.classifier.calc_leaf_indexes(model.pool(rows.assign(**{str(name): others[name].iloc[0] for name in others})))
+        for rows, others in ((customers, options), (options, customers))
+    ]
+    raw = trees.sums(leaves[0], leaves[1])
     return np.asarray(softmax(raw, axis=2), dtype=np.float64)
 
 
@@ -130,7 +131,7 @@ class _Trees:
 
 def _table(values: Floats, option_leaves: Integers) -> Floats:
     """Customer's leaf bits x options: the value of the leaf that both make."""
-    return values[np.arange(len(values))[:, None] | option_leaves[None, :]]
+    return np.asarray(values[np.arange(len(values))[:, None] | option_leaves[None, :]], dtype=np.float64)
 
 
 def _feature(split: dict[str, Any], places: dict[str, dict[int, str]]) -> str | None:

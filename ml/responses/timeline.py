@@ -10,6 +10,7 @@ import pandas as pd
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Moments = npt.NDArray[np.datetime64]
 DAY = np.timedelta64(1, "D")
 
 
@@ -24,7 +25,7 @@ class Timeline:
     order: Integers
     customers: pd.Index[str]
     codes: Integers
-    times: npt.NDArray[np.datetime64]
+    times: Moments
 
     @classmethod
     def of(cls, customer_ids: pd.Series[str], times: pd.Series[pd.Timestamp]) -> Timeline:
@@ -35,9 +36,7 @@ class Timeline:
         places = np.lexsort((moments[known], codes))
         return cls(known[places], pd.Index(customers), codes[places].astype(np.int64), moments[known][places])
 
-    def before(
-        self, points: pd.DataFrame, moments: npt.NDArray[np.datetime64], *, or_at: bool = False
-    ) -> tuple[Integers, Integers]:
+    def before(self, points: pd.DataFrame, moments: Moments, *, or_at: bool = False) -> tuple[Integers, Integers]:
         """For each point (``customer_id``) the first and the last but one place of its customer's events before its moment.
 
         Strictly before, or with ``or_at`` at it as well; the two are equal where there is none.
@@ -51,9 +50,14 @@ class Timeline:
         return start.astype(np.int64), np.where(codes < 0, start, end).astype(np.int64)
 
 
-def as_moments(times: pd.Series[pd.Timestamp]) -> npt.NDArray[np.datetime64]:
+def as_moments(times: pd.Series[pd.Timestamp]) -> Moments:
     """Plain UTC in microseconds."""
-    return pd.to_datetime(times).to_numpy(dtype="datetime64[us]")
+    return np.asarray(pd.to_datetime(times).to_numpy(dtype="datetime64[us]"))
+
+
+def earlier(moments: Moments, days: int) -> Moments:
+    """So many times 24 hours before each."""
+    return np.asarray(moments - np.timedelta64(days, "D"), dtype="datetime64[us]")
 
 
 def sums(values: npt.ArrayLike, start: Integers, end: Integers) -> Floats:
@@ -62,7 +66,7 @@ def sums(values: npt.ArrayLike, start: Integers, end: Integers) -> Floats:
     return np.asarray(running[end] - running[start], dtype=np.float64)
 
 
-def days_since(timeline: Timeline, start: Integers, end: Integers, moments: npt.NDArray[np.datetime64]) -> Floats:
+def days_since(timeline: Timeline, start: Integers, end: Integers, moments: Moments) -> Floats:
     """Days from the last event before each point's moment to that moment; NaN where there is none."""
     result = np.full(len(moments), np.nan)
     has = end > start

@@ -55,8 +55,8 @@ def build_response_training_set(
     """Contacts with known channel and time whose outcome is known by ``known_at`` (plain UTC), oldest first.
 
     The newest fifth judges; of the others whose outcome was known by then, the newest fifth chooses trees, calibration and
-    family. Randomised contacts weigh ``training.randomised_weight`` where trees are fitted. With ``touch_ids`` only these touches
-    are rows; the history is that of all.
+    family. Randomised contacts weigh ``training.randomised_weight`` where trees are fitted. With ``touch_ids`` only these
+    touches are rows; the history is that of all.
 
     Raises ``FrameError`` on missing columns, ``TrainingSetError`` on too few contacts or conversions.
     """
@@ -126,9 +126,10 @@ def _held_out(rows: pd.DataFrame, window: timedelta) -> _Parts:
     """Each fifth of the customers judges, or tunes, what the others taught: no row of theirs had a part in it."""
     splits = fold_splits(rows["customer_id"])
     is_judge = splits[0].tuned
+    days = (rows["touched_at"].max() - rows["touched_at"].min()).days + 1
     said = (
-        f"the contacts of a fifth of the customers: all lie within {many((rows['touched_at'].max() - rows['touched_at'].min()).days + 1, 'day')}, "
-        f"too close together for a window of {many(window.days, 'day')} between older and newer ones"
+        f"the contacts of a fifth of the customers: all lie within {many(days, 'day')}, too close together for a window of "
+        f"{many(window.days, 'day')} between older and newer ones"
     )
     return _Parts(~is_judge, is_judge, fold_splits(_salted(rows.loc[~is_judge, "customer_id"])), said)
 
@@ -146,10 +147,8 @@ def _newest_from(moments: pd.Series[pd.Timestamp]) -> pd.Timestamp:
 def _require_outcomes(labels: Labels, parts: _Parts) -> None:
     counts = [(int(mask.sum()), int((labels[mask] == CONVERTED).sum())) for mask in (parts.is_train, parts.is_judge)]
     needed = ((MIN_TRAINING_ROWS, MIN_CONVERSIONS), (MIN_VALIDATION_ROWS, MIN_CONVERSIONS // 4))
-    if any(
-        rows < least or hits < least_hits or hits == rows
-        for (rows, hits), (least, least_hits) in zip(counts, needed, strict=True)
-    ):
+    found = zip(counts, needed, strict=True)
+    if any(rows < least or hits < least_hits or hits == rows for (rows, hits), (least, least_hits) in found):
         (train, train_hits), (judged, judged_hits) = counts
         raise TrainingSetError(
             f"{TABLE} has {many(train, 'contact')} ({train_hits} converted) to train on and {many(judged, 'contact')} "

@@ -1,7 +1,7 @@
-"""Model versions on disk: ``<root>/<name>/<version>/`` with its file and manifest.json, immutable, and a champion pointer.
+"""Model versions on disk: ``<root>/<name>/<version>/`` with file and manifest.json, immutable, and a champion pointer.
 
-The files are those of ``ml.versions.model_files``. The pointer is ``<root>/<name>/champion``, a text file that names the version and is replaced by rename. What was
-decided stays in ``<root>/<name>/promotions.jsonl``; see ``ml.versions.decision_log``.
+The files are those of ``ml.versions.model_files``. The pointer is ``<root>/<name>/champion``, a text file that names the
+version and is replaced by rename. What was decided stays in ``<root>/<name>/promotions.jsonl`` (``ml.versions.decision_log``).
 """
 
 from __future__ import annotations

@@ -85,7 +85,9 @@ def judged_until(store: ModelStore, name: str, horizon_days: int) -> list[dateti
 
 
 def _numbers(manifest: Manifest) -> dict[str, Any]:
-    baselines = {name: scores["log_loss"] for name, scores in manifest.metrics.items() if name not in {MODEL, CHAMPION, *manifest.rivals}}
+    baselines = {
+        name: scores["log_loss"] for name, scores in manifest.metrics.items() if name not in {MODEL, CHAMPION, *manifest.rivals}
+    }
     best = min(baselines, key=lambda name: (baselines[name], name))
     return {
         "created_at": manifest.created_at.astimezone(UTC).replace(tzinfo=None),
