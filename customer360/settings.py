@@ -504,6 +504,11 @@ class Settings(Strict):
     place: Place
     shop_folder: Path
 
+    @property
+    def campaign_folder(self) -> Path:
+        """Where the shop's campaign files lie."""
+        return self.shop_folder / "campaigns"
+
     @classmethod
     def from_environment(cls, environment: dict[str, str] | None = None) -> Settings:
         """``SHOP`` (folder under ``shops/``, or a path; default ``synthetic``) and ``DATA_DIR`` (default ``./data``)."""

@@ -33,6 +33,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "customer_product_activity",
         "customer_offer_activity",
         "customer_purchase_times",
+        "customer_time_zones",
         "customer_orders",
     ),
     "Activity over time": ("traffic", "traffic_sources", "product_activity", "offer_activity"),

@@ -24,6 +24,7 @@ MARTS = (
     "traffic_sources",
     "customer_consents",
     "customer_purchase_times",
+    "customer_time_zones",
     "campaign_touch_history",
     "customer_orders",
     "campaign_activity",
