@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import numpy as np
@@ -75,12 +75,13 @@ class Limits:
 
 @dataclass(frozen=True)
 class CampaignPlan:
-    """One campaign's draft: its rows of ``campaign_plan``, and how they were found.
+    """One campaign's draft of a ``day``: its rows of ``campaign_plan``, and how they were found.
 
     ``gap``: how much more the best plan could bring at most, as a share; ``method`` "exact" or "prices" (Lagrangian).
     """
 
     campaign: Campaign
+    day: date
     rows: pd.DataFrame
     limits: Limits
     gap: float
@@ -171,7 +172,7 @@ def plan_campaign(
         spent=units * problem.unit,
         budget_price=allocation.prices.budget / problem.unit,
     )
-    return CampaignPlan(campaign, rows, limits, allocation.gap, allocation.method, predicted.relative_error)
+    return CampaignPlan(campaign, days.plan_date, rows, limits, allocation.gap, allocation.method, predicted.relative_error)
 
 
 def _holdouts(ids: pd.Index[str], campaign: Campaign, salt: str, shop: Shop) -> Texts:
