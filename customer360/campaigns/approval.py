@@ -158,9 +158,10 @@ def _campaign(settings: Settings, campaign_id: str) -> Campaign:
 
 
 def _touches(settings: Settings) -> pd.DataFrame:
-    """Contacts that were made, as published; none before the first publication."""
+    """Contacts that were made, as published; none before the first night."""
     columns = ["campaign_id", "customer_id", "channel", "touched_at", "local_date"]
-    if current_publication(settings.place) is None:
+    publication = current_publication(settings.place)
+    if publication is None or "campaign_touch_history" not in publication.rows:
         return pd.DataFrame(columns=columns)
     with reader(settings.place) as connection:
         return connection.execute("select * from campaign_touch_history").df()
