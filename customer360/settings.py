@@ -79,11 +79,15 @@ class Rfm(Strict):
 
 
 class Training(Strict):
-    """How many weekly cut-offs make a training set, the history that one needs before it, and minutes to tune settings."""
+    """How many weekly cut-offs make a training set, the history that one needs before it, and minutes to tune settings.
+
+    A contact whose channel and time were drawn at random counts as ``randomised_weight`` others for the response model.
+    """
 
     cutoffs: Annotated[int, Field(ge=2, le=26)] = 8
     min_history_days: Annotated[int, Field(ge=1)] = 14
     tuning_minutes: Annotated[float, Field(ge=0, le=60)] = 0
+    randomised_weight: Annotated[float, Field(gt=0, le=1000)] = 1
 
 
 class Daypart(Strict):
@@ -499,6 +503,11 @@ class Settings(Strict):
     shop: Shop
     place: Place
     shop_folder: Path
+
+    @property
+    def campaign_folder(self) -> Path:
+        """Where the shop's campaign files lie."""
+        return self.shop_folder / "campaigns"
 
     @classmethod
     def from_environment(cls, environment: dict[str, str] | None = None) -> Settings:

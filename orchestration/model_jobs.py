@@ -7,14 +7,14 @@ from pydantic import Field
 
 from customer360.decisions import DecisionRefused, Request
 from customer360.settings import Settings
-from ml.datasets.targets import AFFINITY, MODELS
+from ml.datasets.targets import AFFINITY, EVERY_MODEL
 from ml.versions.model_decisions import Decided, promote, reject, roll_back
 from ml.versions.model_store import ModelStoreError
 from orchestration.resources import Platform
 
 # Model -> the asset whose versions it has.
-ASSETS = {name: dg.AssetKey(["predictions", f"{name}_model"]) for name in MODELS}
-WHICH = f"The model: {', '.join(MODELS)}."
+ASSETS = {name: dg.AssetKey(["predictions", f"{name}_model"]) for name in EVERY_MODEL}
+WHICH = f"The model: {', '.join(EVERY_MODEL)}."
 ONCE = {"dagster/max_retries": "0"}  # a refusal is the same on every attempt
 
 

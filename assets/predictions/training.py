@@ -2,8 +2,9 @@
 
 import os
 import time
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -15,14 +16,19 @@ from customer360.lake.publishing.publications import PARQUET_ONLY, warehouse_tab
 from customer360.lake.publishing.publishing import publish, reader
 from customer360.lake.slices import EPOCH
 from customer360.lake.warehouse.cutoffs import set_training_cutoffs
+from customer360.settings import Settings
 from ml.datasets import leakage, training_sets
-from ml.datasets.targets import AFFINITY, CHURN, SPEND, target_of
+from ml.datasets.targets import AFFINITY, CHURN, RESPONSE, SPEND, Target, target_of
 from ml.datasets.training_outlook import outlook
-from ml.fitting import training
+from ml.datasets.training_sets import TrainingSet, TrainingSetError
+from ml.fitting import boosting_settings, families, training
+from ml.fitting.training import TrainedModel
 from ml.fitting.tuning import Budget, Search, trials_frame
 from ml.judging import evaluation, model_card, promotion
 from ml.markdown import picture_in_text, table
 from ml.monitoring.alarms import CHANGES, read_changes
+from ml.responses.published import read_response_inputs
+from ml.responses.training_set import build_response_training_set
 from ml.versions.model_store import version_name
 from ml.versions.shop_models import publish_versions, servable_for_shop, store_of
 from orchestration import groups
@@ -61,26 +67,41 @@ def training_features(context: dg.AssetExecutionContext, dbt: Dbt, platform: Pla
             publish(settings.place, connection, tables, moment, platform.now(), parquet_only=only)
 
 
-def model_asset(name: str, description: str) -> dg.AssetsDefinition:
+@dataclass(frozen=True)
+class Course:
+    """How a model learns: what its asset reads, how its training set is made, how it is trained, and what judges it.
+
+    ``untold`` says more of a training set that could not be made, where the model is one to wait for.
+    """
+
+    deps: list[list[str]]
+    training_set: Callable[[Settings, Target], TrainingSet]
+    train: Callable[..., TrainedModel]
+    untold: Callable[[Settings, Target, Exception], dict[str, str]]
+    kinds: set[str]
+    judge: str
+
+
+def model_asset(name: str, description: str, course: Course) -> dg.AssetsDefinition:
     """The asset of a model: its versions in the model store, with its checks. One function makes those of all targets."""
     key = dg.AssetKey(["predictions", f"{name}_model"])
 
     @dg.asset(
         key=key,
-        deps=[["marts", "training_features"]],
+        deps=course.deps,
         group_name=groups.PREDICTIONS,
-        kinds={"catboost"},
+        kinds=course.kinds,
         owners=[ML_TEAM],
         tags={"domain": "predictions"},
         description=(
-            f"{description} A version in the model store.\n\nThe last known cut-off judges; the champion is replaced only by a "
-            "model that beats the baselines and is better than it beyond chance."
+            f"{description} A version in the model store.\n\n{course.judge.capitalize()} judges; the champion is replaced only "
+            "by a model that beats the baselines and is better than it beyond chance."
         ),
         check_specs=[
             dg.AssetCheckSpec(
                 "beats_baselines",
                 asset=key,
-                description="The new model's log loss on the last known cut-off is below every baseline's.",
+                description=f"The new model's log loss on {course.judge} is below every baseline's.",
             ),
             dg.AssetCheckSpec(
                 "no_feature_tells_the_label",
@@ -90,28 +111,25 @@ def model_asset(name: str, description: str) -> dg.AssetsDefinition:
         ],
     )
     def model(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
-        return _trained(context, platform, name)
+        return _trained(context, platform, name, course)
 
     return model
 
 
-def _trained(context: dg.AssetExecutionContext, platform: Platform, name: str) -> dg.MaterializeResult:
+def _trained(context: dg.AssetExecutionContext, platform: Platform, name: str, course: Course) -> dg.MaterializeResult:
     settings = platform.settings()
     target, store = target_of(name, settings.shop), store_of(settings, name)
-    with reader(settings.place) as connection:
-        frame = connection.execute("select * from training_features order by cutoff_no, customer_id").df()
-        first = connection.execute("select min(slice) from slice_log").fetchone()
     try:
-        training_set = training_sets.build_training_set(frame, settings.shop, target)
-    except training_sets.TrainingSetError as error:
+        training_set = course.training_set(settings, target)
+    except TrainingSetError as error:
         if target.is_needed:
             raise
-        return _not_trained(outlook(frame, settings.shop, target, first[0] if first else None, error))
+        return _not_trained(course.untold(settings, target, error))
     minutes = settings.shop.training.tuning_minutes
     budget = Budget(minutes * 60, time.monotonic) if minutes else None
-    trained = training.train(training_set, seed=SEED, threads=os.cpu_count() or 1, budget=budget)
+    trained = course.train(training_set, seed=SEED, threads=os.cpu_count() or 1, budget=budget)
     champion = servable_for_shop(settings, name).loaded
-    judged = evaluation.evaluate(training_set, trained.model, champion.model if champion else None)
+    judged = evaluation.evaluate(training_set, trained.model, champion.model if champion else None, trained.rivals)
     now = platform.now()
     version = version_name(now, training_set.fingerprint)
     manifest = store.save(name, version, trained=trained, training_set=training_set, evaluation=judged, created_at=now)
@@ -128,6 +146,7 @@ def _trained(context: dg.AssetExecutionContext, platform: Platform, name: str) -
             "rows_validation": judged.rows_validation,
             "model_version": version,
             "log_loss": judged.log_loss(evaluation.MODEL),
+            **_family_metadata(trained, judged),
             "decision": "promoted" if decision.is_promoted else "rejected",
             "reason": decision.reason,
             "evaluation": dg.MetadataValue.md(judged.to_markdown()),
@@ -151,6 +170,18 @@ def _trained(context: dg.AssetExecutionContext, platform: Platform, name: str) -
     )
 
 
+def _family_metadata(trained: TrainedModel, judged: evaluation.Evaluation) -> dict[str, Any]:
+    if trained.families is None:
+        return {}
+    (auc,) = judged.intervals[judged.intervals["measure"] == "auc"].to_dict("records")
+    return {
+        "auc": auc["estimate"],
+        "auc_interval": f"{auc['low']:.4f} to {auc['high']:.4f} (95%)",
+        "family": trained.family_reason,
+        "families": dg.MetadataValue.md(table(trained.families)),
+    }
+
+
 def _tuning_metadata(search: Search | None) -> dict[str, Any]:
     if search is None:
         return {}
@@ -170,7 +201,53 @@ def _not_trained(missing: dict[str, str]) -> dg.MaterializeResult:
     )
 
 
-affinity_model = model_asset(AFFINITY, 'Category affinity: which category a customer buys from next, "none" included.')
-spend_model = model_asset(SPEND, "Spend: in which band the net spend of a customer who buys lies.")
-churn_model = model_asset(CHURN, "Churn: whether a customer orders nothing within the churn horizon.")
-MODEL_ASSETS = [affinity_model, spend_model, churn_model]
+def _of_customers(settings: Settings, target: Target) -> TrainingSet:
+    with reader(settings.place) as connection:
+        return training_sets.build_training_set(connection.execute(CUTOFFS).df(), settings.shop, target)
+
+
+def _outlook(settings: Settings, target: Target, error: Exception) -> dict[str, str]:
+    with reader(settings.place) as connection:
+        frame = connection.execute(CUTOFFS).df()
+        first = connection.execute("select min(slice) from slice_log").fetchone()
+    return outlook(frame, settings.shop, target, first[0] if first else None, error)
+
+
+def _of_contacts(settings: Settings, target: Target) -> TrainingSet:
+    inputs, known_at = read_response_inputs(settings)
+    return build_response_training_set(inputs, settings.shop, known_at)
+
+
+CUTOFFS = "select * from training_features order by cutoff_no, customer_id"
+CUSTOMERS = Course(
+    deps=[["marts", "training_features"]],
+    training_set=_of_customers,
+    train=training.train,
+    untold=_outlook,
+    kinds={"catboost"},
+    judge="the last known cut-off",
+)
+CONTACTS = Course(
+    deps=[
+        *(["marts", name] for name in ("campaign_touch_history", "customer_orders")),
+        *(["raw", name] for name in ("customers", "campaigns", "offers")),
+    ],
+    training_set=_of_contacts,
+    train=partial(families.train_families, settings=boosting_settings.CONTACTS),
+    untold=lambda settings, target, error: {"missing": str(error)},
+    kinds={"catboost", "scikitlearn"},
+    judge="the newest fifth of the contacts",
+)
+
+affinity_model = model_asset(
+    AFFINITY, 'Category affinity: which category a customer buys from next, "none" included.', CUSTOMERS
+)
+spend_model = model_asset(SPEND, "Spend: in which band the net spend of a customer who buys lies.", CUSTOMERS)
+churn_model = model_asset(CHURN, "Churn: whether a customer orders nothing within the churn horizon.", CUSTOMERS)
+response_model = model_asset(
+    RESPONSE,
+    "Response: whether a contact converts, by customer, campaign, channel, day of the week and daypart. Boosted trees beside a "
+    "random forest, the better one by log loss.",
+    CONTACTS,
+)
+MODEL_ASSETS = [affinity_model, spend_model, churn_model, response_model]

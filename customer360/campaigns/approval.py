@@ -146,7 +146,7 @@ def is_withdrawal(ledger: pd.DataFrame) -> pd.Series[bool]:
 
 
 def _campaign(settings: Settings, campaign_id: str) -> Campaign:
-    campaigns, problems = load_campaigns(settings.shop_folder / "campaigns", settings.shop)
+    campaigns, problems = load_campaigns(settings.campaign_folder, settings.shop)
     for campaign in campaigns:
         if campaign.campaign_id == campaign_id:
             return campaign

@@ -20,6 +20,7 @@ from customer360.simulation.events import (
     Events,
     concatenate,
     in_order,
+    make_events,
 )
 from customer360.simulation.rhythm import SLOT
 from customer360.simulation.visits import APP, KNOWN, LOGS_IN, Visits, draw_visits
@@ -35,8 +36,6 @@ CART_RATE, CART_BY_AFFINITY, SPELL_CART = 0.008, 0.09, 3.0
 REMOVE_SHARE, CHECKOUT_SHARE, PURCHASE_SHARE = 0.12, 0.62, 0.72
 OFFER_SHARE = 0.55
 CLICK_GENERAL, CLICK_BASE, CLICK_BY_AFFINITY = 0.008, 0.004, 0.035
-_EMPTY = {field.name: -1 for field in fields(Events)} | {"dwell": np.nan, "order": 0}
-KEY_FIELDS = {"id_high", "id_low", "visitor", "session", "order"}
 
 
 @dataclass(frozen=True)
@@ -200,8 +199,8 @@ def _purchases(
     paid_at = checkout_at + _milliseconds(rng.uniform(30, 150, len(visits)))
     line_no = np.arange(len(rows)) - np.searchsorted(visit, visit, side="left") + 1
     quantity = rng.choice([1, 2, 3], size=len(rows), p=[0.85, 0.12, 0.03])
-    product = _bought(world, views.product[rows], visits.at[visit])
-    cents = np.round(PRICES[product] * 100 * quantity * _price_level(world, visits.at[visit])).astype(np.int64)
+    product = bought(world, views.product[rows], visits.at[visit])
+    cents = np.round(PRICES[product] * 100 * quantity * price_level(world, visits.at[visit])).astype(np.int64)
     return _part(
         visits,
         visit,
@@ -216,7 +215,7 @@ def _purchases(
     )
 
 
-def _bought(world: World, product: Ints, at: Ints) -> Ints:
+def bought(world: World, product: Ints, at: Ints) -> Ints:
     """What is bought of the products in the cart: themselves, or their counterparts after a drift of what is bought."""
     drift = world.simulation.drift
     if drift is None or drift.bought_swap is None:
@@ -224,7 +223,8 @@ def _bought(world: World, product: Ints, at: Ints) -> Ints:
     return np.where(at >= microseconds(drift.start), counterparts(drift.bought_swap)[product], product)
 
 
-def _price_level(world: World, at: Ints) -> Floats:
+def price_level(world: World, at: Ints) -> Floats:
+    """What list prices are multiplied with at each moment."""
     drift = world.simulation.drift
     if drift is None:
         return np.ones(len(at))
@@ -244,12 +244,7 @@ def _part(visits: Visits, visit: Ints, offset: Ints, name: str, **columns: Any) 
         "id_low": 0,
         **columns,
     }
-    arrays: dict[str, Any] = {}
-    for field, empty in _EMPTY.items():
-        value = np.asarray(given.get(field, empty))
-        kind = np.float64 if field == "dwell" else np.uint64 if field in KEY_FIELDS else np.int64
-        arrays[field] = np.broadcast_to(value.astype(kind), len(visit))
-    return visit, Events(**arrays)
+    return visit, make_events(len(visit), **given)
 
 
 def _arrays(events: Events) -> dict[str, Any]:

@@ -26,6 +26,9 @@ SOURCES = (
     ("instagram", "social", "https://www.instagram.com/", 0.08),
 )
 NEWSLETTER = 3
+# Brought by a contact of a campaign: what an e-mail brings looks like the newsletter.
+CONTACT_SOURCES = {"sms": ("sms", "sms", None), "call": ("call", "phone", None)}
+CONTACT_SOURCE_CODES = {"email": NEWSLETTER, **{name: len(SOURCES) + number for number, name in enumerate(CONTACT_SOURCES)}}
 DRIFTING_SOURCES = (2, 4)  # paid and social
 
 SITE = "https://shop.example"
@@ -91,6 +94,20 @@ class Events:
         return replace(self, at=at)
 
 
+_KEY_FIELDS = {"id_high", "id_low", "visitor", "session", "order"}
+_EMPTY = {field.name: -1 for field in fields(Events)} | {"dwell": np.nan} | dict.fromkeys(_KEY_FIELDS, 0)
+
+
+def make_events(count: int, **columns: Any) -> Events:
+    """So many events with these columns, each a value or an array; the rest is empty."""
+    arrays: dict[str, Any] = {}
+    for field, empty in _EMPTY.items():
+        value = np.asarray(columns.get(field, empty))
+        kind = np.float64 if field == "dwell" else np.uint64 if field in _KEY_FIELDS else np.int64
+        arrays[field] = np.broadcast_to(value.astype(kind), count)
+    return Events(**arrays)
+
+
 def concatenate(parts: Sequence[Events]) -> Events:
     """All events of the parts, one after the other."""
     return Events(**{field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Events)})
@@ -101,9 +118,12 @@ def in_order(events: Events) -> Events:
     return events.take(np.argsort(events.at, kind="stable"))
 
 
-def click_table(events: Events, population: Population, shop: Shop) -> pa.Table:
-    """The events with exactly the columns and types of the click contract."""
+def click_table(
+    events: Events, population: Population, shop: Shop, campaign_ids: Sequence[str] = tuple(CAMPAIGN_IDS)
+) -> pa.Table:
+    """The events with exactly the columns and types of the click contract; ``campaign_ids`` are what their codes stand for."""
     is_purchase = events.order != 0
+    sources: list[tuple[str | None, ...]] = [*(source[:3] for source in SOURCES), *CONTACT_SOURCES.values()]
     columns: dict[str, pa.Array[Any]] = {
         "event_id": uuids(events.id_high, events.id_low),
         "event_name": _coded(EVENT_NAMES, events.name),
@@ -114,7 +134,7 @@ def click_table(events: Events, population: Population, shop: Shop) -> pa.Table:
         "product_id": _coded(PRODUCT_IDS, events.product),
         "category_id": _coded(CATEGORIES, events.category),
         "offer_id": _coded(OFFER_IDS, events.offer),
-        "campaign_id": _coded(CAMPAIGN_IDS, events.campaign),
+        "campaign_id": _coded(campaign_ids, events.campaign),
         "dwell_seconds": pa.array(events.dwell, mask=np.isnan(events.dwell)),
         "order_id": hexadecimal(b"o", events.order),
         "line_no": pa.array(events.line_no, mask=~is_purchase),
@@ -122,10 +142,10 @@ def click_table(events: Events, population: Population, shop: Shop) -> pa.Table:
         "amount": _money(events.cents, ~is_purchase),
         "currency": _coded([shop.currency], np.where(is_purchase, 0, -1)),
         "page_url": _coded(PAGES, events.page),
-        "referrer": _coded([source[2] for source in SOURCES], events.source),
-        "utm_source": _coded([source[0] for source in SOURCES], events.source),
-        "utm_medium": _coded([source[1] for source in SOURCES], events.source),
-        "utm_campaign": _coded(CAMPAIGN_IDS, events.campaign),
+        "referrer": _coded([source[2] for source in sources], events.source),
+        "utm_source": _coded([source[0] for source in sources], events.source),
+        "utm_medium": _coded([source[1] for source in sources], events.source),
+        "utm_campaign": _coded(campaign_ids, np.where(events.source < 0, -1, events.campaign)),
         "device": _coded(PLATFORMS, events.platform),
     }
     return pa.Table.from_arrays([columns[name] for name in SCHEMA.names], schema=SCHEMA)

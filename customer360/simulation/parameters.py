@@ -34,8 +34,11 @@ class Drift:
 class Simulation:
     """A synthetic shop. The same parameters give the same files.
 
-    ``events_per_slice`` is the mean over a week of events per slice of the shop (201,000 is the reference load); without it
+        ``events_per_slice`` is the mean over a week of events per slice of the shop (201,000 is the reference load); without it
     customers browse at a natural rate. Purchases do not grow with it. ``flat`` switches the daily and weekly rhythm off.
+
+    ``base_conversion`` is the mean probability that a contact at random adds an order, ``control_share`` the share of past
+    contacts that were held back to measure what contacts do.
     """
 
     customers: int = 6_000
@@ -46,6 +49,7 @@ class Simulation:
     touch_days: int = 150
     touches_per_customer: float = 5.0
     base_conversion: float = 0.10
+    control_share: float = 0.10
     drift: Drift | None = None
 
     def __post_init__(self) -> None:
@@ -56,6 +60,8 @@ class Simulation:
             raise SimulationError(f"events_per_slice is a mean number of events above 0; got {self.events_per_slice}")
         if not 0 < self.base_conversion < 1:
             raise SimulationError(f"base_conversion lies between 0 and 1; got {self.base_conversion}")
+        if not 0 <= self.control_share < 1:
+            raise SimulationError(f"control_share is a share from 0 to below 1; got {self.control_share}")
         if self.touch_days < 10:
             raise SimulationError("touch_days are at least 10, so that outcomes are known when the live slices start")
         if self.drift is not None and self.drift.start.tzinfo is None:

@@ -1,8 +1,10 @@
-"""The true probability that a contact converts, by customer, channel, day of the week and daypart.
+"""What a contact does: the true probability that it brings an order, by customer, channel, day of the week and daypart.
 
 The class-conditional tables are those of Microsoft's published Campaign Optimization generator: given the outcome, the day
 depends on income, the daypart and the channel on age. Bayes' rule turns them into a probability given the action. There the
 action was drawn after the outcome, so that nothing causal could be learnt; here it is drawn first, at random, then the outcome.
+
+Customers also order of their own accord (``organic``). Who is contacted converts when either happens.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import numpy as np
 
 from customer360.settings import Shop
 from customer360.simulation.arrays import Floats, Ints
+from customer360.simulation.organic import order_chance
 from customer360.simulation.parameters import Simulation, SimulationError
 from customer360.simulation.population import Population
 
@@ -25,6 +28,7 @@ DAY_NOT = np.array(
         [0.50, 0.15, 0.20, 0.10, 0.03, 0.01, 0.01],
     ]
 )
+DAY_NOT /= DAY_NOT.sum(axis=1, keepdims=True)  # as published the first row sums to 1.01; it is drawn as shares of its sum
 DAY_DID = np.array(
     [
         [0.20, 0.30, 0.20, 0.14, 0.10, 0.03, 0.03],
@@ -46,38 +50,62 @@ INCOME_LEVELS = np.array([60.0, 120.0])
 
 @dataclass(frozen=True)
 class Response:
-    """True conversion probabilities: customers x the shop's channels x days (Monday first) x the shop's dayparts."""
+    """What contacts do.
+
+    ``probability``: that a contact adds an order, customers x the shop's channels x days (Monday first) x the shop's dayparts.
+    ``without``: that a customer orders within the shop's ``attribution_days`` without any contact.
+    """
 
     probability: Floats
+    without: Floats
 
     def of(self, customer: Ints, channel: Ints, day: Ints, daypart: Ints) -> Floats:
-        """The probability of each contact."""
+        """The probability that each contact adds an order."""
         return self.probability[customer, channel, day, daypart]
+
+    def contacted(self, customer: Ints, channel: Ints, day: Ints, daypart: Ints) -> Floats:
+        """The probability that each contacted customer orders, of their own accord or by the contact."""
+        converting: Floats = 1 - (1 - self.without[customer]) * (1 - self.of(customer, channel, day, daypart))
+        return converting
 
 
 def true_response(simulation: Simulation, shop: Shop, population: Population) -> Response:
-    """The response of a population; its mean over customers and random actions is ``base_conversion``.
+    """The response of a population; the mean of ``probability`` over customers and random actions is ``base_conversion``.
 
+    Raises ``SimulationError`` where shop.yaml has a channel or daypart without a table.
+    """
+    age = np.digitize(population.age, [MIDDLE_AGE, SENIOR_AGE])
+    income = np.digitize(population.income, INCOME_LEVELS)
+    kind, kinds = age * len(DAY_DID) + income, np.arange(len(CHANNEL_DID) * len(DAY_DID))
+    evidence = evidence_of_actions(shop, kinds // len(DAY_DID), kinds % len(DAY_DID))
+    counts = np.bincount(kind, minlength=len(kinds))
+    without = order_chance(simulation, shop, population, shop.campaigns.attribution_days)
+    return Response(_calibrated(evidence, counts, simulation.base_conversion)[kind], without)
+
+
+def evidence_of_actions(shop: Shop, age: Ints, income: Ints) -> Floats:
+    """Log odds that channel, day and daypart add: people x the shop's channels x days (Monday first) x the shop's dayparts.
+
+    ``age``: 0 young, 1 middle, 2 senior; ``income``: 0 under 60k, 1 to 120k, 2 above.
     Raises ``SimulationError`` where shop.yaml has a channel or daypart without a table.
     """
     channels = _positions(shop, "channels", shop.channels, CHANNELS)
     dayparts = _positions(shop, "dayparts", list(shop.dayparts), DAYPARTS)
-    age = np.digitize(population.age, [MIDDLE_AGE, SENIOR_AGE])
-    income = np.digitize(population.income, INCOME_LEVELS)
-    evidence = (
+    evidence: Floats = (
         np.log(CHANNEL_DID / CHANNEL_NOT)[age][:, channels][:, :, None, None]
         + np.log(DAY_DID / DAY_NOT)[income][:, None, :, None]
         + np.log(DAYPART_DID / DAYPART_NOT)[age][:, dayparts][:, None, None, :]
     )
-    return Response(_calibrated(evidence, simulation.base_conversion))
+    return evidence
 
 
-def _calibrated(evidence: Floats, mean: float) -> Floats:
-    """Posterior probabilities whose prior log-odds are set, by bisection, so that their mean is as asked."""
+def _calibrated(evidence: Floats, counts: Ints, mean: float) -> Floats:
+    """Posterior probabilities of each kind of people, the prior log-odds set by bisection so that the mean is as asked."""
     low, high = -20.0, 20.0
     for _ in range(60):
         prior = (low + high) / 2
-        if (1 / (1 + np.exp(-(evidence + prior)))).mean() < mean:
+        found = 1 / (1 + np.exp(-(evidence + prior)))
+        if np.average(found.reshape(len(counts), -1).mean(axis=1), weights=counts) < mean:
             low = prior
         else:
             high = prior

@@ -9,24 +9,27 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from customer360.lake.landing.contracts import DUPLICATE_DAYS
 from customer360.lake.slices import floor_to_slice, slice_folder
 from customer360.settings import Place, Shop
 from customer360.simulation.arrays import EPOCH, Ints, generator, microseconds
-from customer360.simulation.behaviour import LONGEST_VISIT, events_between
-from customer360.simulation.events import Events, click_table
+from customer360.simulation.behaviour import LONGEST_VISIT
+from customer360.simulation.campaigns import CAMPAIGN_IDS
+from customer360.simulation.events import Events, click_table, concatenate, in_order, make_events
 from customer360.simulation.faults import Faults, Marked, afflict, how_many
 from customer360.simulation.history import TAIL
 from customer360.simulation.parameters import Simulation, SimulationError
 from customer360.simulation.poison import KINDS, poison_line
 from customer360.simulation.population import PLATFORMS
+from customer360.simulation.reactions import Reactions, sent_contacts, shop_events
 from customer360.simulation.truth import write_faults
 from customer360.simulation.world import World
 from customer360.simulation.writing import json_lines, packed, write_bytes
 
 # producer and the type of file that it writes
-PRODUCERS = (("web-1", "jsonl"), ("web-2", "jsonl.gz"), ("app", "jsonl.gz"))
+PRODUCERS = (("web-1", "jsonl"), ("web-2", "jsonl.gz"), ("app", "jsonl.gz"), ("messages", "jsonl"))
 APP_PRODUCER = 2
 SLICES_SENT_AGAIN = 8
 KEPT_OF_A_CUT_FILE = 0.6
@@ -43,16 +46,27 @@ class Produced:
 
 
 def simulate_slice(
-    simulation: Simulation, shop: Shop, place: Place, slice_start: datetime, faults: Faults | None = None
+    simulation: Simulation,
+    shop: Shop,
+    place: Place,
+    slice_start: datetime,
+    faults: Faults | None = None,
+    *,
+    contacts: pd.DataFrame | None = None,
 ) -> dict[str, Any]:
     """Write the files of the slice that starts at ``slice_start`` (with a time zone), and an account of them to ``truth``.
+
+    Customers react to ``contacts`` (customer_id, campaign_id, channel, sent_at in UTC; by default those that the place's ledger
+    says were sent).
 
     Returns ``slice``, ``files`` (an account by file) and ``total``: ``lines`` = ``events`` + ``duplicates_inside`` +
     ``duplicates_across`` + ``restamped`` + ``poison``; of the events so many are ``late`` and ``skewed``; ``poison_kinds``;
     ``new_columns`` = lines that carry them; ``truncated_files``.
     Raises ``SimulationError`` where ``slice_start`` is not the start of a slice or lies before the live slices.
     """
-    produced = slice_files(World.build(simulation, shop), slice_start, faults or Faults())
+    world = World.build(simulation, shop)
+    reactions = Reactions.to(sent_contacts(place) if contacts is None else contacts, world)
+    produced = slice_files(world, slice_start, faults or Faults(), reactions=reactions)
     for file in produced:
         write_bytes(slice_folder(place.landing / "clicks", slice_start) / file.name, file.content)
     report = account(slice_start, produced)
@@ -60,21 +74,36 @@ def simulate_slice(
     return report
 
 
-def slice_files(world: World, slice_start: datetime, faults: Faults, parts: int = 1) -> list[Produced]:
-    """The files of one slice; each producer cuts its slice into ``parts`` equal stretches of time. No file is empty."""
+def slice_files(
+    world: World,
+    slice_start: datetime,
+    faults: Faults,
+    parts: int = 1,
+    *,
+    reactions: Reactions | None = None,
+    overdue: Events | None = None,
+) -> list[Produced]:
+    """The files of one slice; each producer cuts its slice into ``parts`` equal stretches of time. No file is empty.
+
+    ``overdue``: events of before the slice that come with it, such as reactions to contacts that were made in the middle of
+    the last one.
+    """
     shop = world.shop
     _require_slice(shop, slice_start)
     start, width = microseconds(slice_start), shop.slice_width // timedelta(microseconds=1)
     rng = generator(world.simulation.seed, 4, start // 1_000_000)
-    events = events_between(world, start, start + width)
-    marked = afflict(events, _earlier(world, start, width, faults, rng), faults, rng)
+    events = shop_events(world, reactions, start, start + width)
+    if overdue is not None and len(overdue):
+        events = in_order(concatenate([overdue, events]))
+    marked = afflict(events, _earlier(world, reactions, start, width, faults=faults, rng=rng), faults, rng)
     # A copy or a late event is sent at any moment of the slice.
     arrives_at = marked.events.arrives_at.copy()
     is_foreign = (arrives_at < start) | marked.is_inside | marked.is_restamped
     arrives_at[is_foreign] = start + rng.integers(0, width, int(is_foreign.sum()))
     part = (arrives_at - start) * parts // width
     producer = np.where(marked.events.platform == PLATFORMS.index("app"), APP_PRODUCER, marked.events.shard)
-    lines = np.array(json_lines(click_table(marked.events, world.population, shop)), dtype=object)
+    campaign_ids = CAMPAIGN_IDS if reactions is None else reactions.campaign_ids
+    lines = np.array(json_lines(click_table(marked.events, world.population, shop, campaign_ids)), dtype=object)
     produced = []
     for number in range(parts):
         for index, (name, suffix) in enumerate(PRODUCERS):
@@ -115,14 +144,16 @@ def _require_slice(shop: Shop, slice_start: datetime) -> None:
         raise SimulationError(f"{slice_start} lies before slices_start {shop.slices_start}: it belongs to the history")
 
 
-def _earlier(world: World, start: int, width: int, faults: Faults, rng: np.random.Generator) -> Events:
+def _earlier(
+    world: World, reactions: Reactions | None, start: int, width: int, *, faults: Faults, rng: np.random.Generator
+) -> Events:
     """The events of one of the slices before, as far back as they are drawn slice by slice; else none."""
     oldest = max(microseconds(world.shop.slices_start) - TAIL + LONGEST_VISIT, start - DUPLICATE_DAYS * 86_400_000_000)
     candidates = [start - k * width for k in range(1, SLICES_SENT_AGAIN + 1) if start - k * width >= oldest]
     if not candidates or not (faults.duplicates_across or faults.restamped):
-        return events_between(world, start, start)
+        return make_events(0)
     chosen = candidates[int(rng.integers(len(candidates)))]
-    return events_between(world, chosen, chosen + width)
+    return shop_events(world, reactions, chosen, chosen + width)
 
 
 def _file(

@@ -9,11 +9,16 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from customer360.lake.landing.landing import slice_folders
 from customer360.lake.slices import slice_folder
 from customer360.settings import Place, Shop
+from customer360.simulation.arrays import Keys, microseconds
+from customer360.simulation.events import Events
 from customer360.simulation.faults import Faults
 from customer360.simulation.parameters import Simulation, SimulationError
+from customer360.simulation.reactions import Reactions, sent_contacts
 from customer360.simulation.slices import account, slice_files
 from customer360.simulation.truth import write_faults
 from customer360.simulation.world import World
@@ -50,7 +55,10 @@ def stream(
     """Write the files of slice after slice from ``start`` on (by default after the last one in landing), for ever.
 
     A slice takes its own length divided by ``speed``; each producer writes ``parts`` files through it. ``clock`` counts
-    seconds. Yields every file once it is written. Stop it by closing the generator or by KeyboardInterrupt: no half file stays.
+    seconds. Customers react to what the place's ledger says was sent, as it stands when a slice begins; what comes of contacts
+    that were made in the middle of a slice is in the files of the next one.
+
+    Yields every file once it is written. Stop it by closing the generator or by KeyboardInterrupt: no half file stays.
     Raises ``SimulationError`` where ``speed`` or ``parts`` make no sense.
     """
     if speed <= 0 or parts < 1:
@@ -59,8 +67,12 @@ def stream(
     first = start or next_slice(shop, place)
     began = clock()
     slice_start = first
+    known: Keys | None = None
     while True:
-        produced = slice_files(world, slice_start, faults or Faults(), parts)
+        reactions = Reactions.to(sent_contacts(place), world)
+        overdue = _overdue(reactions, known, slice_start)
+        known = reactions.contacts.key
+        produced = slice_files(world, slice_start, faults or Faults(), parts, reactions=reactions, overdue=overdue)
         for file in produced:
             due = began + (file.due - first) / timedelta(seconds=1) / speed
             wait = due - clock()
@@ -71,3 +83,13 @@ def stream(
             yield Arrived(path, slice_start, file.account)
         write_faults(place, slice_start, account(slice_start, produced))
         slice_start += shop.slice_width
+
+
+def _overdue(reactions: Reactions, known: Keys | None, slice_start: datetime) -> Events | None:
+    """What contacts that have become known since the last slice began had led to before this one; None for the first slice."""
+    if known is None:
+        return None
+    new, start = ~np.isin(reactions.contacts.key, known), microseconds(slice_start)
+    if not new.any():
+        return None
+    return reactions.between(int(reactions.contacts.sent_at[new].min()), start, new)

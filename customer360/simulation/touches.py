@@ -1,4 +1,7 @@
-"""Past campaign contacts: the action drawn at random within consent, then its outcome from the true response."""
+"""Past campaign contacts: the action drawn at random within consent, then its outcome from the true response.
+
+A share of them is a control group: chosen like the others, then not contacted.
+"""
 
 from __future__ import annotations
 
@@ -7,28 +10,47 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 
-from customer360.simulation.arrays import generator
+from customer360.settings import Shop
+from customer360.simulation.arrays import Floats, Ints, generator
 from customer360.simulation.campaigns import CAMPAIGN_IDS
+from customer360.simulation.parameters import SimulationError
 from customer360.simulation.response import Response
 from customer360.simulation.world import World
 
-OUTCOME_DAYS = 3  # all conversions are known this many days after the contact
+MEAN_DELAY_HOURS = 20
+HISTORY_COLUMNS = [
+    *("touch_id", "campaign_id", "customer_id", "channel", "touched_at", "is_time_known", "local_date", "day_of_week"),
+    *("local_hour", "is_converted", "converted_at", "is_control", "is_randomised"),
+]
+
+
+def contact_delay(hours: Floats, shop: Shop) -> Ints:
+    """Whole seconds from a contact to the order that it adds, within the shop's attribution window; ``hours`` are drawn."""
+    return (np.minimum(hours, shop.campaigns.attribution_days * 24 - 1) * 3600).astype(np.int64)
 
 
 def draw_touches(world: World, response: Response) -> pd.DataFrame:
-    """One row per contact, with the columns of ``campaign_touches`` and of its truth.
+    """One row per contact and control, with the columns of ``campaign_touches`` and of its truth.
 
-    ``touched_at`` and ``converted_at`` are UTC. Truth: ``day`` (0 = Monday), ``daypart``, ``propensity`` (the probability with
-    which this action was chosen) and ``probability`` (of converting).
+    ``touched_at`` and ``converted_at`` are UTC; of a control, when the contact would have been, and ``channel`` is empty.
+    Truth: ``day`` (0 = Monday), ``daypart``, ``propensity`` (the probability with which this action was chosen, or none) and
+    ``probability`` (of an order within the shop's ``attribution_days``). All outcomes are known when the live slices start;
+    raises ``SimulationError`` where ``touch_days`` leave no room for that.
     """
     shop, people, simulation = world.shop, world.population, world.simulation
+    window = shop.campaigns.attribution_days
+    if simulation.touch_days <= window + 1:
+        raise SimulationError(
+            f"touch_days is {simulation.touch_days}, but contacts lie {window + 1} days back and more "
+            f"(campaigns.attribution_days of {shop.name!r} is {window}); raise touch_days"
+        )
     rng = generator(simulation.seed, 3)
     counts = rng.poisson(simulation.touches_per_customer, simulation.customers)
     customer = np.repeat(np.arange(simulation.customers), np.where(people.consents.any(axis=1), counts, 0))
     n = len(customer)
     allowed = people.consents[customer]
     channel = np.argmax(np.where(allowed, rng.random(allowed.shape), -1.0), axis=1)
-    days_before = rng.integers(OUTCOME_DAYS + 1, simulation.touch_days, n)
+    days_before = rng.integers(window + 1, simulation.touch_days, n)
     daypart = rng.integers(0, len(shop.dayparts), n)
     spans = np.array([(span.start, span.end) for span in shop.dayparts.values()]) * 3600
     second = spans[daypart, 0] + (rng.random(n) * (spans[daypart, 1] - spans[daypart, 0])).astype(np.int64)
@@ -38,24 +60,52 @@ def draw_touches(world: World, response: Response) -> pd.DataFrame:
         "UTC"
     )
     day = local.dayofweek.to_numpy().astype(np.int64)
-    probability = response.of(customer, channel, day, daypart)
-    is_converted = rng.random(n) < probability
-    delay = pd.to_timedelta(np.minimum(rng.exponential(20, n), OUTCOME_DAYS * 24 - 1) * 3600 // 1, unit="s")
+    is_brought = rng.random(n) < response.of(customer, channel, day, daypart)
+    delay = contact_delay(rng.exponential(MEAN_DELAY_HOURS, n), shop)
+    # Numbers of their own: without control groups and orders of their own accord the contacts would be the same.
+    organic = generator(simulation.seed, 6)
+    is_control = organic.random(n) < simulation.control_share
+    is_brought &= ~is_control
+    orders_anyway = organic.random(n) < response.without[customer]
+    anyway = organic.integers(0, window * 86_400, n)
+    delay = np.where(orders_anyway & is_brought, np.minimum(delay, anyway), np.where(orders_anyway, anyway, delay))
+    is_converted = orders_anyway | is_brought
+    choices = allowed.sum(axis=1) * len(shop.dayparts) * 7
     frame = pd.DataFrame(
         {
             "campaign_id": np.array(CAMPAIGN_IDS)[world.calendar.running(-days_before)],
             "customer_id": np.array(people.customer_ids)[customer],
             "touched_at": touched_at,
             "is_time_known": "true",
-            "channel": np.array(shop.channels)[channel],
+            "channel": pd.Series(np.array(shop.channels)[channel]).mask(is_control),
             "is_converted": is_converted,
-            "converted_at": pd.Series(touched_at + delay).where(is_converted),
+            "converted_at": pd.Series(touched_at + pd.to_timedelta(delay, unit="s")).where(is_converted),
+            "is_control": is_control,
+            "is_randomised": ~is_control,
             "day": day,
             "daypart": np.array(list(shop.dayparts))[daypart],
-            "propensity": 1 / (allowed.sum(axis=1) * len(shop.dayparts) * 7),
-            "probability": probability,
+            "propensity": np.where(is_control, simulation.control_share, (1 - simulation.control_share) / choices),
+            "probability": np.where(
+                is_control, response.without[customer], response.contacted(customer, channel, day, daypart)
+            ),
         }
     )
     frame = frame.sort_values(["touched_at", "customer_id"], kind="stable", ignore_index=True)
     frame.insert(0, "touch_id", [f"t{number:07}" for number in range(1, n + 1)])
     return frame
+
+
+def touch_history(touches: pd.DataFrame, shop: Shop) -> pd.DataFrame:
+    """Touches (times UTC) as the mart ``campaign_touch_history`` publishes them: times plain UTC, and the shop's own clock."""
+    local = touches["touched_at"].dt.tz_convert(shop.zone)
+    plain = {
+        name: touches[name].dt.tz_convert("UTC").dt.tz_localize(None).astype("datetime64[us]")
+        for name in ("touched_at", "converted_at")
+    }
+    clock = {
+        "is_time_known": True,
+        "local_date": local.dt.tz_localize(None).dt.normalize().astype("datetime64[us]"),
+        "day_of_week": local.dt.dayofweek.astype("int64") + 1,
+        "local_hour": local.dt.hour.astype("int64"),
+    }
+    return touches.assign(**plain, **clock)[HISTORY_COLUMNS]

@@ -23,7 +23,17 @@ from customer360.simulation.response import Response
 from customer360.simulation.world import World
 from customer360.simulation.writing import write_parquet
 
-TRUTH_COLUMNS = ["touch_id", "customer_id", "channel", "day", "daypart", "propensity", "probability", "is_converted"]
+TRUTH_COLUMNS = [
+    "touch_id",
+    "customer_id",
+    "is_control",
+    "channel",
+    "day",
+    "daypart",
+    "propensity",
+    "probability",
+    "is_converted",
+]
 
 
 def truth_folder(place: Place) -> Path:
@@ -32,11 +42,11 @@ def truth_folder(place: Place) -> Path:
 
 
 def write_truth(world: World, response: Response, touches: pd.DataFrame, place: Place) -> None:
-    """Parameters, true affinities, spells, responses (customer x channel x day x daypart) and the touches' probabilities."""
+    """Parameters, customers, spells, what contacts add (customer x channel x day x daypart) and the touches' probabilities."""
     folder = truth_folder(place)
     write_text(folder / "simulation.json", json.dumps(asdict(world.simulation), indent=2, default=str) + "\n")
     for name, frame in (
-        ("customers", _customers(world)),
+        ("customers", _customers(world, response)),
         ("spells", _spells(world)),
         ("response", _response(world, response)),
         ("touches", touches[TRUTH_COLUMNS]),
@@ -63,7 +73,7 @@ def write_faults(place: Place, start: datetime, report: dict[str, Any]) -> None:
     write_text(path, json.dumps(report, indent=2) + "\n")
 
 
-def _customers(world: World) -> pd.DataFrame:
+def _customers(world: World, response: Response) -> pd.DataFrame:
     people = world.population
     frame = pd.DataFrame(
         {
@@ -72,6 +82,7 @@ def _customers(world: World) -> pd.DataFrame:
             "income": people.income,
             "activity": people.activity,
             "buying": people.buying,
+            "orders_anyway": response.without,
         }
     )
     for number, category in enumerate(CATEGORIES):

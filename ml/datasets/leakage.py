@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 
 from ml.datasets.training_sets import TrainingSet
 from ml.fitting.calibration import Floats
+from ml.judging import measures
 
 ALARM_AUC = 0.99
 MIN_CLASS_ROWS = 20  # with fewer rows a feature may separate a class by chance
@@ -55,10 +55,7 @@ def strongest_features(training_set: TrainingSet, count: int = 5) -> list[Strong
 
 def auc(values: Floats, is_class: np.ndarray) -> float:
     """The larger of AUC and 1 - AUC; missing values rank below all others, ties count half."""
-    ranks = rankdata(np.where(np.isnan(values), -np.inf, values))
-    inside = int(is_class.sum())
-    outside = len(values) - inside
-    area = float((ranks[is_class].sum() - inside * (inside + 1) / 2) / (inside * outside))
+    area = measures.auc(np.where(np.isnan(values), -np.inf, values), is_class)
     return max(area, 1 - area)
 
 

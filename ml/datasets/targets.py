@@ -16,7 +16,10 @@ import pandas as pd
 from customer360.settings import NONE, Shop
 from ml.datasets.bands import BAND_NAMES, Bands
 
-AFFINITY, SPEND, CHURN = MODELS = ("affinity", "spend", "churn")
+AFFINITY, SPEND, CHURN = MODELS = ("affinity", "spend", "churn")  # of customers at a moment, who all read the same features
+RESPONSE = "response"  # of contacts
+EVERY_MODEL = (*MODELS, RESPONSE)
+CONVERTED, NOT_CONVERTED = "converted", "not converted"
 CHURNED, ACTIVE = "churned", "active"
 WAIT_DAYS = 2  # after a window has passed, until its late lines are in; as in set_training_cutoffs
 
@@ -30,13 +33,14 @@ def _every(frame: pd.DataFrame) -> Rows:
 
 @dataclass(frozen=True)
 class Target:
-    """A model's question. Functions take rows of ``training_features``.
+    """A model's question. Functions take rows of ``training_features``; of the response model, of touches.
 
     Attributes:
         name: of the model, in the store and on the command line.
         purpose: what its probabilities are, and are not, in a model card's words.
         classes: every class that it publishes, in order. ``asked``: those that a lift is about; the others are the rest.
-        horizon_days: how far after a cut-off its outcome reaches; ``horizon_field`` is the field of shop.yaml that says so.
+        horizon_days: how far after a cut-off, or a contact, its outcome reaches; ``horizon_field`` is the field of shop.yaml
+            that says so.
         label: the class of each row; where the outcome is an amount, the bands say it.
         is_known: whether the outcome of a row's cut-off is known yet. ``has_class``: whether the row is one to learn from.
         is_banded: its outcome is an amount (``spend``), its classes are bands.
@@ -73,8 +77,8 @@ class Target:
 
 
 def target_of(name: str, shop: Shop) -> Target:
-    """The target of the model of that name. Raises ``KeyError`` for a name that is not in ``MODELS``."""
-    return {AFFINITY: _affinity, SPEND: _spend, CHURN: _churn}[name](shop)
+    """The target of the model of that name. Raises ``KeyError`` for a name that is not in ``EVERY_MODEL``."""
+    return {AFFINITY: _affinity, SPEND: _spend, CHURN: _churn, RESPONSE: _response}[name](shop)
 
 
 def _affinity(shop: Shop) -> Target:
@@ -132,4 +136,20 @@ def _churn(shop: Shop) -> Target:
         horizon_field="churn_horizon_days",
         label=lambda frame, _: np.where(frame["is_churned"].astype(bool), CHURNED, ACTIVE).astype(object),
         is_known=lambda frame: frame["is_churned"].notna().to_numpy(dtype=bool),
+    )
+
+
+def _response(shop: Shop) -> Target:
+    """Whether a contact converts: an order within the attribution window, whatever brought it."""
+    return Target(
+        name=RESPONSE,
+        purpose=(
+            "The probability that a customer converts who is contacted in a campaign through a channel, on a day of the week "
+            "and in a daypart. It is what follows a contact, not what the contact causes: without contact some convert too."
+        ),
+        classes=(CONVERTED, NOT_CONVERTED),
+        asked=(CONVERTED,),
+        horizon_days=shop.campaigns.attribution_days,
+        horizon_field="campaigns.attribution_days",
+        label=lambda touches, _: np.where(touches["is_converted"].astype(bool), CONVERTED, NOT_CONVERTED).astype(object),
     )

@@ -61,6 +61,8 @@ class TrainingSet:
     ``train_weights``: how much each training row counts when a model is fitted, above 0. Rows that choose or judge count alike:
     that is how they are served.
 
+    ``judged_on`` says in words what judges, where that is no cut-off: rows may be contacts, each at its own moment.
+
     ``categories`` are every class of the target. ``amounts`` there are where its classes are bands. ``fingerprint`` is a sha256
     of features, labels, weights and cut-offs: equal data in any row order give the same one.
     """
@@ -78,6 +80,7 @@ class TrainingSet:
     validation_cutoff: datetime
     fingerprint: str
     amounts: Amounts | None = None
+    judged_on: str = ""
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -127,7 +130,7 @@ def build_training_set(frame: pd.DataFrame, shop: Shop, target: Target | None = 
         validation_groups=customer_groups(matrix[is_last], shop)[has_class[is_last]].reset_index(drop=True),
         train_cutoffs=tuple(moment.to_pydatetime() for moment in sorted(ordered.loc[is_train, "as_of"].unique())),
         validation_cutoff=validation_cutoff,
-        fingerprint=_fingerprint(matrix[has_class], ordered[has_class], labels[has_class]),
+        fingerprint=fingerprint_of(matrix[has_class], ordered[has_class], labels[has_class]),
         amounts=amounts,
     )
 
@@ -180,8 +183,8 @@ def _days(target: Target) -> str:
     return f"{target.horizon_days} days ({target.horizon_field})"
 
 
-def _fingerprint(matrix: pd.DataFrame, ordered: pd.DataFrame, labels: Labels) -> str:
-    """``labels`` of their own, since they may be bands; the amounts are hashed too."""
+def fingerprint_of(matrix: pd.DataFrame, ordered: pd.DataFrame, labels: Labels) -> str:
+    """``ordered``: customer_id, as_of, weight and spend of the rows of ``matrix``. ``labels`` apart: they may be bands."""
     digest = hashlib.sha256("|".join(matrix.columns).encode())
     types = {"customer_id": str, "weight": float, "spend": float, "label": str}
     keys = ordered[["customer_id", "as_of", "weight", "spend"]].assign(label=labels).astype(types)

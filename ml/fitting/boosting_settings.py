@@ -23,3 +23,9 @@ class BoostingSettings:
     random_strength: float = 1.0
     one_hot_max_size: int = 64
     early_stopping_rounds: int = 20
+
+
+# Contacts have fewer rows and features, and a plan takes the best of 63 options: smaller steps cost little and choose better.
+# 52,000 contacts x 23 features, log loss on 30,000 others and mean true conversion of the best options (at most .6735):
+# the settings above .1578 and .6714 in 3 CPU seconds, these .1575 and .6723 in 9; depth 5 is no better, depth 3 has .6715.
+CONTACTS = BoostingSettings(iterations=1_000, learning_rate=0.05, early_stopping_rounds=40)

@@ -14,6 +14,7 @@ from customer360.features import Feature
 from ml.datasets.bands import Bands
 from ml.fitting.calibration import UNCALIBRATED, Calibration, Classes
 from ml.fitting.decisions import decided
+from ml.fitting.forest import Forest
 
 Probabilities = npt.NDArray[np.float64]
 
@@ -27,7 +28,7 @@ class ClassModel:
     the classes are bands of an amount, say what amount to expect.
     """
 
-    classifier: CatBoostClassifier
+    classifier: CatBoostClassifier | Forest
     features: tuple[Feature, ...]
     categories: tuple[str, ...]
     unseen_probability: float
@@ -40,22 +41,41 @@ class ClassModel:
         """The classes that the classifier knows, in its own order."""
         return [str(category) for category in self.classifier.classes_]
 
-    def pool(self, matrix: pd.DataFrame) -> Pool:
-        """A feature matrix (``ml.frames.feature_matrix``) as CatBoost reads it."""
-        return pool(matrix, self.features)
+    @property
+    def boosted(self) -> CatBoostClassifier:
+        """The classifier, where it is CatBoost's. Raises ``TypeError`` where it is a forest."""
+        if isinstance(self.classifier, Forest):
+            raise TypeError("the model is a random forest; this needs CatBoost's trees")
+        return self.classifier
+
+    @property
+    def importance(self) -> npt.NDArray[np.float64]:
+        """How much the trees use each feature, in percent."""
+        found = self.classifier.importance if isinstance(self.classifier, Forest) else self.classifier.get_feature_importance()
+        return np.asarray(found, dtype=np.float64)
+
+    def pool(self, matrix: pd.DataFrame) -> Pool | pd.DataFrame:
+        """A feature matrix (``ml.frames.feature_matrix``) as the classifier reads it."""
+        return matrix if isinstance(self.classifier, Forest) else pool(matrix, self.features)
 
     def probabilities(self, matrix: pd.DataFrame | Pool) -> Probabilities:
         """Rows are those of ``matrix``, or of a pool made of it, columns ``categories``; every row sums to 1."""
+        rows = matrix.num_row() if isinstance(matrix, Pool) else len(matrix)
+        if not rows:
+            return np.empty((0, len(self.categories)))
+        read = matrix if isinstance(matrix, Pool) else self.pool(matrix)
+        shares = np.asarray(self.classifier.predict_proba(read), dtype=np.float64)
+        return self.published(shares.reshape(rows, len(self.seen_categories)))
+
+    def published(self, shares: Probabilities) -> Probabilities:
+        """What the classifier says (rows x ``seen_categories``), calibrated, with the categories that it has not seen."""
         seen = self.seen_categories
         unseen = len(self.categories) - len(seen)
-        rows = matrix.num_row() if isinstance(matrix, Pool) else len(matrix)
-        result = np.full((rows, len(self.categories)), self.unseen_probability)
-        if rows:
-            position = {category: index for index, category in enumerate(self.categories)}
-            read = matrix if isinstance(matrix, Pool) else self.pool(matrix)
-            shares = np.asarray(self.classifier.predict_proba(read), dtype=np.float64)
-            shares = self.calibration.apply(shares.reshape(rows, len(seen))) * (1 - unseen * self.unseen_probability)
-            result[:, [position[category] for category in seen]] = shares
+        position = {category: index for index, category in enumerate(self.categories)}
+        result = np.full((len(shares), len(self.categories)), self.unseen_probability)
+        result[:, [position[category] for category in seen]] = self.calibration.apply(shares) * (
+            1 - unseen * self.unseen_probability
+        )
         return result
 
     def decisions(self, probabilities: Probabilities) -> Classes:

@@ -11,7 +11,7 @@ import pandas as pd
 from customer360.features import Feature
 from customer360.settings import NONE
 from ml.datasets.bands import Bands
-from ml.datasets.targets import AFFINITY, CHURN, SPEND
+from ml.datasets.targets import AFFINITY, CHURN, RESPONSE, SPEND
 from ml.datasets.training_sets import TrainingSet
 from ml.fitting.calibration import Floats, log_loss
 from ml.fitting.class_model import Probabilities
@@ -21,6 +21,8 @@ LAST_CATEGORY = "last category bought"
 MAIN_CATEGORY = "most frequent category"
 OWN_SHARES = "own category shares"
 OWN_ORDER = "own mean order"
+CHANNEL = "channel"
+COMBINATION = "channel, day and daypart"
 RECENCY = "days since the last order"
 RECENCY_EDGES = (4, 8, 15, 31, 61, 91, 181, 366)
 STRENGTHS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
@@ -151,4 +153,8 @@ GROUPINGS: Mapping[str, Mapping[str, Callable[[pd.DataFrame, TrainingSet], pd.Se
     },
     SPEND: {OWN_ORDER: _own_order},
     CHURN: {RECENCY: lambda matrix, _: recency_band(matrix)},
+    RESPONSE: {
+        CHANNEL: lambda matrix, _: matrix["channel"].astype(object),
+        COMBINATION: lambda matrix, _: matrix["channel"] + " " + matrix["day_of_week"] + " " + matrix["daypart"],
+    },
 }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -27,7 +28,7 @@ RESAMPLES = 200  # of the measures that are no mean: each takes a pass over all 
 class Evaluation:
     """Numbers on the validation rows, with 95% intervals by bootstrap where it says low and high.
 
-    ``scores``: one row a contender (model, champion if any, baselines), measured by ``ml.judging.measures.score``. Where
+    ``scores``: one row a contender (model, champion if any, ``rivals``, baselines) with ``ml.judging.measures.score``. Where
     the classes are bands of an amount, also the mean absolute error of the expected amount, and their total over the real one.
     ``intervals``: one row a measure of the model (estimate, low, high). ``differences``: one row for each other contender: the
     model's log loss less its, row by row (difference, low, high); below 0 the model is better.
@@ -35,6 +36,7 @@ class Evaluation:
     ``recall``: one row a category with its rows, every contender's recall and the model's lift at 10%.
     ``importance``: one row a feature, in percent, the most important first. ``reliability``: ten equal bins of the model's
     probabilities, every category of every row counted. ``confusion``: rows by true category (index) and decision (columns).
+    ``rivals``: contenders to compare with, which the model need not beat. ``judged_on``: the validation rows in words.
     """
 
     scores: pd.DataFrame
@@ -47,6 +49,8 @@ class Evaluation:
     confusion: pd.DataFrame
     rows_train: int
     rows_validation: int
+    rivals: tuple[str, ...] = ()
+    judged_on: str = "the last cut-off"
 
     def log_loss(self, contender: str) -> float:
         """A contender's log loss in nats a row."""
@@ -64,14 +68,14 @@ class Evaluation:
     @property
     def best_baseline(self) -> tuple[str, float]:
         """The baseline with the lowest log loss, and that log loss."""
-        baselines = self.scores[~self.scores["contender"].isin([MODEL, CHAMPION])]
+        baselines = self.scores[~self.scores["contender"].isin([MODEL, CHAMPION, *self.rivals])]
         best = baselines.sort_values(["log_loss", "contender"]).iloc[0]
         return str(best["contender"]), float(best["log_loss"])
 
     def to_markdown(self) -> str:
         """The tables as Markdown, the fifteen most important features only."""
         parts = [
-            f"{self.rows_train:,} rows to train on, {self.rows_validation:,} to validate on (the last cut-off).",
+            f"{self.rows_train:,} rows to train on, {self.rows_validation:,} to validate on ({self.judged_on}).",
             table(self.scores),
             "The model's measures, with 95% intervals",
             table(self.intervals),
@@ -91,8 +95,13 @@ class Evaluation:
         return "\n\n".join(parts)
 
 
-def evaluate(training_set: TrainingSet, model: ClassModel, champion: ClassModel | None = None) -> Evaluation:
-    """Score the validation cut-off with the model, the present champion and the baselines.
+def evaluate(
+    training_set: TrainingSet,
+    model: ClassModel,
+    champion: ClassModel | None = None,
+    rivals: Mapping[str, ClassModel] = MappingProxyType({}),
+) -> Evaluation:
+    """Score the validation cut-off with the model, the present champion, the baselines, and ``rivals`` to compare with.
 
     The champion must read the same features and publish the same categories (the model store refuses it otherwise). Where the
     classes are bands, its own become the training set's (``ml.datasets.bands.moved``).
@@ -106,13 +115,14 @@ def evaluate(training_set: TrainingSet, model: ClassModel, champion: ClassModel 
             theirs = moved(theirs, champion.bands, amounts.bands, amounts.train)
         probabilities[CHAMPION] = theirs
         named[CHAMPION] = champion.decisions(theirs)
+    for name, rival in rivals.items():
+        probabilities[name] = rival.probabilities(training_set.validation)
+        named[name] = rival.decisions(probabilities[name])
     probabilities |= baseline_probabilities(training_set)
     named |= {name: shares.argmax(axis=1) for name, shares in probabilities.items() if name not in named}
     categories = training_set.categories
     truth = np.array([categories.index(str(label)) for label in training_set.validation_labels])
-    importance = pd.DataFrame(
-        {"feature": [f.name for f in model.features], "importance": model.classifier.get_feature_importance()}
-    )
+    importance = pd.DataFrame({"feature": [f.name for f in model.features], "importance": model.importance})
     losses = {name: row_losses(shares, truth) for name, shares in probabilities.items()}
     return Evaluation(
         scores=pd.DataFrame(
@@ -130,6 +140,8 @@ def evaluate(training_set: TrainingSet, model: ClassModel, champion: ClassModel 
         confusion=confusion(truth, named[MODEL], categories),
         rows_train=len(training_set.train),
         rows_validation=len(training_set.validation),
+        rivals=tuple(rivals),
+        judged_on=training_set.judged_on or "the last cut-off",
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.stats import rankdata
 
 from ml.fitting.calibration import BINS, Classes, Floats, calibration_error, log_loss, outcomes
 from ml.fitting.decisions import macro_f1
@@ -18,7 +19,7 @@ def score(probabilities: Floats, truth: Classes, named: Classes | None = None, r
     """What rows x classes of probabilities are worth, beside the class of each row.
 
     Log loss (nats a row), Brier score (Brier 1950: squared error over all classes, 0 to 2), accuracy, macro-F1, calibration
-    error (``ml.fitting.calibration``) and lift at 10%.
+    error (``ml.fitting.calibration``) and lift at 10%; of two classes also the area under the ROC curve (``auc``).
 
     Accuracy and macro-F1 (mean over the classes that occur as truth or as decision) are those of the decisions ``named``, by
     default the most probable classes. The lift is that of all classes but ``rest`` (the last one): of
@@ -27,14 +28,28 @@ def score(probabilities: Floats, truth: Classes, named: Classes | None = None, r
     decisions = probabilities.argmax(axis=1) if named is None else named
     classes = probabilities.shape[1]
     others = np.arange(classes)[list(rest)]
+    asked, is_asked = 1 - probabilities[:, others].sum(axis=1), ~np.isin(truth, others)
     return {
         "log_loss": log_loss(probabilities, truth),
         "brier": float(((probabilities - outcomes(truth, classes)) ** 2).sum(axis=1).mean()),
         "accuracy": float((decisions == truth).mean()),
         "macro_f1": macro_f1(decisions, truth, classes),
         "calibration_error": calibration_error(probabilities, truth),
-        "lift_10": lift(1 - probabilities[:, others].sum(axis=1), ~np.isin(truth, others)),
+        "lift_10": lift(asked, is_asked),
+        **({"auc": auc(asked, is_asked)} if classes == 2 else {}),
     }
+
+
+def auc(scores: Floats, is_hit: npt.NDArray[np.bool_]) -> float:
+    """How often a hit scores above another row, ties by half: the area under the ROC curve. NaN where all rows are alike.
+
+    By ranks (Mann and Whitney, On a Test of Whether one of Two Random Variables is Stochastically Larger, 1947).
+    """
+    hits = int(is_hit.sum())
+    others = len(scores) - hits
+    if not hits or not others:
+        return float("nan")
+    return float((rankdata(scores)[is_hit].sum() - hits * (hits + 1) / 2) / (hits * others))
 
 
 def lift(scores: Floats, is_hit: npt.NDArray[np.bool_], share: float = TOP_SHARE) -> float:

@@ -25,7 +25,6 @@ def write_card(folder: Path, manifest: Manifest, evaluation: Evaluation, decisio
 
 def model_card(manifest: Manifest, evaluation: Evaluation, decision: Decision, purpose: str) -> str:
     """The card of a version that was just judged, with its target's purpose; plots are named as files beside it."""
-    cutoffs = ", ".join(f"{cutoff:%Y-%m-%d %H:%M}" for cutoff in manifest.train_cutoffs)
     weights = manifest.decision_weights or (1.0,) * len(manifest.categories)
     classes = pd.DataFrame({"category_id": manifest.categories, "decision_weight": weights})
     if manifest.bands:
@@ -41,13 +40,13 @@ def model_card(manifest: Manifest, evaluation: Evaluation, decision: Decision, p
                 "## What it is for",
                 purpose,
                 "## What it was made of",
-                f"{manifest.rows_train:,} rows of the cut-offs {cutoffs} (UTC), {len(manifest.features)} features, "
+                f"{manifest.rows_train:,} rows {_from_when(manifest)}, {len(manifest.features)} features, "
                 f"{manifest.tree_count} trees. Data {manifest.data_fingerprint[:12]}, file {manifest.model_sha256[:12]}.",
-                f"Trees, calibration ({how}) and decision weights were chosen on the newest of these cut-offs, "
-                "after a fit on the others.",
+                f"Trees, calibration ({how}) and decision weights were chosen on "
+                f"{'a part of these' if manifest.judged_on else 'the newest of these cut-offs'}, after a fit on the others.",
                 table(classes),
                 "## What it is worth",
-                f"Judged on the cut-off {manifest.validation_cutoff:%Y-%m-%d %H:%M} (UTC), in which no choice had a part.",
+                f"Judged on {_judge(manifest)}, in which no choice had a part.",
                 evaluation.to_markdown(),
                 *(f"![{name}]({name}.png)" for name in ("calibration", "lift", "confusion", "importance")),
                 "## Settings",
@@ -58,3 +57,14 @@ def model_card(manifest: Manifest, evaluation: Evaluation, decision: Decision, p
         )
         + "\n"
     )
+
+
+def _from_when(manifest: Manifest) -> str:
+    if manifest.judged_on:
+        first, last = manifest.train_cutoffs
+        return f"from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} (UTC)"
+    return f"of the cut-offs {', '.join(f'{cutoff:%Y-%m-%d %H:%M}' for cutoff in manifest.train_cutoffs)} (UTC)"
+
+
+def _judge(manifest: Manifest) -> str:
+    return manifest.judged_on or f"the cut-off {manifest.validation_cutoff:%Y-%m-%d %H:%M} (UTC)"

@@ -13,6 +13,7 @@ from customer360.settings import Shop
 from ml.frames import FrameError, require_columns
 from ml.planning.contact_rates import UNKNOWN, Integers, Touches
 from ml.planning.shrinkage import Floats
+from ml.responses.contact_history import contacts
 
 # With fewer touches that say when, weekday and daypart are learned from purchases instead.
 MIN_TIMED_TOUCHES = 100
@@ -27,8 +28,8 @@ class PlanInputs:
 
     ``customers``: customer_id, segment, one row each. ``consents``: customer_id, channel, is_allowed (empty means no).
     ``touches``: customer_id, campaign_id, channel, day_of_week, local_hour, is_converted, touched_at; channel, day and hour are
-    empty where unknown. ``purchase_times``: customer_id, day_of_week, local_hour, orders. ``scores``: customer_scores.
-    ``campaigns`` and ``offers``: the reference tables.
+    empty where unknown; controls (is_control) were no contacts. ``purchase_times``: customer_id, day_of_week, local_hour, orders.
+    ``scores``: customer_scores. ``campaigns`` and ``offers``: the reference tables.
     """
 
     customers: pd.DataFrame
@@ -80,8 +81,9 @@ def universe(customers: pd.DataFrame) -> Universe:
 
 def index_touches(touches: pd.DataFrame, customers: Universe, shop: Shop) -> Touches:
     """Past touches of the plan's customers. Weekday or daypart count as unknown while too few touches say them."""
-    customer = customers.places(touches["customer_id"])
-    rows = touches[customer >= 0]
+    made = contacts(touches)
+    customer = customers.places(made["customer_id"])
+    rows = made[customer >= 0]
     customer = customer[customer >= 0]
     places = {channel: place for place, channel in enumerate(shop.channels)}
     channel = _integers(rows["channel"].map(places), UNKNOWN)
@@ -109,10 +111,10 @@ def order_counts(purchase_times: pd.DataFrame, customers: Universe, shop: Shop) 
 
 def earliest_days(touches: pd.DataFrame, customers: Universe, shop: Shop, plan_date: date) -> Integers:
     """How many days after ``plan_date`` each customer may be contacted first: 1, or later so shortly after a touch."""
-    result = np.full(len(customers.ids), 1, dtype=np.int64)
-    if touches.empty:
+    result, made = np.full(len(customers.ids), 1, dtype=np.int64), contacts(touches)
+    if made.empty:
         return result
-    last = touches.groupby(touches["customer_id"].astype(str))["touched_at"].max()
+    last = made.groupby(made["customer_id"].astype(str))["touched_at"].max()
     local = pd.to_datetime(last).dt.tz_localize("UTC").dt.tz_convert(shop.zone).dt.tz_localize(None).dt.normalize()
     ahead = (local - pd.Timestamp(plan_date)).dt.days + shop.contact_rules.minimum_gap_days
     return np.maximum(result, _integers(ahead.reindex(customers.ids), 1))

@@ -66,7 +66,7 @@ def _push(loaded: LoadedModel, matrix: pd.DataFrame, probabilities: Floats, top:
     """Rows x features: how far each feature moves log p(top category), to first order."""
     model = loaded.model
     seen = model.seen_categories
-    values = np.asarray(model.classifier.get_feature_importance(model.pool(matrix), type="ShapValues"))[:, :, :-1]
+    values = np.asarray(model.boosted.get_feature_importance(model.pool(matrix), type="ShapValues"))[:, :, :-1]
     position = {category: index for index, category in enumerate(seen)}
     weights = probabilities[:, [model.categories.index(category) for category in seen]]
     mean = np.einsum("rc,rcf->rf", weights / weights.sum(axis=1, keepdims=True), values)

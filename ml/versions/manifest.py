@@ -16,6 +16,7 @@ from ml.fitting.calibration import Calibration
 from ml.fitting.training import TrainedModel
 from ml.fitting.tuning import Trial
 from ml.judging.evaluation import Evaluation
+from ml.versions.model_files import BOOSTED_FILE
 
 PACKAGES = ("catboost", "numpy", "pandas")
 
@@ -56,7 +57,10 @@ class Manifest(BaseModel):
     tuning: tuple[Trial, ...] = ()
     tree_count: int
     packages: dict[str, str]
+    model_file: Literal["model.cbm", "model.npz"] = "model.cbm"
     model_sha256: str
+    rivals: tuple[str, ...] = ()  # contenders in ``metrics`` that need not be beaten
+    judged_on: str = ""
 
     def top_features(self, count: int) -> list[str]:
         """The most important features, the most important first."""
@@ -71,10 +75,12 @@ def describe(
     trained: TrainedModel,
     training_set: TrainingSet,
     evaluation: Evaluation,
+    model_file: str,
     model_sha256: str,
 ) -> Manifest:
     """The manifest of a model that was just trained and evaluated. ``created_at`` carries its time zone."""
     model = trained.model
+    packages = PACKAGES if model_file == BOOSTED_FILE else (*PACKAGES, "scikit-learn")
     return Manifest(
         name=name,
         version=version,
@@ -103,8 +109,11 @@ def describe(
         settings=trained.settings,
         tuning=trained.search.trials if trained.search else (),
         tree_count=trained.tree_count,
-        packages={**{package: package_version(package) for package in PACKAGES}, "python": platform.python_version()},
+        packages={**{package: package_version(package) for package in packages}, "python": platform.python_version()},
+        model_file=model_file,
         model_sha256=model_sha256,
+        rivals=evaluation.rivals,
+        judged_on=training_set.judged_on,
     )
 
 

@@ -1,7 +1,7 @@
-"""Model versions on disk: ``<root>/<name>/<version>/{model.cbm, manifest.json}``, immutable, and a champion pointer.
+"""Model versions on disk: ``<root>/<name>/<version>/`` with file and manifest.json, immutable, and a champion pointer.
 
-Never pickle. The pointer is ``<root>/<name>/champion``, a text file that names the version and is replaced by rename. What was
-decided stays in ``<root>/<name>/promotions.jsonl``; see ``ml.versions.decision_log``.
+The files are those of ``ml.versions.model_files``. The pointer is ``<root>/<name>/champion``, a text file that names the
+version and is replaced by rename. What was decided stays in ``<root>/<name>/promotions.jsonl`` (``ml.versions.decision_log``).
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from catboost import CatBoostClassifier, CatBoostError
 from pydantic import ValidationError
 
 from customer360.decisions import Request
@@ -31,12 +30,11 @@ from ml.judging.evaluation import Evaluation
 from ml.judging.promotion import Decision
 from ml.versions.decision_log import PROMOTED, REJECTED, ROLLED_BACK, append_decision, read_decisions, succession
 from ml.versions.manifest import Manifest, describe, feature_types
+from ml.versions.model_files import ModelFileError, read_classifier, write_classifier
 
-MODEL_FILE = "model.cbm"
 MANIFEST_FILE = "manifest.json"
 CHAMPION_FILE = "champion"
 PROMOTIONS_FILE = "promotions.jsonl"
-RESTORE = "restore the version's own file, or promote another version"
 AUTOMATIC = "training"  # who decides where nobody was asked
 
 
@@ -105,8 +103,8 @@ class ModelStore:
         draft = folder.with_name(f".tmp-{version}-{os.getpid()}")
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
-        trained.model.classifier.save_model(str(draft / MODEL_FILE), format="cbm")
-        digest = _sha256(draft / MODEL_FILE)
+        model_file = write_classifier(trained.model.classifier, draft)
+        digest = _sha256(draft / model_file)
         manifest = describe(
             name=name,
             version=version,
@@ -114,10 +112,11 @@ class ModelStore:
             trained=trained,
             training_set=training_set,
             evaluation=evaluation,
+            model_file=model_file,
             model_sha256=digest,
         )
         (draft / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        for path in (draft / MODEL_FILE, draft / MANIFEST_FILE, draft):
+        for path in (draft / model_file, draft / MANIFEST_FILE, draft):
             fsync_path(path)
         draft.rename(folder)
         fsync_path(folder.parent)
@@ -213,11 +212,11 @@ class ModelStore:
     ) -> LoadedModel:
         """Load a version for the shop's present features and categories ("none" included), and horizon where it is given.
 
-        Raises ``ModelRefused`` when the file's hash differs from the manifest's, when it is not a multiclass CatBoost
-        classifier, or when features, categories or horizon differ from the shop's.
+        Raises ``ModelRefused`` when the file's hash differs from the manifest's, when it holds neither a multiclass CatBoost
+        classifier nor a forest, as its name says, or when features, categories or horizon differ from the shop's.
         """
         manifest = self._verified_manifest(name, version)
-        path = self._version_folder(name, version) / MODEL_FILE
+        path = self._version_folder(name, version) / manifest.model_file
         _require_same("features", path, [f.name for f in manifest.features], [f.name for f in features])
         _require_same("categories", path, list(manifest.categories), list(categories))
         if None not in (horizon_days, manifest.horizon_days) and horizon_days != manifest.horizon_days:
@@ -228,7 +227,10 @@ class ModelStore:
             raise ModelRefused(f"{path} predicts bands of an amount, and its manifest does not say which; train again")
         if manifest.features != feature_types(tuple(features)):
             raise ModelRefused(f"{path}: a feature changed between numeric and categorical; train again")
-        classifier = _load_classifier(path)
+        try:
+            classifier = read_classifier(path)
+        except ModelFileError as error:
+            raise ModelRefused(str(error)) from error
         _require_same("features in the model file", path, list(classifier.feature_names_), [f.name for f in features])
         seen = [str(category) for category in classifier.classes_]
         if not set(seen) <= set(categories):
@@ -276,7 +278,7 @@ class ModelStore:
 
     def _verified_manifest(self, name: str, version: str) -> Manifest:
         manifest = self.manifest(name, version)
-        path = self._version_folder(name, version) / MODEL_FILE
+        path = self._version_folder(name, version) / manifest.model_file
         if (manifest.name, manifest.version) != (name, version):
             raise ModelRefused(
                 f"{path} lies beside the manifest of {manifest.name} {manifest.version}; restore the right folder"
@@ -299,19 +301,6 @@ class ModelStore:
 
     def _point_at(self, name: str, version: str) -> None:
         write_text(self.root / name / CHAMPION_FILE, version + "\n")
-
-
-def _load_classifier(path: Path) -> CatBoostClassifier:
-    classifier = CatBoostClassifier()
-    try:
-        classifier.load_model(str(path), format="cbm")
-        # A regressor's file loads here without a word; only its parameters tell.
-        loss = str(classifier.get_all_params().get("loss_function"))
-    except CatBoostError as error:
-        raise ModelRefused(f"{path} is not a CatBoost model: {error}; {RESTORE}") from error
-    if loss != "MultiClass":
-        raise ModelRefused(f"{path} was trained for {loss}, every model here is a MultiClass classifier; {RESTORE}")
-    return classifier
 
 
 def _require_same(what: str, path: Path, found: list[str], wanted: list[str]) -> None:

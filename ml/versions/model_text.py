@@ -42,9 +42,13 @@ def show_lines(manifest: Manifest, standing: str, problem: str, decisions: Seque
     yield from _fact("made", f"{_minute(manifest.created_at)} UTC, {_pairs(manifest.packages)}")
     yield from _fact("data", f"{manifest.rows_train:,} rows to train, {manifest.rows_validation:,} to judge")
     yield from _fact("", f"fingerprint {manifest.data_fingerprint}")
-    cutoffs = ", ".join(_minute(moment) for moment in manifest.train_cutoffs)
-    yield from _fact("trained on", f"{many(len(manifest.train_cutoffs), 'cut-off')} (UTC): {cutoffs}")
-    yield from _fact("judged on", f"{_minute(manifest.validation_cutoff)} UTC")
+    if manifest.judged_on:
+        yield from _fact("trained on", f"{' to '.join(_minute(moment) for moment in manifest.train_cutoffs)} UTC")
+        yield from _fact("judged on", manifest.judged_on)
+    else:
+        cutoffs = ", ".join(_minute(moment) for moment in manifest.train_cutoffs)
+        yield from _fact("trained on", f"{many(len(manifest.train_cutoffs), 'cut-off')} (UTC): {cutoffs}")
+        yield from _fact("judged on", f"{_minute(manifest.validation_cutoff)} UTC")
     if manifest.horizon_days is not None:
         yield from _fact("ahead", many(manifest.horizon_days, "day"))
     yield from _fact("categories", ", ".join(manifest.categories))

@@ -7,41 +7,47 @@ from datetime import datetime
 import pandas as pd
 
 from customer360.decisions import DecisionRefused
-from customer360.features import feature_list
+from customer360.features import Feature, feature_list
 from customer360.lake.publishing.publications import file_tables
 from customer360.lake.publishing.publishing import current_publication, republish
 from customer360.lake.warehouse.frames import write_parquet
-from customer360.settings import Settings
-from ml.datasets.targets import MODELS, target_of
+from customer360.settings import Settings, Shop
+from ml.datasets.targets import EVERY_MODEL, RESPONSE, target_of
+from ml.responses.features import response_features
 from ml.versions.model_store import LoadedModel, ModelStore, Servable
 from ml.versions.model_versions import model_versions
 
 
 def store_of(settings: Settings, name: str) -> ModelStore:
     """The store, for a model that there is. Raises ``DecisionRefused`` for any other name."""
-    if name not in MODELS:
-        raise DecisionRefused(f"{name!r} is no model; the models are: {', '.join(MODELS)}")
+    if name not in EVERY_MODEL:
+        raise DecisionRefused(f"{name!r} is no model; the models are: {', '.join(EVERY_MODEL)}")
     return ModelStore(settings.place.models)
+
+
+def features_of(name: str, shop: Shop) -> tuple[Feature, ...]:
+    """The features of the model of that name: of contacts for the response model, of customers for every other."""
+    return response_features(shop) if name == RESPONSE else tuple(feature_list(shop))
 
 
 def load_for_shop(settings: Settings, name: str, version: str) -> LoadedModel:
     """A version for the shop's features, categories and horizon of now. Raises ``ModelRefused`` where it does not fit."""
     store, shop = store_of(settings, name), settings.shop
     target = target_of(name, shop)
-    return store.load(name, version, feature_list(shop), target.classes, target.horizon_days)
+    return store.load(name, version, features_of(name, shop), target.classes, target.horizon_days)
 
 
 def servable_for_shop(settings: Settings, name: str) -> Servable:
     """What serves the shop's features, categories and horizon of now; see ``ModelStore.load_servable``."""
     store, shop = store_of(settings, name), settings.shop
     target = target_of(name, shop)
-    return store.load_servable(name, feature_list(shop), target.classes, target.horizon_days)
+    return store.load_servable(name, features_of(name, shop), target.classes, target.horizon_days)
 
 
 def publish_versions(settings: Settings, now: datetime) -> None:
     """Make ``model_versions`` of all models anew and publish it, so that BI sees at once what was decided."""
     place = settings.place
-    every = [model_versions(store_of(settings, name), name) for name in MODELS]
+    every = [model_versions(store_of(settings, name), name) for name in EVERY_MODEL]
     write_parquet(place.models / "model_versions.parquet", pd.concat(every, ignore_index=True))
     if current_publication(place) is not None:
         republish(place, {"model_versions": file_tables(place)["model_versions"]}, now)

@@ -172,7 +172,11 @@ def test_the_truth_stays_out_of_landing(simulated):
     columns = set(simulated.history().column_names)
     for path in simulated.place.landing.glob("reference/*/*.csv"):
         columns |= set(pd.read_csv(path, nrows=1).columns)
-    assert not {name for name in columns if name.startswith("affinity") or name in {"probability", "propensity", "buying"}}
+    assert not {
+        name
+        for name in columns
+        if name.startswith("affinity") or name in {"probability", "propensity", "buying", "orders_anyway"}
+    }
     assert not list(simulated.place.root.rglob(".tmp-*"))
 
 
@@ -248,6 +252,13 @@ def test_a_shop_that_is_not_the_synthetic_one_is_refused_with_the_remedy(synthet
 
 
 def test_a_simulation_of_nothing_is_refused():
-    for wrong in ({"customers": 0}, {"days": 0}, {"events_per_slice": 0}, {"base_conversion": 1.0}, {"touch_days": 3}):
+    for wrong in (
+        {"customers": 0},
+        {"days": 0},
+        {"events_per_slice": 0},
+        {"base_conversion": 1.0},
+        {"touch_days": 3},
+        {"control_share": 1.0},
+    ):
         with pytest.raises(SimulationError):
             Simulation(**wrong)

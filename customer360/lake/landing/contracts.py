@@ -187,8 +187,18 @@ def reference_tables(shop: Shop) -> dict[str, ReferenceTable]:
                 Column("channel", "VARCHAR", "Channel, one of shop.yaml's; empty where unknown"),
                 Column("is_converted", "BOOLEAN", "The customer did what the campaign asked for", required=True),
                 Column("converted_at", "TIMESTAMP", "When, UTC"),
+                Column(
+                    "is_control",
+                    "BOOLEAN",
+                    "Held back to compare with: not contacted, touched_at is when it would have been; empty means false",
+                ),
+                Column(
+                    "is_randomised",
+                    "BOOLEAN",
+                    "Channel, day and daypart were drawn at random among those allowed; empty means false",
+                ),
             ),
-            "Contacts made by campaigns and what came of them",
+            "Contacts made by campaigns, and those held back for a control group, with what came of them",
         ),
         ReferenceTable(
             "suppressions",

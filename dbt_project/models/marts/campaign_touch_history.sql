@@ -14,7 +14,9 @@ touches as (
         touched_at,
         is_time_known,
         is_converted,
-        converted_at
+        converted_at,
+        is_control,
+        is_randomised
 
     from {{ ref('stg_campaign_touches') }}
     where valid_from <= {{ as_of }}
@@ -59,7 +61,9 @@ final as (
         case when is_time_known then cast({{ iso_day_of_week('local_touched_at') }} as bigint) end as day_of_week,
         case when is_time_known then cast(extract(hour from local_touched_at) as bigint) end as local_hour,
         is_converted,
-        converted_at
+        converted_at,
+        is_control,
+        is_randomised
 
     from local_touches
 

@@ -9,6 +9,8 @@ select
     channel,
     is_converted,
     converted_at,
+    coalesce(is_control, false) as is_control,
+    coalesce(is_randomised, false) as is_randomised,
     valid_from,
     valid_to
 

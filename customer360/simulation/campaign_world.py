@@ -1,0 +1,147 @@
+"""The synthetic shop without its clicks: who orders on a day, given who is contacted. Weeks of campaigns in seconds.
+
+The customers, their chance of ordering by themselves and what a contact adds are those of the synthetic shop; orders are drawn
+day by day instead of view by view. All draws depend on the seed, the customer and the day or the contact alone. So policies
+that are compared on one seed meet the same customers, who order the same by themselves and answer equal contacts equally.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import numpy as np
+import pandas as pd
+
+from customer360.settings import Shop
+from customer360.simulation.arrays import DAY, Floats, Ints, Keys, categorical, mix, uniform
+from customer360.simulation.catalogue import CATEGORIES, PRICES, pick_products
+from customer360.simulation.contacts import Contacts, contacts_of
+from customer360.simulation.organic import orders_a_day
+from customer360.simulation.parameters import Simulation
+from customer360.simulation.population import customers_table
+from customer360.simulation.response import Response, true_response
+from customer360.simulation.rhythm import HOURS
+from customer360.simulation.touches import draw_touches, touch_history
+from customer360.simulation.world import World
+
+ORDER_COLUMNS = ("customer_id", "order_id", "ordered_at", "amount", "lines")  # of the mart customer_orders
+_ORDERS, _MOMENT, _CATEGORY, _PRODUCT, _QUANTITY, _ID = 61, 62, 63, 64, 65, 66
+
+
+@dataclass(frozen=True)
+class CampaignWorld:
+    """Customers of a shop and the truth about them. ``a_day``: orders a day, customers x (no spell, one of each category)."""
+
+    world: World
+    response: Response
+    a_day: Floats
+
+    @classmethod
+    def build(cls, shop: Shop, customers: int, seed: int, touch_days: int = 150) -> CampaignWorld:
+        """A world of so many customers, with past contacts over so many days before the first live one."""
+        simulation = Simulation(customers=customers, seed=seed, touch_days=touch_days)
+        world = World.build(simulation, shop)
+        spells = [None, *range(len(CATEGORIES))]
+        a_day = np.stack([orders_a_day(simulation, shop, world.population, spell) for spell in spells], axis=1)
+        return cls(world, true_response(simulation, shop, world.population), a_day)
+
+    @property
+    def first_day(self) -> date:
+        """The shop-local day of ``slices_start``; the past lies before it."""
+        return self.world.first_live_day
+
+    @property
+    def customers(self) -> pd.DataFrame:
+        """The reference table ``customers``, with consents as booleans."""
+        table = customers_table(self.world.population, self.world.shop)
+        consents = [f"consent_{channel}" for channel in self.world.shop.channels]
+        return table.assign(**{name: table[name] == "true" for name in consents})
+
+    def orders(self, day: date, contacts: pd.DataFrame | None = None) -> pd.DataFrame:
+        """The orders of a shop-local day that come anyway, and all that the day's contacts add in their attribution window.
+
+        ``contacts``: customer_id, campaign_id, channel and sent_at (UTC), made on this day. One row per order, by time: the
+        columns of ``customer_orders`` (``ordered_at`` plain UTC) and the truth ``is_added``. A customer orders at most once a
+        day anyway, and once for each contact that adds an order.
+        """
+        anyway = self._anyway(day)
+        if contacts is None or contacts.empty:
+            return anyway
+        made = contacts_of(contacts, self.world)
+        both = pd.concat([anyway, self._added(made)], ignore_index=True)
+        return both.sort_values(["ordered_at", "order_id"], ignore_index=True)
+
+    def past(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Touches and orders of all days before the first one.
+
+        Touches are as ``campaign_touch_history`` publishes them: contacts at random, and the control groups. A touch converted
+        where an order of the customer lies within the shop's ``attribution_days`` from it. Orders: see ``orders``.
+        """
+        touches = draw_touches(self.world, self.response)
+        made = touches[~touches["is_control"]].rename(columns={"touched_at": "sent_at"})
+        days = range(-self.world.simulation.touch_days, 0)
+        parts = [self._anyway(self.first_day + timedelta(days=number)) for number in days]
+        orders = pd.concat([*parts, self._added(contacts_of(made, self.world))], ignore_index=True)
+        ended = pd.Timestamp(self.first_day, tz=self.world.shop.zone).tz_convert("UTC").tz_localize(None)
+        orders = orders[orders["ordered_at"] < ended].sort_values(["ordered_at", "order_id"], ignore_index=True)
+        converted_at = first_order_within(touches, orders, self.world.shop.campaigns.attribution_days)
+        outcomes = touches.assign(is_converted=converted_at.notna(), converted_at=converted_at)
+        return touch_history(outcomes, self.world.shop), orders
+
+    def _anyway(self, day: date) -> pd.DataFrame:
+        seed, everyone = self.world.simulation.seed, np.arange(self.world.simulation.customers)
+        number = (day - date(1970, 1, 1)).days
+        noon = np.full(len(everyone), number * DAY + DAY // 2)
+        spell = self.world.interest.spells(everyone, noon) + 1
+        buys = uniform(seed, _ORDERS, everyone, number) < 1 - np.exp(-self.a_day[everyone, spell])
+        customer = everyone[buys]
+        draws = uniform(seed, _MOMENT, customer, number)
+        cumulative = np.concatenate([[0.0], np.cumsum(HOURS) / HOURS.sum()])
+        hours = np.interp(draws, cumulative, np.arange(25))
+        local = pd.DatetimeIndex(np.datetime64(day, "us") + (hours * 3_600_000_000).astype(np.int64).astype("timedelta64[us]"))
+        utc = local.tz_localize(self.world.shop.zone, ambiguous=np.ones(len(local), dtype=bool), nonexistent=timedelta(hours=1))
+        return self._frame(
+            customer, utc.tz_convert("UTC").tz_localize(None).asi8, mix(seed, _ID, customer, number), is_added=False
+        )
+
+    def _added(self, contacts: Contacts) -> pd.DataFrame:
+        seed = self.world.simulation.seed
+        reacting = contacts.take(contacts.reacts(seed, self.response))
+        at = reacting.ordered_at(seed, self.world.shop)
+        return self._frame(reacting.customer, at, mix(seed, _ID, reacting.key), is_added=True)
+
+    def _frame(self, customer: Ints, at: Ints, keys: Keys, *, is_added: bool) -> pd.DataFrame:
+        seed = self.world.simulation.seed
+        affinity, _ = self.world.interest.affinity(customer, at)
+        category = categorical(affinity, uniform(seed, _CATEGORY, keys))
+        product = pick_products(category, uniform(seed, _PRODUCT, keys))
+        quantity = 1 + np.searchsorted([0.85, 0.97], uniform(seed, _QUANTITY, keys), side="right")
+        frame = pd.DataFrame(
+            {
+                "customer_id": np.array(self.world.population.customer_ids, dtype=object)[customer],
+                "order_id": [f"o{key:016x}" for key in keys.tolist()],
+                "ordered_at": at.astype("datetime64[us]"),
+                "amount": PRICES[product] * quantity,
+                "lines": 1,
+                "is_added": is_added,
+            }
+        )
+        return frame.sort_values(["ordered_at", "order_id"], ignore_index=True)
+
+
+def first_order_within(touches: pd.DataFrame, orders: pd.DataFrame, days: int) -> pd.Series[pd.Timestamp]:
+    """When each touch's customer first ordered within so many times 24 hours from ``touched_at`` (both UTC); else none."""
+    moments = touches[["customer_id", "touched_at"]].assign(row=touches.index)
+    moments["touched_at"] = moments["touched_at"].dt.as_unit("us")
+    times = orders[["customer_id", "ordered_at"]].assign(ordered_at=orders["ordered_at"].dt.tz_localize("UTC").dt.as_unit("us"))
+    joined = pd.merge_asof(
+        moments.sort_values("touched_at"),
+        times.sort_values("ordered_at"),
+        left_on="touched_at",
+        right_on="ordered_at",
+        by="customer_id",
+        direction="forward",
+    )
+    found = joined["ordered_at"].where(joined["ordered_at"] < joined["touched_at"] + timedelta(days=days))
+    return found.set_axis(joined["row"]).reindex(touches.index)

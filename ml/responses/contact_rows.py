@@ -1,0 +1,93 @@
+"""Contacts as rows of features: who, what was known before, which campaign, which channel, day and daypart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from customer360.settings import Shop
+from ml.frames import require_columns
+from ml.responses.attributes import attributes_at
+from ml.responses.contact_history import contact_history
+
+TOUCH_COLUMNS = (
+    "touch_id",
+    "campaign_id",
+    "customer_id",
+    "channel",
+    "touched_at",
+    "is_time_known",
+    "day_of_week",
+    "local_hour",
+    "is_converted",
+    "converted_at",
+    "is_control",
+    "is_randomised",
+)
+
+
+@dataclass(frozen=True)
+class ResponseInputs:
+    """The frames that the response model is made of. Timestamps are plain UTC.
+
+    ``touches``: ``campaign_touch_history``. ``attributes``: every version of customers' attributes
+    (``customer360.lake.reference.attribute_versions``). ``campaigns`` and ``offers``: the reference tables. ``orders``:
+    ``customer_orders``, None where the shop has none.
+    """
+
+    touches: pd.DataFrame
+    attributes: pd.DataFrame
+    campaigns: pd.DataFrame
+    offers: pd.DataFrame
+    orders: pd.DataFrame | None = None
+
+    def check(self, shop: Shop) -> None:
+        """Raise ``FrameError`` on missing columns."""
+        require_columns(self.touches, "campaign_touch_history", TOUCH_COLUMNS)
+        require_columns(self.attributes, "customers", ["customer_id", "valid_from", "valid_to", *shop.attributes])
+        require_columns(self.campaigns, "campaigns", ["campaign_id", "kind", "offer_id"])
+        require_columns(self.offers, "offers", ["offer_id", "category_id"])
+        if self.orders is not None:
+            require_columns(self.orders, "customer_orders", ["customer_id", "ordered_at", "amount"])
+
+
+def customer_rows(points: pd.DataFrame, inputs: ResponseInputs, shop: Shop) -> pd.DataFrame:
+    """Attributes and history of the customer at each of ``points`` (customer_id, at in plain UTC), as known then."""
+    history = contact_history(points, inputs.touches, inputs.orders, shop.channels)
+    return pd.concat([attributes_at(points, inputs.attributes), history], axis=1)
+
+
+def campaign_rows(campaign_ids: pd.Series[str], campaigns: pd.DataFrame, offers: pd.DataFrame) -> pd.DataFrame:
+    """campaign_kind and offer_category_id of each of these campaigns, null where the reference tables do not say."""
+    known = campaigns.drop_duplicates("campaign_id").set_index("campaign_id")
+    category = offers.drop_duplicates("offer_id").set_index("offer_id")["category_id"]
+    kind, offer = campaign_ids.map(known["kind"]), campaign_ids.map(known["offer_id"])
+    return pd.DataFrame(
+        {"campaign_kind": kind, "offer_category_id": offer.map(category)}, index=campaign_ids.index, dtype=object
+    )
+
+
+def daypart_names(local_hours: pd.Series[int], shop: Shop) -> npt.NDArray[np.object_]:
+    """The daypart of each hour, None outside of all of them and where the hour is unknown."""
+    names = np.full(25, None, dtype=object)
+    for name, daypart in shop.dayparts.items():
+        names[daypart.start : daypart.end] = name
+    return np.asarray(names[local_hours.astype("Float64").fillna(24).to_numpy(dtype=np.int64)], dtype=object)
+
+
+def contact_rows(touches: pd.DataFrame, inputs: ResponseInputs, shop: Shop) -> pd.DataFrame:
+    """Every feature of each of ``touches`` (rows of ``campaign_touch_history``) as it was just before it, with their index."""
+    points = touches[["customer_id"]].assign(at=touches["touched_at"])
+    contact = pd.DataFrame(
+        {
+            "channel": touches["channel"].to_numpy(dtype=object),
+            "day_of_week": touches["day_of_week"].astype("Int64").astype("string").to_numpy(dtype=object),
+            "daypart": daypart_names(touches["local_hour"], shop),
+        },
+        index=touches.index,
+    )
+    campaign = campaign_rows(touches["campaign_id"], inputs.campaigns, inputs.offers)
+    return pd.concat([customer_rows(points, inputs, shop), campaign, contact], axis=1)
