@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 
 import pandas as pd
 
@@ -53,14 +52,9 @@ class Standing:
     versions: list[Version] = field(default_factory=list)
 
 
-def campaigns_folder(settings: Settings) -> Path:
-    """Where a shop's campaign files lie."""
-    return settings.shop_folder / "campaigns"
-
-
 def campaign_standings(settings: Settings) -> list[Standing]:
     """Every campaign that has a file, a draft or an approved version, in the order of planning, the others last."""
-    campaigns, problems = load_campaigns(campaigns_folder(settings), settings.shop)
+    campaigns, problems = load_campaigns(settings.campaign_folder, settings.shop)
     drafts = newest_drafts(settings.place)
     ledger = read_ledger(settings.place)
     known = {campaign.campaign_id: campaign for campaign in campaigns}

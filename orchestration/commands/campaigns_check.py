@@ -6,7 +6,6 @@ import argparse
 
 from customer360.campaigns.audience import AudienceError, members
 from customer360.campaigns.definition import Campaign, load_campaigns
-from customer360.campaigns.overview import campaigns_folder
 from customer360.lake.publishing.publishing import current_publication, reader
 from customer360.settings import Settings
 from customer360.words import many
@@ -19,7 +18,7 @@ NOT_COUNTED = "its audience is counted once something is published"
 def run(options: argparse.Namespace) -> int:
     """Judge the campaign files; count each audience when something is published. 1 where a file is wrong."""
     settings = settings_of(options)
-    folder = campaigns_folder(settings)
+    folder = settings.campaign_folder
     publication = current_publication(settings.place)
     offers = _offers(settings) if publication and publication.rows.get("offers") else None
     campaigns, problems = load_campaigns(folder, settings.shop, offers)
