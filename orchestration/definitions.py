@@ -19,6 +19,7 @@ from assets.raw.clicks import raw_clicks
 from assets.raw.reference import REFERENCE_ASSETS
 from assets.transform.warehouse import warehouse_models
 from customer360.settings import Settings
+from orchestration.campaign_jobs import approve_campaign, send_job, withdraw_campaign
 from orchestration.dbt_run import Dbt
 from orchestration.jobs import daily_job, freshness_job, history_job, maintenance_job, slice_job, training_job, warehouse_job
 from orchestration.model_jobs import promote_model, reject_model, rollback_model
@@ -59,6 +60,9 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
             promote_model,
             reject_model,
             rollback_model,
+            approve_campaign,
+            withdraw_campaign,
+            send_job,
         ],
         schedules=SCHEDULES,
         sensors=[click_slices, drift_alert, run_failure],

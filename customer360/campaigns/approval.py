@@ -23,8 +23,8 @@ from customer360.lake.publishing.publishing import current_publication, reader
 from customer360.lake.slices import naive
 from customer360.settings import Settings, Shop
 
-# How the detail of a suppressed entry begins where a plan was withdrawn: before its time, which takes both arms alike out of what
-# is compared, or after it, and for single customers, which does not.
+# How the detail of a suppressed entry begins where a plan was withdrawn: before its time, which takes both arms alike out of
+# what is compared, or after it, and for single customers, which does not.
 WITHDRAWN, WITHDRAWN_LATE, WITHDRAWN_ONE = "withdrawn", "withdrawn after its time", "withdrawn for this customer"
 PLAN_COLUMNS = (
     *("campaign_id", "plan_version", "model_version", "customer_id", "channel", "daypart", "contact_date", "send_at"),
@@ -158,9 +158,10 @@ def _campaign(settings: Settings, campaign_id: str) -> Campaign:
 
 
 def _touches(settings: Settings) -> pd.DataFrame:
-    """Contacts that were made, as published; none before the first publication."""
+    """Contacts that were made, as published; none before the first night."""
     columns = ["campaign_id", "customer_id", "channel", "touched_at", "local_date"]
-    if current_publication(settings.place) is None:
+    publication = current_publication(settings.place)
+    if publication is None or "campaign_touch_history" not in publication.rows:
         return pd.DataFrame(columns=columns)
     with reader(settings.place) as connection:
         return connection.execute("select * from campaign_touch_history").df()

@@ -1,8 +1,9 @@
-"""What became of contacts, as ledger entries: delivered, opened, clicked, converted. Read from what is published; late data add.
+"""What became of contacts, as ledger entries: delivered, opened, clicked, converted. Late data add to them.
 
 **Credit.** An order converts one contact: the last one of the customer before it, of whichever campaign, if its window of
 ``attribution_days`` still runs. A held-out customer's contact counts from the moment at which it would have been sent. Credit
-says which contact came last before an order; what a campaign *brought* is worked out from all orders of both arms (``ml.effects``).
+says which contact came last before an order; what a campaign *brought* is worked out from all orders of both arms, in
+``ml.effects``.
 """
 
 from __future__ import annotations
@@ -18,8 +19,11 @@ from customer360.campaigns.commitments import standing
 from customer360.campaigns.ledger import APPROVED, CONTACT, CONVERTED, SENT, SUPPRESSED, append, read_ledger
 from customer360.settings import Place, Shop
 
-ORDERS = "select customer_id, order_id, ordered_at, cast(amount as double) as amount from customer_orders where lines > 0"
-ACTIVITY = "select campaign_id, customer_id, activity, event_at from campaign_activity"
+ORDERS = """
+    select customer_id, order_id, ordered_at, cast(amount as double) as amount
+    from customer_orders semi join in_ledger using (customer_id) where lines > 0
+"""
+ACTIVITY = "select campaign_id, customer_id, activity, event_at from campaign_activity semi join in_ledger using (customer_id)"
 _ROW = [*PLAN_COLUMNS, "arm"]
 
 
@@ -33,8 +37,8 @@ def record_outcomes(place: Place, shop: Shop, connection: duckdb.DuckDBPyConnect
     names = pd.DataFrame({"customer_id": ledger["customer_id"].unique()})
     connection.register("in_ledger", names)
     try:
-        orders = connection.execute(f"{ORDERS} and customer_id in (select customer_id from in_ledger)").df()
-        activity = connection.execute(f"{ACTIVITY} where customer_id in (select customer_id from in_ledger)").df()
+        orders = connection.execute(ORDERS).df()
+        activity = connection.execute(ACTIVITY).df()
     finally:
         connection.unregister("in_ledger")
     window = timedelta(days=shop.campaigns.attribution_days)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from customer360.campaigns.ledger import CONTACT, HOLDOUT
 from customer360.decisions import DecisionRefused
+from customer360.lake.publishing.publications import newest_plan
 from customer360.settings import Place
 
 DRAFT_COLUMNS = (
@@ -18,17 +19,12 @@ DRAFT_COLUMNS = (
 NEEDED = ("channel", "contact_date", "send_at", "cost")  # of whoever is contacted, or would be
 
 
-def newest_draft_file(place: Place) -> Path | None:
-    """The plan of the newest day, or None before the first."""
-    files = sorted(place.plans.glob("*/campaign_plan.parquet"))
-    return files[-1] if files else None
-
-
 def newest_drafts(place: Place) -> pd.DataFrame:
     """Every campaign's rows of the newest plan: one row per campaign and customer of its audience; none before the first."""
-    file = newest_draft_file(place)
-    if file is None:
+    folder = newest_plan(place)
+    if folder is None:
         return pd.DataFrame(columns=list(DRAFT_COLUMNS))
+    file = folder / "campaign_plan.parquet"
     frame = pd.read_parquet(file)
     lacking = [column for column in DRAFT_COLUMNS if column not in frame.columns]
     if lacking:

@@ -88,6 +88,11 @@ def send(settings: Settings, now: datetime, shop_now: datetime, by: str, until: 
     return Sent(files, dict(sorted(Counter(reasons[is_left]).items())), finished)
 
 
+def is_cut_off(place: Place) -> bool:
+    """True where a hand-over died between two steps and waits to be brought to its end."""
+    return any((outbox(place) / ASIDE).glob("*/*"))
+
+
 def finish(place: Place) -> list[Path]:
     """Bring a hand-over that was cut off to its end: files whose contacts the ledger has go out, others are deleted."""
     aside = sorted((outbox(place) / ASIDE).glob("*/*"))

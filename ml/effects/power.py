@@ -1,4 +1,4 @@
-"""How many customers it takes to tell an effect from chance: four times out of five, by the interval that results are judged by.
+"""How many customers it takes to tell an effect from chance: four times out of five, by the interval of results.
 
 An effect is found where Newcombe's 95% interval leaves 0 out: its bound on the side of 0 is worked out for the difference that
 four draws out of five exceed, by the normal approximation. The textbook size for two shares (Fleiss, Levin and Paik, 2003,

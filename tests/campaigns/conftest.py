@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
 
 from customer360.campaigns.approval import Approved, approve
 from customer360.campaigns.ledger import read_ledger
@@ -39,6 +40,8 @@ class Desk:
         folder = root / "shop"
         (folder / "campaigns").mkdir(parents=True)
         shop = small_shop(channels=["email", "sms"], campaigns={"minimum_gap_days": 0, **rules})
+        told = shop.model_dump(mode="json", by_alias=True, exclude_none=True)
+        (folder / "shop.yaml").write_text(yaml.safe_dump(told), encoding="utf-8")
         self.settings = Settings(shop=shop, place=Place(root=root / "data"), shop_folder=folder)
         self.place = self.settings.place
         self.campaign()
