@@ -28,8 +28,8 @@ class PlanInputs:
 
     ``customers``: customer_id, segment, one row each. ``consents``: customer_id, channel, is_allowed (empty means no).
     ``touches``: customer_id, campaign_id, channel, day_of_week, local_hour, is_converted, touched_at; channel, day and hour are
-    empty where unknown; controls (is_control) were no contacts. ``purchase_times``: customer_id, day_of_week, local_hour, orders.
-    ``scores``: customer_scores. ``campaigns`` and ``offers``: the reference tables.
+    empty where unknown; controls (is_control) were no contacts. ``purchase_times``: customer_id, day_of_week, local_hour,
+    orders. ``scores``: customer_scores. ``campaigns`` and ``offers``: the reference tables.
     """
 
     customers: pd.DataFrame
