@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -35,9 +36,8 @@ def heat_map(calendar: pd.DataFrame) -> bytes:
     if calendar.size:
         most = max(int(calendar.to_numpy().max()), 1)
         axes.imshow(calendar.to_numpy(dtype=float), cmap="Blues", vmin=0, vmax=most, aspect="auto")
-        for row in range(len(calendar)):
-            for column in range(calendar.shape[1]):
-                count = int(calendar.iloc[row, column])
+        for row, counts in enumerate(calendar.to_numpy(dtype=np.int64)):
+            for column, count in enumerate(counts):
                 axes.text(
                     column,
                     row,
