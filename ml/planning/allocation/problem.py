@@ -67,7 +67,9 @@ class Problem:
         """Whether a choice keeps every limit."""
         rows = np.flatnonzero(chosen >= 0)
         counts, spent = self.used(chosen)
-        return bool(np.isfinite(self.value[rows, chosen[rows]]).all() and (counts <= self.capacity).all() and spent <= self.budget_units)
+        return bool(
+            np.isfinite(self.value[rows, chosen[rows]]).all() and (counts <= self.capacity).all() and spent <= self.budget_units
+        )
 
 
 @dataclass(frozen=True)
