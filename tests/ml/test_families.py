@@ -49,8 +49,8 @@ def test_where_they_disagree_the_log_loss_decides_and_says_so() -> None:
     best, reason = chosen_family(figures((0.3, 0.7), (0.4, 0.8)))
     assert best == BOOSTED
     assert reason == (
-        "CatBoost has log loss 0.3000 and AUC 0.7000 on the tuning rows, random forest 0.4000 and 0.8000: the two disagree, and "
-        "the log loss decides"
+        "CatBoost has log loss 0.3000 and AUC 0.7000 on the tuning rows, random forest 0.4000 and 0.8000: the two disagree, "
+        "and the log loss decides"
     )
 
 

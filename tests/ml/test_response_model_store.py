@@ -73,7 +73,7 @@ def test_other_features_or_another_window_are_refused(store: ModelStore, version
         ModelRefused, match=r"it lacks \['hobby'\] and has \['household_size', 'is_head_of_household', 'region'\]"
     ):
         load(store, version, small_shop(attributes=attributes))
-    with pytest.raises(ModelRefused, match="looks 3 days ahead, the present shop.yaml asks for 5"):
+    with pytest.raises(ModelRefused, match=r"looks 3 days ahead, the present shop\.yaml asks for 5"):
         load(store, version, small_shop(campaigns={"attribution_days": 5}))
 
 
