@@ -38,9 +38,28 @@ class CampaignWorld:
     a_day: Floats
 
     @classmethod
-    def build(cls, shop: Shop, customers: int, seed: int, touch_days: int = 150) -> CampaignWorld:
-        """A world of so many customers, with past contacts over so many days before the first live one."""
-        simulation = Simulation(customers=customers, seed=seed, touch_days=touch_days)
+    def build(
+        cls,
+        shop: Shop,
+        customers: int,
+        seed: int,
+        *,
+        touch_days: int = 150,
+        control_share: float = 0.1,
+        base_conversion: float = 0.1,
+    ) -> CampaignWorld:
+        """A world of so many customers.
+
+        The rest is as in ``Simulation``: the days of past contacts, the share of them that was held back, and the mean
+        probability that a contact at random adds an order.
+        """
+        simulation = Simulation(
+            customers=customers,
+            seed=seed,
+            touch_days=touch_days,
+            control_share=control_share,
+            base_conversion=base_conversion,
+        )
         world = World.build(simulation, shop)
         spells = [None, *range(len(CATEGORIES))]
         a_day = np.stack([orders_a_day(simulation, shop, world.population, spell) for spell in spells], axis=1)
