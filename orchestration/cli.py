@@ -53,6 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     serve.set_defaults(module="serve")
     _add_quarantine(commands)
     _add_models(commands)
+    _add_campaigns(commands)
     categories = commands.add_parser("categories", help="show the categories, or choose the top K again")
     categories.add_argument("--again", action="store_true", help="choose the top K by revenue anew")
     categories.set_defaults(module="categories")
@@ -161,6 +162,43 @@ def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     recompute.set_defaults(module="models_recompute")
     for action in (listing, show, promote, reject, rollback):
         action.add_argument("--model", default="affinity", help="affinity, spend or churn (default: affinity)")
+
+
+def _add_campaigns(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    campaigns = commands.add_parser("campaigns", help="plans: check, approve, withdraw and send them, and what they brought")
+    actions = campaigns.add_subparsers(required=True, metavar="action", dest="action")
+    check = actions.add_parser("check", help="judge the campaign files; counts their audiences once something is published")
+    check.set_defaults(module="campaigns_check")
+    listing = actions.add_parser("list", help="every campaign with its newest draft and what was approved")
+    listing.set_defaults(module="campaigns_list")
+    show = actions.add_parser("show", help="one campaign: costs, contacts by channel and day, why others are left out")
+    show.add_argument("campaign")
+    show.set_defaults(module="campaigns_list")
+    approve = actions.add_parser("approve", help="have the newest draft sent when it is due; it never changes from then on")
+    approve.add_argument("campaign")
+    approve.add_argument("version", help="the draft's plan_version, as list shows it")
+    withdraw = actions.add_parser("withdraw", help="take back what is approved and not sent")
+    withdraw.add_argument("campaign")
+    withdraw.add_argument("--customer", action="append", default=[], metavar="ID", help="only this one; may be repeated")
+    for action in (approve, withdraw):
+        action.add_argument("--reason", required=True, metavar="TEXT", help="why; it is kept in the ledger")
+        action.set_defaults(module="campaigns_decide")
+    send = actions.add_parser("send", help="hand approved contacts that are due over to the outbox")
+    send.add_argument("--until", type=_moment, metavar="TIME", help="also those due until then, at most 24 hours ahead")
+    send.set_defaults(module="campaigns_send")
+    results = actions.add_parser("results", help="what campaigns brought beside the customers who were held out")
+    results.add_argument("campaign", nargs="?", help="only this one")
+    results.set_defaults(module="campaigns_results")
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no moment; write it with its time zone, as in 2026-05-01T18:00+02:00")
+    return moment
 
 
 def _count(text: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import getpass
 import os
 import sys
 from datetime import UTC, datetime
@@ -33,3 +34,11 @@ def settings_of(options: argparse.Namespace) -> Settings:
 def now() -> datetime:
     """Wall clock, UTC."""
     return datetime.now(UTC)
+
+
+def user() -> str:
+    """Who is at the terminal; the number where the system has no name for it, as in some containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"

@@ -12,15 +12,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from customer360.lake.publishing.dictionary import (
-    EVERY_SLICE,
-    PublishedColumn,
-    PublishedTable,
-    feature_columns,
-    tables_outside_dbt,
-)
+from customer360.lake.publishing.dictionary import feature_columns, tables_outside_dbt
 from customer360.lake.publishing.nightly_tables import NIGHTLY
 from customer360.lake.publishing.publications import MARTS, PARQUET_ONLY
+from customer360.lake.publishing.published_table import EVERY_SLICE, PublishedColumn, PublishedTable
 from customer360.settings import OUTCOMES, Settings, Shop
 from orchestration.dbt import manifest_path
 
@@ -38,6 +33,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "customer_product_activity",
         "customer_offer_activity",
         "customer_purchase_times",
+        "customer_time_zones",
         "customer_orders",
     ),
     "Activity over time": ("traffic", "traffic_sources", "product_activity", "offer_activity"),

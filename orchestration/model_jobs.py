@@ -5,9 +5,9 @@ from collections.abc import Callable
 import dagster as dg
 from pydantic import Field
 
+from customer360.decisions import DecisionRefused, Request
 from customer360.settings import Settings
 from ml.datasets.targets import AFFINITY, EVERY_MODEL
-from ml.versions.decision_log import DecisionRefused, Request
 from ml.versions.model_decisions import Decided, promote, reject, roll_back
 from ml.versions.model_store import ModelStoreError
 from orchestration.resources import Platform

@@ -2,8 +2,11 @@
 
 import dagster as dg
 
+from customer360.campaigns.overview import waiting_contacts
+from customer360.campaigns.sending import is_cut_off
 from customer360.lake.publishing.publishing import current_publication
 from customer360.lake.slices import slice_key
+from orchestration.campaign_jobs import send_job
 from orchestration.jobs import daily_job, freshness_job, maintenance_job, training_job, warehouse_job
 from orchestration.partitions import DAYS, SHOP, day_key
 from orchestration.resources import Platform
@@ -47,6 +50,21 @@ def warehouse_schedule(context: dg.ScheduleEvaluationContext, platform: Platform
     )
 
 
+@dg.schedule(
+    job=send_job,
+    cron_schedule="5 * * * *",
+    execution_timezone=SHOP.time_zone,
+    default_status=dg.DefaultScheduleStatus.STOPPED,
+    description="Every hour, once it is switched on: nothing leaves a shop that nobody switched on.",
+)
+def send_schedule(context: dg.ScheduleEvaluationContext, platform: Platform) -> dg.RunRequest | dg.SkipReason:
+    """Ask for a hand-over where an approved contact waits, or one was cut off."""
+    place = platform.settings().place
+    if not waiting_contacts(place, platform.shop_now()) and not is_cut_off(place):
+        return dg.SkipReason("no approved contact is due")
+    return dg.RunRequest(run_key=f"send:{context.scheduled_execution_time:%Y-%m-%d-%H:%M}")
+
+
 training_schedule = dg.ScheduleDefinition(
     name="training_schedule",
     job=training_job,
@@ -70,4 +88,4 @@ freshness_schedule = dg.ScheduleDefinition(
     default_status=dg.DefaultScheduleStatus.RUNNING if SHOP.live else dg.DefaultScheduleStatus.STOPPED,
     description="Twice an hour: is the last closed slice published? Runs also when no slice does.",
 )
-SCHEDULES = [warehouse_schedule, daily_schedule, training_schedule, maintenance_schedule, freshness_schedule]
+SCHEDULES = [warehouse_schedule, daily_schedule, send_schedule, training_schedule, maintenance_schedule, freshness_schedule]

@@ -1,25 +1,22 @@
 """The daily drift report, made from the published version so that it blocks no slice."""
 
-from datetime import UTC, datetime
-
 import dagster as dg
 import pandas as pd
 
-from assets.campaigns.campaign_plan import planned_day
 from customer360.lake.publishing.publications import file_tables
 from customer360.lake.publishing.publishing import reader, republish
-from customer360.lake.warehouse.cutoffs import matures_after
 from customer360.lake.warehouse.frames import write_parquet
-from customer360.settings import Settings
 from ml.datasets.targets import AFFINITY
 from ml.monitoring.alarms import CHANGES, alarming_columns, append_change, found_change, read_changes
 from ml.monitoring.daily import daily_report, read_history
 from ml.monitoring.report import DriftReport
 from ml.monitoring.samples import PERFORMANCE, QUALITY
+from ml.versions.model_versions import judged_until
 from ml.versions.shop_models import servable_for_shop, store_of
 from orchestration import groups
 from orchestration.owners import ML_TEAM
 from orchestration.partitions import DAYS
+from orchestration.published_day import planned_day
 from orchestration.resources import Platform
 
 DRIFT_REPORT = dg.AssetKey(["monitoring", "drift_report"])
@@ -67,7 +64,7 @@ def drift(context: dg.AssetExecutionContext, platform: Platform) -> dg.Materiali
             settings.shop,
             folder,
             servable.loaded,
-            trainings=judged_until(settings),
+            trainings=judged_until(store_of(settings, AFFINITY), AFFINITY, settings.shop.label_horizon_days),
             earlier=earlier,
             report_date=day,
         )
@@ -97,14 +94,6 @@ def _performance_numbers(report: DriftReport) -> dict[str, float]:
     """What the UI plots over time."""
     rows = report.metrics[report.metrics["kind"] == PERFORMANCE]
     return dict(zip(rows["column"].astype(str), rows["value"].astype(float), strict=True))
-
-
-def judged_until(settings: Settings) -> list[datetime]:
-    """As of when each version of the affinity model was judged, its labels included; plain UTC."""
-    store = store_of(settings, AFFINITY)
-    lag = matures_after(settings.shop)
-    cutoffs = [store.manifest(AFFINITY, version).validation_cutoff for version in store.versions(AFFINITY)]
-    return [(cutoff.astimezone(UTC).replace(tzinfo=None) if cutoff.tzinfo else cutoff) + lag for cutoff in cutoffs]
 
 
 def lasting_drift(report: DriftReport, alarming: list[str]) -> dg.AssetCheckResult:

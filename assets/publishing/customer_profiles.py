@@ -2,8 +2,8 @@
 
 import dagster as dg
 
+from customer360.campaigns.planned_contacts import planned_contacts
 from customer360.lake.publishing.profiles import profiles_query, with_next_contact
-from customer360.lake.publishing.publications import file_tables
 from orchestration import groups
 from orchestration.owners import DATA_TEAM
 from orchestration.partitions import WAREHOUSE_POOL
@@ -39,8 +39,7 @@ RELATIONS = {
 def customer_profiles(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """What a person wants to read of a customer: segment, label, probabilities, value, reasons, contact. One row a customer."""
     settings = platform.settings()
-    plan = file_tables(settings.place).get("campaign_plan")
-    query = with_next_contact(profiles_query(settings.shop, RELATIONS), f"({plan})" if plan else None)
+    query = with_next_contact(profiles_query(settings.shop, RELATIONS), planned_contacts(settings.place))
     with platform.warehouse(f"run {context.run.run_id}") as connection:
         connection.execute(f"create or replace table publishing.customer_profiles as {query}")
         segments = connection.execute(

@@ -38,7 +38,7 @@ def commitments(ledger: pd.DataFrame, touches: pd.DataFrame, shop: Shop) -> pd.D
 
 
 def standing(ledger: pd.DataFrame) -> pd.DataFrame:
-    """The approved rows of both arms that nothing has suppressed since, one row per contact of a plan version, with ``is_sent``."""
+    """The approved rows of both arms that nothing has suppressed since, one per customer and version, with ``is_sent``."""
     approved = ledger[ledger["event"] == APPROVED]
     contacts = pd.MultiIndex.from_frame(approved[CONTACT_KEY])
     stands = ~contacts.isin(pd.MultiIndex.from_frame(ledger.loc[ledger["event"] == SUPPRESSED, CONTACT_KEY]))
@@ -55,7 +55,9 @@ def _of_touches(touches: pd.DataFrame, shop: Shop) -> pd.DataFrame:
     made = touches
     if "is_control" in touches.columns:
         made = touches[~touches["is_control"].astype("boolean").fillna(value=False)]
-    at_shop = pd.to_datetime(made["touched_at"]).dt.tz_localize("UTC").dt.tz_convert(shop.zone).dt.tz_localize(None).dt.normalize()
+    at_shop = (
+        pd.to_datetime(made["touched_at"]).dt.tz_localize("UTC").dt.tz_convert(shop.zone).dt.tz_localize(None).dt.normalize()
+    )
     frame = pd.DataFrame(
         {
             "customer_id": made["customer_id"],

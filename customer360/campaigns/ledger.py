@@ -1,7 +1,7 @@
 """The campaign ledger: what was planned, approved, sent and came of it. It only grows.
 
-Each ``append`` that has something new writes one Parquet part by rename, under a lock; no part is ever written again. A fact has
-the same ``entry_id`` whoever records it and when, so whatever is appended twice is there once: reruns need no other care.
+Each ``append`` that has something new writes one Parquet part by rename, under a lock; no part is ever written again. A fact
+has the same ``entry_id`` whoever records it and when, so whatever is appended twice is there once: reruns need no other care.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PLANNED, APPROVED, SENT, SUPPRESSED = "planned", "approved", "sent", "suppressed
 DELIVERED, OPENED, CLICKED, CONVERTED, SALT = "delivered", "opened", "clicked", "converted", "salt"
 CONTACT, HOLDOUT = "contact", "holdout"
 
-# Column -> (DuckDB type, pandas type). Timestamps are plain UTC; contact_date is a day where the customer is; money is the shop's.
+# Column -> (DuckDB type, pandas type). Timestamps are plain UTC, contact_date is a day where the customer is.
 LEDGER_COLUMNS = {
     "entry_id": ("VARCHAR", "str"),
     "event": ("VARCHAR", "str"),
@@ -81,7 +81,7 @@ def append(place: Place, rows: pd.DataFrame, now: datetime, by: str) -> pd.DataF
 
 
 def read_ledger(place: Place, events: Sequence[str] = ()) -> pd.DataFrame:
-    """The entries in the order in which they were recorded, of ``events`` only where some are named. Types as in LEDGER_COLUMNS."""
+    """The entries as they were recorded, of ``events`` only where some are named; types as in LEDGER_COLUMNS."""
     with connect(place.root / ".tmp") as connection:
         frame = connection.execute(ledger_query(place, events)).df()
     return _typed(frame)
@@ -184,4 +184,6 @@ def _write_part(place: Place, entries: pd.DataFrame) -> None:
     columns = ", ".join(f"cast({quoted(name)} as {kind}) as {quoted(name)}" for name, (kind, _) in LEDGER_COLUMNS.items())
     with connect(place.root / ".tmp") as connection, replacing(ledger_folder(place) / f"{number:08d}.parquet") as temporary:
         connection.register("entries", entries)
-        connection.execute(f"copy (select {columns} from entries) to {literal(str(temporary))} (format parquet, compression zstd)")
+        connection.execute(
+            f"copy (select {columns} from entries) to {literal(str(temporary))} (format parquet, compression zstd)"
+        )

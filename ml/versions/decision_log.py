@@ -8,34 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
+from customer360.decisions import Request
 from customer360.lake.atomic import write_text
 
 PROMOTED, REJECTED, ROLLED_BACK = "promoted", "rejected", "rolled back"
-
-
-class DecisionRefused(ValueError):  # noqa: N818 (the field's word: a decision is refused)
-    """A decision lacks its reason or its time zone, or is not possible for this version. The message says what would be."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """Why something is decided, when, and who asked: a user's name, or a run. ``at`` carries its time zone."""
-
-    reason: str
-    at: datetime
-    by: str
-
-    def __post_init__(self) -> None:
-        """Refuse what could not be kept."""
-        if not self.reason.strip():
-            raise DecisionRefused("a decision needs its reason: whoever is called next reads it. Say why, in a few words")
-        if self.at.tzinfo is None:
-            raise DecisionRefused(f"{self.at} has no time zone; pass an aware datetime")
 
 
 def read_decisions(file: Path) -> list[dict[str, Any]]:
@@ -48,7 +28,7 @@ def append_decision(file: Path, version: str, decision: str, request: Request, *
     entry = {
         "version": version,
         "decision": decision,
-        "reason": " ".join(request.reason.split()),
+        "reason": request.words,
         "at": request.at.astimezone(UTC).isoformat(),
         "by": request.by,
         **more,

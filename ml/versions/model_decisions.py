@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from customer360.decisions import Request
 from customer360.settings import Settings
-from ml.versions.decision_log import PROMOTED, REJECTED, ROLLED_BACK, Request
+from ml.versions.decision_log import PROMOTED, REJECTED, ROLLED_BACK
 from ml.versions.model_store import ModelRefused, ModelStoreError
 from ml.versions.shop_models import load_for_shop, publish_versions, store_of
 

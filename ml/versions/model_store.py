@@ -19,6 +19,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from customer360.decisions import Request
 from customer360.features import Feature
 from customer360.lake.atomic import exclusive, fsync_path, write_text
 from ml.datasets.bands import BAND_NAMES
@@ -27,7 +28,7 @@ from ml.fitting.class_model import ClassModel
 from ml.fitting.training import TrainedModel
 from ml.judging.evaluation import Evaluation
 from ml.judging.promotion import Decision
-from ml.versions.decision_log import PROMOTED, REJECTED, ROLLED_BACK, Request, append_decision, read_decisions, succession
+from ml.versions.decision_log import PROMOTED, REJECTED, ROLLED_BACK, append_decision, read_decisions, succession
 from ml.versions.manifest import Manifest, describe, feature_types
 from ml.versions.model_files import ModelFileError, read_classifier, write_classifier
 

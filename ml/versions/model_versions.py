@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pandas as pd
 
+from ml.datasets.targets import WAIT_DAYS
 from ml.judging.evaluation import CHAMPION, MODEL
 from ml.versions.manifest import Manifest
 from ml.versions.model_store import AUTOMATIC, ModelRefused, ModelStore
@@ -63,6 +64,24 @@ def model_versions(store: ModelStore, name: str) -> pd.DataFrame:
             row |= {"status": "unreadable", "reason": str(error)}
         rows.append(row)
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+
+
+def judged_until(store: ModelStore, name: str, horizon_days: int) -> list[datetime]:
+    """As of when each version was judged, its labels included; plain UTC.
+
+    ``horizon_days``: for manifests that do not say theirs. A version whose manifest cannot be read is left out: the table shows
+    it as unreadable.
+    """
+    judged = []
+    for version in store.versions(name):
+        try:
+            manifest = store.manifest(name, version)
+        except ModelRefused:
+            continue
+        cutoff = manifest.validation_cutoff
+        moment = cutoff.astimezone(UTC).replace(tzinfo=None) if cutoff.tzinfo else cutoff
+        judged.append(moment + timedelta(days=(manifest.horizon_days or horizon_days) + WAIT_DAYS))
+    return judged
 
 
 def _numbers(manifest: Manifest) -> dict[str, Any]:

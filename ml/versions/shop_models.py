@@ -6,6 +6,7 @@ from datetime import datetime
 
 import pandas as pd
 
+from customer360.decisions import DecisionRefused
 from customer360.features import Feature, feature_list
 from customer360.lake.publishing.publications import file_tables
 from customer360.lake.publishing.publishing import current_publication, republish
@@ -13,7 +14,6 @@ from customer360.lake.warehouse.frames import write_parquet
 from customer360.settings import Settings, Shop
 from ml.datasets.targets import EVERY_MODEL, ORGANIC_RESPONSE, RESPONSE, target_of
 from ml.responses.features import organic_features, response_features
-from ml.versions.decision_log import DecisionRefused
 from ml.versions.model_store import LoadedModel, ModelStore, Servable
 from ml.versions.model_versions import model_versions
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import getpass
-import os
 
-from ml.versions.decision_log import PROMOTED, REJECTED, DecisionRefused, Request
+from customer360.decisions import DecisionRefused, Request
+from ml.versions.decision_log import PROMOTED, REJECTED
 from ml.versions.model_decisions import Decided, promote, reject, roll_back
 from ml.versions.model_store import ModelStoreError
-from orchestration.console import WELL, now, say, settings_of
+from orchestration.console import WELL, now, say, settings_of, user
 
 EXPECTED = (DecisionRefused, ModelStoreError)
 
@@ -17,7 +16,7 @@ EXPECTED = (DecisionRefused, ModelStoreError)
 def run(options: argparse.Namespace) -> int:
     """Take the decision, or say why it cannot be taken; nothing has changed then."""
     settings = settings_of(options)
-    request = Request(options.reason, now(), _user())
+    request = Request(options.reason, now(), user())
     if options.action == "promote":
         decided = promote(settings, options.model, options.version, request)
     elif options.action == "reject":
@@ -37,11 +36,3 @@ def _lines(decided: Decided) -> list[str]:
         f"Before it: {before}{'' if decided.decision == PROMOTED else ', which serves no more until it is promoted'}.",
         "The next slice scores with it. To have it at once, run warehouse_job.",
     ]
-
-
-def _user() -> str:
-    """Who is at the terminal; the number where the system has no name for it, as in some containers."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"user {os.getuid()}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ml.versions.decision_log import DecisionRefused
+from customer360.decisions import DecisionRefused
 from ml.versions.model_text import list_lines
 from ml.versions.model_versions import model_versions
 from ml.versions.shop_models import servable_for_shop, store_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ml.versions.decision_log import DecisionRefused
+from customer360.decisions import DecisionRefused
 from ml.versions.model_store import ModelRefused, ModelStoreError
 from ml.versions.model_text import show_lines
 from ml.versions.shop_models import load_for_shop, store_of

@@ -64,6 +64,7 @@ COLUMNS = {
     "next_contact_channel": "VARCHAR",
     "next_contact_daypart": "VARCHAR",
     "next_contact_campaign_id": "VARCHAR",
+    "next_contact_status": "VARCHAR",
 }
 AS_OF = datetime.fromisoformat("2026-05-01T10:00")
 SEEN = datetime.fromisoformat("2026-05-01T09:59:59.5")
@@ -99,13 +100,14 @@ def warehouse() -> Iterator[duckdb.DuckDBPyConnection]:
             insert into customer_attributes values
                 ('C1', 'age', '41'), ('C1', 'income', '1.5'), ('C1', 'is_member', 'true'), ('C1', 'born_on', '1985-02-03'),
                 ('C1', 'city', '007'), ('C1', 'not_in_the_shop', 'x'), ('C9', 'age', '9');
-            create table plan (customer_id varchar, decision varchar, contact_date date, channel varchar, daypart varchar,
-                campaign_id varchar);
+            create table plan (customer_id varchar, contact_date date, channel varchar, daypart varchar, campaign_id varchar,
+                status varchar);
             insert into plan values
-                ('C1', 'contact', '2026-05-03', 'email', 'day', 'K1'), ('C2', 'holdout', '2026-05-04', 'email', 'day', 'K2');
+                ('C1', '2026-05-05', 'call', 'day', 'K0', 'approved'), ('C1', '2026-05-03', 'email', 'day', 'K1', 'draft'),
+                ('C1', '2026-04-30', 'sms', 'day', 'K0', 'approved'), ('C9', '2026-05-02', 'sms', 'day', 'K0', 'draft');
             create table later_plan as
-            select customer_id, case customer_id when 'C2' then 'contact' else 'left out' end as decision,
-                contact_date, 'call' as channel, daypart, null::varchar as campaign_id from plan;
+            select 'C2' as customer_id, date '2026-05-04' as contact_date, unnest(['sms', 'call']) as channel, 'day' as daypart,
+                null::varchar as campaign_id, unnest(['draft', 'approved']) as status;
             """
         )
         yield connection
@@ -169,6 +171,7 @@ def test_a_profile_says_all_that_is_known_and_every_customer_has_one(warehouse: 
             "next_contact_channel": "email",
             "next_contact_daypart": "day",
             "next_contact_campaign_id": "K1",
+            "next_contact_status": "draft",
         },
         {**NOBODY, "customer_id": "C2", "as_of": AS_OF},
     ]
@@ -176,7 +179,7 @@ def test_a_profile_says_all_that_is_known_and_every_customer_has_one(warehouse: 
 
 def test_without_a_plan_nobody_has_a_next_contact(warehouse: duckdb.DuckDBPyConnection) -> None:
     found = profiles(warehouse, None)
-    assert contacts(found) == [(None,) * 4] * 2
+    assert contacts(found) == [(None,) * 5] * 2
     assert [row["age"] for row in found] == [41, None]
 
 
@@ -185,10 +188,10 @@ def test_a_new_plan_replaces_the_contacts_of_the_last_one(warehouse: duckdb.Duck
     warehouse.execute(f"create table published as {with_next_contact(profiles_query(SHOP, TABLES), 'plan')}")
     warehouse.execute(f"create or replace table published as {with_next_contact('select * from published', 'later_plan')}")
     after = rows(warehouse, "select * from published")
-    assert contacts(after) == [(None,) * 4, (date(2026, 5, 4), "call", "day", None)]
+    assert contacts(after) == [(None,) * 5, (date(2026, 5, 4), "call", "day", None, "approved")]
     assert [list(row) for row in after] == [list(COLUMNS)] * 2
-    assert [{**row, **dict.fromkeys(list(COLUMNS)[-4:])} for row in before] == [
-        {**row, **dict.fromkeys(list(COLUMNS)[-4:])} for row in after
+    assert [{**row, **dict.fromkeys(list(COLUMNS)[-5:])} for row in before] == [
+        {**row, **dict.fromkeys(list(COLUMNS)[-5:])} for row in after
     ]
 
 

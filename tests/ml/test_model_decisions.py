@@ -16,6 +16,7 @@ import yaml
 from published_frames import small_shop, training_frame
 from trained_models import NOW, Trained
 
+from customer360.decisions import DecisionRefused, Request
 from customer360.features import feature_list
 from customer360.lake.engine import connect
 from customer360.lake.publishing.publishing import current_publication, publish, reader
@@ -24,7 +25,7 @@ from ml.datasets.training_sets import build_training_set
 from ml.fitting.training import train
 from ml.judging.evaluation import evaluate
 from ml.judging.promotion import Decision
-from ml.versions.decision_log import DecisionRefused, Request, succession
+from ml.versions.decision_log import succession
 from ml.versions.model_decisions import promote, reject, roll_back
 from ml.versions.model_store import ModelRefused, ModelStore, ModelStoreError
 from orchestration.cli import main

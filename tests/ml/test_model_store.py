@@ -3,7 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from trained_models import NOW, Trained
 
 from ml.judging.promotion import Decision
 from ml.versions.model_store import ModelRefused, ModelStore, ModelStoreError, version_name
-from ml.versions.model_versions import COLUMNS, model_versions
+from ml.versions.model_versions import COLUMNS, judged_until, model_versions
 
 
 def load(store: ModelStore, trained: Trained, version: str = "v1") -> None:
@@ -222,3 +222,16 @@ def test_the_versions_table_says_what_was_decided(store: ModelStore, trained: Tr
     assert frame["is_champion"].to_dict() == {"v1": True, "v2": False, "v3": False, "v4": False}
     assert frame.loc["v1", "log_loss"] == pytest.approx(trained.evaluation.log_loss("model"))
     assert frame.loc["v1", "created_at"] == datetime(2026, 5, 1, 9)  # noqa: DTZ001 (published timestamps are plain UTC)
+
+
+def test_when_models_were_judged_is_known_by_their_own_horizons_and_in_spite_of_a_damaged_manifest(
+    store: ModelStore, trained: Trained
+) -> None:
+    for version in ("v2", "v3"):
+        trained.save(store, version)
+    manifest = store.root / "affinity" / "v2" / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "horizon_days": None}))
+    (store.root / "affinity" / "v3" / "manifest.json").write_text("{")
+    cutoff = trained.training_set.validation_cutoff
+    own, waits = trained.training_set.target.horizon_days, 2
+    assert judged_until(store, "affinity", 30) == [cutoff + timedelta(days=own + waits), cutoff + timedelta(days=30 + waits)]

@@ -5,38 +5,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from customer360.features import Feature, feature_list
 from customer360.lake.landing.contracts import ATTRIBUTE_TYPES, reference_tables
+from customer360.lake.publishing.campaign_dictionary import campaign_tables
 from customer360.lake.publishing.publications import REFERENCE
+from customer360.lake.publishing.published_table import DAILY, MONEY, PublishedColumn, PublishedTable
 from customer360.settings import NONE, Shop, slug
 
-EVERY_SLICE, DAILY = "every slice", "daily"
 AS_OF = "End of the last slice, UTC; nothing later was known or counted"
 MODEL_VERSION = "Model that made it"
-MONEY = "DECIMAL(18,2)"
 MEASURE_TYPES = {"dwell_seconds": "DOUBLE", "spend": MONEY, "monetary": MONEY, "last_category_id": "VARCHAR"}
-
-
-@dataclass(frozen=True)
-class PublishedColumn:
-    """A published column: its DuckDB type and meaning. Columns of one ``pattern`` are shown as one, under that name."""
-
-    name: str
-    type: str
-    description: str
-    pattern: str | None = None
-
-
-@dataclass(frozen=True)
-class PublishedTable:
-    """A published table: what its rows are, and how often they are made again."""
-
-    name: str
-    description: str
-    columns: tuple[PublishedColumn, ...]
-    refreshed: str = EVERY_SLICE
 
 
 def tables_outside_dbt(shop: Shop) -> dict[str, PublishedTable]:
@@ -46,7 +24,7 @@ def tables_outside_dbt(shop: Shop) -> dict[str, PublishedTable]:
         *_scores(),
         _value(shop),
         _profiles(shop),
-        _plan(),
+        *campaign_tables(),
         *(
             PublishedTable(
                 name,
@@ -193,45 +171,9 @@ def _profiles(shop: Shop) -> PublishedTable:
             PublishedColumn("next_contact_channel", "VARCHAR", "Its channel"),
             PublishedColumn("next_contact_daypart", "VARCHAR", "Its daypart"),
             PublishedColumn("next_contact_campaign_id", "VARCHAR", "Its campaign"),
+            PublishedColumn("next_contact_status", "VARCHAR", "`approved`, or `draft`: of a plan that nobody has approved"),
         ),
         "every slice; the next contact also after each plan",
-    )
-
-
-def _plan() -> PublishedTable:
-    return PublishedTable(
-        "campaign_plan",
-        "The newest plan: who is contacted, how and when, and why others are not. One row per known customer. "
-        "Earlier plans are files in plans/.",
-        (
-            PublishedColumn("plan_id", "VARCHAR", "Plan"),
-            PublishedColumn("plan_date", "DATE", "Day on which it was made, shop-local"),
-            PublishedColumn("customer_id", "VARCHAR", "Customer"),
-            PublishedColumn(
-                "decision",
-                "VARCHAR",
-                "`contact`; `holdout`: would be contacted, but is in the control group; `left out`: no consent, or contacted "
-                "too recently",
-            ),
-            PublishedColumn("reason", "VARCHAR", "The decision in words"),
-            PublishedColumn("campaign_id", "VARCHAR", "Campaign; null when left out"),
-            PublishedColumn("channel", "VARCHAR", "Channel of the contact; null without a contact"),
-            PublishedColumn(
-                "contact_date", "DATE", "Day of the contact, shop-local, 1 to 7 days after plan_date; null without one"
-            ),
-            PublishedColumn("day_of_week", "BIGINT", "Day of the week, 1 = Monday to 7 = Sunday; null without a contact"),
-            PublishedColumn("daypart", "VARCHAR", "Part of the day, by the hours of shop.yaml; null without a contact"),
-            PublishedColumn("offer_id", "VARCHAR", "Offer that it carries; null when left out or when no offer fits"),
-            PublishedColumn(
-                "expected_conversion",
-                "DOUBLE",
-                "Smoothed share of such contacts that converted, 0 to 1: an association, not the contact's effect; null when "
-                "left out",
-            ),
-            PublishedColumn("segment", "VARCHAR", "Segment when the plan was made"),
-            PublishedColumn("model_version", "VARCHAR", "Model whose scores the plan read; null before the first"),
-        ),
-        DAILY,
     )
 
 

@@ -8,7 +8,14 @@ from customer360.lake.engine import literal, quoted
 from customer360.lake.landing.contracts import ATTRIBUTE_TYPES
 from customer360.settings import NONE, Shop, slug
 
-CONTACT_COLUMNS = ("next_contact_on", "next_contact_channel", "next_contact_daypart", "next_contact_campaign_id")
+# Column of a planned contact -> column of a profile.
+CONTACT_COLUMNS = {
+    "contact_date": "next_contact_on",
+    "channel": "next_contact_channel",
+    "daypart": "next_contact_daypart",
+    "campaign_id": "next_contact_campaign_id",
+    "status": "next_contact_status",
+}
 
 
 def profiles_query(shop: Shop, tables: Mapping[str, str]) -> str:
@@ -53,23 +60,32 @@ def profiles_query(shop: Shop, tables: Mapping[str, str]) -> str:
     """
 
 
-def with_next_contact(profiles: str, plan: str | None) -> str:
-    """SQL of ``profiles`` (a query) with the next contact of ``plan`` (a relation, or None before the first plan).
+def with_next_contact(profiles: str, contacts: str | None) -> str:
+    """SQL of ``profiles`` (a query) with the next of the ``contacts`` that are planned of each customer.
 
+    ``contacts``: a relation of customer_id, contact_date, channel, daypart, campaign_id and status (approved or draft), or None
+    before the first plan. The next one is the first whose day is not over as of the profile, of one day an approved one.
     Contact columns that ``profiles`` has already, of an earlier plan, are replaced.
     """
-    names = "[" + ", ".join(literal(name) for name in CONTACT_COLUMNS) + "]"
+    names = "[" + ", ".join(literal(name) for name in CONTACT_COLUMNS.values()) + "]"
     bare = f"select columns(lambda name: not list_contains({names}, name)) from ({profiles})"
-    contacts = (
-        f"(select * from {plan} where decision = 'contact')"
-        if plan
-        else "(select null::varchar as customer_id, null::date as contact_date, null::varchar as channel, "
-        "null::varchar as daypart, null::varchar as campaign_id where false)"
+    nobody = (
+        "(select null::varchar as customer_id, null::date as contact_date, null::varchar as channel, null::varchar as daypart, "
+        "null::varchar as campaign_id, null::varchar as status where false)"
     )
+    one = ", ".join(f"{literal(name)}: {name}" for name in CONTACT_COLUMNS)
+    columns = ", ".join(f"next_one.{name} as {alias}" for name, alias in CONTACT_COLUMNS.items())
     return f"""
-        select profiles.*, plan.contact_date as next_contact_on, plan.channel as next_contact_channel,
-            plan.daypart as next_contact_daypart, plan.campaign_id as next_contact_campaign_id
-        from ({bare}) as profiles
-        left join {contacts} as plan using (customer_id)
-        order by customer_id
+        with planned as (
+            select customer_id,
+                list({{{one}}} order by contact_date, status, campaign_id) as days
+            from {contacts or nobody} group by customer_id
+        ),
+        next_ones as (
+            select profiles.*,
+                list_filter(planned.days, lambda one: one.contact_date >= cast(profiles.as_of as date))[1] as next_one
+            from ({bare}) as profiles left join planned using (customer_id)
+        )
+        select * exclude (next_one), {columns}
+        from next_ones order by customer_id
     """

@@ -24,11 +24,19 @@ MARTS = (
     "traffic_sources",
     "customer_consents",
     "customer_purchase_times",
+    "customer_time_zones",
     "campaign_touch_history",
     "customer_orders",
     "campaign_activity",
 )
 PARQUET_ONLY = ("training_features",)
+LEDGER = "campaign_ledger"
+# Frames have no dates, so these columns become dates when they are published.
+DATES = {
+    "campaign_plan": ("plan_date", "contact_date"),
+    "campaign_briefs": ("plan_date",),
+    "drift_metrics": ("report_date",),
+}
 REFERENCE = ("products", "categories", "offers", "campaigns")
 SLICE_LOG = """
     select slice, source, raw_fingerprint,
@@ -52,13 +60,21 @@ def warehouse_tables(connection: duckdb.DuckDBPyConnection, settings: Settings) 
 
 def file_tables(place: Place) -> dict[str, str]:
     """Tables kept as Parquet files beside the warehouse, so that plans and reports block no slice. Only those that exist."""
+    plan = newest_plan(place)
     files = {
-        "campaign_plan": sorted(place.plans.glob("*/campaign_plan.parquet"))[-1:],
+        "campaign_plan": sorted(plan.glob("campaign_plan.parquet")) if plan else [],
+        "campaign_briefs": sorted(plan.glob("campaign_briefs.parquet")) if plan else [],
+        "campaign_results": sorted(place.campaigns.glob("campaign_results.parquet")),
+        "campaign_result_deciles": sorted(place.campaigns.glob("campaign_result_deciles.parquet")),
         "drift_metrics": sorted((place.reports / "drift").glob("*.parquet")),
         "model_versions": sorted(place.models.glob("model_versions.parquet")),
     }
-    dates = {"campaign_plan": ("plan_date", "contact_date"), "drift_metrics": ("report_date",)}
-    return {name: _union(paths, dates.get(name, ())) for name, paths in files.items() if paths}
+    return {name: _union(paths, DATES.get(name, ())) for name, paths in files.items() if paths}
+
+
+def newest_plan(place: Place) -> Path | None:
+    """The folder of the newest day's plans; None before the first."""
+    return max((path.parent for path in place.plans.glob("*/campaign_plan.parquet")), default=None)
 
 
 def linked_files(place: Place) -> dict[str, dict[str, Path]]:
@@ -71,7 +87,10 @@ def linked_files(place: Place) -> dict[str, dict[str, Path]]:
         f"{day.parent.name.removeprefix('day_key=')}.parquet": day
         for day in sorted(snapshot_folder(place).glob("day_key=*/part.parquet"))
     }
-    return {**({"customer_scores_daily": days} if days else {}), **nightly_files(place)}
+    # The ledger only grows, by files that never change: a version links to those that there are.
+    entries = {part.name: part for part in sorted((place.campaigns / "ledger").glob("[0-9]*.parquet"))}
+    often = {"customer_scores_daily": days, LEDGER: entries}
+    return {**{name: files for name, files in often.items() if files}, **nightly_files(place)}
 
 
 def _union(paths: list[Path], dates: tuple[str, ...]) -> str:

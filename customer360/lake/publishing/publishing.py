@@ -117,10 +117,16 @@ def publish(
         return _publish(place, connection, tables, as_of, now, parquet_only=parquet_only or {}, linked=linked or {})
 
 
-def republish(place: Place, replaced: Mapping[str, str], now: datetime) -> Publication:
+def republish(
+    place: Place,
+    replaced: Mapping[str, str],
+    now: datetime,
+    linked: Mapping[str, Mapping[str, Path]] | None = None,
+) -> Publication:
     """Publish the current version again with some tables replaced (name to a SQL query that may read the current ones).
 
     The warehouse is not touched, so this blocks no run. What a slice publishes meanwhile waits, and is not gone back on.
+    ``linked``: as in ``publish``.
     """
     with _publishing(place), reader(place) as connection:
         names = [
@@ -129,7 +135,13 @@ def republish(place: Place, replaced: Mapping[str, str], now: datetime) -> Publi
         tables = {name: f"select * from published.main.{quoted(name)}" for name in names}
         current = current_publication(place)
         return _publish(
-            place, connection, {**tables, **replaced}, current.as_of if current else None, now, parquet_only={}, linked={}
+            place,
+            connection,
+            {**tables, **replaced},
+            current.as_of if current else None,
+            now,
+            parquet_only={},
+            linked=linked or {},
         )
 
 

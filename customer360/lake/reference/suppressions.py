@@ -11,7 +11,7 @@ from customer360.settings import Place, Shop
 def suppressions_query(place: Place, shop: Shop) -> str:
     """SQL of one row per customer and channel that is suppressed: customer_id, channel, reason (never empty).
 
-    A row without a channel, or with one that shop.yaml does not name, suppresses every channel: too much rather than too little.
+    A row without a channel, or with one that shop.yaml does not name, suppresses every one: rather too much.
     """
     relation = reference_relation(place, reference_tables(shop)["suppressions"])
     channels = " union all ".join(f"select {literal(channel)} as channel" for channel in shop.channels)

@@ -1,0 +1,201 @@
+"""A person approves a draft, or withdraws what is not sent yet. An approved plan never changes: a new plan is a new version.
+
+The plan's file is written first and the ledger after it, in one part. A crash between the two leaves a file that nothing refers
+to; approving again finds it and goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, time
+
+import pandas as pd
+
+from customer360.campaigns.commitments import CONTACT_KEY, commitments, standing
+from customer360.campaigns.definition import Campaign, load_campaigns
+from customer360.campaigns.drafts import approved_file, draft_of
+from customer360.campaigns.ledger import APPROVED, CONTACT, HOLDOUT, PLANNED, SENT, SUPPRESSED, append, deciding, read_ledger
+from customer360.campaigns.limits import broken_limits
+from customer360.decisions import DecisionRefused, Request
+from customer360.lake.atomic import replacing, write_text
+from customer360.lake.publishing.publishing import current_publication, reader
+from customer360.lake.slices import naive
+from customer360.settings import Settings, Shop
+
+# How the detail of a suppressed entry begins where a plan was withdrawn: before its time, which takes both arms alike out of
+# what is compared, or after it, and for single customers, which does not.
+WITHDRAWN, WITHDRAWN_LATE, WITHDRAWN_ONE = "withdrawn", "withdrawn after its time", "withdrawn for this customer"
+PLAN_COLUMNS = (
+    *("campaign_id", "plan_version", "model_version", "customer_id", "channel", "daypart", "contact_date", "send_at"),
+    *("offer_id", "is_exploration", "expected_conversion", "expected_value", "cost"),
+)
+
+
+@dataclass(frozen=True)
+class Approved:
+    """What an approval added: contacts and held-out customers. ``committed``: rows that an earlier version had already.
+
+    ``before`` says who approved the version, and when, where that had been done: nothing was added then.
+    """
+
+    campaign_id: str
+    plan_version: str
+    contacts: int
+    holdouts: int
+    committed: int
+    cost: float
+    before: str | None = None
+
+
+@dataclass(frozen=True)
+class Withdrawn:
+    """What a withdrawal took back: contacts and held-out customers, and contacts that had been sent before it."""
+
+    campaign_id: str
+    contacts: int
+    holdouts: int
+    sent: int
+
+
+def approve(settings: Settings, campaign_id: str, plan_version: str, request: Request, shop_now: datetime) -> Approved:
+    """Approve the newest draft of a campaign: its contacts may be sent from now on, its held-out customers are counted.
+
+    Customers whom an approved version of the campaign has already keep to that one. ``shop_now`` is the shop's time, UTC.
+    Raises ``DecisionRefused`` when the draft is not the newest, its first day has passed, its campaign's file is wrong, or it
+    would break a limit beside what is committed now; nothing has changed then.
+    """
+    place, shop = settings.place, settings.shop
+    with deciding(place):
+        ledger = read_ledger(place, [APPROVED, SENT, SUPPRESSED])
+        before = ledger[(ledger["event"] == APPROVED) & (ledger["plan_version"] == plan_version)]
+        if len(before):
+            first = before.iloc[0]
+            told = f"approved by {first['recorded_by']} at {first['recorded_at']:%Y-%m-%d %H:%M} UTC"
+            return Approved(campaign_id, plan_version, 0, 0, len(before), 0.0, told)
+        draft = draft_of(place, campaign_id, plan_version)
+        campaign = _campaign(settings, campaign_id)
+        chosen = draft[draft["decision"].isin([CONTACT, HOLDOUT])]
+        is_new = ~chosen["customer_id"].isin(enrolled(ledger, campaign_id))
+        added = chosen[is_new].reset_index(drop=True)
+        contacts = added[added["decision"] == CONTACT]
+        _refuse_late(contacts, plan_version, shop_now, shop)
+        broken = broken_limits(contacts, commitments(ledger, _touches(settings), shop), campaign, shop)
+        if broken:
+            told = "\n  ".join(broken)
+            raise DecisionRefused(
+                f"{plan_version} cannot be approved beside what is committed now:\n  {told}\nPlan the day again"
+            )
+        _keep(settings, draft, campaign)
+        append(place, _entries(added, request, shop_now, shop), request.at, request.by)
+    return Approved(
+        campaign_id,
+        plan_version,
+        len(contacts),
+        len(added) - len(contacts),
+        int((~is_new).sum()),
+        float(contacts["cost"].sum()),
+    )
+
+
+def withdraw(
+    settings: Settings, campaign_id: str, request: Request, shop_now: datetime, customers: Collection[str] = ()
+) -> Withdrawn:
+    """Take back what is approved and not sent: all of the campaign, or only that of ``customers``. Sent contacts stay sent.
+
+    Of a whole campaign, held-out customers whose time has not come are taken back with the contacts, and all of them may be
+    planned again. Raises ``DecisionRefused`` where there is nothing to take back, or a customer has no such contact.
+    """
+    place = settings.place
+    with deciding(place):
+        rows = standing(read_ledger(place, [APPROVED, SENT, SUPPRESSED]))
+        rows = rows[rows["campaign_id"] == campaign_id]
+        is_ahead = rows["send_at"] > pd.Timestamp(naive(shop_now))
+        is_open = ~rows["is_sent"] & ((rows["arm"] == CONTACT) | is_ahead)
+        if customers:
+            is_open &= (rows["arm"] == CONTACT) & rows["customer_id"].isin(list(customers))
+            unknown = sorted(set(customers) - set(rows.loc[is_open, "customer_id"]))
+            if unknown:
+                raise DecisionRefused(f"{campaign_id} has no contact of {unknown[0]} that is approved and not sent")
+        taken = rows[is_open]
+        if taken.empty:
+            raise DecisionRefused(f"{campaign_id} has nothing that is approved and not sent: there is nothing to withdraw")
+        kind = is_ahead[is_open].map({True: WITHDRAWN, False: WITHDRAWN_LATE}) if not customers else WITHDRAWN_ONE
+        append(place, suppressions(taken, shop_now, kind + f": {request.words}"), request.at, request.by)
+    contacts = int((taken["arm"] == CONTACT).sum())
+    return Withdrawn(campaign_id, contacts, len(taken) - contacts, int(rows["is_sent"].sum()))
+
+
+def suppressions(rows: pd.DataFrame, at: datetime, detail: pd.Series[str] | str) -> pd.DataFrame:
+    """Entries that say of approved ``rows`` that they will not be sent, and why."""
+    columns = [*PLAN_COLUMNS, "arm"]
+    return rows[columns].assign(event=SUPPRESSED, event_at=pd.Timestamp(naive(at)), detail=detail)
+
+
+def enrolled(ledger: pd.DataFrame, campaign_id: str) -> set[str]:
+    """Customers whom an approved version of the campaign has, in either arm, unless it was withdrawn before their time."""
+    ours = ledger[ledger["campaign_id"] == campaign_id]
+    approved = ours[ours["event"] == APPROVED]
+    back = pd.MultiIndex.from_frame(ours.loc[is_withdrawal(ours), CONTACT_KEY])
+    return set(approved.loc[~pd.MultiIndex.from_frame(approved[CONTACT_KEY]).isin(back), "customer_id"])
+
+
+def is_withdrawal(ledger: pd.DataFrame) -> pd.Series[bool]:
+    """Which entries take a planned row out of its campaign before its time, as if it had not been planned."""
+    return (ledger["event"] == SUPPRESSED) & ledger["detail"].str.startswith(f"{WITHDRAWN}:").fillna(value=False)
+
+
+def _campaign(settings: Settings, campaign_id: str) -> Campaign:
+    campaigns, problems = load_campaigns(settings.campaign_folder, settings.shop)
+    for campaign in campaigns:
+        if campaign.campaign_id == campaign_id:
+            return campaign
+    wrong = [str(problem) for problem in problems if problem.campaign_id == campaign_id]
+    known = ", ".join(campaign.campaign_id for campaign in campaigns) or "none"
+    raise DecisionRefused(
+        "\n  ".join(wrong) or f"there is no campaign {campaign_id} in {settings.shop_folder}/campaigns; {known}"
+    )
+
+
+def _touches(settings: Settings) -> pd.DataFrame:
+    """Contacts that were made, as published; none before the first night."""
+    columns = ["campaign_id", "customer_id", "channel", "touched_at", "local_date"]
+    publication = current_publication(settings.place)
+    if publication is None or "campaign_touch_history" not in publication.rows:
+        return pd.DataFrame(columns=columns)
+    with reader(settings.place) as connection:
+        return connection.execute("select * from campaign_touch_history").df()
+
+
+def _refuse_late(contacts: pd.DataFrame, plan_version: str, shop_now: datetime, shop: Shop) -> None:
+    if contacts.empty:
+        raise DecisionRefused(f"{plan_version} has no contact that is not committed already: there is nothing to approve")
+    today = pd.Timestamp(shop_now.astimezone(shop.zone).date())
+    first = pd.Timestamp(contacts["contact_date"].min())
+    if first < today:
+        raise DecisionRefused(
+            f"the first contacts of {plan_version} are for {first:%Y-%m-%d} and it is {today:%Y-%m-%d}. Plan the day again"
+        )
+
+
+def _keep(settings: Settings, draft: pd.DataFrame, campaign: Campaign) -> None:
+    """Write the approved plan's file, and the campaign as it is now beside it, once."""
+    first = draft.iloc[0]
+    target = approved_file(settings.place, str(first["campaign_id"]), str(first["plan_version"]))
+    if not target.exists():
+        write_text(target.with_suffix(".json"), campaign.model_dump_json(indent=2) + "\n")
+        with replacing(target) as temporary:
+            draft.to_parquet(temporary, index=False, compression="zstd")
+        target.chmod(0o444)
+    elif not pd.read_parquet(target).equals(draft.reset_index(drop=True)):
+        raise DecisionRefused(f"{target} holds another plan under this version; a version is never written again. Plan anew")
+
+
+def _entries(added: pd.DataFrame, request: Request, shop_now: datetime, shop: Shop) -> pd.DataFrame:
+    """Planned and approved, of each row. A plan is made on its day, which begins at midnight where the shop is."""
+    base = added[list(PLAN_COLUMNS)].assign(arm=added["decision"])
+    made = datetime.combine(added["plan_date"].iloc[0], time(), shop.zone)
+    held = added["holdout"].map({"global": "held out of every campaign", "campaign": "held out of this campaign"})
+    planned = base.assign(event=PLANNED, event_at=pd.Timestamp(naive(made)), detail=held)
+    approved = base.assign(event=APPROVED, event_at=pd.Timestamp(naive(shop_now)), detail=request.words)
+    return pd.concat([planned, approved], ignore_index=True)

@@ -1,0 +1,66 @@
+"""Drafts: the newest ``campaign_plan``, of which a person may approve a campaign's rows, and the approved plans' own files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from customer360.campaigns.ledger import CONTACT, HOLDOUT
+from customer360.decisions import DecisionRefused
+from customer360.lake.publishing.publications import newest_plan
+from customer360.settings import Place
+
+DRAFT_COLUMNS = (
+    *("campaign_id", "plan_version", "plan_date", "customer_id", "decision", "channel", "contact_date", "daypart", "send_at"),
+    *("offer_id", "expected_conversion", "expected_value", "cost", "is_exploration", "holdout", "model_version"),
+)
+NEEDED = ("channel", "contact_date", "send_at", "cost")  # of whoever is contacted, or would be
+
+
+def newest_drafts(place: Place) -> pd.DataFrame:
+    """Every campaign's rows of the newest plan: one row per campaign and customer of its audience; none before the first."""
+    folder = newest_plan(place)
+    if folder is None:
+        return pd.DataFrame(columns=list(DRAFT_COLUMNS))
+    file = folder / "campaign_plan.parquet"
+    frame = pd.read_parquet(file)
+    lacking = [column for column in DRAFT_COLUMNS if column not in frame.columns]
+    if lacking:
+        raise DecisionRefused(f"{file} has no column {lacking[0]}: it was planned by an older version. Plan the day again")
+    return frame
+
+
+def draft_of(place: Place, campaign_id: str, plan_version: str) -> pd.DataFrame:
+    """The rows of a campaign's draft, in the order of their customers.
+
+    Raises ``DecisionRefused`` when ``plan_version`` is not the newest draft of the campaign, or its rows are no plan.
+    """
+    drafts = newest_drafts(place)
+    rows = drafts[drafts["campaign_id"] == campaign_id]
+    if rows.empty:
+        known = ", ".join(sorted(drafts["campaign_id"].unique())) or "none"
+        raise DecisionRefused(f"the newest plan has no draft of {campaign_id}; it has {known}. Plan the day again")
+    newest = str(rows["plan_version"].iloc[0])
+    if newest != plan_version:
+        raise DecisionRefused(
+            f"{plan_version} is not the newest draft of {campaign_id}: that is {newest}. Look at it, and approve it"
+        )
+    chosen = rows[rows["decision"].isin([CONTACT, HOLDOUT])]
+    lacking = [column for column in NEEDED if chosen[column].isna().any()]
+    if lacking or rows["customer_id"].duplicated().any() or rows["plan_version"].nunique() > 1:
+        wrong = f"contacts without {lacking[0]}" if lacking else "a customer or a version twice"
+        raise DecisionRefused(f"{plan_version} has {wrong}, so it is no plan. Plan the day again")
+    return rows.sort_values("customer_id", ignore_index=True)
+
+
+def approved_file(place: Place, campaign_id: str, plan_version: str) -> Path:
+    """Where an approved plan lies, written once."""
+    return place.campaigns / "plans" / campaign_id / f"{plan_version}.parquet"
+
+
+def approved_values(place: Place) -> dict[str, float]:
+    """Approved plan version -> what a conversion was worth by its campaign then, in the shop's currency."""
+    files = sorted((place.campaigns / "plans").glob("*/*.json"))
+    return {file.stem: float(json.loads(file.read_text(encoding="utf-8"))["value_per_conversion"]) for file in files}

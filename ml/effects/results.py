@@ -1,0 +1,217 @@
+"""What campaigns brought: ``campaign_results`` and ``campaign_result_deciles``, from the ledger and the published orders.
+
+Intention to treat: everyone who was to be contacted, also if they were suppressed later, against those who were held out and
+would have been. Customers held out of every campaign and of this one both count. A customer's outcome is any order within
+``attribution_days`` of the moment that the plan names, in both arms alike. Only customers whose window has passed are judged;
+plan versions of a campaign are pooled, each customer once. A plan withdrawn before its time leaves both arms.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+import numpy as np
+import pandas as pd
+
+from customer360.campaigns.approval import is_withdrawal
+from customer360.campaigns.commitments import CONTACT_KEY
+from customer360.campaigns.ledger import APPROVED, CONTACT, HOLDOUT, SENT
+from customer360.settings import Shop
+from ml.effects.lift import adjusted_difference, mean_difference, rate_difference
+from ml.effects.power import customers_needed
+from ml.judging.bootstrap import Interval
+
+DECILES = 10
+
+# Column -> pandas type. Differences stand in the row of the contacted; money is in the shop's currency.
+RESULT_COLUMNS = {
+    "campaign_id": "str",
+    "arm": "str",
+    "planned": "int64",
+    "customers": "int64",
+    "contacted": "int64",
+    "converted": "int64",
+    "conversion_rate": "Float64",
+    "revenue": "Float64",
+    "cost": "Float64",
+    "lift": "Float64",
+    "lift_low": "Float64",
+    "lift_high": "Float64",
+    "revenue_lift": "Float64",
+    "revenue_lift_low": "Float64",
+    "revenue_lift_high": "Float64",
+    "cuped_revenue_lift": "Float64",
+    "cuped_revenue_lift_low": "Float64",
+    "cuped_revenue_lift_high": "Float64",
+    "profit": "Float64",
+    "profit_low": "Float64",
+    "profit_high": "Float64",
+    "is_closed": "bool",
+    "is_conclusive": "bool",
+    "verdict": "str",
+}
+DECILE_COLUMNS = {
+    "campaign_id": "str",
+    "decile": "int64",
+    "customers": "int64",
+    "predicted": "Float64",
+    "realised": "Float64",
+    "converted": "int64",
+}
+
+
+@dataclass(frozen=True)
+class Results:
+    """``campaign_results`` (campaign x arm) and ``campaign_result_deciles`` (closed campaign x decile)."""
+
+    campaigns: pd.DataFrame
+    deciles: pd.DataFrame
+
+
+def results(
+    ledger: pd.DataFrame, orders: pd.DataFrame, shop: Shop, as_of: pd.Timestamp, values: Mapping[str, float]
+) -> Results:
+    """The results of every campaign with an approved plan, as of ``as_of`` (plain UTC, the end of what ``orders`` know).
+
+    ``orders``: ``customer_orders``. ``values``: plan version -> what a conversion is worth; profit is unknown without.
+    """
+    window = timedelta(days=shop.campaigns.attribution_days)
+    contacts = judged_contacts(ledger, orders, window, timedelta(days=max(shop.windows_days)), as_of)
+    contacts["value"] = contacts["plan_version"].map(dict(values)).astype("float64")
+    rows: list[dict[str, object]] = []
+    deciles: list[pd.DataFrame] = []
+    for campaign, ours in contacts.groupby("campaign_id"):
+        is_closed = bool(ours["is_judged"].all())
+        rows += _rows(str(campaign), ours, is_closed=is_closed)
+        if is_closed:
+            deciles.append(_deciles(str(campaign), ours[ours["is_sent"]]))
+    found = pd.concat(deciles, ignore_index=True) if deciles else pd.DataFrame(columns=list(DECILE_COLUMNS))
+    return Results(
+        pd.DataFrame(rows, columns=list(RESULT_COLUMNS)).astype(RESULT_COLUMNS),
+        found[list(DECILE_COLUMNS)].astype(DECILE_COLUMNS),
+    )
+
+
+def judged_contacts(
+    ledger: pd.DataFrame, orders: pd.DataFrame, window: timedelta, before: timedelta, as_of: pd.Timestamp
+) -> pd.DataFrame:
+    """One row per campaign and customer of either arm, with what they did in ``window`` and spent ``before`` the approval.
+
+    campaign_id, plan_version, customer_id, arm, expected_conversion, cost, is_sent, is_judged (the window has passed by
+    ``as_of``), is_converted, revenue, spend_before.
+    """
+    approved = ledger[ledger["event"] == APPROVED]
+    keys = pd.MultiIndex.from_frame(approved[CONTACT_KEY])
+    is_out = keys.isin(pd.MultiIndex.from_frame(ledger.loc[is_withdrawal(ledger), CONTACT_KEY]))
+    is_sent = keys.isin(pd.MultiIndex.from_frame(ledger.loc[ledger["event"] == SENT, CONTACT_KEY]))
+    rows = approved.assign(is_sent=is_sent)[~is_out].drop_duplicates(["campaign_id", "customer_id"], ignore_index=True)
+    rows["is_judged"] = rows["send_at"] + window <= as_of
+    bought = orders.loc[orders["lines"] > 0, ["customer_id", "ordered_at", "amount"]]
+    bought = bought.assign(customer_id=bought["customer_id"].astype("str"), amount=bought["amount"].astype("float64"))
+    pairs = rows[["customer_id", "send_at", "event_at"]].reset_index(names="row").merge(bought, on="customer_id")
+    after = pairs[(pairs["ordered_at"] >= pairs["send_at"]) & (pairs["ordered_at"] < pairs["send_at"] + window)]
+    earlier = pairs[(pairs["ordered_at"] < pairs["event_at"]) & (pairs["ordered_at"] >= pairs["event_at"] - before)]
+    rows["is_converted"] = rows.index.isin(after["row"])
+    rows["revenue"] = after.groupby("row")["amount"].sum().reindex(rows.index, fill_value=0.0)
+    rows["spend_before"] = earlier.groupby("row")["amount"].sum().reindex(rows.index, fill_value=0.0)
+    columns = ["campaign_id", "plan_version", "customer_id", "arm", "expected_conversion", "cost", "is_sent", "is_judged"]
+    return rows[[*columns, "is_converted", "revenue", "spend_before"]]
+
+
+def _rows(campaign: str, ours: pd.DataFrame, *, is_closed: bool) -> list[dict[str, object]]:
+    judged = ours[ours["is_judged"]]
+    arms = {arm: judged[judged["arm"] == arm] for arm in (CONTACT, HOLDOUT)}
+    contact, held = arms[CONTACT], arms[HOLDOUT]
+    lift = rate_difference(int(contact["is_converted"].sum()), len(contact), int(held["is_converted"].sum()), len(held))
+    spent = [rows["revenue"].to_numpy(np.float64) for rows in (contact, held)]
+    before = [rows["spend_before"].to_numpy(np.float64) for rows in (contact, held)]
+    cost = float(contact.loc[contact["is_sent"], "cost"].sum())
+    worth = float(contact["value"].sum(skipna=False))
+    differences = {
+        "lift": lift,
+        "revenue_lift": mean_difference(spent[0], spent[1]),
+        "cuped_revenue_lift": adjusted_difference(spent[0], before[0], spent[1], before[1]),
+        "profit": Interval(worth * lift.estimate - cost, worth * lift.low - cost, worth * lift.high - cost),
+    }
+    is_conclusive = is_closed and (lift.low > 0 or lift.high < 0)
+    told = _verdict(contact, held, lift, worth, cost, is_closed=is_closed, is_conclusive=is_conclusive)
+    common = {"campaign_id": campaign, "is_closed": is_closed, "is_conclusive": is_conclusive, "verdict": told}
+    found: list[dict[str, object]] = []
+    for arm, rows in arms.items():
+        row = {
+            **common,
+            "arm": arm,
+            "planned": int((ours["arm"] == arm).sum()),
+            "customers": len(rows),
+            "contacted": int(rows["is_sent"].sum()),
+            "converted": int(rows["is_converted"].sum()),
+            "conversion_rate": float(rows["is_converted"].mean()) if len(rows) else None,
+            "revenue": float(rows["revenue"].sum()),
+            "cost": cost if arm == CONTACT else 0.0,
+        }
+        for name, interval in differences.items():
+            bounds = zip(("", "_low", "_high"), (interval.estimate, interval.low, interval.high), strict=True)
+            row |= {f"{name}{end}": None if arm != CONTACT or math.isnan(value) else value for end, value in bounds}
+        found.append(row)
+    return found
+
+
+def _verdict(
+    contact: pd.DataFrame,
+    held: pd.DataFrame,
+    lift: Interval,
+    worth: float,
+    cost: float,
+    *,
+    is_closed: bool,
+    is_conclusive: bool,
+) -> str:
+    """What the numbers say, in a sentence or two, and what they do not."""
+    if contact.empty and held.empty:
+        return "No customer's window has passed yet."
+    if held.empty or contact.empty:
+        return (
+            f"Nobody to compare with: {len(contact):,} to be contacted, {len(held):,} held out. What it brought is not known."
+        )
+    rates = f"{_percent(contact)} of {len(contact):,} converted, {_percent(held)} of {len(held):,} held out"
+    bounds = f"{100 * lift.estimate:+.2f} percentage points (95% interval {100 * lift.low:+.2f} to {100 * lift.high:+.2f})"
+    if not is_closed:
+        return f"Still running: so far {rates}, {bounds}. Wait for the last window before you judge."
+    if is_conclusive:
+        worth_it = "" if math.isnan(worth) else f", {worth * lift.estimate:,.2f} for {cost:,.2f} of cost"
+        return f"{rates}: {bounds}, about {lift.estimate * len(contact):+,.0f} conversions{worth_it}."
+    share = len(held) / (len(held) + len(contact))
+    needed = customers_needed(float(held["is_converted"].mean()), lift.estimate, share)
+    size = (
+        f"To tell a difference of this size, about {needed:,} customers with as large a share held out would be needed, "
+        f"instead of {len(held) + len(contact):,}"
+        if needed
+        else "No difference was seen, so no number of customers can be named that would tell it"
+    )
+    return f"Too small to tell: {rates}, {bounds}. {size}."
+
+
+def _percent(rows: pd.DataFrame) -> str:
+    return f"{rows['is_converted'].mean():.2%}"
+
+
+def _deciles(campaign: str, contacted: pd.DataFrame) -> pd.DataFrame:
+    """Contacted customers by tenths of the conversion that was expected, 1 the lowest; equal expectations share one."""
+    known = contacted[contacted["expected_conversion"].notna()]
+    places = known["expected_conversion"].rank(method="average") - 0.5
+    grouped = known.assign(decile=1 + (DECILES * places / max(len(known), 1)).astype("int64")).groupby("decile")
+    return (
+        pd.DataFrame(
+            {
+                "customers": grouped.size(),
+                "predicted": grouped["expected_conversion"].mean(),
+                "realised": grouped["is_converted"].mean(),
+                "converted": grouped["is_converted"].sum(),
+            }
+        )
+        .reset_index()
+        .assign(campaign_id=campaign)
+    )

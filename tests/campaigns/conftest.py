@@ -1,0 +1,115 @@
+"""A small shop with one campaign: its customers, its drafts and its clock are what a test says."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+from customer360.campaigns.approval import Approved, approve
+from customer360.campaigns.ledger import read_ledger
+from customer360.campaigns.sending import Sent, outbox, send
+from customer360.decisions import Request
+from customer360.settings import Place, Settings
+from tests.support.random_shop import small_shop
+
+CAMPAIGN = """
+title: Spring
+audience: everyone
+value_per_conversion: 20
+channels:
+  email: {cost: 0.5}
+  sms: {cost: 2.0, capacity_per_day: 3}
+"""
+# Monday to Friday; the shop is in Amsterdam, two hours ahead of UTC.
+PLANNED = "2026-05-04"
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+class Desk:
+    """The shop of a test, and what its marketing people do."""
+
+    def __init__(self, root: Path, **rules: Any) -> None:
+        folder = root / "shop"
+        (folder / "campaigns").mkdir(parents=True)
+        shop = small_shop(channels=["email", "sms"], campaigns={"minimum_gap_days": 0, **rules})
+        told = shop.model_dump(mode="json", by_alias=True, exclude_none=True)
+        (folder / "shop.yaml").write_text(yaml.safe_dump(told), encoding="utf-8")
+        self.settings = Settings(shop=shop, place=Place(root=root / "data"), shop_folder=folder)
+        self.place = self.settings.place
+        self.campaign()
+
+    def campaign(self, more: str = "", name: str = "spring") -> None:
+        (self.settings.shop_folder / "campaigns" / f"{name}.yaml").write_text(CAMPAIGN + more, encoding="utf-8")
+
+    def reference(self, table: str, text: str) -> None:
+        folder = self.place.landing / "reference" / table
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{table}.csv").write_text(text, encoding="utf-8")
+
+    def customers(self, *rows: str) -> None:
+        """Each row: id,consent_email,consent_sms,time_zone."""
+        self.reference("customers", "\n".join(["customer_id,consent_email,consent_sms,time_zone", *rows]) + "\n")
+
+    def draft(self, *rows: dict[str, Any], version: str = "spring-1", campaign: str = "spring", day: str = PLANNED) -> str:
+        """Make these rows the newest draft; the rest is as of a contact by e-mail on Tuesday at 9:00 in Amsterdam."""
+        base: dict[str, Any] = {
+            "campaign_id": campaign,
+            "plan_version": version,
+            "plan_date": pd.Timestamp(day),
+            "decision": "contact",
+            "reason": None,
+            "channel": "email",
+            "contact_date": pd.Timestamp("2026-05-05"),
+            "daypart": "morning",
+            "send_at": pd.Timestamp("2026-05-05 07:00"),
+            "offer_id": "O1",
+            "expected_conversion": 0.25,
+            "expected_value": 5.0,
+            "cost": 0.5,
+            "is_exploration": False,
+            "holdout": None,
+            "model_version": "m1",
+        }
+        frame = pd.DataFrame([{**base, **row} for row in rows])
+        for column in ("contact_date", "send_at"):
+            frame[column] = pd.to_datetime(frame[column])
+        target = self.place.plans / day / "campaign_plan.parquet"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        frame.to_parquet(target, index=False)
+        return version
+
+    def approve(self, version: str = "spring-1", campaign: str = "spring", now: str = "2026-05-04 12:00") -> Approved:
+        return approve(self.settings, campaign, version, Request("looks right", at(now), "anna"), at(now))
+
+    def send(self, now: str, **more: Any) -> Sent:
+        return send(self.settings, at(now), at(now), "run 1", **more)
+
+    def handed_over(self) -> pd.DataFrame:
+        """All that the tools find in the outbox."""
+        files = sorted(outbox(self.place).glob("[0-9]*/*.csv"))
+        return pd.concat([pd.read_csv(file, dtype=str) for file in files], ignore_index=True) if files else pd.DataFrame()
+
+    def events(self, *names: str) -> list[tuple[str, str]]:
+        """Event and customer of each entry, in the order in which they were recorded."""
+        frame = read_ledger(self.place, names)
+        return list(zip(frame["event"], frame["customer_id"], strict=True))
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    """Four customers who may be mailed; C4 may also be texted, and lives in New York."""
+    desk = Desk(tmp_path)
+    desk.customers("C1,true,,", "C2,true,false,", "C3,true,,Europe/Amsterdam", "C4,true,true,America/New_York")
+    return desk
+
+
+def holdout(customer: str, kind: str = "campaign") -> dict[str, Any]:
+    return {"customer_id": customer, "decision": "holdout", "holdout": kind, "cost": 0.0}

@@ -1,0 +1,188 @@
+"""``customer360 campaigns``: what a person at the terminal is told, and what it leaves behind."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import pytest
+
+from customer360.campaigns.approval import approve
+from customer360.campaigns.attribution import record_outcomes
+from customer360.campaigns.ledger import read_ledger
+from customer360.decisions import Request
+from customer360.lake.publishing.publishing import publish, reader
+from tests.campaigns.conftest import Desk, holdout
+from tests.cli.conftest import Ran, Shop
+
+AS_OF = datetime(2026, 5, 12, tzinfo=UTC)
+
+
+class Terminal(Desk):
+    """The desk of a replayed shop, at a terminal: its clock stands at the slice that was landed last."""
+
+    def __init__(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        super().__init__(root)
+        path = self.settings.shop_folder / "shop.yaml"
+        path.write_text(path.read_text(encoding="utf-8").replace("live: true", "live: false"), encoding="utf-8")
+        self.shop = Shop(self.settings.shop_folder, self.place.root, capsys)
+
+    def __call__(self, *arguments: str) -> Ran:
+        return self.shop("campaigns", *arguments)
+
+    def clock(self, key: str) -> None:
+        self.shop.land(key, "a.jsonl", [])
+
+    def publish(self, **tables: str) -> None:
+        with duckdb.connect() as connection:
+            publish(self.place, connection, tables, AS_OF, AS_OF)
+
+
+@pytest.fixture
+def terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
+    monkeypatch.setattr(getpass, "getuser", lambda: "anna")
+    terminal = Terminal(tmp_path, capsys)
+    terminal.customers("C1,true,,", "C2,true,,", "C3,true,,")
+    terminal.clock("2026-05-04-12:00")
+    yield terminal
+
+
+def drafted(terminal: Terminal) -> None:
+    left_out = {"customer_id": "C4", "decision": "left out", "reason": "no consent", "channel": None, "contact_date": None}
+    terminal.draft({"customer_id": "C1"}, {"customer_id": "C2"}, holdout("C3"), {**left_out, "send_at": None, "cost": 0.0})
+
+
+def test_check_names_file_field_and_remedy_and_counts_audiences(terminal: Terminal) -> None:
+    first = terminal("check")
+    assert (first.code, first.out) == (0, "spring: well; its audience is counted once something is published\n")
+    terminal.publish(customer_features="select 'C1' as customer_id", offers="select 'O1' as offer_id")
+    assert terminal("check").out == "spring: well; 1 customer in its audience\n"
+    terminal.campaign("budjet: 5\n", name="autumn")
+    terminal.campaign("offer_id: O9\n", name="winter")
+    wrong = terminal("check")
+    assert wrong.code == 1
+    assert "autumn.yaml, budjet: there is no such field\n  -> did you mean 'budget'?" in wrong.out
+    assert "winter.yaml, offer_id: there is no offer 'O9'" in wrong.out
+    assert "spring: well" in wrong.out
+
+
+def test_check_says_where_there_are_no_campaigns(terminal: Terminal) -> None:
+    (terminal.settings.shop_folder / "campaigns" / "spring.yaml").unlink()
+    assert "has no campaigns: put a file <campaign>.yaml there" in terminal("check").out
+
+
+def test_check_tells_an_audience_that_asks_for_what_is_not_published(terminal: Terminal) -> None:
+    path = terminal.settings.shop_folder / "campaigns" / "spring.yaml"
+    path.write_text(path.read_text().replace("everyone", "segment = 'Champions'"))
+    terminal.publish(customer_features="select 'C1' as customer_id")
+    found = terminal("check")
+    assert found.code == 1 and "spring: wrong; audience:" in found.out and "rfm_segments is not published yet" in found.out
+
+
+def test_list_and_show_tell_draft_and_approval(terminal: Terminal) -> None:
+    assert terminal("list").out == "spring: Spring\n"
+    drafted(terminal)
+    assert terminal("list").out == "spring: Spring\n  draft spring-1: 2 contact, 1 holdout, 1 left out\n"
+    approved = terminal("approve", "spring", "spring-1", "--reason", "looks right")
+    assert approved.code == 0
+    assert approved.out.startswith("spring-1 is approved: 2 contacts for 1.00 EUR, 1 held out.\n")
+    shown = terminal("show", "spring").out
+    assert shown.splitlines()[1:] == [
+        "  newest plan spring-1: 2 contact, 1 holdout, 1 left out",
+        "  approved spring-1: 2 contacts, 1 held out",
+        f"  spring-1 by anna, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC: looks right",
+        "  spring-1 costs 1.00 EUR for an expected value of 10.00 EUR",
+        "    2 by email on 2026-05-05",
+        "    1 left out: no consent",
+    ]
+    assert set(read_ledger(terminal.place)["recorded_by"]) == {"anna"}
+
+
+def test_show_of_an_unknown_campaign_names_the_known_ones(terminal: Terminal) -> None:
+    found = terminal("show", "sprung")
+    assert found.code == 2 and found.err == "customer360: there is no campaign sprung; there are: spring\n"
+
+
+def test_a_campaign_whose_file_went_wrong_is_still_listed_with_what_was_approved(terminal: Terminal) -> None:
+    drafted(terminal)
+    terminal("approve", "spring", "spring-1", "--reason", "looks right")
+    terminal.campaign("budget: lots\n")
+    found = terminal("list")
+    assert found.code == 1
+    assert "spring: its file is wrong\n  budget: Input should be a valid number" in found.out
+    assert "approved spring-1: 2 contacts" in found.out
+    (terminal.settings.shop_folder / "campaigns" / "spring.yaml").unlink()
+    assert terminal("list").out.startswith("spring: its file is gone\n")
+
+
+def test_approve_says_why_not_and_that_it_was_done_before(terminal: Terminal) -> None:
+    drafted(terminal)
+    refused = terminal("approve", "spring", "spring-0", "--reason", "looks right")
+    assert refused.code == 2 and "spring-0 is not the newest draft of spring: that is spring-1" in refused.err
+    assert terminal("approve", "spring", "spring-1", "--reason", " ").code == 2
+    assert terminal("approve", "spring", "spring-1").code == 2
+    assert read_ledger(terminal.place).empty
+    terminal("approve", "spring", "spring-1", "--reason", "looks right")
+    again = terminal("approve", "spring", "spring-1", "--reason", "to be sure")
+    assert again.code == 0 and again.out.endswith("UTC already. Nothing was changed.\n")
+
+
+def test_send_hands_over_what_is_due_by_the_shops_clock(terminal: Terminal) -> None:
+    drafted(terminal)
+    terminal("approve", "spring", "spring-1", "--reason", "looks right")
+    assert terminal("send").out == "No approved contact is due.\n"
+    assert terminal("send", "--until", "2026-05-05").code == 2
+    assert "more than 24 hours ahead" in terminal("send", "--until", "2026-05-07T00:00Z").err
+    terminal.clock("2026-05-05-07:30")
+    terminal.customers("C1,true,,", "C2,false,,", "C3,true,,")
+    sent = terminal("send").out.splitlines()
+    assert sent[0].startswith("1 contact sent: 2026-05-05/spring-email-")
+    assert sent[1:] == ["1 contact not sent, no consent for email"]
+    assert list(terminal.handed_over()["customer_id"]) == ["C1"]
+    assert "1 sent, 1 suppressed" in terminal("list").out
+
+
+def test_withdraw_takes_back_all_or_single_customers(terminal: Terminal) -> None:
+    drafted(terminal)
+    terminal("approve", "spring", "spring-1", "--reason", "looks right")
+    one = terminal("withdraw", "spring", "--customer", "C1", "--reason", "asked us")
+    assert (one.code, one.out) == (0, "1 contact of spring withdrawn, and 0 who were held out.\n")
+    rest = terminal("withdraw", "spring", "--reason", "wrong offer")
+    assert rest.out == "1 contact of spring withdrawn, and 1 who were held out.\n"
+    assert terminal("withdraw", "spring", "--reason", "again").code == 2
+
+
+def test_results_tell_what_was_brought_or_that_it_is_not_known(terminal: Terminal) -> None:
+    assert "no orders are published yet" in terminal("results").err
+    orders = (
+        "select 'c' || n as customer_id, 'O' || n as order_id, timestamp '2026-05-06 10:00' as ordered_at, "
+        "cast(10 as decimal(18, 2)) as amount, 1 as lines from range({}) as r(n)"
+    )
+    terminal.publish(
+        customer_orders=orders.format(30),
+        campaign_activity="select 'spring' as campaign_id, 'c1' as customer_id, 'opened' as activity, "
+        "timestamp '2026-05-05 09:00' as event_at",
+    )
+    assert terminal("results").out == "No plan is approved yet.\n"
+    names = [f"c{number}" for number in range(60)]
+    terminal.customers(*(f"{name},true,," for name in names))
+    terminal.draft(*({"customer_id": name} for name in names), *(holdout(f"h{number}") for number in range(40)))
+    moment = datetime(2026, 5, 4, 12, tzinfo=UTC)
+    approve(terminal.settings, "spring", "spring-1", Request("looks right", moment, "anna"), moment)
+    terminal.send("2026-05-05 07:00")
+    found = terminal("results").out.splitlines()
+    assert found[0].startswith("spring: 50.00% of 60 converted, 0.00% of 40 held out: +50.00 percentage points (95% interval ")
+    assert found[0].endswith("about +30 conversions, 600.00 for 30.00 of cost.")
+    assert found[1] == "  60 contacted of 60 judged and 60 planned, for 30.00 EUR"
+    assert found[2].startswith("  revenue a customer: +5.00 EUR (95% interval +3.")
+    assert found[4].startswith("  profit: +570.00 EUR")
+    assert found[5] == "  decile 6: 25.00% expected, 50.00% of 60 converted"
+    assert terminal("results", "autumn").out == "autumn has no approved plan yet.\n"
+    with reader(terminal.place) as connection:
+        counts = record_outcomes(terminal.place, terminal.settings.shop, connection, AS_OF, "run 1")
+    assert counts == {"opened": 1, "converted": 30}
+    assert pd.Timestamp("2026-05-12") == read_ledger(terminal.place, ["converted"])["recorded_at"].max()

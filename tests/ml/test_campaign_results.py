@@ -1,0 +1,200 @@
+"""What campaigns brought, worked out by hand on a small ledger."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from customer360.campaigns.ledger import LEDGER_COLUMNS
+from ml.effects.results import DECILE_COLUMNS, RESULT_COLUMNS, Results, results
+from tests.support.random_shop import small_shop
+
+SHOP = small_shop(windows_days=[3, 30], campaigns={"attribution_days": 3})
+CLOSED = pd.Timestamp("2026-05-10")
+VALUES = {"v1": 20.0, "v2": 30.0}
+Entry = dict[str, Any]
+
+
+def entry(event: str, customer: str, **more: Any) -> Entry:
+    base = {"campaign_id": "spring", "plan_version": "v1", "arm": "contact", "channel": "email", "cost": 0.5}
+    times = {"event_at": pd.Timestamp("2026-05-04 12:00"), "send_at": pd.Timestamp("2026-05-05 07:00")}
+    return {**base, **times, "event": event, "customer_id": customer, "expected_conversion": 0.3, **more}
+
+
+def approved(customers: list[str], arm: str = "contact", *, is_sent: bool = True, **more: Any) -> list[Entry]:
+    rows = [entry("approved", name, arm=arm, **more) for name in customers]
+    return rows + [entry("sent", name, **more) for name in customers if arm == "contact" and is_sent]
+
+
+def ledger(*entries: list[Entry]) -> pd.DataFrame:
+    frame = pd.DataFrame([row for rows in entries for row in rows]).reindex(columns=list(LEDGER_COLUMNS))
+    return frame.astype({name: kind for name, (_, kind) in LEDGER_COLUMNS.items()})
+
+
+def orders(*rows: tuple[str, str, float], lines: int = 1) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=["customer_id", "ordered_at", "amount"])
+    return frame.assign(
+        order_id=[f"O{number}" for number in range(len(frame))],
+        ordered_at=pd.to_datetime(frame["ordered_at"], format="ISO8601"),
+        lines=lines,
+    )
+
+
+def found(ledger: pd.DataFrame, orders: pd.DataFrame, as_of: pd.Timestamp = CLOSED) -> Results:
+    return results(ledger, orders, SHOP, as_of, VALUES)
+
+
+def names(letter: str, count: int) -> list[str]:
+    return [f"{letter}{number}" for number in range(count)]
+
+
+def test_rates_money_and_profit_are_those_of_both_arms() -> None:
+    contacted, held = names("c", 40), names("h", 20)
+    bought = orders(
+        *((name, "2026-05-06 10:00", 10.0) for name in contacted[:20]),
+        (contacted[0], "2026-05-07 10:00", 5.0),  # a second order is revenue, not a second conversion
+        *((name, "2026-05-06 10:00", 8.0) for name in held[:4]),
+        (contacted[30], "2026-05-05 06:59", 99.0),  # before the contact
+        (held[10], "2026-05-08 07:00", 99.0),  # after the window
+    )
+    both = found(ledger(approved(contacted), approved(held, "holdout", cost=0.0)), bought).campaigns.set_index("arm")
+    contact, holdout = both.loc["contact"], both.loc["holdout"]
+    assert (contact["customers"], contact["contacted"], contact["converted"]) == (40, 40, 20)
+    assert (holdout["customers"], holdout["contacted"], holdout["converted"]) == (20, 0, 4)
+    assert (contact["conversion_rate"], holdout["conversion_rate"]) == (0.5, 0.2)
+    assert (contact["revenue"], holdout["revenue"], contact["cost"], holdout["cost"]) == (205.0, 32.0, 20.0, 0.0)
+    assert contact["lift"] == pytest.approx(0.3)
+    assert contact["revenue_lift"] == pytest.approx(205 / 40 - 32 / 20)
+    # Newcombe's bounds from Wilson's: 20 of 40 has .3520 to .6480, 4 of 20 has .0807 to .4160.
+    assert contact["lift_low"] == pytest.approx(0.3 - (0.1480**2 + 0.2160**2) ** 0.5, abs=1e-3)
+    assert contact["lift_high"] == pytest.approx(0.3 + (0.1480**2 + 0.1193**2) ** 0.5, abs=1e-3)
+    assert contact["profit"] == pytest.approx(40 * 20 * 0.3 - 20)
+    assert contact["profit_low"] == pytest.approx(40 * 20 * contact["lift_low"] - 20)
+    assert pd.isna(holdout["lift"]) and pd.isna(holdout["profit"])
+    assert contact["is_closed"] and contact["is_conclusive"]
+    assert contact["verdict"].startswith("50.00% of 40 converted, 20.00% of 20 held out: +30.00 percentage points")
+    assert "about +12 conversions, 240.00 for 20.00 of cost" in contact["verdict"]
+
+
+def test_everyone_who_was_to_be_contacted_counts_also_if_suppressed_later() -> None:
+    entries = ledger(
+        approved(["c1", "c2"]),
+        approved(["c3", "c4"], is_sent=False),
+        [
+            entry("suppressed", "c3", detail="no consent for email"),
+            entry("suppressed", "c4", detail="withdrawn for this customer: x"),
+        ],
+        approved(["h1"], "holdout"),
+    )
+    row = found(entries, orders(("c3", "2026-05-06", 10.0))).campaigns.iloc[0]
+    assert (row["customers"], row["contacted"], row["converted"], row["cost"]) == (4, 2, 1, 1.0)
+
+
+def test_a_plan_that_was_withdrawn_before_its_time_leaves_both_arms() -> None:
+    entries = ledger(
+        approved(["c1"]),
+        approved(["c2"], is_sent=False),
+        approved(["h1", "h2"], "holdout"),
+        [
+            entry("suppressed", name, arm=arm, detail="withdrawn: wrong offer")
+            for name, arm in (("c2", "contact"), ("h2", "holdout"))
+        ],
+        approved(["c2"], plan_version="v2", cost=0.7),
+    )
+    row, held = found(entries, orders()).campaigns.to_dict("records")
+    assert (row["planned"], row["contacted"], held["planned"]) == (2, 2, 1)
+    assert row["cost"] == pytest.approx(1.2)
+
+
+def test_versions_are_pooled_with_what_a_conversion_was_worth_in_each() -> None:
+    entries = ledger(approved(["c1", "c2"]), approved(["c3"], plan_version="v2"), approved(["h1"], "holdout"))
+    row = found(entries, orders(*((name, "2026-05-06", 1.0) for name in ("c1", "c2", "c3")))).campaigns.iloc[0]
+    assert (row["customers"], row["lift"]) == (3, 1.0)
+    assert row["profit"] == pytest.approx(20 + 20 + 30 - 1.5)
+
+
+def test_only_windows_that_have_passed_are_judged_and_a_running_campaign_is_not_conclusive() -> None:
+    late = {"send_at": pd.Timestamp("2026-05-09 07:00")}
+    entries = ledger(approved(names("c", 60)), approved(names("h", 60), "holdout"), approved(["x1"], **late))
+    bought = orders(*((name, "2026-05-06", 1.0) for name in names("c", 60)), ("x1", "2026-05-09 08:00", 7.0))
+    row = found(entries, bought).campaigns.iloc[0]
+    assert (row["planned"], row["customers"], row["converted"]) == (61, 60, 60)
+    assert row["lift"] == 1.0 and not row["is_closed"] and not row["is_conclusive"]
+    assert row["verdict"].startswith("Still running")
+    assert found(entries, bought).deciles.empty
+    assert found(entries, bought, pd.Timestamp("2026-05-12 07:00")).campaigns.iloc[0]["is_closed"]
+
+
+def test_too_small_a_campaign_says_so_with_the_size_that_it_would_take() -> None:
+    entries = ledger(approved(names("c", 90)), approved(names("h", 10), "holdout"))
+    row = found(entries, orders(*((name, "2026-05-06", 1.0) for name in [*names("c", 18), "h0"]))).campaigns.iloc[0]
+    assert row["is_closed"] and not row["is_conclusive"]
+    assert row["verdict"].startswith(
+        "Too small to tell: 20.00% of 90 converted, 10.00% of 10 held out, +10.00 percentage points (95% interval "
+    )
+    assert "customers with as large a share held out would be needed, instead of 100." in row["verdict"]
+
+
+def test_without_a_holdout_nothing_is_claimed() -> None:
+    row = found(ledger(approved(["c1"])), orders(("c1", "2026-05-06", 1.0))).campaigns.iloc[0]
+    assert row["verdict"].startswith("Nobody to compare with: 1 to be contacted, 0 held out")
+    assert pd.isna(row["lift"]) and pd.isna(row["profit"]) and not row["is_conclusive"]
+    assert row["conversion_rate"] == 1.0
+
+
+def test_what_customers_spent_before_the_approval_is_the_covariate() -> None:
+    contacted, held = names("c", 50), names("h", 50)
+    spend = {name: float(10 + 7 * number % 40) for number, name in enumerate([*contacted, *held])}
+    bought = orders(
+        *((name, "2026-05-01", amount) for name, amount in spend.items()),
+        *((name, "2026-03-01", 1000.0) for name in contacted),  # longer ago than the longest window
+        *((name, "2026-05-04 18:00", 1000.0) for name in contacted),  # between approval and contact: no covariate, no outcome
+        *((name, "2026-05-06", amount + (2.0 if name in contacted else 0.0)) for name, amount in spend.items()),
+    )
+    row = found(ledger(approved(contacted), approved(held, "holdout")), bought).campaigns.iloc[0]
+    assert row["cuped_revenue_lift"] == pytest.approx(2.0)
+    assert row["cuped_revenue_lift_high"] - row["cuped_revenue_lift_low"] < 1e-6
+    assert row["revenue_lift_high"] - row["revenue_lift_low"] > 5
+
+
+def test_an_order_in_the_windows_of_two_campaigns_is_an_outcome_of_both() -> None:
+    entries = ledger(approved(["c1"]), approved(["c1"], campaign_id="summer"))
+    assert list(found(entries, orders(("c1", "2026-05-06", 1.0))).campaigns.query("arm == 'contact'")["converted"]) == [1, 1]
+
+
+def test_a_return_alone_converts_nobody() -> None:
+    row = found(ledger(approved(["c1"])), orders(("c1", "2026-05-06", -4.0), lines=0)).campaigns.iloc[0]
+    assert (row["converted"], row["revenue"]) == (0, 0.0)
+
+
+def test_late_and_repeated_runs_give_the_same_results() -> None:
+    entries = ledger(approved(names("c", 30)), approved(names("h", 10), "holdout"))
+    bought = orders(*((name, "2026-05-06", 3.0) for name in names("c", 9)))
+    first = found(entries, bought)
+    shuffled = found(entries, bought.sample(frac=1, random_state=1))
+    pd.testing.assert_frame_equal(first.campaigns, shuffled.campaigns)
+    pd.testing.assert_frame_equal(first.campaigns, found(entries, bought, CLOSED + pd.Timedelta(days=30)).campaigns)
+
+
+def test_deciles_compare_what_was_expected_of_contacted_customers() -> None:
+    contacted = names("c", 20)
+    entries = [approved([name], expected_conversion=(number // 2) / 10) for number, name in enumerate(contacted)]
+    bought = orders(*((name, "2026-05-06", 1.0) for name in contacted[1::2]))
+    frame = found(ledger(*entries, approved(["h1"], "holdout")), bought).deciles
+    assert list(frame.columns) == list(DECILE_COLUMNS)
+    assert list(frame["decile"]) == list(range(1, 11)) and set(frame["customers"]) == {2}
+    assert list(frame["predicted"]) == pytest.approx([number / 10 for number in range(10)])
+    assert set(frame["realised"]) == {0.5} and frame["converted"].sum() == 10
+
+
+def test_equal_expectations_share_a_decile() -> None:
+    frame = found(ledger(approved(names("c", 30))), orders()).deciles
+    assert list(frame["customers"]) == [30]
+
+
+def test_an_empty_ledger_gives_typed_tables() -> None:
+    nothing = found(ledger(), orders())
+    assert nothing.campaigns.empty and list(nothing.campaigns.columns) == list(RESULT_COLUMNS)
+    assert nothing.deciles.empty and list(nothing.deciles.columns) == list(DECILE_COLUMNS)

@@ -1,0 +1,122 @@
+"""Intervals of differences: against published numbers, against simulation, and where there is nothing to compare."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from ml.effects.lift import adjusted_difference, mean_difference, rate_difference
+from ml.effects.power import customers_needed, detectable_effect, holdout_needed
+
+
+@pytest.mark.parametrize(
+    ("counts", "low", "high"),
+    [  # Newcombe (1998), table II, method 10
+        ((56, 70, 48, 80), 0.0524, 0.3339),
+        ((9, 10, 3, 10), 0.1705, 0.8090),
+        ((6, 7, 2, 7), 0.0582, 0.8062),
+        ((5, 56, 0, 29), -0.0381, 0.1926),
+        ((0, 10, 0, 20), -0.1611, 0.2775),
+        ((10, 10, 0, 10), 0.6075, 1.0),
+    ],
+)
+def test_the_difference_of_rates_has_newcombes_published_interval(
+    counts: tuple[int, int, int, int], low: float, high: float
+) -> None:
+    found = rate_difference(*counts)
+    assert (round(found.low, 4), round(found.high, 4)) == (low, high)
+    assert found.estimate == pytest.approx(counts[0] / counts[1] - counts[2] / counts[3])
+
+
+def test_the_interval_of_rates_keeps_its_coverage_where_walds_does_not() -> None:
+    chance, truth = np.random.default_rng(11), 0.03 - 0.02
+    drawn = zip(chance.binomial(900, 0.03, 4000), chance.binomial(100, 0.02, 4000), strict=True)
+    ours = walds = 0
+    for contacted, held in drawn:
+        found = rate_difference(int(contacted), 900, int(held), 100)
+        ours += found.low <= truth <= found.high
+        rates = contacted / 900, held / 100
+        half = 1.96 * math.sqrt(rates[0] * (1 - rates[0]) / 900 + rates[1] * (1 - rates[1]) / 100)
+        walds += abs(rates[0] - rates[1] - truth) <= half
+    assert 0.945 < ours / 4000 < 0.98
+    assert walds / 4000 < 0.90
+
+
+def test_the_difference_of_means_is_welchs() -> None:
+    chance = np.random.default_rng(3)
+    first, second = chance.gamma(2, 10, 80), chance.gamma(2, 8, 30)
+    found = mean_difference(first, second)
+    theirs = stats.ttest_ind(first, second, equal_var=False).confidence_interval()
+    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high))
+
+
+def test_spend_before_narrows_the_interval_and_does_not_move_the_truth() -> None:
+    chance, plain, adjusted, covered = np.random.default_rng(4), [], [], 0
+    for _ in range(300):
+        before = chance.gamma(1, 20, 1000)
+        after = 0.8 * before + chance.normal(0, 6, 1000)
+        after[:800] += 2.0
+        raw = mean_difference(after[:800], after[800:])
+        cuped = adjusted_difference(after[:800], before[:800], after[800:], before[800:])
+        plain.append(raw.high - raw.low)
+        adjusted.append(cuped.high - cuped.low)
+        covered += cuped.low <= 2.0 <= cuped.high
+    # The correlation is 16 / sqrt(16^2 + 6^2) = .936, so the width shrinks to sqrt(1 - .936^2) = .35 of it.
+    assert np.mean(adjusted) / np.mean(plain) == pytest.approx(0.35, abs=0.02)
+    assert 0.92 < covered / 300 < 0.98
+
+
+def test_where_nobody_bought_before_nothing_is_adjusted() -> None:
+    values, control = np.array([1.0, 2.0, 3.0]), np.array([2.0, 2.5])
+    assert adjusted_difference(values, np.zeros(3), control, np.zeros(2)) == mean_difference(values, control)
+
+
+def test_nobody_to_compare_with_gives_no_numbers() -> None:
+    nothing = np.array([])
+    assert math.isnan(rate_difference(3, 10, 0, 0).estimate)
+    assert math.isnan(mean_difference(np.ones(3), nothing).low)
+    assert math.isnan(adjusted_difference(nothing, nothing, np.ones(3), np.ones(3)).estimate)
+    assert mean_difference(np.zeros(4), np.zeros(3)).high == 0.0
+    assert math.isnan(mean_difference(np.ones(1), np.zeros(3)).low)
+
+
+def test_sizes_agree_with_a_published_table_and_with_each_other() -> None:
+    # Fleiss, Levin and Paik: .25 against .40 at 5% and 80% power takes 152 a group without the correction.
+    needed = customers_needed(0.25, 0.15, 0.5)
+    assert needed is not None and needed / 2 == pytest.approx(152, abs=3)
+    assert holdout_needed(0.25, 0.15, needed // 2) == pytest.approx(needed / 2, abs=2)
+    assert detectable_effect(0.25, needed // 2, needed // 2) == pytest.approx(0.15, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("base", "effect", "share"), [(0.04, 0.02, 0.1), (0.02, 0.01, 0.05), (0.3, 0.1, 0.5), (0.05, -0.02, 0.2)]
+)
+def test_the_size_that_is_named_finds_the_effect_four_times_out_of_five(base: float, effect: float, share: float) -> None:
+    needed = customers_needed(base, effect, share)
+    assert needed is not None
+    held = round(needed * share)
+    contacts = needed - held
+    chance, found = np.random.default_rng(8), 0
+    for one, other in zip(chance.binomial(contacts, base + effect, 4000), chance.binomial(held, base, 4000), strict=True):
+        interval = rate_difference(int(one), contacts, int(other), held)
+        found += interval.low > 0 if effect > 0 else interval.high < 0
+    assert found / 4000 == pytest.approx(0.8, abs=0.03)
+
+
+def test_what_no_size_would_show_has_none() -> None:
+    assert customers_needed(0.1, 0.0, 0.1) is None
+    assert customers_needed(0.1, 0.95, 0.1) is None
+    assert customers_needed(0.1, 0.02, 0.0) is None
+    assert holdout_needed(0.1, 0.001, 100) is None
+    assert detectable_effect(0.1, 100, 0) is None
+    assert detectable_effect(1.0, 50, 50) is None
+
+
+def test_what_is_detectable_shrinks_as_either_arm_grows() -> None:
+    sizes = [(100, 10), (100, 100), (1000, 100), (1000, 1000), (100_000, 1000), (100_000, 100_000)]
+    found = [detectable_effect(0.05, contacts, held) for contacts, held in sizes]
+    assert all(effect is not None for effect in found)
+    assert found == sorted(found, reverse=True)
