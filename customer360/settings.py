@@ -103,14 +103,6 @@ class Daypart(Strict):
         return self
 
 
-class ContactRules(Strict):
-    """Who may be contacted: the stable holdout, and the days that must lie between two contacts."""
-
-    holdout_share: Annotated[float, Field(ge=0, lt=1)] = 0.10
-    holdout_salt: str = "customer360"
-    minimum_gap_days: Annotated[int, Field(ge=0)] = 2
-
-
 class FrequencyCap(Strict):
     """At most ``contacts`` on any ``days`` consecutive days, in the customer's time zone."""
 
@@ -274,7 +266,6 @@ class Shop(Strict):
     training: Training = Training()
     channels: Annotated[list[Identifier], Field(min_length=1)]
     dayparts: dict[Identifier, Daypart]
-    contact_rules: ContactRules = ContactRules()
     campaigns: CampaignRules = CampaignRules()
     adapter: Identifier | None = None
     object_storage: ObjectStorage | None = None

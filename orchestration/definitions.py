@@ -5,7 +5,9 @@ from typing import Any
 
 import dagster as dg
 
-from assets.campaigns.campaign_plan import campaign_plan
+from assets.campaigns.campaign_ledger import campaign_ledger
+from assets.campaigns.campaign_plan import campaign_plans
+from assets.campaigns.campaign_results import campaign_results
 from assets.monitoring.drift_report import drift
 from assets.monitoring.slice_checks import last_slice_has_usual_volume, last_slice_is_fresh
 from assets.predictions.customer_scores import customer_scores
@@ -21,7 +23,16 @@ from assets.transform.warehouse import warehouse_models
 from customer360.settings import Settings
 from orchestration.campaign_jobs import approve_campaign, send_job, withdraw_campaign
 from orchestration.dbt_run import Dbt
-from orchestration.jobs import daily_job, freshness_job, history_job, maintenance_job, slice_job, training_job, warehouse_job
+from orchestration.jobs import (
+    campaign_job,
+    daily_job,
+    freshness_job,
+    history_job,
+    maintenance_job,
+    slice_job,
+    training_job,
+    warehouse_job,
+)
 from orchestration.model_jobs import promote_model, reject_model, rollback_model
 from orchestration.resources import Platform
 from orchestration.schedules import SCHEDULES
@@ -45,7 +56,9 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
             customer_profiles,
             published,
             *STORE_ASSETS,
-            campaign_plan,
+            campaign_ledger,
+            campaign_plans,
+            campaign_results,
             drift,
         ],
         asset_checks=[last_slice_is_fresh, last_slice_has_usual_volume, features_do_not_see_the_future],
@@ -55,6 +68,7 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
             warehouse_job,
             training_job,
             daily_job,
+            campaign_job,
             freshness_job,
             maintenance_job,
             promote_model,

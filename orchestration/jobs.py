@@ -6,6 +6,7 @@ from assets.predictions.training import MODEL_ASSETS
 from assets.publishing.in_store import STORE_ASSETS
 from assets.transform.warehouse import MANIFEST, warehouse_models
 from customer360.lake.landing.contracts import reference_tables
+from orchestration import groups
 from orchestration.dbt import DAILY, SLICE_CHECK, tagged_checks, untagged
 from orchestration.maintenance import remove_old_files
 from orchestration.partitions import HISTORY_KEY, SHOP
@@ -57,11 +58,24 @@ training_job = dg.define_asset_job(
     executor_def=dg.in_process_executor,
     description="Build the training set (seconds under the warehouse lock), then train and judge each model.",
 )
+CAMPAIGNS = dg.AssetSelection.groups(groups.CAMPAIGNS)
 daily_job = dg.define_asset_job(
     "daily_job",
-    selection=REFERENCE | IN_STORE | dg.AssetSelection.assets(["campaigns", "campaign_plan"], ["monitoring", "drift_report"]),
+    selection=REFERENCE | IN_STORE | CAMPAIGNS | dg.AssetSelection.assets(["monitoring", "drift_report"]),
     executor_def=dg.in_process_executor,
-    description="Reference tables, campaign plan and drift report of a day. Reads the published version: blocks no slice.",
+    description=(
+        "Reference tables; what came of contacts, plans of all campaigns and their results; drift report of a day. Reads the "
+        "published version: blocks no slice."
+    ),
+)
+campaign_job = dg.define_asset_job(
+    "campaign_job",
+    selection=CAMPAIGNS,
+    executor_def=dg.in_process_executor,
+    description=(
+        "All campaigns of the published day: what came of contacts, plans and briefs, results. By hand, when a campaign file "
+        "has changed; daily_job does the same every morning."
+    ),
 )
 freshness_job = dg.define_asset_job(
     "freshness_job",

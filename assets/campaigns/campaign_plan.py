@@ -1,105 +1,229 @@
-"""The daily campaign plan, made from the published version so that it blocks no slice."""
+"""The daily plans of all campaigns and their briefs, made from the published version so that they block no slice."""
 
-from datetime import UTC, date
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC
+from typing import Any
 
 import dagster as dg
+import pandas as pd
 
+from customer360.campaigns.definition import Campaign, CampaignProblem, load_campaigns
+from customer360.campaigns.planned_contacts import planned_contacts
 from customer360.lake.publishing.profiles import with_next_contact
-from customer360.lake.publishing.publications import file_tables
-from customer360.lake.publishing.publishing import current_publication, reader, republish
-from customer360.lake.reference.consents import consents_query
+from customer360.lake.publishing.publications import file_tables, linked_files
+from customer360.lake.publishing.publishing import reader, republish
 from customer360.lake.warehouse.frames import write_parquet
-from ml.markdown import table
-from ml.planning.plan_inputs import PlanInputs
-from ml.planning.planning import plan_campaign
+from customer360.settings import Shop
+from ml.markdown import picture_in_text, table
+from ml.planning.briefs import base_rate, briefs, in_words
+from ml.planning.campaign_planning import Planning, plan_campaigns
+from ml.planning.contact_calendar import contact_calendar, heat_map
+from ml.planning.published import PublishedAudiences, read_planning_inputs
+from ml.planning.serving import Served, served_predictions
+from ml.planning.violations import RULES, Violation, violations
 from orchestration import groups
 from orchestration.owners import MARKETING_TEAM
-from orchestration.partitions import DAYS, day_key
+from orchestration.partitions import DAYS
+from orchestration.published_day import planned_day, published_moment
 from orchestration.resources import Platform
 
-INPUTS = {
-    "customers": "select customer_id, segment from rfm_segments",
-    "touches": "select * from campaign_touch_history",
-    "purchase_times": "select * from customer_purchase_times",
-    "campaigns": "select * from campaigns",
-    "offers": "select * from offers",
-    "scores": "select * from customer_scores",
-}
+PLAN, BRIEFS = dg.AssetKey(["campaigns", "campaign_plan"]), dg.AssetKey(["campaigns", "campaign_briefs"])
+FILES_ARE_VALID, CLOSE_TO_BEST, MEASURABLE = (
+    "campaign_files_are_valid",
+    "plans_are_close_to_the_best",
+    "effects_can_be_measured",
+)
+MOST_GAP = 0.005
+HEAD = ["campaign_id", "customer_id", "channel", "contact_date", "daypart", "expected_conversion", "expected_value", "cost"]
+SHOWN = 10
+NEEDED = [
+    ["publishing", "published"],
+    *(["raw", name] for name in ("customers", "suppressions", "offers", "campaigns")),
+    ["predictions", "response_model"],
+    ["predictions", "organic_response_model"],
+    ["campaigns", "campaign_ledger"],
+]
 
-HEAD = ["channel", "contact_date", "daypart", "offer_id", "expected_conversion", "reason"]
 
-
-@dg.asset(
-    key=["campaigns", "campaign_plan"],
-    deps=[["publishing", "published"], ["raw", "customers"]],
-    group_name=groups.CAMPAIGNS,
-    kinds={"pandas", "parquet"},
-    owners=[MARKETING_TEAM],
-    tags={"domain": "campaigns", "personal_data": "yes"},
+@dg.multi_asset(
+    name="campaign_plans",
+    specs=[
+        dg.AssetSpec(
+            PLAN,
+            deps=NEEDED,
+            description=(
+                "Who is contacted, through which channel, on which day and when, with which offer; who is held out; and why "
+                "the others are left out. One row per campaign and customer of its audience. A draft until it is approved."
+            ),
+            group_name=groups.CAMPAIGNS,
+            kinds={"highs", "parquet"},
+            owners=[MARKETING_TEAM],
+            tags={"domain": "campaigns", "personal_data": "yes"},
+        ),
+        dg.AssetSpec(
+            BRIEFS,
+            deps=NEEDED,
+            description=(
+                "What each draft costs and may earn, with an interval, whether its holdout can tell what it brings, and what "
+                "more budget or capacity would bring. One row per campaign."
+            ),
+            group_name=groups.CAMPAIGNS,
+            kinds={"parquet"},
+            owners=[MARKETING_TEAM],
+            tags={"domain": "campaigns"},
+        ),
+    ],
     partitions_def=DAYS,
     check_specs=[
+        *(dg.AssetCheckSpec(rule, asset=PLAN, description=said, blocking=True) for rule, said in RULES.items()),
         dg.AssetCheckSpec(
-            "every_customer_once",
-            asset=["campaigns", "campaign_plan"],
-            description="Every known customer has exactly one decision, with a reason.",
-            blocking=True,
+            FILES_ARE_VALID,
+            asset=PLAN,
+            description="Every campaign file is valid and was planned. Warns of the others, which leave these running.",
         ),
         dg.AssetCheckSpec(
-            "consent_is_respected",
-            asset=["campaigns", "campaign_plan"],
-            description="No contact goes through a channel that the customer has not allowed.",
-            blocking=True,
+            CLOSE_TO_BEST,
+            asset=PLAN,
+            description=f"No plan could bring more than {MOST_GAP:.1%} more under the same limits, by the solver's bound.",
+        ),
+        dg.AssetCheckSpec(
+            MEASURABLE,
+            asset=BRIEFS,
+            description="The holdout of every campaign is large enough to find the effect that is expected of it. Warns.",
         ),
     ],
 )
-def campaign_plan(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
-    """Who is contacted, through which channel, on which day and daypart, and why others are not. One row per customer."""
+def campaign_plans(
+    context: dg.AssetExecutionContext, platform: Platform
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+    """Plan every campaign of the shop for the published day; nothing is published that breaks a rule."""
     settings = platform.settings()
-    place = settings.place
+    place, shop = settings.place, settings.shop
     plan_date = planned_day(context, platform)
+    moment = published_moment(platform)
     with reader(place) as connection:
-        frames = {name: connection.execute(query).df() for name, query in INPUTS.items()}
-        frames["consents"] = connection.execute(consents_query(place, settings.shop)).df()
-    plan = plan_campaign(PlanInputs(**frames), settings.shop, plan_date)
-    allowed = frames["consents"][frames["consents"]["is_allowed"].fillna(value=False)]
-    contacts = plan[plan["decision"] == "contact"]
-    consented = contacts.merge(allowed, on=["customer_id", "channel"], how="inner")
-    is_whole = plan["customer_id"].is_unique and len(plan) == len(frames["customers"]) and bool(plan["reason"].notna().all())
-    write_parquet(place.plans / f"{plan_date:%Y-%m-%d}" / "campaign_plan.parquet", plan)
+        offers = [str(offer) for (offer,) in connection.execute("select offer_id from offers").fetchall()]
+        campaigns, problems = load_campaigns(settings.campaign_folder, shop, offers)
+        inputs = read_planning_inputs(connection, settings, platform.now(), f"run {context.run_id}")
+        audience = PublishedAudiences(connection, settings)
+        served = served_predictions(connection, settings, inputs.customers)
+        context.log.info(f"{len(campaigns)} campaigns; {served.basis}")
+        planning = plan_campaigns(campaigns, inputs, audience, served.predict, shop)
+        orders = connection.execute("select customer_id, ordered_at from customer_orders where lines > 0").df()
+    problems = [*problems, *planning.problems]
+    for problem in problems:
+        context.log.warning(str(problem))
+    rows = planning.rows
+    planned = [plan.campaign for plan in planning.plans]
+    broken = violations(rows, planned, {one.campaign_id: audience(one) for one in planned}, inputs, shop)
+    yield from rule_checks(broken, len(rows))
+    if broken:
+        raise dg.Failure(
+            f"the plan breaks {len(broken)} rules, so nothing was published: {broken[0].detail}", allow_retries=False
+        )
+    rate = base_rate(orders, len(inputs.customers), moment.astimezone(UTC).replace(tzinfo=None), shop)
+    brief = briefs(planning.plans, rate, shop)
+    folder = place.plans / f"{plan_date:%Y-%m-%d}"
+    write_parquet(folder / "campaign_briefs.parquet", brief)
+    write_parquet(folder / "campaign_plan.parquet", rows)
     tables = file_tables(place)
-    profiles = with_next_contact("select * from published.main.customer_profiles", f"({tables['campaign_plan']})")
-    republish(place, {"campaign_plan": tables["campaign_plan"], "customer_profiles": profiles}, platform.now())
-    decisions = plan["decision"].value_counts()
-    head = contacts.sort_values("expected_conversion", ascending=False).head(10)
-    return dg.MaterializeResult(
-        metadata={
-            "dagster/partition_row_count": len(plan),
-            **{f"decision_{str(name).replace(' ', '_')}": int(count) for name, count in decisions.items()},
-            "mean_expected_conversion": float(contacts["expected_conversion"].mean()) if len(contacts) else 0.0,
-            "head": dg.MetadataValue.md(table(head[HEAD])),
+    profiles = with_next_contact("select * from published.main.customer_profiles", planned_contacts(place))
+    replaced = {name: tables[name] for name in ("campaign_plan", "campaign_briefs")}
+    republish(place, {**replaced, "customer_profiles": profiles}, platform.now(), linked_files(place))
+    yield dg.MaterializeResult(asset_key=PLAN, metadata=plan_metadata(planning, served, shop))
+    yield dg.MaterializeResult(asset_key=BRIEFS, metadata=brief_metadata(brief))
+    yield files_check(problems, campaigns)
+    yield gap_check(planning)
+    yield measurable_check(brief)
+
+
+def plan_metadata(planning: Planning, served: Served, shop: Shop) -> dict[str, Any]:
+    """Counts, the dearest contacts, and the calendar as a heat map."""
+    rows = planning.rows
+    contacts = rows[rows["decision"] == "contact"]
+    best = contacts.sort_values(["expected_value", "customer_id"], ascending=[False, True]).head(SHOWN)
+    reasons = rows.groupby(["campaign_id", "decision", "reason"], observed=True).size().rename("customers").reset_index()
+    calendar = contact_calendar(rows, shop)
+    return {
+        "dagster/partition_row_count": len(rows),
+        "campaigns": len(planning.plans),
+        **{
+            f"decision_{name.replace(' ', '_')}": int((rows["decision"] == name).sum())
+            for name in ("contact", "holdout", "left out")
         },
-        check_results=[
-            dg.AssetCheckResult(check_name="every_customer_once", passed=bool(is_whole), metadata={"rows": len(plan)}),
-            dg.AssetCheckResult(
-                check_name="consent_is_respected",
-                passed=len(consented) == len(contacts),
-                metadata={"contacts": len(contacts), "with_consent": len(consented)},
-            ),
-        ],
+        "cost": float(contacts["cost"].astype("float64").sum()),
+        "expected_value": float(contacts["expected_value"].astype("float64").sum()),
+        "values": served.basis,
+        "model_version": served.model_version or "none: smoothed rates",
+        "decisions": dg.MetadataValue.md(table(reasons)),
+        "contacts_by_channel_and_day": dg.MetadataValue.md(picture_in_text("contacts by channel and day", heat_map(calendar))),
+        "head": dg.MetadataValue.md(table(best[HEAD])),
+    }
+
+
+def brief_metadata(brief: pd.DataFrame) -> dict[str, Any]:
+    """Each campaign's brief in words, and sums to plot over time."""
+    text = "\n\n---\n\n".join(in_words(row) for _, row in brief.iterrows())
+    return {
+        "dagster/partition_row_count": len(brief),
+        "expected_profit": float(brief["expected_profit"].sum()),
+        "largest_gap": float(brief["gap"].max()) if len(brief) else 0.0,
+        "briefs": dg.MetadataValue.md(text or "no campaign was planned"),
+    }
+
+
+def rule_checks(broken: list[Violation], rows: int) -> Iterator[dg.AssetCheckResult]:
+    """One result a rule."""
+    for rule in RULES:
+        found = [one for one in broken if one.rule == rule]
+        counts = Counter(one.campaign_id for one in found)
+        yield dg.AssetCheckResult(
+            asset_key=PLAN,
+            check_name=rule,
+            passed=not found,
+            metadata={
+                "rows": rows,
+                "broken": len(found),
+                **({"first": found[0].detail, "by_campaign": dict(counts)} if found else {}),
+            },
+        )
+
+
+def files_check(problems: list[CampaignProblem], campaigns: list[Campaign]) -> dg.AssetCheckResult:
+    """A bad file is a warning: the other campaigns run."""
+    rows = [{"file": one.file, "field": one.field, "wrong": one.message, "remedy": one.remedy} for one in problems]
+    return dg.AssetCheckResult(
+        asset_key=PLAN,
+        check_name=FILES_ARE_VALID,
+        passed=not problems,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "campaigns": len(campaigns),
+            **({"problems": dg.MetadataValue.md(table(pd.DataFrame(rows)))} if rows else {}),
+        },
     )
 
 
-def planned_day(context: dg.AssetExecutionContext, platform: Platform) -> date:
-    """The partition's day. Raises ``Failure`` for any other day than the published one: a plan is made of what is known now."""
-    settings = platform.settings()
-    current = current_publication(settings.place)
-    if current is None or current.as_of is None:
-        raise dg.Failure("nothing is published yet: run history_job or a slice first", allow_retries=False)
-    today = day_key(settings.shop, current.as_of)
-    if context.partition_key != today:
-        raise dg.Failure(
-            f"{context.partition_key} is not the day of what is published ({today}): plans and drift reports are made of what "
-            "is known now, and an earlier day's stays as it was decided then",
-            allow_retries=False,
-        )
-    return current.as_of.replace(tzinfo=UTC).astimezone(settings.shop.zone).date()
+def gap_check(planning: Planning) -> dg.AssetCheckResult:
+    """By the bound that each plan's prices prove."""
+    gaps = {plan.campaign.campaign_id: plan.gap for plan in planning.plans}
+    return dg.AssetCheckResult(
+        asset_key=PLAN,
+        check_name=CLOSE_TO_BEST,
+        passed=max(gaps.values(), default=0.0) <= MOST_GAP,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={name: float(gap) for name, gap in gaps.items()},
+    )
+
+
+def measurable_check(brief: pd.DataFrame) -> dg.AssetCheckResult:
+    """Where it is not known how many order anyway, nothing is said."""
+    small = brief[~brief["is_measurable"].fillna(value=True)]
+    return dg.AssetCheckResult(
+        asset_key=BRIEFS,
+        check_name=MEASURABLE,
+        passed=small.empty,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"too_small_a_holdout": ", ".join(small["campaign_id"]) or "none"},
+    )

@@ -18,17 +18,20 @@ from customer360.lake.slices import EPOCH
 from customer360.lake.warehouse.cutoffs import set_training_cutoffs
 from customer360.settings import Settings
 from ml.datasets import leakage, training_sets
-from ml.datasets.targets import AFFINITY, CHURN, RESPONSE, SPEND, Target, target_of
+from ml.datasets.targets import AFFINITY, CHURN, ORGANIC_RESPONSE, RESPONSE, SPEND, Target, target_of
 from ml.datasets.training_outlook import outlook
 from ml.datasets.training_sets import TrainingSet, TrainingSetError
+from ml.effects.judged_effect import Trained, judge_effect
 from ml.fitting import boosting_settings, families, training
 from ml.fitting.training import TrainedModel
 from ml.fitting.tuning import Budget, Search, trials_frame
 from ml.judging import evaluation, model_card, promotion
+from ml.judging.model_card import Section
 from ml.markdown import picture_in_text, table
 from ml.monitoring.alarms import CHANGES, read_changes
 from ml.responses.published import read_response_inputs
 from ml.responses.training_set import build_response_training_set
+from ml.responses.without_contact import build_organic_training_set
 from ml.versions.model_store import version_name
 from ml.versions.shop_models import publish_versions, servable_for_shop, store_of
 from orchestration import groups
@@ -71,7 +74,8 @@ def training_features(context: dg.AssetExecutionContext, dbt: Dbt, platform: Pla
 class Course:
     """How a model learns: what its asset reads, how its training set is made, how it is trained, and what judges it.
 
-    ``untold`` says more of a training set that could not be made, where the model is one to wait for.
+    ``untold`` says more of a training set that could not be made, where the model is one to wait for. ``more`` tells what a new
+    model is worth beside others that serve.
     """
 
     deps: list[list[str]]
@@ -80,6 +84,7 @@ class Course:
     untold: Callable[[Settings, Target, Exception], dict[str, str]]
     kinds: set[str]
     judge: str
+    more: Callable[[Settings, TrainingSet, TrainedModel], Section] | None = None
 
 
 def model_asset(name: str, description: str, course: Course) -> dg.AssetsDefinition:
@@ -137,7 +142,8 @@ def _trained(context: dg.AssetExecutionContext, platform: Platform, name: str, c
     decision = promotion.decide(judged, strongest)
     store.record(name, version, decision, now)
     folder = settings.place.reports / "models" / name / version
-    drawn = model_card.write_card(folder, manifest, judged, decision, target.purpose)
+    more = course.more(settings, training_set, trained) if course.more else None
+    drawn = model_card.write_card(folder, manifest, judged, decision, target.purpose, more=more)
     publish_versions(settings, now)
     context.log.info(decision.reason)
     return dg.MaterializeResult(
@@ -150,6 +156,7 @@ def _trained(context: dg.AssetExecutionContext, platform: Platform, name: str, c
             "decision": "promoted" if decision.is_promoted else "rejected",
             "reason": decision.reason,
             "evaluation": dg.MetadataValue.md(judged.to_markdown()),
+            **({more.title: dg.MetadataValue.md(more.text)} if more else {}),
             **{f"plot_{name}": dg.MetadataValue.md(picture_in_text(name, png)) for name, png in drawn.items()},
             **_tuning_metadata(trained.search),
             "model_card": dg.MetadataValue.path(folder / "card.md"),
@@ -218,6 +225,26 @@ def _of_contacts(settings: Settings, target: Target) -> TrainingSet:
     return build_response_training_set(inputs, settings.shop, known_at)
 
 
+def _of_controls(settings: Settings, target: Target) -> TrainingSet:
+    inputs, known_at = read_response_inputs(settings)
+    return build_organic_training_set(inputs, settings.shop, known_at)
+
+
+def _effect(settings: Settings, training_set: TrainingSet, trained: TrainedModel) -> Section:
+    """What contacts add by the response model that serves and the new model of customers without contact."""
+    inputs, known_at = read_response_inputs(settings)
+    serving = servable_for_shop(settings, RESPONSE).loaded
+    response = None
+    if serving is not None:
+        until, judged_from = serving.manifest.train_cutoffs[-1], serving.manifest.validation_cutoff
+        response = Trained(serving.model, until.replace(tzinfo=None), judged_from.replace(tzinfo=None))
+    without = Trained(trained.model, training_set.train_cutoffs[-1], training_set.validation_cutoff)
+    found = judge_effect(inputs, settings.shop, known_at, response, without)
+    if isinstance(found, str):
+        return Section("effect", f"{found.capitalize()}.", {})
+    return Section("effect", found.to_markdown(), {"qini": found.plot()})
+
+
 CUTOFFS = "select * from training_features order by cutoff_no, customer_id"
 CUSTOMERS = Course(
     deps=[["marts", "training_features"]],
@@ -238,6 +265,15 @@ CONTACTS = Course(
     kinds={"catboost", "scikitlearn"},
     judge="the newest fifth of the contacts",
 )
+CONTROLS = Course(
+    deps=[*CONTACTS.deps, ["predictions", f"{RESPONSE}_model"]],
+    training_set=_of_controls,
+    train=partial(training.train, settings=boosting_settings.CONTACTS),
+    untold=CONTACTS.untold,
+    kinds={"catboost"},
+    judge="the newest fifth of the control groups",
+    more=_effect,
+)
 
 affinity_model = model_asset(
     AFFINITY, 'Category affinity: which category a customer buys from next, "none" included.', CUSTOMERS
@@ -250,4 +286,10 @@ response_model = model_asset(
     "random forest, the better one by log loss.",
     CONTACTS,
 )
-MODEL_ASSETS = [affinity_model, spend_model, churn_model, response_model]
+organic_response_model = model_asset(
+    ORGANIC_RESPONSE,
+    "Response without contact: whether a customer of a control group converts, so that plans may count what a contact adds. "
+    "Its metadata show whether the effect, response less this, finds those whom a contact changes.",
+    CONTROLS,
+)
+MODEL_ASSETS = [affinity_model, spend_model, churn_model, response_model, organic_response_model]

@@ -31,6 +31,7 @@ def store_assets(shop: Shop) -> list[dg.AssetsDefinition]:
             ["publishing", "published"],
             *[asset.key for asset in MODEL_ASSETS],
             ["campaigns", "campaign_plan"],
+            ["campaigns", "campaign_results"],
             ["monitoring", "drift_report"],
         ],
         group_name=groups.PUBLISHING,

@@ -13,7 +13,7 @@ from datetime import date, timedelta
 import numpy as np
 import pandas as pd
 
-from customer360.settings import Shop
+from customer360.settings import AttributeType, Shop
 from customer360.simulation.arrays import DAY, Floats, Ints, Keys, categorical, mix, uniform
 from customer360.simulation.catalogue import CATEGORIES, PRICES, pick_products
 from customer360.simulation.contacts import Contacts, contacts_of
@@ -22,7 +22,7 @@ from customer360.simulation.parameters import Simulation
 from customer360.simulation.population import customers_table
 from customer360.simulation.response import Response, true_response
 from customer360.simulation.rhythm import HOURS
-from customer360.simulation.touches import draw_touches, touch_history
+from customer360.simulation.touches import draw_touches, first_order_within, touch_history
 from customer360.simulation.world import World
 
 ORDER_COLUMNS = ("customer_id", "order_id", "ordered_at", "amount", "lines")  # of the mart customer_orders
@@ -38,9 +38,28 @@ class CampaignWorld:
     a_day: Floats
 
     @classmethod
-    def build(cls, shop: Shop, customers: int, seed: int, touch_days: int = 150) -> CampaignWorld:
-        """A world of so many customers, with past contacts over so many days before the first live one."""
-        simulation = Simulation(customers=customers, seed=seed, touch_days=touch_days)
+    def build(
+        cls,
+        shop: Shop,
+        customers: int,
+        seed: int,
+        *,
+        touch_days: int = 150,
+        control_share: float = 0.1,
+        base_conversion: float = 0.1,
+    ) -> CampaignWorld:
+        """A world of so many customers.
+
+        The rest is as in ``Simulation``: the days of past contacts, the share of them that was held back, and the mean
+        probability that a contact at random adds an order.
+        """
+        simulation = Simulation(
+            customers=customers,
+            seed=seed,
+            touch_days=touch_days,
+            control_share=control_share,
+            base_conversion=base_conversion,
+        )
         world = World.build(simulation, shop)
         spells = [None, *range(len(CATEGORIES))]
         a_day = np.stack([orders_a_day(simulation, shop, world.population, spell) for spell in spells], axis=1)
@@ -53,10 +72,19 @@ class CampaignWorld:
 
     @property
     def customers(self) -> pd.DataFrame:
-        """The reference table ``customers``, with consents as booleans."""
-        table = customers_table(self.world.population, self.world.shop)
-        consents = [f"consent_{channel}" for channel in self.world.shop.channels]
-        return table.assign(**{name: table[name] == "true" for name in consents})
+        """The reference table ``customers``, with consents and attributes in the types of its contract."""
+        shop = self.world.shop
+        table = customers_table(self.world.population, shop)
+        yes_or_no = [f"consent_{channel}" for channel in shop.channels]
+        yes_or_no += [name for name, spec in shop.attributes.items() if spec.type is AttributeType.BOOLEAN]
+        return table.assign(**{name: table[name] == "true" for name in yes_or_no})
+
+    @property
+    def attribute_versions(self) -> pd.DataFrame:
+        """The one version of every customer's attributes, in force since long before the first touch."""
+        attributes = self.customers[["customer_id", *self.world.shop.attributes]]
+        since = pd.Timestamp(self.first_day) - timedelta(days=self.world.simulation.touch_days + 365)
+        return attributes.assign(valid_from=since.as_unit("us"), valid_to=pd.Series(pd.NaT, attributes.index, "datetime64[us]"))
 
     def orders(self, day: date, contacts: pd.DataFrame | None = None) -> pd.DataFrame:
         """The orders of a shop-local day that come anyway, and all that the day's contacts add in their attribution window.
@@ -128,20 +156,3 @@ class CampaignWorld:
             }
         )
         return frame.sort_values(["ordered_at", "order_id"], ignore_index=True)
-
-
-def first_order_within(touches: pd.DataFrame, orders: pd.DataFrame, days: int) -> pd.Series[pd.Timestamp]:
-    """When each touch's customer first ordered within so many times 24 hours from ``touched_at`` (both UTC); else none."""
-    moments = touches[["customer_id", "touched_at"]].assign(row=touches.index)
-    moments["touched_at"] = moments["touched_at"].dt.as_unit("us")
-    times = orders[["customer_id", "ordered_at"]].assign(ordered_at=orders["ordered_at"].dt.tz_localize("UTC").dt.as_unit("us"))
-    joined = pd.merge_asof(
-        moments.sort_values("touched_at"),
-        times.sort_values("ordered_at"),
-        left_on="touched_at",
-        right_on="ordered_at",
-        by="customer_id",
-        direction="forward",
-    )
-    found = joined["ordered_at"].where(joined["ordered_at"] < joined["touched_at"] + timedelta(days=days))
-    return found.set_axis(joined["row"]).reindex(touches.index)

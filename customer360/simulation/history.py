@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from customer360.lake.landing.contracts import reference_tables
@@ -36,10 +37,8 @@ def simulate_history(
     """
     world = World.build(simulation, shop)
     response = true_response(simulation, shop, world.population)
-    touches = draw_touches(world, response)
-    reference = write_reference(world, touches, place)
-    write_truth(world, response, touches, place)
     events = files = purchases = 0
+    orders = []
     for day, drawn in history(world):
         table = click_table(drawn, world.population, shop)
         path = place.landing / "history" / f"clicks-{day:%Y-%m-%d}.{file_type}"
@@ -50,6 +49,10 @@ def simulate_history(
         events += len(drawn)
         purchases += int((drawn.order != 0).sum())
         files += 1
+        orders.append(_orders(world, drawn))
+    touches = draw_touches(world, response, pd.concat(orders, ignore_index=True))
+    reference = write_reference(world, touches, place)
+    write_truth(world, response, touches, place)
     return {"events": events, "files": files, "purchases": purchases, "touches": len(touches), "reference": reference}
 
 
@@ -67,6 +70,13 @@ def history(world: World) -> Iterator[tuple[datetime, Events]]:
         everything = concatenate([*carried, *drawn, *(draw_block(world, slot, slot + SLOT) for slot in slots)])
         carried = [everything.take(everything.at >= last)]
         yield EPOCH + timedelta(microseconds=midnight), in_order(everything.between(start, last))
+
+
+def _orders(world: World, events: Events) -> pd.DataFrame:
+    """Customer and moment (plain UTC) of the order lines among the events."""
+    lines = np.flatnonzero(events.order != 0)
+    customers = np.array(world.population.customer_ids, dtype=object)[events.customer[lines]]
+    return pd.DataFrame({"customer_id": customers, "ordered_at": events.at[lines].view("datetime64[us]")})
 
 
 def write_reference(world: World, touches: pd.DataFrame, place: Place) -> dict[str, int]:

@@ -17,8 +17,8 @@ from customer360.settings import NONE, Shop
 from ml.datasets.bands import BAND_NAMES, Bands
 
 AFFINITY, SPEND, CHURN = MODELS = ("affinity", "spend", "churn")  # of customers at a moment, who all read the same features
-RESPONSE = "response"  # of contacts
-EVERY_MODEL = (*MODELS, RESPONSE)
+RESPONSE, ORGANIC_RESPONSE = "response", "organic_response"  # of contacts, and of those who were held back from them
+EVERY_MODEL = (*MODELS, RESPONSE, ORGANIC_RESPONSE)
 CONVERTED, NOT_CONVERTED = "converted", "not converted"
 CHURNED, ACTIVE = "churned", "active"
 WAIT_DAYS = 2  # after a window has passed, until its late lines are in; as in set_training_cutoffs
@@ -78,7 +78,8 @@ class Target:
 
 def target_of(name: str, shop: Shop) -> Target:
     """The target of the model of that name. Raises ``KeyError`` for a name that is not in ``EVERY_MODEL``."""
-    return {AFFINITY: _affinity, SPEND: _spend, CHURN: _churn, RESPONSE: _response}[name](shop)
+    made = {AFFINITY: _affinity, SPEND: _spend, CHURN: _churn, RESPONSE: _response, ORGANIC_RESPONSE: _organic_response}
+    return made[name](shop)
 
 
 def _affinity(shop: Shop) -> Target:
@@ -139,6 +140,26 @@ def _churn(shop: Shop) -> Target:
     )
 
 
+def _conversion(touches: pd.DataFrame, _: Bands | None) -> Texts:
+    return np.where(touches["is_converted"].astype(bool), CONVERTED, NOT_CONVERTED).astype(object)
+
+
+def _organic_response(shop: Shop) -> Target:
+    """Whether a customer who is not contacted orders within the attribution window all the same."""
+    return Target(
+        name=ORGANIC_RESPONSE,
+        purpose=(
+            "The probability that a customer converts who is not contacted, learned from control groups alone. What the response "
+            "model says less this is the effect of a contact, and what a plan counts where it is known."
+        ),
+        classes=(CONVERTED, NOT_CONVERTED),
+        asked=(CONVERTED,),
+        horizon_days=shop.campaigns.attribution_days,
+        horizon_field="campaigns.attribution_days",
+        label=_conversion,
+    )
+
+
 def _response(shop: Shop) -> Target:
     """Whether a contact converts: an order within the attribution window, whatever brought it."""
     return Target(
@@ -151,5 +172,5 @@ def _response(shop: Shop) -> Target:
         asked=(CONVERTED,),
         horizon_days=shop.campaigns.attribution_days,
         horizon_field="campaigns.attribution_days",
-        label=lambda touches, _: np.where(touches["is_converted"].astype(bool), CONVERTED, NOT_CONVERTED).astype(object),
+        label=_conversion,
     )

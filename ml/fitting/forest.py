@@ -126,7 +126,7 @@ class Forest:
     def load(cls, path: Path) -> Self:
         """Read what ``save`` wrote. Raises ``ForestError`` where a walk through it could leave it or not end."""
         try:
-            with np.load(path, allow_pickle=False) as read:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as read:
                 found: dict[str, Any] = {name: read[name] for name in read.files}
             edges = np.cumsum(found["level_counts"])[:-1]
             levels = tuple(

@@ -11,7 +11,7 @@ import pandas as pd
 from customer360.features import Feature
 from customer360.settings import NONE
 from ml.datasets.bands import Bands
-from ml.datasets.targets import AFFINITY, CHURN, RESPONSE, SPEND
+from ml.datasets.targets import AFFINITY, CHURN, ORGANIC_RESPONSE, RESPONSE, SPEND
 from ml.datasets.training_sets import TrainingSet
 from ml.fitting.calibration import Floats, log_loss
 from ml.fitting.class_model import Probabilities
@@ -127,9 +127,9 @@ def own_order_band(matrix: pd.DataFrame, features: Sequence[Feature], bands: Ban
     return pd.Series(np.where(orders > 0, bands.labels(spend / np.maximum(orders, 1)), "no order"), dtype=object)
 
 
-def recency_band(matrix: pd.DataFrame) -> pd.Series[str]:
+def recency_band(days_since: pd.Series[float]) -> pd.Series[str]:
     """Days since the last order, in bands that grow; "never" before the first."""
-    days = matrix["recency_days"].to_numpy(np.float64)
+    days = days_since.to_numpy(np.float64)
     names = np.array([f"from {low}" for low in (0, *RECENCY_EDGES)], dtype=object)
     return pd.Series(np.where(np.isnan(days), "never", names[np.searchsorted(RECENCY_EDGES, days, side="right")]), dtype=object)
 
@@ -152,7 +152,8 @@ GROUPINGS: Mapping[str, Mapping[str, Callable[[pd.DataFrame, TrainingSet], pd.Se
         MAIN_CATEGORY: lambda matrix, training_set: main_category(matrix, training_set.features),
     },
     SPEND: {OWN_ORDER: _own_order},
-    CHURN: {RECENCY: lambda matrix, _: recency_band(matrix)},
+    CHURN: {RECENCY: lambda matrix, _: recency_band(matrix["recency_days"])},
+    ORGANIC_RESPONSE: {RECENCY: lambda matrix, _: recency_band(matrix["days_since_last_order"])},
     RESPONSE: {
         CHANNEL: lambda matrix, _: matrix["channel"].astype(object),
         COMBINATION: lambda matrix, _: matrix["channel"] + " " + matrix["day_of_week"] + " " + matrix["daypart"],

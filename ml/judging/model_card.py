@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -15,15 +17,34 @@ from ml.markdown import table
 from ml.versions.manifest import Manifest
 
 
-def write_card(folder: Path, manifest: Manifest, evaluation: Evaluation, decision: Decision, purpose: str) -> dict[str, bytes]:
+@dataclass(frozen=True)
+class Section:
+    """What only some models have to tell: a heading, Markdown, and plots (name to PNG)."""
+
+    title: str
+    text: str
+    plots: Mapping[str, bytes]
+
+
+def write_card(
+    folder: Path,
+    manifest: Manifest,
+    evaluation: Evaluation,
+    decision: Decision,
+    purpose: str,
+    *,
+    more: Section | None = None,
+) -> dict[str, bytes]:
     """Write ``card.md`` and its plots into ``folder``; the plots by name, as PNG."""
-    drawn = evaluation_plots(evaluation)
+    drawn = {**evaluation_plots(evaluation), **(more.plots if more else {})}
     write_plots(folder, drawn)
-    write_text(folder / "card.md", model_card(manifest, evaluation, decision, purpose))
+    write_text(folder / "card.md", model_card(manifest, evaluation, decision, purpose, more))
     return drawn
 
 
-def model_card(manifest: Manifest, evaluation: Evaluation, decision: Decision, purpose: str) -> str:
+def model_card(
+    manifest: Manifest, evaluation: Evaluation, decision: Decision, purpose: str, more: Section | None = None
+) -> str:
     """The card of a version that was just judged, with its target's purpose; plots are named as files beside it."""
     weights = manifest.decision_weights or (1.0,) * len(manifest.categories)
     classes = pd.DataFrame({"category_id": manifest.categories, "decision_weight": weights})
@@ -49,6 +70,7 @@ def model_card(manifest: Manifest, evaluation: Evaluation, decision: Decision, p
                 f"Judged on {_judge(manifest)}, in which no choice had a part.",
                 evaluation.to_markdown(),
                 *(f"![{name}]({name}.png)" for name in ("calibration", "lift", "confusion", "importance")),
+                *([f"## {more.title}", more.text, *(f"![{name}]({name}.png)" for name in more.plots)] if more else []),
                 "## Settings",
                 table(settings),
                 *(["## Settings that were tried", table(trials_frame(manifest.tuning))] if manifest.tuning else []),

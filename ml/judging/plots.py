@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,13 @@ SHOWN_FEATURES = 15
 
 def evaluation_plots(evaluation: Evaluation) -> dict[str, bytes]:
     """Name to PNG. Drawn without a screen and without pyplot's global state, so that runs may draw at the same time."""
-    draw: dict[str, Callable[[Axes, Evaluation], None]] = {
+    draw: dict[str, Callable[..., None]] = {
         "calibration": _calibration,
         "lift": _lift,
         "confusion": _confusion,
         "importance": _importance,
     }
-    return {name: _png(one, evaluation) for name, one in draw.items()}
+    return {name: picture(partial(one, evaluation=evaluation)) for name, one in draw.items()}
 
 
 def write_plots(folder: Path, plots: dict[str, bytes]) -> list[Path]:
@@ -36,12 +37,13 @@ def write_plots(folder: Path, plots: dict[str, bytes]) -> list[Path]:
     return paths
 
 
-def _png(draw: Callable[[Axes, Evaluation], None], evaluation: Evaluation) -> bytes:
+def picture(draw: Callable[[Axes], None]) -> bytes:
+    """What ``draw`` puts on a pair of axes, as PNG in the house's style."""
     figure = Figure(figsize=(5.2, 4.0), dpi=110, layout="constrained")
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(colors=INK, labelsize=8)
-    draw(axes, evaluation)
+    draw(axes)
     target = io.BytesIO()
     figure.savefig(target, format="png", metadata={"Software": None})
     return target.getvalue()

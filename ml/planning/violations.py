@@ -16,7 +16,7 @@ import pandas as pd
 from customer360.campaigns.definition import Campaign
 from customer360.settings import FrequencyCap, Shop
 from ml.planning.campaign_planning import PlanningInputs
-from ml.planning.plan_rows import CONTACT
+from ml.planning.reasons import CONTACT
 
 EVERY_CUSTOMER_ONCE = "every_customer_once"
 CONSENT = "consent_is_respected"

@@ -50,7 +50,8 @@ def contact_history(
         made = made.sort_values("touch_id", ignore_index=True)
     columns = {**_contacts(points, moments, made, channels), "conversions": _conversions(points, moments, made)}
     columns |= _orders(points, moments, orders)
-    return pd.DataFrame(columns, index=points.index)[history_columns(channels)]
+    previous = pd.Series(columns.pop("previous_channel"), index=points.index, dtype=object)
+    return pd.DataFrame(columns, index=points.index).assign(previous_channel=previous)[history_columns(channels)]
 
 
 def contacts(touches: pd.DataFrame) -> pd.DataFrame:
@@ -63,7 +64,7 @@ def _contacts(
 ) -> dict[str, npt.NDArray[Any]]:
     timeline = Timeline.of(made["customer_id"], made["touched_at"])
     start, end = timeline.before(points, moments)
-    channel = made["channel"].to_numpy(dtype=object)[timeline.order]
+    channel = made["channel"].astype(object).where(made["channel"].notna(), None).to_numpy(dtype=object)[timeline.order]
     previous = np.full(len(points), None, dtype=object)
     has = end > start
     previous[has] = channel[end[has] - 1]

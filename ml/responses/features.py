@@ -44,6 +44,11 @@ def response_features(shop: Shop) -> tuple[Feature, ...]:
     return found
 
 
+def organic_features(shop: Shop) -> tuple[Feature, ...]:
+    """Those of the model without contact: of the customer and the history alone."""
+    return tuple(feature for feature in response_features(shop) if feature.name not in {*CAMPAIGN, *CONTACT})
+
+
 def _numeric(name: str, description: str) -> Feature:
     return Feature(name, "numeric", description, name)
 

@@ -149,27 +149,30 @@ def _forest_shares(forest: Forest, customers: pd.DataFrame, options: pd.DataFram
     place |= {name: (1, number) for number, name in enumerate(choices.names)}
     asks = np.array([place[name] for name in forest.encoding.names])
     codes = people.codes(customers), choices.codes(options)
-    result = np.zeros((len(customers), len(options), len(forest.classes_)))
-    for start in range(0, len(customers), BATCH):
-        part = result[start : start + BATCH]
-        rows = codes[0][start : start + BATCH], codes[1]
-        for root in forest.roots:
-            _walk(forest, int(root), rows, asks, part)
-    return result / len(forest.roots)
+    # The shares of the last class are what the others leave.
+    totals = np.zeros((len(forest.classes_) - 1, len(customers), len(options)))
+    for root in forest.roots:
+        _walk(forest, int(root), codes, asks, totals)
+    shares = np.moveaxis(totals / len(forest.roots), 0, 2)
+    return np.concatenate([shares, 1 - shares.sum(axis=2, keepdims=True)], axis=2)
 
 
-def _walk(forest: Forest, root: int, codes: tuple[Codes, Codes], asks: Integers, result: Floats) -> None:
+def _walk(forest: Forest, root: int, codes: tuple[Codes, Codes], asks: Integers, totals: Floats) -> None:
     """Add the shares of a tree's leaves to the pairs that come to them: all pairs of the rows of both kinds that do."""
     todo = [(root, np.arange(len(codes[0])), np.arange(len(codes[1])))]
     while todo:
-        node, *rows = todo.pop()
+        node, people, choices = todo.pop()
         feature = forest.feature[node]
         if feature == LEAF:
-            result[rows[0][:, None], rows[1]] += forest.share[node]
+            for total, share in zip(totals, forest.share[node], strict=False):
+                if len(choices) == total.shape[1]:
+                    total[people] += share
+                else:
+                    total[people[:, None], choices] += share
             continue
         side, column = asks[feature]
-        goes_left = codes[side][rows[side], column] <= forest.threshold[node]
-        for child, chosen in ((forest.left[node], goes_left), (forest.right[node], ~goes_left)):
-            some = rows[side][chosen]
+        rows = people if side == 0 else choices
+        goes_left = codes[side][rows, column] <= forest.threshold[node]
+        for child, some in ((forest.left[node], rows[goes_left]), (forest.right[node], rows[~goes_left])):
             if len(some):
-                todo.append((int(child), *((some, rows[1]) if side == 0 else (rows[0], some))))
+                todo.append((int(child), some, choices) if side == 0 else (int(child), people, some))

@@ -6,6 +6,7 @@ ones are left out (purging; Lopez de Prado, Advances in Financial Machine Learni
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -13,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from customer360.features import Feature
 from customer360.settings import Shop
 from customer360.words import many
-from ml.datasets.targets import CONVERTED, RESPONSE, Rows, target_of
+from ml.datasets.targets import CONVERTED, RESPONSE, Rows, Target, target_of
 from ml.datasets.training_sets import (
     FOLDS,
     MIN_TRAINING_ROWS,
@@ -24,6 +26,7 @@ from ml.datasets.training_sets import (
     Split,
     TrainingSet,
     TrainingSetError,
+    Weights,
     fingerprint_of,
     fold_splits,
 )
@@ -49,6 +52,16 @@ class _Parts:
     judged_on: str
 
 
+@dataclass(frozen=True)
+class Question:
+    """What is asked of touches: the target, its features, what one row is called, and by which groups the model is judged."""
+
+    target: Target
+    features: tuple[Feature, ...]
+    noun: str
+    groups: Callable[[pd.DataFrame, Shop], pd.DataFrame]
+
+
 def build_response_training_set(
     inputs: ResponseInputs, shop: Shop, known_at: datetime, touch_ids: pd.Series[str] | None = None
 ) -> TrainingSet:
@@ -62,8 +75,7 @@ def build_response_training_set(
     """
     inputs.check(shop)
     target, features = target_of(RESPONSE, shop), response_features(shop)
-    window = timedelta(days=target.horizon_days)
-    rows = _usable(inputs.touches, shop, pd.Timestamp(known_at) - window)
+    rows = known_contacts(inputs.touches, shop, known_at)
     if touch_ids is not None:
         rows = rows[rows["touch_id"].isin(touch_ids)].reset_index(drop=True)
     if len(rows) < MIN_TRAINING_ROWS + MIN_VALIDATION_ROWS:
@@ -71,12 +83,24 @@ def build_response_training_set(
             f"{TABLE} has {many(len(rows), 'contact')} with known channel and time whose {many(target.horizon_days, 'day')} "
             f"({target.horizon_field}) have passed; at least {MIN_TRAINING_ROWS + MIN_VALIDATION_ROWS} are needed"
         )
+    weights = np.where(rows["is_randomised"].astype(bool), shop.training.randomised_weight, 1.0)
+    return training_set_of(rows, Question(target, features, "contact", _groups), inputs, shop, weights)
+
+
+def training_set_of(
+    rows: pd.DataFrame, question: Question, inputs: ResponseInputs, shop: Shop, weights: Weights
+) -> TrainingSet:
+    """The training set of these touches, oldest first, with the weight of each.
+
+    Raises ``TrainingSetError`` where too few of them would train or judge, or too few of those converted.
+    """
+    target, features = question.target, question.features
+    window = timedelta(days=target.horizon_days)
     labels = target.label(rows, None)
-    parts = _out_of_time(rows, window) or _held_out(rows, window)
-    _require_outcomes(labels, parts)
+    parts = _out_of_time(rows, window, question.noun) or _held_out(rows, window, question.noun)
+    _require_outcomes(labels, parts, question.noun)
     values = contact_rows(rows, inputs, shop)
     matrix = feature_matrix(values, features, TABLE)
-    weights = np.where(rows["is_randomised"].astype(bool), shop.training.randomised_weight, 1.0)
     keys = rows.assign(as_of=rows["touched_at"], weight=weights, spend=0.0)
     train, judged = rows[parts.is_train], rows[parts.is_judge]
     return TrainingSet(
@@ -88,7 +112,7 @@ def build_response_training_set(
         tuning=parts.tuning,
         validation=matrix[parts.is_judge].reset_index(drop=True),
         validation_labels=labels[parts.is_judge],
-        validation_groups=_groups(values[parts.is_judge], shop),
+        validation_groups=question.groups(values[parts.is_judge], shop),
         train_cutoffs=(train["touched_at"].min().to_pydatetime(), train["touched_at"].max().to_pydatetime()),
         validation_cutoff=judged["touched_at"].min().to_pydatetime(),
         fingerprint=fingerprint_of(matrix, keys, labels),
@@ -96,16 +120,16 @@ def build_response_training_set(
     )
 
 
-def _usable(touches: pd.DataFrame, shop: Shop, latest: pd.Timestamp) -> pd.DataFrame:
-    """Contacts of known channel, day and daypart until ``latest``, oldest first."""
-    made = contacts(touches)
+def known_contacts(touches: pd.DataFrame, shop: Shop, known_at: datetime) -> pd.DataFrame:
+    """Contacts of known channel, day and daypart whose outcome is known by ``known_at`` (plain UTC), oldest first."""
+    made, latest = contacts(touches), pd.Timestamp(known_at) - timedelta(days=shop.campaigns.attribution_days)
     is_known = made["is_time_known"].astype(bool) & made["channel"].isin(shop.channels) & made["day_of_week"].notna()
     is_known &= pd.notna(daypart_names(made["local_hour"], shop))
     rows = made[is_known & (made["touched_at"] <= latest)]
     return rows.sort_values(["touched_at", "touch_id"], ignore_index=True)
 
 
-def _out_of_time(rows: pd.DataFrame, window: timedelta) -> _Parts | None:
+def _out_of_time(rows: pd.DataFrame, window: timedelta, noun: str) -> _Parts | None:
     """None where purging would take most of the older contacts."""
     moments = rows["touched_at"]
     judge_from = _newest_from(moments)
@@ -118,20 +142,30 @@ def _out_of_time(rows: pd.DataFrame, window: timedelta) -> _Parts | None:
     fitted, tuned = (train + window <= tune_from).to_numpy(), (train >= tune_from).to_numpy()
     if fitted.sum() < (1 - MOST_PURGED) * (~tuned).sum():
         return None
-    said = f"the newest fifth of the contacts, those from {judge_from:%Y-%m-%d %H:%M} (UTC) on"
+    said = f"the newest fifth of the {noun}s, those from {judge_from:%Y-%m-%d %H:%M} (UTC) on"
     return _Parts(is_train, is_judge, (Split(fitted, tuned),), said)
 
 
-def _held_out(rows: pd.DataFrame, window: timedelta) -> _Parts:
+def _held_out(rows: pd.DataFrame, window: timedelta, noun: str) -> _Parts:
     """Each fifth of the customers judges, or tunes, what the others taught: no row of theirs had a part in it."""
     splits = fold_splits(rows["customer_id"])
     is_judge = splits[0].tuned
     days = (rows["touched_at"].max() - rows["touched_at"].min()).days + 1
     said = (
-        f"the contacts of a fifth of the customers: all lie within {many(days, 'day')}, too close together for a window of "
+        f"the {noun}s of a fifth of the customers: all lie within {many(days, 'day')}, too close together for a window of "
         f"{many(window.days, 'day')} between older and newer ones"
     )
     return _Parts(~is_judge, is_judge, fold_splits(_salted(rows.loc[~is_judge, "customer_id"])), said)
+
+
+def unseen(touches: pd.DataFrame, trained_until: datetime, judged_from: datetime) -> Rows:
+    """The touches that a model had no part of, by the last of its training rows and the first of its judging ones (plain UTC).
+
+    Those from the first judging one on; where customers were held out, theirs.
+    """
+    if trained_until < judged_from:
+        return (touches["touched_at"] >= judged_from).to_numpy(dtype=bool)
+    return fold_splits(touches["customer_id"])[0].tuned
 
 
 def _salted(customer_ids: pd.Series[str]) -> pd.Series[str]:
@@ -144,14 +178,14 @@ def _newest_from(moments: pd.Series[pd.Timestamp]) -> pd.Timestamp:
     return moments.iloc[int((1 - JUDGED_SHARE) * len(moments))]
 
 
-def _require_outcomes(labels: Labels, parts: _Parts) -> None:
+def _require_outcomes(labels: Labels, parts: _Parts, noun: str) -> None:
     counts = [(int(mask.sum()), int((labels[mask] == CONVERTED).sum())) for mask in (parts.is_train, parts.is_judge)]
     needed = ((MIN_TRAINING_ROWS, MIN_CONVERSIONS), (MIN_VALIDATION_ROWS, MIN_CONVERSIONS // 4))
     found = zip(counts, needed, strict=True)
     if any(rows < least or hits < least_hits or hits == rows for (rows, hits), (least, least_hits) in found):
         (train, train_hits), (judged, judged_hits) = counts
         raise TrainingSetError(
-            f"{TABLE} has {many(train, 'contact')} ({train_hits} converted) to train on and {many(judged, 'contact')} "
+            f"{TABLE} has {many(train, noun)} ({train_hits} converted) to train on and {many(judged, noun)} "
             f"({judged_hits} converted) to judge; at least {MIN_TRAINING_ROWS} ({MIN_CONVERSIONS}) and {MIN_VALIDATION_ROWS} "
             f"({MIN_CONVERSIONS // 4}) are needed, and not all converted"
         )

@@ -12,8 +12,8 @@ from customer360.lake.publishing.publications import file_tables
 from customer360.lake.publishing.publishing import current_publication, republish
 from customer360.lake.warehouse.frames import write_parquet
 from customer360.settings import Settings, Shop
-from ml.datasets.targets import EVERY_MODEL, RESPONSE, target_of
-from ml.responses.features import response_features
+from ml.datasets.targets import EVERY_MODEL, ORGANIC_RESPONSE, RESPONSE, target_of
+from ml.responses.features import organic_features, response_features
 from ml.versions.model_store import LoadedModel, ModelStore, Servable
 from ml.versions.model_versions import model_versions
 
@@ -26,8 +26,9 @@ def store_of(settings: Settings, name: str) -> ModelStore:
 
 
 def features_of(name: str, shop: Shop) -> tuple[Feature, ...]:
-    """The features of the model of that name: of contacts for the response model, of customers for every other."""
-    return response_features(shop) if name == RESPONSE else tuple(feature_list(shop))
+    """The features of the model of that name: of touches for the models of response, of customers for every other."""
+    made = {RESPONSE: response_features, ORGANIC_RESPONSE: organic_features}
+    return made[name](shop) if name in made else tuple(feature_list(shop))
 
 
 def load_for_shop(settings: Settings, name: str, version: str) -> LoadedModel:

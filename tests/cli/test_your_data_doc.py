@@ -10,7 +10,7 @@ import pytest
 
 from customer360.lake.landing.contract_docs import contracts_markdown
 from customer360.lake.landing.contracts import EVENT_NAMES
-from customer360.settings import REPOSITORY, Attribute, ContactRules, Rfm, Settings, Shop, Training, load_shop
+from customer360.settings import REPOSITORY, Attribute, CampaignRules, Rfm, Settings, Shop, Training, load_shop
 from orchestration.cli import main
 
 DOC = (REPOSITORY / "docs" / "your-data.md").read_text(encoding="utf-8")
@@ -36,7 +36,7 @@ def test_every_field_of_shop_yaml_is_explained():
     assert told == {name for name, field in Shop.model_fields.items() if not field.exclude}
 
 
-@pytest.mark.parametrize("model", [Attribute, ContactRules, Rfm, Training])
+@pytest.mark.parametrize("model", [Attribute, CampaignRules, Rfm, Training])
 def test_every_field_inside_a_field_is_explained(model):
     fields = DOC.split("## shop.yaml")[1].split("## An example")[0]
     assert all(f"`{name}" in fields for name in model.model_fields)

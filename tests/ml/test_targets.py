@@ -280,7 +280,7 @@ def test_own_orders_and_recency_group_customers_as_worked_out_by_hand() -> None:
     )
     bands = Bands(edges=(5.0, 15.0), means=(1.0, 10.0, 20.0))
     assert own_order_band(rows, features, bands).tolist() == ["band 3", "no order", "band 1", "no order"]
-    days = pd.DataFrame({"recency_days": [0.0, 3, 4, 7, 8, 366, np.nan]})
+    days = pd.Series([0.0, 3, 4, 7, 8, 366, np.nan])
     assert recency_band(days).tolist() == ["from 0", "from 0", "from 4", "from 4", "from 8", "from 366", "never"]
 
 

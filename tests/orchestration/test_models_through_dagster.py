@@ -121,7 +121,9 @@ def test_decisions_by_jobs_are_kept_and_the_next_slice_scores_by_them(desk: Desk
     (seen,) = desk.observed(run)
     assert (seen["decision"], seen["model_version"], seen["champion"]) == ("rolled back", new, old)
     assert (seen["reason"], seen["decided_by"]) == ("offers cameras to everybody", f"run {run.run_id}")
-    assert desk.shop.published("select model_version, is_champion, status, reason, decided_by from model_versions") == [
+    assert desk.shop.published(
+        "select model_version, is_champion, status, reason, decided_by from model_versions where model_name = 'affinity'"
+    ) == [
         (old, True, "promoted", "the only one", "training"),
         (new, False, "rolled back", "offers cameras to everybody", f"run {run.run_id}"),
     ]

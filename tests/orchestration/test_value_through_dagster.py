@@ -95,7 +95,7 @@ def test_the_assets_train_each_model_with_card_plots_and_a_published_version(til
     listed = till.shop.published(
         "select model_name, model_version, rows_train, is_champion from model_versions order by model_name"
     )
-    assert [name for name, *_ in listed] == ["affinity", "churn", "spend"]
+    assert [name for name, *_ in listed] == ["affinity", "churn", "response", "spend"]
     for name in ("spend", "churn"):
         manifest = till.store.manifest(name, till.champion(name))
         folder = till.shop.settings.place.reports / "models" / name / manifest.version

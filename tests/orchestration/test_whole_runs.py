@@ -42,7 +42,7 @@ def story(shop: TinyShop) -> Story:
     shop.restore("ready")
     told = Story(shop)
     told.tables["history"] = shop.tables()
-    told.trained = shop.published("select model_version, status, reason from model_versions")
+    told.trained = shop.published("select model_version, status, reason from model_versions where model_name = 'affinity'")
     told.report = land_all(shop)[0]["total"]
     told.after("slice", shop.run("slice_job", shop.key(0)))
     told.after("again", shop.run("slice_job", shop.key(0)))

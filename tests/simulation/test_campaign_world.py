@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from customer360.simulation.campaign_world import ORDER_COLUMNS, CampaignWorld, first_order_within
+from customer360.simulation.campaign_world import ORDER_COLUMNS, CampaignWorld
 
 LONG = timedelta(hours=72)
 
@@ -98,20 +98,3 @@ def test_past_touches_converted_exactly_where_an_order_lies_in_their_window(worl
     assert touches.loc[~control, "is_converted"].mean() > touches.loc[control, "is_converted"].mean() + 0.06
     end = pd.Timestamp(world.first_day, tz=world.world.shop.zone).tz_convert("UTC").tz_localize(None)
     assert orders["ordered_at"].max() < end
-
-
-def test_the_first_order_within_a_window_counts_from_its_first_to_before_its_last_moment():
-    at = pd.Timestamp("2026-03-02 10:00", tz="UTC")
-    touches = pd.DataFrame({"customer_id": ["a", "b", "c", "d"], "touched_at": at}, index=[7, 3, 5, 1])
-    plain = at.tz_localize(None)
-    orders = pd.DataFrame(
-        {
-            "customer_id": ["a", "a", "b", "c", "c"],
-            "ordered_at": [plain, plain + LONG / 2, plain + LONG, plain - LONG / 2, plain + LONG - timedelta(seconds=1)],
-        }
-    )
-    found = first_order_within(touches, orders, days=3)
-    assert list(found.index) == [7, 3, 5, 1]
-    assert found[7] == at
-    assert found[5] == at + LONG - timedelta(seconds=1)
-    assert found[[3, 1]].isna().all()

@@ -147,6 +147,25 @@ def test_purchases_follow_the_true_affinity_and_recent_browsing(simulated, click
     assert by_browsing > by_affinity > 0.3
 
 
+def test_a_touch_of_the_historys_days_converted_where_the_clicks_have_an_order_and_contacts_add_others(simulated, clicks):
+    touches = pd.read_csv(simulated.place.landing / "reference/campaign_touches/campaign_touches.csv")
+    touches["touched_at"] = pd.to_datetime(touches["touched_at"]).dt.tz_localize(None)
+    start = simulated.shop.slices_start.replace(tzinfo=None) - timedelta(days=15)
+    recent = touches[touches["touched_at"] >= start]
+    orders = clicks[clicks["event_name"] == "purchase"].groupby("customer_id")["event_at"].agg(list)
+    has_ordered = np.array(
+        [
+            any(touch.touched_at <= at < touch.touched_at + timedelta(days=3) for at in orders.get(touch.customer_id, []))
+            for touch in recent.itertuples()
+        ]
+    )
+    is_control, converted = recent["is_control"].to_numpy(bool), recent["is_converted"].to_numpy(bool)
+    assert is_control.any()
+    assert (converted == has_ordered)[is_control].all()
+    assert converted[has_ordered].all()
+    assert 0.05 < converted[~is_control & ~has_ordered].mean() < 0.15
+
+
 def test_history_may_be_written_as_json_lines(synthetic_shop, simulated, tmp_path):
     simulation = Simulation(customers=50, days=1, seed=3)
     as_parquet, as_lines = Place(root=tmp_path / "a"), Place(root=tmp_path / "b")

@@ -1,0 +1,41 @@
+"""The campaign ledger: outcomes of what was sent are added to it once a day."""
+
+import dagster as dg
+
+from customer360.campaigns.attribution import record_outcomes
+from customer360.campaigns.ledger import ledger_parts, read_ledger
+from customer360.lake.publishing.publications import linked_files
+from customer360.lake.publishing.publishing import reader, republish
+from ml.markdown import table
+from orchestration import groups
+from orchestration.owners import MARKETING_TEAM
+from orchestration.published_day import published_moment
+from orchestration.resources import Platform
+
+
+@dg.asset(
+    key=["campaigns", "campaign_ledger"],
+    deps=[["publishing", "published"], ["marts", "customer_orders"], ["marts", "campaign_activity"]],
+    group_name=groups.CAMPAIGNS,
+    kinds={"parquet"},
+    owners=[MARKETING_TEAM],
+    tags={"domain": "campaigns", "personal_data": "yes"},
+)
+def campaign_ledger(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
+    """What was planned, approved and sent, and what came of it. One row per fact, added and never changed."""
+    settings = platform.settings()
+    published_moment(platform)
+    with reader(settings.place) as connection:
+        added = record_outcomes(settings.place, settings.shop, connection, platform.now(), f"run {context.run_id}")
+    if ledger_parts(settings.place):
+        republish(settings.place, {}, platform.now(), linked_files(settings.place))
+    ledger = read_ledger(settings.place)
+    events = ledger.groupby(["campaign_id", "event"], observed=True).size().rename("entries").reset_index()
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": len(ledger),
+            "added": sum(added.values()),
+            **{f"added_{event}": count for event, count in added.items()},
+            "entries": dg.MetadataValue.md(table(events)),
+        }
+    )

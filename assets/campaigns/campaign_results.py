@@ -1,0 +1,86 @@
+"""What campaigns brought, against the customers who were held out."""
+
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from customer360.lake.publishing.publications import file_tables
+from customer360.lake.publishing.publishing import reader, republish
+from customer360.lake.warehouse.frames import write_parquet
+from ml.effects.published_results import published_results
+from ml.effects.results import Results
+from ml.markdown import table
+from orchestration import groups
+from orchestration.owners import MARKETING_TEAM
+from orchestration.published_day import published_moment
+from orchestration.resources import Platform
+
+RESULTS = dg.AssetKey(["campaigns", "campaign_results"])
+SHOWN = [
+    "campaign_id",
+    "arm",
+    "customers",
+    "contacted",
+    "converted",
+    "conversion_rate",
+    "revenue",
+    "cost",
+    "lift",
+    "lift_low",
+    "lift_high",
+]
+EARNED = "closed_campaigns_earned_their_cost"
+
+
+@dg.asset(
+    key=RESULTS,
+    deps=[["campaigns", "campaign_ledger"], ["publishing", "published"]],
+    group_name=groups.CAMPAIGNS,
+    kinds={"pandas", "parquet"},
+    owners=[MARKETING_TEAM],
+    tags={"domain": "campaigns"},
+    check_specs=[
+        dg.AssetCheckSpec(
+            EARNED,
+            asset=RESULTS,
+            description="Warns of a closed campaign that lost money beyond chance: its profit's whole 95% interval is below 0.",
+        )
+    ],
+)
+def campaign_results(platform: Platform) -> dg.MaterializeResult:
+    """Contacted, converted, revenue, cost, lift with its interval and profit. One row per campaign and arm."""
+    settings = platform.settings()
+    place = settings.place
+    with reader(place) as connection:
+        found = published_results(settings, connection, published_moment(platform))
+    write_parquet(place.campaigns / "campaign_results.parquet", found.campaigns)
+    write_parquet(place.campaigns / "campaign_result_deciles.parquet", found.deciles)
+    tables = file_tables(place)
+    republish(place, {name: tables[name] for name in ("campaign_results", "campaign_result_deciles")}, platform.now())
+    return dg.MaterializeResult(metadata=_metadata(found), check_results=[_earned(found.campaigns)])
+
+
+def _metadata(found: Results) -> dict[str, Any]:
+    ours = found.campaigns[found.campaigns["arm"] == "contact"]
+    verdicts = [f"- **{row.campaign_id}**: {row.verdict}" for row in ours.itertuples()]
+    return {
+        "dagster/row_count": len(found.campaigns),
+        "closed": int(ours["is_closed"].sum()),
+        "profit": float(ours["profit"].sum()),
+        "results": dg.MetadataValue.md(table(found.campaigns[SHOWN])),
+        "verdicts": dg.MetadataValue.md("\n".join(verdicts) or "no plan has been approved yet"),
+        "predicted_and_realised": dg.MetadataValue.md(table(found.deciles)),
+    }
+
+
+def _earned(campaigns: pd.DataFrame) -> dg.AssetCheckResult:
+    lost = campaigns[
+        (campaigns["arm"] == "contact") & campaigns["is_closed"] & (campaigns["profit_high"] < 0).fillna(value=False)
+    ]
+    return dg.AssetCheckResult(
+        check_name=EARNED,
+        passed=lost.empty,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"lost_money": ", ".join(lost["campaign_id"]) or "none"},
+    )

@@ -1,0 +1,165 @@
+"""Before a campaign: what its draft would do, what it may earn, and whether its holdout can tell what it brought."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from customer360.settings import Shop
+from ml.effects.power import detectable_effect, holdout_needed
+from ml.judging.bootstrap import LEVEL
+from ml.planning.campaign_planning import CampaignPlan
+from ml.planning.options import Floats
+from ml.planning.predictions import INCREMENTAL
+from ml.planning.reasons import CONTACT, HOLDOUT, LEFT_OUT, REASONS
+from ml.planning.shadow_prices import shadow_prices
+
+# Column -> pandas type. Money is in the shop's currency; plan_date is a midnight: cast it to DATE.
+BRIEF_COLUMNS = {
+    "campaign_id": "str",
+    "plan_version": "str",
+    "plan_date": "datetime64[us]",
+    "title": "str",
+    "audience": "int64",
+    "contacts": "int64",
+    "holdouts": "int64",
+    "explorers": "int64",
+    "left_out": "int64",
+    "left_out_reasons": "str",
+    "cost": "Float64",
+    "budget_left": "Float64",
+    "expected_conversions": "Float64",
+    "expected_value": "Float64",
+    "expected_profit": "Float64",
+    "profit_low": "Float64",
+    "profit_high": "Float64",
+    "value_basis": "str",
+    "base_rate": "Float64",
+    "expected_effect": "Float64",
+    "detectable_effect": "Float64",
+    "holdout_needed": "Int64",
+    "is_measurable": "boolean",
+    "gap": "Float64",
+    "method": "str",
+    "shadow_prices": "str",
+}
+RATE_DAYS = 28
+
+
+def base_rate(orders: pd.DataFrame, customers: int, as_of: datetime, shop: Shop) -> float | None:
+    """The share of all customers who order within an attribution window, mean over the windows of the last 28 days.
+
+    ``orders``: customer_id, ordered_at (plain UTC); ``as_of``: plain UTC. None without customers, or without an order then.
+    """
+    width = timedelta(days=shop.campaigns.attribution_days)
+    windows = max(RATE_DAYS // shop.campaigns.attribution_days, 1)
+    back = (pd.Timestamp(as_of) - orders["ordered_at"]).dt.total_seconds() / width.total_seconds()
+    recent = orders.assign(window=np.floor(back))[(back >= 0) & (back < windows)]
+    if not customers or recent.empty:
+        return None
+    buyers = recent.drop_duplicates(["customer_id", "window"])
+    return len(buyers) / windows / customers
+
+
+def brief(plan: CampaignPlan, rate: float | None, shop: Shop) -> dict[str, object]:
+    """One row of ``campaign_briefs``.
+
+    The interval of the profit holds the chance of who orders (each customer for themselves) and, where the model was judged,
+    that all of its probabilities are off by the same share: its calibration error on the contacts that judged it. What it does
+    not hold: a market that has changed since.
+
+    ``rate``: orders without contact; where a control group taught the model, what it says of the contacted counts instead.
+    """
+    rows = plan.rows
+    contacts, held = rows[rows["decision"] == CONTACT], rows[rows["decision"] == HOLDOUT]
+    reasons = rows.loc[rows["decision"] == LEFT_OUT, "reason"].value_counts()
+    value = plan.campaign.value_per_conversion
+    conversion = contacts["expected_conversion"].to_numpy(dtype=np.float64)
+    gross = contacts["expected_value"].to_numpy(dtype=np.float64)
+    cost = float(contacts["cost"].astype("float64").sum())
+    profit = float(gross.sum()) - cost
+    half = _half_width(conversion, gross, value, plan.relative_error)
+    is_effect = bool((rows["value_basis"] == INCREMENTAL).all())
+    before = _before(conversion, gross, value, rate, is_effect=is_effect)
+    effect = float(conversion.mean()) - before if before is not None and len(contacts) else None
+    needed = holdout_needed(before, effect, len(contacts)) if before is not None and effect is not None else None
+    return {
+        "campaign_id": plan.campaign.campaign_id,
+        "plan_version": rows["plan_version"].iloc[0] if len(rows) else f"{plan.campaign.campaign_id}-{plan.day}-empty",
+        "plan_date": pd.Timestamp(plan.day),
+        "title": plan.campaign.title,
+        "audience": len(rows),
+        "contacts": len(contacts),
+        "holdouts": len(held),
+        "explorers": int(contacts["is_exploration"].sum()),
+        "left_out": int(reasons.sum()),
+        "left_out_reasons": ", ".join(f"{name} {reasons[name]:,}" for name in REASONS if name in reasons.index),
+        "cost": cost,
+        "budget_left": None if math.isinf(plan.limits.budget) else plan.limits.budget - plan.limits.spent,
+        "expected_conversions": float(conversion.sum()),
+        "expected_value": float(gross.sum()),
+        "expected_profit": profit,
+        "profit_low": profit - half,
+        "profit_high": profit + half,
+        "value_basis": rows["value_basis"].iloc[0] if len(rows) else None,
+        "base_rate": before,
+        "expected_effect": effect,
+        "detectable_effect": None if before is None else detectable_effect(before, len(contacts), len(held)),
+        "holdout_needed": needed,
+        "is_measurable": None if needed is None else len(held) >= needed,
+        "gap": plan.gap,
+        "method": plan.method,
+        "shadow_prices": "; ".join(shadow_prices(plan, shop)),
+    }
+
+
+def briefs(plans: list[CampaignPlan], rate: float | None, shop: Shop) -> pd.DataFrame:
+    """``campaign_briefs``: one row a campaign, in the order of planning."""
+    rows = [brief(plan, rate, shop) for plan in plans]
+    return pd.DataFrame(rows, columns=list(BRIEF_COLUMNS)).astype(BRIEF_COLUMNS)
+
+
+def in_words(row: pd.Series[Any]) -> str:
+    """A brief as a few lines of Markdown."""
+    lines = [
+        f"**{row['campaign_id']}**: {row['contacts']:,} of {row['audience']:,} contacted, {row['holdouts']:,} held out, "
+        f"{row['left_out']:,} left out ({row['left_out_reasons'] or 'nobody'}).",
+        f"Expected profit {row['expected_profit']:,.2f} (95% interval {row['profit_low']:,.2f} to {row['profit_high']:,.2f}) for "
+        f"a cost of {row['cost']:,.2f}; {row['value_basis']}.",
+        _measurable(row),
+        f"Within {row['gap']:.3%} of the best plan there can be. {str(row['shadow_prices']).capitalize()}.",
+    ]
+    return "\n\n".join(lines)
+
+
+def _measurable(row: pd.Series[Any]) -> str:
+    if pd.isna(row["base_rate"]):
+        return "How many would order without a contact is not known yet, so the size of the holdout cannot be judged."
+    detectable = "no effect" if pd.isna(row["detectable_effect"]) else f"effects from {row['detectable_effect']:.2%} on"
+    if pd.isna(row["holdout_needed"]):
+        return f"{row['base_rate']:.2%} order anyway; the holdout finds {detectable}, and none of the size expected can be."
+    enough = "large enough" if row["is_measurable"] else f"too small: {row['holdout_needed']:,} would be needed"
+    return (
+        f"{row['base_rate']:.2%} order anyway, {row['expected_effect']:+.2%} are expected from contacts. A holdout of "
+        f"{row['holdouts']:,} finds {detectable} four times out of five: {enough}."
+    )
+
+
+def _before(conversion: Floats, gross: Floats, value: float, rate: float | None, *, is_effect: bool) -> float | None:
+    """The mean probability of an order without the contact."""
+    if is_effect and len(conversion):
+        return max(float((conversion - gross / value).mean()), 0.0)
+    return rate
+
+
+def _half_width(conversion: Floats, gross: Floats, value: float, relative_error: float | None) -> float:
+    """Half of the 95% interval of the total value."""
+    without = np.clip(conversion - gross / value, 0.0, 1.0)
+    chance = value**2 * float((conversion * (1 - conversion) + without * (1 - without)).sum())
+    off = (relative_error or 0.0) * value * float(conversion.sum())
+    return float(stats.norm.ppf((1 + LEVEL) / 2)) * math.sqrt(chance + off**2)

@@ -1,0 +1,57 @@
+"""Why a customer is contacted, held out or left out: the codes of ``campaign_plan``, and the same in a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from customer360.campaigns.definition import Campaign
+from customer360.settings import Shop
+
+CONTACT, HOLDOUT, LEFT_OUT = "contact", "holdout", "left out"
+
+# Why a customer is left out, in the order in which it is asked: the first that leaves no option.
+SUPPRESSED = "suppressed"
+NO_CONSENT = "no consent"
+OUTSIDE_WINDOW = "outside send window"
+FREQUENCY_CAP = "frequency cap"
+GAP = "gap"
+OTHER_FIRST = "other campaign first"
+BELOW_ZERO = "below zero value"
+NO_CAPACITY = "no capacity"
+BUDGET = "budget"
+REASONS = (SUPPRESSED, NO_CONSENT, OUTSIDE_WINDOW, FREQUENCY_CAP, GAP, OTHER_FIRST, BELOW_ZERO, NO_CAPACITY, BUDGET)
+
+_HELD = {"global": "held out of every campaign", "campaign": "held out of this campaign"}
+
+
+def in_words(frame: pd.DataFrame, campaign: Campaign, shop: Shop, *, is_effect: bool) -> list[str]:
+    """A sentence for each row of a campaign's plan."""
+    gap = max(campaign.minimum_gap_days, shop.campaigns.minimum_gap_days)
+    left_out: Mapping[str, str] = {
+        SUPPRESSED: "on the list of customers who must not be contacted, for each of the campaign's channels",
+        NO_CONSENT: f"has not allowed contacts by {' or '.join(campaign.channels)}",
+        OUTSIDE_WINDOW: f"the campaign may send on none of the next {shop.campaigns.days_ahead} days",
+        FREQUENCY_CAP: "contacted by this campaign already, or as often as the caps on contacts allow",
+        GAP: f"contacted, or to be contacted, less than {gap} days from each day that is left",
+        OTHER_FIRST: "a campaign of higher priority contacts them, which leaves no day for this one",
+        BELOW_ZERO: "no contact that is allowed would bring more than it costs",
+        NO_CAPACITY: "the channels that are worth it are fully used by customers to whom they bring more",
+        BUDGET: "the budget is used for customers to whom it brings more",
+    }
+    worth = f"worth {{:.2f}} {shop.currency} {'more than without' if is_effect else 'if nobody would order anyway'}"
+    texts = []
+    columns = ["decision", "reason", "channel", "contact_date", "daypart", "expected_conversion", "expected_value", "cost"]
+    for row in frame[[*columns, "is_exploration", "holdout"]].itertuples(index=False):
+        if row.decision == LEFT_OUT:
+            texts.append(left_out[str(row.reason)])
+            continue
+        drawn = ", drawn at random to learn from" if row.is_exploration else ""
+        when = f"{row.channel} on {row.contact_date:%A} {row.daypart}{drawn}"
+        expects = f"{row.expected_conversion:.1%} expected to order, {worth.format(row.expected_value)}"
+        if row.decision == HOLDOUT:
+            texts.append(f"{_HELD[str(row.holdout)]}, to measure what contacts bring; would be {when}: {expects}")
+        else:
+            texts.append(f"{when}: {expects}, for {row.cost:.2f}")
+    return texts
