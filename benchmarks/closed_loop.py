@@ -43,7 +43,7 @@ from ml.responses.without_contact import build_organic_training_set, without_pre
 
 SEEDS = (1, 2, 3, 4, 5)
 CUSTOMERS, WEEKS, LEARN_AGAIN_AFTER = 6_000, 8, 4
-MARGIN = 0.15
+MARGIN = 0.05
 BUDGET = 250.0  # a week
 CHANNELS = {
     "email": {"cost": 0.02},
@@ -239,9 +239,10 @@ def touches_of(contacts: pd.DataFrame, memory: Memory) -> pd.DataFrame:
     if contacts.empty:
         return memory.touches.head(0)
     rows = contacts.reset_index(drop=True).assign(at=contacts["sent_at"].astype("datetime64[us]").to_numpy())
-    orders = memory.orders[["customer_id", "ordered_at"]].astype({"ordered_at": "datetime64[us]"}).sort_values("ordered_at")
+    types = {"customer_id": "str", "ordered_at": "datetime64[us]"}
+    orders = memory.orders[["customer_id", "ordered_at"]].astype(types).sort_values("ordered_at")
     found = pd.merge_asof(
-        rows[["customer_id", "at"]].reset_index().sort_values("at"),
+        rows[["customer_id", "at"]].astype({"customer_id": "str"}).reset_index().sort_values("at"),
         orders,
         left_on="at",
         right_on="ordered_at",
