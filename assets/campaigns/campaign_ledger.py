@@ -26,7 +26,7 @@ def campaign_ledger(context: dg.AssetExecutionContext, platform: Platform) -> dg
     settings = platform.settings()
     published_moment(platform)
     with reader(settings.place) as connection:
-        added = record_outcomes(settings.place, settings.shop, connection, platform.now(), f"run {context.run_id}")
+        added = record_outcomes(settings.place, settings.shop, connection, platform.now(), f"run {context.run.run_id}")
     if ledger_parts(settings.place):
         republish(settings.place, {}, platform.now(), linked_files(settings.place))
     ledger = read_ledger(settings.place)

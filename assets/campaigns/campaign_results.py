@@ -52,8 +52,9 @@ def campaign_results(platform: Platform) -> dg.MaterializeResult:
     """Contacted, converted, revenue, cost, lift with its interval and profit. One row per campaign and arm."""
     settings = platform.settings()
     place = settings.place
+    published_moment(platform)
     with reader(place) as connection:
-        found = published_results(settings, connection, published_moment(platform))
+        found = published_results(settings, connection)
     write_parquet(place.campaigns / "campaign_results.parquet", found.campaigns)
     write_parquet(place.campaigns / "campaign_result_deciles.parquet", found.deciles)
     tables = file_tables(place)

@@ -84,7 +84,7 @@ def with_own_touches(touches: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:
 
 def _first_order(rows: pd.DataFrame, orders: pd.DataFrame, window: timedelta) -> pd.Series[pd.Timestamp]:
     """The first order of each row's customer in [event_at, event_at + window); null without one."""
-    sales = orders.loc[orders["amount"] > 0, ["customer_id", "ordered_at"]].sort_values("ordered_at")
+    sales = orders.loc[orders["lines"] > 0, ["customer_id", "ordered_at"]].sort_values("ordered_at")
     left = rows[["customer_id", "event_at"]].reset_index().sort_values("event_at")
     found = pd.merge_asof(
         left.astype({"event_at": "datetime64[us]", "customer_id": "str"}),

@@ -56,4 +56,5 @@ def known_campaigns(reference: pd.DataFrame, settings: Settings) -> pd.DataFrame
 
 
 def _orders(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
-    return connection.execute(f"select customer_id, ordered_at, amount from {ORDERS} order by customer_id, ordered_at").df()
+    columns = "customer_id, ordered_at, amount, lines"
+    return connection.execute(f"select {columns} from {ORDERS} order by customer_id, ordered_at").df()

@@ -23,10 +23,10 @@ def run(options: argparse.Namespace) -> int:
     """What each campaign brought, from what is published now; nothing is recorded."""
     settings = settings_of(options)
     publication = current_publication(settings.place)
-    if publication is None or publication.as_of is None or "customer_orders" not in publication.rows:
+    if publication is None or "customer_orders" not in publication.rows:
         raise DecisionRefused("no orders are published yet; run warehouse_job first")
     with reader(settings.place) as connection:
-        found = published_results(settings, connection, publication.as_of)
+        found = published_results(settings, connection)
     campaigns = found.campaigns
     if options.campaign:
         campaigns = campaigns[campaigns["campaign_id"] == options.campaign]

@@ -22,13 +22,13 @@ DAY = pd.Timestamp("2026-05-03")
 ZONES = pd.DataFrame({"customer_id": ["C2"], "time_zone": ["America/New_York"]})
 ORDERS = pd.DataFrame(
     [
-        ("C1", "O1", "2026-05-03 09:59:59", 10.0),  # before it was sent
-        ("C1", "O2", "2026-05-06 09:59:59", 10.0),  # in the last second of the window
-        ("C2", "O3", "2026-05-06 03:00:00", 10.0),  # as the window closes
-        ("C3", "O4", "2026-05-04 00:00:00", -5.0),  # a return is no order
-        ("C4", "O5", "2026-05-05 00:00:00", 7.5),
+        ("C1", "O1", "2026-05-03 09:59:59", 10.0, 1),  # before it was sent
+        ("C1", "O2", "2026-05-06 09:59:59", 10.0, 1),  # in the last second of the window
+        ("C2", "O3", "2026-05-06 03:00:00", 10.0, 1),  # as the window closes
+        ("C3", "O4", "2026-05-04 00:00:00", -5.0, 0),  # a return is no order
+        ("C4", "O5", "2026-05-05 00:00:00", 0.0, 1),  # sent back in part or whole, it was an order
     ],
-    columns=["customer_id", "order_id", "ordered_at", "amount"],
+    columns=["customer_id", "order_id", "ordered_at", "amount", "lines"],
 ).astype({"ordered_at": "datetime64[us]"})
 
 

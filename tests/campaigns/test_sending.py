@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 from datetime import timedelta
 from typing import Any
 
@@ -152,6 +154,33 @@ def test_a_crash_between_any_two_steps_neither_loses_nor_doubles(
     assert sorted(line.split(",")[1] for line in lines) == ["C1", "C2", "C4"]
     assert sorted(desk.events("sent")) == [("sent", "C1"), ("sent", "C2"), ("sent", "C4")]
     assert not list((outbox(desk.place) / sending_module.ASIDE).glob("*/*"))
+
+
+def _die_at(desk: Desk, step: str, after: bool) -> None:
+    """In a process of its own: end at once, as by SIGKILL, before or after a step."""
+    real = getattr(sending_module, step)
+
+    def die(*arguments: object) -> None:
+        if after:
+            real(*arguments)
+        os._exit(9)
+
+    setattr(sending_module, step, die)
+    desk.send(MORNING)
+
+
+@pytest.mark.parametrize("step", ["append", "_hand_over"])
+@pytest.mark.parametrize("after", [False, True])
+def test_a_killed_process_neither_loses_nor_doubles(desk: Desk, step: str, after: bool) -> None:
+    desk.draft(contact("C1"), contact("C4", channel="sms", cost=2.0))
+    desk.approve()
+    process = multiprocessing.get_context("spawn").Process(target=_die_at, args=(desk, step, after))
+    process.start()
+    process.join()
+    assert process.exitcode == 9
+    desk.send("2026-05-05 08:15")
+    assert sorted(desk.handed_over()["customer_id"]) == ["C1", "C4"]
+    assert sorted(desk.events("sent")) == [("sent", "C1"), ("sent", "C4")]
 
 
 def test_a_half_written_file_of_a_dead_process_is_thrown_away(desk: Desk) -> None:

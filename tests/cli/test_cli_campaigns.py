@@ -160,13 +160,9 @@ def test_results_tell_what_was_brought_or_that_it_is_not_known(terminal: Termina
     assert "no orders are published yet" in terminal("results").err
     orders = (
         "select 'c' || n as customer_id, 'O' || n as order_id, timestamp '2026-05-06 10:00' as ordered_at, "
-        "cast(10 as decimal(18, 2)) as amount, 1 as lines from range({}) as r(n)"
+        "cast(10 as decimal(18, 2)) as amount, 1 as lines, timestamp '{}' as as_of from range(30) as r(n)"
     )
-    terminal.publish(
-        customer_orders=orders.format(30),
-        campaign_activity="select 'spring' as campaign_id, 'c1' as customer_id, 'opened' as activity, "
-        "timestamp '2026-05-05 09:00' as event_at",
-    )
+    terminal.publish(customer_orders=orders.format("2026-05-08 06:59"))
     assert terminal("results").out == "No plan is approved yet.\n"
     names = [f"c{number}" for number in range(60)]
     terminal.customers(*(f"{name},true,," for name in names))
@@ -174,6 +170,15 @@ def test_results_tell_what_was_brought_or_that_it_is_not_known(terminal: Termina
     moment = datetime(2026, 5, 4, 12, tzinfo=UTC)
     approve(terminal.settings, "spring", "spring-1", Request("looks right", moment, "anna"), moment)
     terminal.send("2026-05-05 07:00")
+    terminal.publish(customer_orders=f"select * from ({orders.format('2026-05-12')}) where false")
+    assert terminal("results").out.startswith("spring: No customer's window has passed yet.\n")
+    terminal.publish(customer_orders=orders.format("2026-05-08 06:59"))
+    assert terminal("results").out.startswith("spring: No customer's window has passed yet.\n")  # by the orders, not the slice
+    terminal.publish(
+        customer_orders=orders.format("2026-05-08 07:00"),
+        campaign_activity="select 'spring' as campaign_id, 'c1' as customer_id, 'opened' as activity, "
+        "timestamp '2026-05-05 09:00' as event_at",
+    )
     found = terminal("results").out.splitlines()
     assert found[0].startswith("spring: 50.00% of 60 converted, 0.00% of 40 held out: +50.00 percentage points (95% interval ")
     assert found[0].endswith("about +30 conversions, 600.00 for 30.00 of cost.")

@@ -177,6 +177,30 @@ def test_the_columns_are_the_feature_list(one_go: Any) -> None:
     assert [name for (name,) in described] == ["cutoff_no", "as_of", "customer_id", *features, *OUTCOMES]
 
 
+def test_what_becomes_of_a_contact_is_told_and_is_no_activity_of_the_customer(new_warehouse: Callable[[], Any]) -> None:
+    warehouse = new_warehouse()
+    mailed = {"customer_id": "C9", "visitor_id": "V9", "campaign_id": "K1"}
+    warehouse.events = {
+        at("10:00"): [
+            event("d1", "campaign_delivered", "10:01", **mailed),
+            event("d2", "campaign_opened", "10:02", **mailed),
+            event("d3", "page_view", "10:03", visitor_id="V9", campaign_id="K1"),
+            event("d4", "purchase", "10:04", customer_id="C1", order_id="O1", product_id="P1", amount=Decimal("20.00")),
+            event("d5", "purchase", "10:04", customer_id="C1", order_id="O1", product_id="P1", amount=Decimal("20.00")),
+        ]
+    }
+    warehouse.run("build", "--exclude-resource-type", "unit_test", "test", pending=[at("10:00")], last=at("10:00"))
+    assert warehouse.query("select activity, event_at from marts.campaign_activity order by 2") == [
+        ("delivered", at("10:01")),
+        ("opened", at("10:02")),
+    ]
+    assert warehouse.query("select customer_id from marts.customer_features") == [
+        ("C1",)
+    ]  # V9 is not linked by our mail either
+    found = "select customer_id, order_id, ordered_at, amount, lines, as_of from marts.customer_orders"
+    assert warehouse.query(found) == [("C1", "O1", at("10:04"), Decimal("20.00"), 1, at("10:15"))]
+
+
 def test_every_unit_test_passes(one_go: Any) -> None:
     result = one_go.run("test", "--select", "test_type:unit", pending=[], last=at("10:45"))
     assert len(result.results) >= 30

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -250,3 +251,11 @@ def test_a_new_attribute_is_empty_in_old_versions(settings: Settings, tmp_path: 
     load_reference(old, "customers", FIRST)
     load_reference(settings, "customers", at(1))
     assert versions(settings, "customers", "valid_from, age") == [(BEGINNING, None), (at(1).replace(tzinfo=None), 1)]
+
+
+def test_loads_of_a_table_at_one_time_give_one_version(settings: Settings) -> None:
+    land(settings, "products", {"a.csv": "product_id,category_id\nP1,books\n"})
+    with ThreadPoolExecutor(4) as pool:
+        loads = list(pool.map(lambda hour: load_reference(settings, "products", FIRST + timedelta(hours=hour)), range(4)))
+    assert sorted(load.opened for load in loads) == [0, 0, 0, 1]
+    assert len(versions_file(settings.place, "products").read_text(encoding="utf-8").splitlines()) == 1

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 import duckdb
 
-from customer360.lake.atomic import TEMPORARY_PREFIX
+from customer360.lake.atomic import TEMPORARY_PREFIX, exclusive
 from customer360.lake.disk import explaining_full_disk
 from customer360.lake.engine import connect, file_literal, literal
 from customer360.lake.landing.contracts import ReferenceTable, reference_tables
@@ -46,12 +46,13 @@ def load_reference(settings: Settings, table: str, now: datetime) -> ReferenceLo
     A table without files that was never loaded stays unloaded: its first files will be valid from the beginning. Where
     PostgreSQL, or the store of landing, cannot be read, the last good version stays in force and the load says why.
     Raises ``BrokenReferenceError`` when the rows break the contract, or all are gone, and ``UnreadableSourceError`` or
-    ``StoreError`` when the source cannot be read and no version was ever loaded; nothing is changed then.
+    ``StoreError`` when the source cannot be read and no version was ever loaded; nothing is changed then. One load of a table
+    at a time: runs load it, and so does every sending of campaigns.
     """
     contract = reference_tables(settings.shop)[table]
     source = settings.shop.reference.get(contract.name)
     try:
-        with explaining_full_disk(settings.place.root):
+        with explaining_full_disk(settings.place.root), exclusive(settings.place.root / ".locks" / f"{table}.lock"):
             if source is None:
                 return _load_files(settings, contract, now)
             return _load_postgres(settings, contract, source.postgres, now)
