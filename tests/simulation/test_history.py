@@ -258,7 +258,7 @@ def test_after_a_drift_of_what_is_bought_people_browse_as_before_and_buy_the_oth
     ("change", "words"),
     [
         ({"categories": ["photography", "computers", "toys", "apparel", "beauty"]}, "lists toys; leaves out fitness"),
-        ({"channels": ["email", "pigeon"]}, "channels pigeon"),
+        ({"channels": ["email", "call", "sms", "pigeon"]}, "channels pigeon"),
         ({"dayparts": {"night": {"from": 0, "to": 6}}}, "dayparts night"),
         ({"attributes": {"shoe_size": {"type": "integer"}}}, "attributes shoe_size"),
     ],
