@@ -30,9 +30,9 @@ from ml.fitting.families import FOREST, train_families
 from ml.frames import feature_matrix
 from ml.judging.evaluation import evaluate
 from ml.judging.measures import auc
-from ml.responses.contact_rows import ResponseInputs, contact_rows
+from ml.responses.contact_rows import CampaignFacts, ResponseInputs, contact_rows
 from ml.responses.features import response_features
-from ml.responses.scoring import CampaignFacts, Predictions, response_predictions, rows_at
+from ml.responses.scoring import Predictions, response_predictions, rows_at
 from ml.responses.training_set import build_response_training_set
 from ml.versions.model_store import ModelStore
 

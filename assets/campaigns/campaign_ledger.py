@@ -26,7 +26,7 @@ def campaign_ledger(context: dg.AssetExecutionContext, platform: Platform) -> dg
     settings = platform.settings()
     published_moment(platform)
     with reader(settings.place) as connection:
-        added = record_outcomes(settings.place, settings.shop, connection, platform.now(), f"run {context.run_id}")
+        added = record_outcomes(settings.place, settings.shop, connection, platform.now(), f"run {context.run.run_id}")
     publish_ledger(settings.place, platform.now())
     ledger = read_ledger(settings.place)
     events = ledger.groupby(["campaign_id", "event"], observed=True).size().rename("entries").reset_index()

@@ -105,7 +105,7 @@ def campaign_plans(
     with reader(place) as connection:
         offers = [str(offer) for (offer,) in connection.execute("select offer_id from offers").fetchall()]
         campaigns, problems = load_campaigns(settings.campaign_folder, shop, offers)
-        inputs = read_planning_inputs(connection, settings, platform.now(), f"run {context.run_id}")
+        inputs = read_planning_inputs(connection, settings, platform.now(), f"run {context.run.run_id}")
         audience = PublishedAudiences(connection, settings)
         served = served_predictions(connection, settings, inputs.customers)
         context.log.info(f"{len(campaigns)} campaigns; {served.basis}")

@@ -1,9 +1,9 @@
 """The audience of a campaign: a filter as text over what is published of customers, run as SQL that holds nothing of the text.
 
 ``segment in ('Champions', 'Loyal') and age >= 25 and not (probability_fitness < 0.2)``, or ``everyone``. It becomes a tree of
-known columns and values (``audience_text``); its SQL is made of quoted names from the list of columns and of ``?``, to which the
-values are bound. What is empty satisfies no comparison, nor the opposite of one: ``not (age < 25)`` leaves out those whose age
-is not known. Ask for them with ``age is empty``.
+known columns and values (``audience_text``); its SQL is made of quoted names from the list of columns and of ``?``, to which
+the values are bound. What is empty satisfies no comparison, nor the opposite of one: ``not (age < 25)`` leaves out those whose
+age is not known. Ask for them with ``age is empty``.
 """
 
 from __future__ import annotations

@@ -149,8 +149,8 @@ def _organic_response(shop: Shop) -> Target:
     return Target(
         name=ORGANIC_RESPONSE,
         purpose=(
-            "The probability that a customer converts who is not contacted, learned from control groups alone. What the response "
-            "model says less this is the effect of a contact, and what a plan counts where it is known."
+            "The probability that a customer converts who is not contacted, learned from control groups alone. What the "
+            "response model says less this is the effect of a contact, and what a plan counts where it is known."
         ),
         classes=(CONVERTED, NOT_CONVERTED),
         asked=(CONVERTED,),

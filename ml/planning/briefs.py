@@ -129,8 +129,8 @@ def in_words(row: pd.Series[Any]) -> str:
     lines = [
         f"**{row['campaign_id']}**: {row['contacts']:,} of {row['audience']:,} contacted, {row['holdouts']:,} held out, "
         f"{row['left_out']:,} left out ({row['left_out_reasons'] or 'nobody'}).",
-        f"Expected profit {row['expected_profit']:,.2f} (95% interval {row['profit_low']:,.2f} to {row['profit_high']:,.2f}) for "
-        f"a cost of {row['cost']:,.2f}; {row['value_basis']}.",
+        f"Expected profit {row['expected_profit']:,.2f} (95% interval {row['profit_low']:,.2f} to "
+        f"{row['profit_high']:,.2f}) for a cost of {row['cost']:,.2f}; {row['value_basis']}.",
         _measurable(row),
         f"Within {row['gap']:.3%} of the best plan there can be. {str(row['shadow_prices']).capitalize()}.",
     ]

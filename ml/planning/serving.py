@@ -9,9 +9,9 @@ import pandas as pd
 
 from customer360.settings import Settings
 from ml.datasets.targets import ORGANIC_RESPONSE, RESPONSE
-from ml.planning.model_predictions import model_predictions
 from ml.planning.predictions import Predict
 from ml.planning.rate_predictions import rate_predictions
+from ml.planning.response_predictions import ResponsePredictor
 from ml.responses.published import read_response_inputs
 from ml.responses.without_contact import effect_is_usable
 from ml.versions.shop_models import servable_for_shop
@@ -38,6 +38,6 @@ def served_predictions(connection: duckdb.DuckDBPyConnection, settings: Settings
     inputs, at = read_response_inputs(settings)
     without = servable_for_shop(settings, ORGANIC_RESPONSE).loaded
     effect = effect_is_usable(inputs.touches, settings.shop, at, without.version if without else None)
-    predict = model_predictions(response, without if effect.is_usable else None, inputs, at, settings.shop)
+    predict = ResponsePredictor(response, without if effect.is_usable else None, inputs, at, settings.shop)
     kind = "effects of contacts" if effect.is_usable else "predicted response, not effect"
     return Served(predict, response.version, f"values are {kind}: {effect.reason}")

@@ -54,6 +54,14 @@ class ResponseInputs:
             require_columns(self.orders, "customer_orders", ["customer_id", "ordered_at", "amount"])
 
 
+@dataclass(frozen=True)
+class CampaignFacts:
+    """What the model knows of a campaign: its kind and the category of its offer, None where unknown."""
+
+    kind: str | None
+    offer_category_id: str | None
+
+
 def customer_rows(points: pd.DataFrame, inputs: ResponseInputs, shop: Shop) -> pd.DataFrame:
     """Attributes and history of the customer at each of ``points`` (customer_id, at in plain UTC), as known then."""
     history = contact_history(points, inputs.touches, inputs.orders, shop.channels)
@@ -68,6 +76,12 @@ def campaign_rows(campaign_ids: pd.Series[str], campaigns: pd.DataFrame, offers:
     return pd.DataFrame(
         {"campaign_kind": kind, "offer_category_id": offer.map(category)}, index=campaign_ids.index, dtype=object
     )
+
+
+def campaign_facts(kind: str | None, offer_id: str | None, offers: pd.DataFrame) -> CampaignFacts:
+    """A campaign of now as the model knows campaigns; ``offers`` is the reference table."""
+    category = offers.loc[offers["offer_id"] == offer_id, "category_id"].dropna()
+    return CampaignFacts(kind, str(category.iloc[0]) if len(category) else None)
 
 
 def daypart_names(local_hours: pd.Series[int], shop: Shop) -> npt.NDArray[np.object_]:

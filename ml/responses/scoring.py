@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import product
 
@@ -14,7 +13,7 @@ from customer360.settings import Shop
 from ml.datasets.targets import CONVERTED
 from ml.fitting.class_model import ClassModel
 from ml.frames import feature_matrix
-from ml.responses.contact_rows import ResponseInputs, customer_rows
+from ml.responses.contact_rows import CampaignFacts, ResponseInputs, customer_rows
 from ml.responses.features import CAMPAIGN, CONTACT
 from ml.responses.pairs import pair_probabilities
 
@@ -23,14 +22,6 @@ BATCH = 20_000
 DAYS = 7
 
 Predictions = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class CampaignFacts:
-    """What the model knows of a campaign: its kind and the category of its offer, None where unknown."""
-
-    kind: str | None
-    offer_category_id: str | None
 
 
 def rows_at(customer_ids: pd.Index[str], at: datetime, inputs: ResponseInputs, shop: Shop) -> pd.DataFrame:

@@ -16,8 +16,9 @@ from ml.fitting.forest_training import ForestSettings, train_forest
 from ml.fitting.training import train
 from ml.frames import FrameError, feature_matrix
 from ml.responses import pairs
+from ml.responses.contact_rows import CampaignFacts
 from ml.responses.pairs import pair_probabilities
-from ml.responses.scoring import CampaignFacts, response_predictions, rows_at
+from ml.responses.scoring import response_predictions, rows_at
 from ml.responses.training_set import build_response_training_set
 from tests.ml.contacts import KNOWN_AT, drawn_inputs, truth
 from tests.ml.published_frames import small_shop

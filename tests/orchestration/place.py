@@ -31,7 +31,7 @@ from customer360.simulation import Faults, Simulation, simulate_history, simulat
 from ml.versions.model_store import ModelStore
 
 TINY = REPOSITORY / "tests" / "shops" / "tiny"
-SIMULATION = Simulation(customers=220, days=20, seed=36)
+SIMULATION = Simulation(customers=220, days=20, seed=36, touches_per_customer=10)  # contacts enough to learn from
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 # Clock times of the runs themselves, and which slice happened to be scored first on a day.
 OF_THE_RUN = {

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,43 +17,69 @@ import pandas as pd
 import pytest
 import yaml
 
-from assets.campaigns.campaign_plan import campaign_plan
+from assets.campaigns import campaign_plan
+from assets.campaigns.campaign_ledger import campaign_ledger
+from assets.campaigns.campaign_plan import campaign_plans
+from assets.campaigns.campaign_results import campaign_results
 from assets.monitoring.drift_report import drift
 from assets.raw.reference import REFERENCE_ASSETS
+from customer360.campaigns.approval import approve
+from customer360.campaigns.sending import send
+from customer360.decisions import Request
 from customer360.lake.publishing.publishing import current_publication, publish, reader
 from customer360.lake.reference.reference import load_reference
 from customer360.settings import REPOSITORY, Settings
+from ml.planning.violations import RULES
 from orchestration.resources import Platform
 
 TINY = REPOSITORY / "tests" / "shops" / "tiny" / "shop.yaml"
 AS_OF = datetime(2026, 5, 1, 22, 30, tzinfo=UTC)
 DAY = "2026-05-02"  # half past midnight in Amsterdam
-PLAN, DRIFT = dg.AssetKey(["campaigns", "campaign_plan"]), dg.AssetKey(["monitoring", "drift_report"])
+PLAN, BRIEFS = dg.AssetKey(["campaigns", "campaign_plan"]), dg.AssetKey(["campaigns", "campaign_briefs"])
+LEDGER, RESULTS = dg.AssetKey(["campaigns", "campaign_ledger"]), dg.AssetKey(["campaigns", "campaign_results"])
+PLANS = (PLAN, BRIEFS)
+DRIFT = dg.AssetKey(["monitoring", "drift_report"])
 REFERENCE = [asset.key for asset in REFERENCE_ASSETS]
 # C1 has withdrawn email since what is published was made; C3 allows nothing; nothing is known of C4.
 BEFORE = "customer_id,consent_email,consent_call,consent_sms\nC1,true,true,false\nC2,false,false,true\nC3,,,\n"
 NOW = BEFORE.replace("C1,true", "C1,false")
 PUBLISHED = {
     "rfm_segments": "select unnest(['C1', 'C2', 'C3', 'C4']) as customer_id, 'Loyal' as segment",
-    "customer_scores": "select null::varchar as customer_id, null::varchar as category_id, null::double as probability, "
-    "null::integer as rank, null::varchar as model_version where false",
+    "customer_time_zones": "select unnest(['C1', 'C2', 'C3', 'C4']) as customer_id, 'Europe/Amsterdam' as time_zone",
     # Email would be the best channel, were it allowed.
-    "campaign_touch_history": "select 'C1' as customer_id, 'K0' as campaign_id, 'email' as channel, "
-    "null::integer as day_of_week, null::integer as local_hour, true as is_converted, "
-    "timestamp '2026-04-01' as touched_at from range(50)",
+    "campaign_touch_history": "select range::varchar as touch_id, 'K0' as campaign_id, 'C1' as customer_id, "
+    "'email' as channel, "
+    "timestamp '2026-04-01' as touched_at, true as is_time_known, date '2026-04-01' as local_date, "
+    "null::integer as day_of_week, null::integer as local_hour, true as is_converted, timestamp '2026-04-01' as converted_at, "
+    "false as is_control, false as is_randomised from range(50)",
     "customer_purchase_times": "select unnest(['C1', 'C2']) as customer_id, 3 as day_of_week, 19 as local_hour, 2 as orders",
-    "campaigns": "select 'K1' as campaign_id, 'Spring' as name, null::varchar as kind, 'F1' as offer_id, "
+    "customer_orders": "select 'C1' as customer_id, 'O1' as order_id, timestamp '2026-04-20 10:00' as ordered_at, "
+    "10.00::decimal(18, 2) as amount, 1 as lines, timestamp '2026-05-01 22:30' as as_of",
+    "campaign_activity": "select null::varchar as campaign_id, null::varchar as customer_id, null::varchar as activity, "
+    "null::timestamp as event_at where false",
+    "campaigns": "select 'K0' as campaign_id, 'Old' as name, null::varchar as kind, null::varchar as offer_id, "
     "date '2026-04-01' as starts_on, date '2026-06-01' as ends_on",
     "offers": "select 'F1' as offer_id, 'Ten percent' as name, null::varchar as category_id, null::varchar as product_id, "
     "null::varchar as condition, 1 as priority, date '2026-04-01' as starts_on, date '2026-06-01' as ends_on",
     # C3 still shows a contact of the last plan.
-    "customer_profiles": "select customer_id, 'Loyal' as segment, date '2026-04-29' as next_contact_on, "
-    "'email' as next_contact_channel, 'morning' as next_contact_daypart, 'K0' as next_contact_campaign_id "
-    "from unnest(['C1', 'C2', 'C3', 'C4']) as t (customer_id)",
-    "customer_features": "select 'C1' as customer_id",
+    "customer_profiles": "select customer_id, timestamp '2026-05-01 22:30' as as_of, 'Loyal' as segment, "
+    "date '2026-04-29' as next_contact_on, 'email' as next_contact_channel, 'morning' as next_contact_daypart, "
+    "'K0' as next_contact_campaign_id from unnest(['C1', 'C2', 'C3', 'C4']) as t (customer_id)",
+    "customer_features": "select unnest(['C1', 'C2', 'C3', 'C4']) as customer_id, unnest([40, 20, 50, null]) as age",
     "training_features": "select 1 as cutoff_no, 'C1' as customer_id",
     "traffic": "select 7 as views",
 }
+SPRING = """
+title: Spring
+offer_id: F1
+audience: everyone
+value_per_conversion: 30
+budget: 10
+channels: {email: {cost: 0.02}, call: {cost: 2, capacity_per_day: 3}, sms: {cost: 0.1}}
+send_windows: [{from: 8, to: 20}]
+holdout_share: 0
+exploration_share: 0
+"""
 
 
 @dataclass
@@ -77,9 +103,9 @@ class Day:
     def run(self, *keys: dg.AssetKey, day: str = DAY) -> dg.ExecuteInProcessResult:
         platform = Platform(shop_folder=str(self.settings.shop_folder), data_dir=str(self.settings.place.root))
         return dg.materialize(
-            [*REFERENCE_ASSETS, campaign_plan, drift],
+            [*REFERENCE_ASSETS, campaign_ledger, campaign_plans, campaign_results, drift],
             selection=dg.AssetSelection.assets(*keys),
-            partition_key=day,
+            partition_key=day if {*keys} - {LEDGER, RESULTS} else None,
             resources={"platform": platform},
             raise_on_error=False,
         )
@@ -91,11 +117,12 @@ class Day:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Day:
-    """The tiny shop without a holdout, so that every customer with a consent is contacted."""
+    """The tiny shop with one campaign and without a holdout, so that every customer with a consent is contacted."""
     shop = yaml.safe_load(TINY.read_text(encoding="utf-8"))
-    shop["contact_rules"]["holdout_share"] = 0
-    (tmp_path / "shop").mkdir()
+    shop["campaigns"]["global_holdout_share"] = 0
+    (tmp_path / "shop" / "campaigns").mkdir(parents=True)
     (tmp_path / "shop" / "shop.yaml").write_text(yaml.safe_dump(shop), encoding="utf-8")
+    (tmp_path / "shop" / "campaigns" / "spring.yaml").write_text(SPRING, encoding="utf-8")
     return Day(Settings.load(tmp_path / "shop", tmp_path / "data"))
 
 
@@ -116,7 +143,11 @@ def metadata(result: dg.ExecuteInProcessResult, key: dg.AssetKey) -> dict[str, A
     return {name: value.value for name, value in event.materialization.metadata.items()}
 
 
-CONTACTS = "select customer_id, next_contact_channel, next_contact_campaign_id from customer_profiles order by 1"
+CONTACTS = (
+    "select customer_id, next_contact_channel, next_contact_campaign_id, next_contact_status from customer_profiles order by 1"
+)
+# Every rule of plans, valid files, the gap and the holdouts. A holdout of nobody can measure nothing.
+WELL = {**dict.fromkeys([*RULES, "campaign_files_are_valid", "plans_are_close_to_the_best"], True)}
 
 
 def test_a_run_loads_the_consents_then_plans_and_shows_the_next_contacts(place: Day) -> None:
@@ -124,41 +155,115 @@ def test_a_run_loads_the_consents_then_plans_and_shows_the_next_contacts(place: 
     place.load_customers()
     place.publish()
     place.land_customers(NOW)
-    result = place.run(*REFERENCE, PLAN, DRIFT)
+    result = place.run(*REFERENCE, LEDGER, *PLANS, RESULTS, DRIFT)
 
     # Without a champion there is nothing to compare with; the plan does not wait for that.
     assert not result.success
     assert failure(result) == "there is no champion to compare with yet: run training_job first"
-    assert checks(result) == {"every_customer_once": True, "consent_is_respected": True}
+    assert WELL.items() <= checks(result).items()
 
-    assert place.rows("select customer_id, decision, channel from campaign_plan order by 1") == [
-        ("C1", "contact", "call"),
-        ("C2", "contact", "sms"),
-        ("C3", "left out", None),
-        ("C4", "left out", None),
+    assert place.rows('select customer_id, decision, reason, channel, "cost" from campaign_plan order by 1') == [
+        ("C1", "contact", "contact", "call", 2),
+        ("C2", "contact", "contact", "sms", 0.1),
+        ("C3", "left out", "no consent", None, None),
+        ("C4", "left out", "no consent", None, None),
     ]
-    assert place.rows("select distinct plan_date from campaign_plan") == [(date(2026, 5, 2),)]
-    assert place.rows(CONTACTS) == [("C1", "call", "K1"), ("C2", "sms", "K1"), ("C3", None, None), ("C4", None, None)]
+    assert place.rows("select distinct plan_date, offer_id from campaign_plan where decision = 'contact'") == [
+        (date(2026, 5, 2), "F1")
+    ]
+    nobody = (None, None, None)
+    assert place.rows(CONTACTS) == [
+        ("C1", "call", "spring", "draft"),
+        ("C2", "sms", "spring", "draft"),
+        ("C3", *nobody),
+        ("C4", *nobody),
+    ]
     days = [day for (day,) in place.rows("select next_contact_on from customer_profiles order by customer_id")]
     assert all(date(2026, 5, 3) <= day <= date(2026, 5, 9) for day in days[:2])
     assert days[2:] == [None, None]
-    assert metadata(result, PLAN)["decision_contact"] == metadata(result, PLAN)["decision_left_out"] == 2
+    told = metadata(result, PLAN)
+    assert told["decision_contact"] == told["decision_left_out"] == 2
+    assert told["values"].startswith("no response model serves, so values are smoothed rates")
+    assert "data:image/png;base64," in told["contacts_by_channel_and_day"]
+    assert place.rows('select campaign_id, contacts, left_out_reasons, "cost" from campaign_briefs') == [
+        ("spring", 2, "no consent 2", 2.1)
+    ]
     # Everything else is published as it was.
     assert place.rows("select * from traffic") == [(7,)]
     publication = current_publication(place.settings.place)
     assert publication is not None
-    assert (publication.version, publication.as_of) == (2, AS_OF)
+    assert publication.as_of == AS_OF
 
     kept = pd.read_parquet(place.settings.place.plans / DAY / "campaign_plan.parquet")
-    assert place.run(PLAN).success
+    assert place.run(*PLANS).success
     pd.testing.assert_frame_equal(pd.read_parquet(place.settings.place.plans / DAY / "campaign_plan.parquet"), kept)
 
 
-@pytest.mark.parametrize("key", [PLAN, DRIFT], ids=["plan", "drift"])
-def test_another_day_than_the_published_one_is_refused(place: Day, key: dg.AssetKey) -> None:
+def test_a_bad_campaign_file_is_told_and_leaves_the_others_running(place: Day) -> None:
+    place.land_customers(NOW)
+    place.load_customers()
+    place.publish()
+    (place.settings.campaign_folder / "broken.yaml").write_text("title: Broken\naudience: agee > 3\n", encoding="utf-8")
+    (place.settings.campaign_folder / "unpublished.yaml").write_text(
+        SPRING.replace("everyone", "label = 'fitness'"), encoding="utf-8"
+    )
+    result = place.run(*PLANS)
+    assert result.success
+    assert checks(result)["campaign_files_are_valid"] is False
+    assert place.rows("select distinct campaign_id from campaign_plan") == [("spring",)]
+    (told,) = [one for one in result.get_asset_check_evaluations() if one.check_name == "campaign_files_are_valid"]
+    problems = str(told.metadata["problems"].value)
+    assert "broken.yaml" in problems
+    assert "value\\_per\\_conversion" in problems or "value_per_conversion" in problems
+    assert "customer_scores" in problems or "customer\\_scores" in problems
+
+
+def test_what_is_approved_is_sent_counted_and_judged(place: Day) -> None:
+    place.land_customers(NOW)
+    place.load_customers()
+    place.publish()
+    assert place.run(*PLANS).success
+    settings = place.settings
+    [(version,)] = place.rows("select distinct plan_version from campaign_plan")
+    approve(settings, "spring", version, Request("looks right", AS_OF, "a test"), AS_OF)
+    contacts = place.rows("select customer_id, send_at from campaign_plan where decision = 'contact' order by 1")
+    for send_at in sorted({moment for _, moment in contacts}):
+        assert send(settings, AS_OF, send_at.replace(tzinfo=UTC), "a test").suppressed == {}
+    # C1 orders a day after the call, C2 four days after the message: too late.
+    orders = " union all ".join(
+        f"select '{customer}' as customer_id, 'after' as order_id, timestamp '{send_at + later}' as ordered_at, "
+        "50.00::decimal(18, 2) as amount, 1 as lines, timestamp '2026-06-01' as as_of"
+        for (customer, send_at), later in zip(contacts, (timedelta(days=1), timedelta(days=4)), strict=True)
+    )
+    with duckdb.connect() as connection:
+        publish(settings.place, connection, {**PUBLISHED, "customer_orders": orders}, AS_OF, AS_OF)
+    result = place.run(LEDGER, *PLANS, RESULTS)
+    assert result.success
+    assert WELL.items() <= checks(result).items()
+    assert place.rows("select customer_id, event from campaign_ledger where event in ('sent', 'converted') order by 1, 2") == [
+        ("C1", "converted"),
+        ("C1", "sent"),
+        ("C2", "sent"),
+    ]
+    assert place.rows("select customer_id, decision, reason from campaign_plan order by 1") == [
+        ("C1", "left out", "frequency cap"),
+        ("C2", "left out", "frequency cap"),
+        ("C3", "left out", "no consent"),
+        ("C4", "left out", "no consent"),
+    ]
+    assert place.rows(
+        'select arm, customers, contacted, converted, revenue, "cost", is_closed from campaign_results order by arm'
+    ) == [("contact", 2, 2, 1, 50.0, 2.1, True), ("holdout", 0, 0, 0, 0.0, 0.0, True)]
+    ledger = place.rows("select count(*) from campaign_ledger")
+    assert place.run(LEDGER).success
+    assert place.rows("select count(*) from campaign_ledger") == ledger
+
+
+@pytest.mark.parametrize("keys", [PLANS, (DRIFT,)], ids=["plan", "drift"])
+def test_another_day_than_the_published_one_is_refused(place: Day, keys: Sequence[dg.AssetKey]) -> None:
     place.publish()
     for day in ("2026-05-01", "2026-05-03"):
-        result = place.run(key, day=day)
+        result = place.run(*keys, day=day)
         assert not result.success
         assert failure(result).startswith(f"{day} is not the day of what is published (2026-05-02): ")
     assert not place.settings.place.plans.exists()
@@ -167,23 +272,23 @@ def test_another_day_than_the_published_one_is_refused(place: Day, key: dg.Asset
     assert publication.version == 1
 
 
-@pytest.mark.parametrize("key", [PLAN, DRIFT], ids=["plan", "drift"])
-def test_before_the_first_publication_the_run_says_what_to_do_first(place: Day, key: dg.AssetKey) -> None:
-    assert failure(place.run(key)) == "nothing is published yet: run history_job or a slice first"
+@pytest.mark.parametrize("keys", [PLANS, (DRIFT,), (LEDGER,), (RESULTS,)], ids=["plan", "drift", "ledger", "results"])
+def test_before_the_first_publication_the_run_says_what_to_do_first(place: Day, keys: Sequence[dg.AssetKey]) -> None:
+    assert failure(place.run(*keys)) == "nothing is published yet: run history_job or a slice first"
 
 
 @pytest.mark.parametrize("text", [None, "customer_id\nC1\nC2\n"], ids=["no table", "no answers"])
 def test_without_consents_nobody_is_contacted(place: Day, text: str | None) -> None:
-    keys: Sequence[dg.AssetKey] = [PLAN]
+    keys: Sequence[dg.AssetKey] = PLANS
     if text:
         place.land_customers(text)
-        keys = [dg.AssetKey(["raw", "customers"]), PLAN]
+        keys = [dg.AssetKey(["raw", "customers"]), *PLANS]
     place.publish()
     result = place.run(*keys)
     assert result.success
-    assert checks(result) == {"every_customer_once": True, "consent_is_respected": True}
-    assert place.rows("select distinct decision, reason from campaign_plan") == [("left out", "no consent for any channel")]
-    assert {row[1:] for row in place.rows(CONTACTS)} == {(None, None)}
+    assert WELL.items() <= checks(result).items()
+    assert place.rows("select distinct decision, reason from campaign_plan") == [("left out", "no consent")]
+    assert {row[1:] for row in place.rows(CONTACTS)} == {(None, None, None)}
 
 
 def test_a_broken_customer_table_stops_the_plan_before_it_relies_on_old_consents(place: Day) -> None:
@@ -191,7 +296,26 @@ def test_a_broken_customer_table_stops_the_plan_before_it_relies_on_old_consents
     place.load_customers()
     place.publish()
     place.land_customers(NOW + "C1,true,true,true\n")
-    result = place.run(*REFERENCE, PLAN)
+    result = place.run(*REFERENCE, *PLANS)
     assert not result.success
     assert "1 keys (customer_id) appear more than once" in failure(result)
+    assert not place.settings.place.plans.exists()
+
+
+def test_a_plan_that_breaks_a_rule_is_not_published(place: Day, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.land_customers(NOW)
+    place.load_customers()
+    place.publish()
+    planned = campaign_plan.plan_campaigns
+
+    def careless(*arguments: Any) -> Any:
+        made = planned(*arguments)
+        made.plans[0].rows.loc[made.plans[0].rows["customer_id"] == "C1", "channel"] = "email"
+        return made
+
+    monkeypatch.setattr(campaign_plan, "plan_campaigns", careless)
+    result = place.run(*PLANS)
+    assert not result.success
+    assert checks(result)["consent_is_respected"] is False
+    assert "a contact by email without consent" in failure(result)
     assert not place.settings.place.plans.exists()

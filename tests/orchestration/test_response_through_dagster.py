@@ -16,8 +16,9 @@ import pytest
 
 from customer360.lake.publishing.publishing import current_folder
 from ml.datasets.targets import RESPONSE
+from ml.responses.contact_rows import CampaignFacts
 from ml.responses.published import read_response_inputs
-from ml.responses.scoring import CampaignFacts, response_predictions, rows_at
+from ml.responses.scoring import response_predictions, rows_at
 from ml.versions.model_store import ModelStore
 from ml.versions.shop_models import servable_for_shop
 from orchestration.cli import main

@@ -30,7 +30,8 @@ def _plan() -> PublishedTable:
                 "reason",
                 "VARCHAR",
                 "Of those left out the first that leaves no way to contact them: `suppressed`, `no consent`, "
-                "`outside send window`, `frequency cap`, `gap`, `other campaign first`, `below zero value`, then `no capacity` or `budget`",
+                "`outside send window`, `frequency cap`, `gap`, `other campaign first`, "
+                "`below zero value`, then `no capacity` or `budget`",
             ),
             PublishedColumn("explanation", "VARCHAR", "The decision in a sentence"),
             PublishedColumn("channel", "VARCHAR", "Channel of the contact; null when left out"),

@@ -1,9 +1,9 @@
 """The best allocation: one integer program where it is small; else prices, and integer programs only at their margin.
 
-Beyond ``EXACT_COLUMNS`` choices, prices come from the linear program of a sample. Customers whose best option at these prices is
-clearly better than their second are fixed to it; the linear program of the others, the core, gives better prices, until what
-every customer is worth at them (the Lagrangian bound, Fisher 1981) meets what the allocation is worth. The linear program splits
-at most one customer a limit; an integer program over the closest calls settles them.
+Beyond ``EXACT_COLUMNS`` choices, prices come from the linear program of a sample. Customers whose best option at these prices
+is clearly better than their second are fixed to it; the linear program of the others, the core, gives better prices, until what
+every customer is worth at them (the Lagrangian bound, Fisher 1981) meets what the allocation is worth. The linear program
+splits at most one customer a limit; an integer program over the closest calls settles them.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Prices:
-    """What one more of each limit would bring: ``budget`` a unit of money (``Problem.unit``), ``capacity`` a contact by option."""
+    """What one more of a limit would bring: ``budget`` a unit of money (``Problem.unit``), ``capacity`` a contact by option."""
 
     budget: float
     capacity: Floats
