@@ -3,9 +3,9 @@
 import dagster as dg
 
 from customer360.campaigns.attribution import record_outcomes
-from customer360.campaigns.ledger import ledger_parts, read_ledger
-from customer360.lake.publishing.publications import linked_files
-from customer360.lake.publishing.publishing import reader, republish
+from customer360.campaigns.ledger import read_ledger
+from customer360.campaigns.published_ledger import publish_ledger
+from customer360.lake.publishing.publishing import reader
 from ml.markdown import table
 from orchestration import groups
 from orchestration.owners import MARKETING_TEAM
@@ -27,8 +27,7 @@ def campaign_ledger(context: dg.AssetExecutionContext, platform: Platform) -> dg
     published_moment(platform)
     with reader(settings.place) as connection:
         added = record_outcomes(settings.place, settings.shop, connection, platform.now(), f"run {context.run.run_id}")
-    if ledger_parts(settings.place):
-        republish(settings.place, {}, platform.now(), linked_files(settings.place))
+    publish_ledger(settings.place, platform.now())
     ledger = read_ledger(settings.place)
     events = ledger.groupby(["campaign_id", "event"], observed=True).size().rename("entries").reset_index()
     return dg.MaterializeResult(

@@ -17,6 +17,7 @@ from customer360.campaigns.definition import Campaign, load_campaigns
 from customer360.campaigns.drafts import approved_file, draft_of
 from customer360.campaigns.ledger import APPROVED, CONTACT, HOLDOUT, PLANNED, SENT, SUPPRESSED, append, deciding, read_ledger
 from customer360.campaigns.limits import broken_limits
+from customer360.campaigns.published_ledger import publish_ledger
 from customer360.decisions import DecisionRefused, Request
 from customer360.lake.atomic import replacing, write_text
 from customer360.lake.publishing.publishing import current_publication, reader
@@ -88,6 +89,7 @@ def approve(settings: Settings, campaign_id: str, plan_version: str, request: Re
             )
         _keep(settings, draft, campaign)
         append(place, _entries(added, request, shop_now, shop), request.at, request.by)
+    publish_ledger(place, request.at)
     return Approved(
         campaign_id,
         plan_version,
@@ -122,6 +124,7 @@ def withdraw(
             raise DecisionRefused(f"{campaign_id} has nothing that is approved and not sent: there is nothing to withdraw")
         kind = is_ahead[is_open].map({True: WITHDRAWN, False: WITHDRAWN_LATE}) if not customers else WITHDRAWN_ONE
         append(place, suppressions(taken, shop_now, kind + f": {request.words}"), request.at, request.by)
+    publish_ledger(place, request.at)
     contacts = int((taken["arm"] == CONTACT).sum())
     return Withdrawn(campaign_id, contacts, len(taken) - contacts, int(rows["is_sent"].sum()))
 

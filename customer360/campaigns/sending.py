@@ -18,6 +18,7 @@ import pandas as pd
 from customer360.campaigns.approval import PLAN_COLUMNS, suppressions
 from customer360.campaigns.commitments import CONTACT_KEY, standing
 from customer360.campaigns.ledger import APPROVED, CONTACT, SENT, SUPPRESSED, append, deciding, entry_id, read_ledger
+from customer360.campaigns.published_ledger import publish_ledger
 from customer360.lake.atomic import TEMPORARY_PREFIX, fsync_path, replacing
 from customer360.lake.engine import connect
 from customer360.lake.landing.contracts import reference_tables
@@ -85,6 +86,7 @@ def send(settings: Settings, now: datetime, shop_now: datetime, by: str, until: 
         entries = due[[*PLAN_COLUMNS, "arm"]].assign(event=SENT, event_at=sent_at, detail=_file_names(due, aside))
         append(settings.place, pd.concat([entries, suppressions(left, shop_now, reasons[is_left])]), now, by)
         files = {_hand_over(settings.place, file): len(due.loc[places]) for file, places in aside.items()}
+    publish_ledger(settings.place, now)
     return Sent(files, dict(sorted(Counter(reasons[is_left]).items())), finished)
 
 

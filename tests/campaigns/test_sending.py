@@ -11,7 +11,8 @@ import pytest
 
 import customer360.campaigns.sending as sending_module
 from customer360.campaigns.ledger import entry_id, ledger_parts, read_ledger
-from customer360.campaigns.sending import OUTBOX_COLUMNS, SendRefused, outbox
+from customer360.campaigns.sending import OUTBOX_COLUMNS, SendRefused, outbox, send
+from customer360.settings import Settings
 from tests.campaigns.conftest import Desk, at, holdout
 
 MORNING = "2026-05-05 07:15"  # a quarter past nine in Amsterdam
@@ -156,7 +157,7 @@ def test_a_crash_between_any_two_steps_neither_loses_nor_doubles(
     assert not list((outbox(desk.place) / sending_module.ASIDE).glob("*/*"))
 
 
-def _die_at(desk: Desk, step: str, after: bool) -> None:
+def _die_at(settings: Settings, step: str, after: bool) -> None:
     """In a process of its own: end at once, as by SIGKILL, before or after a step."""
     real = getattr(sending_module, step)
 
@@ -166,7 +167,7 @@ def _die_at(desk: Desk, step: str, after: bool) -> None:
         os._exit(9)
 
     setattr(sending_module, step, die)
-    desk.send(MORNING)
+    send(settings, at(MORNING), at(MORNING), "run 1")
 
 
 @pytest.mark.parametrize("step", ["append", "_hand_over"])
@@ -174,7 +175,7 @@ def _die_at(desk: Desk, step: str, after: bool) -> None:
 def test_a_killed_process_neither_loses_nor_doubles(desk: Desk, step: str, after: bool) -> None:
     desk.draft(contact("C1"), contact("C4", channel="sms", cost=2.0))
     desk.approve()
-    process = multiprocessing.get_context("spawn").Process(target=_die_at, args=(desk, step, after))
+    process = multiprocessing.get_context("spawn").Process(target=_die_at, args=(desk.settings, step, after))
     process.start()
     process.join()
     assert process.exitcode == 9

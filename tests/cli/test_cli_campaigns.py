@@ -146,6 +146,24 @@ def test_send_hands_over_what_is_due_by_the_shops_clock(terminal: Terminal) -> N
     assert "1 sent, 1 suppressed" in terminal("list").out
 
 
+def test_readers_see_a_decision_and_a_hand_over_at_once(terminal: Terminal) -> None:
+    terminal.publish(other="select 1 as n")
+    drafted(terminal)
+
+    def published() -> dict[str, int]:
+        with reader(terminal.place) as connection:
+            assert connection.execute("select n from other").fetchall() == [(1,)]
+            return dict(connection.execute("select event, count(*) from campaign_ledger group by event").fetchall())
+
+    terminal("approve", "spring", "spring-1", "--reason", "looks right")
+    assert published() == {"planned": 3, "approved": 3}
+    terminal("withdraw", "spring", "--customer", "C1", "--reason", "asked us")
+    assert published() == {"planned": 3, "approved": 3, "suppressed": 1}
+    terminal.clock("2026-05-05-07:30")
+    terminal("send")
+    assert published() == {"planned": 3, "approved": 3, "suppressed": 1, "sent": 1}
+
+
 def test_withdraw_takes_back_all_or_single_customers(terminal: Terminal) -> None:
     drafted(terminal)
     terminal("approve", "spring", "spring-1", "--reason", "looks right")
