@@ -37,7 +37,15 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "customer_orders",
     ),
     "Activity over time": ("traffic", "traffic_sources", "product_activity", "offer_activity"),
-    "Campaigns": ("campaign_plan", "campaign_touch_history", "campaign_activity"),
+    "Campaigns": (
+        "campaign_plan",
+        "campaign_briefs",
+        "campaign_ledger",
+        "campaign_results",
+        "campaign_result_deciles",
+        "campaign_activity",
+        "campaign_touch_history",
+    ),
     "Reference": ("products", "categories", "offers", "campaigns"),
     "Models and operations": (
         "model_versions",

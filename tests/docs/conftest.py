@@ -10,14 +10,18 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from customer360.campaigns.ledger import holdout_salt
+from customer360.campaigns.planned_contacts import planned_contacts
 from customer360.lake.publishing.nightly_tables import keep_nightly_tables
 from customer360.lake.publishing.profiles import profiles_query, with_next_contact
-from customer360.lake.publishing.publications import PARQUET_ONLY, file_tables, linked_files, warehouse_tables
+from customer360.lake.publishing.publications import PARQUET_ONLY, linked_files, warehouse_tables
 from customer360.lake.publishing.publishing import publish
 from customer360.lake.warehouse.frames import snapshot_folder, write_parquet
 from customer360.settings import REPOSITORY, Settings, load_shop
+from ml.effects.results import DECILE_COLUMNS, RESULT_COLUMNS
 from ml.monitoring.report import empty_metrics
-from ml.planning import planning
+from ml.planning.briefs import BRIEF_COLUMNS
+from ml.planning.plan_rows import CAMPAIGN_PLAN_COLUMNS
 from ml.serving import scoring, serving
 from ml.serving.customer_value import Serving
 from ml.serving.serving_tables import Tables
@@ -59,13 +63,17 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     lab.run([datetime(2026, 4, 30, 16)])  # noqa: DTZ001 (the lab takes plain UTC)
     lab.transform("run", "--select", "tag:daily", "tag:training")
     place = lab.settings.place
-    write_parquet(place.plans / "2026-04-30" / "campaign_plan.parquet", empty(planning.PLAN_COLUMNS))
+    write_parquet(place.plans / "2026-04-30" / "campaign_plan.parquet", empty(CAMPAIGN_PLAN_COLUMNS))
+    write_parquet(place.plans / "2026-04-30" / "campaign_briefs.parquet", empty(BRIEF_COLUMNS))
+    write_parquet(place.campaigns / "campaign_results.parquet", empty(RESULT_COLUMNS))
+    write_parquet(place.campaigns / "campaign_result_deciles.parquet", empty(DECILE_COLUMNS))
+    holdout_salt(place, "salt", NOW, "a test")
     write_parquet(place.reports / "drift" / "2026-04-30.parquet", empty_metrics())
     write_parquet(place.models / "model_versions.parquet", empty(model_versions.COLUMNS))
     write_parquet(snapshot_folder(place) / "day_key=2026-04-30" / "part.parquet", scoring.SCORE_SCHEMA.empty_table())
     with lab.opened() as connection:
         serving.serve(connection, Serving(), SHOP, Tables())
-        profiles = with_next_contact(profiles_query(SHOP, PROFILE_RELATIONS), f"({file_tables(place)['campaign_plan']})")
+        profiles = with_next_contact(profiles_query(SHOP, PROFILE_RELATIONS), planned_contacts(place))
         connection.execute(f"create table publishing.customer_profiles as {profiles}")
         keep_nightly_tables(place, connection)
         only = {name: f"from marts.{name}" for name in PARQUET_ONLY}

@@ -1,13 +1,15 @@
-"""What the published tables of campaigns mean: plan and ledger."""
+"""What the published tables of campaigns mean: plan, briefs, ledger and results."""
 
 from __future__ import annotations
 
 from customer360.lake.publishing.published_table import DAILY, MONEY, PublishedColumn, PublishedTable
 
+COUNT = "BIGINT"
+
 
 def campaign_tables() -> list[PublishedTable]:
     """The tables in the order of the flow."""
-    return [_plan(), _ledger()]
+    return [_plan(), _briefs(), _ledger(), *_results()]
 
 
 def _plan() -> PublishedTable:
@@ -102,3 +104,97 @@ def _ledger() -> PublishedTable:
         ),
         "with daily_job, an approval and a sending; Parquet only",
     )
+
+
+def _briefs() -> PublishedTable:
+    return PublishedTable(
+        "campaign_briefs",
+        "Each campaign's newest draft in numbers: what it costs and may earn, whether its holdout can tell what it brings, and "
+        "what more of a limit would bring. One row per campaign.",
+        (
+            PublishedColumn("campaign_id", "VARCHAR", "Campaign"),
+            PublishedColumn("plan_version", "VARCHAR", "The draft, as in campaign_plan"),
+            PublishedColumn("plan_date", "DATE", "Day on which it was made, shop-local"),
+            PublishedColumn("title", "VARCHAR", "Title in the campaign's file"),
+            PublishedColumn("audience", COUNT, "Customers of the audience"),
+            PublishedColumn("contacts", COUNT, "Customers to be contacted"),
+            PublishedColumn("holdouts", COUNT, "Customers who would be, and are held out"),
+            PublishedColumn("explorers", COUNT, "Contacts whose combination was drawn at random"),
+            PublishedColumn("left_out", COUNT, "Customers left out"),
+            PublishedColumn("left_out_reasons", "VARCHAR", "How many of them for which reason"),
+            PublishedColumn("cost", "DOUBLE", "Of the contacts"),
+            PublishedColumn("budget_left", "DOUBLE", "Of the budget, after this draft; null without a budget"),
+            PublishedColumn("expected_conversions", "DOUBLE", "Orders within the window that are expected of the contacted"),
+            PublishedColumn("expected_value", "DOUBLE", "Sum of expected_value of the contacts"),
+            PublishedColumn("expected_profit", "DOUBLE", "expected_value less cost"),
+            PublishedColumn(
+                "profit_low", "DOUBLE", "Lower bound of its 95% interval: chance, and the model's calibration error"
+            ),
+            PublishedColumn("profit_high", "DOUBLE", "Upper bound"),
+            PublishedColumn("value_basis", "VARCHAR", "As in campaign_plan"),
+            PublishedColumn(
+                "base_rate", "DOUBLE", "Share that orders within the window without a contact; null where not known"
+            ),
+            PublishedColumn("expected_effect", "DOUBLE", "What a contact is expected to add to that share, on average"),
+            PublishedColumn(
+                "detectable_effect", "DOUBLE", "The least effect that this holdout finds in four cases out of five"
+            ),
+            PublishedColumn("holdout_needed", COUNT, "Customers to hold out to find the expected effect as surely"),
+            PublishedColumn("is_measurable", "BOOLEAN", "holdouts reach holdout_needed"),
+            PublishedColumn("gap", "DOUBLE", "How much more the best plan could bring at most, as a share"),
+            PublishedColumn("method", "VARCHAR", "`exact`, or `prices`: by Lagrangian prices with that gap"),
+            PublishedColumn("shadow_prices", "VARCHAR", "In words what one more of each limit that binds would bring"),
+        ),
+        DAILY,
+    )
+
+
+def _results() -> list[PublishedTable]:
+    share = "Difference of the conversion rates, contacted less held out: what the campaign added. In the row of the contacted"
+    return [
+        PublishedTable(
+            "campaign_results",
+            "What campaigns brought, of all customers whose window has passed, as they were planned (intention to treat). One "
+            "row per campaign and arm.",
+            (
+                PublishedColumn("campaign_id", "VARCHAR", "Campaign"),
+                PublishedColumn("arm", "VARCHAR", "`contact`, or `holdout`: held out of this campaign or of every one"),
+                PublishedColumn("planned", COUNT, "Customers of approved plans"),
+                PublishedColumn("customers", COUNT, "Those whose attribution window has passed; everything else is of them"),
+                PublishedColumn("contacted", COUNT, "Contacts that were sent"),
+                PublishedColumn("converted", COUNT, "Customers with an order within the window"),
+                PublishedColumn("conversion_rate", "DOUBLE", "converted / customers"),
+                PublishedColumn("revenue", "DOUBLE", "Net amount of their orders within the window"),
+                PublishedColumn("cost", "DOUBLE", "Of the contacts that were sent"),
+                PublishedColumn("lift", "DOUBLE", share),
+                PublishedColumn("lift_low", "DOUBLE", "Lower bound of its 95% interval (Newcombe)"),
+                PublishedColumn("lift_high", "DOUBLE", "Upper bound"),
+                PublishedColumn("revenue_lift", "DOUBLE", "Difference of revenue per customer"),
+                PublishedColumn("revenue_lift_low", "DOUBLE", "Lower bound of its 95% interval (Welch)"),
+                PublishedColumn("revenue_lift_high", "DOUBLE", "Upper bound"),
+                PublishedColumn("cuped_revenue_lift", "DOUBLE", "The same, less what earlier spend explains (CUPED)"),
+                PublishedColumn("cuped_revenue_lift_low", "DOUBLE", "Lower bound of its 95% interval"),
+                PublishedColumn("cuped_revenue_lift_high", "DOUBLE", "Upper bound"),
+                PublishedColumn("profit", "DOUBLE", "Value of the added conversions less cost"),
+                PublishedColumn("profit_low", "DOUBLE", "Lower bound of its 95% interval, by that of the lift"),
+                PublishedColumn("profit_high", "DOUBLE", "Upper bound"),
+                PublishedColumn("is_closed", "BOOLEAN", "The window of the last planned contact has passed"),
+                PublishedColumn("is_conclusive", "BOOLEAN", "It is closed, and the lift's interval leaves 0 out"),
+                PublishedColumn("verdict", "VARCHAR", "The result in a sentence, which says when it is too small to tell"),
+            ),
+            DAILY,
+        ),
+        PublishedTable(
+            "campaign_result_deciles",
+            "Predicted against realised conversion of closed campaigns. One row per campaign and tenth of the contacted.",
+            (
+                PublishedColumn("campaign_id", "VARCHAR", "Campaign"),
+                PublishedColumn("decile", COUNT, "1 has the lowest predictions, 10 the highest"),
+                PublishedColumn("customers", COUNT, "Contacted customers in it"),
+                PublishedColumn("predicted", "DOUBLE", "Mean of expected_conversion"),
+                PublishedColumn("realised", "DOUBLE", "Share that converted"),
+                PublishedColumn("converted", COUNT, "Customers that converted"),
+            ),
+            DAILY,
+        ),
+    ]
