@@ -28,6 +28,7 @@ from customer360.settings import Settings
 ENLARGED = (
     "ops.click_ids",
     "intermediate.int_activity_by_slice",
+    "intermediate.int_campaign_activity_by_slice",
     "intermediate.int_offer_activity_by_slice",
     "intermediate.int_purchases_by_slice",
     "intermediate.int_sources_by_slice",

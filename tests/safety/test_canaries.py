@@ -111,9 +111,9 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> CanaryShop:
     place.folder.mkdir()
     shutil.copytree(tiny_shop().root / "ready" / "models", place.data / "models")  # a champion, so that scoring can fail
     yaml = (TINY / "shop.yaml").read_text(encoding="utf-8")
-    assert "holdout_salt: customer360" in yaml
+    assert "global_holdout_salt: customer360" in yaml
     (place.folder / "shop.yaml").write_text(
-        yaml.replace("holdout_salt: customer360", f"holdout_salt: {SALT}"), encoding="utf-8"
+        yaml.replace("global_holdout_salt: customer360", f"global_holdout_salt: {SALT}"), encoding="utf-8"
     )
 
     slice_folder = f"clicks/{place.slice(0):%Y/%m/%d/%H%M}"
