@@ -107,7 +107,7 @@ def campaign_plans(
         campaigns, problems = load_campaigns(settings.campaign_folder, shop, offers)
         inputs = read_planning_inputs(connection, settings, platform.now(), f"run {context.run.run_id}")
         audience = PublishedAudiences(connection, settings)
-        served = served_predictions(connection, settings, inputs.customers)
+        served = served_predictions(connection, settings, inputs)
         context.log.info(f"{len(campaigns)} campaigns; {served.basis}")
         planning = plan_campaigns(campaigns, inputs, audience, served.predict, shop)
         orders = connection.execute("select customer_id, ordered_at from customer_orders where lines > 0").df()

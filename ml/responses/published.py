@@ -20,7 +20,7 @@ TOUCHES, ORDERS, ZONES = "campaign_touch_history", "customer_orders", "customer_
 
 
 def read_response_inputs(settings: Settings) -> tuple[ResponseInputs, datetime]:
-    """The inputs, and the moment (plain UTC) as of which they are known: the end of the last published slice.
+    """The inputs, and until when outcomes are known (plain UTC): as the published orders, which are made at night.
 
     Touches are the shop's own and those that this product sent or held back, of which the ledger tells; campaigns those of the
     reference table and of the shop's campaign files. Raises ``TrainingSetError`` where no contacts are published yet.
@@ -43,7 +43,11 @@ def read_response_inputs(settings: Settings) -> tuple[ResponseInputs, datetime]:
             offers=connection.execute("select * from offers order by offer_id").df(),
             orders=orders,
         )
-    return inputs, publication.as_of.astimezone(UTC).replace(tzinfo=None)
+        known_at = None
+        if orders is not None:
+            (known_at,) = connection.execute(f"select max(as_of) from {ORDERS}").fetchone() or (None,)
+    as_of = publication.as_of.astimezone(UTC).replace(tzinfo=None)
+    return inputs, min(as_of, known_at) if known_at is not None else as_of
 
 
 def known_campaigns(reference: pd.DataFrame, settings: Settings) -> pd.DataFrame:

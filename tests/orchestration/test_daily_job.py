@@ -226,6 +226,7 @@ def test_what_is_approved_is_sent_counted_and_judged(place: Day) -> None:
     settings = place.settings
     [(version,)] = place.rows("select distinct plan_version from campaign_plan")
     approve(settings, "spring", version, Request("looks right", AS_OF, "a test"), AS_OF)
+    assert {row[3] for row in place.rows(CONTACTS) if row[0] in {"C1", "C2"}} == {"approved"}
     contacts = place.rows("select customer_id, send_at from campaign_plan where decision = 'contact' order by 1")
     for send_at in sorted({moment for _, moment in contacts}):
         assert send(settings, AS_OF, send_at.replace(tzinfo=UTC), "a test").suppressed == {}
