@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ class Desk:
     zone: str | None = None
     without: float | None = None
 
-    @property
+    @cached_property
     def shop(self) -> Shop:
         rules = {"days_ahead": 2, "minimum_gap_days": 0, "global_holdout_share": 0, **self.rules}
         return small_shop().model_copy(update={"campaigns": CampaignRules.model_validate(rules)})
@@ -47,7 +48,7 @@ class Desk:
     def ids(self) -> list[str]:
         return [f"C{number:03}" for number in range(len(self.chance))]
 
-    @property
+    @cached_property
     def inputs(self) -> PlanningInputs:
         rows = list(self.commitments)
         columns = ["customer_id", "campaign_id", "channel", "contact_date", "cost"]
