@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+from datetime import date, datetime
+
+import numpy as np
+import pandas as pd
+import pytest
+from published_frames import small_shop
+
+from customer360.campaigns.definition import Campaign
+from customer360.settings import CampaignRules
+from ml.planning.briefs import BRIEF_COLUMNS, base_rate, brief, briefs, in_words
+from ml.planning.campaign_planning import CampaignPlan, Limits
+
+SHOP = small_shop().model_copy(update={"campaigns": CampaignRules(attribution_days=7, days_ahead=2)})
+AS_OF = datetime(2026, 5, 1)  # noqa: DTZ001 (published timestamps are plain UTC)
+VALUE = 20.0
+
+
+def plan(
+    conversion: list[float] | np.ndarray,
+    *,
+    without: float | None = None,
+    held: int = 0,
+    left_out: tuple[str, ...] = (),
+    relative_error: float | None = None,
+    budget: float = np.inf,
+) -> CampaignPlan:
+    """Contacts at these probabilities for 1 each, as many held out and left out."""
+    chance = np.asarray(conversion, dtype=float)
+    gross = (chance - (without or 0)) * VALUE
+    rows = pd.DataFrame(
+        {
+            "decision": ["contact"] * len(chance) + ["holdout"] * held + ["left out"] * len(left_out),
+            "reason": ["contact"] * len(chance) + ["holdout"] * held + list(left_out),
+            "expected_conversion": [*chance, *[0.5] * held, *[None] * len(left_out)],
+            "expected_value": [*gross, *[10.0] * held, *[None] * len(left_out)],
+            "cost": [*[1.0] * len(chance), *[0.0] * held, *[None] * len(left_out)],
+        }
+    ).astype({"expected_conversion": "Float64", "expected_value": "Float64", "cost": "Float64"})
+    basis = "predicted response" if without is None else "incremental"
+    rows = rows.assign(is_exploration=False, plan_version="k-1", value_basis=basis)
+    free = np.full(6, np.inf)
+    limits = Limits(free, np.zeros(6, dtype=np.int64), np.zeros(6), budget, float(len(chance)), 0.0)
+    campaign = Campaign.model_validate(
+        {"campaign_id": "k", "title": "K", "audience": "everyone", "value_per_conversion": VALUE, "channels": {"email": {}}}
+    )
+    return CampaignPlan(campaign, date(2026, 5, 1), rows, limits, 0.0, "exact", relative_error)
+
+
+def orders(*rows: tuple[str, str]) -> pd.DataFrame:
+    frame = pd.DataFrame(list(rows), columns=["customer_id", "ordered_at"])
+    return frame.assign(ordered_at=pd.to_datetime(frame["ordered_at"]))
+
+
+def test_the_base_rate_is_the_share_of_customers_who_order_in_a_window() -> None:
+    # Four windows of 7 days before May 1st: A in the last (twice: once counts) and in the one before, B in the first of them.
+    made = orders(
+        ("A", "2026-04-30 10:00"),
+        ("A", "2026-04-26 10:00"),
+        ("A", "2026-04-20 10:00"),
+        ("B", "2026-04-03 01:00"),
+        ("B", "2026-04-02 23:00"),  # before the 28 days
+        ("C", "2026-05-01 01:00"),  # not known yet
+    )
+    assert base_rate(made, 10, AS_OF, SHOP) == pytest.approx(3 / 4 / 10)
+
+
+def test_without_customers_or_recent_orders_there_is_no_base_rate() -> None:
+    assert base_rate(orders(("A", "2026-04-30")), 0, AS_OF, SHOP) is None
+    assert base_rate(orders(("A", "2026-01-30")), 10, AS_OF, SHOP) is None
+    assert base_rate(orders(), 10, AS_OF, SHOP) is None
+
+
+def test_a_brief_adds_up_contacts_reasons_costs_and_profit() -> None:
+    told = brief(plan([0.25, 0.5], held=1, left_out=("budget", "gap", "budget"), budget=5), None, SHOP)
+    assert (told["audience"], told["contacts"], told["holdouts"], told["left_out"]) == (6, 2, 1, 3)
+    assert told["left_out_reasons"] == "gap 1, budget 2"
+    assert (told["cost"], told["expected_conversions"], told["expected_value"]) == (2, 0.75, 15)
+    assert (told["expected_profit"], told["budget_left"]) == (13, 3)
+    assert told["is_measurable"] is None
+    # Of who orders: variance 20 * 20 * (3/16 + 4/16), so half of the interval is 1.96 * 20 * sqrt(7/16).
+    half = 1.959964 * 20 * (7 / 16) ** 0.5
+    assert (told["profit_low"], told["profit_high"]) == (pytest.approx(13 - half, rel=1e-6), pytest.approx(13 + half, rel=1e-6))
+
+
+def test_the_error_of_the_model_widens_the_interval() -> None:
+    told = brief(plan([0.25, 0.5], relative_error=0.2), None, SHOP)
+    half = 1.959964 * (400 * 7 / 16 + (0.2 * 15) ** 2) ** 0.5
+    assert told["profit_high"] == pytest.approx(13 + half, rel=1e-6)
+
+
+def test_the_interval_holds_the_profit_in_about_95_of_100_campaigns_where_the_model_is_right() -> None:
+    rng = np.random.default_rng(4)
+    chance = rng.beta(2, 8, 400)
+    told = brief(plan(chance), 0.05, SHOP)
+    profit = (rng.random((2_000, 400)) < chance).sum(axis=1) * VALUE - 400
+    inside = ((profit >= told["profit_low"]) & (profit <= told["profit_high"])).mean()
+    assert 0.935 <= inside <= 0.965  # three standard errors of .95 among 2,000
+
+
+def test_the_interval_of_an_effect_holds_what_the_same_customers_order_with_and_without() -> None:
+    rng = np.random.default_rng(5)
+    chance = rng.beta(3, 7, 400) * 0.8 + 0.1
+    told = brief(plan(chance, without=0.1), None, SHOP)
+    ordered = (rng.random((2_000, 400)) < chance).sum(axis=1).astype(float)
+    anyway = rng.binomial(400, 0.1, 2_000)
+    profit = (ordered - anyway) * VALUE - 400
+    inside = ((profit >= told["profit_low"]) & (profit <= told["profit_high"])).mean()
+    assert 0.935 <= inside <= 0.965
+
+
+def test_an_error_that_all_predictions_share_is_held_by_the_interval() -> None:
+    rng = np.random.default_rng(6)
+    chance = rng.beta(2, 8, 400)
+    told = brief(plan(chance, relative_error=0.1), 0.05, SHOP)
+    off = 1 + 0.1 * rng.standard_normal((2_000, 1))
+    profit = (rng.random((2_000, 400)) < chance * off).sum(axis=1) * VALUE - 400
+    inside = ((profit >= told["profit_low"]) & (profit <= told["profit_high"])).mean()
+    assert 0.935 <= inside <= 0.965
+
+
+def test_what_would_be_ordered_anyway_comes_from_the_control_group_where_it_taught_the_model() -> None:
+    shown = brief(plan([0.25] * 500, without=0.05, held=200), 0.9, SHOP)
+    assert (shown["base_rate"], shown["expected_effect"]) == (pytest.approx(0.05), pytest.approx(0.2))
+    assert shown["is_measurable"] is True
+    guessed = brief(plan([0.25] * 500, held=200), 0.05, SHOP)
+    assert (guessed["base_rate"], guessed["expected_effect"]) == (0.05, pytest.approx(0.2))
+
+
+def test_a_holdout_that_is_too_small_says_how_large_it_must_be() -> None:
+    frame = briefs([plan([0.1] * 3_000, held=30)], 0.05, SHOP)
+    row = frame.iloc[0]
+    assert not row["is_measurable"]
+    # The textbook: (1.96 + .84)**2 * .05 * .95 / .05**2 = 149 beside any number of contacts; beside 3,000, and by the interval
+    # of the results, some more.
+    assert 149 < row["holdout_needed"] < 400
+    assert row["detectable_effect"] > 0.05
+    assert f"too small: {row['holdout_needed']:,} would be needed" in in_words(row)
+
+
+def test_an_effect_that_no_holdout_could_tell_is_called_so() -> None:
+    # The 3,000 contacts alone spread by .0043: an effect of .01 is less than 2.8 times that.
+    row = briefs([plan([0.06] * 3_000, held=30)], 0.05, SHOP).iloc[0]
+    assert pd.isna(row["holdout_needed"])
+    assert "none of the size expected can be" in in_words(row)
+
+
+def test_briefs_are_typed_also_without_plans_and_read_as_sentences() -> None:
+    assert briefs([], None, SHOP).dtypes.astype(str).to_dict() == BRIEF_COLUMNS
+    frame = briefs([plan([0.25] * 500, held=200, left_out=("gap",)), plan([], left_out=("gap",))], 0.05, SHOP)
+    assert list(frame["contacts"]) == [500, 0]
+    assert frame.loc[1, "expected_profit"] == 0
+    text = in_words(frame.iloc[0])
+    assert "500 of 701 contacted, 200 held out, 1 left out (gap 1)" in text
+    assert "5.00% order anyway, +20.00% are expected from contacts" in text
+    assert "large enough" in text
+    assert "cannot be judged" in in_words(briefs([plan([0.25])], None, SHOP).iloc[0])
