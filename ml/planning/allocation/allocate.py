@@ -1,29 +1,31 @@
-"""The best allocation: one integer program where it is small; else prices, and integer programs only at their margin.
+"""The best allocation: one integer program where it is small; else by prices, with linear programs over the closest calls.
 
-Beyond ``EXACT_COLUMNS`` choices, prices come from the linear program of a sample. Customers whose best option at these prices
-is clearly better than their second are fixed to it; the linear program of the others, the core, gives better prices, until what
-every customer is worth at them (the Lagrangian bound, Fisher 1981) meets what the allocation is worth. The linear program
-splits at most one customer a limit; an integer program over the closest calls settles them.
+Beyond ``EXACT_COLUMNS`` choices, prices come from the dual of the linear program over all customers, and with them a bound that no
+allocation exceeds (weak duality; Fisher, The Lagrangian relaxation method for solving integer programming problems, 1981). At
+these prices customers choose among what is open. Then, until the allocation is close enough to the bound, those who lost most by
+that choice, and those whose best options are nearly alike, choose once more together, everybody else's choice being fixed.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from ml.planning.allocation.dual import dual_prices
+from ml.planning.allocation.primal import at_prices
 from ml.planning.allocation.problem import NOBODY, Allocation, Floats, Integers, Prices, Problem
 from ml.planning.allocation.programs import MORE, Columns, integer, relax
 
 EXACT_COLUMNS = 4_000
-SAMPLE, CORE, CLOSE_CALLS = 2_000, 3_000, 60
-MOST_ROUNDS = 6
-ENOUGH = 1e-6
+SAMPLE, CLOSE, SPLIT = 1_000, 1_500, 60
+MOST_ROUNDS = 8
+ENOUGH = 1e-4
 
 
-def allocate(problem: Problem, *, exact_columns: int = EXACT_COLUMNS, sample: int = SAMPLE, core: int = CORE) -> Allocation:
+def allocate(problem: Problem, *, exact_columns: int = EXACT_COLUMNS, sample: int = SAMPLE, close: int = CLOSE) -> Allocation:
     """The allocation of the highest total value within all limits, with its gap and the price of each limit.
 
     Deterministic. The order of customers decides which of equal ones are taken, so sort them. With ``exact_columns`` 0 the path
-    of large problems is taken; ``sample`` and ``core`` are its customers.
+    of large problems is taken; ``sample`` customers say where prices begin, ``close`` choose again together.
     """
     usable = problem.value > 0
     rows = np.flatnonzero(usable.any(axis=1))
@@ -32,40 +34,30 @@ def allocate(problem: Problem, *, exact_columns: int = EXACT_COLUMNS, sample: in
         return Allocation(chosen, 0.0, 0.0, Prices(0.0, np.zeros(len(problem.cost))), "exact")
     if int(usable.sum()) <= exact_columns:
         return _exact(problem, rows, chosen)
-    return _by_prices(problem, rows, chosen, sample, core)
+    return _by_prices(problem, rows, sample, close)
 
 
 def _exact(problem: Problem, rows: Integers, chosen: Integers) -> Allocation:
     columns = Columns.of(problem, rows)
     _, prices = relax(columns, MORE)
     taken, bound = integer(columns)
-    chosen = _take(problem, chosen, columns, taken)
+    chosen = _take(chosen, columns, taken)
     return _allocation(problem, chosen, min(bound, prices.bound(problem)), prices, "exact")
 
 
-def _by_prices(problem: Problem, rows: Integers, chosen: Integers, sample: int, core: int) -> Allocation:
-    best, prices = _start(problem, rows, sample), Prices(0.0, np.zeros(len(problem.cost)))
-    bound, top, size = np.inf, -np.inf, core
-    closest: Integers = rows
-    solution, start = chosen, best
+def _by_prices(problem: Problem, rows: Integers, sample: int, close: int) -> Allocation:
+    prices, bound = dual_prices(problem, _start(problem, rows, sample))
+    chosen = at_prices(problem, prices)
     for _ in range(MOST_ROUNDS):
-        near, fixed, columns = _core(problem, rows, start, size)
-        shares, found = relax(columns)
-        trial = _take(problem, fixed, columns, np.asarray(shares > 1 - 1e-6, dtype=np.float64))
-        value = problem.worth(fixed) + float(shares @ columns.value)
-        reached = found.bound(problem)
-        if value > top:
-            top, solution, closest = value, trial, near
-        if reached < bound:
-            bound, best = reached, found
-        if bound - top <= ENOUGH * abs(bound) or len(near) == len(rows):
+        worth = problem.worth(chosen)
+        if bound - worth <= ENOUGH * bound:
             break
-        start, size = best, size * 2
-    _, prices = relax(_core(problem, rows, best, size)[2], MORE)
-    if prices.bound(problem) > bound + ENOUGH * abs(bound):
-        prices = best
-    solution = _settle(problem, rows, solution, closest, best)
-    return _allocation(problem, solution, bound, prices, "prices")
+        again = _choose_again(problem, chosen, _closest(problem, rows, chosen, prices, close))
+        if problem.worth(again) <= worth * (1 + ENOUGH / 10):
+            chosen = again if problem.worth(again) > worth else chosen
+            break
+        chosen = again
+    return _allocation(problem, chosen, bound, prices, "prices")
 
 
 def _start(problem: Problem, rows: Integers, sample: int) -> Prices:
@@ -78,51 +70,35 @@ def _start(problem: Problem, rows: Integers, sample: int) -> Prices:
     return relax(smaller)[1]
 
 
-def _core(problem: Problem, rows: Integers, prices: Prices, size: int) -> tuple[Integers, Integers, Columns]:
-    """The ``size`` customers whose choice at these prices is closest, everybody else's choice, and the core's columns.
-
-    More than ``size`` where the choices of the others would break a limit.
-    """
-    charge = prices.charge(problem)
-    reduced = np.column_stack([np.zeros(len(rows)), problem.value[rows] - charge])
-    first = reduced.argmax(axis=1)
+def _closest(problem: Problem, rows: Integers, chosen: Integers, prices: Prices, count: int) -> Integers:
+    """Half of them lost most against their best option at these prices, half had the closest calls."""
+    reduced = np.column_stack([np.zeros(len(rows)), problem.value[rows] - prices.charge(problem)])
     ordered = np.partition(reduced, -2, axis=1)
-    margin = ordered[:, -1] - ordered[:, -2]
-    order = np.argsort(margin, kind="stable")
-    while True:
-        near = np.sort(order[:size])
-        fixed = np.full(len(problem.value), NOBODY, dtype=np.int64)
-        fixed[rows] = first - 1
-        fixed[rows[near]] = NOBODY
-        # Options that are worse by more than the margin of the last of the core decide no more than those beyond the core.
-        width = 2 * margin[order[min(size, len(order)) - 1]]
-        least = charge + (ordered[near, -1] - width)[:, None] if size < len(rows) else None
-        columns = Columns.of(problem, rows[near], fixed, least)
-        if columns.is_possible or size >= len(rows):
-            return rows[near], fixed, columns
-        size *= 2
+    lost = ordered[:, -1] - reduced[np.arange(len(rows)), chosen[rows] + 1]
+    by_loss = np.argsort(-lost, kind="stable")[: count // 2]
+    by_margin = np.argsort(ordered[:, -1] - ordered[:, -2], kind="stable")[: count - len(by_loss)]
+    return rows[np.union1d(by_loss[lost[by_loss] > 0], by_margin)]
 
 
-def _settle(problem: Problem, rows: Integers, chosen: Integers, near: Integers, prices: Prices) -> Integers:
-    """Choose once more, in whole numbers, for the customers with the closest calls and those who could still be taken."""
-    charge = prices.charge(problem)
-    reduced = np.column_stack([np.zeros(len(near)), problem.value[near] - charge])
-    mine = reduced[np.arange(len(near)), chosen[near] + 1]
-    rest = np.partition(reduced, -2, axis=1)
-    # Who was split has nothing and would gain; then the smallest difference between the best and the second.
-    loss = np.where(rest[:, -1] > mine, mine - rest[:, -1], rest[:, -1] - rest[:, -2])
-    some = np.sort(near[np.argsort(loss, kind="stable")[: CLOSE_CALLS + len(problem.cost)]])
+def _choose_again(problem: Problem, chosen: Integers, some: Integers) -> Integers:
+    """The best choice of ``some``, the others keeping theirs: a linear program, and an integer one for those whom it splits."""
     columns = Columns.of(problem, some, chosen)
-    taken, _ = integer(columns)
+    shares, _ = relax(columns)
     kept = chosen.copy()
     kept[some] = NOBODY
-    again = _take(problem, kept, columns, taken)
-    return again if problem.worth(again) > problem.worth(chosen) else chosen
+    whole = _take(kept, columns, shares)
+    split = np.setdiff1d(columns.customer[(shares > 1e-6) & (shares < 1 - 1e-6)], some[whole[some] != NOBODY])
+    rest = np.union1d(split, some[whole[some] == NOBODY][:SPLIT])
+    whole[rest] = NOBODY
+    left = Columns.of(problem, rest, whole)
+    taken, _ = integer(left)
+    found = _take(whole, left, taken)
+    return found if problem.worth(found) > problem.worth(chosen) else chosen
 
 
-def _take(problem: Problem, chosen: Integers, columns: Columns, taken: Floats) -> Integers:
+def _take(chosen: Integers, columns: Columns, taken: Floats) -> Integers:
     result = chosen.copy()
-    wanted = taken > 0.5
+    wanted = taken > 1 - 1e-6
     result[columns.customer[wanted]] = columns.option[wanted]
     return result
 
