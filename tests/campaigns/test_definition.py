@@ -1,0 +1,80 @@
+"""Campaign files: every mistake names the file, the field and the remedy, and the other files are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from customer360.campaigns.definition import load_campaigns
+from tests.support.random_shop import small_shop
+
+SHOP = small_shop()
+GOOD: dict[str, Any] = {
+    "title": "Spring",
+    "audience": "everyone",
+    "value_per_conversion": 20,
+    "channels": {SHOP.channels[0]: {"cost": 0.5}},
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"channels": {"pigeon": {"cost": 1}}}, "channels.pigeon"),
+        ({"channels": {}}, "channels"),
+        ({"channels": {SHOP.channels[0]: {"cost": -1}}}, f"channels.{SHOP.channels[0]}.cost"),
+        ({"frequency_caps": {"channels": {"pigeon": {"contacts": 1, "days": 1}}}}, "frequency_caps.channels.pigeon"),
+        ({"frequency_caps": {"overall": {"contacts": 0, "days": 7}}}, "frequency_caps.overall.contacts"),
+        ({"audience": "no_such_column = 1"}, "audience"),
+        ({"value_per_conversion": 0}, "value_per_conversion"),
+        ({"budget": -1}, "budget"),
+        ({"budget": float("inf")}, "budget"),
+        ({"bugdet": 10}, "bugdet"),
+        ({"starts_on": 20260501}, "starts_on"),
+        ({"starts_on": "2026-05-02", "ends_on": "2026-05-01"}, "(whole file)"),
+        ({"offer_id": "no such offer"}, "offer_id"),
+        ({"priority": 0}, "priority"),
+        ({"holdout_share": 1}, "holdout_share"),
+        ({"exploration_share": 1.1}, "exploration_share"),
+        ({"minimum_gap_days": -1}, "minimum_gap_days"),
+        ({"campaign_id": "another"}, "(whole file)"),
+    ],
+)
+def test_each_mistake_is_named_and_the_other_campaign_is_read(changes: dict[str, Any], field: str, tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text(yaml.safe_dump({**GOOD, **changes}), encoding="utf-8")
+    (tmp_path / "good.yaml").write_text(yaml.safe_dump(GOOD), encoding="utf-8")
+    campaigns, problems = load_campaigns(tmp_path, SHOP, offers=["O1"])
+    assert [one.campaign_id for one in campaigns] == ["good"]
+    assert [(one.file, one.field) for one in problems] == [("bad.yaml", field)]
+    assert problems[0].message
+    assert problems[0].remedy
+
+
+@pytest.mark.parametrize("missing", GOOD)
+def test_a_field_that_is_missing_is_named(missing: str, tmp_path: Path) -> None:
+    left = {name: value for name, value in GOOD.items() if name != missing}
+    (tmp_path / "bad.yaml").write_text(yaml.safe_dump(left), encoding="utf-8")
+    campaigns, problems = load_campaigns(tmp_path, SHOP)
+    assert campaigns == []
+    assert [(one.field, one.message) for one in problems] == [(missing, "it is missing")]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"title: a\ntitle: b\n", "stands there twice"),
+        (b"- a list", "holds no fields"),
+        (b"title: [", "not valid YAML"),
+        (b"\xff\xfe", "cannot be read"),
+        (b"#" * 100_001, "100,001 characters"),
+    ],
+)
+def test_a_file_without_fields_is_told_as_a_whole(content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_bytes(content)
+    campaigns, problems = load_campaigns(tmp_path, SHOP)
+    assert campaigns == []
+    assert [(one.file, one.field) for one in problems] == [("bad.yaml", "(whole file)")]
+    assert message in problems[0].message
