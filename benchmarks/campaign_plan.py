@@ -106,10 +106,8 @@ def _inputs(leads: Leads, shop: Shop) -> PlanningInputs:
 def constrained_figures(leads: Leads, conversion: npt.NDArray[np.float32]) -> dict[str, float]:
     """The constrained half of ``campaign``, of what a model says of the leads: ``conversion`` is shaped as the posterior."""
     setting = Setting.of(leads)
-    started = time.perf_counter()
-    plan = _plan(setting, conversion)
-    planning_seconds = time.perf_counter() - started
-    oracle = _plan(setting, leads.posterior.astype(np.float32))
+    plan, planning_seconds = _plan(setting, conversion)
+    oracle, _ = _plan(setting, leads.posterior.astype(np.float32))
     greedy = greedy_value(setting, conversion)
     best = true_value(setting, oracle)
     free = setting.is_free()
@@ -117,6 +115,7 @@ def constrained_figures(leads: Leads, conversion: npt.NDArray[np.float32]) -> di
         "constrained_ratio": true_value(setting, plan) / best,
         "greedy_ratio": greedy / best,
         "gap": plan.gap,
+        "gap_percent": 100 * plan.gap,
         "planning_seconds": planning_seconds,
         "constrained_contacts": float((plan.rows["decision"] == "contact").sum()),
         "constrained_conversion": _mean_conversion(setting, plan),
@@ -127,21 +126,23 @@ def constrained_figures(leads: Leads, conversion: npt.NDArray[np.float32]) -> di
     }
 
 
-def _plan(setting: Setting, conversion: npt.NDArray[np.float32]) -> CampaignPlan:
-    """The product's plan. Raises ``RuntimeError`` where it fails or breaks a limit: its value would mean nothing."""
+def _plan(setting: Setting, conversion: npt.NDArray[np.float32]) -> tuple[CampaignPlan, float]:
+    """The product's plan and the seconds that it took. Raises ``RuntimeError`` where it fails or breaks a limit."""
     ids = pd.Index(setting.leads.customers["customer_id"], dtype="str")
 
     def predict(_: Campaign, wanted: pd.Index[str]) -> Predicted:
         return Predicted(conversion[ids.get_indexer(wanted)], None, None, RESPONSE)
 
+    started = time.perf_counter()
     planning = plan_campaigns([setting.campaign], setting.inputs, lambda _: ids, predict, setting.shop)
+    seconds = time.perf_counter() - started
     if planning.problems:
         raise RuntimeError(f"the leads were not planned: {planning.problems[0]}")
     audiences = {setting.campaign.campaign_id: ids}
     broken = violations(planning.rows, [setting.campaign], audiences, setting.inputs, setting.shop)
     if broken:
         raise RuntimeError(f"the plan of the leads breaks a rule: {broken[0]}")
-    return planning.plans[0]
+    return planning.plans[0], seconds
 
 
 def _chosen(setting: Setting, plan: CampaignPlan) -> Floats:

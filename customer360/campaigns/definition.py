@@ -197,7 +197,11 @@ def _read(path: Path) -> tuple[Campaign | None, list[CampaignProblem]]:
     except _UnreadableError as error:
         return None, [CampaignProblem(path.name, "(whole file)", *error.args)]
     except ValidationError as error:
-        return None, [_problem(path.name, detail) for detail in error.errors()]
+        details = error.errors()
+        # A list whose only entry is wrong has none left: the entry's own mistake is what to mend.
+        within = {detail["loc"][:-1] for detail in details} | {detail["loc"][:-2] for detail in details}
+        told = [one for one in details if not (one["type"] == "too_short" and one["loc"] in within)]
+        return None, [_problem(path.name, detail) for detail in told]
 
 
 def _loaded(path: Path) -> dict[Hashable, Any]:

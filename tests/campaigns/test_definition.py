@@ -41,6 +41,9 @@ GOOD: dict[str, Any] = {
         ({"exploration_share": 1.1}, "exploration_share"),
         ({"minimum_gap_days": -1}, "minimum_gap_days"),
         ({"campaign_id": "another"}, "(whole file)"),
+        ({"send_windows": [{"from": 12, "to": 9}]}, "send_windows.0"),
+        ({"send_windows": [{"days": [8], "from": 9, "to": 12}]}, "send_windows.0.days.0"),
+        ({"send_windows": []}, "send_windows"),
     ],
 )
 def test_each_mistake_is_named_and_the_other_campaign_is_read(changes: dict[str, Any], field: str, tmp_path: Path) -> None:

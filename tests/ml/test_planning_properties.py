@@ -268,11 +268,11 @@ def test_the_exact_allocation_is_the_best_of_all(seed: int, customers: int, opti
 @given(SEEDS, st.integers(2, 8), st.integers(1, 4), st.integers(1, 4))
 @settings(max_examples=100, deadline=None)
 def test_the_allocation_by_prices_keeps_the_limits_and_its_bound_holds(
-    seed: int, customers: int, options: int, core: int
+    seed: int, customers: int, options: int, close: int
 ) -> None:
     problem = random_problem(seed, customers, options)
     best = best_possible(problem)
-    found = allocate(problem, exact_columns=0, sample=2, core=core)
+    found = allocate(problem, exact_columns=0, sample=2, close=close)
     counts = np.bincount(found.chosen[found.chosen >= 0], minlength=options)
     spent = sum(round(problem.cost[option] * 100) for option in found.chosen if option >= 0)
     assert (counts <= problem.capacity).all()
@@ -292,7 +292,7 @@ def test_the_allocation_by_prices_is_within_half_a_percent_where_there_are_many_
     cost = np.array([1.0, 1.0, 0.5, 2.0])
     value = 5 * rng.random((1_500, 1)) + rng.random((1_500, 4)) - cost
     problem = Problem(value=value, cost=cost, capacity=np.array([200.0, 150.0, np.inf, 100.0]), budget=400.0)
-    found = allocate(problem, exact_columns=0, sample=300, core=200)
+    found = allocate(problem, exact_columns=0, sample=300, close=200)
     exact = allocate(problem, exact_columns=10_000)
     assert exact.method == "exact" and found.method == "prices"
     assert exact.value * 0.995 <= found.value <= exact.value * (1 + 1e-9)

@@ -1,9 +1,9 @@
 """The best allocation: one integer program where it is small; else by prices, with linear programs over the closest calls.
 
-Beyond ``EXACT_COLUMNS`` choices, prices come from the dual of the linear program over all customers, and with them a bound that no
-allocation exceeds (weak duality; Fisher, The Lagrangian relaxation method for solving integer programming problems, 1981). At
-these prices customers choose among what is open. Then, until the allocation is close enough to the bound, those who lost most by
-that choice, and those whose best options are nearly alike, choose once more together, everybody else's choice being fixed.
+Beyond ``EXACT_COLUMNS`` choices, prices come from the dual of the linear program over all customers, and with them a bound
+that no allocation exceeds (weak duality; Fisher, The Lagrangian relaxation method for solving integer programming problems,
+1981). At these prices customers choose among what is open. Then, until the allocation is close enough to the bound, those who
+lost most by that choice, and those whose best options are nearly alike, choose once more together, the others keeping theirs.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Prices of the limits: the dual of the linear program over all customers, by cutting planes.
 
-At given prices every customer takes the best option by itself, so that the value of the dual and the direction in which it falls
-come from one pass over all values. Kelley's cutting planes (Kelley 1960) put the passes together; a box around the best prices
-so far, narrower when a step fails, keeps the steps from swinging. Deterministic, and equal values of many customers do not slow it.
+At given prices every customer takes the best option by itself, so that the value of the dual and the direction in which it
+falls come from one pass over all values. Kelley's cutting planes (Kelley 1960) put the passes together; a box around the best
+prices so far, narrower when a step fails, keeps the steps from swinging. Deterministic, and equal values of many customers do
+not slow it.
 """
 
 from __future__ import annotations
