@@ -44,8 +44,9 @@ def _exact(problem: Problem, rows: Integers, chosen: Integers) -> Allocation:
 
 
 def _by_prices(problem: Problem, rows: Integers, chosen: Integers, sample: int, core: int) -> Allocation:
-    best, prices = _start(problem, rows, sample), Prices(0.0, np.zeros(len(problem.cost)))
-    bound, top, size = np.inf, -np.inf, core
+    best = _start(problem, rows, sample)
+    # The prices of a small core can be worse than those it began with; then it begins with those again.
+    bound, top, size = best.bound(problem), -np.inf, core
     closest: Integers = rows
     solution, start = chosen, best
     for _ in range(MOST_ROUNDS):
