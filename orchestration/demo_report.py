@@ -38,12 +38,22 @@ def report(settings: Settings, seconds: Mapping[str, float]) -> str:
             _title(f"Profiles (label: the category named for the next {settings.shop.label_horizon_days} days)"),
             label_counts(connection, settings.shop),
             foremost_profiles(connection, settings.shop),
-            _title("Campaign plan"),
-            _show(connection, "select decision, count(*) as customers from campaign_plan group by all order by 2 desc"),
+            _title("Campaign plans (drafts: customer360 campaigns approve)"),
             _show(
                 connection,
-                "select customer_id, channel, contact_date, daypart, offer_id, round(expected_conversion, 3) as expected "
-                "from campaign_plan where decision = 'contact' order by expected_conversion desc, customer_id limit 5",
+                "select campaign_id, audience, contacts, holdouts, left_out, round(cost, 2) as cost, "
+                "round(expected_profit)::bigint as expected_profit, value_basis from campaign_briefs order by campaign_id",
+            ),
+            _show(
+                connection,
+                "select campaign_id, reason as left_out_because, count(*) as customers from campaign_plan "
+                "where decision = 'left out' group by all order by 1, 3 desc, 2",
+            ),
+            _show(
+                connection,
+                "select customer_id, campaign_id, channel, contact_date, daypart, round(expected_conversion, 3) as converts, "
+                "round(expected_value, 2) as worth from campaign_plan where decision = 'contact' "
+                "order by expected_value desc, customer_id limit 5",
             ),
         ]
     times = "\n".join(f"  {name:<55} {value:6.1f} s" for name, value in seconds.items())
@@ -62,7 +72,8 @@ def report(settings: Settings, seconds: Mapping[str, float]) -> str:
         "the asset graph, runs, checks and schedules\n"
         + "  make shop       traffic keeps landing (SPEED=10: ten times as fast), and the slices fire in make ui\n"
         * is_simulated
-        + "  docs/bi.md      every table and column; docs/your-data.md: your own shop",
+        + "  docs/bi.md      every table and column\n"
+        "  docs/campaigns.md, docs/your-data.md   from a campaign file to its results; your own shop",
     ]
     return "\n".join(parts)
 

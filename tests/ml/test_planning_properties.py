@@ -22,7 +22,8 @@ from customer360.campaigns.definition import Campaign, load_campaigns
 from customer360.settings import CampaignRules, FrequencyCap, Shop
 from ml.frames import FrameError
 from ml.planning.allocation.allocate import allocate
-from ml.planning.allocation.problem import Problem
+from ml.planning.allocation.problem import Prices, Problem
+from ml.planning.allocation.programs import Columns, relax
 from ml.planning.campaign_planning import Planning, PlanningInputs, plan_campaigns
 from ml.planning.predictions import RESPONSE, Predicted
 from ml.planning.violations import violations
@@ -297,6 +298,25 @@ def test_the_allocation_by_prices_is_within_half_a_percent_where_there_are_many_
     assert exact.method == "exact" and found.method == "prices"
     assert exact.value * 0.995 <= found.value <= exact.value * (1 + 1e-9)
     assert found.gap < 0.005
+
+
+def test_prices_never_become_worse_than_those_it_began_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A core that leaves a limit loose has a price of 0 for it: beginning again from there once made the core everybody."""
+    rng = np.random.default_rng(1)
+    base = rng.beta(1, 4, (20_000, 1, 1))
+    value = np.clip(base * rng.uniform(0.3, 2, (20_000, 21, 3)), 0, 1).max(axis=2) * 20 - 1
+    problem = Problem(value=value, cost=np.ones(21), capacity=np.full(21, 500.0), budget=6_000.0)
+    sizes = []
+
+    def spied(columns: Columns, more: float = 0.0) -> tuple[np.ndarray, Prices]:
+        sizes.append(len(np.unique(columns.customer)))
+        return relax(columns, more)
+
+    monkeypatch.setattr("ml.planning.allocation.allocate.relax", spied)
+    found = allocate(problem)
+    assert found.method == "prices"
+    assert found.gap < 1e-4
+    assert max(sizes) < 10_000
 
 
 # -- those held out ------------------------------------------------------------------------------------------------------------
