@@ -45,18 +45,9 @@ def _exact(problem: Problem, rows: Integers, chosen: Integers) -> Allocation:
     return _allocation(problem, chosen, min(bound, prices.bound(problem)), prices, "exact")
 
 
-<<<<<<< HEAD
 def _by_prices(problem: Problem, rows: Integers, sample: int, close: int) -> Allocation:
     prices, bound = dual_prices(problem, _start(problem, rows, sample))
     chosen = at_prices(problem, prices)
-=======
-def _by_prices(problem: Problem, rows: Integers, chosen: Integers, sample: int, core: int) -> Allocation:
-    best = _start(problem, rows, sample)
-    # The prices of a small core can be worse than those it began with; then it begins with those again.
-    bound, top, size = best.bound(problem), -np.inf, core
-    closest: Integers = rows
-    solution, start = chosen, best
->>>>>>> wt-p1
     for _ in range(MOST_ROUNDS):
         worth = problem.worth(chosen)
         if bound - worth <= ENOUGH * bound:
