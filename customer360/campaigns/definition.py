@@ -48,10 +48,9 @@ class SendWindow(Strict):
 
 
 class FrequencyCaps(Strict):
-    """Caps on contacts of all campaigns (``overall``), of this one, and by channel of all campaigns."""
+    """Caps on contacts of all campaigns (``overall``), and by channel of all campaigns. A campaign contacts nobody twice."""
 
     overall: FrequencyCap | None = None
-    this_campaign: FrequencyCap | None = None
     channels: dict[Identifier, FrequencyCap] = Field(default_factory=dict)
 
 

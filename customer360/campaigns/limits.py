@@ -66,7 +66,6 @@ def _caps(contacts: pd.DataFrame, campaign: Campaign, shop: Shop) -> Iterator[st
     wanted: list[tuple[str, FrequencyCap | None, pd.Series[bool]]] = [
         ("every campaign (shop.yaml)", shop.campaigns.frequency_cap, every),
         ("every campaign", caps.overall, every),
-        ("this campaign", caps.this_campaign, contacts["campaign_id"] == campaign.campaign_id),
         *((channel, cap, contacts["channel"] == channel) for channel, cap in caps.channels.items()),
     ]
     for whose, cap, counted in wanted:

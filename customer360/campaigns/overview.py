@@ -108,7 +108,13 @@ def _versions(ledger: pd.DataFrame) -> list[Version]:
                 str(first["detail"]),
                 contacts,
                 len(approved) - contacts,
-                _counts(since["event"]),
+                {
+                    **_counts(since.loc[since["arm"] != HOLDOUT, "event"]),
+                    **{
+                        f"{event} of those held out": n
+                        for event, n in _counts(since.loc[since["arm"] == HOLDOUT, "event"]).items()
+                    },
+                },
             )
         )
     return found

@@ -132,9 +132,13 @@ def in_words(row: pd.Series[Any]) -> str:
         f"Expected profit {row['expected_profit']:,.2f} (95% interval {row['profit_low']:,.2f} to "
         f"{row['profit_high']:,.2f}) for a cost of {row['cost']:,.2f}; {row['value_basis']}.",
         _measurable(row),
-        f"Within {row['gap']:.3%} of the best plan there can be. {str(row['shadow_prices']).capitalize()}.",
+        f"Within {max(row['gap'], 0.0001):.2%} of the best plan there can be. {_sentence(str(row['shadow_prices']))}",
     ]
     return "\n\n".join(lines)
+
+
+def _sentence(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}."
 
 
 def _measurable(row: pd.Series[Any]) -> str:

@@ -31,7 +31,7 @@ def in_words(frame: pd.DataFrame, campaign: Campaign, shop: Shop, *, is_effect: 
     gap = max(campaign.minimum_gap_days, shop.campaigns.minimum_gap_days)
     left_out: Mapping[str, str] = {
         SUPPRESSED: "on the list of customers who must not be contacted, for each of the campaign's channels",
-        NO_CONSENT: f"has not allowed contacts by {' or '.join(campaign.channels)}",
+        NO_CONSENT: f"has not allowed contacts by {', '.join(campaign.channels)}",
         OUTSIDE_WINDOW: f"the campaign may send on none of the next {shop.campaigns.days_ahead} days",
         FREQUENCY_CAP: "contacted by this campaign already, or as often as the caps on contacts allow",
         GAP: f"contacted, or to be contacted, less than {gap} days from each day that is left",

@@ -187,11 +187,12 @@ def _broken(one: _Contact, others: list[_Contact], campaign: Campaign, shop: Sho
     if near:
         apart = min(abs(day - one.day) for day in near)
         yield Violation(CAPS_AND_GAPS, campaign.campaign_id, f"a contact {apart} days from another, of at least {gap}")
+    if any(other.campaign_id == one.campaign_id for other in others):
+        yield Violation(CAPS_AND_GAPS, campaign.campaign_id, "a second contact of the campaign")
     caps = campaign.frequency_caps
     groups: list[tuple[str, FrequencyCap | None, list[int]]] = [
         ("of all campaigns", shop.campaigns.frequency_cap, [other.day for other in others]),
         ("of all campaigns", caps.overall, [other.day for other in others]),
-        ("of this campaign", caps.this_campaign, [o.day for o in others if o.campaign_id == one.campaign_id]),
         (f"by {one.channel}", caps.channels.get(one.channel), [o.day for o in others if o.channel == one.channel]),
     ]
     for name, cap, days in groups:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import argparse
 
+import pandas as pd
+
 from customer360.campaigns.overview import Standing, Version, campaign_standings
 from customer360.decisions import DecisionRefused
+from customer360.lake.publishing.publications import newest_plan
+from customer360.settings import Settings
 from customer360.words import many
+from ml.planning.briefs import in_words
+from ml.planning.reasons import CONTACT, HOLDOUT, LEFT_OUT
 from orchestration.console import WELL, WRONG, say, settings_of
 
 EXPECTED = (DecisionRefused,)
+DECISIONS = {CONTACT: "to contact", HOLDOUT: "to hold out", LEFT_OUT: "left out"}
 
 
 def run(options: argparse.Namespace) -> int:
@@ -26,8 +33,19 @@ def run(options: argparse.Namespace) -> int:
     for standing in found:
         say(*_lines(standing))
         if options.action == "show":
-            say(*_details(standing, settings.shop.currency))
+            say(*_details(standing, settings.shop.currency), *_brief(settings, standing))
     return WRONG if any(standing.problems for standing in found) else WELL
+
+
+def _brief(settings: Settings, standing: Standing) -> list[str]:
+    """What the newest draft may earn and measure, in words."""
+    plan = newest_plan(settings.place)
+    file = plan / "campaign_briefs.parquet" if plan else None
+    if file is None or not file.exists() or standing.draft is None:
+        return []
+    briefs = pd.read_parquet(file)
+    rows = briefs[briefs["plan_version"] == standing.draft.plan_version]
+    return [f"  {line}" for _, row in rows.iterrows() for line in in_words(row).replace("**", "").split("\n\n")[1:]]
 
 
 def _lines(standing: Standing) -> list[str]:
@@ -37,7 +55,9 @@ def _lines(standing: Standing) -> list[str]:
     draft = standing.draft
     if draft:
         is_approved = draft.plan_version in [version.plan_version for version in standing.versions]
-        counts = ", ".join(f"{count:,} {decision}" for decision, count in draft.decisions.items())
+        counts = ", ".join(
+            f"{draft.decisions[decision]:,} {words}" for decision, words in DECISIONS.items() if decision in draft.decisions
+        )
         lines.append(f"  {'newest plan' if is_approved else 'draft'} {draft.plan_version}: {counts}")
     lines += [f"  approved {version.plan_version}: {_counts(version)}" for version in standing.versions]
     return lines

@@ -86,13 +86,13 @@ def test_check_tells_an_audience_that_asks_for_what_is_not_published(terminal: T
 def test_list_and_show_tell_draft_and_approval(terminal: Terminal) -> None:
     assert terminal("list").out == "spring: Spring\n"
     drafted(terminal)
-    assert terminal("list").out == "spring: Spring\n  draft spring-1: 2 contact, 1 holdout, 1 left out\n"
+    assert terminal("list").out == "spring: Spring\n  draft spring-1: 2 to contact, 1 to hold out, 1 left out\n"
     approved = terminal("approve", "spring", "spring-1", "--reason", "looks right")
     assert approved.code == 0
     assert approved.out.startswith("spring-1 is approved: 2 contacts for 1.00 EUR, 1 held out.\n")
     shown = terminal("show", "spring").out
     assert shown.splitlines()[1:] == [
-        "  newest plan spring-1: 2 contact, 1 holdout, 1 left out",
+        "  newest plan spring-1: 2 to contact, 1 to hold out, 1 left out",
         "  approved spring-1: 2 contacts, 1 held out",
         f"  spring-1 by anna, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC: looks right",
         "  spring-1 costs 1.00 EUR for an expected value of 10.00 EUR",

@@ -85,7 +85,7 @@ def world(seed: int, customers: int = 14) -> World:
             name: {"cost": float(rng.choice([0, 0.07, 0.5, 1])), "capacity_per_day": maybe(int(rng.integers(0, 4)))}
             for name in rng.permutation(shop.channels)[: rng.integers(1, 4)]
         }
-        caps = {"overall": cap(), "this_campaign": cap(), "channels": {name: one for name in channels if (one := cap())}}
+        caps = {"overall": cap(), "channels": {name: one for name in channels if (one := cap())}}
         hours = {"from": start, "to": int(rng.integers(max(start + 1, 8), 25))}
         campaigns.append(
             Campaign.model_validate(
