@@ -51,11 +51,11 @@ INPUTS = PlanningInputs(
     suppressions=pd.DataFrame({"customer_id": ["C2"], "channel": ["email"]}),
     commitments=pd.DataFrame(
         {
-            "customer_id": ["C2"],
-            "campaign_id": ["first"],
-            "channel": ["sms"],
-            "contact_date": [pd.Timestamp("2026-05-04")],
-            "cost": [1.0],
+            "customer_id": ["C2", "C9"],
+            "campaign_id": ["old", "first"],
+            "channel": ["sms", "sms"],
+            "contact_date": [pd.Timestamp("2026-05-04")] * 2,
+            "cost": [0.0, 1.0],
         }
     ),
     salt="salt",
@@ -176,3 +176,18 @@ def test_a_third_contact_within_a_week_is_too_many_wherever_the_week_begins() ->
     assert [(one.rule, one.campaign_id) for one in found] == [("caps_and_gaps_are_respected", "second")]
     later = PlanningInputs(**{**vars(INPUTS), "commitments": before.assign(contact_date=pd.Timestamp("2026-05-11"))})
     assert violations(good_plan(), [FIRST, SECOND], AUDIENCES, later, SHOP) == []
+
+
+def test_a_second_contact_of_a_campaign_is_one_too_many_however_late() -> None:
+    before = pd.DataFrame(
+        {
+            "customer_id": "C1",
+            "campaign_id": "first",
+            "channel": "sms",
+            "cost": 0.0,
+            "contact_date": [pd.Timestamp("2026-01-10")],
+        }
+    )
+    inputs = PlanningInputs(**{**vars(INPUTS), "commitments": before})
+    found = violations(good_plan(), [FIRST, SECOND], AUDIENCES, inputs, SHOP)
+    assert [(one.rule, one.campaign_id) for one in found] == [("caps_and_gaps_are_respected", "first")]
