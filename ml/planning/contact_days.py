@@ -31,10 +31,7 @@ class ContactDays:
         days = tuple(plan_date + timedelta(days=ahead) for ahead in range(1, shop.campaigns.days_ahead + 1))
         hours = tuple(
             tuple(
-                tuple(sorted(campaign.hours_on(day.isoweekday()) & set(range(daypart.start, daypart.end))))
-                if campaign.runs_on(day)
-                else ()
-                for daypart in shop.dayparts.values()
+                _hours(campaign, day, set(range(daypart.start, daypart.end)), shop.zone) for daypart in shop.dayparts.values()
             )
             for day in days
         )
@@ -67,3 +64,15 @@ class ContactDays:
         utc = [start.astimezone(ZoneInfo("UTC")) for start in starts]
         there = [one for one, start in zip(utc, starts, strict=True) if one.astimezone(where).hour == start.hour]
         return (there or utc)[0].replace(tzinfo=None)
+
+
+def _hours(campaign: Campaign, day: date, daypart: set[int], zone: ZoneInfo) -> tuple[int, ...]:
+    """The allowed hours of a daypart; none where the clock of the shop skips all of them that day."""
+    hours = tuple(sorted(campaign.hours_on(day.isoweekday()) & daypart)) if campaign.runs_on(day) else ()
+    return hours if any(_exists(day, hour, zone) for hour in hours) else ()
+
+
+def _exists(day: date, hour: int, zone: ZoneInfo) -> bool:
+    """Whether the clock shows this hour on this day: not where it is put forward over it."""
+    start = datetime.combine(day, datetime.min.time(), zone).replace(hour=hour)
+    return start.astimezone(ZoneInfo("UTC")).astimezone(zone).hour == hour

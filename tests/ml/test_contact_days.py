@@ -102,3 +102,10 @@ def test_each_contact_has_its_own_day_daypart_and_zone() -> None:
     found = days.send_at(np.array([0, 1, 3]), np.array([MORNING, AFTERNOON, EVENING]), zones)
     assert [str(one)[5:16] for one in found] == ["05-08T06:00", "05-09T06:30", "05-11T16:00"]
     assert found.dtype == np.dtype("datetime64[us]")
+
+
+def test_a_window_of_nothing_but_the_hour_that_the_clock_skips_is_closed_that_day() -> None:
+    shop = at_night()  # Amsterdam: on 29 March two o'clock is three o'clock
+    days = ContactDays.of(campaign(send_windows=[{"from": 2, "to": 3}]), shop, date(2026, 3, 27))
+    assert [day.isoformat() for day in days.days] == ["2026-03-28", "2026-03-29", "2026-03-30", "2026-03-31"]
+    assert days.is_open[:, 0].tolist() == [True, False, True, True]
