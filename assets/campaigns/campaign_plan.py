@@ -25,7 +25,7 @@ from ml.planning.violations import RULES, Violation, violations
 from orchestration import groups
 from orchestration.owners import MARKETING_TEAM
 from orchestration.partitions import DAYS
-from orchestration.published_day import planned_day, published_moment
+from orchestration.published_day import planned_day
 from orchestration.resources import Platform
 
 PLAN, BRIEFS = dg.AssetKey(["campaigns", "campaign_plan"]), dg.AssetKey(["campaigns", "campaign_briefs"])
@@ -101,7 +101,6 @@ def campaign_plans(
     settings = platform.settings()
     place, shop = settings.place, settings.shop
     plan_date = planned_day(context, platform)
-    moment = published_moment(platform)
     with reader(place) as connection:
         offers = [str(offer) for (offer,) in connection.execute("select offer_id from offers").fetchall()]
         campaigns, problems = load_campaigns(settings.campaign_folder, shop, offers)
@@ -122,7 +121,7 @@ def campaign_plans(
         raise dg.Failure(
             f"the plan breaks {len(broken)} rules, so nothing was published: {broken[0].detail}", allow_retries=False
         )
-    rate = base_rate(orders, len(inputs.customers), moment.astimezone(UTC).replace(tzinfo=None), shop)
+    rate = base_rate(orders, len(inputs.customers), inputs.as_of.astimezone(UTC).replace(tzinfo=None), shop)
     brief = briefs(planning.plans, rate, shop)
     folder = place.plans / f"{plan_date:%Y-%m-%d}"
     write_parquet(folder / "campaign_briefs.parquet", brief)
