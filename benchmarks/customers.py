@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.enlarged import enlarge, enlarge_landed
 from benchmarks.measuring import write_result
 from benchmarks.prepared import Prepared, prepared
-from customer360.lake.publishing.publishing import current_publication
+from customer360.lake.publishing.version import current_publication
 from customer360.lake.slices import slice_key
 from customer360.simulation import Simulation, simulate_slice
 

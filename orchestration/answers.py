@@ -14,7 +14,7 @@ from pathlib import Path
 import duckdb
 
 from customer360.lake.atomic import write_text
-from customer360.lake.publishing.publishing import reader
+from customer360.lake.publishing.version import reader
 from customer360.settings import Settings
 
 ANSWER = re.compile(r"```sql\n(?P<sql>(?:(?!```).)*)```\n\n<!-- answer -->\n(?P<answer>.*?)<!-- end of answer -->\n", re.DOTALL)

@@ -171,7 +171,7 @@ class Runner:
 
     def today(self) -> str:
         """The shop-local day of what is published."""
-        from customer360.lake.publishing.publishing import current_publication
+        from customer360.lake.publishing.version import current_publication
 
         publication = current_publication(self.settings.place)
         if publication is None or publication.as_of is None:

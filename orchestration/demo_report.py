@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import duckdb
 
 from customer360.lake.engine import literal, quoted
-from customer360.lake.publishing.publishing import current_folder, reader
+from customer360.lake.publishing.version import current_folder, reader
 from customer360.settings import NONE, Settings, Shop, slug
 
 SMALLEST_CHANCE = 0.001

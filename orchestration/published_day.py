@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime
 
 import dagster as dg
 
-from customer360.lake.publishing.publishing import current_publication
+from customer360.lake.publishing.version import current_publication
 from orchestration.partitions import day_key
 from orchestration.resources import Platform
 

@@ -4,7 +4,7 @@ import dagster as dg
 
 from customer360.campaigns.overview import waiting_contacts
 from customer360.campaigns.sending import is_cut_off
-from customer360.lake.publishing.publishing import current_publication
+from customer360.lake.publishing.version import current_publication
 from customer360.lake.slices import slice_key
 from orchestration.campaign_jobs import send_job
 from orchestration.jobs import daily_job, freshness_job, maintenance_job, training_job, warehouse_job

@@ -11,7 +11,7 @@ from assets.raw.clicks import ISOLATE_TAG
 from customer360.lake.landing.landed import landing_of
 from customer360.lake.operations.clock import last_closed_slice
 from customer360.lake.operations.slice_requests import Cursor, Request, RunState, World, decide
-from customer360.lake.publishing.publishing import reader
+from customer360.lake.publishing.version import reader
 from customer360.lake.slices import EPOCH, slice_key
 from customer360.settings import Settings, Shop
 from orchestration.partitions import SHOP

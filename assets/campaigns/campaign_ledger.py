@@ -5,7 +5,7 @@ import dagster as dg
 from customer360.campaigns.attribution import record_outcomes
 from customer360.campaigns.ledger import read_ledger
 from customer360.campaigns.published_ledger import publish_ledger
-from customer360.lake.publishing.publishing import reader
+from customer360.lake.publishing.version import reader
 from ml.markdown import table
 from orchestration import groups
 from orchestration.owners import MARKETING_TEAM

@@ -12,7 +12,8 @@ from customer360.campaigns.definition import Campaign, CampaignProblem, load_cam
 from customer360.campaigns.planned_contacts import planned_contacts
 from customer360.lake.publishing.profiles import with_next_contact
 from customer360.lake.publishing.publications import file_tables, linked_files
-from customer360.lake.publishing.publishing import reader, republish
+from customer360.lake.publishing.publishing import republish
+from customer360.lake.publishing.version import reader
 from customer360.lake.warehouse.frames import write_parquet
 from customer360.settings import Shop
 from ml.markdown import picture_in_text, table
@@ -127,7 +128,7 @@ def campaign_plans(
     write_parquet(folder / "campaign_briefs.parquet", brief)
     write_parquet(folder / "campaign_plan.parquet", rows)
     tables = file_tables(place)
-    profiles = with_next_contact("select * from published.main.customer_profiles", planned_contacts(place))
+    profiles = with_next_contact("select * from customer_profiles", planned_contacts(place))
     replaced = {name: tables[name] for name in ("campaign_plan", "campaign_briefs")}
     republish(place, {**replaced, "customer_profiles": profiles}, platform.now(), linked_files(place))
     yield dg.MaterializeResult(asset_key=PLAN, metadata=plan_metadata(planning, served, shop))

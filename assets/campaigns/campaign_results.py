@@ -6,7 +6,8 @@ import dagster as dg
 import pandas as pd
 
 from customer360.lake.publishing.publications import file_tables
-from customer360.lake.publishing.publishing import reader, republish
+from customer360.lake.publishing.publishing import republish
+from customer360.lake.publishing.version import reader
 from customer360.lake.warehouse.frames import write_parquet
 from ml.effects.published_results import published_results
 from ml.effects.results import Results

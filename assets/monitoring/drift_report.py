@@ -4,7 +4,8 @@ import dagster as dg
 import pandas as pd
 
 from customer360.lake.publishing.publications import file_tables
-from customer360.lake.publishing.publishing import reader, republish
+from customer360.lake.publishing.publishing import republish
+from customer360.lake.publishing.version import reader
 from customer360.lake.warehouse.frames import write_parquet
 from ml.datasets.targets import AFFINITY
 from ml.monitoring.alarms import CHANGES, alarming_columns, append_change, found_change, read_changes

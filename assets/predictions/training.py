@@ -13,7 +13,8 @@ from dagster_dbt import dbt_assets
 
 from assets.transform.warehouse import MANIFEST
 from customer360.lake.publishing.publications import PARQUET_ONLY, warehouse_tables
-from customer360.lake.publishing.publishing import publish, reader
+from customer360.lake.publishing.publishing import publish
+from customer360.lake.publishing.version import reader
 from customer360.lake.slices import EPOCH
 from customer360.lake.warehouse.cutoffs import set_training_cutoffs
 from customer360.settings import Settings

@@ -20,7 +20,7 @@ from customer360.campaigns.limits import broken_limits
 from customer360.campaigns.published_ledger import publish_ledger
 from customer360.decisions import DecisionRefused, Request
 from customer360.lake.atomic import replacing, write_text
-from customer360.lake.publishing.publishing import current_publication, reader
+from customer360.lake.publishing.version import current_publication, reader
 from customer360.lake.slices import naive
 from customer360.settings import Settings, Shop
 

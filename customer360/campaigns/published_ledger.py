@@ -8,7 +8,8 @@ from customer360.campaigns.ledger import ledger_parts
 from customer360.campaigns.planned_contacts import planned_contacts
 from customer360.lake.publishing.profiles import with_next_contact
 from customer360.lake.publishing.publications import linked_files
-from customer360.lake.publishing.publishing import current_publication, republish
+from customer360.lake.publishing.publishing import republish
+from customer360.lake.publishing.version import current_publication
 from customer360.settings import Place
 
 
@@ -19,7 +20,7 @@ def publish_ledger(place: Place, now: datetime) -> None:
     """
     publication = current_publication(place)
     if ledger_parts(place) and publication is not None:
-        profiles = "select * from published.main.customer_profiles"
+        profiles = "select * from customer_profiles"
         replaced = {"customer_profiles": with_next_contact(profiles, planned_contacts(place))}
         known = replaced if "customer_profiles" in publication.rows else {}
         republish(place, known, now, linked_files(place))

@@ -12,7 +12,7 @@ from customer360.campaigns.audience import members
 from customer360.campaigns.commitments import commitments
 from customer360.campaigns.definition import Campaign
 from customer360.campaigns.ledger import APPROVED, SENT, SUPPRESSED, holdout_salt, read_ledger
-from customer360.lake.publishing.publishing import current_publication
+from customer360.lake.publishing.version import current_publication
 from customer360.lake.reference.consents import consents_query
 from customer360.lake.reference.suppressions import suppressions_query
 from customer360.settings import Settings

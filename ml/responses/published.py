@@ -10,7 +10,7 @@ import pandas as pd
 from customer360.campaigns.definition import load_campaigns
 from customer360.campaigns.ledger import APPROVED, SENT, SUPPRESSED, read_ledger
 from customer360.campaigns.own_touches import own_touches, with_own_touches
-from customer360.lake.publishing.publishing import current_publication, reader
+from customer360.lake.publishing.version import current_publication, reader
 from customer360.lake.reference.attribute_versions import attribute_versions_query
 from customer360.settings import Settings
 from ml.datasets.training_sets import TrainingSetError

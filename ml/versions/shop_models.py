@@ -9,7 +9,8 @@ import pandas as pd
 from customer360.decisions import DecisionRefused
 from customer360.features import Feature, feature_list
 from customer360.lake.publishing.publications import file_tables
-from customer360.lake.publishing.publishing import current_publication, republish
+from customer360.lake.publishing.publishing import republish
+from customer360.lake.publishing.version import current_publication
 from customer360.lake.warehouse.frames import write_parquet
 from customer360.settings import Settings, Shop
 from ml.datasets.targets import EVERY_MODEL, ORGANIC_RESPONSE, RESPONSE, target_of

@@ -6,7 +6,7 @@ import argparse
 
 from customer360.campaigns.audience import AudienceError, members
 from customer360.campaigns.definition import Campaign, load_campaigns
-from customer360.lake.publishing.publishing import current_publication, reader
+from customer360.lake.publishing.version import current_publication, reader
 from customer360.settings import Settings
 from customer360.words import many
 from orchestration.console import WELL, WRONG, say, settings_of

@@ -9,7 +9,7 @@ import pandas as pd
 
 from customer360.campaigns.ledger import CONTACT
 from customer360.decisions import DecisionRefused
-from customer360.lake.publishing.publishing import current_publication, reader
+from customer360.lake.publishing.version import current_publication, reader
 from ml.effects.published_results import published_results
 from orchestration.console import WELL, say, settings_of
 

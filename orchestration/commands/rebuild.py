@@ -8,7 +8,7 @@ from datetime import datetime
 import duckdb
 
 from customer360.lake.operations.clock import last_closed_slice
-from customer360.lake.publishing.publishing import current_publication
+from customer360.lake.publishing.version import current_publication
 from customer360.lake.slices import slice_key
 from customer360.lake.warehouse.slice_log import forget_transforms
 from customer360.lake.warehouse.warehouse import WarehouseBusyError, open_warehouse, warehouse_lock

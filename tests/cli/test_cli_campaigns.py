@@ -15,7 +15,8 @@ from customer360.campaigns.approval import approve
 from customer360.campaigns.attribution import record_outcomes
 from customer360.campaigns.ledger import read_ledger
 from customer360.decisions import Request
-from customer360.lake.publishing.publishing import publish, reader
+from customer360.lake.publishing.publishing import publish
+from customer360.lake.publishing.version import reader
 from tests.campaigns.conftest import Desk, holdout
 from tests.cli.conftest import Ran, Shop
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from customer360.lake.publishing.publishing import current_publication
+from customer360.lake.publishing.version import current_publication
 from customer360.settings import REPOSITORY
 from tests.crash.daemon_log import DaemonLog
 from tests.crash.killer import Killer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import duckdb
 import pytest
 
-from customer360.lake.publishing.publishing import reader
+from customer360.lake.publishing.version import reader
 from customer360.settings import REPOSITORY
 from orchestration.answers import answered, questions
 from tests.support.lab import Lab

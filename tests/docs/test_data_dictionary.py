@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from customer360.lake.publishing.publishing import current_publication, reader
+from customer360.lake.publishing.version import current_publication, reader
 from customer360.settings import REPOSITORY
 from orchestration.data_dictionary import GROUPS, dictionary_markdown, published_tables
 from tests.docs.conftest import SHOP

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 
 from customer360.lake.publishing.nightly_tables import NIGHTLY, keep_nightly_tables
 from customer360.lake.publishing.publications import linked_files
-from customer360.lake.publishing.publishing import current_folder, publish, reader
+from customer360.lake.publishing.publishing import publish
+from customer360.lake.publishing.version import current_folder, reader
 from customer360.settings import Settings
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)

@@ -19,14 +19,8 @@ import pytest
 
 from customer360.lake.atomic import exclusive
 from customer360.lake.publishing import publishing
-from customer360.lake.publishing.publishing import (
-    current_folder,
-    current_publication,
-    publish,
-    reader,
-    remove_old_versions,
-    republish,
-)
+from customer360.lake.publishing.publishing import publish, remove_old_versions, republish
+from customer360.lake.publishing.version import current_folder, current_publication, open_version, reader
 from customer360.settings import REPOSITORY, Settings
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -34,29 +28,30 @@ READER = """
 import json, sys
 from pathlib import Path
 import duckdb
-from customer360.lake.publishing.publishing import DATABASE, reader
+from customer360.lake.publishing.version import DATABASE, open_version
 from customer360.settings import Place
 
+TABLES = ("a", "b", "wide")
+RANGE = "select min(version), max(version), count(*) from"
 place = Place(root=Path(sys.argv[1]))
 seen, errors, reads = set(), [], 0
 print("ready", flush=True)
 while not (place.root / "stop").exists():
     try:
-        with reader(place) as connection:  # as this project reads
-            one = connection.execute("select min(version), max(version), count(*) from a").fetchone()
-            other = connection.execute("select min(version), max(version), count(*) from b").fetchone()
+        with open_version(place) as version:  # as this project reads
+            own = [version.connection.execute(f"{RANGE} {table}").fetchone() for table in TABLES]
+            number = version.publication.version - 1
         folder = (place.published / "current").resolve()  # as BI tools read
-        parquet = [
-            duckdb.sql(f"select min(version), max(version), count(*) from '{folder}/parquet/{table}/*.parquet'").fetchone()
-            for table in ("a", "b")
-        ]
+        parquet = [duckdb.sql(f"{RANGE} '{folder}/parquet/{table}/*.parquet'").fetchone() for table in TABLES]
+        with duckdb.connect(str(folder / DATABASE), read_only=True) as connection:
+            database = [connection.execute(f"{RANGE} main.{table}").fetchone() for table in ("a", "b")]
     except Exception as error:
         errors.append(repr(error))
         continue
     reads += 1
-    seen.add(one[0])
-    if not one == other or one[0] != one[1] or parquet[0] != parquet[1]:
-        errors.append(f"torn: {one} {other} {parquet}")
+    seen.add(number)
+    if own != [(number, number, 5000)] * 3 or len({*parquet, *database}) != 1:
+        errors.append(f"torn: {number} {own} {parquet} {database}")
 print(json.dumps({"reads": reads, "seen": sorted(seen), "errors": errors[:3]}), flush=True)
 """
 
@@ -70,25 +65,53 @@ def published(settings: Settings, query: str) -> list[tuple[Any, ...]]:
         return connection.execute(query).fetchall()
 
 
-def put(settings: Settings, tables: dict[str, str], now: datetime = NOW) -> int:
+def put(settings: Settings, tables: dict[str, str], now: datetime = NOW, only: dict[str, str] | None = None) -> int:
     with duckdb.connect() as connection:
-        return publish(settings.place, connection, tables, NOW, now).version
+        return publish(settings.place, connection, tables, NOW, now, parquet_only=only).version
+
+
+def put_everywhere(settings: Settings, number: int) -> int:
+    """Publish the number in two tables of the database and in one of Parquet only."""
+    tables = version_tables(number)
+    return put(settings, tables, only={"wide": tables["a"]})
 
 
 def test_a_reader_in_another_process_sees_no_error_and_no_torn_version_through_20_publishes(settings: Settings) -> None:
-    put(settings, version_tables(0))
+    put_everywhere(settings, 0)
     command = [sys.executable, "-c", READER, str(settings.place.root)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=REPOSITORY, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         for number in range(1, 21):
-            put(settings, version_tables(number))
+            put_everywhere(settings, number)
         (settings.place.root / "stop").touch()
         result = json.loads(process.stdout.read())
     assert result["errors"] == []
     assert result["reads"] >= 5
     assert len(result["seen"]) >= 3
     assert published(settings, "select distinct version from b") == [(20,)]
+
+
+def test_a_version_published_while_another_is_opened_is_not_mixed_into_it(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_everywhere(settings, 1)
+    read_text, waiting = Path.read_text, [2]
+
+    def publish_first(self: Path, *arguments: Any, **named: Any) -> str:
+        if self.name == "version.json" and waiting:
+            put_everywhere(settings, waiting.pop())
+        return read_text(self, *arguments, **named)
+
+    monkeypatch.setattr(Path, "read_text", publish_first)
+    with open_version(settings.place) as version:
+        tables = [
+            version.connection.execute(f"select distinct version from {table}").fetchall() for table in ("a", "b", "wide")
+        ]
+    assert not waiting
+    assert tables == [[(1,)], [(1,)], [(1,)]]
+    assert (version.publication.version, version.folder.name) == (1, "00000001")
+    assert published(settings, "select distinct version from wide") == [(2,)]
 
 
 def test_a_publication_is_a_database_and_parquet_folders_under_stable_names(settings: Settings) -> None:
@@ -127,7 +150,7 @@ def test_a_reader_keeps_its_version_while_others_are_published(settings: Setting
 
 def test_republishing_replaces_some_tables_and_keeps_the_others(settings: Settings) -> None:
     put(settings, {**version_tables(1), "slice_log": "select 1 as slice"})
-    made = republish(settings.place, {"b": "select count(*) as rows from published.main.a", "plan": "select 9 as n"}, NOW)
+    made = republish(settings.place, {"b": "select count(*) as rows from a", "plan": "select 9 as n"}, NOW)
     assert (made.version, made.as_of) == (2, NOW)
     assert made.rows == {"a": 5000, "b": 1, "plan": 1, "slice_log": 1}
     assert published(settings, "select * from b") == [(5000,)]

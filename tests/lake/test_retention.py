@@ -11,7 +11,8 @@ import duckdb
 import pytest
 
 from customer360.lake.operations.retention import remove_old
-from customer360.lake.publishing.publishing import current_folder, current_publication, publish, reader
+from customer360.lake.publishing.publishing import publish
+from customer360.lake.publishing.version import current_folder, current_publication, reader
 from customer360.lake.slices import slice_folder, slice_key
 from customer360.settings import Place, Settings
 

@@ -19,7 +19,8 @@ from trained_models import NOW, Trained
 from customer360.decisions import DecisionRefused, Request
 from customer360.features import feature_list
 from customer360.lake.engine import connect
-from customer360.lake.publishing.publishing import current_publication, publish, reader
+from customer360.lake.publishing.publishing import publish
+from customer360.lake.publishing.version import current_publication, reader
 from customer360.settings import NONE, Settings
 from ml.datasets.training_sets import build_training_set
 from ml.fitting.training import train

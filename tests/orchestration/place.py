@@ -24,7 +24,7 @@ from unittest import mock
 import dagster as dg
 from dagster._core.utils import make_new_run_id
 
-from customer360.lake.publishing.publishing import reader
+from customer360.lake.publishing.version import reader
 from customer360.lake.slices import slice_key
 from customer360.settings import REPOSITORY, Settings
 from customer360.simulation import Faults, Simulation, simulate_history, simulate_slice

@@ -26,7 +26,8 @@ from assets.raw.reference import REFERENCE_ASSETS
 from customer360.campaigns.approval import approve
 from customer360.campaigns.sending import send
 from customer360.decisions import Request
-from customer360.lake.publishing.publishing import current_publication, publish, reader
+from customer360.lake.publishing.publishing import publish
+from customer360.lake.publishing.version import current_publication, reader
 from customer360.lake.reference.reference import load_reference
 from customer360.settings import REPOSITORY, Settings
 from ml.planning.violations import RULES

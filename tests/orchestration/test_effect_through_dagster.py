@@ -9,7 +9,7 @@ import dagster as dg
 import duckdb
 import pytest
 
-from customer360.lake.publishing.publishing import current_folder
+from customer360.lake.publishing.version import current_folder
 from ml.datasets.targets import ORGANIC_RESPONSE, RESPONSE
 from ml.versions.model_store import ModelStore
 from ml.versions.shop_models import servable_for_shop

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from customer360.lake.publishing.publishing import reader
+from customer360.lake.publishing.version import reader
 from customer360.lake.slices import slice_folder
 from ml.monitoring.matured import matured_scores
 from tests.orchestration.place import TinyShop

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from customer360.lake.publishing.publishing import current_folder
+from customer360.lake.publishing.version import current_folder
 from ml.datasets.targets import RESPONSE
 from ml.responses.contact_rows import CampaignFacts
 from ml.responses.published import read_response_inputs

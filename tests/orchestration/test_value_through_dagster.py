@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from customer360.lake.publishing.publishing import current_folder, parquet_file, reader
+from customer360.lake.publishing.version import current_folder, parquet_file, reader
 from customer360.lake.warehouse.frames import write_parquet
 from ml.versions.model_store import ModelStore
 from tests.orchestration.place import TinyShop

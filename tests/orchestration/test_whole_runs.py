@@ -11,7 +11,7 @@ import dagster as dg
 import pytest
 
 from customer360.features import feature_list
-from customer360.lake.publishing.publishing import current_publication
+from customer360.lake.publishing.version import current_publication
 from customer360.settings import OUTCOMES
 from tests.orchestration.place import SIMULATION, Run, Tables, TinyShop
 from tests.orchestration.slices import LAST, land_all

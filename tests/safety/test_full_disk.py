@@ -12,7 +12,8 @@ import pytest
 
 from customer360.lake.disk import DiskFullError
 from customer360.lake.engine import connect
-from customer360.lake.publishing.publishing import current_folder, current_publication, publish, reader
+from customer360.lake.publishing.publishing import publish
+from customer360.lake.publishing.version import current_folder, current_publication, reader
 from customer360.lake.raw.history import write_history
 from customer360.lake.raw.raw_clicks import PART, quarantine_folder, raw_slice_folder
 from customer360.lake.reference.reference import load_reference

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from customer360.lake.operations.clock import last_closed_slice
-from customer360.lake.publishing.publishing import current_publication, reader
+from customer360.lake.publishing.version import current_publication, reader
 from customer360.settings import Settings
 
 COMPARED_DAYS = 14

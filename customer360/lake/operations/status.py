@@ -18,8 +18,8 @@ from customer360.lake.landing.landed import landing_of
 from customer360.lake.object_store import StoreError
 from customer360.lake.operations.clock import last_closed_slice
 from customer360.lake.operations.slice_health import Freshness, freshness
-from customer360.lake.publishing.publishing import Publication, current_folder, current_publication, reader
 from customer360.lake.publishing.store_publishing import Uploaded, last_uploaded
+from customer360.lake.publishing.version import Publication, current_folder, current_publication, reader
 from customer360.lake.raw.quarantine import quarantine_counts
 from customer360.lake.slices import slice_key
 from customer360.lake.warehouse.warehouse import is_locked, lock_holder

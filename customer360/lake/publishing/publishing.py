@@ -15,87 +15,28 @@ import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
 
 from customer360.lake.atomic import TEMPORARY_PREFIX, exclusive, fsync_path, write_text
-from customer360.lake.discretion import telling_no_values
 from customer360.lake.disk import explaining_full_disk
-from customer360.lake.engine import connect, file_list, literal, quoted
+from customer360.lake.engine import file_list, literal, quoted
+from customer360.lake.publishing.version import (
+    DATABASE,
+    Publication,
+    current_folder,
+    current_publication,
+    parquet_file,
+    parquet_files,
+    reader,
+)
 from customer360.settings import Place
 
-DATABASE = "customer360.duckdb"
 STORAGE_VERSION = "v1.0.0"
 KEEP_VERSIONS = 3
 KEEP_FOR = timedelta(hours=1)
-
-
-@dataclass(frozen=True)
-class Publication:
-    """A published version: its number, the point in time that it describes (UTC), rows by table, and those of Parquet only."""
-
-    version: int
-    as_of: datetime | None
-    published_at: datetime
-    rows: dict[str, int]
-    parquet_only: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def folder_name(self) -> str:
-        """Name of the version's folder."""
-        return f"{self.version:08d}"
-
-
-def current_folder(place: Place) -> Path:
-    """The link that readers follow."""
-    return place.published / "current"
-
-
-def current_publication(place: Place) -> Publication | None:
-    """What is published now, or None before the first publication."""
-    document = current_folder(place) / "version.json"
-    return read_publication(document) if document.exists() else None
-
-
-def read_publication(document: Path) -> Publication:
-    """A version as the ``version.json`` of its folder says."""
-    values = json.loads(document.read_text(encoding="utf-8"))
-    as_of = datetime.fromisoformat(values["as_of"]) if values["as_of"] else None
-    published_at = datetime.fromisoformat(values["published_at"])
-    return Publication(values["version"], as_of, published_at, values["rows"], values.get("parquet_only", {}))
-
-
-@contextmanager
-def reader(place: Place) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection whose ``main`` schema is the published version of this moment, read-only.
-
-    Raises ``FileNotFoundError`` before the first publication.
-    """
-    folder = current_folder(place)
-    if not folder.exists():
-        raise FileNotFoundError(f"nothing is published below {place.published} yet; run `make demo` or a slice first")
-    with connect(place.root / ".tmp") as connection:
-        connection.execute(f"attach {literal(str(folder.resolve() / DATABASE))} as published (read_only)")
-        for name in json.loads((folder / "version.json").read_text(encoding="utf-8")).get("parquet_only", {}):
-            files = file_list(parquet_files(folder.resolve(), name))
-            options = "hive_partitioning = false, union_by_name = true"  # an older day may lack a column
-            connection.execute(f"create view memory.main.{quoted(name)} as from read_parquet({files}, {options})")
-        connection.execute("set search_path = 'published.main,memory.main'")
-        with telling_no_values("run the query on the published tables to see it"):
-            yield connection
-
-
-def parquet_file(folder: Path, table: str) -> Path:
-    """A table's Parquet file in the folder of a version, where it has one."""
-    return folder / "parquet" / table / "part.parquet"
-
-
-def parquet_files(folder: Path, table: str) -> list[Path]:
-    """All Parquet files of a table in the folder of a version, in the order of their names."""
-    return sorted((folder / "parquet" / table).glob("*.parquet"))
 
 
 def publish(
@@ -129,11 +70,8 @@ def republish(
     ``linked``: as in ``publish``.
     """
     with _publishing(place), reader(place) as connection:
-        names = [
-            name for (name,) in connection.execute("select table_name from duckdb_tables() order by table_name").fetchall()
-        ]
-        tables = {name: f"select * from published.main.{quoted(name)}" for name in names}
         current = current_publication(place)
+        tables = {name: f"select * from {quoted(name)}" for name in (current.rows if current else ())}
         return _publish(
             place,
             connection,

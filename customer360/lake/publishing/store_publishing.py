@@ -24,14 +24,8 @@ from customer360.lake import httpfs
 from customer360.lake.atomic import exclusive, write_text
 from customer360.lake.engine import file_list, literal
 from customer360.lake.object_store import ObjectGoneError, ObjectStore, StoreError
-from customer360.lake.publishing.publishing import (
-    DATABASE,
-    KEEP_FOR,
-    KEEP_VERSIONS,
-    Publication,
-    current_folder,
-    read_publication,
-)
+from customer360.lake.publishing.publishing import KEEP_FOR, KEEP_VERSIONS
+from customer360.lake.publishing.version import DATABASE, Publication, current_folder, read_publication
 from customer360.settings import ObjectStorage, Place
 
 VERSIONS = "versions/"
