@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from customer360.errors import OperatorError
 
-class DecisionRefused(ValueError):  # noqa: N818 (the field's word: a decision is refused)
+
+class DecisionRefused(OperatorError, ValueError):  # noqa: N818 (the field's word: a decision is refused)
     """A decision lacks its reason or its time zone, or is not possible for this version. The message says what would be."""
 
 

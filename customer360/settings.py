@@ -18,6 +18,8 @@ from zoneinfo import ZoneInfo, available_timezones
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from customer360.errors import OperatorError
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 OTHER = "other"
 NONE = "none"
@@ -36,7 +38,7 @@ REFERENCE_NAMES = (
 )
 
 
-class SettingsError(ValueError):
+class SettingsError(OperatorError, ValueError):
     """A setting is missing or wrong. The message names the file, the field and the remedy."""
 
 

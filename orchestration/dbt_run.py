@@ -22,6 +22,7 @@ from dagster_dbt import DagsterDbtTranslator
 from dagster_dbt.asset_utils import get_manifest_and_translator_from_dbt_assets
 from dagster_dbt.core.dbt_cli_event import DbtCoreCliEventMessage
 
+from customer360.errors import OperatorError
 from customer360.features import dbt_vars
 from customer360.lake.atomic import exclusive
 from customer360.lake.discretion import without_values
@@ -34,7 +35,7 @@ from orchestration.dbt_log import SEE, dbt_log
 FAILED = {"error", "fail", "runtime error"}
 
 
-class DbtError(dg.Failure):
+class DbtError(OperatorError, dg.Failure):
     """A model could not be built or a test could not be run. The message has dbt's own words."""
 
 

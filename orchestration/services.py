@@ -21,6 +21,7 @@ from pathlib import Path
 
 import yaml
 
+from customer360.errors import OperatorError
 from customer360.settings import REPOSITORY
 from orchestration.code_files import code_fingerprint
 
@@ -33,7 +34,7 @@ END_SECONDS = 30.0
 PR_SET_PDEATHSIG = 1
 
 
-class ServedAlreadyError(RuntimeError):
+class ServedAlreadyError(OperatorError, RuntimeError):
     """Somebody else serves this Dagster home. The message names the process."""
 
 

@@ -19,6 +19,7 @@ from customer360.campaigns.approval import PLAN_COLUMNS, suppressions
 from customer360.campaigns.commitments import CONTACT_KEY, standing
 from customer360.campaigns.ledger import APPROVED, CONTACT, SENT, SUPPRESSED, append, deciding, entry_id, read_ledger
 from customer360.campaigns.published_ledger import publish_ledger
+from customer360.errors import OperatorError
 from customer360.lake.atomic import TEMPORARY_PREFIX, fsync_path, replacing
 from customer360.lake.engine import connect
 from customer360.lake.landing.contracts import reference_tables
@@ -39,7 +40,7 @@ TOO_LATE = "too late: its day has passed"
 READ_AGAIN = ("customers", "suppressions")
 
 
-class SendRefused(ValueError):  # noqa: N818 (the field's word: a hand-over is refused)
+class SendRefused(OperatorError, ValueError):  # noqa: N818 (the field's word: a hand-over is refused)
     """Nothing may be sent now. The message says why, and what to do; nothing has changed."""
 
 

@@ -23,6 +23,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError
 from botocore.exceptions import ConnectionError as StoreConnectionError
 
+from customer360.errors import OperatorError
 from customer360.settings import ObjectStorage
 
 CONNECT_SECONDS = 5
@@ -37,7 +38,7 @@ GONE = {"NoSuchKey", "404", "NotFound"}
 REFUSED = {"AccessDenied", "SignatureDoesNotMatch", "InvalidAccessKeyId", "ExpiredToken", "InvalidToken", "403", "Forbidden"}
 
 
-class StoreError(RuntimeError):
+class StoreError(OperatorError, RuntimeError):
     """The store could not be used: away, refused, or not as it should be. The message has no secret, and a remedy."""
 
 

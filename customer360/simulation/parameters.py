@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from customer360.errors import OperatorError
 from customer360.settings import Shop
 
 EVENTS_PER_CUSTOMER_DAY = 3.3
 
 
-class SimulationError(ValueError):
+class SimulationError(OperatorError, ValueError):
     """The synthetic shop cannot be simulated with these settings. The message says what to change."""
 
 

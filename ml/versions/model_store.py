@@ -20,6 +20,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from customer360.decisions import Request
+from customer360.errors import OperatorError
 from customer360.features import Feature
 from customer360.lake.atomic import exclusive, fsync_path, write_text
 from ml.datasets.bands import BAND_NAMES
@@ -38,7 +39,7 @@ PROMOTIONS_FILE = "promotions.jsonl"
 AUTOMATIC = "training"  # who decides where nobody was asked
 
 
-class ModelStoreError(ValueError):
+class ModelStoreError(OperatorError, ValueError):
     """The store was asked for something that it does not hold or must not do. The message names the path and the remedy."""
 
 

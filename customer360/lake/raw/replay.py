@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from customer360.errors import OperatorError
 from customer360.lake.atomic import write_text
 from customer360.lake.engine import connect
 from customer360.lake.landing.checked_lines import checked_lines
@@ -34,7 +35,7 @@ ABOUT = re.compile(r"^# (?P<slice>history|\d{4}-\d\d-\d\d-\d\d:\d\d) (?P<file>.+
 TOO_FAR = timedelta(days=DUPLICATE_DAYS)
 
 
-class ReplayError(ValueError):
+class ReplayError(OperatorError, ValueError):
     """Lines cannot be sent back like this. The message says why and what to do."""
 
 

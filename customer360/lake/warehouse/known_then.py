@@ -20,6 +20,7 @@ import duckdb
 import pandas as pd
 import pyarrow.parquet as pq
 
+from customer360.errors import OperatorError
 from customer360.lake.disk import explaining_full_disk
 from customer360.lake.landing.contracts import reference_tables
 from customer360.lake.reference.reference_history import BEGINNING, content_version, last_version, reference_relation
@@ -33,7 +34,7 @@ KNOWN_KEY = "customer360"
 WAIT_SECONDS = 60.0
 
 
-class SnapshotError(ValueError):
+class SnapshotError(OperatorError, ValueError):
     """A day has no kept scores, or there is no warehouse to recompute them from. The message says which days there are."""
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import duckdb
 
+from customer360.errors import OperatorError
 from customer360.lake.engine import connect
 from customer360.settings import Place
 
@@ -20,7 +21,7 @@ POLL_SECONDS = 0.2
 SCHEMAS = ("ops", "raw", "staging", "intermediate", "marts", "predictions", "publishing")
 
 
-class WarehouseBusyError(RuntimeError):
+class WarehouseBusyError(OperatorError, RuntimeError):
     """Somebody else holds the warehouse. The message names the holder and the remedy."""
 
 
