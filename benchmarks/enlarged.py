@@ -20,7 +20,7 @@ from typing import Any
 import duckdb
 
 from customer360.lake.engine import literal, quoted
-from customer360.lake.landing.landing import list_slice
+from customer360.lake.landing.listing import list_slice
 from customer360.lake.slices import naive, slice_folder
 from customer360.lake.warehouse.warehouse import open_warehouse
 from customer360.settings import Settings

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.daemon_run import DaemonRuns
 from benchmarks.measuring import Measured
-from customer360.lake.landing.landing import list_slice
+from customer360.lake.landing.listing import list_slice
 from customer360.lake.slices import slice_folder, slice_key
 from customer360.settings import REPOSITORY, Settings
 from customer360.simulation import Simulation, simulate_history, simulate_slice

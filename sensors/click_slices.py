@@ -8,7 +8,7 @@ import dagster as dg
 import duckdb
 
 from assets.raw.clicks import ISOLATE_TAG
-from customer360.lake.landing.landed import landing_of
+from customer360.lake.landing.location import find_landing
 from customer360.lake.operations.clock import last_closed_slice
 from customer360.lake.operations.slice_requests import Cursor, Request, RunState, World, decide
 from customer360.lake.publishing.version import reader
@@ -56,7 +56,7 @@ def click_slices(context: dg.SensorEvaluationContext, platform: Platform) -> dg.
     settings = platform.settings()
     now = platform.now()
     cursor = Cursor.loads(context.cursor)
-    look = landing_of(settings).look(cursor, last_closed_slice(settings, now))
+    look = find_landing(settings).look(cursor.high, cursor.scanned, last_closed_slice(settings, now))
     decision = decide(
         replace(cursor, scanned=look.scanned),
         World(

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from customer360.lake.landing.landing import slice_folders
+from customer360.lake.landing.listing import slice_folders
 from customer360.lake.slices import slice_folder
 from customer360.settings import Place, Shop
 from customer360.simulation.arrays import Keys, microseconds

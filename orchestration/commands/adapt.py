@@ -6,7 +6,7 @@ import argparse
 
 from customer360.adapters.conversion import HISTORY, Converted, Into, convert
 from customer360.adapters.formats import ConversionError
-from customer360.lake.landing.landed import landing_of
+from customer360.lake.landing.location import find_landing
 from customer360.lake.object_store import StoreError
 from customer360.settings import Settings
 from customer360.words import many
@@ -20,7 +20,7 @@ def run(options: argparse.Namespace) -> int:
     """Convert foreign files into landing files and tell what became of every row, also of files that cannot be converted."""
     settings = settings_of(options)
     into = options.into or (Into.NOW if settings.shop.live else Into.EVENT_TIME)
-    landing = landing_of(settings)
+    landing = find_landing(settings)
     is_well = True
     for source in options.files:
         try:

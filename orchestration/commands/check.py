@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from customer360.lake.landing.check_report import report_lines
-from customer360.lake.landing.checking import check
+from customer360.lake.checking.check import check
+from customer360.lake.checking.report import report_lines
 from customer360.lake.object_store import StoreError
 from customer360.lake.publishing.store_copy import local_copy
 from customer360.settings import Settings

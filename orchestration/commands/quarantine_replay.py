@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 
-from customer360.lake.landing.landed import landing_of
+from customer360.lake.landing.location import find_landing
 from customer360.lake.object_store import StoreError
+from customer360.lake.operations.replay import Replay, ReplayError, export_for_editing, replay, replay_mended
 from customer360.lake.raw.quarantine import Selection, reason_kind
-from customer360.lake.raw.replay import Replay, ReplayError, export_for_editing, replay, replay_mended
 from customer360.settings import Settings
 from customer360.words import many
 from orchestration.console import WELL, WRONG, now, say, settings_of
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _say_written(settings: Settings, result: Replay) -> None:
-    landing = landing_of(settings).short_title
+    landing = find_landing(settings).short_title
     for path, lines in result.written:
         say(f"{many(lines, 'line')} sent: {landing}/{path}")
     for path in result.unchanged:
@@ -67,4 +67,4 @@ def _say_left(settings: Settings, result: Replay) -> None:
     for entry in result.broken_files:
         say(f"set aside whole: {entry.name}", f"  {entry.reason}"[:98])
     if result.broken_files:
-        say(f"Put mended files under the same names into their folders of {landing_of(settings).title}")
+        say(f"Put mended files under the same names into their folders of {find_landing(settings).title}")

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 import yaml
 
-from customer360.lake.landing.landed import landing_of
+from customer360.lake.landing.location import find_landing
 from customer360.lake.publishing.store_publishing import upload_current
 from customer360.lake.slices import slice_start
 from customer360.settings import REPOSITORY
@@ -107,7 +107,7 @@ def test_converted_files_are_sent_to_the_store_and_follow_a_new_conversion(in_st
     assert key.startswith("landing/clicks/2026/05/01/0800/ga4-")
     in_store("adapt", "ga4", str(export), "--into", "2026-05-01-08:15")
     assert [key[:31] for key in server.keys("landing/")] == ["landing/clicks/2026/05/01/0815/"]
-    assert [len(listing.files) for _, listing in landing_of(in_store.settings).slices()] == [1]
+    assert [len(listing.files) for _, listing in find_landing(in_store.settings).slices()] == [1]
 
 
 def test_a_simulation_is_not_written_where_nobody_would_read_it(in_store):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from customer360.lake.engine import connect
-from customer360.lake.landing.landing import list_slice
+from customer360.lake.landing.listing import list_slice
 from customer360.lake.publishing.publishing import publish
 from customer360.lake.slices import slice_start
 from customer360.lake.warehouse.warehouse import warehouse_lock

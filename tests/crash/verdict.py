@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import duckdb
 
-from customer360.lake.landing.landing import list_slice
+from customer360.lake.landing.listing import list_slice
 from customer360.lake.slices import EPOCH, slice_key
 from tests.crash.producer import Account
 from tests.orchestration.place import Tables, TinyShop

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from customer360.lake.landing.landing import NO_FILES, list_folder, list_slice, slice_folders
+from customer360.lake.landing.listing import NO_FILES, list_folder, list_slice, slice_folders
 from customer360.lake.slices import event_slice_minutes, floor_to_slice, folder_start, slice_folder, slice_key, slice_start
 from customer360.settings import Settings
 

@@ -21,10 +21,10 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from customer360.lake.checking.remedies import remedy
 from customer360.lake.landing import checked_lines, reading
 from customer360.lake.landing.checked_lines import BrokenFileError
 from customer360.lake.landing.contracts import CLICK_COLUMNS
-from customer360.lake.landing.remedies import remedy
 from customer360.lake.raw.history import history_folder, write_history
 from customer360.lake.raw.raw_clicks import PART, RAW_COLUMNS, SliceCounts, quarantine_folder, raw_slice_folder
 from customer360.lake.raw.raw_clicks import write_raw_slice as write

@@ -17,8 +17,8 @@ from urllib.parse import quote
 import duckdb
 import pytest
 
-from customer360.lake.landing.check_report import report_lines
-from customer360.lake.landing.checking import check
+from customer360.lake.checking.check import check
+from customer360.lake.checking.report import report_lines
 from customer360.lake.landing.contracts import reference_tables
 from customer360.lake.reference.postgres import UnreadableSourceError
 from customer360.lake.reference.reference import load_reference

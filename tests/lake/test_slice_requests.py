@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from customer360.lake.landing.landing import NO_FILES
+from customer360.lake.landing.listing import NO_FILES
 from customer360.lake.operations.slice_requests import (
     LOST_AFTER,
     MAX_ATTEMPTS,

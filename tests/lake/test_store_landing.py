@@ -12,14 +12,14 @@ import pytest
 from customer360.lake import object_store
 from customer360.lake.disk import DiskFullError
 from customer360.lake.landing import store_landing
-from customer360.lake.landing.landed import FolderLanding, landing_of
+from customer360.lake.landing.location import FolderLanding, find_landing
 from customer360.lake.landing.store_landing import StoreLanding
 from customer360.lake.object_store import ObjectGoneError, StoreError
+from customer360.lake.operations.replay import replay
 from customer360.lake.operations.retention import remove_old
 from customer360.lake.operations.slice_requests import Cursor
 from customer360.lake.raw.quarantine import Selection, quarantined_lines
 from customer360.lake.raw.raw_clicks import PART, raw_slice_folder, write_raw_slice
-from customer360.lake.raw.replay import replay
 from customer360.lake.reference.reference import load_reference
 from customer360.lake.slices import slice_folder, slice_key
 from customer360.settings import ObjectStorage, Place, Settings
@@ -43,7 +43,7 @@ def with_store(server: ObjectStore, root: Path, **changes: Any) -> Settings:
 
 
 def landing(settings: Settings) -> StoreLanding:
-    found = landing_of(settings)
+    found = find_landing(settings)
     assert isinstance(found, StoreLanding)
     return found
 
@@ -213,7 +213,7 @@ def test_one_look_lists_the_last_day_and_a_piece_of_the_rest_with_bounded_reques
     seen = set()
     for _ in range(6):
         asked.clear()
-        look = found.look(cursor, last)
+        look = found.look(cursor.high, cursor.scanned, last)
         assert len(asked) <= 2 + store_landing.OLD_PAGES
         assert {"04-1800", "05-0000", "05-0600", "05-1200", "05-1800"} <= set(keys_of(look))
         assert all(len(listing.files) == 2 for listing in look.listed.values())
@@ -239,7 +239,7 @@ def test_much_to_catch_up_is_listed_in_pieces_and_no_slice_is_taken_for_empty(
     cursor, last, looks = Cursor(), starts[-1], 0
     done: dict[datetime, str] = {}
     while cursor.high != slice_key(last):
-        look = found.look(cursor, last)
+        look = found.look(cursor.high, cursor.scanned, last)
         assert look.until is not None
         for start in starts:
             if (not cursor.high or slice_key(start) > cursor.high) and start <= look.until:
@@ -264,4 +264,4 @@ def test_a_replayed_shop_stands_at_its_newest_slice_with_complete_objects(server
 def test_landing_is_a_folder_unless_shop_yaml_names_a_store_for_it(server: ObjectStore, tmp_path: Path) -> None:
     for storage in (None, ObjectStorage(**storage_yaml(server, landing=None))):
         shop = small_shop(object_storage=storage)
-        assert isinstance(landing_of(Settings(shop=shop, place=Place(root=tmp_path), shop_folder=tmp_path)), FolderLanding)
+        assert isinstance(find_landing(Settings(shop=shop, place=Place(root=tmp_path), shop_folder=tmp_path)), FolderLanding)

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from customer360.lake.landing.expansion import EXPANDS
+from customer360.lake.landing.reading import EXPANDS
 from customer360.lake.raw.raw_clicks import PART, raw_slice_folder
 from customer360.settings import REPOSITORY, Settings
 from tests.safety.bad_files import as_jsonl, as_parquet, clicks

@@ -18,7 +18,7 @@ import yaml
 from dagster._core.events import JobFailureData, RunFailureReason
 
 from customer360.lake.engine import connect
-from customer360.lake.landing.landing import list_slice, slice_folders
+from customer360.lake.landing.listing import list_slice, slice_folders
 from customer360.lake.operations.clock import last_closed_slice
 from customer360.lake.publishing.publishing import publish
 from customer360.lake.slices import naive, slice_folder, slice_key, slice_start

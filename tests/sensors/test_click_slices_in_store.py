@@ -14,7 +14,7 @@ import yaml
 
 from customer360.lake import object_store
 from customer360.lake.landing import store_landing
-from customer360.lake.landing.landed import landing_of
+from customer360.lake.landing.location import find_landing
 from customer360.lake.object_store import StoreError
 from customer360.lake.operations.clock import last_closed_slice
 from customer360.lake.slices import FOLDER_FORMAT, slice_start
@@ -49,11 +49,11 @@ class StoreBench(Bench):
         return Path(name)
 
     def read(self, request: dg.RunRequest) -> dict[str, str]:
-        landing = landing_of(self.settings)
+        landing = find_landing(self.settings)
         return {key: landing.slice(slice_start(key)).fingerprint for key in self.slices(request)}
 
     def is_whole(self) -> bool:
-        landing = landing_of(self.settings)
+        landing = find_landing(self.settings)
         last = last_closed_slice(self.settings, self.now)
         closed = {self.key(number) for number in range(2000) if last is not None and self.at(number) <= last}
         landed = {start: listing.fingerprint for start, listing in landing.slices()}

@@ -19,9 +19,8 @@ from customer360.lake.atomic import TEMPORARY_PREFIX
 from customer360.lake.disk import is_disk_full
 from customer360.lake.engine import file_list, file_literal, literal, memory_limit
 from customer360.lake.landing.click_rules import SAYS_SOMETHING, ClickBounds, checked, json_source, parquet_source
-from customer360.lake.landing.expansion import ExpandsError, refuse_expansion
-from customer360.lake.landing.landing import LandedFile, click_obstacle
-from customer360.lake.landing.reading import LineStream
+from customer360.lake.landing.listing import LandedFile, click_obstacle
+from customer360.lake.landing.reading import ExpandsError, LineStream, refuse_expansion
 
 FROM_READING = "get_next failed"  # how DuckDB begins its words for an error of ``LineStream``
 MACHINE_IS_FULL = "Allocation failure"  # DuckDB's words where the system gives nothing more, whatever its own limit

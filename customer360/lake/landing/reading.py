@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from customer360.lake.landing.expansion import ExpandsError, refuse_expansion
-from customer360.lake.landing.landing import LandedFile
+from customer360.lake.landing.listing import LandedFile
 
 CHUNK_BYTES = 8 * 1024 * 1024
 MAX_LINE_BYTES = 1024 * 1024
@@ -38,11 +37,27 @@ LINES = pa.schema(FIELDS)
 TOO_LONG = f"longer than {MAX_LINE_BYTES} bytes"
 NOT_UTF8 = "not valid UTF-8"
 OTHER_UNICODE = "is UTF-16 or UTF-32, by its byte order mark; only UTF-8 is read"
+# An event has an id and a time of its own, which take some bytes however well they are compressed; clicks compress to a tenth.
+MANY_LINES = 100_000
+MANY_BYTES = 64 * 1024 * 1024
+MOST_TIMES = 200
+LEAST_BYTES = 4
+EXPANDS = f"expands out of all measure: under {LEAST_BYTES} bytes a line, or over {MOST_TIMES} times its size"
 MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)  # UTF-32's other mark begins with UTF-16's
 
 
 class EncodingError(ValueError):
     """A file that says itself that it is in another encoding."""
+
+
+class ExpandsError(ValueError):
+    """A compressed file of a few megabytes that holds gigabytes of nothing, by accident or on purpose."""
+
+
+def refuse_expansion(size: int, lines: int, expanded: int) -> None:
+    """Raise ``ExpandsError`` for too many ``lines`` or ``expanded`` bytes out of a file of ``size`` bytes; small files pass."""
+    if lines > max(MANY_LINES, size // LEAST_BYTES) or expanded > max(MANY_BYTES, MOST_TIMES * size):
+        raise ExpandsError(EXPANDS)
 
 
 @dataclass

@@ -20,9 +20,16 @@ from tempfile import TemporaryDirectory
 
 from customer360.lake.atomic import TEMPORARY_PREFIX
 from customer360.lake.disk import DiskFullError
-from customer360.lake.landing.landing import NO_FILES, LandedFile, Listing, click_obstacle, is_complete, listing_of
+from customer360.lake.landing.listing import (
+    ALWAYS_LISTED,
+    NO_FILES,
+    LandedFile,
+    Listing,
+    click_obstacle,
+    is_complete,
+    listing_of,
+)
 from customer360.lake.object_store import ObjectGoneError, ObjectStore, Page, StoredObject
-from customer360.lake.operations.slice_requests import ALWAYS_LISTED, Cursor
 from customer360.lake.slices import FOLDER_FORMAT, folder_start, slice_start
 from customer360.settings import Settings
 from customer360.words import printable
@@ -113,11 +120,14 @@ class StoreLanding:
             if start is not None:
                 yield start, self._listing(objects, _folder(start))
 
-    def look(self, cursor: Cursor, last_closed: datetime | None) -> Look:
-        """List what a tick of the sensor has to see, up to ``last_closed`` or, while much is to be caught up, a part of it."""
+    def look(self, newest: str | None, scanned: str, last_closed: datetime | None) -> Look:
+        """List what a tick of the sensor has to see, up to ``last_closed`` or, while much is to be caught up, a part of it.
+
+        ``newest`` is the key of the newest slice that earlier looks considered, ``scanned`` the ``Look.scanned`` of the last.
+        """
         if last_closed is None:
-            return Look({}, None, cursor.scanned)
-        fresh = slice_start(cursor.high) + self.width if cursor.high else self.slices_start
+            return Look({}, None, scanned)
+        fresh = slice_start(newest) + self.width if newest else self.slices_start
         recent = max(self.slices_start, last_closed - ALWAYS_LISTED)
         begin = min(fresh, recent)
         listed, until = self._list(begin, last_closed)
@@ -125,7 +135,7 @@ class StoreLanding:
         if until < min(fresh, last_closed):  # a day of so many objects that the new ones were not reached
             newer, until = self._list(fresh, last_closed)
             listed, end = listed | newer, fresh
-        older, scanned = self._round(cursor.scanned, end)
+        older, scanned = self._round(scanned, end)
         return Look(older | listed, until, scanned)
 
     def _list(self, begin: datetime, last: datetime) -> tuple[dict[datetime, Listing], datetime]:

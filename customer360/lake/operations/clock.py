@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from customer360.lake.landing.landed import landing_of
+from customer360.lake.landing.location import find_landing
 from customer360.lake.slices import floor_to_slice
 from customer360.settings import Settings
 
@@ -13,7 +13,7 @@ def shop_now(settings: Settings, wall_clock: datetime) -> datetime:
     """What time it is in the shop, UTC. A replay stands at the start of its newest landed slice."""
     if settings.shop.live:
         return wall_clock
-    return landing_of(settings).newest() or settings.shop.slices_start
+    return find_landing(settings).newest() or settings.shop.slices_start
 
 
 def last_closed_slice(settings: Settings, wall_clock: datetime) -> datetime | None:

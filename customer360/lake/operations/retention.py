@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from customer360.lake.atomic import TEMPORARY_PREFIX
-from customer360.lake.landing.landed import landing_of
+from customer360.lake.landing.location import find_landing
 from customer360.lake.publishing.publishing import remove_old_versions
 from customer360.lake.slices import slice_start
 from customer360.lake.warehouse.frames import remove_old_snapshots
@@ -41,7 +41,7 @@ def remove_old(settings: Settings, now: datetime, shop_now: datetime) -> dict[st
         "run_logs": _remove(_older((place.root / "dagster" / "storage").glob("*-*-*"), now - KEEP_LOGS)),
         "spilled_files": _remove(_older((place.root / ".tmp").glob("*"), now - KEEP_TARGETS)),
         "temporary_files": _remove(_older(_temporary(place.root), now - KEEP_TARGETS)),
-        "landing_slices": landing_of(settings).remove_before(oldest),  # last: a store may be away
+        "landing_slices": find_landing(settings).remove_before(oldest),  # last: a store may be away
     }
 
 

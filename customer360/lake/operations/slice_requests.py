@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from customer360.lake.landing.landing import NO_FILES
+from customer360.lake.landing.listing import ALWAYS_LISTED, NO_FILES
 from customer360.lake.slices import EPOCH, slice_key, slice_start
 
 MAX_RANGE = 96
@@ -26,7 +26,6 @@ EVER_AFTER = timedelta(hours=1)
 LOST_AFTER = timedelta(minutes=10)
 SHOWN = 5
 SETTLE_NS = 2_000_000_000
-ALWAYS_LISTED = timedelta(days=1)
 
 
 class RunState(StrEnum):

@@ -14,7 +14,7 @@ from typing import Any
 
 import duckdb
 
-from customer360.lake.landing.landed import landing_of
+from customer360.lake.landing.location import find_landing
 from customer360.lake.object_store import StoreError
 from customer360.lake.operations.clock import last_closed_slice
 from customer360.lake.operations.slice_health import Freshness, freshness
@@ -119,7 +119,7 @@ def _landed(settings: Settings, now: datetime, done: dict[datetime, str]) -> tup
 def _waiting(settings: Settings, now: datetime, done: dict[datetime, str]) -> Waiting:
     last_closed = last_closed_slice(settings, now)
     waiting = Waiting([], [])
-    for start, listing in landing_of(settings).slices():
+    for start, listing in find_landing(settings).slices():
         if start >= settings.shop.slices_start and listing.fingerprint != done.get(start):
             is_closed = last_closed is not None and start <= last_closed
             (waiting.closed if is_closed else waiting.open).append(slice_key(start))

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory, gettempdir
 
-from customer360.lake.landing.landing import is_complete
+from customer360.lake.landing.listing import is_complete
 from customer360.lake.object_store import ObjectStore, StoredObject, StoreError
 from customer360.settings import Settings, SettingsError
 

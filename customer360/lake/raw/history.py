@@ -17,7 +17,7 @@ from customer360.lake.disk import explaining_full_disk
 from customer360.lake.engine import connect, file_list, literal
 from customer360.lake.landing.checked_lines import checked_lines
 from customer360.lake.landing.click_rules import ClickBounds
-from customer360.lake.landing.landed import landing_of
+from customer360.lake.landing.location import find_landing
 from customer360.lake.raw.raw_clicks import PART, SliceCounts, kept_rows, write_quarantine
 from customer360.settings import Settings, Shop
 
@@ -71,7 +71,7 @@ def write_history(settings: Settings) -> History:
     expression = slice_of_event(shop)
     with (
         explaining_full_disk(place.root),
-        landing_of(settings).open_folder("history") as listing,
+        find_landing(settings).open_folder("history") as listing,
         connect(place.root / ".tmp") as connection,
         checked_lines(connection, listing.files, bounds, shop.currency),
     ):

@@ -19,7 +19,7 @@ from customer360.lake.engine import connect, literal, quoted
 from customer360.lake.landing.checked_lines import checked_lines
 from customer360.lake.landing.click_rules import ClickBounds
 from customer360.lake.landing.contracts import CLICK_COLUMNS, RAW_LINEAGE
-from customer360.lake.landing.landed import landing_of
+from customer360.lake.landing.location import find_landing
 from customer360.lake.slices import naive, slice_key
 from customer360.settings import Settings
 
@@ -65,7 +65,7 @@ def write_raw_slice(settings: Settings, start: datetime, isolate: bool = False) 
     currency, place = settings.shop.currency, settings.place
     with (
         explaining_full_disk(place.root),
-        landing_of(settings).open_slice(start) as listing,
+        find_landing(settings).open_slice(start) as listing,
         connect(place.root / ".tmp") as connection,
         checked_lines(connection, listing.files, bounds, currency, isolate),
     ):

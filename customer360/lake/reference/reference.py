@@ -19,8 +19,8 @@ from customer360.lake.atomic import TEMPORARY_PREFIX, exclusive
 from customer360.lake.disk import explaining_full_disk
 from customer360.lake.engine import connect, file_literal, literal
 from customer360.lake.landing.contracts import ReferenceTable, reference_tables
-from customer360.lake.landing.landed import landing_of
-from customer360.lake.landing.landing import LandedFile
+from customer360.lake.landing.listing import LandedFile
+from customer360.lake.landing.location import find_landing
 from customer360.lake.object_store import StoreError
 from customer360.lake.reference.postgres import UnreadableSourceError
 from customer360.lake.reference.reference_history import ReferenceLoad, create_past, history_file, last_version, merge
@@ -95,7 +95,7 @@ def unread_columns(settings: Settings, table: str, file: LandedFile) -> list[str
 
 
 def _load_files(settings: Settings, contract: ReferenceTable, now: datetime) -> ReferenceLoad:
-    landing = landing_of(settings)
+    landing = find_landing(settings)
     folder = f"reference/{contract.name}"
     with landing.open_folder(folder) as listing, connect(settings.place.root / ".tmp") as connection:
         if not listing.files:

@@ -16,7 +16,7 @@ import duckdb
 
 from customer360.lake.engine import file_list, file_literal, quoted
 from customer360.lake.landing.contracts import DUPLICATE_DAYS, EVENT_NAMES, reference_tables
-from customer360.lake.landing.landing import NO_FILES
+from customer360.lake.landing.listing import NO_FILES
 from customer360.lake.raw.history import day_file, history_folder, history_index
 from customer360.lake.raw.raw_clicks import METADATA_KEY, PART, RAW_COLUMNS
 from customer360.lake.reference.reference_history import reference_relation

@@ -10,10 +10,9 @@ from datetime import datetime
 from pathlib import Path
 
 from customer360.lake.atomic import replacing
-from customer360.lake.landing.landing import Listing, list_folder, list_slice, slice_folders
+from customer360.lake.landing.listing import Listing, list_folder, list_slice, slice_folders
 from customer360.lake.landing.store_landing import StoreLanding
 from customer360.lake.object_store import ObjectStore
-from customer360.lake.operations.slice_requests import Cursor
 from customer360.lake.slices import slice_folder
 from customer360.settings import Settings
 
@@ -65,7 +64,7 @@ class FolderLanding:
         for start, _ in slice_folders(self.folder):
             yield start, list_slice(self.folder, start)
 
-    def look(self, _cursor: Cursor, last_closed: datetime | None) -> FolderLook:
+    def look(self, _newest: str | None, _scanned: str, last_closed: datetime | None) -> FolderLook:
         """What a tick of the sensor sees."""
         return FolderLook(self.folder, last_closed)
 
@@ -100,7 +99,7 @@ class FolderLanding:
         return len(old)
 
 
-def landing_of(settings: Settings) -> FolderLanding | StoreLanding:
+def find_landing(settings: Settings) -> FolderLanding | StoreLanding:
     """Landing as shop.yaml says. Raises ``StoreError`` where a variable with the store's credentials is not set."""
     storage, url = settings.shop.object_storage, settings.shop.landing_url
     if storage is None or url is None:

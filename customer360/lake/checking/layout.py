@@ -14,7 +14,7 @@ from pathlib import Path
 
 from customer360.lake.landing.click_rules import ClickBounds
 from customer360.lake.landing.contracts import reference_tables
-from customer360.lake.landing.landing import LandedFile, is_complete, list_folder
+from customer360.lake.landing.listing import LandedFile, is_complete, list_folder
 from customer360.lake.raw.history import EARLIEST, history_bounds, slice_of_event
 from customer360.lake.slices import floor_to_slice, folder_start, naive, slice_folder
 from customer360.settings import Shop

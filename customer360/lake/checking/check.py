@@ -14,13 +14,13 @@ from tempfile import TemporaryDirectory
 
 import duckdb
 
+from customer360.lake.checking.layout import ClickFiles, Misplaced, TableFiles, closest, read_layout
+from customer360.lake.checking.remedies import remedy
+from customer360.lake.checking.report import FileReport, Problem, Report
 from customer360.lake.engine import connect, literal
-from customer360.lake.landing.check_report import FileReport, Problem, Report
 from customer360.lake.landing.checked_lines import checked_lines
 from customer360.lake.landing.contracts import CLICK_COLUMNS, EVENT_NAMES, reference_tables
-from customer360.lake.landing.landing import LandedFile
-from customer360.lake.landing.layout import ClickFiles, Misplaced, TableFiles, closest, read_layout
-from customer360.lake.landing.remedies import remedy
+from customer360.lake.landing.listing import LandedFile
 from customer360.lake.raw.raw_clicks import kept_rows
 from customer360.lake.reference import reference
 from customer360.lake.reference.postgres import UnreadableSourceError

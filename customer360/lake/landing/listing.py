@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from customer360.lake.slices import folder_start, slice_folder
@@ -19,6 +19,7 @@ from customer360.words import printable
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".csv", ".parquet")
 NO_FILES = "empty"
+ALWAYS_LISTED = timedelta(days=1)  # slices so far back are compared by every look of the sensor
 
 
 @dataclass(frozen=True)

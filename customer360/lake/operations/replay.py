@@ -21,8 +21,8 @@ from customer360.lake.engine import connect
 from customer360.lake.landing.checked_lines import checked_lines
 from customer360.lake.landing.click_rules import ClickBounds
 from customer360.lake.landing.contracts import DUPLICATE_DAYS
-from customer360.lake.landing.landed import landing_of
-from customer360.lake.landing.landing import LandedFile
+from customer360.lake.landing.listing import LandedFile
+from customer360.lake.landing.location import find_landing
 from customer360.lake.operations.clock import shop_now
 from customer360.lake.raw.history import history_bounds
 from customer360.lake.raw.quarantine import HISTORY, Entry, Selection, note_replay, quarantined_lines
@@ -203,7 +203,7 @@ def _unreachable(shop: Shop, line: Line, target: str, event_at: datetime) -> str
 
 def _write_all(settings: Settings, good: dict[str, list[Line]], now: datetime, result: Replay) -> None:
     """Write one file a slice, whole, unless it is there; then note its lines. A crash between is harmless."""
-    landing = landing_of(settings)
+    landing = find_landing(settings)
     for target, lines in good.items():
         texts = list(dict.fromkeys(line.text for line in lines))
         content = "".join(f"{text}\n" for text in texts).encode()
