@@ -11,7 +11,7 @@ import pandas as pd
 from customer360.lake.warehouse.cutoffs import EVERY_CUTOFF, write_training_cutoffs
 from customer360.lake.warehouse.warehouse import open_warehouse
 from customer360.settings import Settings
-from orchestration.dbt_run import invoke
+from orchestration.runtime.dbt_run import invoke
 
 
 def features_at(settings: Settings, moments: Sequence[datetime], target: Path) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from dagster._core.launcher.base import LaunchRunContext
 from benchmarks.measuring import Measured
 from customer360.settings import REPOSITORY, Settings
 from orchestration.definitions import defs
-from orchestration.run_launcher import DEFINITIONS, Template, WarmRunLauncher
+from orchestration.runtime.launcher import DEFINITIONS, Template, WarmRunLauncher
 
 POINTER = ModuleCodePointer(DEFINITIONS, "defs", str(REPOSITORY))
 LONGEST_SECONDS = 3600.0

@@ -39,7 +39,7 @@ from ml.frames import feature_matrix
 from ml.judging import evaluation, promotion
 from ml.serving.scoring import score
 from ml.versions.model_store import LoadedModel, ModelStore, version_name
-from orchestration.dbt_run import invoke
+from orchestration.runtime.dbt_run import invoke
 
 SEED = 360
 NOW = datetime(2026, 5, 1, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""dbt in Dagster: the manifest and the translator."""
+"""dbt in Dagster: the manifest, the translator, and what runs have compiled."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -118,3 +119,33 @@ def tagged_checks(assets: dg.AssetsDefinition, manifest: Path, tag: str) -> list
     nodes = json.loads(manifest.read_text(encoding="utf-8"))["nodes"].values()
     names = {node["name"] for node in nodes if node["resource_type"] == "test" and tag in node["tags"]}
     return [spec.key for spec in assets.check_specs if spec.name in names]
+
+
+@dataclass(frozen=True)
+class CompiledModel:
+    """``sql`` reads ``relations``, (schema, name), in ``database``; control tables are read by dbt and not by the SQL."""
+
+    sql: str
+    database: str
+    relations: tuple[tuple[str, str], ...]
+
+
+def compiled_model(settings: Settings, assets_name: str, run_id: str, model: str) -> CompiledModel:
+    """What the run's dbt assets of that name compiled ``model`` to; where that run did not, what the newest one did.
+
+    Raises ``FileNotFoundError`` when no run did that is still kept.
+    """
+    folder = settings.place.dbt_target
+    target = folder / f"{assets_name}-{run_id}"
+    newest_first = sorted(folder.glob(f"{assets_name}-*"), key=lambda path: path.stat().st_mtime, reverse=True)
+    targets = [target] if target.is_dir() else newest_first
+    files = [file for target in targets for file in target.glob(f"compiled/*/models/**/{model}.sql")]
+    if not files:
+        raise FileNotFoundError(f"no run in {folder} has compiled {model}; build it, with training_job or in the UI")
+    manifest = json.loads(manifest_path(settings).read_text(encoding="utf-8"))
+    (node,) = (node for node in manifest["nodes"].values() if node["resource_type"] == "model" and node["name"] == model)
+    parents = [{**manifest["nodes"], **manifest["sources"]}[name] for name in manifest["parent_map"][node["unique_id"]]]
+    relations = {
+        (parent["schema"], parent.get("identifier") or parent["alias"]) for parent in parents if parent["schema"] != "ops"
+    }
+    return CompiledModel(files[0].read_text(encoding="utf-8"), node["database"], tuple(sorted(relations)))

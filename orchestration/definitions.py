@@ -20,9 +20,7 @@ from assets.raw.click_history import raw_click_history
 from assets.raw.clicks import raw_clicks
 from assets.raw.reference import REFERENCE_ASSETS
 from assets.transform.warehouse import warehouse_models
-from customer360.settings import Settings
 from orchestration.campaign_jobs import approve_campaign, send_job, withdraw_campaign
-from orchestration.dbt_run import Dbt
 from orchestration.jobs import (
     campaign_job,
     daily_job,
@@ -43,7 +41,7 @@ from sensors.run_failure import run_failure
 
 def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
     """The definitions of the shop of this environment, with other resources where a test gives them."""
-    resources = {"platform": Platform.from_environment(), "dbt": Dbt.of(Settings.from_environment())}
+    resources = {"platform": Platform.from_environment()}
     return dg.Definitions(
         assets=[
             raw_clicks,

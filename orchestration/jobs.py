@@ -11,6 +11,9 @@ from orchestration.dbt import DAILY, SLICE_CHECK, tagged_checks, untagged
 from orchestration.maintenance import remove_old_files
 from orchestration.partitions import HISTORY_KEY, SHOP
 
+# Steps of a run share its process and what it has imported. ``dg.multiprocess_executor`` works as well, at an interpreter a step.
+EXECUTOR = dg.in_process_executor
+
 REFERENCE = dg.AssetSelection.assets(*[["raw", name] for name in reference_tables(SHOP)])
 CLICKS = dg.AssetSelection.assets(["raw", "clicks"])
 HISTORY = dg.AssetSelection.assets(["raw", "click_history"])
@@ -30,14 +33,14 @@ SERVED = IN_STORE | dg.AssetSelection.assets(
 slice_job = dg.define_asset_job(
     "slice_job",
     selection=CLICKS | SLICE_MODELS | SERVED,
-    executor_def=dg.in_process_executor,
+    executor_def=EXECUTOR,
     description="One arrival slice, or a range of them: validate, transform, score, publish. Asked for by click_slices.",
     tags={"dagster/max_retries": "0", "dagster/max_runtime": "900", "dagster/priority": "1"},
 )
 history_job = dg.define_asset_job(
     "history_job",
     selection=REFERENCE | HISTORY | HISTORY_MODELS | SERVED,
-    executor_def=dg.in_process_executor,
+    executor_def=EXECUTOR,
     description=(
         "Load landing/history and the reference tables, then transform, score and publish. Run by hand, for the first "
         f"partition ({HISTORY_KEY}), which stands for the history."
@@ -46,7 +49,7 @@ history_job = dg.define_asset_job(
 warehouse_job = dg.define_asset_job(
     "warehouse_job",
     selection=REFERENCE | ALL_MODELS | SERVED,
-    executor_def=dg.in_process_executor,
+    executor_def=EXECUTOR,
     description=(
         "Reference tables, every model and every data test, then scores and publishing. Nightly, for the newest published "
         "slice: a slice itself runs only the tests that must hold before its tables are published."
@@ -55,14 +58,14 @@ warehouse_job = dg.define_asset_job(
 training_job = dg.define_asset_job(
     "training_job",
     selection=IN_STORE | TRAINED,
-    executor_def=dg.in_process_executor,
+    executor_def=EXECUTOR,
     description="Build the training set (seconds under the warehouse lock), then train and judge each model.",
 )
 CAMPAIGNS = dg.AssetSelection.groups(groups.CAMPAIGNS)
 daily_job = dg.define_asset_job(
     "daily_job",
     selection=REFERENCE | IN_STORE | CAMPAIGNS | dg.AssetSelection.assets(["monitoring", "drift_report"]),
-    executor_def=dg.in_process_executor,
+    executor_def=EXECUTOR,
     description=(
         "Reference tables; what came of contacts, plans of all campaigns and their results; drift report of a day. Reads the "
         "published version: blocks no slice."
@@ -71,7 +74,7 @@ daily_job = dg.define_asset_job(
 campaign_job = dg.define_asset_job(
     "campaign_job",
     selection=CAMPAIGNS,
-    executor_def=dg.in_process_executor,
+    executor_def=EXECUTOR,
     description=(
         "All campaigns of the published day: what came of contacts, plans and briefs, results. By hand, when a campaign file "
         "has changed; daily_job does the same every morning."
@@ -80,12 +83,12 @@ campaign_job = dg.define_asset_job(
 freshness_job = dg.define_asset_job(
     "freshness_job",
     selection=dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey(["publishing", "published"]), "last_slice_is_fresh")),
-    executor_def=dg.in_process_executor,
+    executor_def=EXECUTOR,
     description="Only the check that the last closed slice is published.",
 )
 
 
-@dg.job(description="Remove what is older than its retention.", executor_def=dg.in_process_executor)
+@dg.job(description="Remove what is older than its retention.", executor_def=EXECUTOR)
 def maintenance_job() -> None:
     """Old landing, raw, published versions, logs and temporary files."""
     remove_old_files()

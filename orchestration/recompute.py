@@ -17,7 +17,7 @@ from ml.serving import scoring
 from ml.serving.score_comparison import Comparison, compare
 from ml.versions.model_store import ModelRefused
 from ml.versions.shop_models import load_for_shop
-from orchestration.dbt_run import DbtError, failure_text, invoke
+from orchestration.runtime.dbt_run import DbtError, failure_text, invoke
 
 # What customer_features is made of, without what a slice wrote when it arrived.
 SELECTION = ["--select", "+customer_features", "--exclude", "+tag:slice_grain"]

@@ -10,7 +10,7 @@ from customer360.features import feature_list
 from customer360.lake.warehouse.sampled_copy import copy_sample
 from ml.datasets.look_ahead import CUSTOMERS, look_ahead
 from ml.markdown import table
-from orchestration.compiled import compiled_model
+from orchestration.dbt import compiled_model
 from orchestration.resources import Platform
 
 

@@ -37,10 +37,9 @@ from ml.versions.model_store import version_name
 from ml.versions.shop_models import publish_versions, servable_for_shop, store_of
 from orchestration import groups
 from orchestration.dbt import ShopTranslator
-from orchestration.dbt_events import with_row_counts
-from orchestration.dbt_run import Dbt
 from orchestration.owners import ML_TEAM
 from orchestration.resources import Platform
+from orchestration.runtime.dbt_run import build
 
 SEED = 360
 LONGEST_WAIT = 1800.0
@@ -53,7 +52,7 @@ NOT_TRAINED = "No model was trained: the metadata say what is missing."
     name="training_models",
     dagster_dbt_translator=ShopTranslator(),
 )
-def training_features(context: dg.AssetExecutionContext, dbt: Dbt, platform: Platform) -> Iterator[Any]:
+def training_features(context: dg.AssetExecutionContext, platform: Platform) -> Iterator[Any]:
     """Features and labels at weekly cut-offs, by the macro that also makes ``customer_features``."""
     settings = platform.settings()
     # Not in the warehouse's pool, which a run holds to its end: slices wait for these seconds, not for the training after them.
@@ -62,7 +61,7 @@ def training_features(context: dg.AssetExecutionContext, dbt: Dbt, platform: Pla
             changes = [change.since for change in read_changes(settings.place.reports / "drift" / CHANGES)]
             cutoffs = set_training_cutoffs(connection, settings, changes)
         context.log.info(f"{len(cutoffs)} cut-offs: {', '.join(str(cutoff) for cutoff in cutoffs)}")
-        yield from with_row_counts(context, dbt.build(context), platform.count_rows)
+        yield from build(context, platform)
         with platform.opened() as connection:
             as_of = connection.execute("select as_of from ops.clock").fetchone()
             moment = as_of[0].replace(tzinfo=EPOCH.tzinfo) if as_of else None

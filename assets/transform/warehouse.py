@@ -14,10 +14,9 @@ from customer360.lake.warehouse.slice_log import mark_transformed, plan_transfor
 from customer360.lake.warehouse.unchanged import mark_built, unchanged
 from customer360.settings import Settings
 from orchestration.dbt import DAILY, ShopTranslator, manifest_path, untagged
-from orchestration.dbt_events import with_row_counts
-from orchestration.dbt_run import Dbt
 from orchestration.partitions import WAREHOUSE_POOL
 from orchestration.resources import Platform
+from orchestration.runtime.dbt_run import build
 
 MANIFEST = manifest_path(Settings.from_environment())
 RECORDED_AT_MOST = 96
@@ -30,7 +29,7 @@ RECORDED_AT_MOST = 96
     pool=WAREHOUSE_POOL,
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
-def warehouse_models(context: dg.AssetExecutionContext, dbt: Dbt, platform: Platform) -> Iterator[Any]:
+def warehouse_models(context: dg.AssetExecutionContext, platform: Platform) -> Iterator[Any]:
     """Everything between raw and marts, brought up to whatever raw slices have changed."""
     settings = platform.settings()
     with platform.lock(f"run {context.run.run_id}"):
@@ -41,7 +40,7 @@ def warehouse_models(context: dg.AssetExecutionContext, dbt: Dbt, platform: Plat
                 matured = set_matured_cutoffs(connection, settings)
                 context.log.info(f"{len(matured)} days of scores have matured: {', '.join(str(moment) for moment in matured)}")
         context.log.info(f"rewriting {len(plan.pending)} slices, {len(plan.repaired)} of them repairs")
-        yield from with_row_counts(context, dbt.build(context, skipped), platform.count_rows)
+        yield from build(context, platform, skipped)
         if context.selected_asset_keys >= NIGHTLY_MODELS:
             with platform.opened() as connection:
                 keep_nightly_tables(settings.place, connection)

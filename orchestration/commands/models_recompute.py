@@ -14,8 +14,8 @@ from customer360.lake.warehouse.warehouse import WarehouseBusyError
 from customer360.words import many
 from ml.versions.model_store import ModelStoreError
 from orchestration.console import WELL, WRONG, say, settings_of
-from orchestration.dbt_run import DbtError
 from orchestration.recompute import Recomputed, recompute
+from orchestration.runtime.dbt_run import DbtError
 
 EXPECTED = (SnapshotError, ModelStoreError, WarehouseBusyError, DbtError)
 SHOWN = 8

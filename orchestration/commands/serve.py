@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import signal
 from pathlib import Path
 
-from customer360.settings import REPOSITORY
 from orchestration.console import WELL, environment_of, say, settings_of
-from orchestration.services import ServedAlreadyError, services
+from orchestration.runtime.home import prepare_home
+from orchestration.runtime.services import ServedAlreadyError, services
 
 EXPECTED = (ServedAlreadyError,)
 
@@ -19,9 +18,7 @@ def run(options: argparse.Namespace) -> int:
     """Serve until SIGTERM or Ctrl-C. The Dagster home is ``DAGSTER_HOME``, else ``dagster`` in the data folder."""
     os.environ.update(environment_of(options))
     home = Path(os.environ.setdefault("DAGSTER_HOME", str(settings_of(options).place.root.absolute() / "dagster")))
-    if not (home / "dagster.yaml").exists():
-        home.mkdir(parents=True, exist_ok=True)
-        shutil.copy(REPOSITORY / "orchestration" / "dagster.yaml", home)
+    prepare_home(home)
     with services(home, options.port, say) as served:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: served.end())

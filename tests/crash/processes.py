@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.orchestration.place import TinyShop, wait_until
 
 RESTART_SECONDS = 1.0
-CODE_SERVER, DAEMON = b"dagster\0api\0grpc\0", b"orchestration.daemon\0run\0"
+CODE_SERVER, DAEMON = b"dagster\0api\0grpc\0", b"orchestration.runtime.daemon\0run\0"
 # What the services say of one that died; those that were killed ended with -9.
 ENDED_BY_ITSELF = re.compile(r"^the (?:code server|daemon|web server) ended with (?!-9;).*$", re.MULTILINE)
 

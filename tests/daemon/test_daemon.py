@@ -19,7 +19,7 @@ import pytest
 
 from customer360.lake.slices import slice_folder
 from customer360.simulation.writing import write_bytes
-from orchestration.run_template import BORN_TAG, PID_TAG
+from orchestration.runtime.template import BORN_TAG, PID_TAG
 from tests.crash.processes import Served, command_of, kill_all, processes_of
 from tests.orchestration.place import TinyShop, tiny_shop, wait_until
 
@@ -31,7 +31,7 @@ GAP = 100  # slices of half an hour: two days and two hours
 
 def template_of(shop: TinyShop) -> int:
     """The process that forks runs: the one of its module that is no fork of another such."""
-    named = [pid for pid in processes_of(shop) if b"orchestration.run_template" in command_of(pid)]
+    named = [pid for pid in processes_of(shop) if b"orchestration.runtime.template" in command_of(pid)]
     (template,) = [pid for pid in named if parent(pid) not in named]
     return template
 

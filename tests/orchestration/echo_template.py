@@ -9,7 +9,7 @@ import time
 from multiprocessing import get_context
 from typing import Any
 
-from orchestration.run_template import serve
+from orchestration.runtime.template import serve
 
 HELPER = subprocess.Popen(["true"])  # as libraries have them: a process of the template that is no run
 LOCKS = [get_context("spawn").RLock()]  # as dbt has them: named, and known to a tracker, which is a child of the template

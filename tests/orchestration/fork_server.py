@@ -13,9 +13,9 @@ from typing import Any
 import dagster as dg
 
 from customer360.settings import Settings
-from orchestration.dbt_run import parsed_manifest
 from orchestration.definitions import defs
-from orchestration.run_template import serve
+from orchestration.runtime.dbt_run import parsed_manifest
+from orchestration.runtime.template import serve
 
 
 def execute(request: dict[str, Any]) -> int:

@@ -10,13 +10,13 @@ from unittest.mock import patch
 
 import dagster as dg
 
-from orchestration import compiled
+from orchestration import dbt
 from orchestration.definitions import defs
 
 
-def leaking(*arguments: Any) -> compiled.CompiledModel:
+def leaking(*arguments: Any) -> dbt.CompiledModel:
     """The compiled model as it is, but one slice too many is read."""
-    model = compiled.compiled_model(*arguments)
+    model = dbt.compiled_model(*arguments)
     return replace(model, sql=model.sql.replace("slice < cast('2026", "slice <= cast('2026"))
 
 

@@ -22,7 +22,8 @@ from customer360.lake.warehouse.warehouse import open_warehouse
 from customer360.settings import REPOSITORY, Settings, load_shop
 from customer360.simulation import simulate_history, simulate_slice
 from orchestration.dbt import DAILY, SLICE_CHECK, ShopTranslator, manifest_path, tagged_checks, untagged
-from orchestration.dbt_run import Dbt, DbtError, invoke, parsed_manifest, selected_nodes
+from orchestration.resources import Platform
+from orchestration.runtime.dbt_run import DbtError, build, invoke, parsed_manifest, selected_nodes
 from tests.orchestration.place import SIMULATION, TINY, wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed file.*dbt.log:ResourceWarning")  # dbt does not close its log file
@@ -48,6 +49,10 @@ class Project:
     opened: list[str] = field(default_factory=list)
 
     @property
+    def platform(self) -> Platform:
+        return Platform(shop_folder=str(self.settings.shop_folder), data_dir=str(self.settings.place.root))
+
+    @property
     def nodes(self) -> list[dict[str, Any]]:
         manifest = json.loads(manifest_path(self.settings).read_text(encoding="utf-8"))
         return [
@@ -69,9 +74,9 @@ class Project:
             dagster_dbt_translator=ShopTranslator(),
             name="models",
         )
-        def models(context: dg.AssetExecutionContext, dbt: Dbt) -> Iterator[Any]:
+        def models(context: dg.AssetExecutionContext, platform: Platform) -> Iterator[Any]:
             try:
-                yield from dbt.build(context)
+                yield from build(context, platform)
             finally:
                 self.opened += self.tables()
 
@@ -127,7 +132,7 @@ def test_what_has_not_changed_is_left_out(project: Project) -> None:
 def test_a_model_that_fails_is_named_with_dbts_log_and_the_warehouse_is_let_go(project: Project) -> None:
     assets = project.assets()
     keys = [dg.AssetKey(["seeds", "segment_grids"]), dg.AssetKey(["intermediate", "int_customers"])]
-    run = dg.materialize([assets], selection=keys, resources={"dbt": Dbt.of(project.settings)}, raise_on_error=False)
+    run = dg.materialize([assets], selection=keys, resources={"platform": project.platform}, raise_on_error=False)
     (failed,) = run.get_step_failure_events()
     error = failed.step_failure_data.error
     assert error is not None

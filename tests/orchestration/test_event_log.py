@@ -12,7 +12,7 @@ import yaml
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 
 from customer360.settings import REPOSITORY
-from orchestration.event_log import OPEN_AT_MOST, OpenEventLog
+from orchestration.runtime.event_log import OPEN_AT_MOST, OpenEventLog
 
 KEY = dg.AssetKey("counted")
 OURS = yaml.safe_load((REPOSITORY / "orchestration" / "dagster.yaml").read_text(encoding="utf-8"))["event_log_storage"]

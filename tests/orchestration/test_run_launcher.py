@@ -25,10 +25,11 @@ from dagster._core.storage.dagster_run import DagsterRunStatus
 from dagster._daemon.monitoring.run_monitoring import monitor_started_run
 
 from customer360.settings import REPOSITORY
-from orchestration import code_files, run_launcher
-from orchestration.daemon import give_up_lost_launches
-from orchestration.run_launcher import Template, WarmRunLauncher, code_fingerprint, is_alive, is_forkable
-from orchestration.run_template import BORN_TAG, CRASHED, PID_TAG, born
+from orchestration.runtime import code_files
+from orchestration.runtime import launcher as run_launcher
+from orchestration.runtime.daemon import give_up_lost_launches
+from orchestration.runtime.launcher import Template, WarmRunLauncher, code_fingerprint, is_alive, is_forkable
+from orchestration.runtime.template import BORN_TAG, CRASHED, PID_TAG, born
 from tests.orchestration.place import TINY, wait_until
 from tests.orchestration.tiny_runs import tiny_job
 

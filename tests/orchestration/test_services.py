@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from customer360.settings import REPOSITORY
-from orchestration import services as module
-from orchestration.services import LONGEST_PAUSE, ServedAlreadyError, Service, Services, services
+from orchestration.runtime import services as module
+from orchestration.runtime.services import LONGEST_PAUSE, ServedAlreadyError, Service, Services, services
 from tests.orchestration.place import wait_until
 
 STAYS = [sys.executable, "-c", "import time; time.sleep(600)"]
@@ -129,7 +129,7 @@ def test_a_home_is_served_once(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children that their parent died")
 def test_nobody_outlives_a_killed_supervisor(tmp_path: Path) -> None:
     script = (
-        "from orchestration.services import Service, Services\n"
+        "from orchestration.runtime.services import Service, Services\n"
         f"one = Service('daemon', {STAYS!r})\n"
         "served = Services(one, [], print)\n"
         "one.start()\n"

@@ -1,4 +1,4 @@
-"""A tiny job, and a run template for it: ``orchestration.run_template`` without the product's imports."""
+"""A tiny job, and a run template for it: ``orchestration.runtime.template`` without the product's imports."""
 
 import signal
 import socket
@@ -7,7 +7,7 @@ import time
 
 import dagster as dg
 
-from orchestration.run_template import execute_run, import_dagster, serve
+from orchestration.runtime.template import execute_run, import_dagster, serve
 
 
 @dg.op

@@ -1,6 +1,7 @@
 """dbt in the run's own process: it needs no interpreter of its own, no second parse, and it dies with its run.
 
-Starting dbt as a child cost 4 to 5 CPU seconds a run: its imports, its manifest, and its artifacts as JSON.
+Starting dbt as a child, as dagster-dbt's ``DbtCliResource`` does, costs 4 to 5 CPU seconds a run: its imports, its manifest,
+and its artifacts as JSON.
 """
 
 from __future__ import annotations
@@ -8,12 +9,14 @@ from __future__ import annotations
 import gc
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import Any
+from threading import Lock
+from typing import Any, TextIO
 
 import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
@@ -30,51 +33,44 @@ from customer360.lake.warehouse.unchanged import PROJECT
 from customer360.settings import REPOSITORY, Settings
 from orchestration.dbt import SLICE_CHECK, manifest_path
 from orchestration.dbt_command import dbt_environment
-from orchestration.dbt_log import SEE, dbt_log
+from orchestration.resources import Platform
 
 FAILED = {"error", "fail", "runtime error"}
+RESULTS = {"LogSeedResult", "LogModelResult", "LogTestResult"}
+SHOWN_LEVELS = {"info", "warn", "error"}
+SEE = "customer360 dbt build --select <the model> shows it"
 
 
 class DbtError(OperatorError, dg.Failure):
     """A model could not be built or a test could not be run. The message has dbt's own words."""
 
 
-class Dbt(dg.ConfigurableResource):  # type: ignore[type-arg]  # dagster's generic parameter is the resource itself
-    """The shop's dbt project; ``build`` brings the selected models up to date in this process."""
+def build(context: dg.AssetExecutionContext, platform: Platform, unchanged: Sequence[str] = ()) -> Iterator[Any]:
+    """Build the models and tests that the run selected; dbt's results as Dagster's events, with row counts.
 
-    shop_folder: str
-    data_dir: str
-
-    @classmethod
-    def of(cls, settings: Settings) -> Dbt:
-        """The project for a shop and the place of its data."""
-        return cls(shop_folder=str(settings.shop_folder), data_dir=str(settings.place.root))
-
-    def build(self, context: dg.AssetExecutionContext, unchanged: Sequence[str] = ()) -> Iterator[Any]:
-        """Build what the run selected; dbt's results as Dagster's events.
-
-        Models tagged with one of ``unchanged`` are not built, but handed on as they are: Dagster skips what waits for an asset
-        of which it hears nothing. Raises ``DbtError`` once the events of everything that was done have been handed on.
-        """
-        settings = Settings.load(Path(self.shop_folder), Path(self.data_dir))
-        described, translator, project = get_manifest_and_translator_from_dbt_assets([context.assets_def])
-        nodes = selected_nodes(context.assets_def, described, translator, unchanged)
-        results: list[DbtCoreCliEventMessage] = []
-        target = settings.place.dbt_target / f"{context.op_execution_context.op_handle.name}-{context.run.run_id}"
-        outcome = None
-        if nodes:
-            outcome = invoke(settings, ["build", "--select", *nodes, "--indirect-selection", "empty"], target, results.append)
-        events = {name: [output] for name, output in _unchanged_outputs(context, described, translator, unchanged)}
-        for result in results:
-            events[result.raw_event["data"]["node_info"]["unique_id"]] = list(
-                result.to_default_asset_events(
-                    manifest=described, dagster_dbt_translator=translator, context=context, target_path=None, project=project
-                )
+    Models tagged with one of ``unchanged`` are not built, but handed on as they are: Dagster skips what waits for an asset of
+    which it hears nothing. Raises ``DbtError`` once the events of everything that was done have been handed on.
+    """
+    settings = platform.settings()
+    manifest, translator, project = get_manifest_and_translator_from_dbt_assets([context.assets_def])
+    nodes = selected_nodes(context.assets_def, manifest, translator, unchanged)
+    results: list[DbtCoreCliEventMessage] = []
+    target = settings.place.dbt_target / f"{context.op_execution_context.op_handle.name}-{context.run.run_id}"
+    outcome = None
+    if nodes:
+        outcome = invoke(settings, ["build", "--select", *nodes, "--indirect-selection", "empty"], target, results.append)
+    events = {name: [output] for name, output in _unchanged_outputs(context, manifest, translator, unchanged)}
+    for result in results:
+        events[result.raw_event["data"]["node_info"]["unique_id"]] = list(
+            result.to_default_asset_events(
+                manifest=manifest, dagster_dbt_translator=translator, context=context, target_path=None, project=project
             )
-        for unique_id in TopologicalSorter(described["parent_map"]).static_order():
-            yield from events.get(unique_id, [])
-        if outcome is not None and not outcome.success:
-            raise DbtError(failure_text(outcome, target))
+        )
+    is_failed = outcome is not None and not outcome.success
+    ordered = [event for name in TopologicalSorter(manifest["parent_map"]).static_order() for event in events.get(name, [])]
+    yield from ordered if is_failed else _with_row_counts(context, ordered, platform)
+    if outcome is not None and is_failed:
+        raise DbtError(failure_text(outcome, target))
 
 
 def _unchanged_outputs(
@@ -85,6 +81,22 @@ def _unchanged_outputs(
             key = translator.get_asset_key(node)
             if key in context.selected_asset_keys:
                 yield unique_id, dg.Output(None, key.to_python_identifier(), metadata={"status": "unchanged"})
+
+
+def _with_row_counts(context: dg.AssetExecutionContext, events: Sequence[Any], platform: Platform) -> Iterator[Any]:
+    """The events, those of tables with their rows; dbt has let go of the warehouse by now."""
+    paths = {
+        event.output_name: context.asset_key_for_output(event.output_name).path
+        for event in events
+        if isinstance(event, dg.Output)
+    }
+    tables = {name: (schema, table) for name, (schema, table) in paths.items()}
+    rows = platform.count_rows(list(tables.values())) if tables else {}
+    for event in events:
+        if isinstance(event, dg.Output) and tables[event.output_name] in rows:
+            yield event.with_metadata({**event.metadata, "dagster/row_count": rows[tables[event.output_name]]})
+        else:
+            yield event
 
 
 def selected_nodes(
@@ -117,23 +129,32 @@ def _tested(node: Mapping[str, Any]) -> set[str]:
     return {node["attached_node"]} if node.get("attached_node") else set(node["depends_on"]["nodes"])
 
 
-def invoke(settings: Settings, arguments: Sequence[str], target: Path, on_result: Any, warehouse: Path | None = None) -> Any:
+def invoke(
+    settings: Settings,
+    arguments: Sequence[str],
+    target: Path,
+    on_result: Callable[[DbtCoreCliEventMessage], Any],
+    warehouse: Path | None = None,
+) -> Any:
     """Run one dbt command in this process, on a copy of the warehouse where one is named; results go to ``on_result``.
 
-    An interrupt has dbt cancel the queries at hand, and is raised when its threads have ended.
+    ``dbt.log`` in ``target`` gets all messages of dbt, standard output those that matter, and neither a value of a row. An
+    interrupt has dbt cancel the queries at hand, and is raised when its threads have ended. An error of the log or of
+    ``on_result`` is raised when dbt has ended.
     """
     from dbt.cli.main import dbtRunner  # noqa: PLC0415  1 CPU second that only runs of dbt need
-    from dbt_common.events.functions import msg_to_dict  # noqa: PLC0415
 
-    def hear(message: Any) -> None:
-        if message.info.name in ("LogSeedResult", "LogModelResult", "LogTestResult"):
-            on_result(DbtCoreCliEventMessage(raw_event=msg_to_dict(message), event_history_metadata={}))
-
+    target.mkdir(parents=True, exist_ok=True)
     outcome = None
     try:
         # Of all interrupts dbt knows this one only; another would leave its threads at work on the warehouse.
-        with _environment(settings, warehouse), dbt_log(target) as log, raise_interrupts_as(KeyboardInterrupt):
-            runner = dbtRunner(manifest=parsed_manifest(settings), callbacks=[hear, log])
+        with (
+            (target / "dbt.log").open("a", encoding="utf-8", buffering=1) as log,
+            _environment(settings, warehouse),
+            raise_interrupts_as(KeyboardInterrupt),
+        ):
+            listener = _Listener(log, on_result)
+            runner = dbtRunner(manifest=parsed_manifest(settings), callbacks=[listener])
             outcome = runner.invoke([*arguments, *_flags(settings, target), "--no-write-json"])
         if isinstance(outcome.exception, KeyboardInterrupt):
             raise outcome.exception
@@ -141,7 +162,39 @@ def invoke(settings: Settings, arguments: Sequence[str], target: Path, on_result
         raise DagsterExecutionInterruptedError from interrupt
     finally:
         _let_go_of_the_warehouse(has_failed=outcome is None or not outcome.success)
+    if listener.error is not None:
+        raise listener.error
     return outcome
+
+
+class _Listener:
+    """Writes dbt's messages and hands on its results; called by all of dbt's threads.
+
+    It keeps the first error instead of raising it: dbt's main thread waits for ever for a model whose thread has raised outside
+    of the model's own work, and a disk without room for the log makes it raise.
+    """
+
+    def __init__(self, log: TextIO, on_result: Callable[[DbtCoreCliEventMessage], None]) -> None:
+        self.error: Exception | None = None
+        self._log, self._on_result, self._lock = log, on_result, Lock()
+
+    def __call__(self, message: Any) -> None:
+        try:
+            self._write(message)
+            if message.info.name in RESULTS:
+                from dbt_common.events.functions import msg_to_dict  # noqa: PLC0415  loaded with dbt
+
+                self._on_result(DbtCoreCliEventMessage(raw_event=msg_to_dict(message), event_history_metadata={}))
+        except Exception as error:  # noqa: BLE001  raised by ``invoke`` once dbt has ended
+            self.error = self.error or error
+
+    def _write(self, message: Any) -> None:
+        text = without_values(message.info.msg, SEE)
+        moment = message.info.ts.ToJsonString()
+        with self._lock:
+            self._log.write(f"{moment} [{message.info.level:<5}] {message.info.thread}: {text}\n")
+            if text and message.info.level in SHOWN_LEVELS:
+                sys.stdout.write(f"{moment[11:19]}  {text}\n")
 
 
 def parsed_manifest(settings: Settings) -> Any:
@@ -169,7 +222,7 @@ def _flags(settings: Settings, target: Path) -> list[str]:
     return [
         *("--project-dir", project, "--profiles-dir", project),
         *("--target-path", str(target), "--log-path", str(target)),
-        *("--log-level", "none", "--log-level-file", "none"),  # its words go through ``DbtLog``
+        *("--log-level", "none", "--log-level-file", "none"),  # its messages go through ``_Listener``
         *("--vars", json.dumps(dbt_vars(settings.shop), sort_keys=True)),
     ]
 
@@ -199,8 +252,9 @@ def _let_go_of_the_warehouse(has_failed: bool) -> None:
 
 
 def failure_text(outcome: Any, target: Path) -> str:
-    """What failed, in dbt's words, and where its whole log is."""
+    """What failed, in dbt's words, a line each, and where the complete log is. Alerts show the first line."""
     results = getattr(outcome.result, "results", None) or []
     failed = [f"{result.node.name}: {result.message}" for result in results if str(result.status) in FAILED]
-    said = "\n".join(without_values(text, SEE) for text in ([str(outcome.exception)] if outcome.exception else failed))
-    return f"dbt failed.\n{said}\nIts log is {target / 'dbt.log'}"
+    messages = [str(outcome.exception)] if outcome.exception else failed
+    reasons = [" ".join(without_values(message, SEE).split()) for message in messages] or ["it named no model"]
+    return "\n".join([f"dbt failed: {reasons[0]}", *reasons[1:], f"Its log is {target / 'dbt.log'}"])

@@ -24,11 +24,11 @@ from dagster._serdes import serialize_value
 from dagster._serdes.config_class import ConfigurableClassData
 
 from customer360.settings import REPOSITORY
-from orchestration.code_files import code_fingerprint
-from orchestration.run_template import BORN_TAG, PID_TAG, born
+from orchestration.runtime.code_files import code_fingerprint
+from orchestration.runtime.template import BORN_TAG, PID_TAG, born
 
 DEFINITIONS = "orchestration.definitions"
-TEMPLATE = "orchestration.run_template"
+TEMPLATE = "orchestration.runtime.template"
 START_SECONDS, END_SECONDS = 120.0, 10.0
 
 

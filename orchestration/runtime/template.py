@@ -134,8 +134,8 @@ def main() -> None:
     channel = socket.socket(fileno=int(sys.argv[1]))
     import_dagster()
     from customer360.settings import Settings  # noqa: PLC0415
-    from orchestration.dbt_run import parsed_manifest  # noqa: PLC0415
     from orchestration.definitions import defs  # noqa: PLC0415
+    from orchestration.runtime.dbt_run import parsed_manifest  # noqa: PLC0415
 
     defs.resolve_all_job_defs()
     parsed_manifest(Settings.from_environment())

@@ -1,4 +1,4 @@
-"""``python -m orchestration.daemon run ...``: Dagster's daemon, which first gives up what its predecessor was launching.
+"""``python -m orchestration.runtime.daemon run ...``: Dagster's daemon, which first gives up what the one before was launching.
 
 A run whose launch was cut short stays STARTING until the start timeout, three minutes, and other runs wait for it. Where a
 home is served once, a daemon that starts knows that nobody launches such a run any more.
@@ -9,8 +9,8 @@ from __future__ import annotations
 import dagster as dg
 from dagster._daemon.cli import main as daemon
 
-from orchestration.run_launcher import is_alive, is_forkable
-from orchestration.run_template import PID_TAG
+from orchestration.runtime.launcher import is_alive, is_forkable
+from orchestration.runtime.template import PID_TAG
 
 
 def give_up_lost_launches(instance: dg.DagsterInstance) -> list[str]:

@@ -23,7 +23,7 @@ import yaml
 
 from customer360.errors import OperatorError
 from customer360.settings import REPOSITORY
-from orchestration.code_files import code_fingerprint
+from orchestration.runtime.code_files import code_fingerprint
 
 DEFINITIONS = "orchestration.definitions"
 LOOK_SECONDS = 0.25
@@ -144,7 +144,9 @@ def services(home: Path, port: int | None, say: Callable[[str], None]) -> Iterat
         workspace.write_text(yaml.safe_dump({"load_from": [{"grpc_server": server}]}), encoding="utf-8")
         code_server = ["dagster", "api", "grpc", "--lazy-load-user-code", "--log-level", "warning", "--socket", str(socket)]
         code_server += ["--module-name", DEFINITIONS, "--working-directory", str(REPOSITORY), "--location-name", DEFINITIONS]
-        others = [Service("daemon", _python("orchestration.daemon", "run", "--workspace", str(workspace)), after=socket)]
+        others = [
+            Service("daemon", _python("orchestration.runtime.daemon", "run", "--workspace", str(workspace)), after=socket)
+        ]
         if port is not None:
             web = _python("dagster_webserver", "--workspace", str(workspace), "--port", str(port), "--log-level", "warning")
             others.append(Service("web server", web, after=socket))
