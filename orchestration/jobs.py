@@ -11,7 +11,7 @@ from orchestration.dbt import DAILY, SLICE_CHECK, tagged_checks, untagged
 from orchestration.maintenance import remove_old_files
 from orchestration.partitions import HISTORY_KEY, SHOP
 
-# Steps of a run share its process and what it has imported. ``dg.multiprocess_executor`` works as well, at an interpreter a step.
+# Steps of a run share its process and imports. ``dg.multiprocess_executor`` works as well, at an interpreter for each step.
 EXECUTOR = dg.in_process_executor
 
 REFERENCE = dg.AssetSelection.assets(*[["raw", name] for name in reference_tables(SHOP)])
