@@ -25,9 +25,9 @@ from customer360.adapters.rows import (
     json_object,
     line_total,
     mappings,
+    order_lines,
     query_of,
     record,
-    signed,
     without_query,
 )
 
@@ -64,7 +64,7 @@ def clicks(line: str, ids: EventIds) -> list[Click]:
         found = [_item(item, parameters) for item in items or [{}]]
     else:
         return [{**common, "event_id": event_id}]
-    return [{**common, **one, "event_id": f"{event_id}-{number}"} for number, one in enumerate(found, 1)]
+    return [{**common, **line, "event_id": f"{event_id}-{number}"} for number, line in enumerate(found, 1)]
 
 
 def _common(event: Mapping[str, Any], parameters: Mapping[str, Any]) -> Click:
@@ -120,33 +120,30 @@ def _order_lines(
     totals: tuple[str, str],
     sign: int,
 ) -> list[Click]:
-    """One line per item, or one for an order without items, with the event's own columns for an item's and the order's total.
-
-    A refund (sign -1) stands beside the lines of its order, so its lines have numbers below 0.
-    """
+    """One line per item, or one for an order without items. ``totals``: the event's columns for an item's and the order's."""
     item_total, order_total = totals
     ecommerce = record(event.get("ecommerce"), "ecommerce")
     order = {
         "order_id": first(_text(ecommerce, "transaction_id"), _text(parameters, "transaction_id")),
         "currency": _text(parameters, "currency"),
     }
-    if not items:
-        whole = decimal_of(ecommerce, order_total)
-        whole = decimal_of(parameters, "value") if whole is None else whole
-        return [{**order, "line_no": sign, "amount": signed(whole, sign)}]
-    return [
-        {
-            **order,
-            **_item(item, parameters),
-            "line_no": sign * number,
-            "quantity": first(item.get("quantity"), 1),
-            "amount": signed(_amount(item, item_total), sign),
-        }
-        for number, item in enumerate(items, 1)
-    ]
+    if items:
+        lines = [
+            {
+                **order,
+                **_item(item, parameters),
+                "quantity": first(item.get("quantity"), 1),
+                "amount": _amount(item, item_total),
+            }
+            for item in items
+        ]
+    else:
+        total = decimal_of(ecommerce, order_total)
+        lines = [{**order, "amount": decimal_of(parameters, "value") if total is None else total}]
+    return order_lines(lines, sign)
 
 
 def _amount(item: Mapping[str, Any], total: str) -> Decimal | None:
     """An item's total: its own column, else price times quantity. Both are in the event's currency."""
-    whole = decimal_of(item, total)
-    return line_total(item) if whole is None else whole
+    amount = decimal_of(item, total)
+    return line_total(item) if amount is None else amount

@@ -1,23 +1,28 @@
-"""What the adapters of foreign formats share: the click that they make, rows that are none, ids, times, URLs and devices."""
+"""What the adapters of foreign formats share: clicks, rows that are none, ids, order lines, times, URLs and user agents."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from crawlerdetect import CrawlerDetect
+from crawleruseragents import is_crawler
+
 # Columns of the click contract by name; `event_at` is a datetime in UTC, what is unknown is None or left out.
 Click = dict[str, Any]
 
 _TABLET = re.compile(r"iPad|Tablet|PlayBook|Silk/|Android(?!.*Mobile)")
 _PHONE = re.compile(r"Mobi|iPhone|iPod|Windows Phone")
+_CRAWLERS = CrawlerDetect()
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ class EventIds:
 def json_object(text: str) -> dict[str, Any]:
     """The JSON object of a line; fractions stay decimal. Raises ``RowError`` on anything else."""
     try:
-        loaded = json.loads(text, parse_float=str)
+        loaded = json.loads(text, parse_float=Decimal)
     except (ValueError, RecursionError) as error:
         raise RowError(f"is not valid JSON: {error}") from error
     if not isinstance(loaded, dict):
@@ -76,7 +81,7 @@ def mappings(value: Any, column: str) -> Sequence[Mapping[str, Any]]:
     """A repeated record, empty where it is missing. Raises ``RowError`` where it is something else."""
     if value in (None, ""):
         return []
-    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
         raise RowError(f"{column}: is not a list of objects")
     return value
 
@@ -87,9 +92,37 @@ def line_total(values: Mapping[str, Any], price: str = "price", quantity: str = 
     return None if each is None else each * (1 if count is None else count)
 
 
-def signed(amount: Decimal | None, sign: int) -> Decimal | None:
-    """An amount as a sale (sign 1) or as a return (sign -1), however the source writes it."""
-    return None if amount is None else sign * abs(amount)
+def order_lines(lines: Iterable[Click], sign: int) -> list[Click]:
+    """The lines of a sale (sign 1) or of a refund (sign -1): amounts of that sign, numbers that depend on content alone.
+
+    The same sale sent again with its products in another order gives the same lines: they count from 1 within a product.
+    A refund has no id in these formats, and an order may have several of one product: its lines are numbered below 0 by a
+    hash of product, quantity and amount, so that different refunds are different lines, and one that is sent again counts once.
+    """
+    found: list[Click] = []
+    seen: Counter[str] = Counter()
+    for line in sorted(lines, key=_content):
+        key = str(line.get("product_id")) if sign > 0 else _content(line)
+        seen[key] += 1
+        digest = hashlib.sha256(f"{key}\0{seen[key]}".encode("utf-8", "surrogatepass")).digest()
+        number = seen[key] if sign > 0 else -1 - int.from_bytes(digest[:6])
+        amount = line.get("amount")
+        found.append({**line, "line_no": number, "amount": None if amount is None else sign * abs(amount)})
+    return found
+
+
+def _content(line: Click) -> str:
+    """What an order line is, as text: product, quantity and amount, however the numbers are written."""
+    numbers = (line.get("quantity"), line.get("amount"))
+    return "\0".join([str(line.get("product_id")), *(_plain(number) for number in numbers)])
+
+
+def _plain(number: Any) -> str:
+    try:
+        value = Decimal(str(number))
+    except InvalidOperation:
+        return str(number)
+    return f"{value.normalize():f}" if value.is_finite() else str(number)
 
 
 def utc_time(text: str, column: str) -> datetime:
@@ -105,9 +138,12 @@ def decimal_of(values: Mapping[str, Any], column: str) -> Decimal | None:
     """A number of a record, None where it is missing. Raises ``RowError`` naming the column."""
     value = first(values.get(column))
     try:
-        return None if value is None else Decimal(str(value))
+        number = None if value is None else Decimal(str(value))
     except InvalidOperation as error:
         raise RowError(f"{column}: {value!r} is not a number") from error
+    if number is not None and not number.is_finite():
+        raise RowError(f"{column}: {value!r} is not a number")
+    return number
 
 
 def without_query(url: str | None) -> str | None:
@@ -122,6 +158,19 @@ def query_of(url: str | None) -> dict[str, str]:
     except ValueError:
         return {}
     return dict(reversed(pairs))
+
+
+@functools.lru_cache(maxsize=65_536)
+def is_robot(agent: str) -> bool:
+    """Whether a user agent is a robot's or a program's, by two kept lists; an empty one is.
+
+    ``crawler-user-agents`` judges every agent; its patterns fit no phone (CUBOT). ``crawlerdetect`` also knows HTTP libraries
+    and monitors, but looks for parts of words: it judges only agents that do not begin with ``Mozilla/`` or ``Opera/``, as
+    those of browsers do.
+    """
+    if agent in {"", "-"} or is_crawler(agent):
+        return True
+    return not agent.startswith(("Mozilla/", "Opera/")) and bool(_CRAWLERS.isCrawler(agent))
 
 
 def device_of(agent: str | None) -> str | None:

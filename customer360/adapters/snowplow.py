@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
 
@@ -25,11 +26,12 @@ from customer360.adapters.rows import (
     decimal_of,
     device_of,
     first,
+    is_robot,
     json_object,
     line_total,
     mappings,
+    order_lines,
     record,
-    signed,
     utc_time,
     without_query,
 )
@@ -78,6 +80,8 @@ def clicks(event: Mapping[str, Any]) -> list[Click] | Skip:
         return Skip("page_ping")
     if name == "transaction":
         return Skip("transaction total: its items are the lines")
+    if _is_robot(event):
+        return Skip("robot")
     common = {**_common(event), "event_name": name}
     if name == "transaction_item":
         return [{**common, **_transaction_item(event)}]
@@ -91,7 +95,7 @@ def clicks(event: Mapping[str, Any]) -> list[Click] | Skip:
         found = [{"offer_id": first(promotion.get("id"))} for promotion in promotions or [{}]]
     else:
         return [common]
-    return [{**common, **one, "event_id": f"{common['event_id']}-{number}"} for number, one in enumerate(found, 1)]
+    return [{**common, **line, "event_id": f"{common['event_id']}-{number}"} for number, line in enumerate(found, 1)]
 
 
 def from_json(line: str) -> Mapping[str, Any]:
@@ -108,9 +112,9 @@ def from_enriched(line: str) -> Mapping[str, Any]:
     for column in ("contexts", "derived_contexts"):
         for entity in mappings(_envelope(event, column), column):
             event.setdefault(_column("contexts", entity), []).append(entity.get("data"))
-    told = record(_envelope(event, "unstruct_event"), "unstruct_event")
-    if told:
-        event[_column("unstruct_event", told)] = told.get("data")
+    unstructured = record(_envelope(event, "unstruct_event"), "unstruct_event")
+    if unstructured:
+        event[_column("unstruct_event", unstructured)] = unstructured.get("data")
     return event
 
 
@@ -143,6 +147,14 @@ def _name(event: Mapping[str, Any]) -> tuple[str, str | None]:
     return str(name), None
 
 
+def _is_robot(event: Mapping[str, Any]) -> bool:
+    """By the IAB's list where that enrichment is on, and by the user agent where there is one."""
+    iab = _entity(event, "contexts_com_iab_snowplow_spiders_and_robots_1")
+    is_listed = str(_either(iab, "spiderOrRobot", "spider_or_robot")).lower() == "true"
+    agent = event.get("useragent")
+    return is_listed or (bool(agent) and is_robot(str(agent)))
+
+
 def _common(event: Mapping[str, Any]) -> Click:
     session = _entity(event, "contexts_com_snowplowanalytics_snowplow_client_session_1")
     user = _entity(event, f"contexts_{ECOMMERCE}user_1")
@@ -171,25 +183,25 @@ def _product(product: Mapping[str, Any]) -> Click:
 
 
 def _order_lines(event: Mapping[str, Any], products: Sequence[Mapping[str, Any]], sign: int) -> list[Click]:
-    """One line per product, or one for an order without products. A refund's lines have numbers below 0."""
+    """One line per product, or one for an order without products."""
     kind = "refund" if sign < 0 else "transaction"
     order = _entity(event, f"contexts_{ECOMMERCE}{kind}_1")
     total = "refund_amount" if sign < 0 else "revenue"
     number = first(order.get("transaction_id"))
-    if not products:
-        amount = signed(decimal_of(order, total), sign)
-        return [{"order_id": number, "line_no": sign, "amount": amount, "currency": first(order.get("currency"))}]
-    return [
-        {
-            **_product(product),
-            "order_id": number,
-            "line_no": sign * line,
-            "quantity": first(product.get("quantity"), 1),
-            "amount": signed(line_total(product), sign),
-            "currency": first(product.get("currency"), order.get("currency")),
-        }
-        for line, product in enumerate(products, 1)
-    ]
+    if products:
+        lines = [
+            {
+                **_product(product),
+                "order_id": number,
+                "quantity": first(product.get("quantity"), 1),
+                "amount": line_total(product),
+                "currency": first(product.get("currency"), order.get("currency")),
+            }
+            for product in products
+        ]
+    else:
+        lines = [{"order_id": number, "amount": decimal_of(order, total), "currency": first(order.get("currency"))}]
+    return order_lines(lines, sign)
 
 
 def _transaction_item(event: Mapping[str, Any]) -> Click:
@@ -233,6 +245,6 @@ def _parsed(value: Any, column: str, empty: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value, parse_float=str)
+        return json.loads(value, parse_float=Decimal)
     except (ValueError, RecursionError) as error:
         raise RowError(f"{column}: is not valid JSON: {error}") from error

@@ -1,9 +1,10 @@
 """Web server logs in the combined format, as Apache and nginx write it, as clicks. The shop says which request means what.
 
-``%h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-agent}i"``, where further fields in quotes may follow, such as a cookie.
+``%h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-agent}i"``, where further fields in quotes may follow, such as a cookie. Before
+``%l`` may stand the virtual host (``%v:%p``) and the addresses of proxies (``%{X-Forwarded-For}i``): the first address counts.
 Requests are named in ``weblog.yaml`` beside ``shop.yaml``. Skipped and counted: static files, robots, failed requests, and
 requests that no rule names. The address is not kept: without a logged cookie the visitor is a keyed hash of address and user
-agent. Of URLs only the part before the query is kept, beside the parameters that a rule names and ``utm_*``.
+agent. Of URLs only the path is kept, beside the parameters that a rule names and ``utm_*``.
 
 Equal lines of one file are requests of their own. Equal lines of two files are taken for the same request; where several
 servers write logs, have them add their name to the end of the line.
@@ -13,16 +14,17 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import ipaddress
 import re
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from customer360.adapters.rows import Click, EventIds, RowError, Skip, device_of, query_of, without_query
+from customer360.adapters.rows import Click, EventIds, RowError, Skip, device_of, is_robot, query_of, without_query
 from customer360.lake.landing.contracts import CLICK_COLUMNS, EVENT_NAMES
 from customer360.settings import SettingsError, Strict
 
@@ -32,13 +34,15 @@ SHORTEST_KEY = 16
 UTM_COLUMNS = ("utm_source", "utm_medium", "utm_campaign")
 _STATIC = "css js mjs map png jpg jpeg gif webp avif svg ico woff woff2 ttf eot mp4 webm txt xml json webmanifest"
 STATIC = tuple(_STATIC.split())
-ROBOTS = r"bot\b|bot/|crawl|spider|slurp|preview|monitor|curl/|wget/|python-requests|headless|^$|^-$"
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 _QUOTED = r'"((?:[^"\\]|\\.)*)"'
-_LINE = re.compile(rf"(\S+) \S+ (.+?) \[([^\]]+)\] {_QUOTED} (\d{{3}}) (?:\d+|-) {_QUOTED} {_QUOTED}(.*)", re.DOTALL)
+_LINE = re.compile(rf"(.+?) \[([^\]]+)\] {_QUOTED} (\d{{3}}|-) (?:\d+|-) {_QUOTED} {_QUOTED}(.*)", re.DOTALL)
 _FURTHER = re.compile(_QUOTED)
-_REQUEST = re.compile(r"([A-Z]+) (\S+)(?: HTTP/[\d.]+)?")
+_REQUEST = re.compile(r"([A-Z]+) (\S.*?)(?: HTTP/[\d.]+)?", re.DOTALL)
+_PATH_PARAMETERS = re.compile(r";[^/]*")  # a servlet container's ``;jsessionid=...``
+_HOST = re.compile(r"[A-Za-z0-9]([\w.-]*\w)?(:\d{1,5})?")
+_NO_ADDRESS = {"-", "unknown", "_"}
 _TIME = re.compile(r"(\d\d)/([A-Z][a-z][a-z])/(\d{4}):(\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)")
 _ESCAPED = re.compile(r"(?:\\x[0-9A-Fa-f]{2})+|\\.", re.DOTALL)
 
@@ -65,13 +69,17 @@ class Rule(Strict):
 
 
 class Weblog(Strict):
-    """``weblog.yaml``: the rules, the first that fits counts, and how the shop's log differs from the usual."""
+    """``weblog.yaml``: the rules, the first that fits counts, and how the shop's log differs from the usual.
+
+    ``robots`` adds to the kept lists of robots; an agent that ``people`` finds is no robot, whatever the lists say.
+    """
 
     events: Annotated[list[Rule], Field(min_length=1)]
     user: Literal["customer", "ignore"] = "customer"
     further_fields: tuple[str, ...] = ()
     static: tuple[str, ...] = STATIC
-    robots: re.Pattern[str] = re.compile(ROBOTS, re.IGNORECASE)
+    robots: re.Pattern[str] | None = None
+    people: re.Pattern[str] | None = None
 
     @model_validator(mode="after")
     def _known_fields(self) -> Self:
@@ -115,27 +123,28 @@ def clicks(line: str, weblog: Weblog, key: bytes, ids: EventIds) -> list[Click] 
     found = _LINE.fullmatch(line)
     if found is None:
         raise RowError("is not in the combined log format")
-    address, user, time, request, status, referrer, agent, rest = found.groups()
-    further = _further(rest, weblog)
+    head, time, request, status, referrer, agent, further_text = found.groups()
+    address, user = _client(head)
+    further = _further(further_text, weblog)
     event_at = _time(time)
     asked = _REQUEST.fullmatch(_unescaped(request))
     if asked is None:
         return Skip("no HTTP request")
-    url = _split(asked[2])
+    path, query_text = _target(asked[2])
     agent = _unescaped(agent)
-    meant = _meaning(weblog, asked[1], url.path, agent, int(status))
+    meant = _meaning(weblog, asked[1], path, agent, status)
     if isinstance(meant, Skip):
         return meant
     rule, named = meant
-    query = query_of(asked[2])
+    query = query_of(f"?{query_text}")
     return [
         {
             "event_id": ids.of(line),
             "event_name": rule.event,
             "event_at": event_at,
-            "customer_id": _unescaped(user) if weblog.user == "customer" and user != "-" else None,
+            "customer_id": user if weblog.user == "customer" else None,
             "visitor_id": None if "visitor_id" in weblog.further_fields else _visitor(key, address, agent),
-            "page_url": url.path,
+            "page_url": path,
             "referrer": without_query(_unescaped(referrer)) if referrer != "-" else None,
             "device": device_of(agent),
             **{column: query.get(column) for column in UTM_COLUMNS},
@@ -146,23 +155,81 @@ def clicks(line: str, weblog: Weblog, key: bytes, ids: EventIds) -> list[Click] 
     ]
 
 
-def _meaning(weblog: Weblog, method: str, path: str, agent: str, status: int) -> tuple[Rule, Click] | Skip:
+def _client(head: str) -> tuple[str | None, str | None]:
+    """Address and user name of what stands before the time: ``[virtual host] address, proxies ... identity user``.
+
+    Raises ``RowError`` where other fields stand there: a shifted field would make one customer of all visitors.
+    """
+    fields = head.split(" ")
+    addresses: list[str] = []
+    at = 0
+    if len(fields) > 3 and not _is_address(fields[0]) and _HOST.fullmatch(fields[0]) and _is_host(fields[1]):
+        at = 1  # the virtual host
+    start = at
+    while at < len(fields) and (_is_address(fields[at]) or (at == start and _is_host(fields[at]))):
+        addresses.append(fields[at])
+        at += 1
+    user = _unescaped(" ".join(fields[at + 1 :]))
+    if not addresses or len(fields) < at + 2 or _is_shifted(user):
+        raise RowError(f"{len(fields)} fields before the time are not: address (or a list of them), identity, user")
+    known = [text for text in map(_bare, addresses) if text not in _NO_ADDRESS]
+    return next(iter(known), None), None if user in {"", "-"} else user
+
+
+def _is_shifted(user: str) -> bool:
+    """A user name may hold blanks, but no ``-`` or address among its words: those are other fields."""
+    words = user.split(" ")
+    return len(words) > 1 and any(word in _NO_ADDRESS or _is_address(word) for word in words)
+
+
+def _bare(field: str) -> str:
+    """An address without its comma, quotes or parentheses, and without a port."""
+    text = field.strip('",()')
+    if text.startswith("["):
+        return text[1:].partition("]")[0]
+    host, colon, port = text.rpartition(":")
+    return host if colon and port.isdigit() and host.count(".") == 3 else text
+
+
+def _is_address(field: str) -> bool:
+    text = _bare(field)
+    if text == "unknown" or (text in _NO_ADDRESS and text != field):  # a proxy that hides the client: ``-,`` or ``(-)``
+        return True
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_host(field: str) -> bool:
+    """A host's name in place of an address (``HostnameLookups``), or ``-`` for none."""
+    return _is_address(field) or field == "-" or (_HOST.fullmatch(field) is not None and ("." in field or field == "localhost"))
+
+
+def _meaning(weblog: Weblog, method: str, path: str, agent: str, status: str) -> tuple[Rule, Click] | Skip:
     """The rule that a request fits with the columns that its path names, or why it is no click."""
     if path.rsplit(".", 1)[-1].lower() in weblog.static:
         return Skip("static file")
-    if weblog.robots.search(agent):
+    if _is_robot(weblog, agent):
         return Skip("robot")
     for rule in weblog.events:
         found = rule.path.fullmatch(unquote(path)) if rule.method == method else None
         if found:
-            succeeded = 200 <= status < 300 or status == 304 or (rule.redirects and 300 <= status < 400)  # 304: from a cache
+            succeeded = status.startswith("2") or status == "304" or (rule.redirects and status.startswith("3"))  # 304: a cache
             return (rule, found.groupdict()) if succeeded else Skip(f"status {status}")
     return Skip(f"{method} that no rule names")
 
 
-def _further(rest: str, weblog: Weblog) -> dict[str, Any]:
+def _is_robot(weblog: Weblog, agent: str) -> bool:
+    if weblog.people is not None and weblog.people.search(agent):
+        return False
+    return is_robot(agent) or (weblog.robots is not None and bool(weblog.robots.search(agent)))
+
+
+def _further(text: str, weblog: Weblog) -> dict[str, Any]:
     """The columns of the fields behind the user agent. Raises ``RowError`` where some are missing."""
-    values = _FURTHER.findall(rest)
+    values = _FURTHER.findall(text)
     if len(values) < len(weblog.further_fields):
         raise RowError(
             f"has {len(values)} fields in quotes behind the user agent, weblog.yaml names {len(weblog.further_fields)}"
@@ -171,15 +238,27 @@ def _further(rest: str, weblog: Weblog) -> dict[str, Any]:
     return {column: _unescaped(value) for column, value in named if column != "-" and value not in {"", "-"}}
 
 
-def _visitor(key: bytes, address: str, agent: str) -> str:
+def _visitor(key: bytes, address: str | None, agent: str) -> str | None:
+    """A keyed hash of address and agent; without an address nothing tells visitors apart."""
+    if address is None:
+        return None
     return hmac.new(key, f"{address}\0{agent}".encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[:32]
 
 
-def _split(target: str) -> SplitResult:
-    try:
-        return urlsplit(target)
-    except ValueError as error:
-        raise RowError(f"request: {target[:200]!r} is not a URL") from error
+def _target(target: str) -> tuple[str, str]:
+    """Path and query of a request's target, a path (``/p?q``, also ``//p``) or a whole URL, as proxies are asked.
+
+    The path is without parameters such as ``;jsessionid=``, which may be secrets, and has single slashes.
+    """
+    if "://" in target.partition("?")[0]:
+        try:
+            url = urlsplit(target)
+        except ValueError as error:
+            raise RowError(f"request: {target[:200]!r} is not a URL") from error
+        path, query = url.path or "/", url.query
+    else:
+        path, _, query = target.partition("#")[0].partition("?")
+    return re.sub("//+", "/", _PATH_PARAMETERS.sub("", path)), query
 
 
 def _time(text: str) -> datetime:

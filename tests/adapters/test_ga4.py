@@ -42,7 +42,7 @@ def event(name: str, **changes: Any) -> dict[str, Any]:
 
 def read(*events: dict[str, Any]) -> list[Click]:
     ids = EventIds()
-    clicks = [click for one in events for click in ga4.clicks(json.dumps(one), ids)]
+    clicks = [click for row in events for click in ga4.clicks(json.dumps(row), ids)]
     return [{column: value for column, value in click.items() if value is not None} for click in clicks]
 
 
@@ -68,10 +68,10 @@ def test_each_item_of_a_purchase_is_a_line_of_the_order() -> None:
         (line["order_id"], line["line_no"], line["product_id"], line["quantity"], line["amount"], line["currency"])
         for line in lines
     ] == [
-        ("o-1", 1, "L-100", "2", Decimal("178.0"), "EUR"),  # price times quantity
-        ("o-1", 2, "B-7", "3", Decimal("17.7"), "EUR"),  # the item's revenue
+        ("o-1", 1, "B-7", "3", Decimal("17.7"), "EUR"),  # the item's revenue
+        ("o-1", 1, "L-100", "2", Decimal("178.0"), "EUR"),  # price times quantity; numbers count within a product
     ]
-    assert [line.get("category_id") for line in lines] == ["table_lamps", None]
+    assert [line.get("category_id") for line in lines] == [None, "table_lamps"]
     assert len({line["event_id"] for line in lines}) == 2
 
 
@@ -82,9 +82,44 @@ def test_a_purchase_without_items_is_one_line_of_its_revenue() -> None:
 
 def test_a_refund_takes_lines_of_the_order_back() -> None:
     (line,) = read(event("refund", items=[{**BULB, "item_refund": 17.7}], ecommerce={"transaction_id": "o-1"}))
-    assert (line["event_name"], line["order_id"], line["line_no"], line["amount"]) == ("purchase", "o-1", -1, Decimal("-17.7"))
-    (whole,) = read(event("refund", ecommerce={"transaction_id": "o-1", "refund_value": 195.7}))
-    assert (whole["line_no"], whole["amount"]) == (-1, Decimal("-195.7"))
+    assert (line["event_name"], line["order_id"], line["amount"]) == ("purchase", "o-1", Decimal("-17.7"))
+    assert line["line_no"] < 0  # beside the lines of the sale, which count from 1
+    (full,) = read(event("refund", ecommerce={"transaction_id": "o-1", "refund_value": 195.7}))
+    assert (full["order_id"], full["amount"], "product_id" in full) == ("o-1", Decimal("-195.7"), False)
+
+
+def line_keys(*events: dict[str, Any]) -> list[tuple[str, str | None, int]]:
+    """What makes an order line the same line, by event: order, product, number."""
+    return [(line["order_id"], line.get("product_id"), line["line_no"]) for line in read(*events)]
+
+
+def test_a_sale_that_is_sent_again_with_its_items_reordered_has_the_same_lines() -> None:
+    order = {"transaction_id": "o-1"}
+    sent = line_keys(event("purchase", items=[LAMP, BULB], ecommerce=order))
+    again = event("purchase", items=[BULB, LAMP], ecommerce=order, event_timestamp="1777623672000123")
+    assert sorted(line_keys(again)) == sorted(sent)
+
+
+def test_a_product_twice_in_a_sale_is_two_lines_in_whatever_order_they_come() -> None:
+    dear, cheap = {**LAMP, "price": 89.0, "quantity": 1}, {**LAMP, "price": 79.0, "quantity": 1}
+    for items in ([dear, cheap, cheap], [cheap, cheap, dear]):
+        lines = read(event("purchase", items=items, ecommerce={"transaction_id": "o-1"}))
+        assert {line["line_no"]: line["amount"] for line in lines} == {1: Decimal(79), 2: Decimal(79), 3: Decimal(89)}
+
+
+def test_refunds_of_an_order_are_lines_of_their_own_and_the_same_one_sent_again_is_not() -> None:
+    parts = [event("refund", ecommerce={"transaction_id": "o-1", "refund_value": value}) for value in (5, 7, 5.0)]
+    first, second, again = line_keys(*parts)
+    assert first != second
+    assert again == first  # 5 and 5.0 are the same amount
+    bulbs = [event("refund", items=[{**BULB, "quantity": count, "item_refund": 5.9 * count}]) for count in (1, 2)]
+    assert len(set(line_keys(*[{**bulb, "ecommerce": {"transaction_id": "o-1"}} for bulb in bulbs]))) == 2
+
+
+def test_numbers_that_are_none_are_refused_with_their_column() -> None:
+    for value in ("NaN", "Infinity", float("nan"), float("inf")):
+        with pytest.raises(RowError, match=r"^price: .* is not a number"):
+            ga4.clicks(json.dumps(event("purchase", items=[{**LAMP, "price": value}])), EventIds())
 
 
 @pytest.mark.parametrize("name", ["view_item", "add_to_cart", "remove_from_cart"])

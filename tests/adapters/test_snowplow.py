@@ -91,8 +91,8 @@ def test_each_product_of_a_transaction_is_a_line_of_the_order() -> None:
     order = {"transaction_id": "o-1", "revenue": 190.0, "shipping": 5.1, "currency": "EUR"}
     lines = read(action("transaction", **{f"{CONTEXT}transaction_1": [order], f"{CONTEXT}product_1": [LAMP, BULB]}))
     assert [(line["event_name"], line["order_id"], line["line_no"], line["product_id"], line["amount"]) for line in lines] == [
-        ("purchase", "o-1", 1, "L-100", Decimal("179.0")),
-        ("purchase", "o-1", 2, "B-7", Decimal("5.90")),
+        ("purchase", "o-1", 1, "B-7", Decimal("5.90")),
+        ("purchase", "o-1", 1, "L-100", Decimal("179.0")),  # numbers count within a product
     ]
     (whole,) = read(action("transaction", **{f"{CONTEXT}transaction_1": [order]}))
     assert (whole["amount"], whole["currency"]) == (Decimal("190.0"), "EUR")
@@ -101,7 +101,8 @@ def test_each_product_of_a_transaction_is_a_line_of_the_order() -> None:
 def test_a_refund_takes_lines_of_the_order_back() -> None:
     order = {"transaction_id": "o-1", "refund_amount": 5.9, "currency": "EUR"}
     (line,) = read(action("refund", **{f"{CONTEXT}refund_1": [order], f"{CONTEXT}product_1": [BULB]}))
-    assert (line["event_name"], line["order_id"], line["line_no"], line["amount"]) == ("purchase", "o-1", -1, Decimal("-5.90"))
+    assert (line["event_name"], line["order_id"], line["amount"]) == ("purchase", "o-1", Decimal("-5.90"))
+    assert line["line_no"] < 0  # beside the lines of the sale, which count from 1
 
 
 @pytest.mark.parametrize(
@@ -171,3 +172,28 @@ def test_a_line_of_another_width_or_with_a_strange_schema_is_an_error() -> None:
     contexts = json.dumps({"schema": "x", "data": [{"schema": "product", "data": {}}]})
     with pytest.raises(RowError, match="contexts: 'product' is not a schema such as iglu:"):
         snowplow.from_enriched(enriched(**event(), contexts=contexts))
+
+
+def test_a_transaction_that_is_sent_again_with_its_products_reordered_has_the_same_lines() -> None:
+    order = {"transaction_id": "o-1", "currency": "EUR"}
+    sent, again = (
+        read(action("transaction", **{f"{CONTEXT}transaction_1": [order], f"{CONTEXT}product_1": products}))
+        for products in ([LAMP, BULB, {**LAMP, "price": 79}], [{**LAMP, "price": 79}, BULB, LAMP])
+    )
+    keys = [{(line["product_id"], line["line_no"]): line["amount"] for line in lines} for lines in (sent, again)]
+    assert keys[0] == keys[1] == {("B-7", 1): Decimal("5.90"), ("L-100", 1): Decimal(158), ("L-100", 2): Decimal(179)}
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"useragent": "okhttp/4.9.0"},
+        {"useragent": "Mozilla/5.0 (compatible; AhrefsBot/7.0; +http://ahrefs.com/robot/)"},
+        {"contexts_com_iab_snowplow_spiders_and_robots_1": [{"spiderOrRobot": True, "category": "SPIDER_OR_ROBOT"}]},
+        {"contexts_com_iab_snowplow_spiders_and_robots_1_0_0": '[{"spider_or_robot": true}]'},
+    ],
+)
+def test_robots_are_skipped_by_the_user_agent_or_by_the_enrichment(columns: dict[str, Any]) -> None:
+    assert snowplow.clicks(event(event_name="page_view", **columns)) == Skip("robot")
+    people = {"contexts_com_iab_snowplow_spiders_and_robots_1": [{"spiderOrRobot": False}], "useragent": ""}
+    assert read(event(event_name="page_view", **people))[0]["event_name"] == "page_view"  # a server's tracker sends no agent
