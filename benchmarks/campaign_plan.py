@@ -19,7 +19,8 @@ from benchmarks.campaign_response import as_published
 from customer360.campaigns.definition import Campaign
 from customer360.settings import CampaignRules, FrequencyCap, Shop
 from customer360.simulation.leads import Leads
-from ml.planning.campaign_planning import CampaignPlan, PlanningInputs, plan_campaigns
+from ml.planning.campaign_planning import CampaignPlan, plan_campaigns
+from ml.planning.inputs import PlanningInputs
 from ml.planning.predictions import RESPONSE, Predicted
 from ml.planning.violations import violations
 
@@ -134,7 +135,7 @@ def _plan(setting: Setting, conversion: npt.NDArray[np.float32]) -> tuple[Campai
         return Predicted(conversion[ids.get_indexer(wanted)], None, None, RESPONSE)
 
     started = time.perf_counter()
-    planning = plan_campaigns([setting.campaign], setting.inputs, lambda _: ids, predict, setting.shop)
+    planning = plan_campaigns([setting.campaign], setting.inputs, {setting.campaign.campaign_id: ids}, predict, setting.shop)
     seconds = time.perf_counter() - started
     if planning.problems:
         raise RuntimeError(f"the leads were not planned: {planning.problems[0]}")

@@ -33,7 +33,8 @@ from customer360.simulation.campaign_world import CampaignWorld
 from ml.datasets.training_sets import TrainingSet
 from ml.fitting import boosting_settings, training
 from ml.fitting.class_model import ClassModel
-from ml.planning.campaign_planning import PlanningInputs, plan_campaigns
+from ml.planning.campaign_planning import plan_campaigns
+from ml.planning.inputs import PlanningInputs
 from ml.planning.predictions import INCREMENTAL, Predicted
 from ml.planning.reasons import CONTACT
 from ml.responses.contact_rows import ResponseInputs
@@ -173,7 +174,7 @@ def plan(memory: Memory, first: date, week: int) -> pd.DataFrame:
     made = plan_campaigns(
         [campaign],
         inputs,
-        lambda _: pd.Index(customers["customer_id"], dtype="str"),
+        {campaign.campaign_id: pd.Index(customers["customer_id"], dtype="str")},
         lambda _, ids: memory.predicted(ids, as_of(first, shop)),
         shop,
     )

@@ -1,6 +1,6 @@
 """Partitions: arrival slices in UTC, and shop-local days for plans and drift reports."""
 
-from datetime import datetime
+from datetime import date, datetime
 
 import dagster as dg
 
@@ -38,6 +38,18 @@ def day_partitions(shop: Shop) -> dg.DailyPartitionsDefinition:
 def day_key(shop: Shop, moment: datetime) -> str:
     """The shop-local day that contains ``moment``."""
     return moment.astimezone(shop.zone).strftime("%Y-%m-%d")
+
+
+def published_day(partition_key: str, shop: Shop, as_of: datetime) -> date:
+    """The partition's day. Raises ``Failure`` for any other day than that of ``as_of``: what is known now is of no other."""
+    today = day_key(shop, as_of)
+    if partition_key != today:
+        raise dg.Failure(
+            f"{partition_key} is not the day of what is published ({today}): plans and drift reports are made of what "
+            "is known now, and an earlier day's stays as it was decided then",
+            allow_retries=False,
+        )
+    return as_of.astimezone(shop.zone).date()
 
 
 SHOP = Settings.from_environment().shop

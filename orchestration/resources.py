@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from customer360.lake.operations.clock import shop_now
 from customer360.lake.warehouse.row_counts import count_rows
 from customer360.lake.warehouse.warehouse import open_warehouse, warehouse_lock
 from customer360.settings import Settings
+from customer360.snapshot import Snapshot, open_snapshot
 
 # A training set of 6,000 customers is built in 3 seconds, one of a million in minutes; what else holds the lock is in the pool.
 WAIT_SECONDS = 300.0
@@ -45,6 +46,17 @@ class Platform(dg.ConfigurableResource):  # type: ignore[type-arg]  # dagster's 
     def shop_now(self) -> datetime:
         """The shop's clock, UTC: the wall clock, or a replay's own time."""
         return shop_now(self.settings(), self.now())
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """What is published now, opened once for the step. Raises ``Failure`` before the first publication."""
+        with ExitStack() as stack:
+            try:
+                snapshot = stack.enter_context(open_snapshot(self.settings()))
+            except FileNotFoundError as error:
+                message = "nothing is published yet: run history_job or a slice first"
+                raise dg.Failure(message, allow_retries=False) from error
+            yield snapshot
 
     @contextmanager
     def lock(self, holder: str, wait_seconds: float = WAIT_SECONDS) -> Iterator[None]:

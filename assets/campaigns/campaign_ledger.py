@@ -5,11 +5,9 @@ import dagster as dg
 from customer360.campaigns.attribution import record_outcomes
 from customer360.campaigns.ledger import read_ledger
 from customer360.campaigns.published_ledger import publish_ledger
-from customer360.lake.publishing.version import reader
 from ml.markdown import table
 from orchestration import groups
 from orchestration.owners import MARKETING_TEAM
-from orchestration.published_day import published_moment
 from orchestration.resources import Platform
 
 
@@ -23,12 +21,11 @@ from orchestration.resources import Platform
 )
 def campaign_ledger(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """What was planned, approved and sent, and what came of it. One row per fact, added and never changed."""
-    settings = platform.settings()
-    published_moment(platform)
-    with reader(settings.place) as connection:
-        added = record_outcomes(settings.place, settings.shop, connection, platform.now(), f"run {context.run.run_id}")
-    publish_ledger(settings.place, platform.now())
-    ledger = read_ledger(settings.place)
+    with platform.snapshot() as snapshot:
+        place, by = snapshot.place, f"run {context.run.run_id}"
+        added = record_outcomes(place, snapshot.shop, snapshot.connection, platform.now(), by)
+    publish_ledger(place, platform.now())
+    ledger = read_ledger(place)
     events = ledger.groupby(["campaign_id", "event"], observed=True).size().rename("entries").reset_index()
     return dg.MaterializeResult(
         metadata={

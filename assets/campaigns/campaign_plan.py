@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC
 from typing import Any
 
 import dagster as dg
@@ -13,20 +12,19 @@ from customer360.campaigns.planned_contacts import planned_contacts
 from customer360.lake.publishing.profiles import with_next_contact
 from customer360.lake.publishing.publications import file_tables, linked_files
 from customer360.lake.publishing.publishing import republish
-from customer360.lake.publishing.version import reader
+from customer360.lake.slices import naive
 from customer360.lake.warehouse.frames import write_parquet
 from customer360.settings import Shop
 from ml.markdown import picture_in_text, table
 from ml.planning.briefs import base_rate, briefs, in_words
 from ml.planning.campaign_planning import Planning, plan_campaigns
 from ml.planning.contact_calendar import contact_calendar, heat_map
-from ml.planning.published import PublishedAudiences, read_planning_inputs
+from ml.planning.inputs import audiences_of, planning_inputs
 from ml.planning.serving import Served, served_predictions
 from ml.planning.violations import RULES, Violation, violations
 from orchestration import groups
 from orchestration.owners import MARKETING_TEAM
-from orchestration.partitions import DAYS
-from orchestration.published_day import planned_day
+from orchestration.partitions import DAYS, published_day
 from orchestration.resources import Platform
 
 PLAN, BRIEFS = dg.AssetKey(["campaigns", "campaign_plan"]), dg.AssetKey(["campaigns", "campaign_briefs"])
@@ -99,30 +97,29 @@ def campaign_plans(
     context: dg.AssetExecutionContext, platform: Platform
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     """Plan every campaign of the shop for the published day; nothing is published that breaks a rule."""
-    settings = platform.settings()
-    place, shop = settings.place, settings.shop
-    plan_date = planned_day(context, platform)
-    with reader(place) as connection:
-        offers = [str(offer) for (offer,) in connection.execute("select offer_id from offers").fetchall()]
-        campaigns, problems = load_campaigns(settings.campaign_folder, shop, offers)
-        inputs = read_planning_inputs(connection, settings, platform.now(), f"run {context.run.run_id}")
-        audience = PublishedAudiences(connection, settings)
-        served = served_predictions(connection, settings, inputs)
+    with platform.snapshot() as snapshot:
+        settings, place, shop = snapshot.settings, snapshot.place, snapshot.shop
+        plan_date = published_day(context.partition_key, shop, snapshot.as_of)
+        campaigns, file_problems = load_campaigns(settings.campaign_folder, shop, list(snapshot.offers["offer_id"]))
+        audiences, audience_problems = audiences_of(snapshot, campaigns)
+        inputs = planning_inputs(snapshot, platform.now(), f"run {context.run.run_id}")
+        served = served_predictions(snapshot, inputs.customers)
         context.log.info(f"{len(campaigns)} campaigns; {served.basis}")
-        planning = plan_campaigns(campaigns, inputs, audience, served.predict, shop)
-        orders = connection.execute("select customer_id, ordered_at from customer_orders where lines > 0").df()
-    problems = [*problems, *planning.problems]
+        planning = plan_campaigns(campaigns, inputs, audiences, served.predict, shop)
+        orders = snapshot.orders
+    problems = [*file_problems, *audience_problems, *planning.problems]
     for problem in problems:
         context.log.warning(str(problem))
     rows = planning.rows
     planned = [plan.campaign for plan in planning.plans]
-    broken = violations(rows, planned, {one.campaign_id: audience(one) for one in planned}, inputs, shop)
+    planned_audiences = {campaign.campaign_id: audiences[campaign.campaign_id] for campaign in planned}
+    broken = violations(rows, planned, planned_audiences, inputs, shop)
     yield from rule_checks(broken, len(rows))
     if broken:
         raise dg.Failure(
             f"the plan breaks {len(broken)} rules, so nothing was published: {broken[0].detail}", allow_retries=False
         )
-    rate = base_rate(orders, len(inputs.customers), inputs.as_of.astimezone(UTC).replace(tzinfo=None), shop)
+    rate = base_rate(orders[orders["lines"] > 0], len(inputs.customers), naive(inputs.as_of), shop)
     brief = briefs(planning.plans, rate, shop)
     folder = place.plans / f"{plan_date:%Y-%m-%d}"
     write_parquet(folder / "campaign_briefs.parquet", brief)

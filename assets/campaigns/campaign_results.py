@@ -7,14 +7,11 @@ import pandas as pd
 
 from customer360.lake.publishing.publications import file_tables
 from customer360.lake.publishing.publishing import republish
-from customer360.lake.publishing.version import reader
 from customer360.lake.warehouse.frames import write_parquet
-from ml.effects.published_results import published_results
-from ml.effects.results import Results
+from ml.effects.results import Results, published_results
 from ml.markdown import table
 from orchestration import groups
 from orchestration.owners import MARKETING_TEAM
-from orchestration.published_day import published_moment
 from orchestration.resources import Platform
 
 RESULTS = dg.AssetKey(["campaigns", "campaign_results"])
@@ -51,11 +48,8 @@ EARNED = "closed_campaigns_earned_their_cost"
 )
 def campaign_results(platform: Platform) -> dg.MaterializeResult:
     """Contacted, converted, revenue, cost, lift with its interval and profit. One row per campaign and arm."""
-    settings = platform.settings()
-    place = settings.place
-    published_moment(platform)
-    with reader(place) as connection:
-        found = published_results(settings, connection)
+    with platform.snapshot() as snapshot:
+        place, found = snapshot.place, published_results(snapshot)
     write_parquet(place.campaigns / "campaign_results.parquet", found.campaigns)
     write_parquet(place.campaigns / "campaign_result_deciles.parquet", found.deciles)
     tables = file_tables(place)

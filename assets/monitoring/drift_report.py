@@ -5,7 +5,6 @@ import pandas as pd
 
 from customer360.lake.publishing.publications import file_tables
 from customer360.lake.publishing.publishing import republish
-from customer360.lake.publishing.version import reader
 from customer360.lake.warehouse.frames import write_parquet
 from ml.datasets.targets import AFFINITY
 from ml.monitoring.alarms import CHANGES, alarming_columns, append_change, found_change, read_changes
@@ -16,8 +15,7 @@ from ml.versions.model_versions import judged_until
 from ml.versions.shop_models import servable_for_shop, store_of
 from orchestration import groups
 from orchestration.owners import ML_TEAM
-from orchestration.partitions import DAYS
-from orchestration.published_day import planned_day
+from orchestration.partitions import DAYS, published_day
 from orchestration.resources import Platform
 
 DRIFT_REPORT = dg.AssetKey(["monitoring", "drift_report"])
@@ -53,15 +51,15 @@ def drift(context: dg.AssetExecutionContext, platform: Platform) -> dg.Materiali
     """What the champion reads and says, the last hours, how predictions came true. One row a column in ``drift_metrics``."""
     settings = platform.settings()
     place = settings.place
-    day = planned_day(context, platform)
-    servable = servable_for_shop(settings, AFFINITY)
-    if servable.loaded is None:
-        raise dg.Failure("there is no champion to compare with yet: run training_job first", allow_retries=False)
     folder = place.reports / "drift"
-    earlier = read_history(folder, before=day)
-    with reader(place) as connection:
+    with platform.snapshot() as snapshot:
+        day = published_day(context.partition_key, settings.shop, snapshot.as_of)
+        servable = servable_for_shop(settings, AFFINITY)
+        if servable.loaded is None:
+            raise dg.Failure("there is no champion to compare with yet: run training_job first", allow_retries=False)
+        earlier = read_history(folder, before=day)
         report = daily_report(
-            connection,
+            snapshot.connection,
             settings.shop,
             folder,
             servable.loaded,

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -14,10 +15,10 @@ from dagster_dbt import dbt_assets
 from assets.transform.warehouse import MANIFEST
 from customer360.lake.publishing.publications import PARQUET_ONLY, warehouse_tables
 from customer360.lake.publishing.publishing import publish
-from customer360.lake.publishing.version import reader
 from customer360.lake.slices import EPOCH
 from customer360.lake.warehouse.cutoffs import set_training_cutoffs
-from customer360.settings import Settings
+from customer360.settings import Settings, Shop
+from customer360.snapshot import Snapshot
 from ml.datasets import leakage, training_sets
 from ml.datasets.targets import AFFINITY, CHURN, ORGANIC_RESPONSE, RESPONSE, SPEND, Target, target_of
 from ml.datasets.training_outlook import outlook
@@ -30,7 +31,7 @@ from ml.judging import evaluation, model_card, promotion
 from ml.judging.model_card import Section
 from ml.markdown import picture_in_text, table
 from ml.monitoring.alarms import CHANGES, read_changes
-from ml.responses.published import read_response_inputs
+from ml.responses.contact_rows import ResponseInputs, response_inputs
 from ml.responses.training_set import build_response_training_set
 from ml.responses.without_contact import build_organic_training_set
 from ml.versions.model_store import version_name
@@ -72,19 +73,20 @@ def training_features(context: dg.AssetExecutionContext, platform: Platform) -> 
 
 @dataclass(frozen=True)
 class Course:
-    """How a model learns: what its asset reads, how its training set is made, how it is trained, and what judges it.
+    """How a model learns: what its asset reads, once, how its training set is made of that, how it is trained, what judges it.
 
     ``untold`` says more of a training set that could not be made, where the model is one to wait for. ``more`` tells what a new
     model is worth beside others that serve.
     """
 
     deps: list[list[str]]
-    training_set: Callable[[Settings, Target], TrainingSet]
+    read: Callable[[Snapshot], Any]
+    training_set: Callable[[Any, Shop, Target], TrainingSet]
     train: Callable[..., TrainedModel]
-    untold: Callable[[Settings, Target, Exception], dict[str, str]]
+    untold: Callable[[Any, Shop, Target, Exception], dict[str, str]]
     kinds: set[str]
     judge: str
-    more: Callable[[Settings, TrainingSet, TrainedModel], Section] | None = None
+    more: Callable[[Any, Settings, TrainingSet, TrainedModel], Section] | None = None
 
 
 def model_asset(name: str, description: str, course: Course) -> dg.AssetsDefinition:
@@ -124,12 +126,15 @@ def model_asset(name: str, description: str, course: Course) -> dg.AssetsDefinit
 def _trained(context: dg.AssetExecutionContext, platform: Platform, name: str, course: Course) -> dg.MaterializeResult:
     settings = platform.settings()
     target, store = target_of(name, settings.shop), store_of(settings, name)
+    inputs = None
     try:
-        training_set = course.training_set(settings, target)
+        with platform.snapshot() as snapshot:
+            inputs = course.read(snapshot)
+        training_set = course.training_set(inputs, settings.shop, target)
     except TrainingSetError as error:
         if target.is_needed:
             raise
-        return _not_trained(course.untold(settings, target, error))
+        return _not_trained(course.untold(inputs, settings.shop, target, error))
     minutes = settings.shop.training.tuning_minutes
     budget = Budget(minutes * 60, time.monotonic) if minutes else None
     trained = course.train(training_set, seed=SEED, threads=os.cpu_count() or 1, budget=budget)
@@ -142,7 +147,7 @@ def _trained(context: dg.AssetExecutionContext, platform: Platform, name: str, c
     decision = promotion.decide(judged, strongest)
     store.record(name, version, decision, now)
     folder = settings.place.reports / "models" / name / version
-    more = course.more(settings, training_set, trained) if course.more else None
+    more = course.more(inputs, settings, training_set, trained) if course.more else None
     drawn = model_card.write_card(folder, manifest, judged, decision, target.purpose, more=more)
     publish_versions(settings, now)
     context.log.info(decision.reason)
@@ -208,46 +213,52 @@ def _not_trained(missing: dict[str, str]) -> dg.MaterializeResult:
     )
 
 
-def _of_customers(settings: Settings, target: Target) -> TrainingSet:
-    with reader(settings.place) as connection:
-        return training_sets.build_training_set(connection.execute(CUTOFFS).df(), settings.shop, target)
+def _read_cutoffs(snapshot: Snapshot) -> tuple[pd.DataFrame, datetime | None]:
+    """``training_features``, and the start of the first slice (plain UTC)."""
+    first = snapshot.connection.execute("select min(slice) from slice_log").fetchone()
+    return snapshot.read("from training_features order by cutoff_no, customer_id"), first[0] if first else None
 
 
-def _outlook(settings: Settings, target: Target, error: Exception) -> dict[str, str]:
-    with reader(settings.place) as connection:
-        frame = connection.execute(CUTOFFS).df()
-        first = connection.execute("select min(slice) from slice_log").fetchone()
-    return outlook(frame, settings.shop, target, first[0] if first else None, error)
+def _of_customers(inputs: tuple[pd.DataFrame, datetime | None], shop: Shop, target: Target) -> TrainingSet:
+    return training_sets.build_training_set(inputs[0], shop, target)
 
 
-def _of_contacts(settings: Settings, target: Target) -> TrainingSet:
-    inputs, known_at = read_response_inputs(settings)
-    return build_response_training_set(inputs, settings.shop, known_at)
+def _outlook(inputs: tuple[pd.DataFrame, datetime | None], shop: Shop, target: Target, error: Exception) -> dict[str, str]:
+    return outlook(inputs[0], shop, target, inputs[1], error)
 
 
-def _of_controls(settings: Settings, target: Target) -> TrainingSet:
-    inputs, known_at = read_response_inputs(settings)
-    return build_organic_training_set(inputs, settings.shop, known_at)
+def _read_contacts(snapshot: Snapshot) -> tuple[ResponseInputs, datetime]:
+    """The inputs, and until when outcomes are known (plain UTC)."""
+    return response_inputs(snapshot), snapshot.outcomes_known_at
 
 
-def _effect(settings: Settings, training_set: TrainingSet, trained: TrainedModel) -> Section:
+def _of_contacts(inputs: tuple[ResponseInputs, datetime], shop: Shop, target: Target) -> TrainingSet:
+    return build_response_training_set(inputs[0], shop, inputs[1])
+
+
+def _of_controls(inputs: tuple[ResponseInputs, datetime], shop: Shop, target: Target) -> TrainingSet:
+    return build_organic_training_set(inputs[0], shop, inputs[1])
+
+
+def _effect(
+    inputs: tuple[ResponseInputs, datetime], settings: Settings, training_set: TrainingSet, trained: TrainedModel
+) -> Section:
     """What contacts add by the response model that serves and the new model of customers without contact."""
-    inputs, known_at = read_response_inputs(settings)
     serving = servable_for_shop(settings, RESPONSE).loaded
     response = None
     if serving is not None:
         until, judged_from = serving.manifest.train_cutoffs[-1], serving.manifest.validation_cutoff
         response = Trained(serving.model, until.replace(tzinfo=None), judged_from.replace(tzinfo=None))
     without = Trained(trained.model, training_set.train_cutoffs[-1], training_set.validation_cutoff)
-    found = judge_effect(inputs, settings.shop, known_at, response, without)
+    found = judge_effect(inputs[0], settings.shop, inputs[1], response, without)
     if isinstance(found, str):
         return Section("effect", f"{found.capitalize()}.", {})
     return Section("effect", found.to_markdown(), {"qini": found.plot()})
 
 
-CUTOFFS = "select * from training_features order by cutoff_no, customer_id"
 CUSTOMERS = Course(
     deps=[["marts", "training_features"]],
+    read=_read_cutoffs,
     training_set=_of_customers,
     train=training.train,
     untold=_outlook,
@@ -259,14 +270,16 @@ CONTACTS = Course(
         *(["marts", name] for name in ("campaign_touch_history", "customer_orders")),
         *(["raw", name] for name in ("customers", "campaigns", "offers")),
     ],
+    read=_read_contacts,
     training_set=_of_contacts,
     train=partial(families.train_families, settings=boosting_settings.CONTACTS),
-    untold=lambda settings, target, error: {"missing": str(error)},
+    untold=lambda inputs, shop, target, error: {"missing": str(error)},
     kinds={"catboost", "scikitlearn"},
     judge="the newest fifth of the contacts",
 )
 CONTROLS = Course(
     deps=[*CONTACTS.deps, ["predictions", f"{RESPONSE}_model"]],
+    read=_read_contacts,
     training_set=_of_controls,
     train=partial(training.train, settings=boosting_settings.CONTACTS),
     untold=CONTACTS.untold,

@@ -18,8 +18,10 @@ import pandas as pd
 
 from customer360.campaigns.approval import is_withdrawal
 from customer360.campaigns.commitments import CONTACT_KEY
+from customer360.campaigns.drafts import approved_values
 from customer360.campaigns.ledger import APPROVED, CONTACT, HOLDOUT, SENT
 from customer360.settings import Shop
+from customer360.snapshot import ORDERS, Snapshot
 from ml.effects.lift import adjusted_difference, mean_difference, rate_difference
 from ml.effects.power import customers_needed
 from ml.judging.bootstrap import Interval
@@ -69,6 +71,17 @@ class Results:
 
     campaigns: pd.DataFrame
     deciles: pd.DataFrame
+
+
+def published_results(snapshot: Snapshot) -> Results:
+    """``results`` of every approved plan, as the snapshot has ledger and orders.
+
+    Orders are made at night, so a window counts as passed when they know of all of it, not by the published slice. Before the
+    first order no window has passed.
+    """
+    orders = snapshot.rows_of(ORDERS, snapshot.ledger["customer_id"])
+    as_of = pd.Timestamp.min if snapshot.orders_known_until is None else snapshot.orders_known_until
+    return results(snapshot.ledger, orders, snapshot.shop, as_of, approved_values(snapshot.place))
 
 
 def results(

@@ -2,60 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from customer360.campaigns.audience import AudienceError
 from customer360.campaigns.definition import Campaign, CampaignProblem
 from customer360.settings import Shop
-from ml.frames import FrameError, require_columns
+from ml.arrays import Booleans, Floats, Integers, Texts
+from ml.frames import FrameError
 from ml.planning.allocation.allocate import allocate
 from ml.planning.allocation.problem import Allocation, Problem
 from ml.planning.allocation.programs import SolverError
-from ml.planning.contact_days import Booleans, ContactDays, Integers
+from ml.planning.contact_days import ContactDays
 from ml.planning.eligibility import Answers, Contacts, eligibility
 from ml.planning.holdout import in_holdout
-from ml.planning.options import Floats, Options, make_options, option_costs
-from ml.planning.plan_rows import CAMPAIGN_PLAN_COLUMNS, NOBODY, Decided, Texts, plan_rows
+from ml.planning.inputs import COMMITMENTS, PlanningInputs
+from ml.planning.options import Options, make_options, option_costs
+from ml.planning.plan_rows import CAMPAIGN_PLAN_COLUMNS, NOBODY, Decided, plan_rows
 from ml.planning.predictions import Predict
 from ml.planning.reasons import BELOW_ZERO, BUDGET, CONTACT, NO_CAPACITY
-
-# A campaign -> the customers of its audience (``customer360.campaigns.audience.members`` on what is published).
-Audience = Callable[[Campaign], "pd.Index[str]"]
-COMMITMENTS = ["customer_id", "campaign_id", "channel", "contact_date", "cost"]
-
-
-@dataclass(frozen=True)
-class PlanningInputs:
-    """The frames that plans are made of. Timestamps are plain UTC.
-
-    ``customers``: customer_id, segment, time_zone, one row each. ``consents``: customer_id, channel, is_allowed (empty means
-    no). ``suppressions``: customer_id, channel (empty: every channel). ``commitments``: customer_id, campaign_id, channel,
-    contact_date (the customer's day), cost: contacts that were made or approved, by all campaigns. ``salt``: of the holdouts,
-    from the ledger. ``as_of``: UTC, what was known; plans begin on the day after it, in the shop's time zone.
-    """
-
-    customers: pd.DataFrame
-    consents: pd.DataFrame
-    suppressions: pd.DataFrame
-    commitments: pd.DataFrame
-    salt: str
-    as_of: datetime
-
-    def check(self) -> None:
-        """Raise ``FrameError`` on missing columns and repeated customers."""
-        require_columns(self.customers, "customers", ["customer_id", "segment", "time_zone"])
-        require_columns(self.consents, "consents", ["customer_id", "channel", "is_allowed"])
-        require_columns(self.suppressions, "suppressions", ["customer_id", "channel"])
-        require_columns(self.commitments, "commitments", COMMITMENTS)
-        if self.customers["customer_id"].duplicated().any():
-            raise FrameError("customers holds a customer_id twice; a plan has one row a customer")
 
 
 @dataclass(frozen=True)
@@ -104,9 +74,13 @@ class Planning:
 
 
 def plan_campaigns(
-    campaigns: Sequence[Campaign], inputs: PlanningInputs, audience: Audience, predict: Predict, shop: Shop
+    campaigns: Sequence[Campaign],
+    inputs: PlanningInputs,
+    audiences: Mapping[str, pd.Index[str]],
+    predict: Predict,
+    shop: Shop,
 ) -> Planning:
-    """Plan every campaign. One whose audience, predictions or plan fail is reported as a problem; the others go on.
+    """Plan every campaign that has an audience (by campaign_id). One whose plan fails is a problem; the others go on.
 
     Raises ``FrameError`` where the inputs themselves lack something.
     """
@@ -114,14 +88,14 @@ def plan_campaigns(
     plans: list[CampaignPlan] = []
     problems: list[CampaignProblem] = []
     planned = inputs.commitments.head(0)[COMMITMENTS]
-    for campaign in sorted(campaigns, key=lambda one: (one.priority, one.campaign_id)):
+    for campaign in sorted(campaigns, key=lambda campaign: (campaign.priority, campaign.campaign_id)):
+        if campaign.campaign_id not in audiences:
+            continue
         try:
-            plan = plan_campaign(campaign, inputs, planned, audience(campaign), predict=predict, shop=shop)
-        except (AudienceError, FrameError, SolverError) as error:
-            place = "audience" if isinstance(error, AudienceError) else "(plan)"
-            problems.append(
-                CampaignProblem(f"{campaign.campaign_id}.yaml", place, str(error), "the other campaigns were planned")
-            )
+            plan = plan_campaign(campaign, inputs, planned, audiences[campaign.campaign_id], predict=predict, shop=shop)
+        except (FrameError, SolverError) as error:
+            file = f"{campaign.campaign_id}.yaml"
+            problems.append(CampaignProblem(file, "(plan)", str(error), "the other campaigns were planned"))
             continue
         plans.append(plan)
         contacts = plan.rows.loc[plan.rows["decision"] == CONTACT, COMMITMENTS]

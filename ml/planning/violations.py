@@ -15,7 +15,7 @@ import pandas as pd
 
 from customer360.campaigns.definition import Campaign
 from customer360.settings import FrequencyCap, Shop
-from ml.planning.campaign_planning import PlanningInputs
+from ml.planning.inputs import PlanningInputs
 from ml.planning.reasons import CONTACT
 
 EVERY_CUSTOMER_ONCE = "every_customer_once"

@@ -8,10 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from customer360.settings import Shop
+from customer360.campaigns.definition import load_campaigns
+from customer360.campaigns.own_touches import own_touches, with_own_touches
+from customer360.settings import Settings, Shop
+from customer360.snapshot import ORDERS, TIME_ZONES, TOUCHES, Snapshot
+from ml.datasets.training_sets import TrainingSetError
 from ml.frames import require_columns
-from ml.responses.attributes import attributes_at
-from ml.responses.contact_history import contact_history
+from ml.responses.contact_history import attributes_at, contact_history
 
 TOUCH_COLUMNS = (
     "touch_id",
@@ -52,6 +55,36 @@ class ResponseInputs:
         require_columns(self.offers, "offers", ["offer_id", "category_id"])
         if self.orders is not None:
             require_columns(self.orders, "customer_orders", ["customer_id", "ordered_at", "amount"])
+
+
+def response_inputs(snapshot: Snapshot) -> ResponseInputs:
+    """The inputs as the snapshot has them.
+
+    Touches are the shop's own and those that this product sent or held back, of which the ledger tells; campaigns those of the
+    reference table and of the shop's campaign files. Raises ``TrainingSetError`` where no contacts are published yet.
+    """
+    if not snapshot.has(TOUCHES):
+        raise TrainingSetError(f"{TOUCHES} is not published yet; run history_job, or warehouse_job after an upgrade")
+    touches = snapshot.touches
+    orders = snapshot.orders if snapshot.has(ORDERS) else None
+    if orders is not None and snapshot.has(TIME_ZONES):
+        touches = with_own_touches(touches, own_touches(snapshot.ledger, orders, snapshot.time_zones, snapshot.shop))
+    return ResponseInputs(
+        touches=touches,
+        attributes=snapshot.attribute_versions,
+        campaigns=known_campaigns(snapshot.read("from campaigns order by campaign_id"), snapshot.settings),
+        offers=snapshot.offers,
+        orders=orders,
+    )
+
+
+def known_campaigns(reference: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    """campaign_id, kind and offer_id of the campaigns that files and the reference table name; of one in both, the file's."""
+    files, _ = load_campaigns(settings.campaign_folder, settings.shop)
+    rows = [(campaign.campaign_id, campaign.kind, campaign.offer_id) for campaign in files]
+    frame = pd.DataFrame(rows, columns=["campaign_id", "kind", "offer_id"]).astype("str")
+    others = reference.loc[~reference["campaign_id"].isin(frame["campaign_id"]), list(frame.columns)]
+    return pd.concat([frame, others], ignore_index=True)
 
 
 @dataclass(frozen=True)

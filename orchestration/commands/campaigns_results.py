@@ -9,8 +9,8 @@ import pandas as pd
 
 from customer360.campaigns.ledger import CONTACT
 from customer360.decisions import DecisionRefused
-from customer360.lake.publishing.version import current_publication, reader
-from ml.effects.published_results import published_results
+from customer360.snapshot import ORDERS, open_snapshot
+from ml.effects.results import published_results
 from orchestration.console import WELL, say, settings_of
 
 EXPECTED = (DecisionRefused,)
@@ -22,11 +22,13 @@ DECILE = ["decile", "customers", "predicted", "realised"]
 def run(options: argparse.Namespace) -> int:
     """What each campaign brought, from what is published now; nothing is recorded."""
     settings = settings_of(options)
-    publication = current_publication(settings.place)
-    if publication is None or "customer_orders" not in publication.rows:
+    try:
+        with open_snapshot(settings) as snapshot:
+            found = published_results(snapshot) if snapshot.has(ORDERS) else None
+    except FileNotFoundError:
+        found = None
+    if found is None:
         raise DecisionRefused("no orders are published yet; run warehouse_job first")
-    with reader(settings.place) as connection:
-        found = published_results(settings, connection)
     campaigns = found.campaigns
     if options.campaign:
         campaigns = campaigns[campaigns["campaign_id"] == options.campaign]

@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml.responses.attributes import attributes_at
-from ml.responses.contact_history import contact_history, history_columns
+from ml.responses.contact_history import attributes_at, contact_history, history_columns
 
 CHANNELS = ["email", "sms"]
 

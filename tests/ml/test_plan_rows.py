@@ -15,7 +15,8 @@ from published_frames import small_shop
 from customer360.campaigns.definition import Campaign
 from customer360.settings import CampaignRules, Shop
 from ml.frames import FrameError
-from ml.planning.campaign_planning import CampaignPlan, Planning, PlanningInputs, plan_campaigns
+from ml.planning.campaign_planning import CampaignPlan, Planning, plan_campaigns
+from ml.planning.inputs import PlanningInputs
 from ml.planning.plan_rows import CAMPAIGN_PLAN_COLUMNS
 from ml.planning.predictions import INCREMENTAL, RESPONSE, Predicted
 from ml.planning.shadow_prices import shadow_prices
@@ -75,7 +76,8 @@ class Desk:
 
     def planning(self, *campaigns: Campaign) -> Planning:
         everybody = pd.Index(self.ids, dtype="str")
-        made = plan_campaigns(campaigns, self.inputs, lambda _: everybody, self.predict, self.shop)
+        audiences = {campaign.campaign_id: everybody for campaign in campaigns}
+        made = plan_campaigns(campaigns, self.inputs, audiences, self.predict, self.shop)
         assert made.problems == []
         return made
 
@@ -182,7 +184,7 @@ def test_a_holdout_is_of_those_who_would_be_contacted_costs_nothing_and_stays_fr
     assert first.rows.loc[first.rows["decision"] == "holdout", "cost"].eq(0).all()
     later = replace(desk.inputs, as_of=datetime(2026, 5, 8, 12, tzinfo=UTC))
     everybody = pd.Index(desk.ids, dtype="str")
-    again = plan_campaigns([campaign("a", holdout_share=0.2)], later, lambda _: everybody, desk.predict, desk.shop).plans[0]
+    again = plan_campaigns([campaign("a", holdout_share=0.2)], later, {"a": everybody}, desk.predict, desk.shop).plans[0]
     assert set(who(again, "holdout")) == of_all[0] | own[0]
     assert again.day != first.day
     poor = desk.plan(campaign("a", holdout_share=0.2, budget=100))
@@ -238,15 +240,15 @@ def test_customers_given_twice_and_missing_columns_are_named() -> None:
     desk = Desk([0.5, 0.5])
     twice = replace(desk.inputs, customers=pd.concat([desk.inputs.customers] * 2))
     with pytest.raises(FrameError, match="customer_id twice"):
-        plan_campaigns([], twice, lambda _: pd.Index([]), desk.predict, desk.shop)
+        plan_campaigns([], twice, {}, desk.predict, desk.shop)
     lacking = replace(desk.inputs, consents=desk.inputs.consents.drop(columns="is_allowed"))
     with pytest.raises(FrameError, match="is_allowed"):
-        plan_campaigns([], lacking, lambda _: pd.Index([]), desk.predict, desk.shop)
+        plan_campaigns([], lacking, {}, desk.predict, desk.shop)
 
 
 def test_an_audience_without_customers_has_a_plan_without_rows() -> None:
     desk = Desk([0.5])
-    made = plan_campaigns([campaign()], desk.inputs, lambda _: pd.Index([], dtype="str"), desk.predict, desk.shop)
+    made = plan_campaigns([campaign()], desk.inputs, {"k": pd.Index([], dtype="str")}, desk.predict, desk.shop)
     assert made.problems == []
     assert len(made.rows) == 0
     assert made.rows.dtypes.astype(str).to_dict() == desk.planning(campaign()).rows.dtypes.astype(str).to_dict()

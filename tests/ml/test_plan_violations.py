@@ -12,7 +12,7 @@ from published_frames import small_shop
 
 from customer360.campaigns.definition import Campaign
 from customer360.settings import CampaignRules, FrequencyCap
-from ml.planning.campaign_planning import PlanningInputs
+from ml.planning.inputs import PlanningInputs
 from ml.planning.violations import RULES, violations
 
 SHOP = small_shop().model_copy(

@@ -17,14 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from published_frames import small_shop
 
-from customer360.campaigns.audience import AudienceError
 from customer360.campaigns.definition import Campaign, load_campaigns
 from customer360.settings import CampaignRules, FrequencyCap, Shop
 from ml.frames import FrameError
 from ml.planning.allocation.allocate import allocate
 from ml.planning.allocation.problem import Prices, Problem
 from ml.planning.allocation.programs import Columns, relax
-from ml.planning.campaign_planning import Planning, PlanningInputs, plan_campaigns
+from ml.planning.campaign_planning import Planning, plan_campaigns
+from ml.planning.inputs import PlanningInputs
 from ml.planning.predictions import RESPONSE, Predicted
 from ml.planning.violations import violations
 
@@ -49,9 +49,7 @@ class World:
         return Predicted(chance, None, None, RESPONSE)
 
     def plan(self) -> Planning:
-        planning = plan_campaigns(
-            self.campaigns, self.inputs, lambda one: self.audiences[one.campaign_id], self.predict, self.shop
-        )
+        planning = plan_campaigns(self.campaigns, self.inputs, self.audiences, self.predict, self.shop)
         assert planning.problems == []
         return planning
 
@@ -409,10 +407,7 @@ def test_a_campaign_that_fails_leaves_the_others_planned(tmp_path: Path) -> None
     assert [(one.file, one.field) for one in problems] == [("broken.yaml", "(whole file)")]
     everybody = pd.Index(made.inputs.customers["customer_id"], dtype="str")
 
-    def audience(campaign: Campaign) -> pd.Index[str]:
-        if campaign.campaign_id == "lost":
-            raise AudienceError("customer_scores is not published yet", "train the models")
-        return everybody
+    audiences = {campaign.campaign_id: everybody for campaign in campaigns if campaign.campaign_id != "lost"}
 
     def predict(campaign: Campaign, ids: pd.Index[str]) -> Predicted:
         if campaign.campaign_id == "strange":
@@ -420,10 +415,9 @@ def test_a_campaign_that_fails_leaves_the_others_planned(tmp_path: Path) -> None
         found = made.predict(campaign, ids)
         return replace(found, conversion=found.conversion + 2) if campaign.campaign_id == "worse" else found
 
-    planning = plan_campaigns(campaigns, made.inputs, audience, predict, made.shop)
+    planning = plan_campaigns(campaigns, made.inputs, audiences, predict, made.shop)
     assert [plan.campaign.campaign_id for plan in planning.plans] == ["good"]
     assert sorted(planning.rows["customer_id"]) == sorted(everybody)
     told = {one.campaign_id: (one.field, one.message) for one in planning.problems}
-    assert set(told) == {"lost", "strange", "worse"}
-    assert told["lost"][0] == "audience" and "not published yet" in told["lost"][1]
+    assert set(told) == {"strange", "worse"}  # of an audience that cannot be looked up, the look-up tells
     assert "age" in told["strange"][1] and "no probabilities" in told["worse"][1]

@@ -14,7 +14,7 @@ from customer360.campaigns.definition import Campaign
 from ml.fitting.boosting_settings import BoostingSettings
 from ml.fitting.training import train
 from ml.planning.predictions import INCREMENTAL, RESPONSE
-from ml.planning.response_predictions import ResponsePredictor
+from ml.planning.serving import ResponsePredictor
 from ml.responses.features import organic_features
 from ml.responses.training_set import build_response_training_set
 from ml.versions.model_store import LoadedModel

@@ -111,6 +111,11 @@ class Day:
             raise_on_error=False,
         )
 
+    def files(self) -> dict[str, pd.DataFrame]:
+        """The plan of the day and its briefs, as they were written."""
+        folder = self.settings.place.plans / DAY
+        return {path.stem: pd.read_parquet(path) for path in sorted(folder.glob("*.parquet"))}
+
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         with reader(self.settings.place) as connection:
             return connection.execute(sql).fetchall()
@@ -198,6 +203,42 @@ def test_a_run_loads_the_consents_then_plans_and_shows_the_next_contacts(place: 
     kept = pd.read_parquet(place.settings.place.plans / DAY / "campaign_plan.parquet")
     assert place.run(*PLANS).success
     pd.testing.assert_frame_equal(pd.read_parquet(place.settings.place.plans / DAY / "campaign_plan.parquet"), kept)
+
+
+# The functions of the plan's asset that run between its first read and its last one.
+BETWEEN = ["load_campaigns", "served_predictions", "plan_campaigns", "briefs"]
+
+
+@pytest.mark.parametrize("step", BETWEEN)
+def test_a_version_that_is_published_while_a_plan_is_made_is_no_part_of_it(
+    place: Day, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    place.land_customers(NOW)
+    place.load_customers()
+    place.publish()
+    assert place.run(*PLANS).success
+    expected = place.files()
+    later = {
+        "rfm_segments": "select unnest(['C1', 'C5']) as customer_id, 'Champions' as segment",
+        "customer_time_zones": "select unnest(['C1', 'C5']) as customer_id, 'Asia/Tokyo' as time_zone",
+        "customer_features": "select unnest(['C1', 'C5']) as customer_id, unnest([40, 20]) as age",
+        "customer_orders": PUBLISHED["customer_orders"].replace("2026-04-20", "2026-04-22").replace("'C1'", "'C2'"),
+        "campaign_touch_history": PUBLISHED["campaign_touch_history"].replace("'email'", "'call'"),
+    }
+    original = getattr(campaign_plan, step)
+
+    def publishing_first(*arguments: Any, **named: Any) -> Any:
+        with duckdb.connect() as connection:
+            publish(place.settings.place, connection, {**PUBLISHED, **later}, AS_OF + timedelta(days=2), AS_OF)
+        return original(*arguments, **named)
+
+    monkeypatch.setattr(campaign_plan, step, publishing_first)
+    result = place.run(*PLANS)
+    assert result.success, failure(result)
+    for name, frame in place.files().items():
+        pd.testing.assert_frame_equal(frame, expected[name])
+    # What was published meanwhile is not gone back on.
+    assert place.rows("select distinct segment from rfm_segments") == [("Champions",)]
 
 
 def test_a_bad_campaign_file_is_told_and_leaves_the_others_running(place: Day) -> None:

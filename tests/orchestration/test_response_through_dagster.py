@@ -15,9 +15,9 @@ import pandas as pd
 import pytest
 
 from customer360.lake.publishing.version import current_folder
+from customer360.snapshot import open_snapshot
 from ml.datasets.targets import RESPONSE
-from ml.responses.contact_rows import CampaignFacts
-from ml.responses.published import read_response_inputs
+from ml.responses.contact_rows import CampaignFacts, response_inputs
 from ml.responses.scoring import response_predictions, rows_at
 from ml.versions.model_store import ModelStore
 from ml.versions.shop_models import servable_for_shop
@@ -111,7 +111,8 @@ def test_training_job_trains_it_and_promotes_it_where_it_beats_the_baselines(tra
 
 def test_its_training_set_has_the_contacts_with_orders_before_them_and_no_control(trainer: Trainer) -> None:
     trainer.shop.restore("ready")  # what the pipeline itself published
-    inputs, known_at = read_response_inputs(trainer.shop.settings)
+    with open_snapshot(trainer.shop.settings) as snapshot:
+        inputs, known_at = response_inputs(snapshot), snapshot.outcomes_known_at
     ((as_of,),) = trainer.shop.published("select max(as_of) from customer_features")
     assert known_at == as_of
     assert inputs.orders is not None
@@ -139,7 +140,8 @@ def test_the_champion_scores_every_combination_of_the_shop(trainer: Trainer) -> 
     settings = trainer.shop.settings
     loaded = servable_for_shop(settings, RESPONSE).loaded
     assert loaded is not None
-    inputs, known_at = read_response_inputs(settings)
+    with open_snapshot(settings) as snapshot:
+        inputs, known_at = response_inputs(snapshot), snapshot.outcomes_known_at
     ids = inputs.attributes.loc[inputs.attributes["valid_to"].isna(), "customer_id"]
     found = response_predictions(
         loaded.model, CampaignFacts("seasonal", None), rows_at(ids, known_at, inputs, settings.shop), settings.shop

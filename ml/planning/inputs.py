@@ -1,0 +1,73 @@
+"""What plans are made of: frames of one snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import pandas as pd
+
+from customer360.campaigns.audience import AudienceError, members
+from customer360.campaigns.commitments import commitments
+from customer360.campaigns.definition import Campaign, CampaignProblem
+from customer360.campaigns.ledger import SALT, holdout_salt
+from customer360.snapshot import Snapshot
+from ml.frames import FrameError, require_columns
+
+COMMITMENTS = ["customer_id", "campaign_id", "channel", "contact_date", "cost"]
+
+
+@dataclass(frozen=True)
+class PlanningInputs:
+    """The frames that plans are made of. Timestamps are plain UTC.
+
+    ``customers``: customer_id, segment, time_zone, one row each. ``consents``: customer_id, channel, is_allowed (empty means
+    no). ``suppressions``: customer_id, channel (empty: every channel). ``commitments``: customer_id, campaign_id, channel,
+    contact_date (the customer's day), cost: contacts that were made or approved, by all campaigns. ``salt``: of the holdouts,
+    from the ledger. ``as_of``: UTC, what was known; plans begin on the day after it, in the shop's time zone.
+    """
+
+    customers: pd.DataFrame
+    consents: pd.DataFrame
+    suppressions: pd.DataFrame
+    commitments: pd.DataFrame
+    salt: str
+    as_of: datetime
+
+    def check(self) -> None:
+        """Raise ``FrameError`` on missing columns and repeated customers."""
+        require_columns(self.customers, "customers", ["customer_id", "segment", "time_zone"])
+        require_columns(self.consents, "consents", ["customer_id", "channel", "is_allowed"])
+        require_columns(self.suppressions, "suppressions", ["customer_id", "channel"])
+        require_columns(self.commitments, "commitments", COMMITMENTS)
+        if self.customers["customer_id"].duplicated().any():
+            raise FrameError("customers holds a customer_id twice; a plan has one row a customer")
+
+
+def planning_inputs(snapshot: Snapshot, now: datetime, by: str) -> PlanningInputs:
+    """The frames of a plan. The first plan of a place gives the ledger its salt; ``now`` and ``by`` are recorded with it."""
+    segments = snapshot.read("select customer_id, segment from rfm_segments order by customer_id")
+    kept = snapshot.ledger.loc[snapshot.ledger["event"] == SALT, "detail"]
+    salt = snapshot.shop.campaigns.global_holdout_salt
+    return PlanningInputs(
+        customers=segments.merge(snapshot.time_zones, on="customer_id", how="left"),
+        consents=snapshot.consents,
+        suppressions=snapshot.suppressions,
+        commitments=commitments(snapshot.ledger, snapshot.touches, snapshot.shop),
+        salt=str(kept.iloc[0]) if len(kept) else holdout_salt(snapshot.place, salt, now, by),
+        as_of=snapshot.as_of,
+    )
+
+
+def audiences_of(snapshot: Snapshot, campaigns: Sequence[Campaign]) -> tuple[dict[str, pd.Index[str]], list[CampaignProblem]]:
+    """The ids of each campaign's audience, sorted, by campaign_id; and why other campaigns have none."""
+    found: dict[str, pd.Index[str]] = {}
+    problems = []
+    for campaign in campaigns:
+        try:
+            found[campaign.campaign_id] = members(snapshot.connection, campaign.audience, snapshot.shop)
+        except AudienceError as error:
+            file = f"{campaign.campaign_id}.yaml"
+            problems.append(CampaignProblem(file, "audience", str(error), "the other campaigns were planned"))
+    return found, problems
