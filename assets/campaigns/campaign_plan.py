@@ -16,9 +16,8 @@ from customer360.lake.slices import naive
 from customer360.lake.warehouse.frames import write_parquet
 from customer360.settings import Shop
 from ml.markdown import picture_in_text, table
-from ml.planning.briefs import base_rate, briefs, in_words
+from ml.planning.briefs import base_rate, briefs, contact_calendar, heat_map, to_markdown
 from ml.planning.campaign_planning import Planning, plan_campaigns
-from ml.planning.contact_calendar import contact_calendar, heat_map
 from ml.planning.inputs import audiences_of, planning_inputs
 from ml.planning.serving import Served, served_predictions
 from ml.planning.violations import RULES, Violation, violations
@@ -161,7 +160,7 @@ def plan_metadata(planning: Planning, served: Served, shop: Shop) -> dict[str, A
 
 def brief_metadata(brief: pd.DataFrame) -> dict[str, Any]:
     """Each campaign's brief in words, and sums to plot over time."""
-    text = "\n\n---\n\n".join(in_words(row) for _, row in brief.iterrows())
+    text = "\n\n---\n\n".join(to_markdown(row) for _, row in brief.iterrows())
     return {
         "dagster/partition_row_count": len(brief),
         "expected_profit": float(brief["expected_profit"].sum()),

@@ -1,23 +1,29 @@
-"""Before a campaign: what its draft would do, what it may earn, and whether its holdout can tell what it brought."""
+"""What a person reads of a draft before deciding on it: what it would do and may earn, and whether its holdout is large enough.
+
+Beside it what more of a plan's limits would bring (the prices of the linear program), and how many contacts it makes by channel
+and day.
+"""
 
 from __future__ import annotations
 
+import io
 import math
 from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from scipy import stats
 
 from customer360.settings import Shop
+from ml.arrays import Floats
 from ml.effects.power import detectable_effect, holdout_needed
 from ml.judging.bootstrap import LEVEL
+from ml.judging.plots import INK
 from ml.planning.campaign_planning import CampaignPlan
-from ml.planning.options import Floats
 from ml.planning.predictions import INCREMENTAL
 from ml.planning.reasons import CONTACT, HOLDOUT, LEFT_OUT, REASONS
-from ml.planning.shadow_prices import shadow_prices
 
 # Column -> pandas type. Money is in the shop's currency; plan_date is a midnight: cast it to DATE.
 BRIEF_COLUMNS = {
@@ -49,6 +55,8 @@ BRIEF_COLUMNS = {
     "shadow_prices": "str",
 }
 RATE_DAYS = 28
+MOST_SHOWN = 5
+_CENT = 0.005
 
 
 def base_rate(orders: pd.DataFrame, customers: int, as_of: datetime, shop: Shop) -> float | None:
@@ -124,7 +132,7 @@ def briefs(plans: list[CampaignPlan], rate: float | None, shop: Shop) -> pd.Data
     return pd.DataFrame(rows, columns=list(BRIEF_COLUMNS)).astype(BRIEF_COLUMNS)
 
 
-def in_words(row: pd.Series[Any]) -> str:
+def to_markdown(row: pd.Series[Any]) -> str:
     """A brief as a few lines of Markdown."""
     lines = [
         f"**{row['campaign_id']}**: {row['contacts']:,} of {row['audience']:,} contacted, {row['holdouts']:,} held out, "
@@ -137,8 +145,69 @@ def in_words(row: pd.Series[Any]) -> str:
     return "\n\n".join(lines)
 
 
-def _sentence(words: str) -> str:
-    return f"{words[:1].upper()}{words[1:]}."
+def shadow_prices(plan: CampaignPlan, shop: Shop) -> list[str]:
+    """One sentence for each limit that binds, the most valuable capacities first; one that says so where none does.
+
+    Each holds for one more, beside everything else as it is. Values are net of what the contact costs.
+    """
+    limits, sentences = plan.limits, []
+    if limits.budget_price > _CENT and not math.isinf(limits.budget):
+        sentences.append(f"one more {shop.currency} of budget brings {limits.budget_price:,.2f} {shop.currency}")
+    ahead = shop.campaigns.days_ahead
+    order = np.argsort(-limits.price, kind="stable")
+    priced = [place for place in order if limits.price[place] > _CENT]
+    for place in priced[:MOST_SHOWN]:
+        channel, day = divmod(int(place), ahead)
+        date = plan.day + timedelta(days=day + 1)
+        sentences.append(
+            f"one more {shop.channels[channel]} on {date:%A %d %B} brings {limits.price[place]:,.2f} {shop.currency}"
+        )
+    if len(priced) > MOST_SHOWN:
+        sentences.append(f"{len(priced) - MOST_SHOWN} more channel days are full")
+    return sentences or ["no limit binds: more budget or capacity would bring nothing"]
+
+
+def contact_calendar(plan: pd.DataFrame, shop: Shop) -> pd.DataFrame:
+    """Contacts of ``campaign_plan`` by channel (index, in the order of shop.yaml) and contact_date (columns)."""
+    contacts = plan[plan["decision"] == CONTACT]
+    counts = contacts.groupby(["channel", "contact_date"]).size().unstack(fill_value=0)
+    table = counts.reindex(shop.channels, fill_value=0).sort_index(axis=1)
+    table.columns = [f"{day:%a %d %b}" for day in table.columns]
+    return table.rename_axis(index="channel", columns=None)
+
+
+def heat_map(calendar: pd.DataFrame) -> bytes:
+    """The calendar as a PNG: the darker, the more contacts; the numbers stand within."""
+    figure = Figure(
+        figsize=(max(4.0, 0.9 * max(calendar.shape[1], 1) + 1.2), 0.55 * len(calendar) + 1.1), dpi=110, layout="constrained"
+    )
+    axes = figure.add_subplot()
+    axes.set_title("Contacts by channel and day", fontsize=10, color=INK, loc="left")
+    axes.set_yticks(range(len(calendar)), list(calendar.index), fontsize=8, color=INK)
+    axes.set_xticks(range(calendar.shape[1]), list(calendar.columns), fontsize=8, color=INK)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    if calendar.size:
+        most = max(int(calendar.to_numpy().max()), 1)
+        axes.imshow(calendar.to_numpy(dtype=float), cmap="Blues", vmin=0, vmax=most, aspect="auto")
+        for row, counts in enumerate(calendar.to_numpy(dtype=np.int64)):
+            for column, count in enumerate(counts):
+                axes.text(
+                    column,
+                    row,
+                    f"{count:,}",
+                    ha="center",
+                    va="center",
+                    fontsize=8,
+                    color="white" if count > 0.6 * most else INK,
+                )
+    target = io.BytesIO()
+    figure.savefig(target, format="png", metadata={"Software": None})
+    return target.getvalue()
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _measurable(row: pd.Series[Any]) -> str:

@@ -5,25 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from customer360.campaigns.definition import Campaign, CampaignProblem
 from customer360.settings import Shop
-from ml.arrays import Booleans, Floats, Integers, Texts
+from ml.arrays import Floats, Integers, Texts
 from ml.frames import FrameError
 from ml.planning.allocation.allocate import allocate
 from ml.planning.allocation.problem import Allocation, Problem
 from ml.planning.allocation.programs import SolverError
 from ml.planning.contact_days import ContactDays
-from ml.planning.eligibility import Answers, Contacts, eligibility
-from ml.planning.holdout import in_holdout
+from ml.planning.eligibility import Contacts, Permissions, eligibility
 from ml.planning.inputs import COMMITMENTS, PlanningInputs
-from ml.planning.options import Options, make_options, option_costs
-from ml.planning.plan_rows import CAMPAIGN_PLAN_COLUMNS, NOBODY, Decided, plan_rows
+from ml.planning.options import Options, holdouts, make_options, option_costs
+from ml.planning.plan_rows import CAMPAIGN_PLAN_COLUMNS, NOBODY, Decisions, plan_rows
 from ml.planning.predictions import Predict
 from ml.planning.reasons import BELOW_ZERO, BUDGET, CONTACT, NO_CAPACITY
 
@@ -118,25 +115,23 @@ def plan_campaign(
     ids = pd.Index(customers["customer_id"], dtype="str")
     days = ContactDays.of(campaign, shop, inputs.as_of.astimezone(shop.zone).date())
     found = eligibility(
-        Answers.of(inputs.consents, inputs.suppressions, ids, shop),
+        Permissions.of(inputs.consents, inputs.suppressions, ids, shop),
         committed=Contacts.of(inputs.commitments, ids, campaign, shop, days.plan_date),
         planned=Contacts.of(planned, ids, campaign, shop, days.plan_date),
         days=days,
         campaign=campaign,
         shop=shop,
     )
-    # Only those who may be contacted at all are predicted and compete.
-    able = np.flatnonzero(found.reason == None)  # noqa: E711  elementwise
-    predicted = predict(campaign, ids[able])
-    predicted.check(len(able), shop)
-    options = make_options(predicted, found.allowed[able], days, campaign, shop, ids=ids[able], salt=inputs.salt)
-    holdout = _holdouts(ids[able], campaign, inputs.salt, shop)
+    # Only customers who may be contacted at all are predicted and compete.
+    places = np.flatnonzero(pd.isna(found.reason))
+    predicted = predict(campaign, ids[places])
+    predicted.check(len(places), shop)
+    options = make_options(predicted, found.allowed[places], days, campaign, shop, ids=ids[places], salt=inputs.salt)
+    holdout = holdouts(ids[places], campaign, inputs.salt, shop)
     problem = _problem(options, holdout, campaign, inputs, planned, days=days, shop=shop)
     allocation = allocate(problem)
-    decided = _decided(options, holdout, problem, allocation)
-    rows = plan_rows(
-        customers, *_spread(len(ids), able, decided, options, found.reason), predicted, days=days, campaign=campaign, shop=shop
-    )
+    decisions = _decisions(options, holdout, problem, allocation).among(len(ids), places, found.reason)
+    rows = plan_rows(customers, decisions, predicted, days=days, campaign=campaign, shop=shop)
     used, units = problem.used(allocation.chosen)
     limits = Limits(
         capacity=problem.capacity,
@@ -147,16 +142,6 @@ def plan_campaign(
         budget_price=allocation.prices.budget / problem.unit,
     )
     return CampaignPlan(campaign, days.plan_date, rows, limits, allocation.gap, allocation.method, predicted.relative_error)
-
-
-def _holdouts(ids: pd.Index[str], campaign: Campaign, salt: str, shop: Shop) -> Texts:
-    """Who holds each customer out: "global", "campaign" or None. It depends on salt, campaign and id alone."""
-    of_all = in_holdout(ids, salt, shop.campaigns.global_holdout_share)
-    own = in_holdout(ids, f"{salt}:{campaign.campaign_id}", campaign.holdout_share)
-    holdout: Texts = np.full(len(ids), None, dtype=object)
-    holdout[own] = "campaign"
-    holdout[of_all] = "global"  # also of those of both: it outlasts the campaign
-    return holdout
 
 
 def _problem(
@@ -176,7 +161,7 @@ def _problem(
     limits = {name: channel.capacity_per_day for name, channel in campaign.channels.items()}
     everybody = pd.concat([others[COMMITMENTS], planned], ignore_index=True) if len(planned) else others
     capacity = np.minimum(_left(limits, own, days, shop), _left(shared, everybody, days, shop))
-    value = np.where((holdout == None)[:, None], options.value, -np.inf)  # noqa: E711  elementwise
+    value = np.where(pd.isna(holdout)[:, None], options.value, -np.inf)
     spent = float(own["cost"].astype("float64").sum())
     budget = np.inf if campaign.budget is None else max(campaign.budget - spent, 0.0)
     return Problem(value=value, cost=option_costs(campaign, shop), capacity=capacity, budget=budget)
@@ -192,13 +177,12 @@ def _left(limits: dict[str, int | None], used: pd.DataFrame, days: ContactDays, 
     return np.array(left, dtype=np.float64)
 
 
-def _decided(options: Options, holdout: Texts, problem: Problem, allocation: Allocation) -> Decided:
+def _decisions(options: Options, holdout: Texts, problem: Problem, allocation: Allocation) -> Decisions:
     """The allocation's choices, those of the customers held out by the same prices, and why the others have none."""
-    charge = allocation.prices.charge(problem)
     option = allocation.chosen.copy()
-    is_held: Booleans = holdout != None  # noqa: E711  elementwise
+    is_held = pd.notna(holdout)
     if is_held.any():
-        reduced = options.value[is_held] - charge
+        reduced = options.value[is_held] - allocation.prices.charge(problem)
         best = reduced.argmax(axis=1)
         option[is_held] = np.where(reduced[np.arange(len(best)), best] > 0, best, NOBODY)
     is_worth = options.value > 0
@@ -207,20 +191,13 @@ def _decided(options: Options, holdout: Texts, problem: Problem, allocation: All
     reason = np.select(
         [option != NOBODY, ~is_worth.any(axis=1), (is_worth & is_free).any(axis=1)], ["", BELOW_ZERO, BUDGET], NO_CAPACITY
     ).astype(object)
-    return Decided(option, holdout, reason)
-
-
-def _spread(customers: int, able: Integers, decided: Decided, options: Options, reason: Texts) -> tuple[Decided, Options]:
-    """The same for the whole audience: those who may not be contacted have no option, and their own reason."""
-    option, holdout, why = np.full(customers, NOBODY), np.full(customers, None, dtype=object), reason.copy()
-    option[able], holdout[able], why[able] = decided.option, decided.holdout, decided.reason
-
-    def wide(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        whole = np.zeros((customers, *values.shape[1:]), dtype=values.dtype)
-        whole[able] = values
-        return whole
-
-    every = Options(
-        *(wide(one) for one in (options.value, options.daypart, options.conversion, options.gross, options.explores))
+    row, column = np.arange(len(option)), np.maximum(option, 0)
+    return Decisions(
+        option=option,
+        daypart=options.daypart[row, column],
+        conversion=options.conversion[row, column].astype(np.float64),
+        gross=options.gross[row, column].astype(np.float64),
+        explores=options.explores,
+        holdout=holdout,
+        reason=reason,
     )
-    return Decided(option, holdout, why), every

@@ -12,9 +12,7 @@ import pandas as pd
 
 from customer360.campaigns.definition import Campaign
 from customer360.settings import Shop
-
-Booleans = npt.NDArray[np.bool_]
-Integers = npt.NDArray[np.int64]
+from ml.arrays import Booleans, Integers
 
 
 @dataclass(frozen=True)
@@ -62,8 +60,8 @@ class ContactDays:
         hours = self.hours[day][daypart]
         starts = [datetime.combine(self.days[day], datetime.min.time(), where).replace(hour=hour) for hour in hours]
         utc = [start.astimezone(ZoneInfo("UTC")) for start in starts]
-        there = [one for one, start in zip(utc, starts, strict=True) if one.astimezone(where).hour == start.hour]
-        return (there or utc)[0].replace(tzinfo=None)
+        existing = [moment for moment, start in zip(utc, starts, strict=True) if moment.astimezone(where).hour == start.hour]
+        return (existing or utc)[0].replace(tzinfo=None)
 
 
 def _hours(campaign: Campaign, day: date, daypart: set[int], zone: ZoneInfo) -> tuple[int, ...]:

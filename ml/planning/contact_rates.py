@@ -7,6 +7,12 @@ shifts of the log-odds. A touch of which a dimension is unknown counts for the o
 
 What this is not: touches of the past were not drawn at random, so a difference between combinations is an association. The
 holdout measures what contacts cause.
+
+Shrinkage is empirical Bayes by the beta-binomial model: group j has c_j successes in n_j trials, and its rate is Beta with mean
+m_j (what the layer above expects) and strength s, counted in trials. The posterior mean is (c + s m) / (n + s). s comes from
+the data by the method of moments (Kleinman, Proportions with extraneous variance, JASA 1973; Williams, Extra-binomial
+variation, Applied Statistics 1982): Pearson's X2 = sum (c - n m)^2 / (n m (1 - m)) has expectation sum (1 + (n - 1) rho) with
+rho = 1 / (s + 1).
 """
 
 from __future__ import annotations
@@ -15,14 +21,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from ml.planning.shrinkage import Floats, expit, logit, posterior_mean, prior_strength
+from ml.arrays import Booleans, Floats, Integers
 
 DIMENSIONS = ("channel", "day", "daypart")
 UNKNOWN = -1
-
-Integers = npt.NDArray[np.int64]
+# Below 1 trial a prior says nothing, above 10,000 everything; the upper bound is also what groups that differ by chance give.
+STRENGTH_BOUNDS = (1.0, 10_000.0)
+_EDGE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -109,12 +115,12 @@ class _Layer:
         size = self.groups * int(np.prod(self.shape))
         return self._shift("combination", cell, size, expected, known).reshape(self.groups, *self.shape)
 
-    def _shift(self, what: str, cell: Integers, size: int, expected: Floats, known: npt.NDArray[np.bool_]) -> Floats:
+    def _shift(self, dimension: str, cell: Integers, size: int, expected: Floats, known: Booleans) -> Floats:
         trials = _sums(cell[known], np.ones(int(known.sum())), size)
         successes = _sums(cell[known], self.touches.converted[known], size)
         means = _sums(cell[known], expected[known], size) / np.maximum(trials, 1)
         strength = prior_strength(successes, trials, means)
-        self.strengths[f"{self.name} {what}"] = strength
+        self.strengths[f"{self.name} {dimension}"] = strength
         shifted = logit(posterior_mean(successes, trials, means, strength)) - logit(means)
         return np.where(trials > 0, shifted, 0.0)
 
@@ -135,3 +141,31 @@ def _expected(table: Floats, group: Integers, values: tuple[Integers, Integers, 
         probability = np.concatenate([probability, probability.mean(axis=axis, keepdims=True)], axis=axis)
     # -1, unknown, is the last place on each axis: the mean that was just appended.
     return np.asarray(probability[group, values[0], values[1], values[2]], dtype=np.float64)
+
+
+def prior_strength(successes: Floats, trials: Floats, means: Floats) -> float:
+    """The strength s in trials, within ``STRENGTH_BOUNDS``. Groups without trials are left out."""
+    low, high = STRENGTH_BOUNDS
+    used = trials > 0
+    n, c, m = trials[used], successes[used], np.clip(means[used], _EDGE, 1 - _EDGE)
+    spare = float((n - 1).sum())
+    if spare <= 0:
+        return high
+    rho = (float(((c - n * m) ** 2 / (n * m * (1 - m))).sum()) - len(n)) / spare
+    return high if rho <= 0 else min(max(1 / rho - 1, low), high)
+
+
+def posterior_mean(successes: Floats, trials: Floats, means: Floats, strength: float) -> Floats:
+    """(c + s m) / (n + s)."""
+    return np.asarray((successes + strength * means) / (trials + strength), dtype=np.float64)
+
+
+def logit(probability: Floats) -> Floats:
+    """Log-odds, with probabilities kept within 1e-6 of 0 and 1."""
+    clipped = np.clip(probability, _EDGE, 1 - _EDGE)
+    return np.asarray(np.log(clipped / (1 - clipped)), dtype=np.float64)
+
+
+def expit(log_odds: Floats) -> Floats:
+    """The inverse of ``logit``."""
+    return np.asarray(1 / (1 + np.exp(-log_odds)), dtype=np.float64)

@@ -14,7 +14,8 @@ import pandas as pd
 
 from customer360.campaigns.definition import Campaign
 from customer360.settings import FrequencyCap, Shop
-from ml.planning.contact_days import Booleans, ContactDays, Integers
+from ml.arrays import Booleans, Integers, Texts
+from ml.planning.contact_days import ContactDays
 from ml.planning.reasons import FREQUENCY_CAP, GAP, NO_CONSENT, OTHER_FIRST, OUTSIDE_WINDOW, SUPPRESSED
 
 # Customers at a time whose earlier contacts are laid out by day.
@@ -50,18 +51,18 @@ class Eligibility:
     """``allowed``: customers x channels x days x dayparts. ``reason``: of those without any, why; None for the others."""
 
     allowed: Booleans
-    reason: np.ndarray[tuple[int], np.dtype[np.object_]]
+    reason: Texts
 
 
 @dataclass(frozen=True)
-class Answers:
-    """Customers x channels: who allowed it, and who must not be contacted so whatever they allowed."""
+class Permissions:
+    """Customers x channels: who allowed it, and who must not be contacted so even if they allowed it."""
 
     consent: Booleans
     suppressed: Booleans
 
     @classmethod
-    def of(cls, consents: pd.DataFrame, suppressions: pd.DataFrame, ids: pd.Index[str], shop: Shop) -> Answers:
+    def of(cls, consents: pd.DataFrame, suppressions: pd.DataFrame, ids: pd.Index[str], shop: Shop) -> Permissions:
         """No answer means no; of two answers for a channel, no wins. A suppression without a channel is one of all."""
         shape = (len(ids), len(shop.channels))
         consent, suppressed = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
@@ -79,33 +80,33 @@ class Answers:
 
 
 def eligibility(
-    answers: Answers, *, committed: Contacts, planned: Contacts, days: ContactDays, campaign: Campaign, shop: Shop
+    permissions: Permissions, *, committed: Contacts, planned: Contacts, days: ContactDays, campaign: Campaign, shop: Shop
 ) -> Eligibility:
     """What is left of all options. ``committed``: contacts made or approved; ``planned``: by campaigns that come first."""
-    customers = len(answers.consent)
+    customers = len(permissions.consent)
     used = np.array([channel in campaign.channels for channel in shop.channels], dtype=bool)
     allowed = np.zeros((customers, len(shop.channels), len(days.days), len(shop.dayparts)), dtype=bool)
     reason = np.full(customers, None, dtype=object)
     for start in range(0, max(customers, 1), BATCH):
         batch = slice(start, min(start + BATCH, customers))
-        some = batch.stop - batch.start
-        left = np.broadcast_to(used[None, :, None, None], (some, *allowed.shape[1:])).copy()
+        size = batch.stop - batch.start
+        left = np.broadcast_to(used[None, :, None, None], (size, *allowed.shape[1:])).copy()
         ours, others = _within(committed, batch), _within(planned, batch)
-        once = np.bincount(ours.customer[ours.is_own], minlength=some) > 0
+        has_own = np.bincount(ours.customer[ours.is_own], minlength=size) > 0
         rules = [
-            (SUPPRESSED, ~answers.suppressed[batch][:, :, None, None]),
-            (NO_CONSENT, answers.consent[batch][:, :, None, None]),
+            (SUPPRESSED, ~permissions.suppressed[batch][:, :, None, None]),
+            (NO_CONSENT, permissions.consent[batch][:, :, None, None]),
             (OUTSIDE_WINDOW, days.is_open[None, None]),
-            (FREQUENCY_CAP, _within_caps(ours, campaign, shop, some)[..., None] & ~once[:, None, None, None]),
-            (GAP, _beyond_gap(ours, campaign, shop, some)[:, None, :, None]),
+            (FREQUENCY_CAP, _within_caps(ours, campaign, shop, size)[..., None] & ~has_own[:, None, None, None]),
+            (GAP, _beyond_gap(ours, campaign, shop, size)[:, None, :, None]),
         ]
         if len(others.customer):
             both = _both(ours, others)
-            free = _within_caps(both, campaign, shop, some) & _beyond_gap(both, campaign, shop, some)[:, None, :]
+            free = _within_caps(both, campaign, shop, size) & _beyond_gap(both, campaign, shop, size)[:, None, :]
             rules.append((OTHER_FIRST, free[..., None]))
         for name, rule in rules:
             left &= rule
-            is_out = ~left.any(axis=(1, 2, 3)) & (reason[batch] == None)  # noqa: E711  elementwise
+            is_out = ~left.any(axis=(1, 2, 3)) & pd.isna(reason[batch])
             reason[batch][is_out] = name
         allowed[batch] = left
     return Eligibility(allowed, reason)
@@ -164,14 +165,17 @@ def _by_day(contacts: Contacts, counted: Booleans, margin: int, customers: int, 
 
 
 def _within(contacts: Contacts, batch: slice) -> Contacts:
-    some = (contacts.customer >= batch.start) & (contacts.customer < batch.stop)
-    return Contacts(contacts.customer[some] - batch.start, contacts.day[some], contacts.channel[some], contacts.is_own[some])
+    near = (contacts.customer >= batch.start) & (contacts.customer < batch.stop)
+    return Contacts(contacts.customer[near] - batch.start, contacts.day[near], contacts.channel[near], contacts.is_own[near])
 
 
-def _both(one: Contacts, other: Contacts) -> Contacts:
-    pairs = ((one.customer, other.customer), (one.day, other.day), (one.channel, other.channel))
-    customer, day, channel = (np.concatenate(pair) for pair in pairs)
-    return Contacts(customer, day, channel, np.concatenate([one.is_own, other.is_own]))
+def _both(first: Contacts, second: Contacts) -> Contacts:
+    return Contacts(
+        customer=np.concatenate([first.customer, second.customer]),
+        day=np.concatenate([first.day, second.day]),
+        channel=np.concatenate([first.channel, second.channel]),
+        is_own=np.concatenate([first.is_own, second.is_own]),
+    )
 
 
 def _places(frame: pd.DataFrame, ids: pd.Index[str], shop: Shop) -> tuple[Integers, Integers]:

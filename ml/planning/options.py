@@ -1,8 +1,9 @@
-"""What each option is worth: the best daypart of each channel and day, and one drawn combination for those who explore."""
+"""What each option of a customer is worth, and the draws by which customers explore or are held out."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,11 +12,11 @@ import pandas as pd
 
 from customer360.campaigns.definition import Campaign
 from customer360.settings import Shop
-from ml.planning.contact_days import Booleans, ContactDays, Integers
+from ml.arrays import Booleans, Floats, Integers, Texts
+from ml.planning.contact_days import ContactDays
 from ml.planning.eligibility import BATCH
 from ml.planning.predictions import Predicted
 
-Floats = npt.NDArray[np.float64]
 # Values are moved apart by at most so much of themselves: a price that cuts between equal customers cuts everywhere alike.
 TIE_BREAK = 1e-6
 
@@ -45,7 +46,7 @@ def make_options(
     value, daypart = np.empty(shape), np.empty(shape, dtype=np.int64)
     conversion, gross = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.float32)
     cost = option_costs(campaign, shop).reshape(channels, ahead)
-    is_explorer = np.array([draw(salt, campaign.campaign_id, "explores", one) < campaign.exploration_share for one in ids])
+    is_explorer = draws(ids, salt, campaign.campaign_id, "explores") < campaign.exploration_share
     explores = np.zeros(customers, dtype=bool)
     for start in range(0, max(customers, 1), BATCH):
         batch = slice(start, min(start + BATCH, customers))
@@ -55,18 +56,18 @@ def make_options(
         open_options = allowed[batch].copy()
         exploring = np.flatnonzero(is_explorer[batch])
         if len(exploring):
-            draws = np.array([draw(salt, campaign.campaign_id, "option", one) for one in ids[batch][exploring]])
-            open_options[exploring] = _drawn(open_options[exploring], draws)
+            numbers = draws(ids[batch][exploring], salt, campaign.campaign_id, "option")
+            open_options[exploring] = _drawn(open_options[exploring], numbers)
         net = np.where(open_options, worth - cost[None, :, :, None], -np.inf)
         best = net.argmax(axis=3)
         pick = best[..., None]
-        some = (batch.stop - batch.start, channels * ahead)
-        value[batch] = np.take_along_axis(net, pick, 3).reshape(some)
-        daypart[batch] = best.reshape(some)
-        conversion[batch] = np.take_along_axis(chance, pick, 3).reshape(some)
-        gross[batch] = np.take_along_axis(worth, pick, 3).reshape(some)
+        flat = (batch.stop - batch.start, channels * ahead)
+        value[batch] = np.take_along_axis(net, pick, 3).reshape(flat)
+        daypart[batch] = best.reshape(flat)
+        conversion[batch] = np.take_along_axis(chance, pick, 3).reshape(flat)
+        gross[batch] = np.take_along_axis(worth, pick, 3).reshape(flat)
         explores[batch] = is_explorer[batch]
-    nudge = np.array([draw(salt, campaign.campaign_id, "tie", one) for one in ids]) * TIE_BREAK
+    nudge = draws(ids, salt, campaign.campaign_id, "tie") * TIE_BREAK
     value = np.where(value > 0, value * (1 + nudge[:, None]), value)
     return Options(value, daypart, conversion, gross, explores)
 
@@ -77,16 +78,29 @@ def option_costs(campaign: Campaign, shop: Shop) -> Floats:
     return np.repeat(np.array(costs, dtype=np.float64), shop.campaigns.days_ahead)
 
 
-def draw(*parts: str) -> float:
-    """A number in [0, 1) that depends on these words alone."""
-    digest = hashlib.sha256(":".join(parts).encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
+def holdouts(ids: pd.Index[str], campaign: Campaign, salt: str, shop: Shop) -> Texts:
+    """Who holds each customer out: "global", "campaign" or None. It depends on salt, campaign and id alone.
+
+    So it is the same on every machine and day, whoever else is a customer; a new salt draws other customers.
+    """
+    holdout: Texts = np.full(len(ids), None, dtype=object)
+    holdout[draws(ids, salt, campaign.campaign_id) < campaign.holdout_share] = "campaign"
+    # Last, so that a customer whom both hold out is "global": that one outlasts the campaign.
+    holdout[draws(ids, salt) < shop.campaigns.global_holdout_share] = "global"
+    return holdout
 
 
-def _drawn(allowed: Booleans, draws: Floats) -> Booleans:
-    """One of each customer's allowed combinations, each as probable as the others."""
+def draws(ids: Iterable[str], *words: str) -> Floats:
+    """A number in [0, 1) for each of ``ids`` that depends on these words and the id alone: the SHA-256 of "word:word:id"."""
+    prefix = "".join(f"{word}:" for word in words)
+    digests = (hashlib.sha256(f"{prefix}{name}".encode()).digest() for name in ids)
+    return np.array([int.from_bytes(digest[:8], "big") / 2**64 for digest in digests], dtype=np.float64)
+
+
+def _drawn(allowed: Booleans, numbers: Floats) -> Booleans:
+    """One of each customer's allowed combinations, each as probable as the others, by their ``numbers`` in [0, 1)."""
     flat = allowed.reshape(len(allowed), -1)
     count = flat.sum(axis=1)
-    wanted = np.minimum((draws * count).astype(np.int64), np.maximum(count - 1, 0))
-    is_drawn = flat & (flat.cumsum(axis=1) - 1 == wanted[:, None])
+    place = np.minimum((numbers * count).astype(np.int64), np.maximum(count - 1, 0))
+    is_drawn = flat & (flat.cumsum(axis=1) - 1 == place[:, None])
     return np.asarray(is_drawn.reshape(allowed.shape), dtype=bool)

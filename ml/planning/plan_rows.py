@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +12,11 @@ import pandas as pd
 
 from customer360.campaigns.definition import Campaign
 from customer360.settings import Shop
-from ml.planning.contact_days import ContactDays, Integers
-from ml.planning.options import Options, option_costs
+from ml.arrays import Booleans, Floats, Integers, Texts
+from ml.planning.contact_days import ContactDays
+from ml.planning.options import option_costs
 from ml.planning.predictions import INCREMENTAL, Predicted
-from ml.planning.reasons import CONTACT, HOLDOUT, LEFT_OUT, in_words
+from ml.planning.reasons import CONTACT, HOLDOUT, LEFT_OUT, explanations
 
 # Column -> pandas type; the table is typed even when it has no rows. plan_date (the shop's day) and contact_date (the
 # customer's) are midnights: cast them to DATE. send_at is UTC. A held-out customer's row says what would have been, at no cost.
@@ -42,25 +44,50 @@ CAMPAIGN_PLAN_COLUMNS = {
     "model_version": "str",
 }
 NOBODY = -1
-Texts = npt.NDArray[np.object_]
 
 
 @dataclass(frozen=True)
-class Decided:
-    """Of each customer the option that is taken, or would be were they not held out (-1: none), who holds them out, the reason.
+class Decisions:
+    """What a plan decides: one entry a customer.
 
-    ``option``: a place in channels x days. ``holdout``: "global", "campaign" or None. ``reason``: of those left out.
+    ``option``: the place in channels x days of the contact that is made, or would be made if the customer were not held out;
+    ``NOBODY`` where there is none. ``daypart``, ``conversion`` (P of an order), ``gross`` (its value before costs) and
+    ``explores`` are of that option and mean nothing without one. ``holdout``: "global", "campaign" or None. ``reason``: of the
+    customers who are left out.
     """
 
     option: Integers
+    daypart: Integers
+    conversion: Floats
+    gross: Floats
+    explores: Booleans
     holdout: Texts
     reason: Texts
+
+    def among(self, customers: int, places: Integers, reason: Texts) -> Decisions:
+        """The same for more ``customers``, of whom these are at ``places``; the others have no option, and their ``reason``."""
+
+        def extended(values: npt.NDArray[Any], other: object) -> npt.NDArray[Any]:
+            result = np.full(customers, other, dtype=values.dtype)
+            result[places] = values
+            return result
+
+        why = reason.copy()
+        why[places] = self.reason
+        return Decisions(
+            option=extended(self.option, NOBODY),
+            daypart=extended(self.daypart, 0),
+            conversion=extended(self.conversion, 0),
+            gross=extended(self.gross, 0),
+            explores=extended(self.explores, other=False),
+            holdout=extended(self.holdout, None),
+            reason=why,
+        )
 
 
 def plan_rows(
     customers: pd.DataFrame,
-    decided: Decided,
-    options: Options,
+    decisions: Decisions,
     predicted: Predicted,
     *,
     days: ContactDays,
@@ -69,12 +96,11 @@ def plan_rows(
 ) -> pd.DataFrame:
     """The plan of ``customers`` (customer_id, segment, time_zone; in order of their ids)."""
     count = len(customers)
-    is_planned = decided.option != NOBODY
-    is_held = is_planned & (decided.holdout != None)  # noqa: E711  elementwise
+    is_planned = decisions.option != NOBODY
+    is_held = is_planned & pd.notna(decisions.holdout)
     decision = np.select([is_held, is_planned], [HOLDOUT, CONTACT], LEFT_OUT).astype(object)
-    option, row = np.maximum(decided.option, 0), np.arange(count)
+    option, daypart = np.maximum(decisions.option, 0), decisions.daypart
     channel, day = np.divmod(option, len(days.days))
-    daypart = options.daypart[row, option] if count else option
     zones = customers["time_zone"].where(customers["time_zone"].notna(), shop.time_zone)
     send_at = np.full(count, np.datetime64("NaT"), dtype="datetime64[us]")
     send_at[is_planned] = days.send_at(day[is_planned], daypart[is_planned], zones[is_planned])
@@ -85,18 +111,18 @@ def plan_rows(
             "plan_date": pd.Timestamp(days.plan_date),
             "customer_id": customers["customer_id"].to_numpy(dtype=object),
             "decision": decision,
-            "reason": np.where(is_planned, decision, decided.reason),
+            "reason": np.where(is_planned, decision, decisions.reason),
             "channel": _where(is_planned, np.array(shop.channels, dtype=object)[channel]),
             "contact_date": pd.Series(dates[day]).where(is_planned),
             "day_of_week": pd.array(days.weekdays[day] + 1, dtype="Int64"),
             "daypart": _where(is_planned, np.array(list(shop.dayparts), dtype=object)[daypart]),
             "send_at": send_at,
             "offer_id": _where(is_planned, np.full(count, campaign.offer_id, dtype=object)),
-            "expected_conversion": options.conversion[row, option].astype(np.float64),
-            "expected_value": options.gross[row, option].astype(np.float64),
+            "expected_conversion": decisions.conversion,
+            "expected_value": decisions.gross,
             "cost": np.where(is_held, 0.0, option_costs(campaign, shop)[option]),
-            "is_exploration": options.explores & is_planned,
-            "holdout": _where(is_held, decided.holdout),
+            "is_exploration": decisions.explores & is_planned,
+            "holdout": _where(is_held, decisions.holdout),
             "value_basis": predicted.basis,
             "segment": customers["segment"].to_numpy(dtype=object),
             "model_version": predicted.model_version,
@@ -104,7 +130,7 @@ def plan_rows(
     )
     for column in ("day_of_week", "expected_conversion", "expected_value", "cost"):
         frame[column] = frame[column].where(is_planned)
-    frame["explanation"] = in_words(frame, campaign, shop, is_effect=predicted.basis == INCREMENTAL)
+    frame["explanation"] = explanations(frame, campaign, shop, is_effect=predicted.basis == INCREMENTAL)
     frame["plan_version"] = plan_version(frame, campaign, days)
     return frame[list(CAMPAIGN_PLAN_COLUMNS)].astype(CAMPAIGN_PLAN_COLUMNS)
 
@@ -117,7 +143,7 @@ def plan_version(frame: pd.DataFrame, campaign: Campaign, days: ContactDays) -> 
     return f"{campaign.campaign_id}-{days.plan_date.isoformat()}-{digest.hexdigest()[:8]}"
 
 
-def _where(condition: npt.NDArray[np.bool_], values: Texts) -> Texts:
+def _where(condition: Booleans, values: Texts) -> Texts:
     chosen = values.copy()
     chosen[~condition] = None
     return chosen

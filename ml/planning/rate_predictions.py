@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from customer360.campaigns.definition import Campaign
 from customer360.settings import Shop
-from ml.planning.contact_rates import UNKNOWN, estimate_rates
-from ml.planning.indexed_touches import index_touches, order_counts, universe
+from ml.arrays import Floats, Integers, Texts
+from ml.planning.contact_rates import UNKNOWN, Touches, estimate_rates, expit, posterior_mean, prior_strength
 from ml.planning.predictions import RESPONSE, Predict, Predicted
-from ml.planning.purchase_times import time_shares
-from ml.planning.shrinkage import Floats, expit
+from ml.responses.contact_history import contacts
 
 # Customers x 63 combinations at a time: about 10 MB an array.
 BATCH = 20_000
+# With fewer touches that say when, weekday and daypart are learned from purchases instead.
+MIN_TIMED_TOUCHES = 100
+NO_SEGMENT = "Prospect"
 
 
 def rate_predictions(customers: pd.DataFrame, touches: pd.DataFrame, purchase_times: pd.DataFrame, shop: Shop) -> Predict:
@@ -24,20 +28,20 @@ def rate_predictions(customers: pd.DataFrame, touches: pd.DataFrame, purchase_ti
     ``customers``: customer_id, segment. ``touches``: ``campaign_touch_history``. ``purchase_times``: the published table. Where
     too few touches say on which day or when they were made, the odds move with the share of orders that are made then.
     """
-    every = universe(customers)
-    indexed = index_touches(touches, every, shop)
-    rates = estimate_rates(indexed, len(every.ids), every.segments, (len(shop.channels), 7, len(shop.dayparts)))
+    indexed = index_customers(customers)
+    past = index_touches(touches, indexed, shop)
+    rates = estimate_rates(past, len(indexed.ids), indexed.segments, (len(shop.channels), 7, len(shop.dayparts)))
     shifts = [
-        None if (values != UNKNOWN).any() else _shift(time_shares(counts, every.segment, every.segments))
-        for values, counts in zip(indexed.values[1:], order_counts(purchase_times, every, shop), strict=True)
+        None if (values != UNKNOWN).any() else _shift(time_shares(counts, indexed.segment, indexed.segments))
+        for values, counts in zip(past.values[1:], order_counts(purchase_times, indexed, shop), strict=True)
     ]
 
     def predict(_: Campaign, ids: pd.Index[str]) -> Predicted:
-        places = np.asarray(every.ids.get_indexer(ids), dtype=np.int64)
+        places = np.asarray(indexed.ids.get_indexer(ids), dtype=np.int64)
         conversion: npt.NDArray[np.float32] = np.empty((len(ids), len(shop.channels), 7, len(shop.dayparts)), dtype=np.float32)
         for start in range(0, len(ids), BATCH):
             rows = places[start : start + BATCH]
-            log_odds = rates.log_odds(rows, every.segment[rows])
+            log_odds = rates.log_odds(rows, indexed.segment[rows])
             if shifts[0] is not None:
                 log_odds = log_odds + shifts[0][rows][:, None, :, None]
             if shifts[1] is not None:
@@ -51,3 +55,92 @@ def rate_predictions(customers: pd.DataFrame, touches: pd.DataFrame, purchase_ti
 def _shift(shares: Floats) -> Floats:
     """Log of each share over an equal one."""
     return np.asarray(np.log(shares * shares.shape[1]), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class IndexedCustomers:
+    """The plan's customers in the order of their ids, with the name and the place of each one's segment."""
+
+    ids: pd.Index[str]
+    segment_names: Texts
+    segment: Integers
+    segments: int
+
+    def places(self, customer_ids: pd.Series[str]) -> Integers:
+        """Where each id lies in ``ids``; -1 for others (erased or merged customers, of whom nothing is planned)."""
+        return np.asarray(self.ids.get_indexer(pd.Index(customer_ids.astype(str))), dtype=np.int64)
+
+
+def index_customers(customers: pd.DataFrame) -> IndexedCustomers:
+    """Order the customers. Without a segment one is a Prospect."""
+    ordered = customers.sort_values("customer_id", ignore_index=True)
+    names = ordered["segment"].astype("object").where(ordered["segment"].notna(), NO_SEGMENT).astype(str)
+    codes, found = pd.factorize(names, sort=True)
+    ids = pd.Index(ordered["customer_id"].astype(str))
+    return IndexedCustomers(ids, names.to_numpy(dtype=object), np.asarray(codes, dtype=np.int64), len(found))
+
+
+def index_touches(touches: pd.DataFrame, customers: IndexedCustomers, shop: Shop) -> Touches:
+    """Past touches of the plan's customers. Weekday or daypart count as unknown while too few touches say them."""
+    made = contacts(touches)
+    customer = customers.places(made["customer_id"])
+    rows = made[customer >= 0]
+    customer = customer[customer >= 0]
+    places = {channel: place for place, channel in enumerate(shop.channels)}
+    channel = _integers(rows["channel"].map(places), UNKNOWN)
+    converted = rows["is_converted"].astype("boolean").fillna(value=False).to_numpy(dtype=np.float64)
+    times = [np.full(len(rows), UNKNOWN) if _is_rare(values) else values for values in _times(rows, shop)]
+    return Touches(
+        customer, customers.segment[customer], (channel, times[0], times[1]), np.asarray(converted, dtype=np.float64)
+    )
+
+
+def order_counts(purchase_times: pd.DataFrame, customers: IndexedCustomers, shop: Shop) -> tuple[Floats, Floats]:
+    """Orders of each customer by weekday (customers x 7) and by daypart (customers x dayparts)."""
+    customer = customers.places(purchase_times["customer_id"])
+    rows = purchase_times[customer >= 0]
+    customer = customer[customer >= 0]
+    orders = rows["orders"].to_numpy(dtype=np.float64)
+    tables = []
+    for values, size in zip(_times(rows, shop), (7, len(shop.dayparts)), strict=True):
+        known = values != UNKNOWN
+        cells = customer[known] * size + values[known]
+        counts = np.bincount(cells, weights=orders[known], minlength=len(customers.ids) * size)
+        tables.append(np.asarray(counts.reshape(-1, size), dtype=np.float64))
+    return tables[0], tables[1]
+
+
+def _times(rows: pd.DataFrame, shop: Shop) -> tuple[Integers, Integers]:
+    """Place of the weekday (0 is Monday) and of the daypart; -1 where unknown, or at an hour outside every daypart."""
+    place = np.full(25, UNKNOWN, dtype=np.int64)
+    for number, daypart in enumerate(shop.dayparts.values()):
+        place[daypart.start : daypart.end] = number
+    return _integers(rows["day_of_week"], 0) - 1, place[_integers(rows["local_hour"], 24)]
+
+
+def _is_rare(values: Integers) -> bool:
+    return int((values != UNKNOWN).sum()) < MIN_TIMED_TOUCHES
+
+
+def _integers(values: pd.Series[int], missing: int) -> Integers:
+    return np.asarray(values.astype("Float64").fillna(missing).to_numpy(dtype=np.int64), dtype=np.int64)
+
+
+def time_shares(counts: Floats, segment: Integers, segments: int) -> Floats:
+    """Customers x values: each customer's share of orders by weekday (or daypart). Rows sum to 1.
+
+    ``counts``: orders by customer and value. Everyone's share is add-one smoothed; a segment's, then a customer's own share is
+    shrunk towards the layer above (``prior_strength``). Without orders: the segment's share.
+    """
+    total = counts.sum(axis=0)
+    everyone = (total + 1) / (total.sum() + counts.shape[1])
+    sums = [np.bincount(segment, weights=column, minlength=segments) for column in counts.T]
+    by_segment = np.asarray(np.column_stack(sums), dtype=np.float64)
+    shares = _shrink(by_segment, np.tile(everyone, (segments, 1)))
+    return _shrink(counts, shares[segment])
+
+
+def _shrink(counts: Floats, means: Floats) -> Floats:
+    trials = np.broadcast_to(counts.sum(axis=1, keepdims=True), counts.shape)
+    strength = prior_strength(counts.ravel(), trials.ravel(), means.ravel())
+    return posterior_mean(counts, trials, means, strength)

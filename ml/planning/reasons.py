@@ -26,7 +26,7 @@ REASONS = (SUPPRESSED, NO_CONSENT, OUTSIDE_WINDOW, FREQUENCY_CAP, GAP, OTHER_FIR
 _HELD = {"global": "held out of every campaign", "campaign": "held out of this campaign"}
 
 
-def in_words(frame: pd.DataFrame, campaign: Campaign, shop: Shop, *, is_effect: bool) -> list[str]:
+def explanations(frame: pd.DataFrame, campaign: Campaign, shop: Shop, *, is_effect: bool) -> list[str]:
     """A sentence for each row of a campaign's plan."""
     gap = max(campaign.minimum_gap_days, shop.campaigns.minimum_gap_days)
     left_out: Mapping[str, str] = {

@@ -11,7 +11,7 @@ from customer360.decisions import DecisionRefused
 from customer360.lake.publishing.publications import newest_plan
 from customer360.settings import Settings
 from customer360.words import many
-from ml.planning.briefs import in_words
+from ml.planning.briefs import to_markdown
 from ml.planning.reasons import CONTACT, HOLDOUT, LEFT_OUT
 from orchestration.console import WELL, WRONG, say, settings_of
 
@@ -45,7 +45,7 @@ def _brief(settings: Settings, standing: Standing) -> list[str]:
         return []
     briefs = pd.read_parquet(file)
     rows = briefs[briefs["plan_version"] == standing.draft.plan_version]
-    return [f"  {line}" for _, row in rows.iterrows() for line in in_words(row).replace("**", "").split("\n\n")[1:]]
+    return [f"  {line}" for _, row in rows.iterrows() for line in to_markdown(row).replace("**", "").split("\n\n")[1:]]
 
 
 def _lines(standing: Standing) -> list[str]:

@@ -9,7 +9,7 @@ from published_frames import small_shop
 
 from customer360.campaigns.definition import Campaign
 from customer360.settings import CampaignRules
-from ml.planning.briefs import BRIEF_COLUMNS, base_rate, brief, briefs, in_words
+from ml.planning.briefs import BRIEF_COLUMNS, base_rate, brief, briefs, to_markdown
 from ml.planning.campaign_planning import CampaignPlan, Limits
 
 SHOP = small_shop().model_copy(update={"campaigns": CampaignRules(attribution_days=7, days_ahead=2)})
@@ -136,14 +136,14 @@ def test_a_holdout_that_is_too_small_says_how_large_it_must_be() -> None:
     # of the results, some more.
     assert 149 < row["holdout_needed"] < 400
     assert row["detectable_effect"] > 0.05
-    assert f"too small: {row['holdout_needed']:,} would be needed" in in_words(row)
+    assert f"too small: {row['holdout_needed']:,} would be needed" in to_markdown(row)
 
 
 def test_an_effect_that_no_holdout_could_tell_is_called_so() -> None:
     # The 3,000 contacts alone spread by .0043: an effect of .01 is less than 2.8 times that.
     row = briefs([plan([0.06] * 3_000, held=30)], 0.05, SHOP).iloc[0]
     assert pd.isna(row["holdout_needed"])
-    assert "none of the size expected can be" in in_words(row)
+    assert "none of the size expected can be" in to_markdown(row)
 
 
 def test_briefs_are_typed_also_without_plans_and_read_as_sentences() -> None:
@@ -151,8 +151,8 @@ def test_briefs_are_typed_also_without_plans_and_read_as_sentences() -> None:
     frame = briefs([plan([0.25] * 500, held=200, left_out=("gap",)), plan([], left_out=("gap",))], 0.05, SHOP)
     assert list(frame["contacts"]) == [500, 0]
     assert frame.loc[1, "expected_profit"] == 0
-    text = in_words(frame.iloc[0])
+    text = to_markdown(frame.iloc[0])
     assert "500 of 701 contacted, 200 held out, 1 left out (gap 1)" in text
     assert "5.00% order anyway, +20.00% are expected from contacts" in text
     assert "large enough" in text
-    assert "cannot be judged" in in_words(briefs([plan([0.25])], None, SHOP).iloc[0])
+    assert "cannot be judged" in to_markdown(briefs([plan([0.25])], None, SHOP).iloc[0])

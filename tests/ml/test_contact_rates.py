@@ -3,9 +3,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ml.planning.contact_rates import UNKNOWN, Touches, estimate_rates
-from ml.planning.purchase_times import time_shares
-from ml.planning.shrinkage import STRENGTH_BOUNDS, expit, logit, posterior_mean, prior_strength
+from ml.planning.contact_rates import (
+    STRENGTH_BOUNDS,
+    UNKNOWN,
+    Touches,
+    estimate_rates,
+    expit,
+    logit,
+    posterior_mean,
+    prior_strength,
+)
+from ml.planning.rate_predictions import time_shares
 
 
 def array(*values: float) -> np.ndarray:

@@ -13,7 +13,7 @@ from published_frames import small_shop
 from customer360.campaigns.definition import Campaign
 from customer360.settings import CampaignRules, FrequencyCap
 from ml.planning.contact_days import ContactDays
-from ml.planning.eligibility import Answers, Contacts, Eligibility, eligibility
+from ml.planning.eligibility import Contacts, Eligibility, Permissions, eligibility
 
 TODAY = date(2026, 5, 1)  # a Friday; day 1 of a plan is Saturday
 EMAIL, CALL, SMS = range(3)
@@ -54,7 +54,7 @@ def found(
     )
     suppressions = pd.DataFrame(barred, columns=["customer_id", "channel"], dtype=object)
     return eligibility(
-        Answers.of(consents, suppressions, index, shop),
+        Permissions.of(consents, suppressions, index, shop),
         committed=Contacts.of(contacts(*committed), index, of, shop, TODAY),
         planned=Contacts.of(contacts(*planned), index, of, shop, TODAY),
         days=ContactDays.of(of, shop, TODAY),
@@ -82,7 +82,7 @@ def test_consent_is_of_a_channel_and_a_missing_or_contradicted_answer_is_no() ->
     result = found(no=(("C1", "sms"),))
     assert (open_days(result, EMAIL), open_days(result, SMS)) == (ALL_DAYS, [])
     shop, ids = small_shop(), pd.Index(["C1", "C2"], dtype="str")
-    answers = Answers.of(
+    answers = Permissions.of(
         pd.DataFrame(
             {
                 "customer_id": ["C1", "C1", "C2", "C9", "C2"],

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from datetime import date
 from typing import Any
 
@@ -12,7 +13,7 @@ from scipy import stats
 from customer360.campaigns.definition import Campaign
 from customer360.settings import CampaignRules
 from ml.planning.contact_days import ContactDays
-from ml.planning.options import TIE_BREAK, Options, draw, make_options, option_costs
+from ml.planning.options import TIE_BREAK, Options, draws, make_options, option_costs
 from ml.planning.predictions import INCREMENTAL, RESPONSE, Predicted
 
 SHOP = small_shop().model_copy(update={"campaigns": CampaignRules(days_ahead=3)})
@@ -123,6 +124,7 @@ def test_an_explorer_of_whom_nothing_is_allowed_has_nothing() -> None:
 
 
 def test_draws_depend_on_their_words_alone_and_are_even() -> None:
-    values = np.array([draw("salt", "k", f"C{number}") for number in range(2_000)])
-    assert draw("salt", "k", "C7") == values[7]
+    values = draws([f"C{number}" for number in range(2_000)], "salt", "k")
+    assert draws(["C7"], "salt", "k")[0] == values[7]
+    assert values[7] == int(hashlib.sha256(b"salt:k:C7").hexdigest()[:16], 16) / 2**64
     assert stats.kstest(values, "uniform").pvalue > 0.001

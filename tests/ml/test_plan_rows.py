@@ -15,11 +15,11 @@ from published_frames import small_shop
 from customer360.campaigns.definition import Campaign
 from customer360.settings import CampaignRules, Shop
 from ml.frames import FrameError
+from ml.planning.briefs import shadow_prices
 from ml.planning.campaign_planning import CampaignPlan, Planning, plan_campaigns
 from ml.planning.inputs import PlanningInputs
 from ml.planning.plan_rows import CAMPAIGN_PLAN_COLUMNS
 from ml.planning.predictions import INCREMENTAL, RESPONSE, Predicted
-from ml.planning.shadow_prices import shadow_prices
 
 AS_OF = datetime(2026, 5, 1, 12, tzinfo=UTC)  # a Friday; plans reach over Saturday and Sunday
 

@@ -7,9 +7,8 @@ from contacts import drawn_inputs
 from published_frames import small_shop
 
 from customer360.campaigns.definition import Campaign
-from ml.planning.contact_rates import Touches, estimate_rates
+from ml.planning.contact_rates import Touches, estimate_rates, expit
 from ml.planning.rate_predictions import rate_predictions
-from ml.planning.shrinkage import expit
 
 SHOP = small_shop()
 CAMPAIGN = Campaign.model_validate(
