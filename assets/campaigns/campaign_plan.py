@@ -8,6 +8,7 @@ import dagster as dg
 import pandas as pd
 
 from customer360.campaigns.definition import Campaign, CampaignProblem, load_campaigns
+from customer360.campaigns.drafts import write_definitions
 from customer360.campaigns.planned_contacts import planned_contacts
 from customer360.lake.publishing.profiles import with_next_contact
 from customer360.lake.publishing.publications import file_tables, linked_files
@@ -122,6 +123,9 @@ def campaign_plans(
     brief = briefs(planning.plans, rate, shop)
     folder = place.plans / f"{plan_date:%Y-%m-%d}"
     write_parquet(folder / "campaign_briefs.parquet", brief)
+    write_definitions(
+        folder, {str(plan.rows["plan_version"].iloc[0]): plan.campaign for plan in planning.plans if len(plan.rows)}
+    )
     write_parquet(folder / "campaign_plan.parquet", rows)
     tables = file_tables(place)
     profiles = with_next_contact("select * from customer_profiles", planned_contacts(place))

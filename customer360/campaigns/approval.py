@@ -13,8 +13,8 @@ from datetime import datetime, time
 import pandas as pd
 
 from customer360.campaigns.commitments import CONTACT_KEY, commitments, standing
-from customer360.campaigns.definition import Campaign, load_campaigns
-from customer360.campaigns.drafts import approved_file, draft_of
+from customer360.campaigns.definition import Campaign
+from customer360.campaigns.drafts import approved_file, definition_file, definition_of, draft_of
 from customer360.campaigns.ledger import APPROVED, CONTACT, HOLDOUT, PLANNED, SENT, SUPPRESSED, append, deciding, read_ledger
 from customer360.campaigns.limits import broken_limits
 from customer360.campaigns.published_ledger import publish_ledger
@@ -63,8 +63,9 @@ def approve(settings: Settings, campaign_id: str, plan_version: str, request: Re
     """Approve the newest draft of a campaign: its contacts may be sent from now on, its held-out customers are counted.
 
     Customers whom an approved version of the campaign has already keep to that one. ``shop_now`` is the shop's time, UTC.
-    Raises ``DecisionRefused`` when the draft is not the newest, its first day has passed, its campaign's file is wrong, or it
-    would break a limit beside what is committed now; nothing has changed then.
+    Raises ``DecisionRefused`` when the draft is not the newest, its first day has passed, it was planned by an older version
+    that kept no copy of its campaign, or it would break a limit beside what is committed now; nothing has changed then.
+    Limits are those of the campaign that the draft was made from, whatever its file says now.
     """
     place, shop = settings.place, settings.shop
     with deciding(place):
@@ -75,7 +76,11 @@ def approve(settings: Settings, campaign_id: str, plan_version: str, request: Re
             told = f"approved by {first['recorded_by']} at {first['recorded_at']:%Y-%m-%d %H:%M} UTC"
             return Approved(campaign_id, plan_version, 0, 0, len(before), 0.0, told)
         draft = draft_of(place, campaign_id, plan_version)
-        campaign = _campaign(settings, campaign_id)
+        campaign = definition_of(place, campaign_id, plan_version)
+        if campaign is None:
+            raise DecisionRefused(
+                f"{plan_version} was planned by an older version, which kept no copy of its campaign. Plan the day again"
+            )
         chosen = draft[draft["decision"].isin([CONTACT, HOLDOUT])]
         is_new = ~chosen["customer_id"].isin(enrolled(ledger, campaign_id))
         added = chosen[is_new].reset_index(drop=True)
@@ -148,18 +153,6 @@ def is_withdrawal(ledger: pd.DataFrame) -> pd.Series[bool]:
     return (ledger["event"] == SUPPRESSED) & ledger["detail"].str.startswith(f"{WITHDRAWN}:").fillna(value=False)
 
 
-def _campaign(settings: Settings, campaign_id: str) -> Campaign:
-    campaigns, problems = load_campaigns(settings.campaign_folder, settings.shop)
-    for campaign in campaigns:
-        if campaign.campaign_id == campaign_id:
-            return campaign
-    wrong = [str(problem) for problem in problems if problem.campaign_id == campaign_id]
-    known = ", ".join(campaign.campaign_id for campaign in campaigns) or "none"
-    raise DecisionRefused(
-        "\n  ".join(wrong) or f"there is no campaign {campaign_id} in {settings.shop_folder}/campaigns; {known}"
-    )
-
-
 def _touches(settings: Settings) -> pd.DataFrame:
     """Contacts that were made, as published; none before the first night."""
     columns = ["campaign_id", "customer_id", "channel", "touched_at", "local_date"]
@@ -182,11 +175,11 @@ def _refuse_late(contacts: pd.DataFrame, plan_version: str, shop_now: datetime, 
 
 
 def _keep(settings: Settings, draft: pd.DataFrame, campaign: Campaign) -> None:
-    """Write the approved plan's file, and the campaign as it is now beside it, once."""
+    """Write the approved plan's file, and beside it the campaign that it was made from, once."""
     first = draft.iloc[0]
     target = approved_file(settings.place, str(first["campaign_id"]), str(first["plan_version"]))
     if not target.exists():
-        write_text(target.with_suffix(".json"), campaign.model_dump_json(indent=2) + "\n")
+        write_text(definition_file(target.parent, target.stem), campaign.model_dump_json(indent=2) + "\n")
         with replacing(target) as temporary:
             draft.to_parquet(temporary, index=False, compression="zstd")
         target.chmod(0o444)

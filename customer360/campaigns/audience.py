@@ -1,59 +1,135 @@
-"""The audience of a campaign: a filter as text over what is published of customers, run as SQL that holds nothing of the text.
+"""The audience of a campaign: a filter as text over the published tables of customers, run as SQL that holds none of the text.
 
-``segment in ('Champions', 'Loyal') and age >= 25 and not (probability_fitness < 0.2)``, or ``everyone``. It becomes a tree of
-known columns and values (``audience_text``); its SQL is made of quoted names from the list of columns and of ``?``, to which
-the values are bound. What is empty satisfies no comparison, nor the opposite of one: ``not (age < 25)`` leaves out those whose
-age is not known. Ask for them with ``age is empty``.
+    segment in ('Champions', 'Loyal') and age >= 25 and not (probability_fitness < 0.2)
+
+A filter is ``everyone``, or conditions joined by ``and``, ``or``, ``not`` and parentheses. A condition is ``column = value``
+(or != < <= > >=), ``column [not] in (value, ...)``, ``column is [not] empty``, or a column that is true or false. Keywords may
+be in capitals; a quotation mark within a text is doubled. An empty value satisfies no comparison, nor its opposite:
+``not (age < 25)`` leaves out customers whose age is not known, ``age is empty`` finds them.
+
+The SQL consists of quoted names from the list of columns and of ``?``, to which the values are bound.
 """
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Literal
 
 import duckdb
 import pandas as pd
+from sqlglot import ParseError, Parser, Token, TokenType, exp
 
-from customer360.campaigns.audience_columns import FEATURES, SCORES, SEGMENTS, VALUE, Column, audience_columns
-from customer360.campaigns.audience_text import (
-    AudienceError,
-    Comparison,
-    Empty,
-    Everyone,
-    Node,
-    Not,
-    OneOf,
-    Several,
-    Value,
-    parse,
-)
+from customer360.features import feature_list
 from customer360.lake.engine import quoted
-from customer360.settings import Shop
+from customer360.settings import NONE, AttributeType, Shop, slug
+from customer360.words import inert
 
-__all__ = ["AudienceError", "Filter", "members", "parse_audience"]
-
+Kind = Literal["number", "text", "boolean"]
+Value = bool | float | str
+LONGEST, DEEPEST = 4_000, 40
+FEATURES, SEGMENTS, VALUE, SCORES = "customer_features", "rfm_segments", "customer_value", "customer_scores"
 PUBLISHED = {name: name for name in (FEATURES, SEGMENTS, VALUE, SCORES)}
+# Columns of rfm_segments and customer_value that are not in customer_features too, and the class that the affinity model names.
+_OTHER_COLUMNS: dict[str, tuple[str, Kind]] = {
+    "segment": (SEGMENTS, "text"),
+    **dict.fromkeys(("recency_score", "frequency_score", "monetary_score", "fm_score"), (SEGMENTS, "number")),
+    **dict.fromkeys(("purchase_probability", "expected_spend", "churn_probability"), (VALUE, "number")),
+    "label": (SCORES, "text"),
+}
+_TOKEN = re.compile(
+    r"\s*(?:(?P<number>-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)(?![A-Za-z0-9_.])"
+    r"|(?P<text>'(?:[^']|'')*')"
+    r"|(?P<name>[A-Za-z_][A-Za-z0-9_]*)"
+    r"|(?P<sign><=|>=|!=|[=<>(),]))",
+    re.ASCII,
+)
+_TYPES = {
+    **{word: TokenType[word.upper()] for word in ("and", "or", "not", "in", "is")},
+    **{"empty": TokenType.NULL, "(": TokenType.L_PAREN, ")": TokenType.R_PAREN, ",": TokenType.COMMA},
+    **{"=": TokenType.EQ, "!=": TokenType.NEQ, "<": TokenType.LT, "<=": TokenType.LTE, ">": TokenType.GT, ">=": TokenType.GTE},
+}
+_COMPARISONS: dict[type[exp.Expr], str] = {exp.EQ: "=", exp.NEQ: "!=", exp.LT: "<", exp.LTE: "<=", exp.GT: ">", exp.GTE: ">="}
+Follower = tuple[frozenset[TokenType], str]  # what may stand at a place, and the same in the words of an error
+_CONNECTORS = frozenset({TokenType.AND, TokenType.OR, TokenType.R_PAREN})
+_CONDITION: Follower = frozenset({TokenType.NOT, TokenType.L_PAREN, TokenType.IDENTIFIER}), "a column's name"
+_OPERATOR: Follower = (
+    _CONNECTORS.union(_TYPES.values()) - {TokenType.NULL, TokenType.L_PAREN, TokenType.COMMA},
+    "=, !=, <, <=, >, >=, 'in' or 'is empty'",
+)
+_VALUE: Follower = frozenset({TokenType.IDENTIFIER}), "a number, a 'text', true or false"
+_AFTER: dict[TokenType, Follower] = {
+    **dict.fromkeys((TokenType.L_PAREN, TokenType.AND, TokenType.OR, TokenType.NOT), _CONDITION),
+    **dict.fromkeys((TokenType.R_PAREN, TokenType.NULL, TokenType.IDENTIFIER), (_CONNECTORS, "'and', 'or', ')' or the end")),
+    TokenType.IN: (frozenset({TokenType.L_PAREN}), "'('"),
+    TokenType.IS: (frozenset({TokenType.NULL, TokenType.NOT}), "'empty' or 'not empty'"),
+}
+_KINDS: dict[type[Value], tuple[Kind, str, str]] = {
+    float: ("number", "a number", "write 25 or .5"),
+    str: ("text", "a text", "write it in quotation marks, 'so'"),
+    bool: ("boolean", "true or false", "write true or false"),
+}
+
+
+class AudienceError(ValueError):
+    """An audience that is no filter of this shop: ``message`` names the position, ``remedy`` what to do."""
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(f"{message}; {remedy}")
+        self.message, self.remedy = message, remedy
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a published table. ``category``: the class of customer_scores that ``probability_<category>`` is of."""
+
+    name: str
+    table: str
+    kind: Kind
+    category: str | None = None
+
+
+def audience_columns(shop: Shop) -> dict[str, Column]:
+    """Every column that an audience may ask for, by name."""
+    columns = [Column("customer_id", FEATURES, "text")]
+    for feature in feature_list(shop):
+        attribute = shop.attributes.get(feature.name)
+        is_boolean = attribute is not None and attribute.type is AttributeType.BOOLEAN
+        kind: Kind = "boolean" if is_boolean else "text" if feature.kind == "categorical" else "number"
+        columns.append(Column(feature.name, FEATURES, kind))
+    columns += [Column(name, table, kind) for name, (table, kind) in _OTHER_COLUMNS.items()]
+    columns += [Column(f"probability_{slug(name)}", SCORES, "number", name) for name in (*shop.category_ids, NONE)]
+    # Of two columns of one name the first is taken: an attribute of the shop.
+    return {column.name: column for column in reversed(columns)}
 
 
 @dataclass(frozen=True)
 class Filter:
-    """A parsed audience."""
+    """A parsed audience: SQL over the published tables by their names, the values of its ``?``, and the columns in it."""
 
-    node: Node
-
-    def columns(self) -> list[Column]:
-        """Every column that it asks for, once each, in the order in which they stand there."""
-        return list(dict.fromkeys(_columns(self.node)))
-
-    def condition(self) -> tuple[str, list[Value]]:
-        """SQL of the condition over the published tables by their names, and the values of its ``?`` in order."""
-        values: list[Value] = []
-        return _sql(self.node, values), values
+    sql: str
+    values: list[Value]
+    columns: list[Column]
 
 
 def parse_audience(text: str, shop: Shop) -> Filter:
     """The filter that ``text`` says. Raises ``AudienceError`` that names the position, what is wrong there and the remedy."""
-    return Filter(parse(text, audience_columns(shop)))
+    if len(text) > LONGEST:
+        raise AudienceError(f"the filter has {len(text):,} characters", f"at most {LONGEST:,} are read; split the campaign")
+    if text.strip().lower() == "everyone":
+        return Filter("true", [], [])
+    words = _words(text)
+    _check_places(words)
+    tokens = [Token(word.type, str(place), line=place) for place, word in enumerate(words)]
+    try:
+        (tree,) = Parser().parse_into(exp.Condition, tokens, text)
+    except ParseError as error:
+        raise _unexpected(words, int(error.errors[0]["line"])) from error
+    reader = _TreeReader(words, audience_columns(shop))
+    return Filter(reader.condition(tree), reader.values, list(dict.fromkeys(reader.used)))
 
 
 def members(
@@ -63,15 +139,14 @@ def members(
 
     Raises ``AudienceError`` when the text is no filter, or asks for a table that is not there yet.
     """
-    found = parse_audience(text, shop)
-    condition, values = found.condition()
-    relation, bound = _relation(found.columns(), tables)
-    query = f"select {quoted(FEATURES)}.customer_id from {relation} where {condition} order by 1"
+    audience = parse_audience(text, shop)
+    relation, bound = _relation(audience.columns, tables)
+    query = f"select {quoted(FEATURES)}.customer_id from {relation} where {audience.sql} order by 1"
     try:
-        rows = connection.execute(query, [*bound, *values]).fetchnumpy()["customer_id"]
+        rows = connection.execute(query, [*bound, *audience.values]).fetchnumpy()["customer_id"]
     except duckdb.CatalogException as error:
         missing = next((name for name in tables if f"{name} does not exist" in str(error)), "a table")
-        asked = ", ".join(column.name for column in found.columns() if column.table == missing) or "that it asks for"
+        asked = ", ".join(column.name for column in audience.columns if column.table == missing) or "that it asks for"
         raise AudienceError(
             f"{missing} is not published yet, which has {asked}", "train the models and run a slice, or ask for other columns"
         ) from error
@@ -85,45 +160,170 @@ def _relation(columns: list[Column], tables: Mapping[str, str]) -> tuple[str, li
     parts += [f"left join {tables[name]} as {quoted(name)} using (customer_id)" for name in (SEGMENTS, VALUE) if name in used]
     values: list[Value] = []
     if SCORES in used:
-        wanted = ["max(category_id) filter (is_label) as label"]
+        selected = ["max(category_id) filter (is_label) as label"]
         for column in columns:
             if column.category is not None:
-                wanted.append(f"max(probability) filter (category_id = ?) as {quoted(column.name)}")
+                selected.append(f"max(probability) filter (category_id = ?) as {quoted(column.name)}")
                 values.append(column.category)
-        wide = f"select customer_id, {', '.join(wanted)} from {tables[SCORES]} group by customer_id"
+        wide = f"select customer_id, {', '.join(selected)} from {tables[SCORES]} group by customer_id"
         parts.append(f"left join ({wide}) as {quoted(SCORES)} using (customer_id)")
     return " ".join(parts), values
 
 
-def _sql(node: Node, values: list[Value]) -> str:
-    match node:
-        case Everyone():
-            return "true"
-        case Several(word, parts):
-            return f"({f' {word} '.join(_sql(part, values) for part in parts)})"
-        case Not(one):
-            return f"(not {_sql(one, values)})"
-        case Comparison(column, sign, value):
-            values.append(value)
-            return f"({_name(column)} {sign} ?)"
-        case OneOf(column, several):
-            values.extend(several)
-            return f"({_name(column)} in ({', '.join('?' * len(several))}))"
-        case Empty(column):
-            return f"({_name(column)} is null)"
+@dataclass(frozen=True)
+class _Word:
+    """A word of a filter: what it is to sqlglot, and its character, counted from 1. Names and values are identifiers there."""
+
+    type: TokenType
+    text: str
+    position: int
+    value: Value | None = None
+
+    @property
+    def is_name(self) -> bool:
+        return self.type is TokenType.IDENTIFIER and self.value is None
 
 
-def _columns(node: Node) -> list[Column]:
-    match node:
-        case Everyone():
-            return []
-        case Several(_, parts):
-            return [column for part in parts for column in _columns(part)]
-        case Not(one):
-            return _columns(one)
-        case Comparison(column=column) | OneOf(column=column) | Empty(column=column):
-            return [column]
+def _words(text: str) -> list[_Word]:
+    """The words between two parentheses, which stand for the beginning and the end of the text."""
+    words = [_Word(TokenType.L_PAREN, "", 0)]
+    position, end = 0, len(text.rstrip())
+    while position < end:
+        match = _TOKEN.match(text, position)
+        if match is None or match.end() > end:
+            start = position + len(text[position:]) - len(text[position:].lstrip())
+            shown = inert(text[start : start + 12], 12)
+            remedy = "close it with '" if text[start] == "'" else "write names, numbers, 'texts' and = != < <= > >= ( ) ,"
+            raise AudienceError(f"at character {start + 1}, {shown!r} is not understood", remedy)
+        group = str(match.lastgroup)
+        word, start = match[group], match.start(group) + 1
+        value: Value | None = None
+        if group == "number":
+            value = float(word)
+            if not math.isfinite(value):
+                raise AudienceError(f"at character {start}, the number is too large", "write a smaller one")
+        elif group == "text":
+            value = word[1:-1].replace("''", "'")
+        elif word.lower() in ("true", "false"):
+            value = word.lower() == "true"
+        words.append(_Word(_TYPES.get(word.lower(), TokenType.IDENTIFIER), word, start, value))
+        position = match.end()
+    return [*words, _Word(TokenType.R_PAREN, "", len(text) + 1)]
 
 
-def _name(column: Column) -> str:
-    return f"{quoted(column.table)}.{quoted(column.name)}"
+def _check_places(words: list[_Word]) -> None:
+    """Raise where a word may not follow the one before, and where parentheses do not match or are nested too deep."""
+    levels = [0]  # at each level of parentheses the words "not" that apply to what comes next
+    for place, word in enumerate(words[1:], 1):
+        follower = _after(words, place)
+        if word.type not in follower[0] or (follower is _CONDITION and word.value is not None):
+            raise _unexpected(words, place)
+        if word.type is TokenType.NOT:
+            levels[-1] += 1
+        elif word.type is TokenType.L_PAREN:
+            levels.append(-1 if words[place - 1].type is TokenType.IN else 0)  # a list is no level
+        elif word.type is TokenType.R_PAREN:
+            levels.pop()
+            if not levels and word is not words[-1]:
+                raise _unexpected(words, place)
+        else:
+            levels[-1] = min(levels[-1], 0)
+        if len(levels) - 1 + sum(levels) >= DEEPEST:
+            at = f"at character {word.position}"
+            raise AudienceError(f"{at} the filter is nested {DEEPEST} deep", "leave out parentheses and 'not'")
+    if levels:
+        raise AudienceError(f"at character {words[-1].position} stands the end", "write ')' there")
+
+
+def _after(words: list[_Word], place: int) -> Follower:
+    """What may stand at a place, by the words before it."""
+    first, earlier, before = words[max(place - 3, 0)], words[max(place - 2, 0)], words[place - 1]
+    if before.is_name:
+        return _OPERATOR
+    if before.type is TokenType.NOT and earlier.is_name:
+        return frozenset({TokenType.IN}), "'in'"
+    if before.type is TokenType.NOT and earlier.type is TokenType.IS:
+        return frozenset({TokenType.NULL}), "'empty'"
+    if before.value is not None and (earlier.type is TokenType.COMMA or first.type is TokenType.IN):
+        return frozenset({TokenType.COMMA, TokenType.R_PAREN}), "',' or ')'"
+    if before.type is TokenType.L_PAREN and earlier.type is TokenType.IN:
+        return _VALUE
+    return _AFTER.get(before.type, _VALUE)
+
+
+def _unexpected(words: list[_Word], place: int, expected: str = "") -> AudienceError:
+    """What stands at a place, and what may stand there."""
+    shown = "the end" if place == len(words) - 1 else repr(inert(words[place].text, 40))
+    remedy = f"write {expected or _after(words, place)[1]} there"
+    return AudienceError(f"at character {words[place].position} stands {shown}", remedy)
+
+
+@dataclass
+class _TreeReader:
+    """Reads sqlglot's tree: SQL with a ``?`` for each value, the values in that order, and the columns."""
+
+    words: list[_Word]
+    known: Mapping[str, Column]
+    values: list[Value] = field(default_factory=list)
+    used: list[Column] = field(default_factory=list)
+
+    def condition(self, node: exp.Expr | None) -> str:
+        """SQL of a condition; every kind of node that is not named here is refused."""
+        match node:
+            case exp.And() | exp.Or():
+                sql = f" {node.key} ".join(self.condition(part) for part in node.flatten(unnest=False))
+            case exp.Not():
+                sql = f"not {self.condition(node.this)}"
+            case exp.Paren():
+                return self.condition(node.this)
+            case exp.Is(expression=exp.Null()):
+                sql = f"{self.column(node.this)} is null"
+            case exp.In():
+                sql = f"{self.column(node.this)} in ({', '.join(self.value(item) for item in node.expressions)})"
+            case exp.Column():
+                sql = f"{self.column(node)} = ?"
+                if self.used[-1].kind != "boolean":
+                    raise _unexpected(self.words, _place(node) + 1)
+                self.values.append(True)
+            case exp.Expr() if type(node) in _COMPARISONS:
+                name, sign = self.column(node.this), _COMPARISONS[type(node)]
+                if self.used[-1].kind != "number" and sign not in ("=", "!="):
+                    expected = f"= or != ({self.used[-1].name} is no number)"
+                    raise _unexpected(self.words, _place(node) + 1, expected)
+                sql = f"{name} {sign} {self.value(node.expression)}"
+            case _:
+                raise AudienceError(
+                    "the filter holds what is no condition", "write <column> = <value>, joined by 'and' or 'or'"
+                )
+        return f"({sql})"
+
+    def column(self, node: exp.Expr) -> str:
+        """SQL of the column on the left of a condition; it becomes the last of ``used``."""
+        word = self.words[_place(node)]
+        if not isinstance(node, exp.Column) or not word.is_name:
+            raise _unexpected(self.words, _place(node), _CONDITION[1])
+        if word.text not in self.known:
+            close = get_close_matches(word.text, self.known, n=1, cutoff=0.5)
+            remedy = f"did you mean {close[0]}?" if close else "docs/campaigns.md lists the columns"
+            raise AudienceError(f"at character {word.position}, there is no column {inert(word.text, 60)}", remedy)
+        self.used.append(self.known[word.text])
+        return f"{quoted(self.used[-1].table)}.{quoted(word.text)}"
+
+    def value(self, node: exp.Expr) -> str:
+        """Keep a value that the last column is compared with; its placeholder."""
+        word, column = self.words[_place(node)], self.used[-1]
+        if not isinstance(node, exp.Column) or word.value is None:
+            raise _unexpected(self.words, _place(node), _VALUE[1])
+        kind, words, _ = _KINDS[type(word.value)]
+        if kind != column.kind:
+            _, expected, example = next(kind for kind in _KINDS.values() if kind[0] == column.kind)
+            raise AudienceError(
+                f"at character {word.position}, {column.name} is compared with {words}", f"it is {expected}: {example}"
+            )
+        self.values.append(word.value)
+        return "?"
+
+
+def _place(node: exp.Expr) -> int:
+    """The place among the words of the first name or value below a node."""
+    return int(next(node.find_all(exp.Column, bfs=False)).name)

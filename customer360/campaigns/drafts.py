@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
+from customer360.campaigns.definition import Campaign
 from customer360.campaigns.ledger import CONTACT, HOLDOUT
 from customer360.decisions import DecisionRefused
+from customer360.lake.atomic import write_text
 from customer360.lake.publishing.publications import newest_plan
 from customer360.settings import Place
 
@@ -55,12 +57,38 @@ def draft_of(place: Place, campaign_id: str, plan_version: str) -> pd.DataFrame:
     return rows.sort_values("customer_id", ignore_index=True)
 
 
+def definition_file(folder: Path, plan_version: str) -> Path:
+    """The campaign that a plan version was made from, as JSON: in the folder of the plan, and beside the approved plan."""
+    return folder / f"{plan_version}.json"
+
+
+def write_definitions(folder: Path, campaigns: Mapping[str, Campaign]) -> None:
+    """Keep the campaign of each plan version in the folder of the plan; call it before the plan itself is written."""
+    for plan_version, campaign in campaigns.items():
+        write_text(definition_file(folder, plan_version), campaign.model_dump_json(indent=2) + "\n")
+
+
+def definition_of(place: Place, campaign_id: str, plan_version: str) -> Campaign | None:
+    """The campaign that a plan version was made from; None of a draft that was planned before definitions were stored."""
+    approved = approved_file(place, campaign_id, plan_version).parent
+    folders = [approved, *sorted(path.parent for path in place.plans.glob(f"*/{plan_version}.json"))]
+    return next((_read(file) for folder in folders if (file := definition_file(folder, plan_version)).exists()), None)
+
+
+def approved_definitions(place: Place) -> dict[str, Campaign]:
+    """Approved plan version -> the campaign that it was made from."""
+    return {file.stem: _read(file) for file in sorted((place.campaigns / "plans").glob("*/*.json"))}
+
+
+def approved_values(place: Place) -> dict[str, float]:
+    """Approved plan version -> what a conversion was worth by its campaign then, in the shop's currency."""
+    return {version: campaign.value_per_conversion for version, campaign in approved_definitions(place).items()}
+
+
 def approved_file(place: Place, campaign_id: str, plan_version: str) -> Path:
     """Where an approved plan lies, written once."""
     return place.campaigns / "plans" / campaign_id / f"{plan_version}.parquet"
 
 
-def approved_values(place: Place) -> dict[str, float]:
-    """Approved plan version -> what a conversion was worth by its campaign then, in the shop's currency."""
-    files = sorted((place.campaigns / "plans").glob("*/*.json"))
-    return {file.stem: float(json.loads(file.read_text(encoding="utf-8"))["value_per_conversion"]) for file in files}
+def _read(file: Path) -> Campaign:
+    return Campaign.model_validate_json(file.read_text(encoding="utf-8"), by_alias=True, by_name=True)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from customer360.campaigns.commitments import standing
 from customer360.campaigns.definition import Campaign, CampaignProblem, load_campaigns
-from customer360.campaigns.drafts import newest_drafts
+from customer360.campaigns.drafts import definition_of, newest_drafts
 from customer360.campaigns.ledger import APPROVED, CONTACT, HOLDOUT, PLANNED, SENT, SUPPRESSED, read_ledger
 from customer360.lake.slices import naive
 from customer360.settings import Place, Settings
@@ -18,7 +18,10 @@ from customer360.settings import Place, Settings
 
 @dataclass(frozen=True)
 class Draft:
-    """The newest draft of a campaign: rows by decision, left-out rows by reason, contacts by channel and day, sums."""
+    """The newest draft of a campaign: rows by decision, left-out rows by reason, contacts by channel and day, sums.
+
+    ``changed``: the fields of the campaign's file that differ from the definition that the version was made from.
+    """
 
     plan_version: str
     decisions: dict[str, int]
@@ -26,11 +29,12 @@ class Draft:
     by_channel_and_day: dict[tuple[str, str], int]
     cost: float
     value: float
+    changed: list[str]
 
 
 @dataclass(frozen=True)
 class Version:
-    """An approved version: who approved it and when, customers by arm, and entries by event since."""
+    """An approved version: who approved it and when, customers by arm, and entries by event since. ``changed``: as in Draft."""
 
     plan_version: str
     approved_by: str
@@ -39,6 +43,7 @@ class Version:
     contacts: int
     holdouts: int
     events: dict[str, int]
+    changed: list[str]
 
 
 @dataclass(frozen=True)
@@ -64,8 +69,8 @@ def campaign_standings(settings: Settings) -> list[Standing]:
             name,
             known.get(name),
             [problem for problem in problems if problem.campaign_id == name],
-            _draft(drafts[drafts["campaign_id"] == name]),
-            _versions(ledger[ledger["campaign_id"] == name]),
+            _draft(drafts[drafts["campaign_id"] == name], settings.place, known.get(name)),
+            _versions(ledger[ledger["campaign_id"] == name], settings.place, known.get(name)),
         )
         for name in [*known, *sorted(others - known.keys())]
     ]
@@ -77,23 +82,32 @@ def waiting_contacts(place: Place, until: datetime) -> int:
     return int(((rows["arm"] == CONTACT) & ~rows["is_sent"] & (rows["send_at"] <= pd.Timestamp(naive(until)))).sum())
 
 
-def _draft(rows: pd.DataFrame) -> Draft | None:
+def _changed(place: Place, campaign: Campaign | None, plan_version: str) -> list[str]:
+    """The fields of a campaign that differ from those that a version was made from; none where either is not known."""
+    planned = definition_of(place, campaign.campaign_id, plan_version) if campaign else None
+    fields = Campaign.model_fields if planned else ()
+    return [name for name in fields if getattr(planned, name) != getattr(campaign, name)]
+
+
+def _draft(rows: pd.DataFrame, place: Place, campaign: Campaign | None) -> Draft | None:
     if rows.empty:
         return None
     contacts = rows[rows["decision"] == CONTACT]
     left_out = rows[~rows["decision"].isin([CONTACT, HOLDOUT])]
     places = zip(contacts["channel"].astype(str), contacts["contact_date"].dt.strftime("%Y-%m-%d"), strict=True)
+    plan_version = str(rows["plan_version"].iloc[0])
     return Draft(
-        str(rows["plan_version"].iloc[0]),
+        plan_version,
         _counts(rows["decision"]),
         _counts(left_out["reason"]),
         dict(sorted(Counter(places).items())),
         float(contacts["cost"].sum()),
         float(contacts["expected_value"].sum()),
+        _changed(place, campaign, plan_version),
     )
 
 
-def _versions(ledger: pd.DataFrame) -> list[Version]:
+def _versions(ledger: pd.DataFrame, place: Place, campaign: Campaign | None) -> list[Version]:
     found = []
     for version, entries in ledger.groupby("plan_version", sort=False):
         approved = entries[entries["event"] == APPROVED]
@@ -115,6 +129,7 @@ def _versions(ledger: pd.DataFrame) -> list[Version]:
                         for event, n in _counts(since.loc[since["arm"] == HOLDOUT, "event"]).items()
                     },
                 },
+                _changed(place, campaign, str(version)),
             )
         )
     return found

@@ -6,7 +6,7 @@ import argparse
 
 import pandas as pd
 
-from customer360.campaigns.overview import Standing, Version, campaign_standings
+from customer360.campaigns.overview import Draft, Standing, Version, campaign_standings
 from customer360.decisions import DecisionRefused
 from customer360.lake.publishing.publications import newest_plan
 from customer360.settings import Settings
@@ -58,9 +58,13 @@ def _lines(standing: Standing) -> list[str]:
         counts = ", ".join(
             f"{draft.decisions[decision]:,} {words}" for decision, words in DECISIONS.items() if decision in draft.decisions
         )
-        lines.append(f"  {'newest plan' if is_approved else 'draft'} {draft.plan_version}: {counts}")
-    lines += [f"  approved {version.plan_version}: {_counts(version)}" for version in standing.versions]
+        lines.append(f"  {'newest plan' if is_approved else 'draft'} {draft.plan_version}: {counts}{_changed(draft)}")
+    lines += [f"  approved {version.plan_version}: {_counts(version)}{_changed(version)}" for version in standing.versions]
     return lines
+
+
+def _changed(plan: Draft | Version) -> str:
+    return f"; changed since this plan: {', '.join(plan.changed)}" if plan.changed else ""
 
 
 def _counts(version: Version) -> str:

@@ -11,6 +11,8 @@ import pytest
 import yaml
 
 from customer360.campaigns.approval import Approved, approve
+from customer360.campaigns.definition import load_campaigns
+from customer360.campaigns.drafts import write_definitions
 from customer360.campaigns.ledger import read_ledger
 from customer360.campaigns.sending import Sent, outbox, send
 from customer360.decisions import Request
@@ -40,8 +42,8 @@ class Desk:
         folder = root / "shop"
         (folder / "campaigns").mkdir(parents=True)
         shop = small_shop(channels=["email", "sms"], campaigns={"minimum_gap_days": 0, **rules})
-        told = shop.model_dump(mode="json", by_alias=True, exclude_none=True)
-        (folder / "shop.yaml").write_text(yaml.safe_dump(told), encoding="utf-8")
+        fields = shop.model_dump(mode="json", by_alias=True, exclude_none=True)
+        (folder / "shop.yaml").write_text(yaml.safe_dump(fields), encoding="utf-8")
         self.settings = Settings(shop=shop, place=Place(root=root / "data"), shop_folder=folder)
         self.place = self.settings.place
         self.campaign()
@@ -59,7 +61,10 @@ class Desk:
         self.reference("customers", "\n".join(["customer_id,consent_email,consent_sms,time_zone", *rows]) + "\n")
 
     def draft(self, *rows: dict[str, Any], version: str = "spring-1", campaign: str = "spring", day: str = PLANNED) -> str:
-        """Make these rows the newest draft; the rest is as of a contact by e-mail on Tuesday at 9:00 in Amsterdam."""
+        """Make these rows the newest draft; other columns are those of a contact by e-mail on Tuesday at 9:00 in Amsterdam.
+
+        The draft is made from the campaign as its file is now.
+        """
         base: dict[str, Any] = {
             "campaign_id": campaign,
             "plan_version": version,
@@ -83,6 +88,9 @@ class Desk:
             frame[column] = pd.to_datetime(frame[column])
         target = self.place.plans / day / "campaign_plan.parquet"
         target.parent.mkdir(parents=True, exist_ok=True)
+        campaigns, _ = load_campaigns(self.settings.campaign_folder, self.settings.shop)
+        by_name = {known.campaign_id: known for known in campaigns}
+        write_definitions(target.parent, {version: by_name[campaign]} if campaign in by_name else {})
         frame.to_parquet(target, index=False)
         return version
 

@@ -10,8 +10,9 @@ import pytest
 import customer360.campaigns.approval as approval_module
 from customer360.campaigns.approval import Withdrawn, withdraw
 from customer360.campaigns.commitments import commitments
-from customer360.campaigns.drafts import approved_file
+from customer360.campaigns.drafts import approved_definitions, approved_file
 from customer360.campaigns.ledger import ledger_parts, read_ledger
+from customer360.campaigns.overview import campaign_standings
 from customer360.decisions import DecisionRefused, Request
 from tests.campaigns.conftest import Desk, at, holdout
 
@@ -85,14 +86,9 @@ def test_a_later_version_adds_only_who_is_not_committed_yet(desk: Desk) -> None:
         (lambda desk: desk.draft(contact("C1", send_at=None)), "spring-1", "contacts without send_at"),
         (lambda desk: desk.draft(holdout("C1")), "spring-1", "nothing to approve"),
         (
-            lambda desk: (desk.draft(contact("C1")), desk.campaign("budget: lots\n")),
+            lambda desk: (desk.draft(contact("C1")), (desk.place.plans / "2026-05-04" / "spring-1.json").unlink()),
             "spring-1",
-            "spring.yaml, budget: Input should be a valid number",
-        ),
-        (
-            lambda desk: (desk.draft(contact("C1")), (desk.settings.shop_folder / "campaigns" / "spring.yaml").unlink()),
-            "spring-1",
-            "there is no campaign spring",
+            "planned by an older version, which kept no copy of its campaign. Plan the day again",
         ),
     ],
 )
@@ -113,6 +109,50 @@ def committed_elsewhere(desk: Desk, *rows: dict[str, object]) -> None:
     (desk.place.plans / "2026-05-04" / "campaign_plan.parquet").unlink()
     desk.approve("other-1", "other")
     drafts.to_parquet(desk.place.plans / "2026-05-04" / "campaign_plan.parquet", index=False)
+
+
+@pytest.mark.parametrize(
+    ("edit", "shown"),
+    [
+        (lambda desk: desk.campaign("budget: 0.4\npriority: 7\n"), ["budget", "priority"]),
+        (lambda desk: desk.campaign("budget: lots\n"), []),
+        (lambda desk: (desk.settings.campaign_folder / "spring.yaml").unlink(), []),
+        (lambda desk: None, []),
+    ],
+)
+def test_a_draft_is_approved_as_it_was_planned_whatever_its_file_says_now(
+    desk: Desk, edit: Callable[[Desk], object], shown: list[str]
+) -> None:
+    desk.campaign("budget: 1.2\n")
+    desk.draft(contact("C1"), contact("C2"))
+    edit(desk)
+    (standing,) = campaign_standings(desk.settings)
+    assert standing.draft is not None and standing.draft.changed == shown
+    assert desk.approve().cost == 1.0
+    assert approved_definitions(desk.place)["spring-1"].budget == 1.2
+    (standing,) = campaign_standings(desk.settings)
+    assert standing.versions[0].changed == shown
+    desk.draft(contact("C3"), version="spring-2")
+    if shown:  # the next plan is made from the edited file
+        with pytest.raises(DecisionRefused, match=r"budget: 1\.00 is committed and 0\.50 would be added, of 0\.40"):
+            desk.approve("spring-2")
+
+
+def test_a_definition_that_commit_8fc0e46_stored_is_read(desk: Desk) -> None:
+    """Its windows are written as start and end, as the fields are named, and not as from and to."""
+    file = desk.place.campaigns / "plans" / "spring" / "spring-0.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(
+        """{"campaign_id": "spring", "title": "Spring", "kind": "general", "offer_id": null, "audience": "everyone",
+        "starts_on": "2026-05-01", "ends_on": null, "value_per_conversion": 20.0, "budget": null,
+        "channels": {"email": {"cost": 0.5, "capacity_per_day": null}},
+        "send_windows": [{"days": [1, 2], "start": 8, "end": 20}],
+        "frequency_caps": {"overall": {"contacts": 2, "days": 7}, "channels": {}},
+        "minimum_gap_days": 0, "priority": 100, "holdout_share": 0.1, "exploration_share": 0.05}"""
+    )
+    definition = approved_definitions(desk.place)["spring-0"]
+    assert definition.value_per_conversion == 20 and definition.send_windows[0].end == 20
+    assert str(definition.starts_on) == "2026-05-01" and definition.frequency_caps.overall is not None
 
 
 def test_a_budget_that_was_spent_meanwhile_refuses(desk: Desk) -> None:
