@@ -22,11 +22,9 @@ from customer360.features import Feature
 from customer360.settings import REPOSITORY
 from ml.datasets.targets import Target
 from ml.datasets.training_sets import TrainingSet, fold_splits
-from ml.fitting.calibration import log_loss
-from ml.fitting.decisions import macro_f1
 from ml.fitting.training import train
 from ml.frames import feature_matrix
-from ml.judging.measures import score
+from ml.measures import log_loss, macro_f1, score
 
 FILE = "customer_profile_label.csv"
 SEEDS = 10

@@ -1,8 +1,8 @@
 """The response model on the leads of Microsoft's published Campaign Optimization: how well it ranks, what its plan is worth.
 
 As there, 70% of the leads teach and the AUC is that of the others' latest touch. All is the product's own: history, training
-set, both families, calibration, store, scoring. The best combination of every lead is taken without any constraint, and judged
-by the true probabilities, which the generator gives.
+set, training, calibration, store, scoring; a random forest of scikit-learn is fitted on the same rows. The best combination of
+every lead is taken without any constraint, and judged by the true probabilities, which the generator gives.
 """
 
 from __future__ import annotations
@@ -13,23 +13,27 @@ import resource
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from sklearn.ensemble import RandomForestClassifier
 
 from benchmarks.measuring import output_of
 from customer360.settings import REPOSITORY, Shop, load_shop
 from customer360.simulation.leads import ATTRIBUTES, JUDGED, Leads, draw_leads
 from ml.datasets.targets import CONVERTED, RESPONSE, target_of
+from ml.datasets.training_sets import TrainingSet
 from ml.fitting.boosting_settings import CONTACTS
 from ml.fitting.class_model import ClassModel
-from ml.fitting.families import FOREST, train_families
+from ml.fitting.training import train
 from ml.frames import feature_matrix
 from ml.judging.evaluation import evaluate
-from ml.judging.measures import auc
+from ml.measures import auc
 from ml.responses.contact_rows import CampaignFacts, ResponseInputs, contact_rows
 from ml.responses.features import response_features
 from ml.responses.scoring import Predictions, response_predictions, rows_at
@@ -39,6 +43,8 @@ from ml.versions.model_store import ModelStore
 LEADS, SEED, HELD_OUT = 100_000, 360, 0.3
 VERSION, SCORES = "v1", "scores.npy"
 CAMPAIGN = CampaignFacts("published", None)
+
+Forest = Callable[[pd.DataFrame], np.ndarray]  # feature matrix to P(convert) of each row
 
 
 @dataclass(frozen=True)
@@ -58,9 +64,9 @@ def scored_leads(count: int = LEADS, seed: int = SEED) -> ScoredLeads:
     latest = leads.touches.iloc[leads.judged]
     training_set = build_response_training_set(inputs, leads.shop, known_at, latest.loc[~is_held, "touch_id"])
     started = time.process_time()
-    trained = train_families(training_set, seed=seed, threads=os.cpu_count() or 1, settings=CONTACTS)
+    trained = train(training_set, seed=seed, threads=os.cpu_count() or 1, settings=CONTACTS)
     training_seconds = time.process_time() - started
-    judged = evaluate(training_set, trained.model, None, trained.rivals)
+    judged = evaluate(training_set, trained.model)
     rows = inputs.touches.iloc[leads.judged[is_held]]
     matrix = feature_matrix(contact_rows(rows, inputs, leads.shop), training_set.features, "held-out leads")
     hit = rows["is_converted"].to_numpy(dtype=bool)
@@ -74,7 +80,7 @@ def scored_leads(count: int = LEADS, seed: int = SEED) -> ScoredLeads:
         measured = json.loads(output_of("benchmarks.campaign_response", name, known_at.isoformat()))
         conversion: Predictions = np.load(folder / SCORES)
     true_means = leads.posterior.reshape(count, -1)
-    forest = {"CatBoost": trained.model, **trained.rivals}.get(FOREST, trained.model)
+    forest = forest_of(training_set, seed)
     return ScoredLeads(
         leads,
         conversion,
@@ -82,10 +88,10 @@ def scored_leads(count: int = LEADS, seed: int = SEED) -> ScoredLeads:
             "leads": count,
             "auc": auc(share(trained.model, matrix), hit),
             "bayes_auc": auc(leads.of(latest[is_held]), hit),
-            "forest_auc": auc(share(forest, matrix), hit),
+            "forest_auc": auc(forest(matrix), hit),
             "plan_value": best_value(leads, conversion),
             "oracle_value": float(true_means.max(axis=1).mean()),
-            "forest_value": best_value(leads, scored(forest, inputs, leads, known_at)),
+            "forest_value": best_value(leads, forest_scores(forest, training_set, inputs, leads, known_at)),
             "random_value": float(true_means.mean()),
             "single_value": float(true_means.mean(axis=0).max()),
             "used_value": float(leads.of(latest).mean()),
@@ -123,10 +129,36 @@ def _campaigns() -> tuple[pd.DataFrame, pd.DataFrame]:
     return campaigns, pd.DataFrame({"offer_id": [], "category_id": []}, dtype=object)
 
 
-def scored(model: ClassModel, inputs: ResponseInputs, leads: Leads, at: datetime) -> Predictions:
-    """All combinations of all leads."""
+def forest_of(training_set: TrainingSet, seed: int) -> Forest:
+    """P(convert) of each row of a feature matrix by scikit-learn's random forest, uncalibrated.
+
+    Text features are coded by their share of conversions, a missing number below all others. Half of the features at each
+    split: AUC on 10,000 later contacts .918 at 10 rows a leaf, .919 at 20 and at 5; their square root .915 at 5, .906 at 20.
+    """
+    train, converted = training_set.train, training_set.train_labels == CONVERTED
+    texts = [feature.name for feature in training_set.features if feature.kind == "categorical"]
+    shares = {name: pd.Series(converted).groupby(train[name].to_numpy(dtype=object)).mean() for name in texts}
+
+    def codes(matrix: pd.DataFrame) -> np.ndarray:
+        coded = {name: matrix[name].map(shares[name]).fillna(-1.0) for name in texts}
+        return matrix.assign(**coded).fillna(-1e30).to_numpy(np.float32)
+
+    fitted = RandomForestClassifier(
+        n_estimators=100, min_samples_leaf=10, max_features=0.5, random_state=seed, n_jobs=os.cpu_count()
+    ).fit(codes(train), converted, sample_weight=training_set.train_weights)
+    return lambda matrix: np.asarray(fitted.predict_proba(codes(matrix))[:, 1])
+
+
+def forest_scores(forest: Forest, training_set: TrainingSet, inputs: ResponseInputs, leads: Leads, at: datetime) -> np.ndarray:
+    """All combinations of all leads, in the order of ``response_predictions``."""
     rows = rows_at(pd.Index(leads.customers["customer_id"]), at, inputs, leads.shop)
-    return response_predictions(model, CAMPAIGN, rows, leads.shop)
+    rows = rows.assign(campaign_kind=CAMPAIGN.kind, offer_category_id=CAMPAIGN.offer_category_id)
+    options = product(leads.shop.channels, map(str, range(1, 8)), leads.shop.dayparts)
+    columns = [
+        forest(feature_matrix(rows.assign(channel=channel, day_of_week=day, daypart=daypart), training_set.features, "leads"))
+        for channel, day, daypart in options
+    ]
+    return np.column_stack(columns)
 
 
 def share(model: ClassModel, matrix: pd.DataFrame) -> np.ndarray:

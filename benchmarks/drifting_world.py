@@ -31,12 +31,13 @@ from customer360.lake.warehouse.slice_log import mark_transformed, plan_transfor
 from customer360.lake.warehouse.warehouse import open_warehouse
 from customer360.settings import REPOSITORY, Settings
 from customer360.simulation import Simulation, simulate_history
+from ml.arrays import Floats
 from ml.datasets import training_sets
 from ml.datasets.targets import AFFINITY
 from ml.fitting import training
-from ml.fitting.calibration import Floats, row_losses
 from ml.frames import feature_matrix
 from ml.judging import evaluation, promotion
+from ml.measures import row_losses
 from ml.serving.scoring import score
 from ml.versions.model_store import LoadedModel, ModelStore, version_name
 from orchestration.runtime.dbt_run import invoke

@@ -23,12 +23,12 @@ from benchmarks.daemon_run import daemon_runs
 from benchmarks.measuring import write_result
 from customer360.lake.slices import slice_key
 from customer360.settings import REPOSITORY, Settings
+from ml.bootstrap import interval, resamples
 from ml.datasets.training_sets import TrainingSet, build_training_set
-from ml.fitting.calibration import row_losses
 from ml.fitting.training import train
 from ml.judging.baselines import baseline_probabilities
-from ml.judging.bootstrap import interval, resamples
 from ml.judging.evaluation import MODEL, evaluate
+from ml.measures import row_losses
 
 # Sundays at midnight of the shops, as the warehouse holds times: UTC without a zone.
 FIRST, JUDGED_FROM, LAST = (

@@ -8,7 +8,7 @@ from pydantic import Field
 from customer360.decisions import DecisionRefused, Request
 from customer360.settings import Settings
 from ml.datasets.targets import AFFINITY, EVERY_MODEL
-from ml.versions.model_decisions import Decided, promote, reject, roll_back
+from ml.versions.model_decisions import VersionDecision, promote, reject, roll_back
 from ml.versions.model_store import ModelStoreError
 from orchestration.resources import Platform
 
@@ -57,7 +57,7 @@ def _decide(
     context: dg.OpExecutionContext,
     config: Decision | Rollback,
     platform: Platform,
-    take: Callable[[Settings, Request], Decided],
+    take: Callable[[Settings, Request], VersionDecision],
 ) -> None:
     try:
         request = Request(config.reason, platform.now(), f"run {context.run_id}")

@@ -63,7 +63,7 @@ def drift(context: dg.AssetExecutionContext, platform: Platform) -> dg.Materiali
             settings.shop,
             folder,
             servable.loaded,
-            trainings=judged_until(store_of(settings, AFFINITY), AFFINITY, settings.shop.label_horizon_days),
+            trainings=judged_until(store_of(settings, AFFINITY), AFFINITY),
             earlier=earlier,
             report_date=day,
         )

@@ -5,8 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from functools import partial
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import dagster as dg
 import pandas as pd
@@ -21,19 +20,20 @@ from customer360.settings import Settings, Shop
 from customer360.snapshot import Snapshot
 from ml.datasets import leakage, training_sets
 from ml.datasets.targets import AFFINITY, CHURN, ORGANIC_RESPONSE, RESPONSE, SPEND, Target, target_of
-from ml.datasets.training_outlook import outlook
 from ml.datasets.training_sets import TrainingSet, TrainingSetError
 from ml.effects.judged_effect import Trained, judge_effect
-from ml.fitting import boosting_settings, families, training
+from ml.fitting import boosting_settings, training
+from ml.fitting.boosting_settings import BoostingSettings
 from ml.fitting.training import TrainedModel
 from ml.fitting.tuning import Budget, Search, trials_frame
-from ml.judging import evaluation, model_card, promotion
-from ml.judging.model_card import Section
+from ml.judging import evaluation, promotion
 from ml.markdown import picture_in_text, table
 from ml.monitoring.alarms import CHANGES, read_changes
 from ml.responses.contact_rows import ResponseInputs, response_inputs
 from ml.responses.training_set import build_response_training_set
 from ml.responses.without_contact import build_organic_training_set
+from ml.versions import model_card
+from ml.versions.model_card import Section
 from ml.versions.model_store import version_name
 from ml.versions.shop_models import publish_versions, servable_for_shop, store_of
 from orchestration import groups
@@ -45,6 +45,9 @@ from orchestration.runtime.dbt_run import build
 SEED = 360
 LONGEST_WAIT = 1800.0
 NOT_TRAINED = "No model was trained: the metadata say what is missing."
+CHECKS = ("beats_baselines", "no_target_leakage")
+
+Inputs = TypeVar("Inputs")
 
 
 @dbt_assets(
@@ -72,74 +75,68 @@ def training_features(context: dg.AssetExecutionContext, platform: Platform) -> 
 
 
 @dataclass(frozen=True)
-class Course:
-    """How a model learns: what its asset reads, once, how its training set is made of that, how it is trained, what judges it.
+class Recipe(Generic[Inputs]):
+    """How the models of one kind are made. Each run of an asset reads its inputs once, by ``read``.
 
-    ``untold`` says more of a training set that could not be made, where the model is one to wait for. ``more`` tells what a new
-    model is worth beside others that serve.
+    ``judge``: the rows that judge, in words. ``outlook``: metadata of a model that waits for history. ``section``: a part of
+    the model card that other kinds do not have.
     """
 
     deps: list[list[str]]
-    read: Callable[[Snapshot], Any]
-    training_set: Callable[[Any, Shop, Target], TrainingSet]
-    train: Callable[..., TrainedModel]
-    untold: Callable[[Any, Shop, Target, Exception], dict[str, str]]
-    kinds: set[str]
     judge: str
-    more: Callable[[Any, Settings, TrainingSet, TrainedModel], Section] | None = None
+    boosting: BoostingSettings
+    read: Callable[[Snapshot], Inputs]
+    training_set: Callable[[Inputs, Shop, Target], TrainingSet]
+    outlook: Callable[[Inputs, Shop, Target], dict[str, str]] | None = None
+    section: Callable[[Inputs, Settings, TrainingSet, TrainedModel], Section] | None = None
 
 
-def model_asset(name: str, description: str, course: Course) -> dg.AssetsDefinition:
+def model_asset(name: str, description: str, recipe: Recipe[Any]) -> dg.AssetsDefinition:
     """The asset of a model: its versions in the model store, with its checks. One function makes those of all targets."""
     key = dg.AssetKey(["predictions", f"{name}_model"])
+    descriptions = (
+        f"Warns when the new model's log loss on {recipe.judge} is not below that of every baseline.",
+        f"Fails when a feature alone predicts a class with an AUC above {leakage.ALARM_AUC}: it was made of the label.",
+    )
 
     @dg.asset(
         key=key,
-        deps=course.deps,
+        deps=recipe.deps,
         group_name=groups.PREDICTIONS,
-        kinds=course.kinds,
+        kinds={"catboost"},
         owners=[ML_TEAM],
         tags={"domain": "predictions"},
         description=(
-            f"{description} A version in the model store.\n\n{course.judge.capitalize()} judges; the champion is replaced only "
+            f"{description} A version in the model store.\n\n{recipe.judge.capitalize()} judges; the champion is replaced only "
             "by a model that beats the baselines and is better than it beyond chance."
         ),
         check_specs=[
-            dg.AssetCheckSpec(
-                "beats_baselines",
-                asset=key,
-                description=f"The new model's log loss on {course.judge} is below every baseline's.",
-            ),
-            dg.AssetCheckSpec(
-                "no_feature_tells_the_label",
-                asset=key,
-                description=f"No feature tells a class alone, with an AUC above {leakage.ALARM_AUC}: it would be made of it.",
-            ),
+            dg.AssetCheckSpec(check, asset=key, description=text) for check, text in zip(CHECKS, descriptions, strict=True)
         ],
     )
     def model(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
-        return _trained(context, platform, name, course)
+        return _trained(context, platform, name, recipe)
 
     return model
 
 
-def _trained(context: dg.AssetExecutionContext, platform: Platform, name: str, course: Course) -> dg.MaterializeResult:
-    settings = platform.settings()
+def _trained(context: dg.AssetExecutionContext, platform: Platform, name: str, recipe: Recipe[Inputs]) -> dg.MaterializeResult:
+    settings, inputs = platform.settings(), None
     target, store = target_of(name, settings.shop), store_of(settings, name)
-    inputs = None
     try:
         with platform.snapshot() as snapshot:
-            inputs = course.read(snapshot)
-        training_set = course.training_set(inputs, settings.shop, target)
+            inputs = recipe.read(snapshot)
+        training_set = recipe.training_set(inputs, settings.shop, target)
     except TrainingSetError as error:
         if target.is_needed:
             raise
-        return _not_trained(course.untold(inputs, settings.shop, target, error))
+        outlook = recipe.outlook(inputs, settings.shop, target) if recipe.outlook and inputs is not None else {}
+        return _not_trained({"missing": str(error), **outlook})
     minutes = settings.shop.training.tuning_minutes
     budget = Budget(minutes * 60, time.monotonic) if minutes else None
-    trained = course.train(training_set, seed=SEED, threads=os.cpu_count() or 1, budget=budget)
+    trained = training.train(training_set, seed=SEED, threads=os.cpu_count() or 1, settings=recipe.boosting, budget=budget)
     champion = servable_for_shop(settings, name).loaded
-    judged = evaluation.evaluate(training_set, trained.model, champion.model if champion else None, trained.rivals)
+    judged = evaluation.evaluate(training_set, trained.model, champion.model if champion else None)
     now = platform.now()
     version = version_name(now, training_set.fingerprint)
     manifest = store.save(name, version, trained=trained, training_set=training_set, evaluation=judged, created_at=now)
@@ -147,8 +144,8 @@ def _trained(context: dg.AssetExecutionContext, platform: Platform, name: str, c
     decision = promotion.decide(judged, strongest)
     store.record(name, version, decision, now)
     folder = settings.place.reports / "models" / name / version
-    more = course.more(inputs, settings, training_set, trained) if course.more else None
-    drawn = model_card.write_card(folder, manifest, judged, decision, target.purpose, more=more)
+    section = recipe.section(inputs, settings, training_set, trained) if recipe.section else None
+    plots = model_card.write_card(folder, manifest, judged, decision, target.purpose, section=section)
     publish_versions(settings, now)
     context.log.info(decision.reason)
     return dg.MaterializeResult(
@@ -157,12 +154,12 @@ def _trained(context: dg.AssetExecutionContext, platform: Platform, name: str, c
             "rows_validation": judged.rows_validation,
             "model_version": version,
             "log_loss": judged.log_loss(evaluation.MODEL),
-            **_family_metadata(trained, judged),
+            **_auc_metadata(judged),
             "decision": "promoted" if decision.is_promoted else "rejected",
             "reason": decision.reason,
             "evaluation": dg.MetadataValue.md(judged.to_markdown()),
-            **({more.title: dg.MetadataValue.md(more.text)} if more else {}),
-            **{f"plot_{name}": dg.MetadataValue.md(picture_in_text(name, png)) for name, png in drawn.items()},
+            **({section.title: dg.MetadataValue.md(section.text)} if section else {}),
+            **{f"plot_{plot}": dg.MetadataValue.md(picture_in_text(plot, png)) for plot, png in plots.items()},
             **_tuning_metadata(trained.search),
             "model_card": dg.MetadataValue.path(folder / "card.md"),
         },
@@ -174,23 +171,22 @@ def _trained(context: dg.AssetExecutionContext, platform: Platform, name: str, c
                 metadata={"best_baseline": judged.best_baseline[0], "its_log_loss": judged.best_baseline[1]},
             ),
             dg.AssetCheckResult(
-                check_name="no_feature_tells_the_label",
-                passed=not any(one.is_alarming for one in strongest),
-                metadata={"strongest_features": dg.MetadataValue.md(table(pd.DataFrame([asdict(one) for one in strongest])))},
+                check_name="no_target_leakage",
+                passed=not any(feature.is_alarming for feature in strongest),
+                metadata={
+                    "strongest_features": dg.MetadataValue.md(table(pd.DataFrame([asdict(feature) for feature in strongest])))
+                },
             ),
         ],
     )
 
 
-def _family_metadata(trained: TrainedModel, judged: evaluation.Evaluation) -> dict[str, Any]:
-    if trained.families is None:
-        return {}
-    (auc,) = judged.intervals[judged.intervals["measure"] == "auc"].to_dict("records")
+def _auc_metadata(judged: evaluation.Evaluation) -> dict[str, Any]:
+    """The area under the ROC curve of a model of two classes; nothing of others."""
     return {
-        "auc": auc["estimate"],
-        "auc_interval": f"{auc['low']:.4f} to {auc['high']:.4f} (95%)",
-        "family": trained.family_reason,
-        "families": dg.MetadataValue.md(table(trained.families)),
+        key: value
+        for row in judged.intervals[judged.intervals["measure"] == "auc"].to_dict("records")
+        for key, value in (("auc", row["estimate"]), ("auc_interval", f"{row['low']:.4f} to {row['high']:.4f} (95%)"))
     }
 
 
@@ -201,91 +197,84 @@ def _tuning_metadata(search: Search | None) -> dict[str, Any]:
 
 
 def _not_trained(missing: dict[str, str]) -> dg.MaterializeResult:
-    """No fault of the run: the model waits for history or rows, and what it would say stays null."""
+    """Not a failure of the run: the model waits for history or rows, and its columns stay null."""
     return dg.MaterializeResult(
         metadata={"decision": "not trained", **missing},
         check_results=[
             dg.AssetCheckResult(
                 check_name=check, passed=False, severity=dg.AssetCheckSeverity.WARN, description=NOT_TRAINED, metadata=missing
             )
-            for check in ("beats_baselines", "no_feature_tells_the_label")
+            for check in CHECKS
         ],
     )
 
 
-def _read_cutoffs(snapshot: Snapshot) -> tuple[pd.DataFrame, datetime | None]:
-    """``training_features``, and the start of the first slice (plain UTC)."""
-    first = snapshot.connection.execute("select min(slice) from slice_log").fetchone()
-    return snapshot.read("from training_features order by cutoff_no, customer_id"), first[0] if first else None
+@dataclass(frozen=True)
+class CustomerInputs:
+    """``training_features``, one row a cut-off and customer, and the start of the oldest slice (UTC, None without one)."""
+
+    frame: pd.DataFrame
+    first_slice: datetime | None
 
 
-def _of_customers(inputs: tuple[pd.DataFrame, datetime | None], shop: Shop, target: Target) -> TrainingSet:
-    return training_sets.build_training_set(inputs[0], shop, target)
+@dataclass(frozen=True)
+class ContactInputs:
+    """The inputs of the models of response, and until when outcomes are known (plain UTC)."""
+
+    inputs: ResponseInputs
+    known_at: datetime
 
 
-def _outlook(inputs: tuple[pd.DataFrame, datetime | None], shop: Shop, target: Target, error: Exception) -> dict[str, str]:
-    return outlook(inputs[0], shop, target, inputs[1], error)
+def _read_customers(snapshot: Snapshot) -> CustomerInputs:
+    (first,) = snapshot.connection.execute("select min(slice) from slice_log").fetchone() or (None,)
+    return CustomerInputs(snapshot.read("from training_features order by cutoff_no, customer_id"), first)
 
 
-def _read_contacts(snapshot: Snapshot) -> tuple[ResponseInputs, datetime]:
-    """The inputs, and until when outcomes are known (plain UTC)."""
-    return response_inputs(snapshot), snapshot.outcomes_known_at
+def _read_contacts(snapshot: Snapshot) -> ContactInputs:
+    return ContactInputs(response_inputs(snapshot), snapshot.outcomes_known_at)
 
 
-def _of_contacts(inputs: tuple[ResponseInputs, datetime], shop: Shop, target: Target) -> TrainingSet:
-    return build_response_training_set(inputs[0], shop, inputs[1])
-
-
-def _of_controls(inputs: tuple[ResponseInputs, datetime], shop: Shop, target: Target) -> TrainingSet:
-    return build_organic_training_set(inputs[0], shop, inputs[1])
-
-
-def _effect(
-    inputs: tuple[ResponseInputs, datetime], settings: Settings, training_set: TrainingSet, trained: TrainedModel
-) -> Section:
-    """What contacts add by the response model that serves and the new model of customers without contact."""
+def _effect(contacts: ContactInputs, settings: Settings, training_set: TrainingSet, trained: TrainedModel) -> Section:
+    """The effect of contacts by the response model that serves and the new model of customers without contact."""
     serving = servable_for_shop(settings, RESPONSE).loaded
     response = None
     if serving is not None:
         until, judged_from = serving.manifest.train_cutoffs[-1], serving.manifest.validation_cutoff
         response = Trained(serving.model, until.replace(tzinfo=None), judged_from.replace(tzinfo=None))
     without = Trained(trained.model, training_set.train_cutoffs[-1], training_set.validation_cutoff)
-    found = judge_effect(inputs[0], settings.shop, inputs[1], response, without)
+    found = judge_effect(contacts.inputs, settings.shop, contacts.known_at, response, without)
     if isinstance(found, str):
         return Section("effect", f"{found.capitalize()}.", {})
     return Section("effect", found.to_markdown(), {"qini": found.plot()})
 
 
-CUSTOMERS = Course(
+CUSTOMERS = Recipe(
     deps=[["marts", "training_features"]],
-    read=_read_cutoffs,
-    training_set=_of_customers,
-    train=training.train,
-    untold=_outlook,
-    kinds={"catboost"},
     judge="the last known cut-off",
+    boosting=BoostingSettings(),
+    read=_read_customers,
+    training_set=lambda customers, shop, target: training_sets.build_training_set(customers.frame, shop, target),
+    outlook=lambda customers, shop, target: training_sets.training_outlook(
+        customers.frame, shop, target, customers.first_slice
+    ),
 )
-CONTACTS = Course(
+CONTACTS = Recipe(
     deps=[
         *(["marts", name] for name in ("campaign_touch_history", "customer_orders")),
         *(["raw", name] for name in ("customers", "campaigns", "offers")),
     ],
-    read=_read_contacts,
-    training_set=_of_contacts,
-    train=partial(families.train_families, settings=boosting_settings.CONTACTS),
-    untold=lambda inputs, shop, target, error: {"missing": str(error)},
-    kinds={"catboost", "scikitlearn"},
     judge="the newest fifth of the contacts",
-)
-CONTROLS = Course(
-    deps=[*CONTACTS.deps, ["predictions", f"{RESPONSE}_model"]],
+    boosting=boosting_settings.CONTACTS,
     read=_read_contacts,
-    training_set=_of_controls,
-    train=partial(training.train, settings=boosting_settings.CONTACTS),
-    untold=CONTACTS.untold,
-    kinds={"catboost"},
+    training_set=lambda contacts, shop, _: build_response_training_set(contacts.inputs, shop, contacts.known_at),
+)
+CONTROLS = Recipe(
+    deps=[*CONTACTS.deps, ["predictions", f"{RESPONSE}_model"]],
     judge="the newest fifth of the control groups",
-    more=_effect,
+    boosting=boosting_settings.CONTACTS,
+    read=_read_contacts,
+    training_set=lambda contacts, shop, _: build_organic_training_set(contacts.inputs, shop, contacts.known_at),
+    section=_effect,
 )
 
 affinity_model = model_asset(
@@ -295,14 +284,13 @@ spend_model = model_asset(SPEND, "Spend: in which band the net spend of a custom
 churn_model = model_asset(CHURN, "Churn: whether a customer orders nothing within the churn horizon.", CUSTOMERS)
 response_model = model_asset(
     RESPONSE,
-    "Response: whether a contact converts, by customer, campaign, channel, day of the week and daypart. Boosted trees beside a "
-    "random forest, the better one by log loss.",
+    "Response: whether a contact converts, by customer, campaign, channel, day of the week and daypart.",
     CONTACTS,
 )
 organic_response_model = model_asset(
     ORGANIC_RESPONSE,
-    "Response without contact: whether a customer of a control group converts, so that plans may count what a contact adds. "
-    "Its metadata show whether the effect, response less this, finds those whom a contact changes.",
+    "Response without contact: whether a customer of a control group converts, so that plans may count the "
+    "effect of a contact. Its metadata show whether the effect, response less this, ranks those whom a contact changes.",
     CONTROLS,
 )
 MODEL_ASSETS = [affinity_model, spend_model, churn_model, response_model, organic_response_model]

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from ml.fitting.calibration import Floats
+from ml.arrays import Floats, Integers, Texts
 
 BANDS = 8
 BAND_NAMES = tuple(f"band {number}" for number in range(1, BANDS + 1))
@@ -26,16 +25,16 @@ class Bands(BaseModel):
     means: tuple[float, ...]
 
     @model_validator(mode="after")
-    def _of_one_piece(self) -> Self:
+    def _is_consistent(self) -> Self:
         if len(self.means) != len(self.edges) + 1 or list(self.edges) != sorted(self.edges):
             raise ValueError("edges ascend, and there is one mean more than edges")
         return self
 
-    def positions(self, amounts: Floats) -> npt.NDArray[np.int64]:
+    def positions(self, amounts: Floats) -> Integers:
         """The band of each amount, from 0."""
         return np.searchsorted(np.array(self.edges), amounts, side="right").astype(np.int64)
 
-    def labels(self, amounts: Floats) -> npt.NDArray[np.object_]:
+    def labels(self, amounts: Floats) -> Texts:
         """The band of each amount by its name in ``BAND_NAMES``."""
         return np.array(BAND_NAMES, dtype=object)[self.positions(amounts)]
 
@@ -53,8 +52,8 @@ def quantile_bands(amounts: Floats) -> Bands:
     return Bands(edges=tuple(float(edge) for edge in edges), means=tuple(float(mean) for mean in means))
 
 
-def moved(probabilities: Floats, old: Bands, new: Bands, amounts: Floats) -> Floats:
-    """Probabilities of the ``old`` bands as probabilities of the ``new`` ones, so that two models are judged on one question.
+def rebanded(probabilities: Floats, old: Bands, new: Bands, amounts: Floats) -> Floats:
+    """Probabilities of the ``old`` bands as those of the ``new`` ones, so that two models are judged on the same classes.
 
     Each old band's probability goes to the new ones by the shares that its ``amounts`` (training rows) have there; an old band
     without any goes where its mean lies. No new band gets less than 1 / (amounts + bands), as a class that was never seen.

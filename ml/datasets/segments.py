@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from customer360.settings import REPOSITORY, Shop
-from ml.fitting.calibration import Floats
+from ml.arrays import Booleans, Floats
 
 GRIDS = REPOSITORY / "dbt_project" / "seeds" / "segment_grids.csv"
 PROSPECT = "Prospect"
@@ -54,7 +54,7 @@ def rfm_segments(matrix: pd.DataFrame, shop: Shop) -> pd.Series[str]:
     return pd.Series(np.where(is_prospect, PROSPECT, np.array(names, dtype=object)), dtype=object)
 
 
-def _scores(values: Floats, ranked: np.ndarray) -> Floats:
+def _scores(values: Floats, ranked: Booleans) -> Floats:
     """1 + floor(5 x percent rank), at most 5, among the ranked rows; 1 for the others. Equal values get equal scores."""
     result = np.ones(len(values))
     places = pd.Series(values[ranked]).rank(method="min").to_numpy() - 1

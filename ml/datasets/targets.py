@@ -1,4 +1,4 @@
-"""What a model predicts: its classes, what tells a row's class, how far ahead it looks, and which rows have a class at all.
+"""What a model predicts: its classes, the class of a row, how far ahead it looks, and which rows have a class at all.
 
 Training set, baselines, evaluation, store and jobs are the same for every target.
 """
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from customer360.settings import NONE, Shop
+from ml.arrays import Booleans, Texts
 from ml.datasets.bands import BAND_NAMES, Bands
 
 AFFINITY, SPEND, CHURN = MODELS = ("affinity", "spend", "churn")  # of customers at a moment, who all read the same features
@@ -23,11 +23,8 @@ CONVERTED, NOT_CONVERTED = "converted", "not converted"
 CHURNED, ACTIVE = "churned", "active"
 WAIT_DAYS = 2  # after a window has passed, until its late lines are in; as in set_training_cutoffs
 
-Rows = npt.NDArray[np.bool_]
-Texts = npt.NDArray[np.object_]
 
-
-def _every(frame: pd.DataFrame) -> Rows:
+def _all_rows(frame: pd.DataFrame) -> Booleans:
     return np.ones(len(frame), dtype=bool)
 
 
@@ -37,11 +34,10 @@ class Target:
 
     Attributes:
         name: of the model, in the store and on the command line.
-        purpose: what its probabilities are, and are not, in a model card's words.
-        classes: every class that it publishes, in order. ``asked``: those that a lift is about; the others are the rest.
-        horizon_days: how far after a cut-off, or a contact, its outcome reaches; ``horizon_field`` is the field of shop.yaml
-            that says so.
-        label: the class of each row; where the outcome is an amount, the bands say it.
+        purpose: what its probabilities are, and are not, for the model card.
+        classes: every class that it publishes, in order. ``positives``: those that lift and AUC are about.
+        horizon_days: how far after a cut-off, or a contact, its outcome reaches; ``horizon_field`` is its field of shop.yaml.
+        label: the class of each row; where the outcome is an amount, its band.
         is_known: whether the outcome of a row's cut-off is known yet. ``has_class``: whether the row is one to learn from.
         is_banded: its outcome is an amount (``spend``), its classes are bands.
         is_needed: without it nothing is served, so that a training which cannot make it has failed.
@@ -51,19 +47,19 @@ class Target:
     name: str
     purpose: str
     classes: tuple[str, ...]
-    asked: tuple[str, ...]
+    positives: tuple[str, ...]
     horizon_days: int
     horizon_field: str
     label: Callable[[pd.DataFrame, Bands | None], Texts]
-    is_known: Callable[[pd.DataFrame], Rows] = _every
-    has_class: Callable[[pd.DataFrame], Rows] = _every
+    is_known: Callable[[pd.DataFrame], Booleans] = _all_rows
+    has_class: Callable[[pd.DataFrame], Booleans] = _all_rows
     is_banded: bool = False
     is_needed: bool = False
 
     @property
-    def rest(self) -> list[int]:
-        """Positions of the classes that are not asked about."""
-        return [place for place, name in enumerate(self.classes) if name not in self.asked]
+    def negatives(self) -> list[int]:
+        """Positions in ``classes`` of those that are not ``positives``."""
+        return [place for place, name in enumerate(self.classes) if name not in self.positives]
 
     def cutoffs_needed(self, shop: Shop) -> int:
         """Weekly cut-offs until one that is known can be judged on and one a horizon before it be trained on."""
@@ -91,7 +87,7 @@ def _affinity(shop: Shop) -> Target:
             "there are none. It ranks customers and categories; it does not say what a contact would change."
         ),
         classes=(*shop.category_ids, NONE),
-        asked=tuple(shop.category_ids),
+        positives=tuple(shop.category_ids),
         horizon_days=shop.label_horizon_days,
         horizon_field="label_horizon_days",
         label=lambda frame, _: frame["label"].to_numpy(dtype=object),
@@ -111,10 +107,10 @@ def _spend(shop: Shop) -> Target:
         name=SPEND,
         purpose=(
             "The probability of each band of net spend within the label horizon, of customers who buy. With the bands' means "
-            "it gives the spend to expect given a purchase; whether there is one, affinity says."
+            "it gives the spend to expect given a purchase; the probability of a purchase is that of affinity."
         ),
         classes=BAND_NAMES,
-        asked=BAND_NAMES[-1:],
+        positives=BAND_NAMES[-1:],
         horizon_days=shop.label_horizon_days,
         horizon_field="label_horizon_days",
         label=band,
@@ -132,7 +128,7 @@ def _churn(shop: Shop) -> Target:
             "It does not say what a contact would change."
         ),
         classes=(CHURNED, ACTIVE),
-        asked=(CHURNED,),
+        positives=(CHURNED,),
         horizon_days=shop.churn_horizon_days,
         horizon_field="churn_horizon_days",
         label=lambda frame, _: np.where(frame["is_churned"].astype(bool), CHURNED, ACTIVE).astype(object),
@@ -153,7 +149,7 @@ def _organic_response(shop: Shop) -> Target:
             "response model says less this is the effect of a contact, and what a plan counts where it is known."
         ),
         classes=(CONVERTED, NOT_CONVERTED),
-        asked=(CONVERTED,),
+        positives=(CONVERTED,),
         horizon_days=shop.campaigns.attribution_days,
         horizon_field="campaigns.attribution_days",
         label=_conversion,
@@ -169,7 +165,7 @@ def _response(shop: Shop) -> Target:
             "and in a daypart. It is what follows a contact, not what the contact causes: without contact some convert too."
         ),
         classes=(CONVERTED, NOT_CONVERTED),
-        asked=(CONVERTED,),
+        positives=(CONVERTED,),
         horizon_days=shop.campaigns.attribution_days,
         horizon_field="campaigns.attribution_days",
         label=_conversion,

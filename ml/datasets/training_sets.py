@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from customer360.features import Feature, feature_list
 from customer360.settings import OUTCOMES, Shop
+from ml.arrays import Booleans, Floats, Texts
 from ml.datasets.bands import Bands, quantile_bands
 from ml.datasets.segments import customer_groups
-from ml.datasets.targets import AFFINITY, Rows, Target, target_of
+from ml.datasets.targets import AFFINITY, Target, target_of
 from ml.frames import feature_matrix, require_columns
 
 TABLE = "training_features"
@@ -22,20 +22,17 @@ MIN_TRAINING_ROWS = 200
 MIN_VALIDATION_ROWS = 50
 FOLDS = 5
 
-Labels = npt.NDArray[np.object_]
-Weights = npt.NDArray[np.float64]
-
 
 class TrainingSetError(ValueError):
-    """There is nothing honest to train on. The message says what is missing and what to do."""
+    """The rows cannot train and judge a model. The message says what is missing and what to do."""
 
 
 @dataclass(frozen=True)
 class Split:
     """Masks of the training rows: those that are fitted first, and those that the choices are then made on."""
 
-    fitted: npt.NDArray[np.bool_]
-    tuned: npt.NDArray[np.bool_]
+    fitted: Booleans
+    tuned: Booleans
 
 
 @dataclass(frozen=True)
@@ -43,8 +40,8 @@ class Amounts:
     """What banded labels were made from: the bands, and the amount of each training and validation row."""
 
     bands: Bands
-    train: Weights
-    validation: Weights
+    train: Floats
+    validation: Floats
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,7 @@ class TrainingSet:
     ``train_weights``: how much each training row counts when a model is fitted, above 0. Rows that choose or judge count alike:
     that is how they are served.
 
-    ``judged_on`` says in words what judges, where that is no cut-off: rows may be contacts, each at its own moment.
+    ``judged_on``: the validation rows in words, where they are no cut-off: rows may be contacts, each at its own moment.
 
     ``categories`` are every class of the target. ``amounts`` there are where its classes are bands. ``fingerprint`` is a sha256
     of features, labels, weights and cut-offs: equal data in any row order give the same one.
@@ -70,11 +67,11 @@ class TrainingSet:
     target: Target
     features: tuple[Feature, ...]
     train: pd.DataFrame
-    train_labels: Labels
-    train_weights: Weights
+    train_labels: Texts
+    train_weights: Floats
     tuning: tuple[Split, ...]
     validation: pd.DataFrame
-    validation_labels: Labels
+    validation_labels: Texts
     validation_groups: pd.DataFrame
     train_cutoffs: tuple[datetime, ...]
     validation_cutoff: datetime
@@ -91,34 +88,35 @@ class TrainingSet:
 def build_training_set(frame: pd.DataFrame, shop: Shop, target: Target | None = None) -> TrainingSet:
     """Split ``training_features`` (customer x cut-off, ``as_of`` in UTC) by time, for a target (default: affinity).
 
-    A cut-off whose window reaches past the validation cut-off is left out: its labels would tell part of the validation's
+    A cut-off whose window reaches past the validation cut-off is left out: its labels would hold part of the validation's
     (purging; Lopez de Prado, Advances in Financial Machine Learning, 2018, ch. 7). With weekly cut-offs and h = 7 days none is.
 
     Raises ``FrameError`` on missing or extra columns, ``TrainingSetError`` on too few rows or cut-offs and on unknown labels.
     """
-    wanted, features = target or target_of(AFFINITY, shop), tuple(feature_list(shop))
+    target = target or target_of(AFFINITY, shop)
+    features = tuple(feature_list(shop))
     require_columns(frame, TABLE, ["cutoff_no", "as_of", "customer_id", *[f.name for f in features], *OUTCOMES], exact=True)
     if not (frame["weight"] > 0).all():
         raise TrainingSetError(f"{TABLE}.weight is above 0 for every row; run training_job to have it built again")
     if not (frame["cutoff_no"] == 1).any():
         raise TrainingSetError(f"{TABLE} has no cutoff_no 1, the latest cut-off; run training_job once there is enough history")
-    ordered = frame[wanted.is_known(frame)].sort_values(
+    ordered = frame[target.is_known(frame)].sort_values(
         ["cutoff_no", "customer_id"], ascending=[False, True], ignore_index=True
     )
-    horizon = timedelta(days=wanted.horizon_days)
-    is_last, has_class = (ordered["cutoff_no"] == ordered["cutoff_no"].min()).to_numpy(), wanted.has_class(ordered)
+    horizon = timedelta(days=target.horizon_days)
+    is_last, has_class = (ordered["cutoff_no"] == ordered["cutoff_no"].min()).to_numpy(), target.has_class(ordered)
     if not is_last.any():
-        raise TrainingSetError(f"{TABLE} has no cut-off of which {_days(wanted)} and 2 more have passed; load more history")
+        raise TrainingSetError(f"{TABLE} has no cut-off of which {_days(target)} and 2 more have passed; load more history")
     validation_cutoff: datetime = ordered.loc[is_last, "as_of"].iloc[0].to_pydatetime()
     is_train = has_class & ~is_last & (ordered["as_of"] + horizon <= validation_cutoff).to_numpy()
     is_judge = has_class & is_last
-    _require_rows(int(is_train.sum()), int(is_judge.sum()), wanted)
+    _require_rows(int(is_train.sum()), int(is_judge.sum()), target)
     matrix = feature_matrix(ordered, features, TABLE)
-    amounts = _amounts(ordered, is_train, is_judge) if wanted.is_banded else None
-    labels = wanted.label(ordered, amounts.bands if amounts else None)
-    _require_labels(labels, is_train, wanted)
+    amounts = _amounts(ordered, is_train, is_judge) if target.is_banded else None
+    labels = target.label(ordered, amounts.bands if amounts else None)
+    _require_labels(labels, is_train, target)
     return TrainingSet(
-        target=wanted,
+        target=target,
         features=features,
         train=matrix[is_train].reset_index(drop=True),
         train_labels=labels[is_train],
@@ -135,7 +133,7 @@ def build_training_set(frame: pd.DataFrame, shop: Shop, target: Target | None = 
     )
 
 
-def _amounts(ordered: pd.DataFrame, is_train: Rows, is_judge: Rows) -> Amounts:
+def _amounts(ordered: pd.DataFrame, is_train: Booleans, is_judge: Booleans) -> Amounts:
     """The bands are those of the training rows: what is judged has no part in them."""
     spend = ordered["spend"].to_numpy(np.float64)
     return Amounts(quantile_bands(spend[is_train]), spend[is_train], spend[is_judge])
@@ -143,7 +141,7 @@ def _amounts(ordered: pd.DataFrame, is_train: Rows, is_judge: Rows) -> Amounts:
 
 def _tuning(train: pd.DataFrame, horizon: timedelta) -> tuple[Split, ...]:
     weights = train["weight"].to_numpy(np.float64)
-    if (weights < weights.max()).any():  # rows of before a change do not say how to decide after it
+    if (weights < weights.max()).any():  # decisions after a change are not chosen on rows from before it
         is_new = weights == weights.max()
         return tuple(Split(split.fitted, split.tuned & is_new) for split in fold_splits(train["customer_id"]))
     newest = train["as_of"].max()
@@ -170,20 +168,20 @@ def _require_rows(train: int, validation: int, target: Target) -> None:
         )
 
 
-def _require_labels(labels: Labels, is_train: Rows, target: Target) -> None:
+def _require_labels(labels: Texts, is_train: Booleans, target: Target) -> None:
     is_missing = pd.isna(pd.Series(labels, dtype=object)).to_numpy()
     unknown = sorted(set(labels[~is_missing].astype(str)) - set(target.classes))
     if unknown or is_missing.any():
         raise TrainingSetError(f"{TABLE}.label holds {unknown or 'NULL'}; it is one of {', '.join(target.classes)}")
     if len(set(labels[is_train])) < 2:
-        raise TrainingSetError(f"every training label is {labels[is_train][0]!r}; there is nothing to tell apart yet")
+        raise TrainingSetError(f"every training label is {labels[is_train][0]!r}; there is nothing to learn yet")
 
 
 def _days(target: Target) -> str:
     return f"{target.horizon_days} days ({target.horizon_field})"
 
 
-def fingerprint_of(matrix: pd.DataFrame, ordered: pd.DataFrame, labels: Labels) -> str:
+def fingerprint_of(matrix: pd.DataFrame, ordered: pd.DataFrame, labels: Texts) -> str:
     """``ordered``: customer_id, as_of, weight and spend of the rows of ``matrix``. ``labels`` apart: they may be bands."""
     digest = hashlib.sha256("|".join(matrix.columns).encode())
     types = {"customer_id": str, "weight": float, "spend": float, "label": str}
@@ -191,3 +189,20 @@ def fingerprint_of(matrix: pd.DataFrame, ordered: pd.DataFrame, labels: Labels) 
     for part in (matrix, keys):
         digest.update(pd.util.hash_pandas_object(part, index=False, categorize=False).to_numpy().tobytes())
     return digest.hexdigest()
+
+
+def training_outlook(frame: pd.DataFrame, shop: Shop, target: Target, first_slice: datetime | None) -> dict[str, str]:
+    """For a model that waits for history: the cut-offs there are and those needed, and when there is history enough.
+
+    ``frame``: ``training_features``. ``first_slice``: start of the oldest slice (UTC), None where there is none.
+    """
+    needed, found = target.cutoffs_needed(shop), int(frame["cutoff_no"].nunique())
+    known = int(frame.loc[target.is_known(frame), "cutoff_no"].nunique())
+    result = {"cutoffs": f"{found}, of which {known} are {target.horizon_days} days and 2 more ago; {needed} are needed"}
+    if needed > shop.training.cutoffs:
+        result["to_do"] = f"raise training.cutoffs in shop.yaml from {shop.training.cutoffs} to {needed}"
+    if first_slice is not None:
+        moment = first_slice + target.history_needed(shop)
+        reached = " (there is)" if found >= needed else ""
+        result["enough_history_from"] = f"{moment:%Y-%m-%d %H:%M} UTC{reached}"
+    return result

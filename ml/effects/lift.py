@@ -14,8 +14,8 @@ import math
 import numpy as np
 from scipy import stats
 
-from ml.fitting.calibration import Floats
-from ml.judging.bootstrap import LEVEL, Interval
+from ml.arrays import Floats
+from ml.bootstrap import LEVEL, Interval
 
 Z = float(stats.norm.ppf((1 + LEVEL) / 2))
 

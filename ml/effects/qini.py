@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 
-from ml.judging.bootstrap import Interval, interval
+from ml.bootstrap import Interval, interval
 from ml.judging.plots import ACCENT, INK, PALE, picture
 from ml.markdown import table
 

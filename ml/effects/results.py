@@ -22,9 +22,9 @@ from customer360.campaigns.drafts import approved_values
 from customer360.campaigns.ledger import APPROVED, CONTACT, HOLDOUT, SENT
 from customer360.settings import Shop
 from customer360.snapshot import ORDERS, Snapshot
+from ml.bootstrap import Interval
 from ml.effects.lift import adjusted_difference, mean_difference, rate_difference
 from ml.effects.power import customers_needed
-from ml.judging.bootstrap import Interval
 
 DECILES = 10
 

@@ -10,17 +10,15 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 from scipy.optimize import minimize_scalar
 from sklearn.isotonic import IsotonicRegression
 
-Floats = npt.NDArray[np.float64]
-Classes = npt.NDArray[np.int64]
+from ml.arrays import Floats, Integers
+from ml.measures import log_loss
 
-FLOOR = 1e-6  # isotonic regression says 0 where it saw nothing; a log loss must stay finite
+FLOOR = 1e-6  # isotonic regression gives 0 where it saw no row; a log loss must stay finite
 FOLDS = 5
-BINS = 10
 TEMPERATURES = (0.2, 5.0)
 
 
@@ -57,7 +55,7 @@ class Calibration(BaseModel):
 UNCALIBRATED = Calibration()
 
 
-def fit_calibration(probabilities: Floats, truth: Classes) -> Calibration:
+def fit_calibration(probabilities: Floats, truth: Integers) -> Calibration:
     """The method with the lowest log loss over five folds of these rows, fitted on all of them; ties go to the simpler one.
 
     ``probabilities``: rows x classes, of a model that was not fitted on these rows; ``truth``: the class of each row.
@@ -76,7 +74,7 @@ def fit_calibration(probabilities: Floats, truth: Classes) -> Calibration:
     return FITS[best](probabilities, truth) if best in FITS else UNCALIBRATED
 
 
-def _temperature(probabilities: Floats, truth: Classes) -> Calibration:
+def _temperature(probabilities: Floats, truth: Integers) -> Calibration:
     def loss(log_temperature: float) -> float:
         tried = Calibration(method="temperature", temperature=float(np.exp(log_temperature)))
         return log_loss(tried.apply(probabilities), truth)
@@ -85,7 +83,7 @@ def _temperature(probabilities: Floats, truth: Classes) -> Calibration:
     return Calibration(method="temperature", temperature=float(np.exp(found.x)))
 
 
-def _isotonic(probabilities: Floats, truth: Classes) -> Calibration:
+def _isotonic(probabilities: Floats, truth: Integers) -> Calibration:
     curves = []
     for number in range(probabilities.shape[1]):
         fitted = IsotonicRegression(out_of_bounds="clip").fit(probabilities[:, number], truth == number)
@@ -94,29 +92,3 @@ def _isotonic(probabilities: Floats, truth: Classes) -> Calibration:
 
 
 FITS = {"temperature": _temperature, "isotonic": _isotonic}
-
-
-def log_loss(probabilities: Floats, truth: Classes) -> float:
-    """Mean of -log p(truth), in nats a row."""
-    return float(row_losses(probabilities, truth).mean())
-
-
-def row_losses(probabilities: Floats, truth: Classes) -> Floats:
-    """-log p(truth) of each row."""
-    return np.asarray(-np.log(np.clip(probabilities[np.arange(len(truth)), truth], 1e-15, 1)), dtype=np.float64)
-
-
-def outcomes(truth: Classes, classes: int) -> Floats:
-    """Rows x classes: 1 for the class that came, else 0."""
-    return np.eye(classes)[truth]
-
-
-def calibration_error(probabilities: Floats, truth: Classes, bins: int = BINS) -> float:
-    """Expected calibration error, class by class (Kull et al., Beyond temperature scaling, 2019), mean over the classes.
-
-    Of each class: the mean distance between what was predicted and what came, over equal bins, weighted by their rows.
-    """
-    classes = probabilities.shape[1]
-    bin_no = np.minimum((probabilities * bins).astype(int), bins - 1) + np.arange(classes) * bins
-    gaps = np.bincount(bin_no.ravel(), (probabilities - outcomes(truth, classes)).ravel(), minlength=classes * bins)
-    return float(np.abs(gaps).sum() / probabilities.size)

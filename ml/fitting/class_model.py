@@ -11,24 +11,22 @@ import pandas as pd
 from catboost import CatBoostClassifier, Pool
 
 from customer360.features import Feature
+from ml.arrays import Floats, Integers
 from ml.datasets.bands import Bands
-from ml.fitting.calibration import UNCALIBRATED, Calibration, Classes
-from ml.fitting.decisions import decided
-from ml.fitting.forest import Forest
-
-Probabilities = npt.NDArray[np.float64]
+from ml.fitting.calibration import UNCALIBRATED, Calibration
+from ml.fitting.decisions import weighted_argmax
 
 
 @dataclass(frozen=True)
 class ClassModel:
     """A trained classifier with the features that it reads and the categories that are published.
 
-    ``calibration`` bends the classifier's probabilities. A category without a training label gets ``unseen_probability`` each;
-    the seen ones share the rest. ``weights`` decide which category is named; they do not touch probabilities. ``bands``, where
-    the classes are bands of an amount, say what amount to expect.
+    ``calibration`` maps the classifier's probabilities. A category without a training label gets ``unseen_probability`` each;
+    the seen ones share what remains. ``weights`` choose the decision; they do not change probabilities. ``bands``, where the
+    classes are bands of an amount, give the amount to expect.
     """
 
-    classifier: CatBoostClassifier | Forest
+    classifier: CatBoostClassifier
     features: tuple[Feature, ...]
     categories: tuple[str, ...]
     unseen_probability: float
@@ -41,24 +39,11 @@ class ClassModel:
         """The classes that the classifier knows, in its own order."""
         return [str(category) for category in self.classifier.classes_]
 
-    @property
-    def boosted(self) -> CatBoostClassifier:
-        """The classifier, where it is CatBoost's. Raises ``TypeError`` where it is a forest."""
-        if isinstance(self.classifier, Forest):
-            raise TypeError("the model is a random forest; this needs CatBoost's trees")
-        return self.classifier
-
-    @property
-    def importance(self) -> npt.NDArray[np.float64]:
-        """How much the trees use each feature, in percent."""
-        found = self.classifier.importance if isinstance(self.classifier, Forest) else self.classifier.get_feature_importance()
-        return np.asarray(found, dtype=np.float64)
-
-    def pool(self, matrix: pd.DataFrame) -> Pool | pd.DataFrame:
+    def pool(self, matrix: pd.DataFrame) -> Pool:
         """A feature matrix (``ml.frames.feature_matrix``) as the classifier reads it."""
-        return matrix if isinstance(self.classifier, Forest) else pool(matrix, self.features)
+        return pool(matrix, self.features)
 
-    def probabilities(self, matrix: pd.DataFrame | Pool) -> Probabilities:
+    def probabilities(self, matrix: pd.DataFrame | Pool) -> Floats:
         """Rows are those of ``matrix``, or of a pool made of it, columns ``categories``; every row sums to 1."""
         rows = matrix.num_row() if isinstance(matrix, Pool) else len(matrix)
         if not rows:
@@ -67,8 +52,8 @@ class ClassModel:
         shares = np.asarray(self.classifier.predict_proba(read), dtype=np.float64)
         return self.published(shares.reshape(rows, len(self.seen_categories)))
 
-    def published(self, shares: Probabilities) -> Probabilities:
-        """What the classifier says (rows x ``seen_categories``), calibrated, with the categories that it has not seen."""
+    def published(self, shares: Floats) -> Floats:
+        """The classifier's probabilities (rows x ``seen_categories``), calibrated, with the categories that it has not seen."""
         seen = self.seen_categories
         unseen = len(self.categories) - len(seen)
         position = {category: index for index, category in enumerate(self.categories)}
@@ -78,16 +63,16 @@ class ClassModel:
         )
         return result
 
-    def decisions(self, probabilities: Probabilities) -> Classes:
-        """Of each row of ``probabilities`` the position in ``categories`` of the one that is named."""
-        return decided(probabilities, np.ones(len(self.categories)) if self.weights is None else np.array(self.weights))
+    def decisions(self, probabilities: Floats) -> Integers:
+        """Of each row of ``probabilities`` the position in ``categories`` of the category that is decided for."""
+        return weighted_argmax(probabilities, np.ones(len(self.categories)) if self.weights is None else np.array(self.weights))
 
 
 def pool(
     matrix: pd.DataFrame,
     features: tuple[Feature, ...],
     labels: npt.NDArray[Any] | None = None,
-    weights: npt.NDArray[np.float64] | None = None,
+    weights: Floats | None = None,
 ) -> Pool:
     """A CatBoost pool of the matrix, its text columns marked as categorical."""
     categorical = [feature.name for feature in features if feature.kind == "categorical"]

@@ -7,21 +7,21 @@ moves the line between them (Elkan, The Foundations of Cost-Sensitive Learning, 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from ml.fitting.calibration import Classes, Floats
+from ml.arrays import Floats, Integers
+from ml.measures import macro_f1
 
 FOLDS = 5
 ROUNDS = 3
 STEPS = np.exp(np.linspace(-2.0, 2.0, 41))
 
 
-def decided(probabilities: Floats, weights: Floats) -> Classes:
+def weighted_argmax(probabilities: Floats, weights: Floats) -> Integers:
     """The class with the largest weighted probability of each row."""
     return np.asarray((probabilities * weights).argmax(axis=1), dtype=np.int64)
 
 
-def decision_weights(probabilities: Floats, truth: Classes) -> Floats:
+def decision_weights(probabilities: Floats, truth: Integers) -> Floats:
     """Weights for the highest macro-F1: the geometric mean of those that five overlapping parts of the rows ask for.
 
     ``probabilities``: rows x classes, calibrated, of rows that the model was not fitted on. A class without rows keeps 1. The
@@ -32,13 +32,13 @@ def decision_weights(probabilities: Floats, truth: Classes) -> Floats:
     return np.asarray(np.exp(np.mean(np.log(found), axis=0)), dtype=np.float64)
 
 
-def _best(probabilities: Floats, truth: Classes) -> Floats:
+def _best(probabilities: Floats, truth: Integers) -> Floats:
     """Coordinate ascent from 1, each class in turn over a grid from e^-2 to e^2."""
     classes = probabilities.shape[1]
     weights = np.ones(classes)
     if not len(truth):
         return weights
-    best = macro_f1(decided(probabilities, weights), truth, classes)
+    best = macro_f1(weighted_argmax(probabilities, weights), truth, classes)
     for _ in range(ROUNDS):
         before = best
         for number in np.flatnonzero(np.bincount(truth, minlength=classes)):
@@ -55,11 +55,3 @@ def _best(probabilities: Floats, truth: Classes) -> Floats:
         if best <= before:
             break
     return weights
-
-
-def macro_f1(predicted: npt.NDArray[np.int64], truth: Classes, classes: int) -> float:
-    """Mean F1 over the classes that occur as truth or as prediction."""
-    hits = np.bincount(truth[predicted == truth], minlength=classes)
-    named = np.bincount(predicted, minlength=classes) + np.bincount(truth, minlength=classes)
-    occurs = named > 0
-    return float((2 * hits[occurs] / named[occurs]).mean())

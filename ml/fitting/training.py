@@ -1,50 +1,42 @@
-"""Training: one CatBoost multiclass classifier, small and fast, with its calibration and its decisions."""
+"""Training: one CatBoost multiclass classifier, small and fast, with its calibration and its decision weights."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from catboost import CatBoostClassifier
 
+from ml.arrays import Floats, Integers
 from ml.datasets.training_sets import Split, TrainingSet
 from ml.fitting.boosting_settings import BoostingSettings
-from ml.fitting.calibration import FLOOR, UNCALIBRATED, Classes, Floats, fit_calibration, row_losses
+from ml.fitting.calibration import FLOOR, UNCALIBRATED, fit_calibration
 from ml.fitting.class_model import ClassModel, pool
 from ml.fitting.decisions import decision_weights
-from ml.fitting.forest import Forest
 from ml.fitting.tuning import Budget, Search, search
+from ml.measures import row_losses
 
 
 @dataclass(frozen=True)
-class Tuned:
-    """What a model that was fitted on part of the rows says of the others: shares by class, true classes, its trees."""
+class TuningPredictions:
+    """Predictions for the tuning rows by a model that was not fitted on them: probabilities, true classes, its trees."""
 
-    shares: Floats
-    truth: Classes
+    probabilities: Floats
+    truth: Integers
     trees: int
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model with the settings that made it, its number of trees, and the search for the settings where there was one.
-
-    ``tuned``: what was said of the tuning rows, None where there were none. Where families were compared
-    (``ml.fitting.families``): ``rivals``, the models that were not kept, the figures of all, and why this one was.
-    """
+    """A model with the settings that made it, its number of trees, and the search for the settings where there was one."""
 
     model: ClassModel
     settings: dict[str, Any]
     tree_count: int
     search: Search | None = None
-    tuned: Tuned | None = None
-    rivals: Mapping[str, ClassModel] = field(default_factory=dict)
-    families: pd.DataFrame | None = None
-    family_reason: str = ""
 
 
 def train(
@@ -57,8 +49,8 @@ def train(
 ) -> TrainedModel:
     """Choose on the tuning rows, then fit on all training rows. Same data, seed and threads: same model.
 
-    The number of trees comes from early stopping on the tuning rows; on what those models say of them, calibration and decision
-    weights are learned. The model that is kept has as many trees and was fitted on the tuning rows as well.
+    The number of trees comes from early stopping on the tuning rows; calibration and decision weights are learned from the
+    predictions of those models for them. The model that is kept has as many trees and was fitted on the tuning rows as well.
 
     Rows count by their weights where trees are fitted. The choices do not use them: they are to be right for the customers who
     are served, of whom each counts once.
@@ -71,41 +63,36 @@ def train(
     chosen = settings or BoostingSettings()
     features, labels = training_set.features, training_set.train_labels.astype(str)
 
-    def tune(candidate: BoostingSettings) -> list[Tuned]:
+    def classifier(candidate: BoostingSettings) -> CatBoostClassifier:
+        return _classifier(candidate, seed, threads)
+
+    def tune(candidate: BoostingSettings) -> list[TuningPredictions]:
         splits = training_set.tuning
-        found = [_tuned(training_set, labels, split, candidate, _classifier(candidate, seed, threads)) for split in splits]
-        return [one for one in found if one is not None]
+        found = [_tuning_predictions(training_set, labels, split, candidate, classifier(candidate)) for split in splits]
+        return [predictions for predictions in found if predictions is not None]
 
     tuned, searched = tune(chosen), None
     if budget and tuned:
-        searched = search(chosen, budget, seed, lambda one: _losses(tune(one)))
+        searched = search(chosen, budget, seed, lambda candidate: _row_losses(tune(candidate)))
         chosen = searched.chosen
         tuned = tune(chosen)
-    trees = max(round(float(np.mean([one.trees for one in tuned]))), 1) if tuned else chosen.iterations
-    final = _classifier(replace(chosen, iterations=trees), seed, threads)
+    trees = max(round(float(np.mean([split.trees for split in tuned]))), 1) if tuned else chosen.iterations
+    final = classifier(replace(chosen, iterations=trees))
     final.fit(pool(training_set.train, features, labels, training_set.train_weights))
     made_with = {**asdict(chosen), "random_seed": seed, "thread_count": threads}
-    return replace(finished(training_set, final, tuned, made_with, int(final.tree_count_)), search=searched)
+    return TrainedModel(_class_model(training_set, final, tuned), made_with, int(final.tree_count_), searched)
 
 
-def finished(
-    training_set: TrainingSet,
-    classifier: CatBoostClassifier | Forest,
-    tuned: Sequence[Tuned],
-    settings: dict[str, Any],
-    tree_count: int,
-) -> TrainedModel:
-    """A classifier with the calibration and the decision weights that ``tuned`` asks for, neutral ones where it is empty."""
+def _class_model(training_set: TrainingSet, classifier: CatBoostClassifier, tuned: Sequence[TuningPredictions]) -> ClassModel:
+    """The classifier with the calibration and the decision weights learned from ``tuned``, neutral ones where it is empty."""
     calibration, weights = UNCALIBRATED, np.ones(len(training_set.categories))
-    together = None
     if tuned:
-        together = Tuned(
-            np.concatenate([one.shares for one in tuned]), np.concatenate([one.truth for one in tuned]), tree_count
-        )
-        calibration = fit_calibration(together.shares, together.truth)
+        probabilities = np.concatenate([split.probabilities for split in tuned])
+        truth = np.concatenate([split.truth for split in tuned])
+        calibration = fit_calibration(probabilities, truth)
         places = [training_set.categories.index(label) for label in sorted(set(training_set.train_labels.astype(str)))]
-        weights[places] = decision_weights(calibration.apply(together.shares), together.truth)
-    model = ClassModel(
+        weights[places] = decision_weights(calibration.apply(probabilities), truth)
+    return ClassModel(
         classifier=classifier,
         features=training_set.features,
         categories=training_set.categories,
@@ -114,22 +101,21 @@ def finished(
         weights=tuple(float(weight) for weight in weights),
         bands=training_set.amounts.bands if training_set.amounts else None,
     )
-    return TrainedModel(model, settings, tree_count, tuned=together)
 
 
-def _losses(tuned: Sequence[Tuned]) -> Floats:
+def _row_losses(tuned: Sequence[TuningPredictions]) -> Floats:
     """The log loss of each tuning row."""
-    return np.concatenate([row_losses(one.shares, one.truth) for one in tuned])
+    return np.concatenate([row_losses(split.probabilities, split.truth) for split in tuned])
 
 
-def _tuned(
+def _tuning_predictions(
     training_set: TrainingSet,
     labels: npt.NDArray[np.str_],
     split: Split,
     settings: BoostingSettings,
     classifier: CatBoostClassifier,
-) -> Tuned | None:
-    """None where there is nothing to learn, or nothing to learn it from.
+) -> TuningPredictions | None:
+    """None where the fitted rows have fewer than two classes, or no tuning row has one of them.
 
     Rows of a class that the fitted rows lack are left out: CatBoost refuses to stop on them. They count in the evaluation.
     """
@@ -147,7 +133,7 @@ def _tuned(
     places = [seen.index(str(label)) for label in classifier.classes_]
     shares[:, places] = np.asarray(classifier.predict_proba(pool(tuned, features)), dtype=np.float64).reshape(-1, len(places))
     truth = np.array([seen.index(label) for label in labels[is_tuned]])
-    return Tuned(shares / shares.sum(axis=1, keepdims=True), truth, int(classifier.tree_count_))
+    return TuningPredictions(shares / shares.sum(axis=1, keepdims=True), truth, int(classifier.tree_count_))
 
 
 def _classifier(settings: BoostingSettings, seed: int, threads: int) -> CatBoostClassifier:

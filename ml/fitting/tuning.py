@@ -1,7 +1,7 @@
 """Boosting settings by random search in a time budget (Bergstra, Bengio: Random Search for Hyper-Parameter Optimization, 2012).
 
 The best of many trials looks better than it is. So what choosing gains is measured on rows that had no part in it: for each
-fifth of the tuning rows, the best by the others is compared with the settings of now.
+fifth of the tuning rows, the best by the others is compared with the present settings.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
+from ml.arrays import Floats
+from ml.bootstrap import mean_interval
 from ml.fitting.boosting_settings import BoostingSettings
-from ml.fitting.calibration import FOLDS, Floats
-from ml.judging.bootstrap import mean_interval
+from ml.fitting.calibration import FOLDS
 
 DEPTHS = (3, 4, 5, 6)
 # Drawn evenly on a logarithmic scale.
@@ -48,7 +49,7 @@ class Trial(BaseModel):
 
 @dataclass(frozen=True)
 class Search:
-    """The settings to train with, why, and every trial in its order; the first is that of the settings of now."""
+    """The settings to train with, why, and every trial in its order; the first is that of the present settings."""
 
     chosen: BoostingSettings
     reason: str
@@ -79,8 +80,8 @@ def search(first: BoostingSettings, budget: Budget, seed: int, row_losses: Calla
             f"rows that had no part in the choice: {found.estimate:+.4f} log loss, {found.low:+.4f} to {found.high:+.4f}"
         )
     trials = tuple(
-        Trial(settings=_drawn(one), log_loss=float(losses.mean()), seconds=seconds, is_chosen=number == chosen)
-        for number, (one, losses, seconds) in enumerate(tried)
+        Trial(settings=_drawn(candidate), log_loss=float(losses.mean()), seconds=seconds, is_chosen=number == chosen)
+        for number, (candidate, losses, seconds) in enumerate(tried)
     )
     return Search(tried[chosen][0], reason, trials)
 
@@ -97,23 +98,23 @@ def _gain_of_choosing(rows: Floats) -> Floats:
 
 def _candidates(first: BoostingSettings, seed: int) -> Iterator[BoostingSettings]:
     """``first``, then others without end. Small steps get more trees, so that all may go as far."""
-    chance = np.random.default_rng(seed)
+    generator = np.random.default_rng(seed)
     yield first
     while True:
-        rate = _log_uniform(chance, LEARNING_RATE)
+        rate = _log_uniform(generator, LEARNING_RATE)
         yield replace(
             first,
-            depth=int(chance.choice(DEPTHS)),
+            depth=int(generator.choice(DEPTHS)),
             learning_rate=rate,
             iterations=int(np.clip(first.iterations * first.learning_rate / rate, *TREES)),
-            l2_leaf_reg=_log_uniform(chance, L2_LEAF_REG),
-            subsample=round(float(chance.uniform(*SUBSAMPLE)), 2),
-            random_strength=_log_uniform(chance, RANDOM_STRENGTH),
+            l2_leaf_reg=_log_uniform(generator, L2_LEAF_REG),
+            subsample=round(float(generator.uniform(*SUBSAMPLE)), 2),
+            random_strength=_log_uniform(generator, RANDOM_STRENGTH),
         )
 
 
-def _log_uniform(chance: np.random.Generator, bounds: tuple[float, float]) -> float:
-    return float(f"{np.exp(chance.uniform(*np.log(bounds))):.3g}")
+def _log_uniform(generator: np.random.Generator, bounds: tuple[float, float]) -> float:
+    return float(f"{np.exp(generator.uniform(*np.log(bounds))):.3g}")
 
 
 def _drawn(settings: BoostingSettings) -> dict[str, Any]:
@@ -124,5 +125,7 @@ def _drawn(settings: BoostingSettings) -> dict[str, Any]:
 
 def trials_frame(trials: Sequence[Trial]) -> pd.DataFrame:
     """One row a trial, the lowest log loss first: its settings, log loss, seconds, and whether it was chosen."""
-    rows = [{**one.settings, "log_loss": one.log_loss, "seconds": one.seconds, "chosen": one.is_chosen} for one in trials]
+    rows = [
+        {**trial.settings, "log_loss": trial.log_loss, "seconds": trial.seconds, "chosen": trial.is_chosen} for trial in trials
+    ]
     return pd.DataFrame(rows).sort_values("log_loss", kind="stable", ignore_index=True)

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from customer360.features import Feature
 from customer360.settings import NONE
+from ml.arrays import Floats, Texts
 from ml.datasets.bands import Bands
 from ml.datasets.targets import AFFINITY, CHURN, ORGANIC_RESPONSE, RESPONSE, SPEND
 from ml.datasets.training_sets import TrainingSet
-from ml.fitting.calibration import Floats, log_loss
-from ml.fitting.class_model import Probabilities
+from ml.measures import log_loss
 
 PRIOR = "prior"
 LAST_CATEGORY = "last category bought"
@@ -28,8 +27,8 @@ RECENCY_EDGES = (4, 8, 15, 31, 61, 91, 181, 366)
 STRENGTHS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 
 
-def baseline_probabilities(training_set: TrainingSet) -> dict[str, Probabilities]:
-    """Probabilities (validation rows x classes) of each baseline, learned on the training cut-offs alone, unweighted.
+def baseline_probabilities(training_set: TrainingSet) -> dict[str, Floats]:
+    """Floats (validation rows x classes) of each baseline, learned on the training cut-offs alone, unweighted.
 
     ``prior``: label frequencies, add-one smoothed. Those of ``GROUPINGS``: label frequencies among the customers of the same
     group, smoothed towards the prior with the weight of as many rows as there are classes. Affinity has ``own category shares``
@@ -46,7 +45,7 @@ def baseline_probabilities(training_set: TrainingSet) -> dict[str, Probabilities
     return result
 
 
-def own_shares(training_set: TrainingSet, prior: npt.NDArray[np.float64]) -> Probabilities:
+def own_shares(training_set: TrainingSet, prior: Floats) -> Floats:
     """Each customer's share of orders by category over the longest window, smoothed towards the prior.
 
     Among those who buy: (orders in the category + s x prior share) / (orders + s), with the s of ``STRENGTHS`` that fits the
@@ -67,7 +66,7 @@ def own_shares(training_set: TrainingSet, prior: npt.NDArray[np.float64]) -> Pro
     }
     among = prior[:-1] / prior[:-1].sum()
 
-    def smoothed(part: str, strength: float) -> Probabilities:
+    def smoothed(part: str, strength: float) -> Floats:
         count = counts[part]
         within = (count + strength * among) / (count.sum(axis=1, keepdims=True) + strength)
         return np.column_stack([within * buying[part][:, None], 1 - buying[part]])
@@ -85,11 +84,11 @@ def order_columns(features: Sequence[Feature], categories: Sequence[str]) -> lis
     return [by_category[category] for category in categories if category != NONE]
 
 
-def _counts(matrix: pd.DataFrame, columns: list[str]) -> npt.NDArray[np.float64]:
+def _counts(matrix: pd.DataFrame, columns: list[str]) -> Floats:
     return matrix[columns].fillna(0).to_numpy(np.float64)
 
 
-def class_prior(labels: npt.NDArray[np.object_], categories: tuple[str, ...]) -> npt.NDArray[np.float64]:
+def class_prior(labels: Texts, categories: tuple[str, ...]) -> Floats:
     """(count + 1) / (rows + categories) for each category."""
     counts = pd.Series(labels).value_counts().reindex(list(categories), fill_value=0).to_numpy(np.float64)
     return np.asarray((counts + 1) / (counts.sum() + len(categories)), dtype=np.float64)
@@ -97,11 +96,11 @@ def class_prior(labels: npt.NDArray[np.object_], categories: tuple[str, ...]) ->
 
 def grouped_frequencies(
     train_groups: pd.Series[str],
-    train_labels: npt.NDArray[np.object_],
+    train_labels: Texts,
     groups: pd.Series[str],
-    prior: npt.NDArray[np.float64],
+    prior: Floats,
     categories: tuple[str, ...],
-) -> Probabilities:
+) -> Floats:
     """For each row of ``groups``: (its group's label counts + K x prior) / (its group's rows + K), K = number of categories."""
     counts = pd.crosstab(train_groups.to_numpy(dtype=object), train_labels)
     counts = counts.reindex(columns=list(categories), fill_value=0).reindex(index=groups.to_numpy(dtype=object), fill_value=0)

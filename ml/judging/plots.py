@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -25,20 +24,11 @@ def evaluation_plots(evaluation: Evaluation) -> dict[str, bytes]:
         "confusion": _confusion,
         "importance": _importance,
     }
-    return {name: picture(partial(one, evaluation=evaluation)) for name, one in draw.items()}
-
-
-def write_plots(folder: Path, plots: dict[str, bytes]) -> list[Path]:
-    """Write each picture into ``folder``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{name}.png" for name in plots]
-    for path, picture in zip(paths, plots.values(), strict=True):
-        path.write_bytes(picture)
-    return paths
+    return {name: picture(partial(draw_axes, evaluation=evaluation)) for name, draw_axes in draw.items()}
 
 
 def picture(draw: Callable[[Axes], None]) -> bytes:
-    """What ``draw`` puts on a pair of axes, as PNG in the house's style."""
+    """What ``draw`` draws on a pair of axes, as PNG in one style for all plots."""
     figure = Figure(figsize=(5.2, 4.0), dpi=110, layout="constrained")
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
@@ -83,8 +73,8 @@ def _confusion(axes: Axes, evaluation: Evaluation) -> None:
             fontsize=7,
             color="white" if share > 0.5 else INK,
         )
-    axes.set(xlabel="named", ylabel="true")
-    axes.set_title("Customers by true category and the one that is named", fontsize=10, color=INK, loc="left")
+    axes.set(xlabel="decided", ylabel="true")
+    axes.set_title("Customers by true category and by decision", fontsize=10, color=INK, loc="left")
 
 
 def _importance(axes: Axes, evaluation: Evaluation) -> None:

@@ -24,14 +24,18 @@ class Decision:
 def decide(evaluation: Evaluation, strongest: Sequence[StrongFeature] = ()) -> Decision:
     """Promote a model that beats the best baseline and, where there is a champion, is better than it beyond chance.
 
-    A model whose training set has a feature that alone tells a category (``ml.datasets.leakage``) is never promoted.
+    A model whose training set has a feature that alone predicts a category (``ml.datasets.leakage``) is never promoted.
 
     Beyond chance: the whole 95% interval of the difference in log loss on the same rows lies below 0. And in no large group of
     customers may its log loss exceed the champion's by more than 5%. Else the champion stays.
     """
-    leaks = [f"{one.feature} tells {one.category_id} with an AUC of {one.auc:.4f}" for one in strongest if one.is_alarming]
+    leaks = [
+        f"{feature.feature} predicts {feature.category_id} with an AUC of {feature.auc:.4f}"
+        for feature in strongest
+        if feature.is_alarming
+    ]
     if leaks:
-        return Decision(False, f"a feature alone tells the label, so it was probably made of it: {'; '.join(leaks)}")
+        return Decision(False, f"a feature alone predicts the label, so it was probably made of it: {'; '.join(leaks)}")
     loss = evaluation.log_loss(MODEL)
     name, baseline = evaluation.best_baseline
     champion = evaluation.champion_log_loss

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -40,14 +40,14 @@ def daily_report(
     folder: Path,
     loaded: LoadedModel,
     *,
-    trainings: Sequence[datetime],
+    trainings: Iterable[datetime],
     earlier: pd.DataFrame,
     report_date: date,
 ) -> DriftReport:
     """Report on what is published (``connection``); the HTML and new references are written to ``folder``.
 
-    ``trainings``: as of when models were judged (plain UTC). ``earlier``: ``drift_metrics`` of the reports before, see
-    ``read_history``. Before the first night there is nothing of windows.
+    ``trainings``: until when models were judged (plain UTC), the newest first. ``earlier``: ``drift_metrics`` of the reports
+    before, see ``read_history``. Windows are left out before the first night.
     """
     (as_of,) = connection.execute("select max(as_of) from customer_features").fetchone() or (None,)
     if as_of is None:
@@ -94,7 +94,7 @@ def reported_limits(history: pd.DataFrame, version: str) -> dict[tuple[str, str]
 
 
 def window_samples(
-    connection: duckdb.DuckDBPyConnection, shop: Shop, folder: Path, trainings: Sequence[datetime], as_of: datetime
+    connection: duckdb.DuckDBPyConnection, shop: Shop, folder: Path, trainings: Iterable[datetime], as_of: datetime
 ) -> tuple[list[Sample], dict[tuple[str, str], Limit]] | None:
     """The last windows beside their reference, and their thresholds; None where there is no reference (yet)."""
     found = connection.execute("select view_name from duckdb_views() union select table_name from duckdb_tables()").fetchall()
@@ -107,11 +107,11 @@ def window_samples(
     return reference.samples(reader, 0), window_limits(folder / REFERENCES, reference)
 
 
-def current_reference(reader: WindowReader, folder: Path, trainings: Sequence[datetime]) -> Reference | None:
+def current_reference(reader: WindowReader, folder: Path, trainings: Iterable[datetime]) -> Reference | None:
     """The reference that stands now: kept already, or made and kept."""
     changes = [change.since for change in read_changes(folder / CHANGES)]
     oldest = reader.as_of - (reader.first_day + 1) * timedelta(days=1)
-    for until in sorted((moment for moment in trainings if moment <= reader.as_of), reverse=True):
+    for until in (moment for moment in trainings if moment <= reader.as_of):
         kept = load_reference(folder / REFERENCES, until)
         if kept is not None:
             return kept

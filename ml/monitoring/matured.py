@@ -13,8 +13,8 @@ import duckdb
 import numpy as np
 
 from customer360.settings import NONE
-from ml.fitting.calibration import BINS
-from ml.judging.bootstrap import RESAMPLES, Interval, mean_interval
+from ml.bootstrap import RESAMPLES, Interval, mean_interval
+from ml.measures import BINS
 
 SCORES, LABELS = "customer_scores_daily", "realised_labels"
 # A resample draws every row: of a million customers all 1,000 take 3.7 CPU seconds a day of scores, 100 take .4.

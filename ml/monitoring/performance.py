@@ -17,7 +17,8 @@ import pandas as pd
 
 from customer360.lake.engine import literal
 from customer360.settings import NONE
-from ml.fitting.calibration import FLOOR, Floats
+from ml.arrays import Floats
+from ml.fitting.calibration import FLOOR
 from ml.monitoring.matured import MaturedScores
 from ml.monitoring.samples import PERFORMANCE
 from ml.monitoring.thresholds import Limit, Measured

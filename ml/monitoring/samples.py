@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import wasserstein_distance
 
-from ml.fitting.calibration import Floats
+from ml.arrays import Floats
 
 # Above this a report takes minutes; the distances do not change.
 MAX_ROWS = 50_000

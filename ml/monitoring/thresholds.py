@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml.fitting.calibration import Floats
+from ml.arrays import Floats
 from ml.monitoring.samples import FEATURE, PERFORMANCE, QUALITY, SCORE
 
 MIN_NORMAL = 30  # with fewer windows their spread is a guess

@@ -18,8 +18,8 @@ from scipy import stats
 
 from customer360.settings import Shop
 from ml.arrays import Floats
+from ml.bootstrap import LEVEL
 from ml.effects.power import detectable_effect, holdout_needed
-from ml.judging.bootstrap import LEVEL
 from ml.judging.plots import INK
 from ml.planning.campaign_planning import CampaignPlan
 from ml.planning.predictions import INCREMENTAL

@@ -4,8 +4,7 @@ A split of a tree asks either about the customer or about the option. So where a
 and where the option goes, each looked up once: of 100,000 customers and 63 options, 100,063 rows are read instead of 6,300,000.
 The sums are those of the model itself.
 
-CatBoost's trees are oblivious (one question a level), so that a leaf's number is made of bits, each of a question. A forest's
-trees are walked with the customers that come to a node and the options that come to it.
+CatBoost's trees are oblivious (one question a level), so that a leaf's number is made of bits, each of a question.
 """
 
 from __future__ import annotations
@@ -23,17 +22,14 @@ import pandas as pd
 from catboost import CatBoostClassifier
 from scipy.special import softmax
 
-from ml.fitting.class_model import ClassModel, Probabilities
-from ml.fitting.forest import LEAF, Codes, Forest
+from ml.arrays import Floats, Integers
+from ml.fitting.class_model import ClassModel
 
 # Customers at a time: with 63 options and 8 bytes, what is added to for every tree stays within a processor's cache.
 BATCH = 2_000
 
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
 
-
-def pair_probabilities(model: ClassModel, customers: pd.DataFrame, options: pd.DataFrame) -> Probabilities:
+def pair_probabilities(model: ClassModel, customers: pd.DataFrame, options: pd.DataFrame) -> Floats:
     """Customers x options x the model's categories, as ``model.probabilities`` says of each pair's features put together.
 
     ``customers`` and ``options`` are feature matrices (``ml.frames.feature_matrix``) with other columns, together all of them.
@@ -47,8 +43,6 @@ def pair_probabilities(model: ClassModel, customers: pd.DataFrame, options: pd.D
 
 
 def _shares(model: ClassModel, customers: pd.DataFrame, options: pd.DataFrame) -> Floats:
-    if isinstance(model.classifier, Forest):
-        return _forest_shares(model.classifier, customers, options)
     trees = _Trees.of(model.classifier, set(options.columns))
     if trees is None:
         return _row_by_row(model, customers, options)
@@ -67,7 +61,7 @@ def _row_by_row(model: ClassModel, customers: pd.DataFrame, options: pd.DataFram
     rows = pd.concat(
         [customers.iloc[people].reset_index(drop=True), options.iloc[choices].reset_index(drop=True)], axis="columns"
     )
-    found = np.asarray(model.boosted.predict_proba(model.pool(rows)), dtype=np.float64)
+    found = np.asarray(model.classifier.predict_proba(model.pool(rows)), dtype=np.float64)
     return found.reshape(len(customers), len(options), -1)
 
 
@@ -141,38 +135,3 @@ def _feature(split: dict[str, Any], places: dict[str, dict[int, str]]) -> str | 
     if split["split_type"] == "OneHotFeature":
         return places["categorical_features"][split["cat_feature_index"]]
     return None
-
-
-def _forest_shares(forest: Forest, customers: pd.DataFrame, options: pd.DataFrame) -> Floats:
-    people, choices = forest.encoding.part(customers.columns), forest.encoding.part(options.columns)
-    place = {name: (0, number) for number, name in enumerate(people.names)}
-    place |= {name: (1, number) for number, name in enumerate(choices.names)}
-    asks = np.array([place[name] for name in forest.encoding.names])
-    codes = people.codes(customers), choices.codes(options)
-    # The shares of the last class are what the others leave.
-    totals = np.zeros((len(forest.classes_) - 1, len(customers), len(options)))
-    for root in forest.roots:
-        _walk(forest, int(root), codes, asks, totals)
-    shares = np.moveaxis(totals / len(forest.roots), 0, 2)
-    return np.concatenate([shares, 1 - shares.sum(axis=2, keepdims=True)], axis=2)
-
-
-def _walk(forest: Forest, root: int, codes: tuple[Codes, Codes], asks: Integers, totals: Floats) -> None:
-    """Add the shares of a tree's leaves to the pairs that come to them: all pairs of the rows of both kinds that do."""
-    todo = [(root, np.arange(len(codes[0])), np.arange(len(codes[1])))]
-    while todo:
-        node, people, choices = todo.pop()
-        feature = forest.feature[node]
-        if feature == LEAF:
-            for total, share in zip(totals, forest.share[node], strict=False):
-                if len(choices) == total.shape[1]:
-                    total[people] += share
-                else:
-                    total[people[:, None], choices] += share
-            continue
-        side, column = asks[feature]
-        rows = people if side == 0 else choices
-        goes_left = codes[side][rows, column] <= forest.threshold[node]
-        for child, some in ((forest.left[node], rows[goes_left]), (forest.right[node], rows[~goes_left])):
-            if len(some):
-                todo.append((int(child), some, choices) if side == 0 else (int(child), people, some))

@@ -17,16 +17,15 @@ import pandas as pd
 from customer360.features import Feature
 from customer360.settings import Shop
 from customer360.words import many
-from ml.datasets.targets import CONVERTED, RESPONSE, Rows, Target, target_of
+from ml.arrays import Booleans, Floats, Texts
+from ml.datasets.targets import CONVERTED, RESPONSE, Target, target_of
 from ml.datasets.training_sets import (
     FOLDS,
     MIN_TRAINING_ROWS,
     MIN_VALIDATION_ROWS,
-    Labels,
     Split,
     TrainingSet,
     TrainingSetError,
-    Weights,
     fingerprint_of,
     fold_splits,
 )
@@ -46,8 +45,8 @@ MOST_PURGED = 0.5
 class _Parts:
     """Masks of the rows that train and that judge, the splits of the training rows, and in words what judges."""
 
-    is_train: Rows
-    is_judge: Rows
+    is_train: Booleans
+    is_judge: Booleans
     tuning: tuple[Split, ...]
     judged_on: str
 
@@ -87,9 +86,7 @@ def build_response_training_set(
     return training_set_of(rows, Question(target, features, "contact", _groups), inputs, shop, weights)
 
 
-def training_set_of(
-    rows: pd.DataFrame, question: Question, inputs: ResponseInputs, shop: Shop, weights: Weights
-) -> TrainingSet:
+def training_set_of(rows: pd.DataFrame, question: Question, inputs: ResponseInputs, shop: Shop, weights: Floats) -> TrainingSet:
     """The training set of these touches, oldest first, with the weight of each.
 
     Raises ``TrainingSetError`` where too few of them would train or judge, or too few of those converted.
@@ -158,7 +155,7 @@ def _held_out(rows: pd.DataFrame, window: timedelta, noun: str) -> _Parts:
     return _Parts(~is_judge, is_judge, fold_splits(_salted(rows.loc[~is_judge, "customer_id"])), said)
 
 
-def unseen(touches: pd.DataFrame, trained_until: datetime, judged_from: datetime) -> Rows:
+def unseen(touches: pd.DataFrame, trained_until: datetime, judged_from: datetime) -> Booleans:
     """The touches that a model had no part of, by the last of its training rows and the first of its judging ones (plain UTC).
 
     Those from the first judging one on; where customers were held out, theirs.
@@ -178,7 +175,7 @@ def _newest_from(moments: pd.Series[pd.Timestamp]) -> pd.Timestamp:
     return moments.iloc[int((1 - JUDGED_SHARE) * len(moments))]
 
 
-def _require_outcomes(labels: Labels, parts: _Parts, noun: str) -> None:
+def _require_outcomes(labels: Texts, parts: _Parts, noun: str) -> None:
     counts = [(int(mask.sum()), int((labels[mask] == CONVERTED).sum())) for mask in (parts.is_train, parts.is_judge)]
     needed = ((MIN_TRAINING_ROWS, MIN_CONVERSIONS), (MIN_VALIDATION_ROWS, MIN_CONVERSIONS // 4))
     found = zip(counts, needed, strict=True)

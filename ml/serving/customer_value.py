@@ -10,8 +10,7 @@ import pandas as pd
 import pyarrow as pa
 from catboost import Pool
 
-from ml.fitting.calibration import Floats
-from ml.fitting.class_model import Probabilities
+from ml.arrays import Floats
 from ml.versions.model_store import LoadedModel
 
 # The table is typed even when it has no rows.
@@ -42,9 +41,7 @@ class Serving:
         return self.affinity or self.spend or self.churn
 
 
-def customer_value(
-    customer_features: pd.DataFrame, pool: Pool | None, serving: Serving, affinity: Probabilities | None
-) -> pa.Table:
+def customer_value(customer_features: pd.DataFrame, pool: Pool | None, serving: Serving, affinity: Floats | None) -> pa.Table:
     """``customer_value``: one row for each of ``customer_features``. What needs a model that does not serve is null.
 
     ``pool``: their features, None where nothing serves. ``affinity``: their probabilities by the affinity model, so

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from customer360.features import Feature
 from customer360.settings import NONE, Shop
+from ml.arrays import Floats, Integers, Texts
 from ml.frames import feature_matrix
 from ml.serving.reason_words import ReasonWords, topic
 from ml.versions.model_store import LoadedModel
@@ -24,7 +24,6 @@ REASON_COLUMNS = {"customer_id": "str", "category_id": "str", "reason_1": "str",
 COUNT = 3
 # Rows explained at a time: SHAP values take rows x classes x features doubles, 30 MB for 5,000 x 7 x 105.
 BATCH = 5_000
-Floats = npt.NDArray[np.float64]
 
 
 def reasons(
@@ -62,11 +61,11 @@ def _explain(rows: pd.DataFrame, loaded: LoadedModel, shop: Shop, words: ReasonW
     return pd.DataFrame({"customer_id": rows["customer_id"].to_numpy(dtype=object), "category_id": categories, **named})
 
 
-def _push(loaded: LoadedModel, matrix: pd.DataFrame, probabilities: Floats, top: npt.NDArray[np.int64]) -> Floats:
+def _push(loaded: LoadedModel, matrix: pd.DataFrame, probabilities: Floats, top: Integers) -> Floats:
     """Rows x features: how far each feature moves log p(top category), to first order."""
     model = loaded.model
     seen = model.seen_categories
-    values = np.asarray(model.boosted.get_feature_importance(model.pool(matrix), type="ShapValues"))[:, :, :-1]
+    values = np.asarray(model.classifier.get_feature_importance(model.pool(matrix), type="ShapValues"))[:, :, :-1]
     position = {category: index for index, category in enumerate(seen)}
     weights = probabilities[:, [model.categories.index(category) for category in seen]]
     mean = np.einsum("rc,rcf->rf", weights / weights.sum(axis=1, keepdims=True), values)
@@ -77,9 +76,7 @@ def _push(loaded: LoadedModel, matrix: pd.DataFrame, probabilities: Floats, top:
     return np.asarray(result, dtype=np.float64)
 
 
-def _strongest(
-    push: Floats, features: list[Feature], matrix: pd.DataFrame, words: ReasonWords
-) -> list[npt.NDArray[np.object_]]:
+def _strongest(push: Floats, features: list[Feature], matrix: pd.DataFrame, words: ReasonWords) -> list[Texts]:
     groups: dict[tuple[str, str | None], list[int]] = {}
     for index, feature in enumerate(features):
         groups.setdefault(topic(feature), []).append(index)

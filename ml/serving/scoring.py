@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from customer360.settings import NONE
-from ml.fitting.class_model import Probabilities
+from ml.arrays import Floats
 from ml.frames import feature_matrix, require_columns
 from ml.versions.model_store import LoadedModel
 
@@ -44,7 +44,7 @@ def served_matrix(customer_features: pd.DataFrame, loaded: LoadedModel) -> pd.Da
     return feature_matrix(customer_features, features, TABLE)
 
 
-def to_table(customer_features: pd.DataFrame, loaded: LoadedModel, probabilities: Probabilities) -> pa.Table:
+def to_table(customer_features: pd.DataFrame, loaded: LoadedModel, probabilities: Floats) -> pa.Table:
     """Long ``customer_scores`` from a table of customers x the model's categories. Arrow repeats the ids, not Python."""
     order = np.argsort(np.array(loaded.model.categories))
     shares = probabilities[:, order]

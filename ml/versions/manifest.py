@@ -5,9 +5,9 @@ from __future__ import annotations
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import version as package_version
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, model_validator
 
 from customer360.features import Feature
 from ml.datasets.bands import Bands
@@ -15,8 +15,7 @@ from ml.datasets.training_sets import TrainingSet
 from ml.fitting.calibration import Calibration
 from ml.fitting.training import TrainedModel
 from ml.fitting.tuning import Trial
-from ml.judging.evaluation import Evaluation
-from ml.versions.model_files import BOOSTED_FILE
+from ml.judging.evaluation import CHAMPION, MODEL, Evaluation
 
 PACKAGES = ("catboost", "numpy", "pandas")
 
@@ -57,10 +56,22 @@ class Manifest(BaseModel):
     tuning: tuple[Trial, ...] = ()
     tree_count: int
     packages: dict[str, str]
-    model_file: Literal["model.cbm", "model.npz"] = "model.cbm"
+    model_file: Literal["model.cbm", "model.npz"] = "model.cbm"  # model.npz: a random forest, of before 0.1.0
     model_sha256: str
-    rivals: tuple[str, ...] = ()  # contenders in ``metrics`` that need not be beaten
+    rivals: tuple[str, ...] = ()  # of before 0.1.0: contenders in ``metrics`` that are no baselines
     judged_on: str = ""
+
+    @model_validator(mode="after")
+    def _has_a_baseline(self) -> Self:
+        if MODEL not in self.metrics or not self.baselines:
+            raise ValueError("metrics lack the model or every baseline")
+        return self
+
+    @property
+    def baselines(self) -> dict[str, float]:
+        """Log loss of each baseline: contender -> nats a row."""
+        others = {MODEL, CHAMPION, *self.rivals}
+        return {name: scores["log_loss"] for name, scores in self.metrics.items() if name not in others}
 
     def top_features(self, count: int) -> list[str]:
         """The most important features, the most important first."""
@@ -75,12 +86,10 @@ def describe(
     trained: TrainedModel,
     training_set: TrainingSet,
     evaluation: Evaluation,
-    model_file: str,
     model_sha256: str,
 ) -> Manifest:
     """The manifest of a model that was just trained and evaluated. ``created_at`` carries its time zone."""
     model = trained.model
-    packages = PACKAGES if model_file == BOOSTED_FILE else (*PACKAGES, "scikit-learn")
     return Manifest(
         name=name,
         version=version,
@@ -109,10 +118,8 @@ def describe(
         settings=trained.settings,
         tuning=trained.search.trials if trained.search else (),
         tree_count=trained.tree_count,
-        packages={**{package: package_version(package) for package in packages}, "python": platform.python_version()},
-        model_file=model_file,
+        packages={**{package: package_version(package) for package in PACKAGES}, "python": platform.python_version()},
         model_sha256=model_sha256,
-        rivals=evaluation.rivals,
         judged_on=training_set.judged_on,
     )
 

@@ -1,6 +1,6 @@
-"""What an operator decides about versions: promote, reject, roll back. Each with a reason, and only where it can be served.
+"""An operator's decisions about versions: promote, reject, roll back. Each with a reason, and only where it can be served.
 
-``model_versions`` is made and published again with each decision, so that BI sees it at once; the next slice scores by it.
+``model_versions`` is made and published again with each decision, so that BI has it at once; the next slice scores by it.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from ml.versions.shop_models import load_for_shop, publish_versions, store_of
 
 
 @dataclass(frozen=True)
-class Decided:
-    """What was decided about ``version``, and the champion before and after (None: there was none)."""
+class VersionDecision:
+    """The decision about ``version``, and the champion before and after (None: there was none)."""
 
     name: str
     version: str
@@ -25,7 +25,7 @@ class Decided:
     champion: str | None
 
 
-def promote(settings: Settings, name: str, version: str, request: Request) -> Decided:
+def promote(settings: Settings, name: str, version: str, request: Request) -> VersionDecision:
     """Make a version champion, whatever its metrics say.
 
     Raises ``ModelRefused`` when it does not load for the shop's present features and categories, ``ModelStoreError`` when it is
@@ -38,18 +38,18 @@ def promote(settings: Settings, name: str, version: str, request: Request) -> De
         raise ModelStoreError(f"{name} {version} is the champion already")
     load_for_shop(settings, name, version)
     store.promote(name, version, request.reason, request.at, request.by)
-    return _published(settings, request, Decided(name, version, PROMOTED, before, version))
+    return _published(settings, request, VersionDecision(name, version, PROMOTED, before, version))
 
 
-def reject(settings: Settings, name: str, version: str, request: Request) -> Decided:
+def reject(settings: Settings, name: str, version: str, request: Request) -> VersionDecision:
     """Record that a version is not to serve, also not in need. Raises ``ModelStoreError`` for the champion."""
     store = store_of(settings, name)
     champion = store.champion_version(name)
     store.reject(name, version, request.reason, request.at, request.by)
-    return _published(settings, request, Decided(name, version, REJECTED, champion, champion))
+    return _published(settings, request, VersionDecision(name, version, REJECTED, champion, champion))
 
 
-def roll_back(settings: Settings, name: str, version: str | None, request: Request) -> Decided:
+def roll_back(settings: Settings, name: str, version: str | None, request: Request) -> VersionDecision:
     """Withdraw the champion: ``version``, an earlier champion, serves again; without one, the champion before.
 
     Raises ``ModelStoreError`` where there is no such champion, ``ModelRefused`` when it does not load for the shop's present
@@ -67,9 +67,9 @@ def roll_back(settings: Settings, name: str, version: str | None, request: Reque
         others = ", ".join(other for other in earlier if other != back_to)
         raise ModelRefused(f"{error}. {f'Earlier champions: {others}' if others else 'There is no other champion'}") from error
     withdrawn = store.roll_back(name, back_to, request.reason, request.at, request.by)
-    return _published(settings, request, Decided(name, withdrawn, ROLLED_BACK, withdrawn, back_to))
+    return _published(settings, request, VersionDecision(name, withdrawn, ROLLED_BACK, withdrawn, back_to))
 
 
-def _published(settings: Settings, request: Request, decided: Decided) -> Decided:
+def _published(settings: Settings, request: Request, decision: VersionDecision) -> VersionDecision:
     publish_versions(settings, request.at)
-    return decided
+    return decision

@@ -1,7 +1,7 @@
-"""Model versions on disk: ``<root>/<name>/<version>/`` with file and manifest.json, immutable, and a champion pointer.
+"""Model versions on disk: ``<root>/<name>/<version>/`` with model.cbm and manifest.json, immutable, and a champion pointer.
 
-The files are those of ``ml.versions.model_files``. The pointer is ``<root>/<name>/champion``, a text file that names the
-version and is replaced by rename. What was decided stays in ``<root>/<name>/promotions.jsonl`` (``ml.versions.decision_log``).
+model.cbm is CatBoost's own format, never pickle. The pointer is ``<root>/<name>/champion``, a text file that names the
+version and is replaced by rename. Every decision stays in ``<root>/<name>/promotions.jsonl`` (``ml.versions.decision_log``).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from catboost import CatBoostClassifier, CatBoostError
 from pydantic import ValidationError
 
 from customer360.decisions import Request
@@ -31,12 +32,13 @@ from ml.judging.evaluation import Evaluation
 from ml.judging.promotion import Decision
 from ml.versions.decision_log import PROMOTED, REJECTED, ROLLED_BACK, append_decision, read_decisions, succession
 from ml.versions.manifest import Manifest, describe, feature_types
-from ml.versions.model_files import ModelFileError, read_classifier, write_classifier
 
-MANIFEST_FILE = "manifest.json"
+MODEL_FILE, MANIFEST_FILE = "model.cbm", "manifest.json"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # of a model or a version
+RESTORE = "restore the version's own file, or promote another version"
 CHAMPION_FILE = "champion"
 PROMOTIONS_FILE = "promotions.jsonl"
-AUTOMATIC = "training"  # who decides where nobody was asked
+AUTOMATIC = "training"  # who decided, where it was no person
 
 
 class ModelStoreError(OperatorError, ValueError):
@@ -104,8 +106,7 @@ class ModelStore:
         draft = folder.with_name(f".tmp-{version}-{os.getpid()}")
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
-        model_file = write_classifier(trained.model.classifier, draft)
-        digest = _sha256(draft / model_file)
+        trained.model.classifier.save_model(str(draft / MODEL_FILE), format="cbm")
         manifest = describe(
             name=name,
             version=version,
@@ -113,11 +114,10 @@ class ModelStore:
             trained=trained,
             training_set=training_set,
             evaluation=evaluation,
-            model_file=model_file,
-            model_sha256=digest,
+            model_sha256=_sha256(draft / MODEL_FILE),
         )
         (draft / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        for path in (draft / model_file, draft / MANIFEST_FILE, draft):
+        for path in (draft / MODEL_FILE, draft / MANIFEST_FILE, draft):
             fsync_path(path)
         draft.rename(folder)
         fsync_path(folder.parent)
@@ -172,11 +172,11 @@ class ModelStore:
         return pointer.read_text(encoding="utf-8").strip() or None if pointer.exists() else None
 
     def versions(self, name: str) -> list[str]:
-        """Names of the versions on disk, oldest name first."""
+        """Names of the versions on disk, oldest name first. A folder whose name is none of a version's is none."""
         folder = self.root / name
         if not folder.is_dir():
             return []
-        return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+        return sorted(path.name for path in folder.iterdir() if path.is_dir() and NAME.fullmatch(path.name))
 
     def promotions(self, name: str) -> list[dict[str, Any]]:
         """Every decision in the order in which it was taken; see ``ml.versions.decision_log`` for its fields."""
@@ -188,20 +188,22 @@ class ModelStore:
         return line[line.index(champion) + 1 :] if champion in line else line
 
     def require(self, name: str, version: str) -> None:
-        """Raise ``ModelStoreError`` with the versions that there are unless this is one of them."""
+        """Raise ``ModelStoreError``, which lists the newest versions, unless this version is on disk."""
         if not self._version_folder(name, version).is_dir():
             known = ", ".join(self.versions(name)[-5:]) or "none yet; run training_job"
             raise ModelStoreError(f"{self.root / name} has no version {version}; the newest are: {known}")
 
     def manifest(self, name: str, version: str) -> Manifest:
-        """The manifest of a version. Raises ``ModelRefused`` when it is missing or not a manifest."""
+        """The manifest of a version. Raises ``ModelRefused`` when it is missing, cannot be read or is not a manifest."""
         path = self._version_folder(name, version) / MANIFEST_FILE
         try:
             return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise ModelRefused(f"{path} does not exist; restore the version, or promote another one") from error
+        except OSError as error:
+            raise ModelRefused(f"{path} cannot be read ({error.strerror}); {RESTORE}") from error
         except (ValidationError, UnicodeDecodeError) as error:
-            raise ModelRefused(f"{path} is not a manifest: {error}") from error
+            raise ModelRefused(f"{path} is not a manifest: {error}; {RESTORE}") from error
 
     def load(
         self,
@@ -213,8 +215,8 @@ class ModelStore:
     ) -> LoadedModel:
         """Load a version for the shop's present features and categories ("none" included), and horizon where it is given.
 
-        Raises ``ModelRefused`` when the file's hash differs from the manifest's, when it holds neither a multiclass CatBoost
-        classifier nor a forest, as its name says, or when features, categories or horizon differ from the shop's.
+        Raises ``ModelRefused`` when the file's hash differs from the manifest's, when it holds no multiclass CatBoost
+        classifier, or when features, categories or horizon differ from the shop's.
         """
         manifest = self._verified_manifest(name, version)
         path = self._version_folder(name, version) / manifest.model_file
@@ -228,10 +230,7 @@ class ModelStore:
             raise ModelRefused(f"{path} predicts bands of an amount, and its manifest does not say which; train again")
         if manifest.features != feature_types(tuple(features)):
             raise ModelRefused(f"{path}: a feature changed between numeric and categorical; train again")
-        try:
-            classifier = read_classifier(path)
-        except ModelFileError as error:
-            raise ModelRefused(str(error)) from error
+        classifier = _read_classifier(path)
         _require_same("features in the model file", path, list(classifier.feature_names_), [f.name for f in features])
         seen = [str(category) for category in classifier.classes_]
         if not set(seen) <= set(categories):
@@ -273,8 +272,8 @@ class ModelStore:
 
     def _version_folder(self, name: str, version: str) -> Path:
         for part in (name, version):
-            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", part):
-                raise ModelStoreError(f"{part!r} is no name for a model or a version: letters, digits, '_', '.' and '-'")
+            if not NAME.fullmatch(part):
+                raise ModelStoreError(f"{part!r} is no name of a model or a version: letters, digits, '_', '.' and '-'")
         return self.root / name / version
 
     def _verified_manifest(self, name: str, version: str) -> Manifest:
@@ -284,9 +283,14 @@ class ModelStore:
             raise ModelRefused(
                 f"{path} lies beside the manifest of {manifest.name} {manifest.version}; restore the right folder"
             )
-        if not path.exists():
-            raise ModelRefused(f"{path} does not exist; restore the version, or promote another one")
-        digest = _sha256(path)
+        if path.name != MODEL_FILE:
+            raise ModelRefused(
+                f"{path} is a random forest, which is not read since 0.1.0; run training_job, or promote another version"
+            )
+        try:
+            digest = _sha256(path)
+        except OSError as error:
+            raise ModelRefused(f"{path} cannot be read ({error.strerror}); {RESTORE}") from error
         if digest != manifest.model_sha256:
             raise ModelRefused(
                 f"{path} has sha256 {digest[:12]}..., its manifest says {manifest.model_sha256[:12]}...; "
@@ -317,6 +321,19 @@ def _aware(moment: datetime) -> datetime:
     if moment.tzinfo is None:
         raise ModelStoreError(f"{moment} has no time zone; pass an aware datetime")
     return moment.astimezone(UTC)
+
+
+def _read_classifier(path: Path) -> CatBoostClassifier:
+    classifier = CatBoostClassifier()
+    try:
+        classifier.load_model(str(path), format="cbm")
+        # A regressor's file loads here without an error; only its parameters show what it is.
+        loss = str(classifier.get_all_params().get("loss_function"))
+    except CatBoostError as error:
+        raise ModelRefused(f"{path} is not a CatBoost model: {error}; {RESTORE}") from error
+    if loss != "MultiClass":
+        raise ModelRefused(f"{path} was trained for {loss}, every model here is a MultiClass classifier; {RESTORE}")
+    return classifier
 
 
 def _sha256(path: Path) -> str:

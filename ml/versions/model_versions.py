@@ -1,14 +1,15 @@
-"""The published table ``model_versions``: one row a version, with what was decided about it."""
+"""The published table ``model_versions``: one row a version, with the last decision about it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pandas as pd
 
 from ml.datasets.targets import WAIT_DAYS
-from ml.judging.evaluation import CHAMPION, MODEL
+from ml.judging.evaluation import MODEL
 from ml.versions.manifest import Manifest
 from ml.versions.model_store import AUTOMATIC, ModelRefused, ModelStore
 
@@ -66,28 +67,26 @@ def model_versions(store: ModelStore, name: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
 
 
-def judged_until(store: ModelStore, name: str, horizon_days: int) -> list[datetime]:
-    """As of when each version was judged, its labels included; plain UTC.
+def judged_until(store: ModelStore, name: str) -> Iterator[datetime]:
+    """Until when the rows lasted that judged each version, labels included (plain UTC); the newest version first.
 
-    ``horizon_days``: for manifests that do not say theirs. A version whose manifest cannot be read is left out: the table shows
-    it as unreadable.
+    Manifests are read one after the other, as the caller asks for them. Left out are versions whose manifest cannot be read,
+    which the table shows as unreadable, and those of before 0.1.0 that do not state their horizon: the present one of shop.yaml
+    may be another.
     """
-    judged = []
-    for version in store.versions(name):
+    for version in reversed(store.versions(name)):
         try:
             manifest = store.manifest(name, version)
         except ModelRefused:
             continue
-        cutoff = manifest.validation_cutoff
-        moment = cutoff.astimezone(UTC).replace(tzinfo=None) if cutoff.tzinfo else cutoff
-        judged.append(moment + timedelta(days=(manifest.horizon_days or horizon_days) + WAIT_DAYS))
-    return judged
+        if manifest.horizon_days is not None:
+            cutoff = manifest.validation_cutoff
+            moment = cutoff.astimezone(UTC).replace(tzinfo=None) if cutoff.tzinfo else cutoff
+            yield moment + timedelta(days=manifest.horizon_days + WAIT_DAYS)
 
 
 def _numbers(manifest: Manifest) -> dict[str, Any]:
-    baselines = {
-        name: scores["log_loss"] for name, scores in manifest.metrics.items() if name not in {MODEL, CHAMPION, *manifest.rivals}
-    }
+    baselines = manifest.baselines
     best = min(baselines, key=lambda name: (baselines[name], name))
     return {
         "created_at": manifest.created_at.astimezone(UTC).replace(tzinfo=None),

@@ -6,7 +6,7 @@ import argparse
 
 from customer360.decisions import DecisionRefused, Request
 from ml.versions.decision_log import PROMOTED, REJECTED
-from ml.versions.model_decisions import Decided, promote, reject, roll_back
+from ml.versions.model_decisions import VersionDecision, promote, reject, roll_back
 from ml.versions.model_store import ModelStoreError
 from orchestration.console import WELL, now, say, settings_of, user
 
@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
     return WELL
 
 
-def _lines(decided: Decided) -> list[str]:
+def _lines(decided: VersionDecision) -> list[str]:
     if decided.decision == REJECTED:
         return [f"{decided.name} {decided.version} is rejected: it serves no more, until it is promoted."]
     before = decided.champion_before or "none"

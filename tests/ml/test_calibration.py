@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ml.fitting.calibration import Calibration, Curve, calibration_error, fit_calibration, log_loss
-from ml.fitting.decisions import decided, decision_weights, macro_f1
-from ml.judging.bootstrap import interval, mean_interval
+from ml.bootstrap import interval, mean_interval
+from ml.fitting.calibration import Calibration, Curve, fit_calibration
+from ml.fitting.decisions import decision_weights, weighted_argmax
+from ml.measures import calibration_error, log_loss, macro_f1
 
 CLASSES = 3
 
@@ -89,7 +90,7 @@ def test_decisions_name_a_rare_class_and_leave_probabilities_alone() -> None:
     outcomes = (chance.random(20_000) < rare).astype(int)
     weights = decision_weights(probabilities[:10_000], outcomes[:10_000])
     plain = macro_f1(probabilities[10_000:].argmax(axis=1), outcomes[10_000:], 2)
-    weighted = macro_f1(decided(probabilities[10_000:], weights), outcomes[10_000:], 2)
+    weighted = macro_f1(weighted_argmax(probabilities[10_000:], weights), outcomes[10_000:], 2)
     assert plain < 0.5
     assert weighted > 0.6
     # The best line in hindsight, by trying all of them.

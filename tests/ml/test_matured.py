@@ -11,9 +11,8 @@ import pyarrow as pa
 import pytest
 
 from customer360.lake.warehouse.frames import replace_table
-from ml.fitting.calibration import row_losses
-from ml.judging.bootstrap import mean_interval
-from ml.judging.measures import score
+from ml.bootstrap import mean_interval
+from ml.measures import row_losses, score
 from ml.monitoring.matured import matured_scores
 
 NOON = datetime.fromisoformat("2026-05-01T12:00")

@@ -11,8 +11,8 @@ from customer360.features import Feature
 from ml.datasets.leakage import StrongFeature
 from ml.judging.baselines import class_prior, grouped_frequencies, main_category
 from ml.judging.evaluation import Evaluation, evaluate
-from ml.judging.measures import class_recall, confusion, lift, reliability, score
 from ml.judging.promotion import decide
+from ml.measures import class_recall, confusion, lift, reliability, score
 
 CATEGORIES = ("a", "b", "none")
 

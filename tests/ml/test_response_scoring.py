@@ -12,7 +12,6 @@ import pytest
 
 from ml.fitting.boosting_settings import BoostingSettings
 from ml.fitting.class_model import ClassModel
-from ml.fitting.forest_training import ForestSettings, train_forest
 from ml.fitting.training import train
 from ml.frames import FrameError, feature_matrix
 from ml.responses import pairs
@@ -29,9 +28,8 @@ SET = build_response_training_set(INPUTS, SHOP, KNOWN_AT)
 CAMPAIGN = CampaignFacts("newsletter", "fitness")
 IDS = pd.Index(INPUTS.attributes["customer_id"])
 ROWS = rows_at(IDS, KNOWN_AT, INPUTS, SHOP)
-FAMILIES = {
+MODELS = {
     "boosted": lambda: train(SET, seed=1, threads=2, settings=BoostingSettings(iterations=150)).model,
-    "forest": lambda: train_forest(SET, seed=1, threads=2, settings=ForestSettings(trees=15)).model,
     # Three regions are too many to ask about one by one: their target statistics are combined with those of other features.
     "target statistics": lambda: (
         train(SET, seed=1, threads=2, settings=BoostingSettings(iterations=30, one_hot_max_size=2)).model
@@ -39,9 +37,9 @@ FAMILIES = {
 }
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=MODELS)
 def model(request: pytest.FixtureRequest) -> ClassModel:
-    return FAMILIES[str(request.param)]()
+    return MODELS[str(request.param)]()
 
 
 def row_by_row(model: ClassModel, rows: pd.DataFrame) -> np.ndarray:
@@ -65,8 +63,8 @@ def test_the_predictions_are_those_of_each_row(model: ClassModel) -> None:
 
 def test_questions_about_several_features_are_asked_of_every_row() -> None:
     of_options = {"channel", "day_of_week", "daypart", "campaign_kind", "offer_category_id"}
-    assert pairs._Trees.of(FAMILIES["target statistics"]().boosted, of_options) is None
-    assert pairs._Trees.of(FAMILIES["boosted"]().boosted, of_options) is not None
+    assert pairs._Trees.of(MODELS["target statistics"]().classifier, of_options) is None
+    assert pairs._Trees.of(MODELS["boosted"]().classifier, of_options) is not None
 
 
 def test_batches_change_nothing(model: ClassModel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,7 +81,7 @@ def test_nobody_to_score_gives_an_empty_block(model: ClassModel) -> None:
 
 
 def test_the_best_combination_is_the_one_that_customers_answer_to() -> None:
-    found = response_predictions(FAMILIES["boosted"](), CAMPAIGN, ROWS, SHOP)
+    found = response_predictions(MODELS["boosted"](), CAMPAIGN, ROWS, SHOP)
     age = INPUTS.attributes["age"].to_numpy()
     flat = found.reshape(len(IDS), -1).argmax(axis=1)
     channel, day, _ = np.unravel_index(flat, found.shape[1:])
@@ -103,4 +101,4 @@ def test_history_and_attributes_are_those_of_the_plans_moment() -> None:
 
 def test_rows_without_a_feature_are_refused() -> None:
     with pytest.raises(FrameError, match="lacks age"):
-        response_predictions(FAMILIES["forest"](), CAMPAIGN, ROWS.drop(columns="age"), SHOP)
+        response_predictions(MODELS["boosted"](), CAMPAIGN, ROWS.drop(columns="age"), SHOP)

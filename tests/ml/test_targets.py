@@ -15,17 +15,16 @@ from trained_models import Trained
 
 from customer360.features import Feature
 from customer360.settings import Shop
-from ml.datasets.bands import BAND_NAMES, Bands, moved, quantile_bands
+from ml.datasets.bands import BAND_NAMES, Bands, quantile_bands, rebanded
 from ml.datasets.leakage import strongest_features
 from ml.datasets.segments import last_seen
 from ml.datasets.targets import target_of
-from ml.datasets.training_outlook import outlook
-from ml.datasets.training_sets import TrainingSet, TrainingSetError, build_training_set
+from ml.datasets.training_sets import TrainingSet, TrainingSetError, build_training_set, training_outlook
 from ml.fitting.training import train
 from ml.judging.baselines import own_order_band, recency_band
 from ml.judging.evaluation import MODEL, evaluate
-from ml.judging.model_card import model_card
 from ml.judging.promotion import decide
+from ml.versions.model_card import model_card
 from ml.versions.model_store import ModelRefused, ModelStore
 
 SHOP = small_shop(churn_horizon_days=14)
@@ -116,14 +115,15 @@ def test_too_little_history_says_what_is_missing_and_from_when_there_is_enough()
     target, first = target_of("churn", SHOP), datetime(2026, 3, 1)  # noqa: DTZ001 (published times are plain UTC)
     for cutoffs, reason in ((1, "no cut-off of which 14 days"), (3, "two cut-offs that are 14 days")):
         frame = training_frame(SHOP, customers=300, cutoffs=cutoffs)
-        with pytest.raises(TrainingSetError, match=reason) as raised:
+        with pytest.raises(TrainingSetError, match=reason):
             build_training_set(frame, SHOP, target)
-        said = outlook(frame, SHOP, target, first, raised.value)
-        assert reason in said["missing"]
-        assert said["cutoffs"].startswith(f"{cutoffs}, of which {max(cutoffs - 1, 0)} are 14 days and 2 more ago; 4 are needed")
+        outlook = training_outlook(frame, SHOP, target, first)
+        assert outlook["cutoffs"].startswith(
+            f"{cutoffs}, of which {max(cutoffs - 1, 0)} are 14 days and 2 more ago; 4 are needed"
+        )
         # 14 days of history, then four cut-offs a week apart, the label's 7 days and 2 more.
-        assert said["enough_history_from"] == f"{first + timedelta(days=14 + 21 + 7 + 2):%Y-%m-%d %H:%M} UTC"
-        assert "to_do" not in said
+        assert outlook["enough_history_from"] == f"{first + timedelta(days=14 + 21 + 7 + 2):%Y-%m-%d %H:%M} UTC"
+        assert "to_do" not in outlook
     build_training_set(training_frame(SHOP, customers=300, cutoffs=4), SHOP, target)
 
 
@@ -131,9 +131,9 @@ def test_a_shop_that_asks_for_too_few_cutoffs_is_told_how_many_it_needs(shop: Sh
     """28 days: of three weeks' cut-offs churn is unknown, one judges, and one four weeks before it is learned from."""
     shop = shop.model_copy(update={"training": shop.training.model_copy(update={"cutoffs": 6})})
     target, frame = target_of("churn", shop), training_frame(shop, customers=300, cutoffs=6)
-    with pytest.raises(TrainingSetError) as raised:
+    with pytest.raises(TrainingSetError):
         build_training_set(frame, shop, target)
-    assert outlook(frame, shop, target, None, raised.value)["to_do"] == "raise training.cutoffs in shop.yaml from 6 to 8"
+    assert training_outlook(frame, shop, target, None)["to_do"] == "raise training.cutoffs in shop.yaml from 6 to 8"
     build_training_set(training_frame(shop, customers=300, cutoffs=8), shop, target)
 
 
@@ -265,10 +265,10 @@ def test_probabilities_move_by_where_the_amounts_of_a_band_lie() -> None:
     old, new = Bands(edges=(10.0,), means=(5.0, 15.0)), Bands(edges=(12.0,), means=(6.0, 16.0))
     amounts = np.array([1.0, 2.0, 11.0, 13.0, 14.0, 15.0])
     # Of the upper old band one amount of four lies in the lower new one.
-    assert moved(np.array([[0.6, 0.4]]), old, new, amounts) == pytest.approx(np.array([[0.6 + 0.1, 0.3]]))
+    assert rebanded(np.array([[0.6, 0.4]]), old, new, amounts) == pytest.approx(np.array([[0.6 + 0.1, 0.3]]))
     # Nobody gets less than 1 / (6 amounts + 2 bands) before the row is made to sum to 1.
-    assert moved(np.array([[1.0, 0.0]]), old, new, amounts) == pytest.approx(np.array([[1, 0.125]]) / 1.125)
-    assert moved(np.array([[0.6, 0.4]]), old, old, amounts).tolist() == [[0.6, 0.4]]
+    assert rebanded(np.array([[1.0, 0.0]]), old, new, amounts) == pytest.approx(np.array([[1, 0.125]]) / 1.125)
+    assert rebanded(np.array([[0.6, 0.4]]), old, old, amounts).tolist() == [[0.6, 0.4]]
 
 
 def test_own_orders_and_recency_group_customers_as_worked_out_by_hand() -> None:

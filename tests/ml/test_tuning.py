@@ -13,9 +13,9 @@ from ml.fitting.boosting_settings import BoostingSettings
 from ml.fitting.training import train
 from ml.fitting.tuning import DEPTHS, L2_LEAF_REG, LEARNING_RATE, RANDOM_STRENGTH, SUBSAMPLE, Budget, search
 from ml.judging.evaluation import evaluate
-from ml.judging.model_card import model_card
 from ml.judging.promotion import Decision
 from ml.versions.manifest import describe
+from ml.versions.model_card import model_card
 
 FIRST = BoostingSettings()
 

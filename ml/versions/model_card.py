@@ -11,7 +11,7 @@ import pandas as pd
 from customer360.lake.atomic import write_text
 from ml.fitting.tuning import trials_frame
 from ml.judging.evaluation import Evaluation
-from ml.judging.plots import evaluation_plots, write_plots
+from ml.judging.plots import evaluation_plots
 from ml.judging.promotion import Decision
 from ml.markdown import table
 from ml.versions.manifest import Manifest
@@ -19,7 +19,7 @@ from ml.versions.manifest import Manifest
 
 @dataclass(frozen=True)
 class Section:
-    """What only some models have to tell: a heading, Markdown, and plots (name to PNG)."""
+    """A part of the card that only some models have: a heading, Markdown, and plots (name to PNG)."""
 
     title: str
     text: str
@@ -33,17 +33,19 @@ def write_card(
     decision: Decision,
     purpose: str,
     *,
-    more: Section | None = None,
+    section: Section | None = None,
 ) -> dict[str, bytes]:
     """Write ``card.md`` and its plots into ``folder``; the plots by name, as PNG."""
-    drawn = {**evaluation_plots(evaluation), **(more.plots if more else {})}
-    write_plots(folder, drawn)
-    write_text(folder / "card.md", model_card(manifest, evaluation, decision, purpose, more))
+    drawn = {**evaluation_plots(evaluation), **(section.plots if section else {})}
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, png in drawn.items():
+        (folder / f"{name}.png").write_bytes(png)
+    write_text(folder / "card.md", model_card(manifest, evaluation, decision, purpose, section))
     return drawn
 
 
 def model_card(
-    manifest: Manifest, evaluation: Evaluation, decision: Decision, purpose: str, more: Section | None = None
+    manifest: Manifest, evaluation: Evaluation, decision: Decision, purpose: str, section: Section | None = None
 ) -> str:
     """The card of a version that was just judged, with its target's purpose; plots are named as files beside it."""
     weights = manifest.decision_weights or (1.0,) * len(manifest.categories)
@@ -70,7 +72,11 @@ def model_card(
                 f"Judged on {_judge(manifest)}, in which no choice had a part.",
                 evaluation.to_markdown(),
                 *(f"![{name}]({name}.png)" for name in ("calibration", "lift", "confusion", "importance")),
-                *([f"## {more.title}", more.text, *(f"![{name}]({name}.png)" for name in more.plots)] if more else []),
+                *(
+                    [f"## {section.title}", section.text, *(f"![{name}]({name}.png)" for name in section.plots)]
+                    if section
+                    else []
+                ),
                 "## Settings",
                 table(settings),
                 *(["## Settings that were tried", table(trials_frame(manifest.tuning))] if manifest.tuning else []),
@@ -79,6 +85,10 @@ def model_card(
         )
         + "\n"
     )
+
+
+def _section_parts(section: Section) -> list[str]:
+    return [f"## {section.title}", section.text, *(f"![{name}]({name}.png)" for name in section.plots)]
 
 
 def _from_when(manifest: Manifest) -> str:

@@ -1,6 +1,6 @@
 """Intervals by resampling rows (Efron and Tibshirani, An Introduction to the Bootstrap, 1993), always with a seed.
 
-The rows of one cut-off are one customer each, so rows are what is drawn.
+The rows of a cut-off are one customer each, so rows are what is drawn.
 """
 
 from __future__ import annotations
@@ -9,13 +9,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from ml.fitting.calibration import Floats
+from ml.arrays import Floats, Integers
 
 RESAMPLES = 1_000
 LEVEL = 0.95
-Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -27,11 +25,11 @@ class Interval:
     high: float
 
 
-def resamples(rows: int, count: int, seed: int) -> Iterator[Rows]:
+def resamples(rows: int, count: int, seed: int) -> Iterator[Integers]:
     """``count`` times the numbers of as many rows, drawn with replacement."""
-    chance = np.random.default_rng(seed)
+    generator = np.random.default_rng(seed)
     for _ in range(count):
-        yield chance.integers(0, rows, rows)
+        yield generator.integers(0, rows, rows)
 
 
 def mean_interval(values: Floats, seed: int, count: int = RESAMPLES) -> Interval:
@@ -40,11 +38,13 @@ def mean_interval(values: Floats, seed: int, count: int = RESAMPLES) -> Interval
     return interval(float(values.mean()), np.array(drawn))
 
 
-def measured_intervals(measure: Callable[[Rows], dict[str, float]], rows: int, seed: int, count: int) -> dict[str, Interval]:
+def measured_intervals(
+    measure: Callable[[Integers], dict[str, float]], rows: int, seed: int, count: int
+) -> dict[str, Interval]:
     """Each figure of ``measure``, which is given row numbers."""
-    whole = measure(np.arange(rows))
+    estimates = measure(np.arange(rows))
     drawn = [measure(chosen) for chosen in resamples(rows, count, seed)]
-    return {name: interval(value, np.array([figures[name] for figures in drawn])) for name, value in whole.items()}
+    return {name: interval(value, np.array([figures[name] for figures in drawn])) for name, value in estimates.items()}
 
 
 def interval(estimate: float, drawn: Floats) -> Interval:
