@@ -1,7 +1,7 @@
 """Matured scores: what was said a label horizon ago, judged by what customers then bought.
 
 The kept scores of a day are seven rows a customer and may be millions: the database adds them up, and only one loss a customer
-comes here. The measures are those of ``ml.judging.measures``.
+comes here. The measures are those of ``ml.measures``.
 """
 
 from __future__ import annotations

@@ -197,11 +197,8 @@ class ModelStore:
         """The manifest of a version. Raises ``ModelRefused`` when it is missing, cannot be read or is not a manifest."""
         path = self._version_folder(name, version) / MANIFEST_FILE
         try:
-            return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise ModelRefused(f"{path} does not exist; restore the version, or promote another one") from error
-        except OSError as error:
-            raise ModelRefused(f"{path} cannot be read ({error.strerror}); {RESTORE}") from error
+            with _reading(path):
+                return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
         except (ValidationError, UnicodeDecodeError) as error:
             raise ModelRefused(f"{path} is not a manifest: {error}; {RESTORE}") from error
 
@@ -287,10 +284,8 @@ class ModelStore:
             raise ModelRefused(
                 f"{path} is a random forest, which is not read since 0.1.0; run training_job, or promote another version"
             )
-        try:
+        with _reading(path):
             digest = _sha256(path)
-        except OSError as error:
-            raise ModelRefused(f"{path} cannot be read ({error.strerror}); {RESTORE}") from error
         if digest != manifest.model_sha256:
             raise ModelRefused(
                 f"{path} has sha256 {digest[:12]}..., its manifest says {manifest.model_sha256[:12]}...; "
@@ -306,6 +301,16 @@ class ModelStore:
 
     def _point_at(self, name: str, version: str) -> None:
         write_text(self.root / name / CHAMPION_FILE, version + "\n")
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise ModelRefused(f"{path} does not exist; restore the version, or promote another one") from error
+    except OSError as error:
+        raise ModelRefused(f"{path} cannot be read ({error.strerror}); {RESTORE}") from error
 
 
 def _require_same(what: str, path: Path, found: list[str], wanted: list[str]) -> None:

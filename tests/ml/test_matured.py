@@ -1,4 +1,4 @@
-"""Matured scores: the database's figures are those of ``ml.judging.measures`` on the same rows."""
+"""Matured scores: the database's figures are those of ``ml.measures`` on the same rows."""
 
 from __future__ import annotations
 

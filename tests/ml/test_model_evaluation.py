@@ -133,13 +133,13 @@ def test_a_model_is_promoted_when_it_beats_the_baselines_and_the_champion_beyond
     assert reason in decision.reason
 
 
-def test_a_model_with_a_feature_that_tells_the_label_is_never_promoted() -> None:
+def test_a_model_with_target_leakage_is_never_promoted() -> None:
     leak, honest = StrongFeature("spend_after", "fitness", 0.999), StrongFeature("views_3d", "fitness", 0.9)
     found = evaluation(0.1, 1.0, None)
     assert decide(found, [honest]).is_promoted
     decision = decide(found, [honest, leak])
     assert not decision.is_promoted
-    assert "spend_after tells fitness with an AUC of 0.9990" in decision.reason
+    assert "spend_after predicts fitness with an AUC of 0.9990" in decision.reason
 
 
 def test_the_champion_is_scored_on_the_same_rows(trained: Trained) -> None:

@@ -130,7 +130,6 @@ def test_training_searches_on_the_tuning_rows_and_says_what_it_tried(trained: Tr
         trained=made,
         training_set=whole,
         evaluation=judged,
-        model_file="model.cbm",
         model_sha256="0" * 64,
     )
     assert manifest.tuning == made.search.trials
