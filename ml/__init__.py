@@ -1,4 +1,4 @@
-"""The models. A package imports only packages below it (import-linter holds the order):
+"""The models. A package imports only what stands below it in this list; import-linter holds the order.
 
 planning, serving, monitoring    plans, scores and drift reports by the models that serve
 versions, effects                the model store and its decisions; what contacts changed
