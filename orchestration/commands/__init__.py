@@ -1,4 +1,4 @@
-"""One module a subcommand of ``customer360``: ``run(options)`` calls the library and says what it found.
+"""The commands of ``customer360``, one module per noun; ``orchestration.cli`` assembles them, the work is in the library.
 
-``EXPECTED`` names the errors that are told in one line. Parsing is in ``orchestration.cli``, the work in ``customer360``.
+A module imports the library inside the command that runs, so that ``--help`` and completion stay fast.
 """

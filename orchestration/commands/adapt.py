@@ -2,56 +2,84 @@
 
 from __future__ import annotations
 
-import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from customer360.adapters.conversion import HISTORY, Converted, Into, convert
-from customer360.adapters.formats import ConversionError
-from customer360.lake.landing.location import find_landing
-from customer360.lake.object_store import StoreError
-from customer360.settings import Settings
+import typer
+
 from customer360.words import many
-from orchestration.console import WELL, WRONG, environment_of, now, say, settings_of
+from orchestration.console import WELL, WRONG, Invocation, now, say, slice_option
 
-EXPECTED = (StoreError,)
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from customer360.adapters.conversion import Converted, Into
+    from customer360.settings import Settings
+
 SHOWN_FILES = 5
 
 
-def run(options: argparse.Namespace) -> int:
-    """Convert foreign files into landing files and tell what became of every row, also of files that cannot be converted."""
-    settings = settings_of(options)
-    into = options.into or (Into.NOW if settings.shop.live else Into.EVENT_TIME)
+def adapt(
+    invocation: Invocation,
+    format_name: Annotated[
+        Literal["weblog", "ga4", "snowplow"], typer.Argument(metavar="FORMAT", help="weblog, ga4 or snowplow.")
+    ],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Also compressed (.gz).")],
+    into: Annotated[
+        str | None,
+        typer.Option(metavar="WHERE", help="now, event-time, or a slice (default: now; in a replayed shop event-time)."),
+    ] = None,
+) -> int:
+    """Convert web server logs, GA4 or Snowplow events into landing files."""
+    from customer360.adapters.conversion import convert
+    from customer360.adapters.formats import ConversionError
+    from customer360.lake.landing.location import find_landing
+
+    settings = invocation.settings
+    target = _target(settings, into)
     landing = find_landing(settings)
     is_well = True
-    for source in options.files:
+    for source in files:
         try:
-            done = convert(settings, options.format, source, into=into, now=now(), environment=environment_of(options))
+            done = convert(settings, format_name, source, into=target, now=now(), environment=invocation.environment)
             # What was written before is sent again: it may be there because sending it failed.
             sent_to = landing.follow([*done.written, *done.unchanged], done.removed)
         except ConversionError as error:
             say(f"not converted: {error}")
             is_well = False
         else:
-            _say(settings, done)
+            say(*_lines(settings, done))
             if sent_to:
                 say(f"  sent to   {sent_to}")
             is_well = is_well and not done.rejected
     return WELL if is_well else WRONG
 
 
-def _say(settings: Settings, done: Converted) -> None:
+def _target(settings: Settings, into: str | None) -> datetime | Into:
+    from customer360.adapters.conversion import Into
+
+    if into is None:
+        return Into.NOW if settings.shop.live else Into.EVENT_TIME
+    return Into(into) if into in list(Into) else slice_option(into)
+
+
+def _lines(settings: Settings, done: Converted) -> list[str]:
+    from customer360.adapters.conversion import HISTORY
+
+    root = settings.place.root
     skipped = sum(done.skipped.values())
-    say(
+    lines = [
         f"{done.source}  {many(done.rows, 'row')}: {done.used:,} used, {skipped:,} skipped, {done.rejected:,} rejected;"
         f" {many(done.clicks, 'click')}"
-    )
-    say(*(f"  skipped   {count:>7,}  {reason}" for reason, count in done.skipped.most_common()))
-    root = settings.place.root
+    ]
+    lines += [f"  skipped   {count:>7,}  {reason}" for reason, count in done.skipped.most_common()]
     if done.rejects_file:
-        say(*(f"  rejected  {reason}" for reason in done.first_rejects))
-        say(f"  rejected rows are in {done.rejects_file.relative_to(root)}")
+        lines += [f"  rejected  {reason}" for reason in done.first_rejects]
+        lines.append(f"  rejected rows are in {done.rejects_file.relative_to(root)}")
     for word, paths in (("written", done.written), ("as before", done.unchanged), ("removed", done.removed)):
-        say(*(f"  {word:<9} {path.relative_to(root)}" for path in paths[:SHOWN_FILES]))
+        lines += [f"  {word:<9} {path.relative_to(root)}" for path in paths[:SHOWN_FILES]]
         if len(paths) > SHOWN_FILES:
-            say(f"  {word:<9} ... and {many(len(paths) - SHOWN_FILES, 'file')} more")
+            lines.append(f"  {word:<9} ... and {many(len(paths) - SHOWN_FILES, 'file')} more")
     if any(path.parent == settings.place.landing / HISTORY for path in (*done.written, *done.removed)):
-        say("  The history is loaded by hand: run history_job.")
+        lines.append("  The history is loaded by hand: run history_job.")
+    return lines

@@ -2,51 +2,61 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from customer360.lake.checking.check import check
-from customer360.lake.checking.report import report_lines
-from customer360.lake.object_store import StoreError
-from customer360.lake.publishing.store_copy import local_copy
-from customer360.settings import Settings
-from orchestration.console import WELL, WRONG, environment_of, now, say, settings_of
+import typer
 
-EXPECTED = (StoreError,)
+from orchestration.console import WELL, WRONG, Invocation, JsonOption, answer, now
+
+if TYPE_CHECKING:
+    from customer360.settings import Settings
 
 
-def run(options: argparse.Namespace) -> int:
-    """Judge files. A ``shop.yaml`` in the folder or just above it is the shop, unless ``--shop`` says otherwise."""
-    settings = _settings(options)
-    shop = settings.shop
-    file = settings.shop_folder / "shop.yaml"
+def check(
+    invocation: Invocation,
+    folder: Annotated[
+        str,
+        typer.Argument(
+            help="A landing folder, a part of it, any folder with click files, or s3://bucket/... in the shop's store."
+        ),
+    ],
+    most: Annotated[int, typer.Option(min=0, metavar="N", help="Problems shown per file.")] = 10,
+    as_json: JsonOption = False,
+) -> int:
+    """Judge files by the contracts before anything runs.
+
+    Writes nothing. A shop.yaml in the folder or just above it is the shop, unless --shop names another.
+    """
+    from customer360.lake.checking.check import check as check_files
+    from customer360.lake.checking.report import report_lines
+
+    settings = _settings(invocation, folder)
+    with _readable(settings, folder) as readable:
+        report = check_files(settings, readable, now(), most)
+    shop, file = settings.shop, settings.shop_folder / "shop.yaml"
     file = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
-    say(
-        f"{file} is valid: {shop.name}, {shop.currency}, {shop.time_zone}, {shop.slice_minutes}-minute slices",
-        "",
-    )
-    with _readable(settings, options.folder) as folder:
-        report = check(settings, folder, now(), options.most)
-    say(*report_lines(report))
+    title = f"{file} is valid: {shop.name}, {shop.currency}, {shop.time_zone}, {shop.slice_minutes}-minute slices"
+    answer(as_json, report, [title, "", *report_lines(report)])
     return WELL if report.is_clean else WRONG
 
 
 @contextmanager
-def _readable(settings: Settings, folder: Path | str) -> Iterator[Path]:
-    """The folder, or what lies at a URL as one."""
-    if isinstance(folder, Path):
-        yield folder
+def _readable(settings: Settings, folder: str) -> Iterator[Path]:
+    """The folder, or a copy of what lies at a URL."""
+    from customer360.lake.publishing.store_copy import local_copy
+
+    if not folder.startswith("s3://"):
+        yield Path(folder)
         return
     with local_copy(settings, folder) as copied:
         yield copied
 
 
-def _settings(options: argparse.Namespace) -> Settings:
-    if isinstance(options.folder, str):
-        return settings_of(options)
-    near = [folder for folder in (options.folder, options.folder / "..") if (folder / "shop.yaml").is_file()]
-    if options.shop or not near:
-        return settings_of(options)
-    return Settings.from_environment({**environment_of(options), "SHOP": f"{near[0].resolve()}"})
+def _settings(invocation: Invocation, folder: str) -> Settings:
+    candidates = [] if invocation.shop or folder.startswith("s3://") else [Path(folder), Path(folder) / ".."]
+    near = [candidate for candidate in candidates if (candidate / "shop.yaml").is_file()]
+    return (replace(invocation, shop=f"{near[0].resolve()}") if near else invocation).settings

