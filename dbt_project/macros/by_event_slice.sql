@@ -1,12 +1,12 @@
 {#-
-    True for the rows of event slices that a run writes again; the first run writes all. Models that call it name
-    int_touched_event_slices in a `depends_on` comment, since dbt does not see the reference when it parses.
+    True for the rows of event slices that a run writes again; the first run writes all.
 
     `before` and `after`: also those up to so many minutes before and after a touched one.
 -#}
 {% macro is_rewritten(before=0, after=0) -%}
+    {%- set touched = touched_event_slices(before, after) -%}
     {%- if is_incremental() -%}
-        event_slice in (select event_slice from {{ touched_event_slices(before, after) }} as touched)
+        event_slice in (select event_slice from {{ touched }} as touched)
     {%- else -%}
         true
     {%- endif -%}
@@ -42,43 +42,50 @@
 
 
 {#-
-    Distinct orders and net revenue of purchase events, one row per event slice and value of `dimension` (a column, or none for
-    all).
+    Activity of the event slices that a run writes again, one row per event slice and value of `item` (a column; none for all
+    activity): event_slice, `item`, the sums of `measures` (name: column of `activity`), purchases (distinct orders), revenue (net
+    of returns) and visitors (distinct values of the expression `visitor`).
 -#}
-{% macro purchases_by_event_slice(dimension=none) -%}
-    {%- set columns = 'event_slice' ~ (', ' ~ dimension if dimension else '') -%}
+{% macro activity_by_event_slice(activity, measures, visitor, item=none) -%}
+    {%- set keys = ['event_slice', item] if item else ['event_slice'] -%}
     select
-        {{ columns }},
-        count(distinct order_id) as purchases,
-        sum(amount) as revenue
+        {%- for key in keys %}
+        activity.{{ key }},
+        {%- endfor %}
+        {%- for name in measures %}
+        activity.{{ name }},
+        {%- endfor %}
+        coalesce(purchases.purchases, 0) as purchases,
+        cast(coalesce(purchases.revenue, 0) as decimal(18, 2)) as revenue,
+        activity.visitors
 
     from (
+        select
+            {{ keys | join(', ') }},
+            {%- for name, measure in measures.items() %}
+            cast(sum({{ measure }}) as bigint) as {{ name }},
+            {%- endfor %}
+            count(distinct {{ visitor }}) as visitors
 
-        {{ purchase_lines_by_event_slice(dimension) }}
+        from {{ activity }}
+        where {{ is_rewritten() }}
+            {%- if item %}
+            and {{ item }} is not null
+            {%- endif %}
+        group by {{ keys | join(', ') }}
+    ) as activity
+    left join (
+        select
+            {{ keys | join(', ') }},
+            count(distinct case when is_purchase then order_id end) as purchases,
+            sum(amount) as revenue
 
-    ) as lines
-    where occurrence = 1
-    group by {{ columns }}
-{%- endmacro %}
-
-
-{#-
-    Purchase lines of event slices that a run writes again: event_slice, `dimension`, order_id, amount, visitor, occurrence. A line
-    that came twice, with different event ids, counts once: occurrence 1.
--#}
-{% macro purchase_lines_by_event_slice(dimension=none, after=0) -%}
-    {%- set columns = 'event_slice' ~ (', ' ~ dimension if dimension else '') -%}
-    {%- set line = columns ~ ', order_id' ~ (', product_id' if dimension != 'product_id' else '') ~ ', line_no' -%}
-    select
-        {{ columns }},
-        order_id,
-        amount,
-        coalesce(visitor_id, customer_id) as visitor,
-        row_number() over (partition by {{ line }} order by slice, event_key) as occurrence
-
-    from {{ ref('int_purchases_by_slice') }}
-    where {{ is_rewritten(after=after) }}
-        {% if dimension -%}
-        and {{ dimension }} is not null
+        from {{ ref('int_event_lines') }}
+        where {{ is_rewritten() }}
+        group by {{ keys | join(', ') }}
+    ) as purchases
+        on activity.event_slice = purchases.event_slice
+        {%- if item %}
+        and activity.{{ item }} = purchases.{{ item }}
         {%- endif %}
 {%- endmacro %}

@@ -35,7 +35,7 @@ from tests.support.oracle import BY_CATEGORY, SHORT_WINDOWS, Row, Table, nonzero
 PROJECT = REPOSITORY / "dbt_project"
 SLICE_RUN = ("build", "--selector", "slice", "--exclude-resource-type", "unit_test")
 TRAINING_RUN = ("run", "--select", "training_features")
-BY_EVENT_SLICE = ("views", "clicks", "purchases", "visitors", "revenue")
+BY_EVENT_SLICE = ("purchases", "visitors", "revenue")
 OUTCOMES = ("label", "spend", "is_churned")
 SCORES = ("recency_score", "frequency_score", "monetary_score")
 
@@ -204,12 +204,12 @@ ACTIVITY: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
     "customer_category_activity": (("customer_id", "category_id", "window_days"), BY_CATEGORY),
     "customer_product_activity": (("customer_id", "product_id"), windows("views", "carts", "orders")),
     "customer_offer_activity": (("customer_id", "offer_id"), windows("shown", "clicked")),
-    "product_activity": (("event_slice", "product_id"), BY_EVENT_SLICE),
-    "offer_activity": (("event_slice", "offer_id"), BY_EVENT_SLICE),
-    "traffic": (("event_slice",), BY_EVENT_SLICE),
+    "product_activity": (("event_slice", "product_id"), ("views", "carts", *BY_EVENT_SLICE)),
+    "offer_activity": (("event_slice", "offer_id"), ("shown", "clicked", *BY_EVENT_SLICE)),
+    "traffic": (("event_slice",), ("page_and_product_views", "offers_clicked", *BY_EVENT_SLICE)),
     "traffic_sources": (
         ("event_slice", "utm_source", "utm_medium", "device"),
-        ("visitors", "visits", "views", "purchases", "revenue"),
+        ("visits", "page_and_product_views", *BY_EVENT_SLICE),
     ),
 }
 

@@ -11,7 +11,7 @@ import csv
 import gzip
 import hashlib
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -293,16 +293,41 @@ def event_key(event_id: str) -> int:
     return int.from_bytes(hashlib.md5(event_id.encode()).digest()[8:], "little") >> 1
 
 
-def purchase_lines(events: list[Row], reference: list[Row]) -> list[Row]:
-    """One row per order, product and line: the event of the lowest (slice, event_key), unless the reference has the line."""
+def event_lines(events: list[Row]) -> list[Row]:
+    """Purchase events without repeats: of each line the event of the lowest (slice, event_key).
+
+    A line is an order's product by its line number, or by its amount where the event has no number.
+    """
     lines: dict[tuple[Any, ...], Row] = {}
     for event in sorted(events, key=lambda event: (event["slice"], event_key(event["event_id"]))):
         if event["event_name"] == "purchase":
-            key = (event["order_id"], event["product_id"], event["line_no"] or 0)
-            lines.setdefault(key, Row({**event, "at": event["event_at"]}))
-    for row in reference:
-        lines[row["order_id"], row["product_id"], row["line_no"]] = row
+            number = event["line_no"] if event["line_no"] is not None else ("without a number", event["amount"])
+            lines.setdefault((event["order_id"], event["product_id"], number), Row({**event, "at": event["event_at"]}))
     return list(lines.values())
+
+
+def purchase_lines(events: list[Row], reference: list[Row]) -> list[Row]:
+    """The event lines, but for those of which the reference table has a row, and the reference rows.
+
+    A row and an event without a line number have the number 0.
+    """
+    replaced = {(row["order_id"], row["product_id"], row["line_no"]) for row in reference}
+    kept = [
+        line for line in event_lines(events) if (line["order_id"], line["product_id"], line["line_no"] or 0) not in replaced
+    ]
+    return [*kept, *reference]
+
+
+def is_purchase(line: Row) -> bool:
+    """A line that was bought, and no return: it costs something, or it is free and its quantity is not 0 or below."""
+    if line["amount"] == 0:
+        return line["quantity"] is None or float(line["quantity"]) > 0
+    return bool(line["amount"] > 0)
+
+
+def orders(lines: list[Row]) -> set[str]:
+    """Order ids with a purchase line: a return is no order, whatever its order_id."""
+    return {line["order_id"] for line in lines if is_purchase(line)}
 
 
 # ---- activity in windows ---------------------------------------------------------------------------------------------
@@ -322,7 +347,7 @@ def activity(world: Known, width: timedelta, *grain: str) -> Table:
     for line in world.purchases:
         key = tuple(line[name] for name in grain)
         if since <= line["at"] < world.as_of and None not in key:
-            cells[key]["order_ids"].add(line["order_id"])
+            cells[key]["order_ids"] |= orders([line])
             cells[key]["orders"] = len(cells[key]["order_ids"])
             cells[key]["spend"] += line["amount"]
     return cells
@@ -357,29 +382,37 @@ def short_windows(world: Known, item: str, columns: dict[str, str]) -> Table:
     return nonzero(table)
 
 
-def by_event_slice(world: Known, item: str | None, views: set[str], clicks: set[str]) -> Table:
-    """Slice of the event x item (or all): from kept events alone, whoever made them."""
+def by_event_slice(world: Known, item: str | None, **counted: set[str]) -> Table:
+    """Slice of the event x item (or all): from kept events alone, whoever made them.
+
+    ``counted``: column -> the event names that it counts. A repeat of a line counts in no slice but that of its first event.
+    """
 
     def key(event: Row) -> tuple[Any, ...]:
         at = floor(event["event_at"], gcd(world.shop.slice_minutes, 15))
         return (at, event[item]) if item else (at,)
 
     events = sorted((e for e in world.events if item is None or e[item]), key=key)
+    lines: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for line in event_lines(world.events):
+        lines[key(line)].append(line)
     return {
-        one: Row(
-            views=sum(e["event_name"] in views for e in group),
-            clicks=sum(e["event_name"] in clicks for e in group),
-            purchases=len({e["order_id"] for e in group if e["event_name"] == "purchase"}),
+        at: Row(
+            {column: sum(e["event_name"] in names for e in group) for column, names in counted.items()},
+            purchases=len(orders(lines[at])),
             visitors=len({e["visitor_id"] or e["customer_id"] for e in group}),
-            revenue=sum((line["amount"] for line in purchase_lines(group, [])), Decimal(0)),
+            revenue=sum((line["amount"] for line in lines[at]), Decimal(0)),
         )
-        for one, found in groupby(events, key=key)
+        for at, found in groupby(events, key=key)
         for group in [list(found)]
     }
 
 
 def traffic_sources(world: Known) -> Table:
-    """Slice of the event x source x medium x device; a visitor is of the last source named in it or in 30 minutes before it."""
+    """Slice of the event x source x medium x device; a visitor is of the last source named in it or in 30 minutes before it.
+
+    A visit begins with an event of a visitor who had none in the 30 minutes before it.
+    """
     gap = timedelta(minutes=30)
     slices: dict[datetime, list[Row]] = defaultdict(list)
     visitors: dict[str, list[Row]] = defaultdict(list)
@@ -387,9 +420,12 @@ def traffic_sources(world: Known) -> Table:
         event["at_slice"] = floor(event["event_at"], gcd(world.shop.slice_minutes, 15))
         slices[event["at_slice"]].append(event)
         visitors[visitor(event)].append(event)
-    table: Table = defaultdict(lambda: Row(visitors=0, visits=0, views=0, orders=set(), revenue=Decimal(0)))
+    table: Table = defaultdict(lambda: Row(visitors=0, visits=0, page_and_product_views=0, lines=[]))
+    lines: dict[tuple[datetime, str], list[Row]] = defaultdict(list)
+    for line in event_lines(world.events):
+        lines[line["at_slice"], visitor(line)].append(line)
+    begun = Counter((event["at_slice"], who) for who, events in visitors.items() for event in visit_starts(events, gap))
     for start, events in slices.items():
-        lines = purchase_lines(events, [])
         for who in {visitor(event) for event in events}:
             own = [event for event in events if visitor(event) == who]
             recent = [event for event in visitors[who] if start - gap <= event["at_slice"] <= start]
@@ -399,13 +435,23 @@ def traffic_sources(world: Known) -> Table:
             devices = [event["device"] for event in own if event["device"]]
             row = table[start, source, medium, min(devices, default="(not set)")]
             row["visitors"] += 1
-            row["visits"] += all(event["at_slice"] == start for event in recent)
-            row["views"] += sum(event["event_name"] in {"page_view", "view_item"} for event in own)
-            row["orders"] |= {line["order_id"] for line in lines if visitor(line) == who}
-            row["revenue"] += sum((line["amount"] for line in lines if visitor(line) == who), Decimal(0))
+            row["visits"] += begun[start, who]
+            row["page_and_product_views"] += sum(event["event_name"] in {"page_view", "view_item"} for event in own)
+            row["lines"] += lines[start, who]
     for row in table.values():
-        row["purchases"] = len(row.pop("orders"))
+        row["purchases"] = len(orders(row["lines"]))
+        row["revenue"] = sum((line["amount"] for line in row.pop("lines")), Decimal(0))
     return table
+
+
+def visit_starts(events: list[Row], gap: timedelta) -> list[Row]:
+    """The events of a visitor, in order of time, that come ``gap`` or more after the one before; the first one too."""
+    ordered = sorted(events, key=lambda event: event["event_at"])
+    return [
+        event
+        for before, event in zip([None, *ordered], ordered, strict=False)
+        if before is None or event["event_at"] - before["event_at"] >= gap
+    ]
 
 
 def visitor(event: Row) -> str:
@@ -422,7 +468,7 @@ def local_date(moment: datetime, shop: Shop) -> Any:
 
 
 def rfm_segments(world: Known) -> Table:
-    """Recency since the last order ever, frequency and monetary of the window's local days (today is the last of them).
+    """Recency since the last purchase line ever, frequency and monetary of the window's local days (today is the last of them).
 
     Scores are 1 + floor(5 x percent_rank), at most 5, among customers with orders in the window; 1 for those who bought only
     before it, None for those who never bought.
@@ -434,8 +480,8 @@ def rfm_segments(world: Known) -> Table:
         ages = [(line, (today - local_date(line["at"], world.shop)).days) for line in bought]
         inside = [line for line, age in ages if age < world.shop.rfm.window_days]
         table[customer,] = Row(
-            recency_days=min((age for _, age in ages), default=None),
-            frequency=len({line["order_id"] for line in inside}),
+            recency_days=min((age for line, age in ages if is_purchase(line)), default=None),
+            frequency=len(orders(inside)),
             monetary=sum((line["amount"] for line in inside), Decimal(0)),
         )
     buyers = [row for row in table.values() if row["frequency"]]
@@ -472,7 +518,8 @@ def customer_features(world: Known) -> Table:
 
 def last_category(world: Known, customer: str) -> str:
     """Category of the customer's last purchase line, the first by name among lines of the same moment; else none."""
-    lines = [p for p in world.purchases if p["owner"] == customer and p["at"] < world.as_of and p["category"]]
+    bought = [line for line in world.purchases if line["owner"] == customer and is_purchase(line)]
+    lines = [line for line in bought if line["at"] < world.as_of and line["category"]]
     last = max((line["at"] for line in lines), default=None)
     return min((line["category"] for line in lines if line["at"] == last), default="none")
 
@@ -507,7 +554,7 @@ def outcomes(landing: Path, shop: Shop, as_of: datetime, known_until: datetime, 
     for customer in customers:
         own = [line for line in lines if line["owner"] == customer]
         spend = sum((line["amount"] for line in own if line["at"] < until), Decimal(0))
-        ordered = any(line["amount"] >= 0 for line in own if line["at"] < churned_by)
+        ordered = any(is_purchase(line) for line in own if line["at"] < churned_by)
         churned = None if churned_by > known_until - timedelta(days=2) else not ordered
         found[customer] = Row(label=label[customer], spend=max(spend, Decimal(0)), is_churned=churned)
     return found
@@ -524,8 +571,10 @@ def state(landing: Path, shop: Shop, as_of: datetime) -> dict[str, Table]:
         "customer_offer_activity": short_windows(world, "offer_id", {"offers_shown": "shown", "offers_clicked": "clicked"}),
         "rfm_segments": rfm_segments(world),
         "customer_features": customer_features(world),
-        "product_activity": by_event_slice(world, "product_id", {"view_item"}, {"add_to_cart"}),
-        "offer_activity": by_event_slice(world, "offer_id", {"view_promotion"}, {"select_promotion"}),
-        "traffic": by_event_slice(world, None, {"page_view", "view_item"}, {"select_promotion"}),
+        "product_activity": by_event_slice(world, "product_id", views={"view_item"}, carts={"add_to_cart"}),
+        "offer_activity": by_event_slice(world, "offer_id", shown={"view_promotion"}, clicked={"select_promotion"}),
+        "traffic": by_event_slice(
+            world, None, page_and_product_views={"page_view", "view_item"}, offers_clicked={"select_promotion"}
+        ),
         "traffic_sources": traffic_sources(world),
     }

@@ -1,8 +1,9 @@
 """A small random shop for property tests: landing files as producers write them, and the same events clean and in order.
 
 Everything follows from the seed. Faults: copies of events (in the same slice, in later ones, restamped), events up to 48 hours
-late, lines that break the contract, visitors who link to one or two customers, returns,
-reference purchases that correct an event.
+late, lines that break the contract, visitors who link to one or two customers, reference purchases that correct an event.
+Orders have free lines, lines without a number, returns under the order's id or one of their own, and lines that are sent again
+in a later slice under another event id.
 """
 
 from __future__ import annotations
@@ -125,6 +126,7 @@ def random_shop(
     duplicates: float = 0.05,
     late: float = 0.05,
     poison: float = 0.03,
+    repeats: float = 0.15,
 ) -> RandomShop:
     """``slices`` slices of about 5 to 15 events from ``shop.slices_start`` on; one in twenty slices is empty."""
     random, shop = Random(seed), shop or small_shop()
@@ -143,6 +145,8 @@ def random_shop(
             _send_again(random, arrivals, starts, arrival, line)
         if random.random() < poison:
             arrivals[starts[arrival]].append(_poisoned(random, line))
+        if line["event_name"] == "purchase" and random.random() < repeats:
+            kept += _repeat(random, arrivals, starts, arrival, line)
     kept.sort(key=lambda line: (_parse(line["event_at"]), line["event_id"]))
     return RandomShop(shop, starts, dict(sorted(arrivals.items())), kept, _reference(random, kept, first))
 
@@ -210,19 +214,27 @@ def _came_from(line: Line) -> Line:
 
 
 def _purchase(random: Random, line: Line) -> list[Line]:
-    """One order of one to three lines; one in five has a return of its first line."""
-    order = []
-    for number in range(1, random.randint(1, 3) + 1):
+    """One order of one to three lines; one in five has a return of its first line. One in six is a return with an order id."""
+    if random.random() < 1 / 6:
         product = random.choice(PRODUCTS)
+        returned = {"order_id": f"T{line['event_id']}", "line_no": 1, "product_id": product, "currency": "EUR"}
+        return [line | returned | {"quantity": random.choice([-1, 1, None]), "amount": -PRICES[product]}]
+    order = []
+    is_numbered = random.random() < 0.75
+    for number, product in enumerate(random.sample(PRODUCTS, random.randint(1, 3)), start=1):
+        quantity = random.choice([1, 1, 1, 2])
+        price = PRICES[product] if random.random() < 0.9 else 0
         order.append(
             line
-            | {"event_id": f"{line['event_id']}-{number}", "order_id": f"N{line['event_id']}", "line_no": number}
-            | {"product_id": product, "quantity": 1, "amount": PRICES[product], "currency": random.choice(["EUR", "", None])}
+            | {"event_id": f"{line['event_id']}-{number}", "order_id": f"N{line['event_id']}"}
+            | ({"line_no": number} if is_numbered else {})
+            | {"product_id": product, "currency": random.choice(["EUR", "", None])}
+            | {"quantity": quantity if price else random.choice([1, 0, -1, None]), "amount": price * quantity}
             | ({"offer_id": random.choice(OFFERS)} if random.random() < 0.2 else {})
         )
-    if random.random() < 0.2:
-        first = order[0]
-        order.append(first | {"event_id": f"{line['event_id']}-9", "line_no": 9, "quantity": -1, "amount": -first["amount"]})
+    if order[0]["amount"] and random.random() < 0.2:
+        number = {"line_no": 9} if is_numbered else {}
+        order.append(order[0] | number | {"event_id": f"{line['event_id']}-9", "quantity": -1, "amount": -order[0]["amount"]})
     return order
 
 
@@ -234,6 +246,20 @@ def _send_again(
     again = starts[arrival + random.choice([0, min(1, most), random.randint(0, most)])]
     copy = line if random.random() < 0.5 else line | {"event_at": again.isoformat() + "Z"}
     arrivals[again].append(copy)
+
+
+def _repeat(
+    random: Random, arrivals: dict[datetime, list[Line | str]], starts: list[datetime], arrival: int, line: Line
+) -> list[Line]:
+    """The line under another event id, at least a slice later than the line happened and than it arrived; [] after the end."""
+    width = starts[1] - starts[0]
+    at = _parse(line["event_at"]) + width + timedelta(minutes=random.randrange(1, 60))
+    again = max(arrival + 1, (at - starts[0]) // width)
+    if again >= len(starts):
+        return []
+    repeat = line | {"event_id": f"{line['event_id']}-again", "event_at": at.isoformat() + "Z"}
+    arrivals[starts[again]].append(repeat)
+    return [repeat]
 
 
 def _poisoned(random: Random, line: Line) -> Line | str:
@@ -259,7 +285,7 @@ def _reference(random: Random, kept: list[Line], first: datetime) -> dict[str, l
     ]
     corrected = [
         {
-            **{name: line[name] for name in ("order_id", "product_id", "line_no")},
+            **{name: line.get(name, "") for name in ("order_id", "product_id", "line_no")},
             "customer_id": line["customer_id"] or CUSTOMERS[0],
             "category_id": "",
             "purchased_at": line["event_at"],
@@ -268,9 +294,12 @@ def _reference(random: Random, kept: list[Line], first: datetime) -> dict[str, l
         for line in kept
         if line["event_name"] == "purchase" and random.random() < 0.1
     ]
+    corrected = list({(row["order_id"], row["product_id"], row["line_no"]): row for row in corrected}.values())
     return {
         "customers": [{"customer_id": customer, "consent_email": "true"} for customer in [*CUSTOMERS[:6], "C99"]],
-        "products": [{"product_id": one, "category_id": name, "price": PRICES[one]} for one, name in CATEGORIES.items()],
+        "products": [
+            {"product_id": product, "category_id": name, "price": PRICES[product]} for product, name in CATEGORIES.items()
+        ],
         "categories": [{"category_id": name, "name": name.title()} for name in sorted(set(CATEGORIES.values()))],
         "offers": [{"offer_id": offer, "name": f"Offer {offer}"} for offer in OFFERS],
         "purchases": old + corrected,

@@ -218,8 +218,9 @@ def test_short_windows_and_event_slices(tmp_path: Path) -> None:
     assert ann["orders_15m"] == 1
     assert ("ann", "O1") not in tables["customer_offer_activity"]  # v is nobody's
     assert tables["product_activity"][at("2026-05-01T11:15"), "P1"]["views"] == 1
-    assert tables["offer_activity"][NOON, "O1"] == {"views": 1, "clicks": 1, "purchases": 1, "visitors": 2, "revenue": 10}
-    assert tables["traffic"][NOON,] == {"views": 0, "clicks": 1, "purchases": 1, "visitors": 2, "revenue": 10}
+    ordered = {"purchases": 1, "visitors": 2, "revenue": 10}
+    assert tables["offer_activity"][NOON, "O1"] == {"shown": 1, "clicked": 1, **ordered}
+    assert tables["traffic"][NOON,] == {"page_and_product_views": 0, "offers_clicked": 1, **ordered}
 
 
 def test_a_visitor_comes_from_the_last_source_of_the_last_30_minutes(tmp_path: Path) -> None:
@@ -235,12 +236,60 @@ def test_a_visitor_comes_from_the_last_source_of_the_last_30_minutes(tmp_path: P
         ],
     )
     table = oracle.state(tmp_path, SHOP, NOON + QUARTER)["traffic_sources"]
-    nobody = {"visitors": 1, "visits": 0, "views": 1, "purchases": 0, "revenue": 0}
+    nobody = {"visitors": 1, "visits": 0, "page_and_product_views": 1, "purchases": 0, "revenue": 0}
+    bought = {"visitors": 2, "visits": 1, "page_and_product_views": 2, "purchases": 1, "revenue": 5}
     assert table == {
         (at("2026-05-01T11:15"), "news", "(not set)", "(not set)"): {**nobody, "visits": 1},
         (at("2026-05-01T11:45"), "news", "(not set)", "phone"): nobody,
-        (NOON, "(direct)", "(none)", "(not set)"): {"visitors": 2, "visits": 1, "views": 2, "purchases": 1, "revenue": 5},
+        (NOON, "(direct)", "(none)", "(not set)"): bought,
     }
+
+
+def test_a_visit_begins_30_minutes_after_the_visitors_event_before(tmp_path: Path) -> None:
+    moments = ("11:29:59", "11:30:01", "11:59:58", "12:29:58")  # the third 29:57 after the second, the fourth 30:00 after it
+    write_slice(tmp_path, NOON, [event(time, when=f"2026-05-01T{time}Z", visitor_id="v") for time in moments])
+    table = oracle.state(tmp_path, SHOP, NOON + 2 * QUARTER)["traffic_sources"]
+    assert {f"{start:%H:%M}": row["visits"] for (start, *_), row in table.items()} == {
+        "11:15": 1,
+        "11:30": 0,
+        "11:45": 0,
+        "12:15": 1,
+    }
+
+
+def test_a_return_is_no_order_and_a_repeat_counts_once_in_every_table(tmp_path: Path) -> None:
+    """Ann bought for 10 and 3, the line of 10 came again 20 minutes later, and returned it under an order id of its own."""
+    later = {"when": "2026-05-01T12:25:00Z", "order_id": "o"}
+    write_slice(tmp_path, NOON, [purchase("1", 10, order_id="o", line_no=1), purchase("2", 3, order_id="o", line_no=2)])
+    write_slice(tmp_path, NOON + QUARTER, [purchase("1 again", 10, line_no=1, **later), purchase("return", -10, later["when"])])
+    tables = oracle.state(tmp_path, SHOP, NOON + 2 * QUARTER)
+    assert tables["rfm_segments"]["ann",]["frequency"] == 1
+    assert tables["customer_features"]["ann",]["monetary"] == 3
+    assert tables["customer_category_activity"]["ann", "books", 3]["orders"] == 1
+    assert tables["customer_product_activity"]["ann", "P1"]["orders_1h"] == 1
+    sales = {start: (row["purchases"], row["revenue"]) for (start, *_), row in tables["traffic"].items()}
+    assert sales == {NOON: (1, 13), NOON + QUARTER: (0, -10)}
+    for name in ("traffic_sources", "product_activity"):
+        rows = [(key[0], (row["purchases"], row["revenue"])) for key, row in tables[name].items()]
+        assert dict(rows) == sales
+
+
+def test_lines_without_a_number_are_told_apart_by_their_amounts(tmp_path: Path) -> None:
+    unnumbered = [purchase(str(number), amount, order_id="o") for number, amount in enumerate((4, 6, 6, -4))]
+    write_slice(tmp_path, NOON, [*unnumbered, purchase("numbered", 8, order_id="o", line_no=0)])
+    tables = oracle.state(tmp_path, SHOP, NOON + QUARTER)
+    assert (tables["rfm_segments"]["ann",]["monetary"], tables["traffic"][NOON,]["revenue"]) == (14, 14)
+
+
+@pytest.mark.parametrize(
+    ("amount", "quantity", "is_purchase"),
+    [
+        *[(5, 1, True), (5, None, True), (5, -1, True), (-5, 1, False), (-5, -1, False), (-5, None, False)],
+        *[(0, None, True), (0, 2, True), (0, 0, False), (0, -1, False)],
+    ],
+)
+def test_a_purchase_costs_something_or_gives_something(amount: float, quantity: float | None, is_purchase: bool) -> None:
+    assert oracle.is_purchase(oracle.Row(amount=Decimal(amount), quantity=quantity)) is is_purchase
 
 
 def test_the_label_is_the_category_of_the_most_net_spend_whenever_it_became_known(tmp_path: Path) -> None:
@@ -336,7 +385,11 @@ def test_the_random_shop_has_every_kind_of_fault(tmp_path: Path) -> None:
     assert max(delays) > timedelta(hours=40)
     links = {(e["visitor_id"], e["customer_id"]) for e in kept if e["visitor_id"] and e["customer_id"]}
     assert set(Counter(visitor for visitor, _ in links).values()) == {1, 2}
-    assert any(e["event_name"] == "purchase" and e["amount"] < 0 for e in kept)
+    bought = [e for e in kept if e["event_name"] == "purchase"]
+    assert min(Counter(e["order_id"][0] for e in bought if e["amount"] < 0).values()) > 10  # under both kinds of order ids
+    assert {e["line_no"] is None for e in bought} == {True, False}
+    assert {oracle.is_purchase(e) for e in bought if e["amount"] == 0} == {True, False}
+    assert sum(e["event_id"].endswith("-again") for e in bought) > 20
     assert len(slices) < len(shop.slices)
 
 

@@ -46,11 +46,13 @@ def plan_transform(connection: duckdb.DuckDBPyConnection, settings: Settings, no
     connection.begin()
     try:
         _create_tables(connection)
-        connection.execute("update ops.code set fingerprint = ?", [code_fingerprint(settings)])
+        fingerprint = code_fingerprint(settings)
+        is_new_code = connection.execute("from ops.code where fingerprint <> ?", [fingerprint]).fetchone() is not None
+        connection.execute("update ops.code set fingerprint = ?", [fingerprint])
         _find_changes(connection, settings)
         repaired = _replace_changed(connection, settings, now)
         _create_views(connection, settings)
-        _remember_touched(connection, settings)
+        _remember_touched(connection, is_new_code)
         _set_clock(connection, settings)
         # From here on their rows may be half rewritten: only the mark makes them transformed again, not the return of old code.
         connection.execute("update ops.slice_log set transformed_fingerprint = null where slice in (from ops.pending_slices)")
@@ -99,8 +101,7 @@ def code_fingerprint(settings: Settings) -> str:
     """Hash of the SQL that makes slice-grain rows, and of the settings in it. A change makes every slice pending."""
     project = REPOSITORY / "dbt_project"
     digest = hashlib.sha256(json.dumps([settings.shop.slice_minutes, *EVENT_NAMES]).encode())
-    folders = (project / "models" / "intermediate" / "by_slice", project / "models" / "marts" / "by_event_slice")
-    models = [path for folder in folders for path in sorted(folder.glob("*.sql"))]
+    models = sorted((project / "models").glob("*/by_*slice/*.sql"))
     macros = sorted((project / "macros").glob("*.sql"))
     clicks = sorted((project / "models" / "staging").glob("stg_*clicks.sql"))
     for path in [*models, *clicks, *macros]:
@@ -281,17 +282,34 @@ def _create_views(connection: duckdb.DuckDBPyConnection, settings: Settings) -> 
         connection.execute(f"create or replace view raw.{table.name} as {reference_relation(settings.place, table)}")
 
 
-def _remember_touched(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
-    """Keep the event slices that the old rows of pending slices lie in: their aggregates change too."""
+def _remember_touched(connection: duckdb.DuckDBPyConnection, is_new_code: bool) -> None:
+    """Keep the event slices whose aggregates change with the old rows of pending slices.
+
+    They are those of the rows themselves, and those of all events of the order lines in them: when the event that counted goes,
+    another one counts. New code changes all, also the event slices of slices whose raw rows retention has removed.
+    """
     exists = connection.execute(
         "select 1 from information_schema.tables where table_schema = 'intermediate' and table_name = 'int_activity_by_slice'"
     ).fetchone()
-    if exists:
+    if not exists:
+        return
+    connection.execute(
+        f"""
+        insert into ops.touched_event_slices
+        select distinct event_slice from intermediate.int_activity_by_slice
+        {"" if is_new_code else "semi join ops.pending_slices using (slice)"}
+        """
+    )
+    if not is_new_code:
         connection.execute(
             """
             insert into ops.touched_event_slices
-            select distinct event_slice from intermediate.int_activity_by_slice
-            semi join ops.pending_slices using (slice)
+            select distinct event_slice from intermediate.int_purchases_by_slice as events
+            where exists (
+                select 1 from intermediate.int_purchases_by_slice as pending semi join ops.pending_slices using (slice)
+                where pending.order_id = events.order_id and pending.line_no = events.line_no
+                    and pending.product_id is not distinct from events.product_id
+            )
             """
         )
 

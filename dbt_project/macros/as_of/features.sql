@@ -43,7 +43,21 @@
 
     category_orders as (
 
-        {{ category_orders_as_of(recent_orders) }}
+        {%- for days in var('windows_days') %}
+        select
+            customer_id,
+            category_id,
+            cast({{ days }} as bigint) as window_days,
+            count(*) filter (where purchase_lines_{{ days }}d > 0) as orders,
+            cast(sum(spend_{{ days }}d) as decimal(18, 2)) as spend
+
+        from {{ recent_orders }}
+        where spend_{{ days }}d is not null
+        group by customer_id, category_id
+        {% if not loop.last %}
+        union all
+        {% endif %}
+        {%- endfor %}
 
     ),
 
@@ -106,7 +120,6 @@
     {%- set total_features = var('features') | selectattr('window_days') | rejectattr('category_id') | list -%}
     {%- set total_measures = {
         'activity_windows': ['views', 'dwell_seconds', 'carts'],
-        'order_totals': ['orders', 'spend'],
         'offer_windows': ['offers_shown', 'offers_clicked'],
     } -%}
     {%- set types = {
@@ -115,9 +128,32 @@
     } -%}
     with
 
-    order_totals as (
+    recent_orders as (
 
-        {{ order_totals_as_of(parts['recent_orders']) }}
+        select
+            customer_id,
+            order_id
+            {%- for days in var('windows_days') %},
+            sum(spend_{{ days }}d) as spend_{{ days }}d,
+            sum(purchase_lines_{{ days }}d) as purchase_lines_{{ days }}d
+            {%- endfor %}
+
+        from {{ parts['recent_orders'] }}
+        group by customer_id, order_id
+
+    ),
+
+    orders_wide as (
+
+        select
+            customer_id
+            {%- for days in var('windows_days') %},
+            sum(spend_{{ days }}d) as spend_{{ days }}d,
+            count(*) filter (where purchase_lines_{{ days }}d > 0) as orders_{{ days }}d
+            {%- endfor %}
+
+        from recent_orders
+        group by customer_id
 
     ),
 
@@ -145,7 +181,7 @@
             sum({{ feature['measure'] }}) filter (where window_days = {{ feature['window_days'] }}) as {{ feature['name'] }}
             {%- endfor %}
 
-        from {{ parts[relation] or relation }}
+        from {{ parts[relation] }}
         group by customer_id
 
     ){{ ',' if not loop.last }}
@@ -169,7 +205,7 @@
             cast(coalesce(c.{{ feature['name'] }}, 0) as {{ types[feature['measure']] }})
         {%- elif feature['measure'] in total_measures['activity_windows'] -%}
             cast(coalesce(a.{{ feature['name'] }}, 0) as {{ types[feature['measure']] }})
-        {%- elif feature['measure'] in total_measures['order_totals'] -%}
+        {%- elif feature['measure'] in ['orders', 'spend'] -%}
             cast(coalesce(o.{{ feature['name'] }}, 0) as {{ types[feature['measure']] }})
         {%- elif feature['measure'] in total_measures['offer_windows'] -%}
             cast(coalesce(s.{{ feature['name'] }}, 0) as {{ types[feature['measure']] }})
@@ -184,7 +220,7 @@
     left join {{ parts['last_activity'] }} as e on u.customer_id = e.customer_id
     left join {{ parts['last_category'] }} as l on u.customer_id = l.customer_id
     left join activity_windows_wide as a on u.customer_id = a.customer_id
-    left join order_totals_wide as o on u.customer_id = o.customer_id
+    left join orders_wide as o on u.customer_id = o.customer_id
     left join offer_windows_wide as s on u.customer_id = s.customer_id
     left join categories_wide as c on u.customer_id = c.customer_id
 {%- endmacro %}

@@ -27,39 +27,8 @@
 
 
 {#-
-    What a customer with purchase lines in [as_of, as_of + label_horizon_days x 24 h) spent there, net of returns and at least 0:
-    customer_id, spend. Lines without a category count too. Customers without a row spent nothing.
--#}
-{% macro spend_after(lines, clock) -%}
-    {%- set as_of = as_of_clock(clock) -%}
-    select
-        customer_id,
-        cast(greatest(sum(amount), 0) as decimal(18, 2)) as spend
-
-    from {{ lines }}
-    where purchased_at >= {{ as_of }}
-        and purchased_at < {{ as_of }} + interval '{{ var("label_horizon_days") }}' day
-    group by customer_id
-{%- endmacro %}
-
-
-{#-
-    Who ordered in [as_of, as_of + churn_horizon_days x 24 h): customer_id. A line with an amount below 0 is a return, which alone
-    makes no order. The others have churned, as far as the window has passed.
--#}
-{% macro ordered_after(lines, clock) -%}
-    {%- set as_of = as_of_clock(clock) -%}
-    select distinct customer_id
-    from {{ lines }}
-    where purchased_at >= {{ as_of }}
-        and purchased_at < {{ as_of }} + interval '{{ var("churn_horizon_days") }}' day
-        and coalesce(amount, 0) >= 0
-{%- endmacro %}
-
-
-{#-
-    Purchase lines whenever known, as purchase_lines_as_of gives them: what labels are made of. A label may be told by a line that
-    came late, and by a visitor who turned out to be a customer later.
+    Purchase lines whenever known, as purchase_lines_as_of gives them: what labels are made of. A line that arrives after the
+    horizon counts for its label, and so does one of a visitor who is linked to a customer later.
 -#}
 {% macro purchase_lines_whenever_known(links, event_lines, reference_lines, products) -%}
     {%- set whenever = "(select cast('9999-12-31 00:00:00' as timestamp) as as_of)" -%}

@@ -1,11 +1,12 @@
 {#-
     What was known of purchases as of a point; see events.sql for `clock`. A purchase is known when its event arrived in a slice
-    before as_of or the reference table held it at as_of, and it was made before as_of.
+    before as_of or the reference table held it at as_of, and it was made before as_of. Lines, repeats, returns and orders are those
+    of macros/purchases.sql.
 -#}
 
 {#-
-    One row per line of an order, of known customers: order_id, product_id, line_no, customer_id, category_id, purchased_at,
-    quantity, amount. Of several events of a line the first counts (lowest slice, event_key); a reference row wins over events.
+    One row per line of an order, of known customers: order_id, product_id, line_no, unnumbered_amount, customer_id, category_id,
+    purchased_at, quantity, amount, is_purchase. A repeat counts once; a reference row replaces the events of its line.
 -#}
 {% macro purchase_lines_as_of(event_lines, reference_lines, products, visitor_customers, clock) -%}
     {%- set as_of = as_of_clock(clock) -%}
@@ -13,20 +14,7 @@
 
     event_lines as (
 
-        select
-            order_id,
-            product_id,
-            line_no,
-            customer_id,
-            visitor_id,
-            category_id,
-            purchased_at,
-            quantity,
-            amount,
-            row_number() over (partition by order_id, product_id, line_no order by slice, event_key) as occurrence
-
-        from {{ event_lines }}
-        where slice < {{ as_of }}
+        {{ first_event_of_each_line(event_lines, 'slice < ' ~ as_of) }}
 
     ),
 
@@ -54,6 +42,7 @@
             e.order_id,
             e.product_id,
             e.line_no,
+            e.unnumbered_amount,
             coalesce(e.customer_id, v.customer_id) as customer_id,
             e.category_id,
             e.purchased_at,
@@ -66,8 +55,7 @@
             on e.order_id = r.order_id
             and e.product_id = r.product_id
             and e.line_no = r.line_no
-        where e.occurrence = 1
-            and r.order_id is null
+        where r.order_id is null
             and coalesce(e.customer_id, v.customer_id) is not null
 
         union all
@@ -76,6 +64,7 @@
             order_id,
             product_id,
             line_no,
+            cast(null as decimal(18, 2)) as unnumbered_amount,
             customer_id,
             category_id,
             purchased_at,
@@ -90,11 +79,13 @@
         l.order_id,
         l.product_id,
         l.line_no,
+        l.unnumbered_amount,
         l.customer_id,
         {{ shop_category('l.category_id', 'p.category_id', 'l.product_id') }} as category_id,
         l.purchased_at,
         l.quantity,
-        l.amount
+        l.amount,
+        {{ is_purchase_line('l.amount', 'l.quantity') }} as is_purchase
 
     from known_lines as l
     left join ({{ products_as_of(products, clock) }}) as p on l.product_id = p.product_id
@@ -103,19 +94,19 @@
 
 
 {#-
-    One row per customer, order and category (null where a line has none) with lines in the longest window:
-    customer_id, order_id, category_id, last_purchased_at, and spend_<n>d per window (null without lines in it).
+    One row per customer, order_id and category (null where a line has none) with lines in the longest window: customer_id,
+    order_id, category_id and per window spend_<n>d (net; null without lines in it) and purchase_lines_<n>d.
 -#}
 {% macro recent_orders_as_of(lines, clock) -%}
     {%- set as_of = as_of_clock(clock) -%}
     select
         customer_id,
         order_id,
-        category_id,
-        {%- for days in var('windows_days') %}
+        category_id
+        {%- for days in var('windows_days') %},
         sum(amount) filter (where purchased_at >= as_of - interval '{{ days }}' day) as spend_{{ days }}d,
+        count(*) filter (where is_purchase and purchased_at >= as_of - interval '{{ days }}' day) as purchase_lines_{{ days }}d
         {%- endfor %}
-        max(purchased_at) as last_purchased_at
 
     from (
         select
@@ -124,6 +115,7 @@
             category_id,
             purchased_at,
             amount,
+            is_purchase,
             {{ as_of }} as as_of
 
         from {{ lines }}
@@ -134,57 +126,10 @@
 {%- endmacro %}
 
 
-{#- One row per customer, category and window with orders: customer_id, category_id, window_days, orders, spend. -#}
-{% macro category_orders_as_of(recent_orders) -%}
-    {%- for days in var('windows_days') %}
-    select
-        customer_id,
-        category_id,
-        cast({{ days }} as bigint) as window_days,
-        count(*) as orders,
-        cast(sum(spend_{{ days }}d) as decimal(18, 2)) as spend
-
-    from {{ recent_orders }}
-    where spend_{{ days }}d is not null
-    group by customer_id, category_id
-    {% if not loop.last %}
-    union all
-    {% endif %}
-    {%- endfor %}
-{%- endmacro %}
-
-
-{#- One row per customer and window with orders, over all categories: customer_id, window_days, orders, spend. -#}
-{% macro order_totals_as_of(recent_orders) -%}
-    {%- for days in var('windows_days') %}
-    select
-        customer_id,
-        cast({{ days }} as bigint) as window_days,
-        count(*) as orders,
-        cast(sum(spend) as decimal(18, 2)) as spend
-
-    from (
-        select
-            customer_id,
-            order_id,
-            sum(spend_{{ days }}d) as spend
-
-        from {{ recent_orders }}
-        where spend_{{ days }}d is not null
-        group by customer_id, order_id
-    ) as orders_{{ days }}d
-    group by customer_id
-    {% if not loop.last %}
-    union all
-    {% endif %}
-    {%- endfor %}
-{%- endmacro %}
-
-
 {#-
-    One row per customer who ever bought: customer_id, recency_days (shop-local days from the last order's date to as_of's),
-    frequency (orders) and monetary (net spend) of the RFM window, the shop-local dates that lie 0 to rfm_window_days - 1 days
-    back. Lines outside the window count for recency only.
+    One row per customer with purchase lines or returns: customer_id, recency_days (shop-local days from the date of the last
+    purchase line to as_of's, null where there are only returns), frequency (orders) and monetary (net spend) of the RFM window, the
+    shop-local dates that lie 0 to rfm_window_days - 1 days back. Lines outside the window count for recency only.
 -#}
 {% macro rfm_as_of(lines, clock) -%}
     {%- set as_of = as_of_clock(clock) -%}
@@ -196,6 +141,7 @@
             customer_id,
             order_id,
             amount,
+            is_purchase,
             {{ days_between(
                 shop_date('purchased_at'),
                 shop_date(as_of)
@@ -211,7 +157,7 @@
         select
             customer_id,
             order_id,
-            min(days_ago) as days_ago,
+            min(days_ago) filter (where is_purchase) as days_ago,
             sum(amount) filter (where days_ago < {{ var('rfm_window_days') }}) as spend
 
         from recency
@@ -230,7 +176,9 @@
 {%- endmacro %}
 
 
-{#- One row per customer with a purchase in a category: customer_id, last_category_id; ties by category id. -#}
+{#-
+    The category of the last purchase line that has one, one row per customer: customer_id, last_category_id; ties by category id.
+-#}
 {% macro last_category_as_of(lines) -%}
     select
         l.customer_id,
@@ -244,10 +192,12 @@
 
         from {{ lines }}
         where category_id is not null
+            and is_purchase
         group by customer_id
     ) as last_line
         on l.customer_id = last_line.customer_id
         and l.purchased_at = last_line.purchased_at
     where l.category_id is not null
+        and l.is_purchase
     group by l.customer_id
 {%- endmacro %}

@@ -8,7 +8,8 @@ lines as (
         customer_id,
         order_id,
         purchased_at,
-        amount
+        amount,
+        is_purchase
 
     from {{ ref('int_purchase_lines') }}
 
@@ -19,9 +20,9 @@ final as (
     select
         customer_id,
         order_id,
-        coalesce(min(purchased_at) filter (where amount >= 0), min(purchased_at)) as ordered_at,
+        coalesce(min(purchased_at) filter (where is_purchase), min(purchased_at)) as ordered_at,
         cast(sum(amount) as decimal(18, 2)) as amount,
-        count(*) filter (where amount >= 0) as lines,
+        count(*) filter (where is_purchase) as lines,
         {{ as_of_clock(source('ops', 'clock')) }} as as_of
 
     from lines

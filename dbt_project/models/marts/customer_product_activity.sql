@@ -31,6 +31,7 @@ orders as (
     from {{ ref('int_purchase_lines') }}
     where purchased_at >= {{ as_of }} - interval '30' day
         and product_id is not null
+        and is_purchase
     group by customer_id, product_id, order_id
 
 ),

@@ -10,6 +10,7 @@ orders as (
         min(purchased_at) as ordered_at
 
     from {{ ref('int_purchase_lines') }}
+    where is_purchase
     group by customer_id, order_id
 
 ),

@@ -11,7 +11,7 @@ customers as (
 
 ),
 
--- A visitor is its first customer's, from the slice that linked them until a slice links it to a second one.
+-- A visitor belongs to its first customer, from the slice that linked them until a slice links it to a second one.
 visitor_links as (
 
     select
@@ -55,30 +55,15 @@ visitor_customers as (
 
 ),
 
--- Of several events of a line the first counts, as in purchase_lines_as_of.
 event_lines as (
 
-    select
-        slice,
-        order_id,
-        product_id,
-        line_no,
-        customer_id,
-        visitor_id,
-        category_id,
-        amount,
-        purchased_at,
-        row_number() over (partition by order_id, product_id, line_no order by slice, event_key) as occurrence
-
-    from {{ ref('int_purchases_by_slice') }}
-    where slice < {{ as_of }}
+    {{ first_event_of_each_line(ref('int_purchases_by_slice'), 'slice < ' ~ as_of) }}
 
 ),
 
 lines as (
 
     select
-        'event line' as kind,
         slice,
         purchased_at,
         customer_id,
@@ -86,18 +71,18 @@ lines as (
         product_id,
         category_id,
         order_id,
+        order_id as event_order_id,
         line_no,
         amount,
+        quantity,
         cast(null as timestamp) as valid_from,
         cast(null as timestamp) as valid_to
 
     from event_lines
-    where occurrence = 1
 
     union all
 
     select
-        'reference line' as kind,
         cast(null as timestamp) as slice,
         purchased_at,
         customer_id,
@@ -105,8 +90,10 @@ lines as (
         product_id,
         category_id,
         order_id,
+        cast(null as string) as event_order_id,
         line_no,
         amount,
+        quantity,
         valid_from,
         valid_to
 
@@ -117,7 +104,6 @@ lines as (
 happenings as (
 
     select
-        'activity' as kind,
         slice,
         event_slice as happened_at,
         customer_id,
@@ -125,7 +111,9 @@ happenings as (
         product_id,
         category_id,
         cast(null as string) as order_id,
+        cast(null as string) as event_order_id,
         cast(null as bigint) as line_no,
+        false as is_purchase,
         views,
         dwell_seconds,
         carts,
@@ -141,7 +129,6 @@ happenings as (
     union all
 
     select
-        'activity' as kind,
         slice,
         event_slice as happened_at,
         customer_id,
@@ -149,7 +136,9 @@ happenings as (
         cast(null as string) as product_id,
         cast(null as string) as category_id,
         cast(null as string) as order_id,
+        cast(null as string) as event_order_id,
         cast(null as bigint) as line_no,
+        false as is_purchase,
         cast(0 as bigint) as views,
         cast(0 as decimal(28, 6)) as dwell_seconds,
         cast(0 as bigint) as carts,
@@ -164,7 +153,6 @@ happenings as (
     union all
 
     select
-        kind,
         slice,
         purchased_at as happened_at,
         customer_id,
@@ -172,7 +160,9 @@ happenings as (
         product_id,
         category_id,
         order_id,
+        event_order_id,
         line_no,
+        {{ is_purchase_line() }} as is_purchase,
         cast(0 as bigint) as views,
         cast(0 as decimal(28, 6)) as dwell_seconds,
         cast(0 as bigint) as carts,
@@ -186,11 +176,12 @@ happenings as (
 
 ),
 
+-- Day 0 is [as_of - 24 h, as_of), day 1 the 24 hours before it. A day includes its start.
 by_day as (
 
     select
         *,
-        {{ day_before('happened_at', as_of) }} as day_no
+        cast(ceil({{ seconds_between('happened_at', as_of) }} / 86400) as bigint) - 1 as day_no
 
     from happenings
     where happened_at < {{ as_of }}
@@ -218,7 +209,8 @@ known_then as (
 
 ),
 
--- So is the visitor's customer; and a reference row wins over the event of its line.
+-- The visitor's customer is that of the end of the day too. A reference row replaces the events of its line; they are matched by
+-- event_order_id, since DuckDB makes a nested loop of a left join with a condition on the left side alone.
 of_customers as (
 
     select
@@ -227,7 +219,7 @@ of_customers as (
         c.customer_id,
         k.product_id,
         k.category_id,
-        k.order_id,
+        case when k.is_purchase then k.order_id end as order_id,
         sum(k.views) as views,
         sum(k.dwell_seconds) as dwell_seconds,
         sum(k.carts) as carts,
@@ -242,14 +234,13 @@ of_customers as (
         and k.day_end <= v.second_slice
     inner join customers as c on coalesce(k.customer_id, v.customer_id) = c.customer_id
     left join {{ ref('stg_purchases') }} as r
-        on k.kind = 'event line'
-        and k.order_id = r.order_id
+        on k.event_order_id = r.order_id
         and k.product_id = r.product_id
         and k.line_no = r.line_no
         and k.day_end >= r.valid_from
         and k.day_end < coalesce(r.valid_to, {{ end_of_time }})
     where r.order_id is null
-    group by k.day_no, k.day_end, c.customer_id, k.product_id, k.category_id, k.order_id
+    group by 1, 2, 3, 4, 5, 6
 
 ),
 
@@ -298,4 +289,4 @@ final as (
 
 select *
 from final
-where views > 0 or carts > 0 or orders > 0 or offers_shown > 0 or offers_clicked > 0
+where views > 0 or carts > 0 or orders > 0 or spend <> 0 or offers_shown > 0 or offers_clicked > 0

@@ -50,15 +50,13 @@ scored as (
 
     select
         rfm.customer_id,
-        rfm.recency_days,
-        rfm.frequency,
-        rfm.monetary,
         cast(least(5, 1 + floor(5 * coalesce(ranked.recency_rank, 0))) as bigint) as recency_score,
         cast(least(5, 1 + floor(5 * coalesce(ranked.frequency_rank, 0))) as bigint) as frequency_score,
         cast(least(5, 1 + floor(5 * coalesce(ranked.monetary_rank, 0))) as bigint) as monetary_score
 
     from rfm
     left join ranked on rfm.customer_id = ranked.customer_id
+    where rfm.recency_days is not null
 
 ),
 
@@ -66,9 +64,6 @@ combined as (
 
     select
         customer_id,
-        recency_days,
-        frequency,
-        monetary,
         recency_score,
         frequency_score,
         monetary_score,
@@ -83,9 +78,9 @@ final as (
     select
         customers.customer_id,
         {{ as_of }} as as_of,
-        combined.recency_days,
-        cast(coalesce(combined.frequency, 0) as bigint) as frequency,
-        cast(coalesce(combined.monetary, 0) as decimal(18, 2)) as monetary,
+        rfm.recency_days,
+        cast(coalesce(rfm.frequency, 0) as bigint) as frequency,
+        cast(coalesce(rfm.monetary, 0) as decimal(18, 2)) as monetary,
         combined.recency_score,
         combined.frequency_score,
         combined.monetary_score,
@@ -93,6 +88,7 @@ final as (
         case when combined.customer_id is null then 'Prospect' else segment_grid.segment end as segment
 
     from customers
+    left join rfm on customers.customer_id = rfm.customer_id
     left join combined on customers.customer_id = combined.customer_id
     left join segment_grid
         on combined.recency_score = segment_grid.recency_score

@@ -118,13 +118,24 @@ labels_{{ number }} as (
 
 spend_{{ number }} as (
 
-    {{ spend_after('purchase_lines', clock) }}
+    select
+        customer_id,
+        cast(greatest(sum(amount), 0) as decimal(18, 2)) as spend
+
+    from purchase_lines
+    where purchased_at >= {{ as_of_clock(clock) }}
+        and purchased_at < {{ as_of_clock(clock) }} + interval '{{ var("label_horizon_days") }}' day
+    group by customer_id
 
 ),
 
 ordered_{{ number }} as (
 
-    {{ ordered_after('purchase_lines', clock) }}
+    select distinct customer_id
+    from purchase_lines
+    where is_purchase
+        and purchased_at >= {{ as_of_clock(clock) }}
+        and purchased_at < {{ as_of_clock(clock) }} + interval '{{ var("churn_horizon_days") }}' day
 
 ),
 {% endfor %}

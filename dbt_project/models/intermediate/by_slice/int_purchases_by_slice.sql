@@ -8,6 +8,7 @@ select
     order_id,
     product_id,
     coalesce(line_no, 0) as line_no,
+    case when line_no is null then coalesce(amount, 0) end as unnumbered_amount,
     category_id,
     offer_id,
     quantity,

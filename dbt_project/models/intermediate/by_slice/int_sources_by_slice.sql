@@ -9,6 +9,7 @@ select
     substring(device, 1, 100) as device,
     count(*) as events,
     count(*) filter (where event_name in ('page_view', 'view_item')) as views,
+    min(event_at) filter (where event_name in ({{ quoted_list(var('event_names')) }})) as first_event_at,
     max(event_at) filter (where event_name in ({{ quoted_list(var('event_names')) }})) as last_event_at
 
 from {{ ref('stg_clicks') }}

@@ -1,4 +1,3 @@
--- depends_on: {{ ref('int_touched_event_slices') }}
 {%- set gap = visit_gap_minutes() | int %}
 {{ config(meta={'carries_minutes': gap}) }}
 
@@ -14,6 +13,8 @@ activity as (
         device,
         events,
         views,
+        -- null in the rows of slices that a version before 0.1.0 wrote and whose raw files retention has removed
+        case when last_event_at is not null then coalesce(first_event_at, event_slice) end as first_event_at,
         last_event_at
 
     from {{ ref('int_sources_by_slice') }}
@@ -30,12 +31,12 @@ visitor_slices as (
         min(case when last_event_at is not null then device end) as device,
         sum(events) as events,
         sum(views) as views,
-        max(last_event_at) as last_event_at,
-        max(case when max(last_event_at) is not null then event_slice end) over (
+        min(first_event_at) as first_event_at,
+        max(max(last_event_at)) over (
             partition by visitor
             order by event_slice asc nulls last
             rows between unbounded preceding and 1 preceding
-        ) as previous_slice
+        ) as previous_event_at
 
     from activity
     group by event_slice, visitor
@@ -76,10 +77,10 @@ visits as (
             when s.event_slice is null then '(none)'
             else coalesce(s.utm_medium, '(not set)')
         end as utm_medium,
-        case when v.last_event_at is not null then 1 else 0 end as visitors,
+        case when v.first_event_at is not null then 1 else 0 end as visitors,
         case
-            when v.last_event_at is null then 0
-            when v.previous_slice >= v.event_slice - interval '{{ gap }}' minute then 0
+            when v.first_event_at is null then 0
+            when v.first_event_at < v.previous_event_at + interval '{{ gap }}' minute then 0
             else 1
         end as visits,
         row_number() over (
@@ -168,7 +169,9 @@ named as (
 
 lines as (
 
-    {{ purchase_lines_by_event_slice(after=gap) }}
+    select *
+    from {{ ref('int_event_lines') }}
+    where {{ is_rewritten(after=gap) }}
 
 ),
 
@@ -179,14 +182,13 @@ purchases as (
         named.utm_source,
         named.utm_medium,
         named.device,
-        count(distinct lines.order_id) as purchases,
+        count(distinct case when lines.is_purchase then lines.order_id end) as purchases,
         sum(lines.amount) as revenue
 
     from lines
     inner join named
         on lines.event_slice = named.event_slice
         and lines.visitor = named.visitor
-    where lines.occurrence = 1
     group by named.event_slice, named.utm_source, named.utm_medium, named.device
 
 ),
@@ -201,9 +203,10 @@ final as (
         cast(sum(named.visitors) as bigint) as visitors,
         cast(sum(named.visits) as bigint) as visits,
         cast(sum(named.events) as bigint) as events,
-        cast(sum(named.views) as bigint) as views,
+        cast(sum(named.views) as bigint) as page_and_product_views,
         coalesce(max(purchases.purchases), 0) as purchases,
-        cast(coalesce(max(purchases.revenue), 0) as decimal(18, 2)) as revenue
+        cast(coalesce(max(purchases.revenue), 0) as decimal(18, 2)) as revenue,
+        cast(sum(named.views) as bigint) as views
 
     from named
     left join purchases
