@@ -264,6 +264,38 @@ def test_old_event_times_of_rewritten_slices_are_remembered_until_they_are_done(
     assert log.connection.execute(touched).fetchall() == []
 
 
+def test_the_event_slices_of_all_events_of_a_rewritten_line_are_touched(log: Log) -> None:
+    """Slice 0 has the first event of a line without a product; 2 has its repeat, and 4 another product's line of that order."""
+    log.write(0, {1})
+    log.write(2, {2})
+    log.write(4, {3})
+    log.run()
+    columns = "slice timestamp, event_slice timestamp, order_id varchar, product_id varchar, line_no bigint"
+    log.connection.execute(f"create table intermediate.int_purchases_by_slice ({columns})")
+    lines = [[at(0), at(-1), "O1", None, 0], [at(2), at(-2), "O1", None, 0], [at(4), at(-3), "O1", "P1", 0]]
+    log.connection.executemany("insert into intermediate.int_purchases_by_slice values (?, ?, ?, ?, ?)", lines)
+    log.write(0, set())
+    log.plan()
+    assert log.connection.execute("select distinct event_slice from ops.touched_event_slices order by 1").fetchall() == [
+        (at(-2),),
+        (at(-1),),
+    ]
+
+
+def test_new_code_touches_the_event_slices_of_archived_slices_too(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    log.write(0, {1})
+    log.write(8, {2})
+    log.run()
+    log.connection.execute("create table intermediate.int_activity_by_slice (slice timestamp, event_slice timestamp)")
+    rows = [[at(0), at(-1)], [at(8), at(7)]]
+    log.connection.executemany("insert into intermediate.int_activity_by_slice values (?, ?)", rows)
+    remove_old(log.settings, NOW, (at(1) + timedelta(days=400)).replace(tzinfo=UTC))
+    monkeypatch.setattr(slice_log, "code_fingerprint", lambda _: "new code")
+    assert log.plan() == [at(8)]
+    touched = "select distinct event_slice from ops.touched_event_slices order by 1"
+    assert log.connection.execute(touched).fetchall() == [(at(-1),), (at(7),)]
+
+
 def test_cutoffs_are_weekly_and_leave_room_for_the_label_and_the_history(log: Log) -> None:
     shop = SHOP.model_copy(update={"training": SHOP.training.model_copy(update={"cutoffs": 5, "min_history_days": 14})})
     log.plan()

@@ -286,32 +286,26 @@ def _remember_touched(connection: duckdb.DuckDBPyConnection, is_new_code: bool) 
     """Keep the event slices whose aggregates change with the old rows of pending slices.
 
     They are those of the rows themselves, and those of all events of the order lines in them: when the event that counted goes,
-    another one counts. New code changes all, also the event slices of slices whose raw rows retention has removed.
+    another one counts. New code changes all, also those of slices whose raw rows retention has removed.
     """
-    exists = connection.execute(
-        "select 1 from information_schema.tables where table_schema = 'intermediate' and table_name = 'int_activity_by_slice'"
-    ).fetchone()
-    if not exists:
-        return
-    connection.execute(
-        f"""
-        insert into ops.touched_event_slices
-        select distinct event_slice from intermediate.int_activity_by_slice
-        {"" if is_new_code else "semi join ops.pending_slices using (slice)"}
-        """
-    )
-    if not is_new_code:
-        connection.execute(
-            """
-            insert into ops.touched_event_slices
-            select distinct event_slice from intermediate.int_purchases_by_slice as events
+    pending = "" if is_new_code else "semi join ops.pending_slices using (slice)"
+    event_slices = {
+        "int_activity_by_slice": f"intermediate.int_activity_by_slice {pending}",
+        "int_purchases_by_slice": f"""
+            intermediate.int_purchases_by_slice as events
             where exists (
-                select 1 from intermediate.int_purchases_by_slice as pending semi join ops.pending_slices using (slice)
-                where pending.order_id = events.order_id and pending.line_no = events.line_no
-                    and pending.product_id is not distinct from events.product_id
+                select 1 from intermediate.int_purchases_by_slice as line {pending}
+                where line.order_id = events.order_id and line.line_no = events.line_no
+                    and line.product_id is not distinct from events.product_id
             )
-            """
-        )
+        """,
+    }
+    present = connection.execute(
+        "select table_name from information_schema.tables where table_schema = 'intermediate'"
+    ).fetchall()
+    for (table,) in present:
+        if table in event_slices:
+            connection.execute(f"insert into ops.touched_event_slices select distinct event_slice from {event_slices[table]}")
 
 
 def _set_clock(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
