@@ -31,12 +31,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:unclosed file.*dbt.log:ResourceW
 BEFORE_PUBLISHING = {
     "every_kept_click_is_counted",
     "not_null_customer_features_customer_id",
-    "unique_combination_customer_category_activity_customer_id__category_id__window_days",
+    "customer_category_activity_has_unique_keys",
     "unique_customer_features_customer_id",
     "unique_rfm_segments_customer_id",
-    "unique_traffic_event_slice",
+    "traffic_has_unique_keys",
 }
-VISITOR_LINKS_KEY = "unique_combination_int_visitor_links_by_slice_slice__visitor_id__customer_id"
+VISITOR_LINKS_KEY = "int_visitor_links_by_slice_has_unique_keys"
 LINKS, EMPTY = "int_visitor_links_by_slice", ("--indirect-selection", "empty")
 SLOW = "select count(*) from range(40000000000) as many"
 

@@ -113,7 +113,6 @@ happenings as (
         cast(null as string) as order_id,
         cast(null as string) as event_order_id,
         cast(null as bigint) as line_no,
-        false as is_purchase,
         views,
         dwell_seconds,
         carts,
@@ -138,7 +137,6 @@ happenings as (
         cast(null as string) as order_id,
         cast(null as string) as event_order_id,
         cast(null as bigint) as line_no,
-        false as is_purchase,
         cast(0 as bigint) as views,
         cast(0 as decimal(28, 6)) as dwell_seconds,
         cast(0 as bigint) as carts,
@@ -159,10 +157,9 @@ happenings as (
         visitor_id,
         product_id,
         category_id,
-        order_id,
+        case when {{ is_purchase_line() }} then order_id end as order_id,
         event_order_id,
         line_no,
-        {{ is_purchase_line() }} as is_purchase,
         cast(0 as bigint) as views,
         cast(0 as decimal(28, 6)) as dwell_seconds,
         cast(0 as bigint) as carts,
@@ -209,8 +206,8 @@ known_then as (
 
 ),
 
--- The visitor's customer is that of the end of the day too. A reference row replaces the events of its line; they are matched by
--- event_order_id, since DuckDB makes a nested loop of a left join with a condition on the left side alone.
+-- The visitor's customer is that of the end of the day too. A reference row replaces the events of its line. They are matched
+-- by event_order_id: of a left join with a condition on the left side alone DuckDB makes a nested loop.
 of_customers as (
 
     select
@@ -219,7 +216,7 @@ of_customers as (
         c.customer_id,
         k.product_id,
         k.category_id,
-        case when k.is_purchase then k.order_id end as order_id,
+        k.order_id,
         sum(k.views) as views,
         sum(k.dwell_seconds) as dwell_seconds,
         sum(k.carts) as carts,
@@ -240,7 +237,7 @@ of_customers as (
         and k.day_end >= r.valid_from
         and k.day_end < coalesce(r.valid_to, {{ end_of_time }})
     where r.order_id is null
-    group by 1, 2, 3, 4, 5, 6
+    group by k.day_no, k.day_end, c.customer_id, k.product_id, k.category_id, k.order_id
 
 ),
 

@@ -3,7 +3,7 @@ with
 rewritten as (
 
     select event_slice
-    from {{ touched_event_slices(after=visit_gap_minutes()) }} as touched
+    from {{ touched_event_slices(after=visit_gap_minutes() | int) }} as touched
 
 ),
 
