@@ -75,10 +75,10 @@ def serve_twice(champions: Path, large: Path) -> None:
             raise SystemExit(f"a model has no champion: {models}")
         with warehouse_lock(place, "benchmark"), open_warehouse(place) as connection:
             serving.serve(connection, models, settings.shop, Tables())
-            customers, whole = serving.count_whole(connection, len(settings.shop.category_ids) + 1, Tables())
+            customers, complete = serving.count_complete(connection, len(settings.shop.category_ids) + 1, Tables())
         print(MARK, flush=True)
-        if not customers == whole == CUSTOMERS:
-            raise SystemExit(f"{customers} customers, of whom {whole} have whole scores")
+        if not customers == complete == CUSTOMERS:
+            raise SystemExit(f"{customers} customers, of whom {complete} have complete scores")
 
 
 if __name__ == "__main__":

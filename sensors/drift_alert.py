@@ -6,8 +6,8 @@ from datetime import date, timedelta
 import dagster as dg
 
 from ml.datasets.targets import AFFINITY
+from ml.monitoring.alarms import IN_A_ROW, training_request
 from ml.monitoring.daily import read_history
-from ml.monitoring.retraining import verdict
 from ml.versions.shop_models import store_of
 from orchestration.resources import Platform
 
@@ -19,17 +19,17 @@ REASON_TAG = "customer360/reason"
     minimum_interval_seconds=300,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
-        "Asks for training_job when columns of the drift report, or what became of predictions, lie beyond their thresholds in "
-        "two reports in a row: once for a report, then not before a label horizon has passed. Says why not in its ticks."
+        "Asks for training_job when columns of the drift report, or the measured performance, lie beyond their thresholds in "
+        "two reports in a row: once for a report, then not before a label horizon has passed. Its ticks give the reason."
     ),
 )
 def drift_alert(context: dg.SensorEvaluationContext, platform: Platform) -> dg.SensorResult:
-    """Look at the newest reports. The cursor keeps the report for which a training was asked last, and the last reason."""
+    """Read the two newest reports. The cursor keeps the report for which a training was asked last, and the last reason."""
     settings = platform.settings()
     state = json.loads(context.cursor) if context.cursor else {}
     last = date.fromisoformat(state["asked"]) if state.get("asked") else None
-    found = verdict(
-        read_history(settings.place.reports / "drift"),
+    found = training_request(
+        read_history(settings.place.reports / "drift", newest=IN_A_ROW),
         store_of(settings, AFFINITY).champion_version(AFFINITY),
         last,
         timedelta(days=settings.shop.label_horizon_days),

@@ -48,7 +48,7 @@ DRIFT_REPORT = dg.AssetKey(["monitoring", "drift_report"])
     ],
 )
 def drift(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
-    """What the champion reads and says, the last hours, how predictions came true. One row a column in ``drift_metrics``."""
+    """Features and scores of the champion, the last hours, realised performance. One row a column in ``drift_metrics``."""
     settings = platform.settings()
     place = settings.place
     folder = place.reports / "drift"
@@ -74,16 +74,17 @@ def drift(context: dg.AssetExecutionContext, platform: Platform) -> dg.Materiali
     change = found_change(history, read_changes(folder / CHANGES))
     if change is not None:
         append_change(folder / CHANGES, change)
-        context.log.warning(f"since {change.since} UTC something is different: {', '.join(change.columns)}")
+        context.log.warning(f"since {change.since} UTC these columns are different: {', '.join(change.columns)}")
     return dg.MaterializeResult(
         metadata={
             "dagster/partition_row_count": len(report.metrics),
             "columns_drifted": int(report.metrics["is_drifted"].fillna(value=False).sum()),
-            "drifted_share": report.drifted_share if report.drifted_share is not None else "too few rows to say",
+            "drifted_share": report.drifted_share if report.drifted_share is not None else "too few rows to tell",
             "model_version": servable.loaded.version,
             **_performance_numbers(report),
             "moved_most": dg.MetadataValue.md(report.to_markdown()),
-            "report": dg.MetadataValue.path(folder / f"{day:%Y-%m-%d}.html"),
+            "report": dg.MetadataValue.url(f"/reports/drift/{day:%Y-%m-%d}.html"),  # orchestration.runtime.webserver
+            "report_file": dg.MetadataValue.path(folder / f"{day:%Y-%m-%d}.html"),
         },
         check_results=[lasting_drift(report, alarming_columns(history)), quality(report), performance(report)],
     )
@@ -96,7 +97,7 @@ def _performance_numbers(report: DriftReport) -> dict[str, float]:
 
 
 def lasting_drift(report: DriftReport, alarming: list[str]) -> dg.AssetCheckResult:
-    """No alarm: two reports in a row, by learned thresholds."""
+    """Whether no column exceeded a learned threshold in two reports in a row."""
     metrics = report.metrics
     learned = int(metrics["is_learned"].sum())
     return dg.AssetCheckResult(
@@ -112,29 +113,29 @@ def lasting_drift(report: DriftReport, alarming: list[str]) -> dg.AssetCheckResu
 
 
 def quality(report: DriftReport) -> dg.AssetCheckResult:
-    """Shares of bad lines."""
+    """Whether the shares of quarantined and repeated lines are as in the reference."""
     rows = report.metrics[report.metrics["kind"] == QUALITY]
-    bad = rows.loc[rows["is_drifted"].fillna(value=False), "column"]
+    drifted = rows.loc[rows["is_drifted"].fillna(value=False), "column"]
     return dg.AssetCheckResult(
         check_name="data_quality_is_usual",
-        passed=bad.empty,
+        passed=drifted.empty,
         severity=dg.AssetCheckSeverity.WARN,
-        metadata={"unlike_the_reference": ", ".join(bad) or "none", "columns": len(rows)},
+        metadata={"unlike_the_reference": ", ".join(drifted) or "none", "columns": len(rows)},
     )
 
 
 def performance(report: DriftReport) -> dg.AssetCheckResult:
-    """Realised performance."""
+    """Whether predictions come true as often as when the model was judged."""
     rows = report.metrics[report.metrics["kind"] == PERFORMANCE]
-    bad = rows[rows["is_drifted"].fillna(value=False)]
-    is_severe = bool((bad["value"] > 2 * bad["threshold"]).any())
-    said = [
+    drifted = rows[rows["is_drifted"].fillna(value=False)]
+    is_severe = bool((drifted["value"] > 2 * drifted["threshold"]).any())
+    figures = [
         f"{row.column} {row.value:.3f} (threshold {row.threshold:.3f}, {row.rows_current} customers)"
         for row in rows.itertuples()
     ]
     return dg.AssetCheckResult(
         check_name="predictions_come_true",
-        passed=bad.empty,
+        passed=drifted.empty,
         severity=dg.AssetCheckSeverity.ERROR if is_severe else dg.AssetCheckSeverity.WARN,
-        metadata={"performance": "; ".join(said) or "nothing has matured yet"},
+        metadata={"performance": "; ".join(figures) or "nothing has matured yet"},
     )

@@ -86,43 +86,45 @@ def customer_scores(
     """A refused or missing champion of one model stops neither the others nor the slice."""
     settings = platform.settings()
     shop = settings.shop
-    found = {name: servable_for_shop(settings, name) for name in MODELS}
+    servables = {name: servable_for_shop(settings, name) for name in MODELS}
     with platform.warehouse(f"run {context.run.run_id}") as connection:
         tables = Tables()
-        served = serving.serve(connection, Serving(**{name: one.loaded for name, one in found.items()}), shop, tables)
+        served = serving.serve(
+            connection, Serving(**{name: servable.loaded for name, servable in servables.items()}), shop, tables
+        )
         keep_daily_snapshot(
             settings.place, shop, connection, tables.scores, lambda: known_now(settings, platform.now()).to_metadata()
         )
-        customers, whole = serving.count_whole(connection, len(shop.category_ids) + 1, tables)
+        customers, complete = serving.count_complete(connection, len(shop.category_ids) + 1, tables)
         _, sound = serving.count_sound(connection, tables)
     yield dg.MaterializeResult(
         asset_key=SCORES,
-        metadata={"dagster/row_count": served.scores, "customers": customers, "model_version": _version(found[AFFINITY])},
+        metadata={"dagster/row_count": served.scores, "customers": customers, "model_version": _version(servables[AFFINITY])},
     )
     yield dg.MaterializeResult(
         asset_key=VALUE,
         metadata={
             "dagster/row_count": served.customers,
-            "mean_purchase_probability": _or_none(served.mean_purchase_probability),
-            "total_expected_spend": _or_none(served.total_expected_spend),
+            "mean_purchase_probability": _rounded(served.mean_purchase_probability, 4),
+            "total_expected_spend": _rounded(served.total_expected_spend, 2),
             "currency": shop.currency,
-            **{f"{name}_model_version": _version(one) for name, one in found.items()},
+            **{f"{name}_model_version": _version(servable) for name, servable in servables.items()},
         },
     )
     for name, (asset, check) in SERVED_CHECKS.items():
-        refusals = [f"{refusal.version}: {refusal.reason}" for refusal in found[name].refusals]
+        refusals = [f"{refusal.version}: {refusal.reason}" for refusal in servables[name].refusals]
         yield dg.AssetCheckResult(
             check_name=check,
             asset_key=asset,
-            passed=found[name].loaded is not None and not refusals,
+            passed=servables[name].loaded is not None and not refusals,
             severity=dg.AssetCheckSeverity.WARN,
-            metadata={"model_version": _version(found[name]), "refused": "; ".join(refusals) or "none"},
+            metadata={"model_version": _version(servables[name]), "refused": "; ".join(refusals) or "none"},
         )
     yield dg.AssetCheckResult(
         check_name="probabilities_sum_to_one",
         asset_key=SCORES,
-        passed=whole == (customers if found[AFFINITY].loaded else 0),
-        metadata={"customers": customers, "customers_with_whole_scores": whole},
+        passed=complete == (customers if servables[AFFINITY].loaded else 0),
+        metadata={"customers": customers, "customers_with_complete_scores": complete},
     )
     yield dg.AssetCheckResult(
         check_name="value_is_sound",
@@ -136,5 +138,5 @@ def _version(servable: Servable) -> str:
     return servable.loaded.version if servable.loaded else "none"
 
 
-def _or_none(value: float | None) -> float | str:
-    return "none" if value is None else value
+def _rounded(value: float | None, digits: int) -> float | str:
+    return "none" if value is None else round(value, digits)

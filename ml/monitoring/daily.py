@@ -60,9 +60,9 @@ def daily_report(
         samples += windows[0]
         limits |= windows[1]
     measured = early_performance(connection, loaded, reference, as_of) if windows is not None else []
-    matured = [one for one in matured_scores(connection) if one.model_version == loaded.version]
-    if matured:
-        measured += matured_measures(matured[-1], loaded, limits)
+    matured = next(matured_scores(connection, loaded.version), None)
+    if matured is not None:
+        measured += matured_measures(matured, loaded, limits)
     return drift_report(
         samples,
         limits,
@@ -74,16 +74,23 @@ def daily_report(
     )
 
 
-def read_history(folder: Path, before: date | None = None) -> pd.DataFrame:
-    """``drift_metrics`` of all reports in the folder, or of those before a day."""
-    files = [path for path in sorted(folder.glob("*.parquet")) if before is None or path.stem < f"{before:%Y-%m-%d}"]
-    frames = [pd.read_parquet(path) for path in files]
-    whole = [frame for frame in frames if METRIC_COLUMNS.keys() <= set(frame.columns)]  # others are of older releases
-    return pd.concat(whole, ignore_index=True) if whole else empty_metrics()
+def read_history(folder: Path, before: date | None = None, newest: int | None = None) -> pd.DataFrame:
+    """``drift_metrics`` of all reports in the folder, of those before a day, or of so many of the newest; the oldest first.
+
+    Files of older releases, which lack columns, are left out.
+    """
+    frames: list[pd.DataFrame] = []
+    for path in sorted(folder.glob("*.parquet"), reverse=True):
+        if len(frames) == newest:
+            break
+        if before is None or path.stem < f"{before:%Y-%m-%d}":
+            frame = pd.read_parquet(path)
+            frames += [frame] if METRIC_COLUMNS.keys() <= set(frame.columns) else []
+    return pd.concat(frames[::-1], ignore_index=True) if frames else empty_metrics()
 
 
 def reported_limits(history: pd.DataFrame, version: str) -> dict[tuple[str, str], Limit]:
-    """Thresholds from the model's own earlier reports, for what has no windows; what they said was too far is left out."""
+    """Thresholds from the model's own earlier reports, for what has no windows; values that drifted are left out."""
     is_normal = (history["model_version"] == version) & ~history["is_drifted"].fillna(value=False)
     rows = history[is_normal & history["kind"].isin([FEATURE, SCORE, PERFORMANCE])]
     limits = {

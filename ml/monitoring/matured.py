@@ -1,11 +1,12 @@
-"""Matured scores: what was said a label horizon ago, judged by what customers then bought.
+"""Matured scores: those of a label horizon ago, judged by what customers then bought.
 
 The kept scores of a day are seven rows a customer and may be millions: the database adds them up, and only one loss a customer
-comes here. The measures are those of ``ml.measures``.
+is read. The measures are those of ``ml.measures``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -26,7 +27,7 @@ class MaturedScores:
     """The kept scores of one day against what was bought within their label horizon.
 
     ``rows``: customers. ``log_loss``: nats a customer, with a 95% interval. ``prior_log_loss``: that of the realised shares of
-    the classes, said to everyone. ``accuracy``: of the decisions, ``is_label``. ``unscored``: customers who bought from a
+    the classes, predicted for everyone. ``accuracy``: of the decisions, ``is_label``. ``unscored``: customers who bought from a
     category that the model did not know yet; they are left out of everything else.
     """
 
@@ -40,30 +41,29 @@ class MaturedScores:
     unscored: int
 
 
-def matured_scores(connection: duckdb.DuckDBPyConnection, seed: int = 0) -> list[MaturedScores]:
-    """Every day of scores that has realised labels, oldest first.
+def matured_scores(connection: duckdb.DuckDBPyConnection, version: str | None = None, seed: int = 0) -> Iterator[MaturedScores]:
+    """The days of scores that have realised labels, of a model version or of all: the newest first, judged when asked for.
 
     ``connection`` has the published tables customer_scores_daily (as_of, customer_id, category_id, probability, is_label,
     model_version) and realised_labels (as_of, customer_id, label); as_of is plain UTC. Empty where there are none yet. A day
     whose horizon saw no buyer at all has no labels, and is not judged.
     """
-    there = connection.execute("select table_name from information_schema.tables").fetchall()
-    if not {(SCORES,), (LABELS,)} <= set(there):
-        return []
-    moments = connection.execute(f"select distinct as_of from {LABELS} order by as_of").fetchall()
-    judged = [_judged(connection, moment, seed) for (moment,) in moments]
-    return [one for one in judged if one is not None]
+    tables = connection.execute("select table_name from information_schema.tables").fetchall()
+    if not {(SCORES,), (LABELS,)} <= set(tables):
+        return
+    moments = connection.execute(f"select distinct as_of from {LABELS} order by as_of desc").fetchall()
+    for (moment,) in moments:
+        classes, scored_by = connection.execute(
+            f"select list(distinct category_id), max(model_version) from {SCORES} where as_of = $as_of", {"as_of": moment}
+        ).fetchone() or (None, None)
+        if classes and version in {None, scored_by}:
+            yield _judged(connection, moment, classes, scored_by, seed)
 
 
-def _judged(connection: duckdb.DuckDBPyConnection, as_of: datetime, seed: int) -> MaturedScores | None:
-    """One day; None where its scores are no longer kept."""
+def _judged(
+    connection: duckdb.DuckDBPyConnection, as_of: datetime, classes: list[str], model_version: str, seed: int
+) -> MaturedScores:
     values = {"as_of": as_of, "none": NONE}
-    said = connection.execute(
-        f"select list(distinct category_id), max(model_version) from {SCORES} where as_of = $as_of", {"as_of": as_of}
-    ).fetchone()
-    if said is None or not said[0]:
-        return None
-    classes, model_version = said
     outcomes = f"""
         select s.category_id, s.probability, s.is_label, coalesce(l.label, $none) as label
         from {SCORES} as s
@@ -97,7 +97,7 @@ def _judged(connection: duckdb.DuckDBPyConnection, as_of: datetime, seed: int) -
     shares = np.array([count for count, _ in counts]) / rows
     return MaturedScores(
         as_of=as_of,
-        model_version=str(model_version),
+        model_version=model_version,
         rows=rows,
         log_loss=mean_interval(np.asarray(losses, dtype=np.float64), seed, _resamples(rows)),
         prior_log_loss=float(-(shares * np.log(shares)).sum()),

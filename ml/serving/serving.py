@@ -97,10 +97,10 @@ def count_sound(connection: duckdb.DuckDBPyConnection, tables: Tables) -> tuple[
     return int(customers), int(sound)
 
 
-def count_whole(connection: duckdb.DuckDBPyConnection, classes: int, tables: Tables) -> tuple[int, int]:
-    """Customers with features, and those whose scores are whole: every one of ``classes`` once, probabilities that sum to 1."""
+def count_complete(connection: duckdb.DuckDBPyConnection, classes: int, tables: Tables) -> tuple[int, int]:
+    """Customers with features, and those with complete scores: every one of ``classes`` once, probabilities that sum to 1."""
     (customers,) = connection.execute(f"select count(*) from {tables.features}").fetchone() or (0,)
-    (whole,) = connection.execute(
+    (complete,) = connection.execute(
         f"""
         select count(*) from (
             select customer_id from {tables.scores} group by customer_id
@@ -108,4 +108,4 @@ def count_whole(connection: duckdb.DuckDBPyConnection, classes: int, tables: Tab
         )
         """
     ).fetchone() or (0,)
-    return int(customers), int(whole)
+    return int(customers), int(complete)

@@ -6,6 +6,7 @@
 - ``dbt_run`` for ``DbtCliResource``, which starts dbt as a child: in the run's process it costs 4 to 5 CPU seconds less a run,
   and never outlives its run.
 - ``daemon`` for ``dagster-daemon run``: a run whose launch died with the daemon before is given up at once, not in 3 minutes.
+- ``webserver`` for ``dagster-webserver``: the same, and the place's reports at /reports.
 - ``services`` for ``dagster dev``: processes that die are started again. ``code_files`` tells it and the launcher when the
   definitions in memory are older than their files. ``home`` writes the settings file.
 
@@ -17,4 +18,10 @@ jobs is ``orchestration.jobs.EXECUTOR``. tests/orchestration/test_stock_dagster.
 docs/decisions.md has what that costs.
 """
 
-CHECKED_AGAINST = {"dagster": "1.13.27", "dagster-dbt": "0.29.27", "dbt-core": "1.11.16", "dbt-duckdb": "1.11.1"}
+CHECKED_AGAINST = {
+    "dagster": "1.13.27",
+    "dagster-webserver": "1.13.27",
+    "dagster-dbt": "0.29.27",
+    "dbt-core": "1.11.16",
+    "dbt-duckdb": "1.11.1",
+}

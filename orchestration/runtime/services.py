@@ -148,7 +148,9 @@ def services(home: Path, port: int | None, say: Callable[[str], None]) -> Iterat
             Service("daemon", _python("orchestration.runtime.daemon", "run", "--workspace", str(workspace)), after=socket)
         ]
         if port is not None:
-            web = _python("dagster_webserver", "--workspace", str(workspace), "--port", str(port), "--log-level", "warning")
+            web = _python(
+                "orchestration.runtime.webserver", "--workspace", str(workspace), "--port", str(port), "--log-level", "warning"
+            )
             others.append(Service("web server", web, after=socket))
         yield Services(Service("code server", _python(*code_server), makes=socket), others, say)
 

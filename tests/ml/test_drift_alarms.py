@@ -7,10 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml.monitoring.alarms import Change, alarming_columns, append_change, found_change, read_changes
+from ml.monitoring.alarms import Change, alarming_columns, append_change, found_change, read_changes, training_request
 from ml.monitoring.daily import reported_limits
 from ml.monitoring.report import METRIC_COLUMNS, empty_metrics
-from ml.monitoring.retraining import verdict
 from ml.monitoring.thresholds import MIN_NORMAL, UNLEARNED, learned_limit
 
 FIRST = date(2026, 5, 1)
@@ -74,12 +73,14 @@ def test_a_change_begins_a_day_before_the_first_of_the_reports_that_alarm_and_is
 
 def test_a_training_is_asked_for_once_a_report_and_then_not_before_the_cool_down_is_over() -> None:
     alarm = [{"a": True}] * 12
-    first = verdict(history(*alarm[:2]), "v1", None, WEEK)
+    first = training_request(history(*alarm[:2]), "v1", None, WEEK)
     assert (first.is_asked, first.report_date) == (True, date(2026, 5, 2))
     assert first.reason == "the report of 2026-05-02: beyond their thresholds 2 times in a row: 24 hours: a"
-    asked = [number for number in range(2, 12) if verdict(history(*alarm[:number]), "v1", date(2026, 5, 2), WEEK).is_asked]
+    asked = [
+        number for number in range(2, 12) if training_request(history(*alarm[:number]), "v1", date(2026, 5, 2), WEEK).is_asked
+    ]
     assert asked == [9, 10, 11]  # the reports of the ninth of May and after
-    waiting = verdict(history(*alarm[:8]), "v1", date(2026, 5, 2), WEEK)
+    waiting = training_request(history(*alarm[:8]), "v1", date(2026, 5, 2), WEEK)
     assert waiting.reason == (
         "the report of 2026-05-08: 24 hours: a; but a training was asked for on 2026-05-02, and the next is not before "
         "2026-05-09"
@@ -88,8 +89,8 @@ def test_a_training_is_asked_for_once_a_report_and_then_not_before_the_cool_down
 
 def test_without_cool_down_there_is_still_at_most_one_request_a_day() -> None:
     alarm = history({"a": True}, {"a": True})
-    assert not verdict(alarm, "v1", date(2026, 5, 2), timedelta(0)).is_asked
-    assert verdict(alarm, "v1", date(2026, 5, 1), timedelta(0)).is_asked
+    assert not training_request(alarm, "v1", date(2026, 5, 2), timedelta(0)).is_asked
+    assert training_request(alarm, "v1", date(2026, 5, 1), timedelta(0)).is_asked
 
 
 @pytest.mark.parametrize(
@@ -102,7 +103,7 @@ def test_without_cool_down_there_is_still_at_most_one_request_a_day() -> None:
     ],
 )
 def test_it_says_why_it_does_not_ask(reports: pd.DataFrame, champion: str | None, words: str) -> None:
-    found = verdict(reports, champion, None, WEEK)
+    found = training_request(reports, champion, None, WEEK)
     assert not found.is_asked
     assert words in found.reason
 
@@ -111,7 +112,7 @@ def test_two_reports_of_different_champions_are_not_two_in_a_row() -> None:
     mixed = pd.concat(
         [history({"a": True}), history({"a": True}, {"a": True}, version="v2").query("report_date > '2026-05-01'")]
     )
-    assert not verdict(mixed, "v2", None, WEEK).is_asked
+    assert not training_request(mixed, "v2", None, WEEK).is_asked
 
 
 def test_a_threshold_lies_eight_deviations_above_normal_and_needs_thirty_windows() -> None:

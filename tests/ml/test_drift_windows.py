@@ -181,13 +181,13 @@ def test_a_training_renews_the_reference_but_after_a_change_only_two_weeks_later
     (tmp_path / "changes.jsonl").write_text(
         f'{{"since": "{AS_OF - 12 * DAY}", "reported_on": "2026-04-20", "columns": ["24 hours: views"]}}\n', encoding="utf-8"
     )
-    made = current_reference(reader, tmp_path, [first, second])
+    made = current_reference(reader, tmp_path, [second, first])
     assert made is not None
     assert made.period.until == first
     (tmp_path / "changes.jsonl").write_text(
         f'{{"since": "{AS_OF - 18 * DAY}", "reported_on": "2026-04-14", "columns": ["24 hours: views"]}}\n', encoding="utf-8"
     )
-    renewed = current_reference(reader, tmp_path, [first, second])
+    renewed = current_reference(reader, tmp_path, [second, first])
     assert renewed is not None
     assert (renewed.period.until, renewed.period.days) == (second, 16)
     # Sixteen days are too few for thresholds: those of the reference before stand.

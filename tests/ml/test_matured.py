@@ -68,17 +68,39 @@ def test_figures_are_those_of_the_measures_on_the_same_rows(published: duckdb.Du
     labels.append((NOON, "a stranger to the scores", "books"))
     keep(published, days, named, labels)
 
-    found = matured_scores(published, seed=7)
-    assert [(one.as_of, one.model_version) for one in found] == [(as_of, f"v{as_of:%d}") for as_of in days]
-    for one in found:
-        measures, prior, truth = expected[one.as_of]
-        assert (one.rows, one.unscored) == (500, 0)
-        assert one.log_loss.estimate == pytest.approx(measures["log_loss"])
-        assert one.accuracy == pytest.approx(measures["accuracy"])
-        assert one.calibration_error == pytest.approx(measures["calibration_error"])
-        assert one.prior_log_loss == pytest.approx(prior)
-        interval = mean_interval(np.sort(row_losses(days[one.as_of], truth)), seed=7)
-        assert (one.log_loss.low, one.log_loss.high) == pytest.approx((interval.low, interval.high))
+    found = list(matured_scores(published, seed=7))
+    assert [(day.as_of, day.model_version) for day in found] == [(as_of, f"v{as_of:%d}") for as_of in reversed(days)]
+    for day in found:
+        measures, prior, truth = expected[day.as_of]
+        assert (day.rows, day.unscored) == (500, 0)
+        assert day.log_loss.estimate == pytest.approx(measures["log_loss"])
+        assert day.accuracy == pytest.approx(measures["accuracy"])
+        assert day.calibration_error == pytest.approx(measures["calibration_error"])
+        assert day.prior_log_loss == pytest.approx(prior)
+        interval = mean_interval(np.sort(row_losses(days[day.as_of], truth)), seed=7)
+        assert (day.log_loss.low, day.log_loss.high) == pytest.approx((interval.low, interval.high))
+    (of_version,) = matured_scores(published, f"v{NOON:%d}", seed=7)
+    assert of_version == found[-1]
+
+
+class Counting:
+    """A connection that counts the passes over a day's losses."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self.connection, self.passes = connection, 0
+
+    def execute(self, query: str, *values: object) -> duckdb.DuckDBPyConnection:
+        self.passes += "as loss" in query
+        return self.connection.execute(query, *values)
+
+
+def test_only_the_newest_day_is_judged_where_only_that_is_asked_for(published: duckdb.DuckDBPyConnection) -> None:
+    days = {NOON + timedelta(days=day): np.array([[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]]) for day in range(8)}
+    labels = [(as_of, "C0", "books") for as_of in days]
+    keep(published, days, {as_of: np.array([0, 2]) for as_of in days}, labels)
+    counting = Counting(published)
+    newest = next(matured_scores(counting))  # type: ignore[arg-type]
+    assert (newest.as_of, counting.passes) == (NOON + timedelta(days=7), 1)
 
 
 def test_the_figures_of_three_customers_are_those_worked_out_by_hand(published: duckdb.DuckDBPyConnection) -> None:
@@ -86,15 +108,15 @@ def test_the_figures_of_three_customers_are_those_worked_out_by_hand(published: 
     probabilities = np.array([[0.5, 0.25, 0.25], [0.1, 0.1, 0.8], [0.2, 0.2, 0.6]])
     labels = [(NOON, "C0", "books"), (NOON, "C2", "garden")]
     keep(published, {NOON: probabilities}, {NOON: np.array([1, 2, 2])}, labels)
-    (one,) = matured_scores(published)
-    assert (one.rows, one.unscored, one.accuracy) == (2, 1, 0.5)
-    assert one.log_loss.estimate == pytest.approx(-np.log(0.5 * 0.8) / 2)
-    assert one.prior_log_loss == pytest.approx(np.log(2))
+    (judged,) = matured_scores(published)
+    assert (judged.rows, judged.unscored, judged.accuracy) == (2, 1, 0.5)
+    assert judged.log_loss.estimate == pytest.approx(-np.log(0.5 * 0.8) / 2)
+    assert judged.prior_log_loss == pytest.approx(np.log(2))
     # by class: books |.5 - 1| and .1, music .25 and .1, none .25 and |.8 - 1|; each is alone in its bin
-    assert one.calibration_error == pytest.approx((0.5 + 0.1 + 0.25 + 0.1 + 0.25 + 0.2) / 6)
+    assert judged.calibration_error == pytest.approx((0.5 + 0.1 + 0.25 + 0.1 + 0.25 + 0.2) / 6)
 
 
 def test_labels_without_scores_and_places_without_either_are_no_days(published: duckdb.DuckDBPyConnection) -> None:
-    assert matured_scores(published) == []
+    assert list(matured_scores(published)) == []
     keep(published, {NOON: np.array([[0.2, 0.2, 0.6]])}, {NOON: np.array([2])}, [(NOON - timedelta(days=1), "C0", "books")])
-    assert matured_scores(published) == []
+    assert list(matured_scores(published)) == []

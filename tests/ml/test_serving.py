@@ -10,7 +10,7 @@ from published_frames import customer_frame
 from customer360.settings import Shop
 from ml.serving.customer_value import Serving
 from ml.serving.reason_refresh import AT_ONCE
-from ml.serving.serving import count_whole, serve
+from ml.serving.serving import count_complete, serve
 from ml.serving.serving_tables import Tables
 from ml.versions.model_store import LoadedModel
 
@@ -26,5 +26,5 @@ def test_each_run_adds_the_reasons_of_others_and_sees_its_own_scores(shop: Shop,
         )
         for run in (1, 2, 3):
             assert serve(connection, Serving(affinity=champion), shop, tables).scores == CUSTOMERS * 5
-            assert count_whole(connection, 5, tables) == (CUSTOMERS, CUSTOMERS)
+            assert count_complete(connection, 5, tables) == (CUSTOMERS, CUSTOMERS)
             assert connection.execute("select count(*) from predictions.customer_reasons").fetchone() == (AT_ONCE * run,)

@@ -85,6 +85,16 @@ def test_it_says_in_the_ui_why_it_does_not_ask(settings: Settings) -> None:
     assert tick(settings, cursor)[1] == "the report of 2026-05-02 is about v1; v2 serves since, and has none yet"
 
 
+def test_a_tick_reads_the_two_newest_reports_only(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    original = pd.read_parquet
+    monkeypatch.setattr(pd, "read_parquet", lambda path: (read.append(path.stem), original(path))[1])
+    for number in range(30):
+        report(settings, number, is_drifted=number > 27)
+    assert tick(settings, None)[0]
+    assert read == ["2026-05-30", "2026-05-29"]
+
+
 def test_reports_of_an_older_release_are_passed_over(settings: Settings) -> None:
     report(settings, 0, is_drifted=True)
     report(settings, 1, is_drifted=True)
