@@ -26,8 +26,9 @@ import pandas as pd
 from scipy import stats
 
 from benchmarks.measuring import write_result
-from customer360.campaigns.commitments import COMMITMENT_COLUMNS
+from customer360.campaigns.attribution import first_orders
 from customer360.campaigns.definition import Campaign
+from customer360.campaigns.standing import COMMITMENT_COLUMNS
 from customer360.settings import REPOSITORY, Shop, load_shop
 from customer360.simulation.campaign_world import CampaignWorld
 from ml.datasets.training_sets import TrainingSet
@@ -240,19 +241,8 @@ def touches_of(contacts: pd.DataFrame, memory: Memory) -> pd.DataFrame:
     if contacts.empty:
         return memory.touches.head(0)
     rows = contacts.reset_index(drop=True).assign(at=contacts["sent_at"].astype("datetime64[us]").to_numpy())
-    types = {"customer_id": "str", "ordered_at": "datetime64[us]"}
-    orders = memory.orders[["customer_id", "ordered_at"]].astype(types).sort_values("ordered_at")
-    found = pd.merge_asof(
-        rows[["customer_id", "at"]].astype({"customer_id": "str"}).reset_index().sort_values("at"),
-        orders,
-        left_on="at",
-        right_on="ordered_at",
-        by="customer_id",
-        direction="forward",
-    ).set_index("index")["ordered_at"]
-    converted_at = found.reindex(rows.index).where(
-        lambda moment: moment < rows["at"] + timedelta(days=memory.shop.campaigns.attribution_days)
-    )
+    window = timedelta(days=memory.shop.campaigns.attribution_days)
+    converted_at = first_orders(rows["customer_id"], rows["at"], memory.orders, window)
     local = rows["at"].dt.tz_localize("UTC").dt.tz_convert(memory.shop.zone)
     frame = pd.DataFrame(
         {

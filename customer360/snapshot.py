@@ -18,7 +18,7 @@ import pandas as pd
 
 from customer360.campaigns.ledger import APPROVED, SALT, SENT, SUPPRESSED, read_ledger
 from customer360.lake.engine import quoted
-from customer360.lake.publishing.version import PublishedVersion, open_version
+from customer360.lake.publishing.version import PublishedVersion, current_publication, open_version
 from customer360.lake.reference.attribute_versions import attribute_versions_query
 from customer360.lake.reference.consents import consents_query
 from customer360.lake.reference.suppressions import suppressions_query
@@ -138,6 +138,16 @@ class Snapshot:
     def _is_unknown_zone(self) -> pd.Series[bool]:
         zones = self._published_zones["time_zone"]
         return zones.notna() & ~zones.isin(available_timezones())
+
+
+def published_touches(settings: Settings) -> pd.DataFrame:
+    """``campaign_touch_history`` of the version that is published now; without rows where nothing or no touch is published."""
+    columns = ["customer_id", "campaign_id", "channel", "touched_at", "local_date"]
+    if current_publication(settings.place) is not None:
+        with open_snapshot(settings) as snapshot:
+            if snapshot.has(TOUCHES):
+                return snapshot.touches
+    return pd.DataFrame(columns=columns)
 
 
 @contextmanager

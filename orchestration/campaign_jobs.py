@@ -13,6 +13,7 @@ from customer360.campaigns.approval import approve, withdraw
 from customer360.campaigns.sending import SendRefused, outbox, send
 from customer360.decisions import DecisionRefused, Request
 from customer360.settings import Settings
+from customer360.snapshot import published_touches
 from orchestration.partitions import day_key
 from orchestration.resources import Platform
 
@@ -42,7 +43,8 @@ def approve_plan(context: dg.OpExecutionContext, config: Approval, platform: Pla
     """Its contacts are sent when they are due, once sending is switched on."""
 
     def take(settings: Settings, request: Request) -> Mapping[str, str | int | float]:
-        done = approve(settings, config.campaign, config.version, request, platform.shop_now())
+        touches = published_touches(settings)
+        done = approve(settings, config.campaign, config.version, request, platform.shop_now(), touches=touches)
         return {
             "plan_version": done.plan_version,
             "contacts": done.contacts,
@@ -84,6 +86,7 @@ def send_due_contacts(context: dg.OpExecutionContext, platform: Platform) -> Non
                 "suppressed": dict(done.suppressed),
                 "files": [str(file.relative_to(outbox(settings.place))) for file in done.files],
                 "handed_over_after_a_crash": len(done.finished),
+                "next_contact_is_due": f"{done.next_due:%Y-%m-%d %H:%M} UTC" if done.next_due else "none is approved",
             },
         )
     )
@@ -118,10 +121,10 @@ def _decide(
     refuse_reruns(context, platform)
     try:
         request = Request(reason, platform.now(), f"run {context.run_id}")
-        told = take(platform.settings(), request)
+        outcome = take(platform.settings(), request)
     except DecisionRefused as error:
         raise dg.Failure(f"nothing was changed: {error}", allow_retries=False) from error
-    metadata = {**told, "reason": request.words, "decided_by": request.by}
+    metadata = {**outcome, "reason": request.words, "decided_by": request.by}
     context.log_event(dg.AssetObservation(LEDGER, description=f"{what}: {request.words}", metadata=metadata))
 
 

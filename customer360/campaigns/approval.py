@@ -12,25 +12,27 @@ from datetime import datetime, time
 
 import pandas as pd
 
-from customer360.campaigns.commitments import CONTACT_KEY, commitments, standing
 from customer360.campaigns.definition import Campaign
 from customer360.campaigns.drafts import approved_file, definition_file, definition_of, draft_of
-from customer360.campaigns.ledger import APPROVED, CONTACT, HOLDOUT, PLANNED, SENT, SUPPRESSED, append, deciding, read_ledger
+from customer360.campaigns.ledger import (
+    APPROVED,
+    CONTACT,
+    HOLDOUT,
+    PLAN_COLUMNS,
+    PLANNED,
+    SENT,
+    SUPPRESSED,
+    append,
+    deciding,
+    read_ledger,
+)
 from customer360.campaigns.limits import broken_limits
+from customer360.campaigns.standing import WITHDRAWN, WITHDRAWN_LATE, WITHDRAWN_ONE, commitments, standing
 from customer360.decisions import DecisionRefused, Request
 from customer360.lake.atomic import replacing, write_text
 from customer360.lake.publishing.publications import publish_files
-from customer360.lake.publishing.version import current_publication, reader
 from customer360.lake.slices import naive
 from customer360.settings import Settings, Shop
-
-# How the detail of a suppressed entry begins where a plan was withdrawn: before its time, which takes both arms alike out of
-# what is compared, or after it, and for single customers, which does not.
-WITHDRAWN, WITHDRAWN_LATE, WITHDRAWN_ONE = "withdrawn", "withdrawn after its time", "withdrawn for this customer"
-PLAN_COLUMNS = (
-    *("campaign_id", "plan_version", "model_version", "customer_id", "channel", "daypart", "contact_date", "send_at"),
-    *("offer_id", "is_exploration", "expected_conversion", "expected_value", "cost"),
-)
 
 
 @dataclass(frozen=True)
@@ -59,13 +61,17 @@ class Withdrawn:
     sent: int
 
 
-def approve(settings: Settings, campaign_id: str, plan_version: str, request: Request, shop_now: datetime) -> Approved:
+def approve(
+    settings: Settings, campaign_id: str, plan_version: str, request: Request, shop_now: datetime, *, touches: pd.DataFrame
+) -> Approved:
     """Approve the newest draft of a campaign: its contacts may be sent from now on, its held-out customers are counted.
 
     Customers whom an approved version of the campaign has already keep to that one. ``shop_now`` is the shop's time, UTC.
     Raises ``DecisionRefused`` when the draft is not the newest, its first day has passed, it was planned by an older version
     that kept no copy of its campaign, or it would break a limit beside what is committed now; nothing has changed then.
-    Limits are those of the campaign that the draft was made from, whatever its file says now.
+
+    Limits are those of the campaign that the draft was made from, whatever its file says now. They count the contacts of the
+    ledger and of ``touches``: ``campaign_touch_history`` of one published version.
     """
     place, shop = settings.place, settings.shop
     with deciding(place):
@@ -73,8 +79,8 @@ def approve(settings: Settings, campaign_id: str, plan_version: str, request: Re
         before = ledger[(ledger["event"] == APPROVED) & (ledger["plan_version"] == plan_version)]
         if len(before):
             first = before.iloc[0]
-            told = f"approved by {first['recorded_by']} at {first['recorded_at']:%Y-%m-%d %H:%M} UTC"
-            return Approved(campaign_id, plan_version, 0, 0, len(before), 0.0, told)
+            by = f"approved by {first['recorded_by']} at {first['recorded_at']:%Y-%m-%d %H:%M} UTC"
+            return Approved(campaign_id, plan_version, 0, 0, len(before), 0.0, by)
         draft = draft_of(place, campaign_id, plan_version)
         campaign = definition_of(place, campaign_id, plan_version)
         if campaign is None:
@@ -82,15 +88,17 @@ def approve(settings: Settings, campaign_id: str, plan_version: str, request: Re
                 f"{plan_version} was planned by an older version, which kept no copy of its campaign. Plan the day again"
             )
         chosen = draft[draft["decision"].isin([CONTACT, HOLDOUT])]
-        is_new = ~chosen["customer_id"].isin(enrolled(ledger, campaign_id))
+        rows = standing(ledger)
+        enrolled = rows.loc[(rows["campaign_id"] == campaign_id) & ~rows["is_withdrawn"], "customer_id"]
+        is_new = ~chosen["customer_id"].isin(enrolled)
         added = chosen[is_new].reset_index(drop=True)
         contacts = added[added["decision"] == CONTACT]
         _refuse_late(contacts, plan_version, shop_now, shop)
-        broken = broken_limits(contacts, commitments(ledger, _touches(settings), shop), campaign, shop)
+        broken = broken_limits(contacts, commitments(ledger, touches, shop), campaign, shop)
         if broken:
-            told = "\n  ".join(broken)
+            limits = "\n  ".join(limit.message for limit in broken)
             raise DecisionRefused(
-                f"{plan_version} cannot be approved beside what is committed now:\n  {told}\nPlan the day again"
+                f"{plan_version} cannot be approved beside what is committed now:\n  {limits}\nPlan the day again"
             )
         _keep(settings, draft, campaign)
         append(place, _entries(added, request, shop_now, shop), request.at, request.by)
@@ -116,7 +124,7 @@ def withdraw(
     place = settings.place
     with deciding(place):
         rows = standing(read_ledger(place, [APPROVED, SENT, SUPPRESSED]))
-        rows = rows[rows["campaign_id"] == campaign_id]
+        rows = rows[(rows["campaign_id"] == campaign_id) & ~rows["is_suppressed"]]
         is_ahead = rows["send_at"] > pd.Timestamp(naive(shop_now))
         is_open = ~rows["is_sent"] & ((rows["arm"] == CONTACT) | is_ahead)
         if customers:
@@ -138,29 +146,6 @@ def suppressions(rows: pd.DataFrame, at: datetime, detail: pd.Series[str] | str)
     """Entries that say of approved ``rows`` that they will not be sent, and why."""
     columns = [*PLAN_COLUMNS, "arm"]
     return rows[columns].assign(event=SUPPRESSED, event_at=pd.Timestamp(naive(at)), detail=detail)
-
-
-def enrolled(ledger: pd.DataFrame, campaign_id: str) -> set[str]:
-    """Customers whom an approved version of the campaign has, in either arm, unless it was withdrawn before their time."""
-    ours = ledger[ledger["campaign_id"] == campaign_id]
-    approved = ours[ours["event"] == APPROVED]
-    back = pd.MultiIndex.from_frame(ours.loc[is_withdrawal(ours), CONTACT_KEY])
-    return set(approved.loc[~pd.MultiIndex.from_frame(approved[CONTACT_KEY]).isin(back), "customer_id"])
-
-
-def is_withdrawal(ledger: pd.DataFrame) -> pd.Series[bool]:
-    """Which entries take a planned row out of its campaign before its time, as if it had not been planned."""
-    return (ledger["event"] == SUPPRESSED) & ledger["detail"].str.startswith(f"{WITHDRAWN}:").fillna(value=False)
-
-
-def _touches(settings: Settings) -> pd.DataFrame:
-    """Contacts that were made, as published; none before the first night."""
-    columns = ["campaign_id", "customer_id", "channel", "touched_at", "local_date"]
-    publication = current_publication(settings.place)
-    if publication is None or "campaign_touch_history" not in publication.rows:
-        return pd.DataFrame(columns=columns)
-    with reader(settings.place) as connection:
-        return connection.execute("select * from campaign_touch_history").df()
 
 
 def _refuse_late(contacts: pd.DataFrame, plan_version: str, shop_now: datetime, shop: Shop) -> None:

@@ -80,11 +80,6 @@ def approved_definitions(place: Place) -> dict[str, Campaign]:
     return {file.stem: _read(file) for file in sorted((place.campaigns / "plans").glob("*/*.json"))}
 
 
-def approved_values(place: Place) -> dict[str, float]:
-    """Approved plan version -> what a conversion was worth by its campaign then, in the shop's currency."""
-    return {version: campaign.value_per_conversion for version, campaign in approved_definitions(place).items()}
-
-
 def approved_file(place: Place, campaign_id: str, plan_version: str) -> Path:
     """Where an approved plan lies, written once."""
     return place.campaigns / "plans" / campaign_id / f"{plan_version}.parquet"

@@ -50,10 +50,15 @@ LEDGER_COLUMNS = {
     "detail": ("VARCHAR", "str"),
 }
 
-_CONTACT_KEY = ("campaign_id", "plan_version", "customer_id")
+CONTACT_KEY = ["campaign_id", "plan_version", "customer_id"]
+# Of a planned contact, in the plan as in the ledger.
+PLAN_COLUMNS = (
+    *("campaign_id", "plan_version", "model_version", "customer_id", "channel", "daypart", "contact_date", "send_at"),
+    *("offer_id", "is_exploration", "expected_conversion", "expected_value", "cost"),
+)
 # Event -> the columns that make it one fact. An order converts one contact, so a conversion is known by its order alone.
 FACTS = {
-    **dict.fromkeys((PLANNED, APPROVED, SENT, SUPPRESSED, DELIVERED, OPENED, CLICKED), _CONTACT_KEY),
+    **dict.fromkeys((PLANNED, APPROVED, SENT, SUPPRESSED, DELIVERED, OPENED, CLICKED), tuple(CONTACT_KEY)),
     CONVERTED: ("customer_id", "order_id"),
     SALT: (),
 }
@@ -153,7 +158,7 @@ def _entries(rows: pd.DataFrame, now: datetime, by: str) -> pd.DataFrame:
         if lacking:
             raise LedgerError(f"{event} needs {' and '.join(lacking)} in every row: they say which fact it is")
         keys = chosen[key].astype(str).itertuples(index=False) if key else [()] * len(chosen)
-        entries.loc[chosen.index, "entry_id"] = [entry_id(str(event), list(one)) for one in keys]
+        entries.loc[chosen.index, "entry_id"] = [entry_id(str(event), list(values)) for values in keys]
     entries["recorded_at"] = pd.Timestamp(naive(now))
     entries["recorded_by"] = by
     return _typed(entries.drop_duplicates("entry_id"))
@@ -174,7 +179,7 @@ def _known_ids(place: Place, ids: pd.Series[str]) -> set[str]:
             f"select entry_id from read_parquet({file_list(parts)}, hive_partitioning = false, union_by_name = true) "
             "semi join asked using (entry_id)"
         ).fetchall()
-    return {str(one) for (one,) in found}
+    return {str(found_id) for (found_id,) in found}
 
 
 def _write_part(place: Place, entries: pd.DataFrame) -> None:

@@ -1,11 +1,13 @@
-"""What a plan would break if it were added to the contacts that are committed: budget, capacities, frequency caps, the gap.
+"""What contacts would break if they were added to those that are committed: budget, capacities, frequency caps, the gap.
 
-The planner keeps to these; what was approved or made since it planned may have used them up, so they are asked again.
+The planner keeps to these limits by itself and takes nothing from here, so that approval and the checks of a plan count anew.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,16 +18,33 @@ from customer360.settings import FrequencyCap, Shop
 from customer360.words import many
 
 CENT = 0.005  # costs are sums of floats
+FOREVER = 10**6  # days
+_COLUMNS = {
+    "customer_id": "str",
+    "campaign_id": "str",
+    "channel": "str",
+    "contact_date": "datetime64[us]",
+    "cost": "float64",
+}
 
 
-def broken_limits(added: pd.DataFrame, committed: pd.DataFrame, campaign: Campaign, shop: Shop) -> list[str]:
-    """A sentence for each limit that ``added`` (contacts of ``campaign``) would break beside ``committed``; none is well.
+@dataclass(frozen=True)
+class BrokenLimit:
+    """A limit that contacts would break, and how, in words without a customer's name: they reach logs."""
 
-    Both have customer_id, campaign_id, channel, contact_date and cost.
+    kind: Literal["budget", "capacity", "frequency cap", "gap"]
+    message: str
+
+
+def broken_limits(added: pd.DataFrame, committed: pd.DataFrame, campaign: Campaign, shop: Shop) -> list[BrokenLimit]:
+    """Every limit that ``added`` (contacts of ``campaign``) would break beside ``committed``: contacts of any campaign.
+
+    Both have customer_id, campaign_id, channel, contact_date and cost. Contacts that are committed count, but a limit that they
+    broke without any added one is not named. A campaign contacts nobody twice: that is a frequency cap too.
     """
-    columns = ["customer_id", "campaign_id", "channel", "contact_date", "cost"]
+    added, committed = (frame[list(_COLUMNS)].astype(_COLUMNS) for frame in (added, committed))
     concerned = committed[committed["customer_id"].isin(added["customer_id"])]
-    contacts = pd.concat([added[columns].assign(is_added=True), concerned[columns].assign(is_added=False)], ignore_index=True)
+    contacts = pd.concat([added.assign(is_added=True), concerned.assign(is_added=False)], ignore_index=True)
     return [
         *_budget(added, committed, campaign),
         *_capacities(added, committed, campaign, shop),
@@ -34,53 +53,56 @@ def broken_limits(added: pd.DataFrame, committed: pd.DataFrame, campaign: Campai
     ]
 
 
-def _budget(added: pd.DataFrame, committed: pd.DataFrame, campaign: Campaign) -> Iterator[str]:
+def _budget(added: pd.DataFrame, committed: pd.DataFrame, campaign: Campaign) -> Iterator[BrokenLimit]:
     spent = float(committed.loc[committed["campaign_id"] == campaign.campaign_id, "cost"].sum())
-    wanted = float(added["cost"].sum())
-    if campaign.budget is not None and spent + wanted > campaign.budget + CENT:
-        yield f"budget: {spent:,.2f} is committed and {wanted:,.2f} would be added, of {campaign.budget:,.2f}"
+    cost = float(added["cost"].sum())
+    if campaign.budget is not None and cost and spent + cost > campaign.budget + CENT:
+        message = f"budget: {spent:,.2f} is committed and {cost:,.2f} would be added, of {campaign.budget:,.2f}"
+        yield BrokenLimit("budget", message)
 
 
-def _capacities(added: pd.DataFrame, committed: pd.DataFrame, campaign: Campaign, shop: Shop) -> Iterator[str]:
+def _capacities(added: pd.DataFrame, committed: pd.DataFrame, campaign: Campaign, shop: Shop) -> Iterator[BrokenLimit]:
     own = {name: channel.capacity_per_day for name, channel in campaign.channels.items()}
     for whose, limits, before in (
         ("this campaign", own, committed[committed["campaign_id"] == campaign.campaign_id]),
         ("all campaigns", shop.campaigns.capacity_per_day, committed),
     ):
         places = ["channel", "contact_date"]
-        wanted = added.groupby(places).size().rename("added").reset_index()
-        used = before.groupby(places).size().rename("taken").reset_index()
-        both = wanted.merge(used, on=places, how="left").fillna({"taken": 0}).astype({"taken": "int64"})
+        counts = added.groupby(places).size().rename("added").reset_index()
+        taken_before = before.groupby(places).size().rename("taken").reset_index()
+        both = counts.merge(taken_before, on=places, how="left").fillna({"taken": 0}).astype({"taken": "int64"})
         for channel, day, contacts, taken in both.itertuples(index=False):
             limit = limits.get(channel)
             if limit is not None and taken + contacts > limit:
-                yield (
+                yield BrokenLimit(
+                    "capacity",
                     f"capacity of {whose}: {channel} on {day:%Y-%m-%d} takes {limit:,}; {taken:,} are committed and "
-                    f"{contacts:,} would be added"
+                    f"{contacts:,} would be added",
                 )
 
 
-def _caps(contacts: pd.DataFrame, campaign: Campaign, shop: Shop) -> Iterator[str]:
+def _caps(contacts: pd.DataFrame, campaign: Campaign, shop: Shop) -> Iterator[BrokenLimit]:
     caps = campaign.frequency_caps
     every = pd.Series(data=True, index=contacts.index)
-    wanted: list[tuple[str, FrequencyCap | None, pd.Series[bool]]] = [
+    counted_by_cap: list[tuple[str, FrequencyCap | None, pd.Series[bool]]] = [
         ("every campaign (shop.yaml)", shop.campaigns.frequency_cap, every),
         ("every campaign", caps.overall, every),
         *((channel, cap, contacts["channel"] == channel) for channel, cap in caps.channels.items()),
     ]
-    for whose, cap, counted in wanted:
-        if cap is None:
-            continue
-        found = _too_close(contacts[counted], cap.contacts, cap.days)
-        if found:
-            told = f"more than {many(cap.contacts, 'contact')} in {many(cap.days, 'day')} for {many(found, 'customer')}"
-            yield f"frequency cap of {whose}: {told}"
+    for whose, cap, counted in counted_by_cap:
+        found = _too_close(contacts[counted], cap.contacts, cap.days) if cap else 0
+        if cap and found:
+            often = f"more than {many(cap.contacts, 'contact')} in {many(cap.days, 'day')} for {many(found, 'customer')}"
+            yield BrokenLimit("frequency cap", f"frequency cap of {whose}: {often}")
+    repeated = _too_close(contacts[contacts["campaign_id"] == campaign.campaign_id], 1, FOREVER)
+    if repeated:
+        yield BrokenLimit("frequency cap", f"a second contact of {campaign.campaign_id} for {many(repeated, 'customer')}")
 
 
-def _gap(contacts: pd.DataFrame, days: int) -> Iterator[str]:
+def _gap(contacts: pd.DataFrame, days: int) -> Iterator[BrokenLimit]:
     found = _too_close(contacts, 1, days)
     if found:
-        yield f"gap: less than {many(days, 'day')} between two contacts of {many(found, 'customer')}"
+        yield BrokenLimit("gap", f"gap: less than {many(days, 'day')} between two contacts of {many(found, 'customer')}")
 
 
 def _too_close(contacts: pd.DataFrame, most: int, days: int) -> int:

@@ -15,9 +15,19 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import pandas as pd
 
-from customer360.campaigns.approval import PLAN_COLUMNS, suppressions
-from customer360.campaigns.commitments import CONTACT_KEY, standing
-from customer360.campaigns.ledger import APPROVED, CONTACT, SENT, SUPPRESSED, append, deciding, entry_id, read_ledger
+from customer360.campaigns.approval import suppressions
+from customer360.campaigns.ledger import (
+    APPROVED,
+    CONTACT_KEY,
+    PLAN_COLUMNS,
+    SENT,
+    SUPPRESSED,
+    append,
+    deciding,
+    entry_id,
+    read_ledger,
+)
+from customer360.campaigns.standing import due_contacts, next_due
 from customer360.errors import OperatorError
 from customer360.lake.atomic import TEMPORARY_PREFIX, fsync_path, replacing
 from customer360.lake.engine import connect
@@ -46,11 +56,15 @@ class SendRefused(OperatorError, ValueError):  # noqa: N818 (the field's word: a
 
 @dataclass(frozen=True)
 class Sent:
-    """A hand-over: contacts by file of the outbox, those that were suppressed by reason, and files of an earlier one."""
+    """A hand-over: contacts by file of the outbox, those that were suppressed by reason, and files of an earlier one.
+
+    ``next_due``: when (UTC) the next approved contact is due; None where there is none.
+    """
 
     files: dict[Path, int] = field(default_factory=dict)
     suppressed: dict[str, int] = field(default_factory=dict)
     finished: list[Path] = field(default_factory=list)
+    next_due: datetime | None = None
 
     @property
     def contacts(self) -> int:
@@ -74,21 +88,21 @@ def send(settings: Settings, now: datetime, shop_now: datetime, by: str, until: 
         )
     with deciding(settings.place):
         finished = finish(settings.place)
-        rows = standing(read_ledger(settings.place, [APPROVED, SENT, SUPPRESSED]))
-        open_contacts = rows[(rows["arm"] == CONTACT) & ~rows["is_sent"] & (rows["send_at"] <= pd.Timestamp(naive(until)))]
-        if open_contacts.empty:
-            return Sent(finished=finished)
+        ledger = read_ledger(settings.place, [APPROVED, SENT, SUPPRESSED])
+        asked, later = due_contacts(ledger, until), next_due(ledger, until)
+        if asked.empty:
+            return Sent(finished=finished, next_due=later)
         _load_again(settings, shop_now)
-        reasons = _reasons(settings, open_contacts, shop_now)
+        reasons = _reasons(settings, asked, shop_now)
         is_left = reasons.notna()
-        due, left = open_contacts[~is_left], open_contacts[is_left]
+        due, left = asked[~is_left], asked[is_left]
         aside = _write_aside(settings, due, now, shop_now)
         sent_at = due["send_at"].mask(due["send_at"] < pd.Timestamp(naive(shop_now)), pd.Timestamp(naive(shop_now)))
         entries = due[[*PLAN_COLUMNS, "arm"]].assign(event=SENT, event_at=sent_at, detail=_file_names(due, aside))
         append(settings.place, pd.concat([entries, suppressions(left, shop_now, reasons[is_left])]), now, by)
         files = {_hand_over(settings.place, file): len(due.loc[places]) for file, places in aside.items()}
     publish_files(settings.place, now)
-    return Sent(files, dict(sorted(Counter(reasons[is_left]).items())), finished)
+    return Sent(files, dict(sorted(Counter(reasons[is_left]).items())), finished, later)
 
 
 def is_cut_off(place: Place) -> bool:
@@ -173,9 +187,9 @@ def _write_aside(settings: Settings, due: pd.DataFrame, now: datetime, shop_now:
     """One file per campaign and channel, and which rows of ``due`` it has."""
     folder = outbox(settings.place) / ASIDE / f"{shop_now.astimezone(settings.shop.zone):%Y-%m-%d}"
     keys = [entry_id(SENT, key) for key in due[CONTACT_KEY].itertuples(index=False)]
-    told = due.assign(contact_key=keys, send_at=due["send_at"].dt.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    contacts = due.assign(contact_key=keys, send_at=due["send_at"].dt.strftime("%Y-%m-%dT%H:%M:%SZ"))
     files = {}
-    for (campaign, channel), rows in told.groupby(["campaign_id", "channel"]):
+    for (campaign, channel), rows in contacts.groupby(["campaign_id", "channel"]):
         file = folder / f"{campaign}-{channel}-{now.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}.csv"
         with replacing(file) as temporary:
             rows.sort_values(["send_at", "customer_id"])[list(OUTBOX_COLUMNS)].to_csv(temporary, index=False)

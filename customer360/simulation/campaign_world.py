@@ -13,6 +13,7 @@ from datetime import date, timedelta
 import numpy as np
 import pandas as pd
 
+from customer360.campaigns.attribution import first_orders
 from customer360.settings import AttributeType, Shop
 from customer360.simulation.arrays import DAY, Floats, Ints, Keys, categorical, mix, uniform
 from customer360.simulation.catalogue import CATEGORIES, PRICES, pick_products
@@ -22,7 +23,7 @@ from customer360.simulation.parameters import Simulation
 from customer360.simulation.population import customers_table
 from customer360.simulation.response import Response, true_response
 from customer360.simulation.rhythm import HOURS
-from customer360.simulation.touches import draw_touches, first_order_within, touch_history
+from customer360.simulation.touches import draw_touches, touch_history
 from customer360.simulation.world import World
 
 ORDER_COLUMNS = ("customer_id", "order_id", "ordered_at", "amount", "lines")  # of the mart customer_orders
@@ -113,7 +114,9 @@ class CampaignWorld:
         orders = pd.concat([*parts, self._added(contacts_of(made, self.world))], ignore_index=True)
         ended = pd.Timestamp(self.first_day, tz=self.world.shop.zone).tz_convert("UTC").tz_localize(None)
         orders = orders[orders["ordered_at"] < ended].sort_values(["ordered_at", "order_id"], ignore_index=True)
-        converted_at = first_order_within(touches, orders, self.world.shop.campaigns.attribution_days)
+        window = timedelta(days=self.world.shop.campaigns.attribution_days)
+        converted_at = first_orders(touches["customer_id"], touches["touched_at"].dt.tz_localize(None), orders, window)
+        converted_at = converted_at.dt.tz_localize("UTC")
         outcomes = touches.assign(is_converted=converted_at.notna(), converted_at=converted_at)
         return touch_history(outcomes, self.world.shop), orders
 

@@ -10,6 +10,7 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 
+from customer360.campaigns.attribution import first_orders
 from customer360.settings import Shop
 from customer360.simulation.arrays import Floats, Ints, generator
 from customer360.simulation.campaigns import CAMPAIGN_IDS
@@ -72,11 +73,11 @@ def draw_touches(world: World, response: Response, orders: pd.DataFrame | None =
     orders_anyway = organic.random(n) < response.without[customer]
     anyway = organic.integers(0, window * 86_400, n)
     if orders is not None:
-        points = pd.DataFrame({"customer_id": np.array(people.customer_ids, dtype=object)[customer], "touched_at": touched_at})
-        found = first_order_within(points, orders, window)
+        moments = pd.Series(touched_at.tz_localize(None))
+        found = first_orders(pd.Series(np.array(people.customer_ids)[customer]), moments, orders, timedelta(days=window))
         is_told = np.asarray(touched_at >= pd.Timestamp(shop.slices_start) - timedelta(days=simulation.days))
         orders_anyway = np.where(is_told, found.notna(), orders_anyway)
-        seconds = (found - points["touched_at"]).dt.total_seconds().fillna(0).to_numpy()
+        seconds = (found - moments).dt.total_seconds().fillna(0).to_numpy()
         anyway = np.where(is_told, seconds.astype(np.int64), anyway)
     delay = np.where(orders_anyway & is_brought, np.minimum(delay, anyway), np.where(orders_anyway, anyway, delay))
     is_converted = orders_anyway | is_brought
@@ -119,21 +120,3 @@ def touch_history(touches: pd.DataFrame, shop: Shop) -> pd.DataFrame:
         "local_hour": local.dt.hour.astype("int64"),
     }
     return touches.assign(**plain, **clock)[HISTORY_COLUMNS]
-
-
-def first_order_within(touches: pd.DataFrame, orders: pd.DataFrame, days: int) -> pd.Series[pd.Timestamp]:
-    """When each touch's customer first ordered within so many times 24 hours from ``touched_at`` (both UTC); else none."""
-    moments = touches[["customer_id", "touched_at"]].astype({"customer_id": "str"}).assign(row=touches.index)
-    moments["touched_at"] = moments["touched_at"].dt.as_unit("us")
-    times = orders[["customer_id", "ordered_at"]].astype({"customer_id": "str"})
-    times = times.assign(ordered_at=orders["ordered_at"].dt.tz_localize("UTC").dt.as_unit("us"))
-    joined = pd.merge_asof(
-        moments.sort_values("touched_at"),
-        times.sort_values("ordered_at"),
-        left_on="touched_at",
-        right_on="ordered_at",
-        by="customer_id",
-        direction="forward",
-    )
-    found = joined["ordered_at"].where(joined["ordered_at"] < joined["touched_at"] + timedelta(days=days))
-    return found.set_axis(joined["row"]).reindex(touches.index)

@@ -16,10 +16,9 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 
-from customer360.campaigns.approval import is_withdrawal
-from customer360.campaigns.commitments import CONTACT_KEY
-from customer360.campaigns.drafts import approved_values
-from customer360.campaigns.ledger import APPROVED, CONTACT, HOLDOUT, SENT
+from customer360.campaigns.drafts import approved_definitions
+from customer360.campaigns.ledger import CONTACT, HOLDOUT
+from customer360.campaigns.standing import standing
 from customer360.settings import Shop
 from customer360.snapshot import ORDERS, Snapshot
 from ml.bootstrap import Interval
@@ -81,7 +80,9 @@ def published_results(snapshot: Snapshot) -> Results:
     """
     orders = snapshot.rows_of(ORDERS, snapshot.ledger["customer_id"])
     as_of = pd.Timestamp.min if snapshot.orders_known_until is None else snapshot.orders_known_until
-    return results(snapshot.ledger, orders, snapshot.shop, as_of, approved_values(snapshot.place))
+    definitions = approved_definitions(snapshot.place)
+    values = {version: campaign.value_per_conversion for version, campaign in definitions.items()}
+    return results(snapshot.ledger, orders, snapshot.shop, as_of, values)
 
 
 def results(
@@ -116,11 +117,8 @@ def judged_contacts(
     campaign_id, plan_version, customer_id, arm, expected_conversion, cost, is_sent, is_judged (the window has passed by
     ``as_of``), is_converted, revenue, spend_before.
     """
-    approved = ledger[ledger["event"] == APPROVED]
-    keys = pd.MultiIndex.from_frame(approved[CONTACT_KEY])
-    is_out = keys.isin(pd.MultiIndex.from_frame(ledger.loc[is_withdrawal(ledger), CONTACT_KEY]))
-    is_sent = keys.isin(pd.MultiIndex.from_frame(ledger.loc[ledger["event"] == SENT, CONTACT_KEY]))
-    rows = approved.assign(is_sent=is_sent)[~is_out].drop_duplicates(["campaign_id", "customer_id"], ignore_index=True)
+    rows = standing(ledger)
+    rows = rows[~rows["is_withdrawn"]].drop_duplicates(["campaign_id", "customer_id"], ignore_index=True)
     rows["is_judged"] = rows["send_at"] + window <= as_of
     bought = orders.loc[orders["lines"] > 0, ["customer_id", "ordered_at", "amount"]]
     bought = bought.assign(customer_id=bought["customer_id"].astype("str"), amount=bought["amount"].astype("float64"))

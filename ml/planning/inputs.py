@@ -9,9 +9,9 @@ from datetime import datetime
 import pandas as pd
 
 from customer360.campaigns.audience import AudienceError, members
-from customer360.campaigns.commitments import commitments
 from customer360.campaigns.definition import Campaign, CampaignProblem
 from customer360.campaigns.ledger import SALT, holdout_salt
+from customer360.campaigns.standing import commitments
 from customer360.snapshot import Snapshot
 from ml.frames import FrameError, require_columns
 

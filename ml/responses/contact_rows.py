@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from customer360.campaigns.attribution import own_touches, with_own_touches
 from customer360.campaigns.definition import load_campaigns
-from customer360.campaigns.own_touches import own_touches, with_own_touches
 from customer360.settings import Settings, Shop
 from customer360.snapshot import ORDERS, TIME_ZONES, TOUCHES, Snapshot
 from ml.datasets.training_sets import TrainingSetError

@@ -100,10 +100,11 @@ def approve(
     from customer360.campaigns.approval import approve as approve_plan
     from customer360.decisions import Request
     from customer360.lake.operations.clock import shop_now
+    from customer360.snapshot import published_touches
 
     settings = invocation.place_settings
-    request = Request(reason, now(), user())
-    done = approve_plan(settings, campaign, version, request, shop_now(settings, request.at))
+    request, touches = Request(reason, now(), user()), published_touches(settings)
+    done = approve_plan(settings, campaign, version, request, shop_now(settings, request.at), touches=touches)
     if done.before:
         say(f"{done.plan_version} was {done.before} already. Nothing was changed.")
         return WELL
@@ -156,7 +157,8 @@ def send(
     lines = [f"handed over after a crash: {file.relative_to(folder)}" for file in done.finished]
     lines += [f"{many(contacts, 'contact')} sent: {file.relative_to(folder)}" for file, contacts in done.files.items()]
     lines += [f"{many(contacts, 'contact')} not sent, {reason}" for reason, contacts in done.suppressed.items()]
-    say(*lines or ["No approved contact is due."])
+    next_due = [f"The next contact is due at {done.next_due:%Y-%m-%d %H:%M} UTC."] if done.next_due else []
+    say(*(lines or ["No approved contact is due."]), *next_due)
     return WELL
 
 

@@ -17,6 +17,7 @@ from customer360.campaigns.ledger import read_ledger
 from customer360.campaigns.sending import Sent, outbox, send
 from customer360.decisions import Request
 from customer360.settings import Place, Settings
+from customer360.snapshot import published_touches
 from tests.support.random_shop import small_shop
 
 CAMPAIGN = """
@@ -95,7 +96,8 @@ class Desk:
         return version
 
     def approve(self, version: str = "spring-1", campaign: str = "spring", now: str = "2026-05-04 12:00") -> Approved:
-        return approve(self.settings, campaign, version, Request("looks right", at(now), "anna"), at(now))
+        request = Request("looks right", at(now), "anna")
+        return approve(self.settings, campaign, version, request, at(now), touches=published_touches(self.settings))
 
     def send(self, now: str, **more: Any) -> Sent:
         return send(self.settings, at(now), at(now), "run 1", **more)

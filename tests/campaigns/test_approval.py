@@ -9,10 +9,10 @@ import pytest
 
 import customer360.campaigns.approval as approval_module
 from customer360.campaigns.approval import Withdrawn, withdraw
-from customer360.campaigns.commitments import commitments
 from customer360.campaigns.drafts import approved_definitions, approved_file
 from customer360.campaigns.ledger import ledger_parts, read_ledger
 from customer360.campaigns.overview import campaign_standings
+from customer360.campaigns.standing import commitments
 from customer360.decisions import DecisionRefused, Request
 from tests.campaigns.conftest import Desk, at, holdout
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
+from customer360.campaigns.attribution import TOUCH_COLUMNS, first_orders, own_touches, with_own_touches
 from customer360.campaigns.ledger import append, ledger_query, read_ledger
-from customer360.campaigns.own_touches import TOUCH_COLUMNS, own_touches, with_own_touches
 from customer360.lake.engine import connect
 from customer360.lake.publishing.profiles import planned_contacts
 from customer360.settings import Place, Shop
@@ -105,3 +105,19 @@ def test_contacts_to_come_are_those_approved_that_nothing_has_ended(place: Place
     with connect(place.root / ".tmp") as connection:
         found = connection.execute(f"select customer_id, channel, campaign_id, status from {query}").fetchall()
     assert found == [("C3", "mail", "spring", "approved")]
+
+
+def test_the_first_order_within_a_window_counts_from_its_first_to_before_its_last_moment() -> None:
+    at = pd.Timestamp("2026-03-02 10:00")
+    customers, moments = (pd.Series(values, index=[7, 3, 5, 1]) for values in (["a", "b", "c", "d"], [at] * 4))
+    orders = pd.DataFrame(
+        {
+            "customer_id": ["a", "a", "b", "c", "c"],
+            "ordered_at": [at + timedelta(hours=hours) for hours in (0, 36, 72, -36, 71.99)],
+        }
+    )
+    found = first_orders(customers, moments, orders, timedelta(days=3))
+    assert list(found.index) == [7, 3, 5, 1]
+    assert found[7] == at
+    assert found[5] == at + timedelta(hours=71.99)
+    assert found[[3, 1]].isna().all()

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 import customer360.campaigns.sending as sending_module
+from customer360.campaigns.approval import withdraw
 from customer360.campaigns.ledger import entry_id, ledger_parts, read_ledger
 from customer360.campaigns.sending import OUTBOX_COLUMNS, SendRefused, outbox, send
+from customer360.decisions import Request
 from customer360.settings import Settings
 from tests.campaigns.conftest import Desk, at, holdout
 
@@ -200,3 +202,19 @@ def test_two_sends_at_one_moment_never_overwrite_a_file(desk: Desk) -> None:
     desk.send(MORNING)
     desk.send(MORNING, until=at("2026-05-05 09:00"))
     assert sorted(desk.handed_over()["customer_id"]) == ["C1", "C2"]
+
+
+def test_a_hand_over_says_when_the_next_contact_is_due(desk: Desk) -> None:
+    desk.draft(
+        contact("C1"),
+        contact("C2", send_at="2026-05-05 16:00"),
+        contact("C3", send_at="2026-05-05 18:00"),
+        holdout("C4") | {"send_at": "2026-05-05 08:00"},
+    )
+    assert desk.send(MORNING).next_due is None  # nothing is approved
+    desk.approve()
+    assert desk.send("2026-05-05 06:00").next_due == at("2026-05-05 07:00")
+    assert desk.send(MORNING).next_due == at("2026-05-05 16:00")
+    assert desk.send("2026-05-05 16:00").next_due == at("2026-05-05 18:00")
+    withdraw(desk.settings, "spring", Request("wrong offer", at(MORNING), "bert"), at("2026-05-05 17:00"))
+    assert desk.send("2026-05-05 17:00").next_due is None

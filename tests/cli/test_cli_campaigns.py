@@ -17,6 +17,7 @@ from customer360.campaigns.ledger import read_ledger
 from customer360.decisions import Request
 from customer360.lake.publishing.publishing import publish
 from customer360.lake.publishing.version import reader
+from customer360.snapshot import published_touches
 from tests.campaigns.conftest import Desk, holdout
 from tests.cli.conftest import Ran, Shop
 
@@ -135,7 +136,7 @@ def test_approve_says_why_not_and_that_it_was_done_before(terminal: Terminal) ->
 def test_send_hands_over_what_is_due_by_the_shops_clock(terminal: Terminal) -> None:
     drafted(terminal)
     terminal("approve", "spring", "spring-1", "--reason", "looks right")
-    assert terminal("send").out == "No approved contact is due.\n"
+    assert terminal("send").out == "No approved contact is due.\nThe next contact is due at 2026-05-05 07:00 UTC.\n"
     assert terminal("send", "--until", "2026-05-05").code == 2
     assert "more than 24 hours ahead" in terminal("send", "--until", "2026-05-07T00:00Z").err
     terminal.clock("2026-05-05-07:30")
@@ -187,7 +188,8 @@ def test_results_tell_what_was_brought_or_that_it_is_not_known(terminal: Termina
     terminal.customers(*(f"{name},true,," for name in names))
     terminal.draft(*({"customer_id": name} for name in names), *(holdout(f"h{number}") for number in range(40)))
     moment = datetime(2026, 5, 4, 12, tzinfo=UTC)
-    approve(terminal.settings, "spring", "spring-1", Request("looks right", moment, "anna"), moment)
+    touches = published_touches(terminal.settings)
+    approve(terminal.settings, "spring", "spring-1", Request("looks right", moment, "anna"), moment, touches=touches)
     terminal.send("2026-05-05 07:00")
     terminal.publish(customer_orders=f"select * from ({orders.format('2026-05-12')}) where false")
     assert terminal("results").out.startswith("spring: No customer's window has passed yet.\n")

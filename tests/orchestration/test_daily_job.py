@@ -30,6 +30,7 @@ from customer360.lake.publishing.publishing import publish
 from customer360.lake.publishing.version import current_publication, reader
 from customer360.lake.reference.reference import load_reference
 from customer360.settings import REPOSITORY, Settings
+from customer360.snapshot import published_touches
 from ml.planning.violations import RULES
 from orchestration.resources import Platform
 
@@ -267,7 +268,8 @@ def test_what_is_approved_is_sent_counted_and_judged(place: Day) -> None:
     assert place.run(*PLANS).success
     settings = place.settings
     [(version,)] = place.rows("select distinct plan_version from campaign_plan")
-    approve(settings, "spring", version, Request("looks right", AS_OF, "a test"), AS_OF)
+    request = Request("looks right", AS_OF, "a test")
+    approve(settings, "spring", version, request, AS_OF, touches=published_touches(settings))
     assert {row[3] for row in place.rows(CONTACTS) if row[0] in {"C1", "C2"}} == {"approved"}
     contacts = place.rows("select customer_id, send_at from campaign_plan where decision = 'contact' order by 1")
     for send_at in sorted({moment for _, moment in contacts}):

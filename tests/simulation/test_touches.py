@@ -1,7 +1,6 @@
 """Campaign touches: the action at random, a control group beside it, the outcomes from known probabilities."""
 
 import dataclasses
-from datetime import timedelta
 
 import numpy as np
 import pandas as pd
@@ -11,7 +10,7 @@ from customer360.simulation import Simulation
 from customer360.simulation.arrays import DAY, microseconds
 from customer360.simulation.history import history
 from customer360.simulation.response import true_response
-from customer360.simulation.touches import draw_touches, first_order_within, touch_history
+from customer360.simulation.touches import draw_touches, touch_history
 from customer360.simulation.world import World
 
 
@@ -171,20 +170,3 @@ def test_the_history_of_touches_tells_the_customers_own_clock(synthetic_shop):
     assert list(history["touched_at"]) == [pd.Timestamp("2026-03-28 23:30:00"), pd.Timestamp("2026-03-29 16:15:00")]
     assert history["converted_at"].isna().tolist() == [True, False]
     assert history["is_time_known"].all()
-
-
-def test_the_first_order_within_a_window_counts_from_its_first_to_before_its_last_moment():
-    at = pd.Timestamp("2026-03-02 10:00", tz="UTC")
-    touches = pd.DataFrame({"customer_id": ["a", "b", "c", "d"], "touched_at": at}, index=[7, 3, 5, 1])
-    plain = at.tz_localize(None)
-    orders = pd.DataFrame(
-        {
-            "customer_id": ["a", "a", "b", "c", "c"],
-            "ordered_at": [plain + timedelta(hours=hours) for hours in (0, 36, 72, -36, 71.99)],
-        }
-    )
-    found = first_order_within(touches, orders, days=3)
-    assert list(found.index) == [7, 3, 5, 1]
-    assert found[7] == at
-    assert found[5] == at + timedelta(hours=71.99)
-    assert found[[3, 1]].isna().all()

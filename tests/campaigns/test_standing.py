@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from customer360.campaigns.commitments import commitments
 from customer360.campaigns.ledger import LEDGER_COLUMNS
+from customer360.campaigns.standing import commitments
 from customer360.settings import REPOSITORY, load_shop
 
 SHOP = load_shop(REPOSITORY / "shops" / "synthetic" / "shop.yaml", ["books"])
