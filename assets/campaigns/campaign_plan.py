@@ -9,7 +9,10 @@ import pandas as pd
 
 from customer360.campaigns.definition import Campaign, CampaignProblem, load_campaigns
 from customer360.campaigns.drafts import write_definitions
-from customer360.lake.publishing.publications import publish_files
+from customer360.campaigns.planned_contacts import planned_contacts
+from customer360.lake.publishing.profiles import with_next_contact
+from customer360.lake.publishing.publications import file_tables, linked_files
+from customer360.lake.publishing.publishing import republish
 from customer360.lake.slices import naive
 from customer360.lake.warehouse.frames import write_parquet
 from customer360.settings import Shop
@@ -25,11 +28,9 @@ from orchestration.partitions import DAYS, published_day
 from orchestration.resources import Platform
 
 PLAN, BRIEFS = dg.AssetKey(["campaigns", "campaign_plan"]), dg.AssetKey(["campaigns", "campaign_briefs"])
-FILES_ARE_VALID, CLOSE_TO_BEST, MEASURABLE = (
-    "campaign_files_are_valid",
-    "plans_are_close_to_the_best",
-    "effects_can_be_measured",
-)
+FILES_ARE_VALID, ZONES_ARE_KNOWN = "campaign_files_are_valid", "time_zones_are_known"
+CLOSE_TO_BEST, MEASURABLE = "plans_are_close_to_the_best", "effects_can_be_measured"
+MONEY = ("expected_value", "cost")
 MOST_GAP = 0.005
 HEAD = ["campaign_id", "customer_id", "channel", "contact_date", "daypart", "expected_conversion", "expected_value", "cost"]
 SHOWN = 10
@@ -72,21 +73,29 @@ NEEDED = [
     ],
     partitions_def=DAYS,
     check_specs=[
-        *(dg.AssetCheckSpec(rule, asset=PLAN, description=said, blocking=True) for rule, said in RULES.items()),
+        *(dg.AssetCheckSpec(rule, asset=PLAN, description=text, blocking=True) for rule, text in RULES.items()),
         dg.AssetCheckSpec(
             FILES_ARE_VALID,
             asset=PLAN,
-            description="Every campaign file is valid and was planned. Warns of the others, which leave these running.",
+            description="Warns of campaign files that are wrong or could not be planned. The other campaigns are planned.",
+        ),
+        dg.AssetCheckSpec(
+            ZONES_ARE_KNOWN,
+            asset=PLAN,
+            description="Warns of customers whose time zone is no IANA name. Their plans use the time zone of the shop.",
         ),
         dg.AssetCheckSpec(
             CLOSE_TO_BEST,
             asset=PLAN,
-            description=f"No plan could bring more than {MOST_GAP:.1%} more under the same limits, by the solver's bound.",
+            description=f"Warns of a plan where, by the solver's bound, more than {MOST_GAP:.1%} more could be possible.",
         ),
         dg.AssetCheckSpec(
             MEASURABLE,
             asset=BRIEFS,
-            description="The holdout of every campaign is large enough to find the effect that is expected of it. Warns.",
+            description=(
+                "Warns of campaigns whose holdout is too small to find the effect that is expected of them. Passes where it is "
+                "not known yet how many customers order without a contact."
+            ),
         ),
     ],
 )
@@ -103,7 +112,7 @@ def campaign_plans(
         served = served_predictions(snapshot, inputs.customers)
         context.log.info(f"{len(campaigns)} campaigns; {served.basis}")
         planning = plan_campaigns(campaigns, inputs, audiences, served.predict, shop)
-        orders = snapshot.orders
+        orders, unknown_zones = snapshot.orders, snapshot.unknown_zones
     problems = [*file_problems, *audience_problems, *planning.problems]
     for problem in problems:
         context.log.warning(str(problem))
@@ -120,20 +129,22 @@ def campaign_plans(
     brief = briefs(planning.plans, rate, shop)
     folder = place.plans / f"{plan_date:%Y-%m-%d}"
     write_parquet(folder / "campaign_briefs.parquet", brief)
-    write_definitions(
-        folder, {str(plan.rows["plan_version"].iloc[0]): plan.campaign for plan in planning.plans if len(plan.rows)}
-    )
+    write_definitions(folder, {plan.version: plan.campaign for plan in planning.plans if len(plan.rows)})
     write_parquet(folder / "campaign_plan.parquet", rows)
-    publish_files(place, platform.now())
+    tables = file_tables(place)
+    profiles = with_next_contact("select * from customer_profiles", planned_contacts(place))
+    replaced = {name: tables[name] for name in ("campaign_plan", "campaign_briefs")}
+    republish(place, {**replaced, "customer_profiles": profiles}, platform.now(), linked_files(place))
     yield dg.MaterializeResult(asset_key=PLAN, metadata=plan_metadata(planning, served, shop))
     yield dg.MaterializeResult(asset_key=BRIEFS, metadata=brief_metadata(brief))
     yield files_check(problems, campaigns)
+    yield zones_check(unknown_zones, len(inputs.customers))
     yield gap_check(planning)
     yield measurable_check(brief)
 
 
 def plan_metadata(planning: Planning, served: Served, shop: Shop) -> dict[str, Any]:
-    """Counts, the dearest contacts, and the calendar as a heat map."""
+    """Counts, the most valuable contacts, and the calendar as a heat map."""
     rows = planning.rows
     contacts = rows[rows["decision"] == "contact"]
     best = contacts.sort_values(["expected_value", "customer_id"], ascending=[False, True]).head(SHOWN)
@@ -146,13 +157,13 @@ def plan_metadata(planning: Planning, served: Served, shop: Shop) -> dict[str, A
             f"decision_{name.replace(' ', '_')}": int((rows["decision"] == name).sum())
             for name in ("contact", "holdout", "left out")
         },
-        "cost": float(contacts["cost"].astype("float64").sum()),
-        "expected_value": float(contacts["expected_value"].astype("float64").sum()),
+        "cost": round(float(contacts["cost"].astype("float64").sum()), 2),
+        "expected_value": round(float(contacts["expected_value"].astype("float64").sum()), 2),
         "values": served.basis,
         "model_version": served.model_version or "none: smoothed rates",
         "decisions": dg.MetadataValue.md(table(reasons)),
         "contacts_by_channel_and_day": dg.MetadataValue.md(picture_in_text("contacts by channel and day", heat_map(calendar))),
-        "head": dg.MetadataValue.md(table(best[HEAD])),
+        "head": dg.MetadataValue.md(table(best[HEAD], MONEY)),
     }
 
 
@@ -161,7 +172,7 @@ def brief_metadata(brief: pd.DataFrame) -> dict[str, Any]:
     text = "\n\n---\n\n".join(to_markdown(row) for _, row in brief.iterrows())
     return {
         "dagster/partition_row_count": len(brief),
-        "expected_profit": float(brief["expected_profit"].sum()),
+        "expected_profit": round(float(brief["expected_profit"].sum()), 2),
         "largest_gap": float(brief["gap"].max()) if len(brief) else 0.0,
         "briefs": dg.MetadataValue.md(text or "no campaign was planned"),
     }
@@ -170,8 +181,8 @@ def brief_metadata(brief: pd.DataFrame) -> dict[str, Any]:
 def rule_checks(broken: list[Violation], rows: int) -> Iterator[dg.AssetCheckResult]:
     """One result a rule."""
     for rule in RULES:
-        found = [one for one in broken if one.rule == rule]
-        counts = Counter(one.campaign_id for one in found)
+        found = [violation for violation in broken if violation.rule == rule]
+        counts = Counter(violation.campaign_id for violation in found)
         yield dg.AssetCheckResult(
             asset_key=PLAN,
             check_name=rule,
@@ -186,7 +197,10 @@ def rule_checks(broken: list[Violation], rows: int) -> Iterator[dg.AssetCheckRes
 
 def files_check(problems: list[CampaignProblem], campaigns: list[Campaign]) -> dg.AssetCheckResult:
     """A bad file is a warning: the other campaigns run."""
-    rows = [{"file": one.file, "field": one.field, "wrong": one.message, "remedy": one.remedy} for one in problems]
+    rows = [
+        {"file": problem.file, "field": problem.field, "problem": problem.message, "remedy": problem.remedy}
+        for problem in problems
+    ]
     return dg.AssetCheckResult(
         asset_key=PLAN,
         check_name=FILES_ARE_VALID,
@@ -196,6 +210,17 @@ def files_check(problems: list[CampaignProblem], campaigns: list[Campaign]) -> d
             "campaigns": len(campaigns),
             **({"problems": dg.MetadataValue.md(table(pd.DataFrame(rows)))} if rows else {}),
         },
+    )
+
+
+def zones_check(unknown: int, customers: int) -> dg.AssetCheckResult:
+    """A customer whose zone is not known is planned by the shop's clock."""
+    return dg.AssetCheckResult(
+        asset_key=PLAN,
+        check_name=ZONES_ARE_KNOWN,
+        passed=not unknown,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"customers": customers, "with_unknown_zone": unknown},
     )
 
 
@@ -212,7 +237,7 @@ def gap_check(planning: Planning) -> dg.AssetCheckResult:
 
 
 def measurable_check(brief: pd.DataFrame) -> dg.AssetCheckResult:
-    """Where it is not known how many order anyway, nothing is said."""
+    """Passes where it is not known how many order without a contact."""
     small = brief[~brief["is_measurable"].fillna(value=True)]
     return dg.AssetCheckResult(
         asset_key=BRIEFS,

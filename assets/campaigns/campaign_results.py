@@ -5,7 +5,8 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from customer360.lake.publishing.publications import publish_files
+from customer360.lake.publishing.publications import file_tables
+from customer360.lake.publishing.publishing import republish
 from customer360.lake.warehouse.frames import write_parquet
 from ml.effects.results import Results, published_results
 from ml.markdown import table
@@ -41,7 +42,7 @@ EARNED = "closed_campaigns_earned_their_cost"
         dg.AssetCheckSpec(
             EARNED,
             asset=RESULTS,
-            description="Warns of a closed campaign that lost money beyond chance: its profit's whole 95% interval is below 0.",
+            description="Warns of closed campaigns that lost money beyond chance: the 95% interval of the profit ends below 0.",
         )
     ],
 )
@@ -51,18 +52,19 @@ def campaign_results(platform: Platform) -> dg.MaterializeResult:
         place, found = snapshot.place, published_results(snapshot)
     write_parquet(place.campaigns / "campaign_results.parquet", found.campaigns)
     write_parquet(place.campaigns / "campaign_result_deciles.parquet", found.deciles)
-    publish_files(place, platform.now())
+    tables = file_tables(place)
+    republish(place, {name: tables[name] for name in ("campaign_results", "campaign_result_deciles")}, platform.now())
     return dg.MaterializeResult(metadata=_metadata(found), check_results=[_earned(found.campaigns)])
 
 
 def _metadata(found: Results) -> dict[str, Any]:
-    ours = found.campaigns[found.campaigns["arm"] == "contact"]
-    verdicts = [f"- **{row.campaign_id}**: {row.verdict}" for row in ours.itertuples()]
+    contacted = found.campaigns[found.campaigns["arm"] == "contact"]
+    verdicts = [f"- **{row.campaign_id}**: {row.verdict}" for row in contacted.itertuples()]
     return {
         "dagster/row_count": len(found.campaigns),
-        "closed": int(ours["is_closed"].sum()),
-        "profit": float(ours["profit"].sum()),
-        "results": dg.MetadataValue.md(table(found.campaigns[SHOWN])),
+        "closed": int(contacted["is_closed"].sum()),
+        "profit": round(float(contacted["profit"].sum()), 2),
+        "results": dg.MetadataValue.md(table(found.campaigns[SHOWN], ("revenue", "cost"))),
         "verdicts": dg.MetadataValue.md("\n".join(verdicts) or "no plan has been approved yet"),
         "predicted_and_realised": dg.MetadataValue.md(table(found.deciles)),
     }

@@ -98,7 +98,7 @@ def brief(plan: CampaignPlan, rate: float | None, shop: Shop) -> dict[str, objec
     needed = holdout_needed(before, effect, len(contacts)) if before is not None and effect is not None else None
     return {
         "campaign_id": plan.campaign.campaign_id,
-        "plan_version": rows["plan_version"].iloc[0] if len(rows) else f"{plan.campaign.campaign_id}-{plan.day}-empty",
+        "plan_version": plan.version,
         "plan_date": pd.Timestamp(plan.day),
         "title": plan.campaign.title,
         "audience": len(rows),

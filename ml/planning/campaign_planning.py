@@ -55,6 +55,11 @@ class CampaignPlan:
     method: str
     relative_error: float | None
 
+    @property
+    def version(self) -> str:
+        """The draft's plan_version; of an empty audience, a name that nobody can approve."""
+        return str(self.rows["plan_version"].iloc[0]) if len(self.rows) else f"{self.campaign.campaign_id}-{self.day}-empty"
+
 
 @dataclass(frozen=True)
 class Planning:

@@ -24,6 +24,8 @@ from assets.campaigns.campaign_results import campaign_results
 from assets.monitoring.drift_report import drift
 from assets.raw.reference import REFERENCE_ASSETS
 from customer360.campaigns.approval import approve
+from customer360.campaigns.definition import load_campaigns
+from customer360.campaigns.drafts import definition_of
 from customer360.campaigns.sending import send
 from customer360.decisions import Request
 from customer360.lake.publishing.publishing import publish
@@ -98,9 +100,9 @@ class Day:
     def load_customers(self) -> None:
         load_reference(self.settings, "customers", AS_OF)
 
-    def publish(self) -> None:
+    def publish(self, **changes: str) -> None:
         with duckdb.connect() as connection:
-            publish(self.settings.place, connection, PUBLISHED, AS_OF, AS_OF)
+            publish(self.settings.place, connection, {**PUBLISHED, **changes}, AS_OF, AS_OF)
 
     def run(self, *keys: dg.AssetKey, day: str = DAY) -> dg.ExecuteInProcessResult:
         platform = Platform(shop_folder=str(self.settings.shop_folder), data_dir=str(self.settings.place.root))
@@ -134,7 +136,7 @@ def place(tmp_path: Path) -> Day:
 
 
 def failure(result: dg.ExecuteInProcessResult) -> str:
-    """Words of the one failed step."""
+    """The message of the one failed step."""
     (event,) = [event for event in result.all_events if event.is_step_failure]
     data = event.step_failure_data.user_failure_data
     assert data is not None
@@ -188,10 +190,12 @@ def test_a_run_loads_the_consents_then_plans_and_shows_the_next_contacts(place: 
     days = [day for (day,) in place.rows("select next_contact_on from customer_profiles order by customer_id")]
     assert all(date(2026, 5, 3) <= day <= date(2026, 5, 9) for day in days[:2])
     assert days[2:] == [None, None]
-    told = metadata(result, PLAN)
-    assert told["decision_contact"] == told["decision_left_out"] == 2
-    assert told["values"].startswith("no response model serves, so values are smoothed rates")
-    assert "data:image/png;base64," in told["contacts_by_channel_and_day"]
+    shown = metadata(result, PLAN)
+    assert shown["decision_contact"] == shown["decision_left_out"] == 2
+    assert shown["cost"] == 2.1
+    assert shown["expected_value"] == round(shown["expected_value"], 2) > 0
+    assert shown["values"].startswith("no response model serves, so values are smoothed rates")
+    assert "data:image/png;base64," in shown["contacts_by_channel_and_day"]
     assert place.rows('select campaign_id, contacts, left_out_reasons, "cost" from campaign_briefs') == [
         ("spring", 2, "no consent 2", 2.1)
     ]
@@ -242,7 +246,44 @@ def test_a_version_that_is_published_while_a_plan_is_made_is_no_part_of_it(
     assert place.rows("select distinct segment from rfm_segments") == [("Champions",)]
 
 
-def test_a_bad_campaign_file_is_told_and_leaves_the_others_running(place: Day) -> None:
+def test_a_draft_keeps_the_definition_that_it_was_made_from(place: Day) -> None:
+    place.land_customers(NOW)
+    place.load_customers()
+    place.publish()
+    assert place.run(*PLANS).success
+    file = place.settings.campaign_folder / "spring.yaml"
+    versions = []
+    for budget in (10.0, 5.0):
+        file.write_text(SPRING.replace("budget: 10", f"budget: {budget}"), encoding="utf-8")
+        assert place.run(*PLANS).success
+        [(version,)] = place.rows("select distinct plan_version from campaign_plan")
+        versions.append(version)
+        kept = definition_of(place.settings.place, "spring", version)
+        assert kept is not None
+        assert kept == load_campaigns(file.parent, place.settings.shop)[0][0]
+        assert kept.budget == budget
+    # The definition of the draft before is still there: somebody may be reading it.
+    assert versions[0] != versions[1]
+    assert definition_of(place.settings.place, "spring", versions[0]) is not None
+
+
+def test_a_time_zone_that_python_does_not_know_warns_and_stops_no_plan(place: Day) -> None:
+    place.land_customers(NOW)
+    place.load_customers()
+    place.publish(customer_time_zones="select unnest(['C1', 'C2']) as customer_id, unnest(['PST', 'Asia/Tokyo']) as time_zone")
+    result = place.run(*PLANS)
+    assert result.success
+    assert WELL.items() <= checks(result).items()
+    assert checks(result)["time_zones_are_known"] is False
+    (found,) = [check for check in result.get_asset_check_evaluations() if check.check_name == "time_zones_are_known"]
+    assert {name: entry.value for name, entry in found.metadata.items()} == {"customers": 4, "with_unknown_zone": 1}
+    # From eight o'clock on, two hours ahead of UTC in the shop, nine in Tokyo.
+    hours = dict(place.rows("select customer_id, hour(send_at) from campaign_plan where decision = 'contact'"))
+    assert hours["C1"] in {6, 10, 16}
+    assert hours["C2"] in {23, 3, 9}
+
+
+def test_a_bad_campaign_file_is_reported_and_leaves_the_others_running(place: Day) -> None:
     place.land_customers(NOW)
     place.load_customers()
     place.publish()
@@ -254,8 +295,8 @@ def test_a_bad_campaign_file_is_told_and_leaves_the_others_running(place: Day) -
     assert result.success
     assert checks(result)["campaign_files_are_valid"] is False
     assert place.rows("select distinct campaign_id from campaign_plan") == [("spring",)]
-    (told,) = [one for one in result.get_asset_check_evaluations() if one.check_name == "campaign_files_are_valid"]
-    problems = str(told.metadata["problems"].value)
+    (found,) = [check for check in result.get_asset_check_evaluations() if check.check_name == "campaign_files_are_valid"]
+    problems = str(found.metadata["problems"].value)
     assert "broken.yaml" in problems
     assert "value\\_per\\_conversion" in problems or "value_per_conversion" in problems
     assert "customer_scores" in problems or "customer\\_scores" in problems
