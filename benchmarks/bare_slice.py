@@ -14,9 +14,8 @@ from pathlib import Path
 import duckdb
 
 from assets.publishing.customer_profiles import RELATIONS
-from customer360.lake.publishing.profiles import profiles_query, with_next_contact
-from customer360.lake.publishing.publications import linked_files, warehouse_tables
-from customer360.lake.publishing.publishing import publish
+from customer360.lake.publishing.profiles import profiles_query
+from customer360.lake.publishing.publications import publish_warehouse
 from customer360.lake.raw.raw_clicks import write_raw_slice
 from customer360.lake.warehouse.slice_log import mark_transformed, plan_transform
 from customer360.lake.warehouse.warehouse import open_warehouse
@@ -64,9 +63,8 @@ def publish_scored(connection: duckdb.DuckDBPyConnection, settings: Settings, no
     if serving.affinity is None:
         sys.exit("no champion")
     serve(connection, serving, shop, Tables())
-    profiles = with_next_contact(profiles_query(shop, RELATIONS), None)
-    connection.execute(f"create or replace table publishing.customer_profiles as {profiles}")
-    publish(settings.place, connection, warehouse_tables(connection, settings), None, now, linked=linked_files(settings.place))
+    connection.execute(f"create or replace table publishing.customer_profiles as {profiles_query(shop, RELATIONS)}")
+    publish_warehouse(connection, settings, now, {})
 
 
 if __name__ == "__main__":

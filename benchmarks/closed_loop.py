@@ -30,7 +30,7 @@ from customer360.campaigns.attribution import first_orders
 from customer360.campaigns.definition import Campaign
 from customer360.campaigns.standing import COMMITMENT_COLUMNS
 from customer360.settings import REPOSITORY, Shop, load_shop
-from customer360.simulation.campaign_world import CampaignWorld
+from customer360.simulation.campaign_simulation import CampaignSimulation
 from ml.datasets.training_sets import TrainingSet
 from ml.fitting import boosting_settings, training
 from ml.fitting.class_model import ClassModel
@@ -60,7 +60,7 @@ SEED = 360
 class Memory:
     """What a policy knows: the shop's touches and orders so far, and its models."""
 
-    world: CampaignWorld
+    world: CampaignSimulation
     shop: Shop
     touches: pd.DataFrame
     orders: pd.DataFrame
@@ -215,7 +215,9 @@ def contacts_of(chosen: list[tuple[str, int, str, date, str]], shop: Shop) -> pd
 CHOICES: dict[str, Policy] = {"none": no_one, "everyone": everyone, "argmax": argmax, "plan": plan}
 
 
-def eight_weeks(policy: str, world: CampaignWorld, shop: Shop, past: tuple[pd.DataFrame, pd.DataFrame]) -> dict[str, float]:
+def eight_weeks(
+    policy: str, world: CampaignSimulation, shop: Shop, past: tuple[pd.DataFrame, pd.DataFrame]
+) -> dict[str, float]:
     """Profit of all orders in the weeks, and of those that contacts of the last days still add; what was spent; contacts."""
     memory = Memory(world, shop, *past)
     monday = world.first_day + timedelta(days=(-world.first_day.weekday()) % 7)
@@ -271,7 +273,7 @@ def main() -> None:
     profits: dict[str, list[float]] = {policy: [] for policy in POLICIES}
     figures: dict[str, float] = {"seeds": len(seeds), "customers": CUSTOMERS, "weeks": WEEKS}
     for seed in seeds:
-        world = CampaignWorld.build(shop, CUSTOMERS, seed)
+        world = CampaignSimulation.build(shop, CUSTOMERS, seed)
         past = world.past()
         for policy in POLICIES:
             made = eight_weeks(policy, world, shop, past)

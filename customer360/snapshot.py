@@ -58,7 +58,7 @@ class Snapshot:
 
     def has(self, table: str) -> bool:
         """Whether the version has this table."""
-        return table in self.version.publication.tables
+        return table in self.version.publication.rows
 
     def read(self, query: str) -> pd.DataFrame:
         """The rows of a query on the version's tables, read each time."""

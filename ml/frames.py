@@ -15,7 +15,7 @@ MISSING = "(missing)"
 
 
 class FrameError(ValueError):
-    """A frame is not what its contract says. The message names the table, the columns and the remedy."""
+    """A frame breaks its contract. The message names the table, the columns and the remedy."""
 
 
 def require_columns(frame: pd.DataFrame, table: str, columns: Sequence[str], *, exact: bool = False) -> None:
@@ -23,8 +23,8 @@ def require_columns(frame: pd.DataFrame, table: str, columns: Sequence[str], *, 
     missing = [column for column in columns if column not in frame.columns]
     extra = sorted(set(frame.columns) - set(columns)) if exact else []
     if missing or extra:
-        parts = [f"lacks {_some(missing)}"] if missing else []
-        parts += [f"has {_some(extra)}, which shop.yaml does not name"] if extra else []
+        parts = [f"lacks {_listed(missing)}"] if missing else []
+        parts += [f"has {_listed(extra)}, which shop.yaml does not name"] if extra else []
         raise FrameError(f"{table} {' and '.join(parts)}; rebuild it from the present shop.yaml")
 
 
@@ -52,6 +52,6 @@ def feature_matrix(frame: pd.DataFrame, features: Sequence[Feature], table: str)
     return pd.DataFrame(columns, index=frame.index)
 
 
-def _some(names: Sequence[str], limit: int = 5) -> str:
+def _listed(names: Sequence[str], limit: int = 5) -> str:
     shown = ", ".join(names[:limit])
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more columns"

@@ -1,4 +1,4 @@
-"""Frames as small Markdown tables, and pictures within the text, for run metadata and reports."""
+"""Frames as small Markdown tables, and pictures embedded as data URLs, for run metadata and reports."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pandas as pd
 from customer360.words import printable
 
 LONGEST = 120
-# Producers name categories and offers: whoever looks at a table must not run or fetch anything by that.
+# Producers name categories and offers: their names must not become links, images or HTML in the UI.
 MARKUP = re.compile(r"[\\`*|\[\]~$]")
 HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from customer360.lake.publishing.dictionary import feature_columns, tables_outside_dbt
 from customer360.lake.publishing.nightly_tables import NIGHTLY
-from customer360.lake.publishing.publications import MARTS, PARQUET_ONLY
+from customer360.lake.publishing.publications import MARTS, TRAINING
 from customer360.lake.publishing.published_table import EVERY_SLICE, PublishedColumn, PublishedTable
 from customer360.settings import OUTCOMES, Settings, Shop
 from orchestration.dbt import manifest_path
@@ -72,7 +72,15 @@ TYPES = {
 def published_tables(shop: Shop, manifest: Mapping[str, Any]) -> dict[str, PublishedTable]:
     """Every table that a shop publishes, by name; ``manifest`` is dbt's. Raises ``KeyError`` on an unknown type."""
     nodes = {node["name"]: node for node in manifest["nodes"].values() if node["resource_type"] == "model"}
-    return {**{name: _from_dbt(shop, nodes[name]) for name in (*MARTS, *PARQUET_ONLY, *NIGHTLY)}, **tables_outside_dbt(shop)}
+    return {**{name: _from_dbt(shop, nodes[name]) for name in (*MARTS, TRAINING, *NIGHTLY)}, **tables_outside_dbt(shop)}
+
+
+def descriptions(tables: Mapping[str, PublishedTable]) -> dict[str, dict[str, str]]:
+    """What ``publish`` writes as comments: by table, and below it by column; "" is the table itself."""
+    return {
+        name: {"": table.description, **{column.name: column.description for column in table.columns}}
+        for name, table in tables.items()
+    }
 
 
 def _from_dbt(shop: Shop, node: Mapping[str, Any]) -> PublishedTable:

@@ -7,8 +7,11 @@ import os
 import sys
 
 from customer360.features import dbt_vars
+from customer360.lake.warehouse.unchanged import built_contents, set_built_contents
+from customer360.lake.warehouse.warehouse import open_warehouse
 from customer360.settings import REPOSITORY, Settings
 
+BUILDING = {"build", "run", "seed", "snapshot", "clone", "retry", "run-operation"}
 WITHOUT_VARS = {"--version", "-v", "--help", "-h", "deps", "clean", "debug"}
 
 
@@ -36,6 +39,9 @@ def main() -> None:
     # Errors quote values: they are for the person at the terminal, not for a file. --log-level-file debug keeps one.
     for name, value in {**dbt_environment(settings), "DBT_LOG_LEVEL_FILE": "none"}.items():
         os.environ.setdefault(name, value)
+    if sys.argv[1:2] and sys.argv[1] in BUILDING:
+        with open_warehouse(settings.place) as connection:
+            set_built_contents(connection, built_contents(connection), None)  # the next slice publishes all tables anew
     from dbt.cli.main import cli  # noqa: PLC0415  dbt reads the environment that was just set while it loads
 
     sys.argv = ["dbt", *with_vars(sys.argv[1:], settings)]

@@ -30,7 +30,7 @@ class Rollback(dg.Config):
     """What the launchpad asks for; the version may be left out."""
 
     model: str = Field(default=AFFINITY, description=WHICH)
-    version: str = Field(default="", description="An earlier champion. Empty: the one before the champion of now.")
+    version: str = Field(default="", description="An earlier champion. Empty: the one before the present champion.")
     reason: str = Field(description="Why, in a few words. It is kept with the version and must not be empty.")
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import dagster as dg
 import duckdb
 
-from customer360.lake.discretion import telling_no_values
 from customer360.lake.disk import explaining_full_disk
 from customer360.lake.operations.clock import shop_now
+from customer360.lake.redaction import redacted_errors
 from customer360.lake.warehouse.row_counts import count_rows
 from customer360.lake.warehouse.warehouse import open_warehouse, warehouse_lock
 from customer360.settings import Settings
@@ -74,7 +74,7 @@ class Platform(dg.ConfigurableResource):  # type: ignore[type-arg]  # dagster's 
     @contextmanager
     def opened(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Open the warehouse; the lock is already held."""
-        with open_warehouse(self.settings().place) as connection, telling_no_values(SEE):
+        with open_warehouse(self.settings().place) as connection, redacted_errors(SEE):
             yield connection
 
     def count_rows(self, tables: list[tuple[str, str]]) -> dict[tuple[str, str], int]:

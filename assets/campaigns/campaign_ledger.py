@@ -4,7 +4,7 @@ import dagster as dg
 
 from customer360.campaigns.attribution import record_outcomes
 from customer360.campaigns.ledger import read_ledger
-from customer360.campaigns.published_ledger import publish_ledger
+from customer360.lake.publishing.publications import publish_files
 from ml.markdown import table
 from orchestration import groups
 from orchestration.owners import MARKETING_TEAM
@@ -24,7 +24,7 @@ def campaign_ledger(context: dg.AssetExecutionContext, platform: Platform) -> dg
     with platform.snapshot() as snapshot:
         place, by = snapshot.place, f"run {context.run.run_id}"
         added = record_outcomes(place, snapshot.shop, snapshot.connection, platform.now(), by)
-    publish_ledger(place, platform.now())
+    publish_files(place, platform.now())
     ledger = read_ledger(place)
     events = ledger.groupby(["campaign_id", "event"], observed=True).size().rename("entries").reset_index()
     return dg.MaterializeResult(

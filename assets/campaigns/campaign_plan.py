@@ -9,10 +9,7 @@ import pandas as pd
 
 from customer360.campaigns.definition import Campaign, CampaignProblem, load_campaigns
 from customer360.campaigns.drafts import write_definitions
-from customer360.campaigns.planned_contacts import planned_contacts
-from customer360.lake.publishing.profiles import with_next_contact
-from customer360.lake.publishing.publications import file_tables, linked_files
-from customer360.lake.publishing.publishing import republish
+from customer360.lake.publishing.publications import publish_files
 from customer360.lake.slices import naive
 from customer360.lake.warehouse.frames import write_parquet
 from customer360.settings import Shop
@@ -131,10 +128,7 @@ def campaign_plans(
     write_parquet(folder / "campaign_briefs.parquet", brief)
     write_definitions(folder, {plan.version: plan.campaign for plan in planning.plans if len(plan.rows)})
     write_parquet(folder / "campaign_plan.parquet", rows)
-    tables = file_tables(place)
-    profiles = with_next_contact("select * from customer_profiles", planned_contacts(place))
-    replaced = {name: tables[name] for name in ("campaign_plan", "campaign_briefs")}
-    republish(place, {**replaced, "customer_profiles": profiles}, platform.now(), linked_files(place))
+    publish_files(place, platform.now())
     yield dg.MaterializeResult(asset_key=PLAN, metadata=plan_metadata(planning, served, shop))
     yield dg.MaterializeResult(asset_key=BRIEFS, metadata=brief_metadata(brief))
     yield files_check(problems, campaigns)

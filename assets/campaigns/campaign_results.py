@@ -5,8 +5,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from customer360.lake.publishing.publications import file_tables
-from customer360.lake.publishing.publishing import republish
+from customer360.lake.publishing.publications import publish_files
 from customer360.lake.warehouse.frames import write_parquet
 from ml.effects.results import Results, published_results
 from ml.markdown import table
@@ -52,8 +51,7 @@ def campaign_results(platform: Platform) -> dg.MaterializeResult:
         place, found = snapshot.place, published_results(snapshot)
     write_parquet(place.campaigns / "campaign_results.parquet", found.campaigns)
     write_parquet(place.campaigns / "campaign_result_deciles.parquet", found.deciles)
-    tables = file_tables(place)
-    republish(place, {name: tables[name] for name in ("campaign_results", "campaign_result_deciles")}, platform.now())
+    publish_files(place, platform.now())
     return dg.MaterializeResult(metadata=_metadata(found), check_results=[_earned(found.campaigns)])
 
 

@@ -3,8 +3,7 @@
 import dagster as dg
 import pandas as pd
 
-from customer360.lake.publishing.publications import file_tables
-from customer360.lake.publishing.publishing import republish
+from customer360.lake.publishing.publications import publish_files
 from customer360.lake.warehouse.frames import write_parquet
 from ml.datasets.targets import AFFINITY
 from ml.monitoring.alarms import CHANGES, alarming_columns, append_change, found_change, read_changes
@@ -68,7 +67,7 @@ def drift(context: dg.AssetExecutionContext, platform: Platform) -> dg.Materiali
             report_date=day,
         )
     write_parquet(folder / f"{day:%Y-%m-%d}.parquet", report.metrics)
-    republish(place, {"drift_metrics": file_tables(place)["drift_metrics"]}, platform.now())
+    publish_files(place, platform.now())
     history = pd.concat([earlier, report.metrics], ignore_index=True)
     history = history[history["model_version"] == servable.loaded.version]
     change = found_change(history, read_changes(folder / CHANGES))

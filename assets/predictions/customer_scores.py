@@ -70,7 +70,7 @@ def _spec(key: dg.AssetKey, description: str) -> dg.AssetSpec:
             description="Every customer has every class once, and the probabilities sum to 1.",
         ),
         dg.AssetCheckSpec(
-            "value_is_sound",
+            "value_is_consistent",
             asset=VALUE,
             description=(
                 "Every customer has one row, probabilities lie in [0, 1], expected spend is no less than 0, and the purchase "
@@ -96,7 +96,7 @@ def customer_scores(
             settings.place, shop, connection, tables.scores, lambda: known_now(settings, platform.now()).to_metadata()
         )
         customers, complete = serving.count_complete(connection, len(shop.category_ids) + 1, tables)
-        _, sound = serving.count_sound(connection, tables)
+        _, consistent = serving.count_consistent(connection, tables)
     yield dg.MaterializeResult(
         asset_key=SCORES,
         metadata={"dagster/row_count": served.scores, "customers": customers, "model_version": _version(servables[AFFINITY])},
@@ -127,10 +127,10 @@ def customer_scores(
         metadata={"customers": customers, "customers_with_complete_scores": complete},
     )
     yield dg.AssetCheckResult(
-        check_name="value_is_sound",
+        check_name="value_is_consistent",
         asset_key=VALUE,
-        passed=sound == customers == served.customers,
-        metadata={"customers": customers, "customers_with_sound_value": sound, "rows": served.customers},
+        passed=consistent == customers == served.customers,
+        metadata={"customers": customers, "customers_with_consistent_value": consistent, "rows": served.customers},
     )
 
 

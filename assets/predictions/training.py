@@ -11,10 +11,9 @@ import dagster as dg
 import pandas as pd
 from dagster_dbt import dbt_assets
 
+from assets.publishing.published import DESCRIPTIONS
 from assets.transform.warehouse import MANIFEST
-from customer360.lake.publishing.publications import PARQUET_ONLY, warehouse_tables
-from customer360.lake.publishing.publishing import publish
-from customer360.lake.slices import EPOCH
+from customer360.lake.publishing.publications import publish_training_set
 from customer360.lake.warehouse.cutoffs import set_training_cutoffs
 from customer360.settings import Settings, Shop
 from customer360.snapshot import Snapshot
@@ -67,11 +66,7 @@ def training_features(context: dg.AssetExecutionContext, platform: Platform) -> 
         context.log.info(f"{len(cutoffs)} cut-offs: {', '.join(str(cutoff) for cutoff in cutoffs)}")
         yield from build(context, platform)
         with platform.opened() as connection:
-            as_of = connection.execute("select as_of from ops.clock").fetchone()
-            moment = as_of[0].replace(tzinfo=EPOCH.tzinfo) if as_of else None
-            tables = warehouse_tables(connection, settings)
-            only = {name: f"from marts.{name}" for name in PARQUET_ONLY}
-            publish(settings.place, connection, tables, moment, platform.now(), parquet_only=only)
+            publish_training_set(connection, settings, platform.now(), DESCRIPTIONS)
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,7 @@
 
 import dagster as dg
 
-from customer360.campaigns.planned_contacts import planned_contacts
-from customer360.lake.publishing.profiles import profiles_query, with_next_contact
+from customer360.lake.publishing.profiles import profiles_query
 from orchestration import groups
 from orchestration.owners import DATA_TEAM
 from orchestration.partitions import WAREHOUSE_POOL
@@ -37,9 +36,11 @@ RELATIONS = {
     pool=WAREHOUSE_POOL,
 )
 def customer_profiles(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
-    """What a person wants to read of a customer: segment, label, probabilities, value, reasons, contact. One row a customer."""
-    settings = platform.settings()
-    query = with_next_contact(profiles_query(settings.shop, RELATIONS), planned_contacts(settings.place))
+    """What a person wants to read of a customer: segment, label, probabilities, value, reasons. One row per customer.
+
+    Publishing joins the next contact to it.
+    """
+    query = profiles_query(platform.settings().shop, RELATIONS)
     with platform.warehouse(f"run {context.run.run_id}") as connection:
         connection.execute(f"create or replace table publishing.customer_profiles as {query}")
         segments = connection.execute(

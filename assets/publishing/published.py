@@ -1,34 +1,31 @@
 """The published version that BI tools, planning and drift reports read."""
 
+import json
+
 import dagster as dg
 
-from customer360.lake.publishing.publications import linked_files, warehouse_tables
-from customer360.lake.publishing.publishing import publish, remove_old_versions
-from customer360.lake.slices import EPOCH
+from assets.transform.warehouse import MANIFEST
+from customer360.lake.publishing.nightly_tables import NIGHTLY
+from customer360.lake.publishing.publications import MARTS, REFERENCE, SCORED, publish_warehouse
+from customer360.lake.publishing.publishing import remove_old_versions
+from customer360.lake.publishing.store_publishing import next_number
 from orchestration import groups
+from orchestration.data_dictionary import descriptions, published_tables
 from orchestration.owners import DATA_TEAM
-from orchestration.partitions import WAREHOUSE_POOL
+from orchestration.partitions import SHOP, WAREHOUSE_POOL
 from orchestration.resources import Platform
+
+# Made when the code is loaded, so that a slice parses no manifest.
+DESCRIPTIONS = descriptions(published_tables(SHOP, json.loads(MANIFEST.read_text(encoding="utf-8"))))
 
 
 @dg.asset(
     key=["publishing", "published"],
     deps=[
         ["publishing", "customer_profiles"],
-        ["predictions", "customer_scores"],
-        ["predictions", "customer_value"],
-        ["marts", "customer_features"],
-        ["marts", "customer_category_activity"],
-        ["marts", "rfm_segments"],
-        ["marts", "customer_product_activity"],
-        ["marts", "customer_offer_activity"],
-        ["marts", "product_activity"],
-        ["marts", "offer_activity"],
-        ["marts", "traffic"],
-        ["marts", "traffic_sources"],
-        ["marts", "monitoring_activity"],
-        ["marts", "monitoring_customers"],
-        ["marts", "realised_labels"],
+        *(["predictions", name] for name in SCORED),
+        *(["marts", name] for name in (*MARTS, *NIGHTLY)),
+        *(["raw", name] for name in REFERENCE),
     ],
     group_name=groups.PUBLISHING,
     kinds={"duckdb", "parquet"},
@@ -39,11 +36,9 @@ from orchestration.resources import Platform
 def published(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """All published tables as one version, swapped in by one rename: ``published/current``."""
     settings = platform.settings()
+    least = next_number(settings)
     with platform.warehouse(f"run {context.run.run_id}") as connection:
-        as_of = connection.execute("select as_of from ops.clock").fetchone()
-        tables = warehouse_tables(connection, settings)
-        moment = as_of[0].replace(tzinfo=EPOCH.tzinfo) if as_of else None
-        publication = publish(settings.place, connection, tables, moment, platform.now(), linked=linked_files(settings.place))
+        publication = publish_warehouse(connection, settings, platform.now(), DESCRIPTIONS, least)
     remove_old_versions(settings.place, platform.now())
     rows = "\n".join(f"| {name} | {count:,} |" for name, count in publication.rows.items())
     return dg.MaterializeResult(

@@ -11,7 +11,7 @@ from customer360.lake.publishing.nightly_tables import NIGHTLY, keep_nightly_tab
 from customer360.lake.slices import slice_key
 from customer360.lake.warehouse.cutoffs import set_matured_cutoffs
 from customer360.lake.warehouse.slice_log import mark_transformed, plan_transform
-from customer360.lake.warehouse.unchanged import mark_built, unchanged
+from customer360.lake.warehouse.unchanged import mark_built, set_built_contents, unchanged
 from customer360.settings import Settings
 from orchestration.dbt import DAILY, ShopTranslator, manifest_path, untagged
 from orchestration.partitions import WAREHOUSE_POOL
@@ -36,11 +36,16 @@ def warehouse_models(context: dg.AssetExecutionContext, platform: Platform) -> I
         with platform.opened() as connection:
             plan = plan_transform(connection, settings, platform.now())
             skipped = unchanged(connection, settings)
+            built = {spec.key for spec in context.assets_def.specs if not set(skipped) & spec.tags.keys()}
+            models = [key.path[-1] for key in built & context.selected_asset_keys]
+            set_built_contents(connection, models, None)
             if context.selected_asset_keys >= NIGHTLY_MODELS:
                 matured = set_matured_cutoffs(connection, settings)
                 context.log.info(f"{len(matured)} days of scores have matured: {', '.join(str(moment) for moment in matured)}")
         context.log.info(f"rewriting {len(plan.pending)} slices, {len(plan.repaired)} of them repairs")
         yield from build(context, platform, skipped)
+        with platform.opened() as connection:
+            set_built_contents(connection, models, context.run.run_id)
         if context.selected_asset_keys >= NIGHTLY_MODELS:
             with platform.opened() as connection:
                 keep_nightly_tables(settings.place, connection)

@@ -27,10 +27,10 @@ from customer360.campaigns.ledger import (
     read_ledger,
 )
 from customer360.campaigns.limits import broken_limits
-from customer360.campaigns.published_ledger import publish_ledger
 from customer360.campaigns.standing import WITHDRAWN, WITHDRAWN_LATE, WITHDRAWN_ONE, commitments, standing
 from customer360.decisions import DecisionRefused, Request
 from customer360.lake.atomic import replacing, write_text
+from customer360.lake.publishing.publications import publish_files
 from customer360.lake.slices import naive
 from customer360.settings import Settings, Shop
 
@@ -102,7 +102,7 @@ def approve(
             )
         _keep(settings, draft, campaign)
         append(place, _entries(added, request, shop_now, shop), request.at, request.by)
-    publish_ledger(place, request.at)
+    publish_files(place, request.at)
     return Approved(
         campaign_id,
         plan_version,
@@ -137,7 +137,7 @@ def withdraw(
             raise DecisionRefused(f"{campaign_id} has nothing that is approved and not sent: there is nothing to withdraw")
         kind = is_ahead[is_open].map({True: WITHDRAWN, False: WITHDRAWN_LATE}) if not customers else WITHDRAWN_ONE
         append(place, suppressions(taken, shop_now, kind + f": {request.words}"), request.at, request.by)
-    publish_ledger(place, request.at)
+    publish_files(place, request.at)
     contacts = int((taken["arm"] == CONTACT).sum())
     return Withdrawn(campaign_id, contacts, len(taken) - contacts, int(rows["is_sent"].sum()))
 

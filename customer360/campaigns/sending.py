@@ -27,13 +27,13 @@ from customer360.campaigns.ledger import (
     entry_id,
     read_ledger,
 )
-from customer360.campaigns.published_ledger import publish_ledger
 from customer360.campaigns.standing import due_contacts, next_due
 from customer360.errors import OperatorError
 from customer360.lake.atomic import TEMPORARY_PREFIX, fsync_path, replacing
 from customer360.lake.engine import connect
 from customer360.lake.landing.contracts import reference_tables
 from customer360.lake.object_store import StoreError
+from customer360.lake.publishing.publications import publish_files
 from customer360.lake.reference.consents import consents_query
 from customer360.lake.reference.postgres import UnreadableSourceError
 from customer360.lake.reference.reference import load_reference
@@ -101,7 +101,7 @@ def send(settings: Settings, now: datetime, shop_now: datetime, by: str, until: 
         entries = due[[*PLAN_COLUMNS, "arm"]].assign(event=SENT, event_at=sent_at, detail=_file_names(due, aside))
         append(settings.place, pd.concat([entries, suppressions(left, shop_now, reasons[is_left])]), now, by)
         files = {_hand_over(settings.place, file): len(due.loc[places]) for file, places in aside.items()}
-    publish_ledger(settings.place, now)
+    publish_files(settings.place, now)
     return Sent(files, dict(sorted(Counter(reasons[is_left]).items())), finished, later)
 
 

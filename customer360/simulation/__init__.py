@@ -8,7 +8,7 @@ the pipeline never reads and evaluations may.
     simulate_history(simulation, shop, place)
     simulate_slice(simulation, shop, place, shop.slices_start, Faults.everyday())
 
-``retail360_browsing`` alone is of another shop: it adds browsing to a published world that lacks it.
+``retail360_browsing`` alone is of another shop: it adds browsing to a published data set that lacks it.
 
 Nothing here validates, transforms or predicts.
 """
@@ -17,11 +17,11 @@ from customer360.simulation.faults import Faults
 from customer360.simulation.history import simulate_history
 from customer360.simulation.parameters import Drift, Simulation, SimulationError
 from customer360.simulation.slices import simulate_slice
-from customer360.simulation.stream import Arrived, next_slice, stream
+from customer360.simulation.stream import ArrivedFile, next_slice, stream
 from customer360.simulation.truth import read_simulation
 
 __all__ = [
-    "Arrived",
+    "ArrivedFile",
     "Drift",
     "Faults",
     "Simulation",

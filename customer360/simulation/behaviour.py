@@ -23,8 +23,8 @@ from customer360.simulation.events import (
     make_events,
 )
 from customer360.simulation.rhythm import SLOT
+from customer360.simulation.synthetic_shop import SyntheticShop
 from customer360.simulation.visits import APP, KNOWN, LOGS_IN, Visits, draw_visits
-from customer360.simulation.world import World
 
 LONGEST_VISIT = 30 * MINUTE
 LAST_VIEW = 20 * MINUTE
@@ -51,11 +51,11 @@ class Views:
     is_removed: Bools
 
 
-def draw_block(world: World, start: int, end: int) -> Events:
+def draw_block(synthetic: SyntheticShop, start: int, end: int) -> Events:
     """All events of the visits that begin in [start, end), by time; the last ones happen up to 30 minutes after ``end``."""
-    rng = generator(world.simulation.seed, 2, start // SLOT, (end - start) // SLOT)
-    visits = draw_visits(world, start, end, rng)
-    views = _views(world, visits, rng)
+    rng = generator(synthetic.simulation.seed, 2, start // SLOT, (end - start) // SLOT)
+    visits = draw_visits(synthetic, start, end, rng)
+    views = _views(synthetic, visits, rng)
     n = len(visits)
     finish = np.zeros(n, dtype=np.int64)
     np.maximum.at(finish, views.visit, views.offset + (views.dwell * SECOND).astype(np.int64))
@@ -70,10 +70,10 @@ def draw_block(world: World, start: int, end: int) -> Events:
     login_at = np.where(buys, np.minimum(login_at, checkout_at), login_at).astype(np.int64)
     parts = [
         _arrive(visits),
-        *_offers(world, visits, rng),
+        *_offers(synthetic, visits, rng),
         *_browse(visits, views, rng),
         _part(visits, np.flatnonzero(checks_out), checkout_at[checks_out], "begin_checkout", page=CHECKOUT),
-        _purchases(world, visits, views, kept & buys[views.visit], checkout_at, rng=rng),
+        _purchases(synthetic, visits, views, kept & buys[views.visit], checkout_at, rng=rng),
     ]
     index = np.concatenate([part[0] for part in parts])
     events = concatenate([part[1] for part in parts])
@@ -84,14 +84,14 @@ def draw_block(world: World, start: int, end: int) -> Events:
     return Events(**{**_arrays(ordered), "id_high": ids[0], "id_low": ids[1], "arrives_at": ordered.at})
 
 
-def events_between(world: World, start: int, end: int) -> Events:
+def events_between(synthetic: SyntheticShop, start: int, end: int) -> Events:
     """Events that happen in [start, end), microseconds since 1970. Independent of how time is cut into calls."""
     first = (start - LONGEST_VISIT) // SLOT * SLOT
-    blocks = [draw_block(world, slot, slot + SLOT) for slot in range(first, end, SLOT)]
+    blocks = [draw_block(synthetic, slot, slot + SLOT) for slot in range(first, end, SLOT)]
     return in_order(concatenate(blocks).between(start, end))
 
 
-def _views(world: World, visits: Visits, rng: np.random.Generator) -> Views:
+def _views(synthetic: SyntheticShop, visits: Visits, rng: np.random.Generator) -> Views:
     counts = np.minimum(rng.geometric(1 / MEAN_VIEWS, len(visits)), 15)
     visit = np.repeat(np.arange(len(visits)), counts)
     n = len(visit)
@@ -104,9 +104,9 @@ def _views(world: World, visits: Visits, rng: np.random.Generator) -> Views:
     before = np.cumsum(spent) - spent
     first = np.cumsum(counts) - counts
     offset = before - np.repeat(before[first], counts) + pause
-    buying = np.where(visits.customer >= 0, world.population.buying[visits.customer], 1.0)[visit]
+    buying = np.where(visits.customer >= 0, synthetic.population.buying[visits.customer], 1.0)[visit]
     eagerness = (CART_RATE + CART_BY_AFFINITY * liking) * np.where(visits.is_spell[visit], SPELL_CART, 1.0) * buying
-    eagerness /= max(1.0, world.simulation.density(world.shop))
+    eagerness /= max(1.0, synthetic.simulation.density(synthetic.shop))
     is_carted = rng.random(n) < np.minimum(eagerness, 0.6)
     views = Views(
         visit=visit,
@@ -126,13 +126,13 @@ def _arrive(visits: Visits) -> tuple[Ints, Events]:
     return _part(visits, everyone, everyone * 0, "page_view", page=HOME, source=visits.source, campaign=visits.campaign)
 
 
-def _offers(world: World, visits: Visits, rng: np.random.Generator) -> list[tuple[Ints, Events]]:
+def _offers(synthetic: SyntheticShop, visits: Visits, rng: np.random.Generator) -> list[tuple[Ints, Events]]:
     """Offers are shown at random, so that what is clicked can be learnt from."""
     shown = np.flatnonzero(rng.random(len(visits)) < OFFER_SHARE)
     offer = np.zeros(len(shown), dtype=np.int64)
     draws = rng.random(len(shown))
     for day in np.unique(visits.local_day[shown]):
-        active = world.catalogue.active_offers(world.day(int(day)))
+        active = synthetic.catalogue.active_offers(synthetic.day(int(day)))
         rows = visits.local_day[shown] == day
         offer[rows] = active[(draws[rows] * len(active)).astype(np.int64)] if len(active) else -1
     shown, offer = shown[offer >= 0], offer[offer >= 0]
@@ -190,7 +190,7 @@ def _browse(visits: Visits, views: Views, rng: np.random.Generator) -> list[tupl
 
 
 def _purchases(
-    world: World, visits: Visits, views: Views, is_bought: Bools, checkout_at: Ints, *, rng: np.random.Generator
+    synthetic: SyntheticShop, visits: Visits, views: Views, is_bought: Bools, checkout_at: Ints, *, rng: np.random.Generator
 ) -> tuple[Ints, Events]:
     """One event per order line; all lines of an order share its time."""
     rows = np.flatnonzero(is_bought)
@@ -199,8 +199,8 @@ def _purchases(
     paid_at = checkout_at + _milliseconds(rng.uniform(30, 150, len(visits)))
     line_no = np.arange(len(rows)) - np.searchsorted(visit, visit, side="left") + 1
     quantity = rng.choice([1, 2, 3], size=len(rows), p=[0.85, 0.12, 0.03])
-    product = bought(world, views.product[rows], visits.at[visit])
-    cents = np.round(PRICES[product] * 100 * quantity * price_level(world, visits.at[visit])).astype(np.int64)
+    product = bought(synthetic, views.product[rows], visits.at[visit])
+    cents = np.round(PRICES[product] * 100 * quantity * price_level(synthetic, visits.at[visit])).astype(np.int64)
     return _part(
         visits,
         visit,
@@ -215,17 +215,17 @@ def _purchases(
     )
 
 
-def bought(world: World, product: Ints, at: Ints) -> Ints:
+def bought(synthetic: SyntheticShop, product: Ints, at: Ints) -> Ints:
     """What is bought of the products in the cart: themselves, or their counterparts after a drift of what is bought."""
-    drift = world.simulation.drift
+    drift = synthetic.simulation.drift
     if drift is None or drift.bought_swap is None:
         return product
     return np.where(at >= microseconds(drift.start), counterparts(drift.bought_swap)[product], product)
 
 
-def price_level(world: World, at: Ints) -> Floats:
+def price_level(synthetic: SyntheticShop, at: Ints) -> Floats:
     """What list prices are multiplied with at each moment."""
-    drift = world.simulation.drift
+    drift = synthetic.simulation.drift
     if drift is None:
         return np.ones(len(at))
     return np.where(at >= microseconds(drift.start), drift.price_level, 1.0)

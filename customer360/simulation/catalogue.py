@@ -112,9 +112,9 @@ def pick_products(categories: Ints, draws: Floats) -> Ints:
 
 def swapped_categories(swap: tuple[str, str]) -> tuple[int, int]:
     """Places of the two categories that a drift exchanges. Raises ``SimulationError`` for one that the shop does not sell."""
-    strange = sorted(set(swap) - set(CATEGORIES))
-    if strange:
-        raise SimulationError(f"the drift swaps {', '.join(strange)}, which the shop does not sell: {', '.join(CATEGORIES)}")
+    unknown = sorted(set(swap) - set(CATEGORIES))
+    if unknown:
+        raise SimulationError(f"the drift swaps {', '.join(unknown)}, which the shop does not sell: {', '.join(CATEGORIES)}")
     return CATEGORIES.index(swap[0]), CATEGORIES.index(swap[1])
 
 
@@ -131,15 +131,15 @@ def require_categories(shop: Shop) -> None:
     named = shop.categories if isinstance(shop.categories, list) else shop.resolved_categories
     if named is None:
         return
-    strange = sorted(set(named) - {*CATEGORIES, OTHER})
+    unknown = sorted(set(named) - {*CATEGORIES, OTHER})
     missing = sorted(set(CATEGORIES) - set(named)) if isinstance(shop.categories, list) else []
-    if strange or missing:
+    if unknown or missing:
         raise SimulationError(
             f"the synthetic shop sells {', '.join(CATEGORIES)}, but shop.yaml of {shop.name!r} "
             + "; ".join(
                 part
                 for part in (
-                    f"lists {', '.join(strange)}" if strange else "",
+                    f"lists {', '.join(unknown)}" if unknown else "",
                     f"leaves out {', '.join(missing)}" if missing else "",
                 )
                 if part

@@ -13,8 +13,8 @@ from customer360.settings import Shop
 from customer360.simulation.arrays import Bools, Floats, Ints, Keys, uniform
 from customer360.simulation.parameters import SimulationError
 from customer360.simulation.response import Response
+from customer360.simulation.synthetic_shop import SyntheticShop
 from customer360.simulation.touches import MEAN_DELAY_HOURS, contact_delay
-from customer360.simulation.world import World
 
 CONTACT_COLUMNS = ("customer_id", "campaign_id", "channel", "sent_at")
 _REACTS, _DELAY = 51, 52
@@ -58,7 +58,7 @@ class Contacts:
         return self.sent_at + contact_delay(hours, shop) * 1_000_000
 
 
-def contacts_of(frame: pd.DataFrame, world: World) -> Contacts:
+def contacts_of(frame: pd.DataFrame, synthetic: SyntheticShop) -> Contacts:
     """The contacts of a frame with CONTACT_COLUMNS; ``sent_at`` is UTC, plain or with its zone.
 
     Each customer, campaign and moment counts once. Customers that the simulation does not have cannot react and are left out.
@@ -67,24 +67,24 @@ def contacts_of(frame: pd.DataFrame, world: World) -> Contacts:
     missing = [name for name in CONTACT_COLUMNS if name not in frame.columns]
     if missing:
         raise SimulationError(f"contacts lack {', '.join(missing)}; they have {', '.join(CONTACT_COLUMNS)}")
-    strange = sorted(set(frame["channel"]) - set(world.shop.channels))
-    if strange:
-        raise SimulationError(f"contacts name channels that shop.yaml does not: {', '.join(map(str, strange))}")
+    unknown = sorted(set(frame["channel"]) - set(synthetic.shop.channels))
+    if unknown:
+        raise SimulationError(f"contacts name channels that shop.yaml does not: {', '.join(map(str, unknown))}")
     sent_at = pd.to_datetime(frame["sent_at"], utc=True).dt.as_unit("us").reset_index(drop=True)
     known = frame.reset_index(drop=True).assign(sent_at=sent_at)[["customer_id", "campaign_id", "channel", "sent_at"]]
     known = known.drop_duplicates(["customer_id", "campaign_id", "sent_at"])
-    known = known[known["customer_id"].isin(world.population.customer_ids)]
-    local = pd.DatetimeIndex(known["sent_at"]).tz_convert(world.shop.zone)
+    known = known[known["customer_id"].isin(synthetic.population.customer_ids)]
+    local = pd.DatetimeIndex(known["sent_at"]).tz_convert(synthetic.shop.zone)
     moments = pd.DatetimeIndex(known["sent_at"]).asi8.astype(np.int64)
     identity = known["customer_id"] + "\n" + known["campaign_id"] + "\n" + moments.astype(str)
     return Contacts(
-        customer=pd.Index(world.population.customer_ids).get_indexer(pd.Index(known["customer_id"])).astype(np.int64),
+        customer=pd.Index(synthetic.population.customer_ids).get_indexer(pd.Index(known["customer_id"])).astype(np.int64),
         campaign_id=known["campaign_id"].to_numpy(dtype=object),
-        key=np.array([_key(one) for one in identity], dtype=np.uint64),
-        channel=pd.Index(world.shop.channels).get_indexer(pd.Index(known["channel"])).astype(np.int64),
+        key=np.array([_key(text) for text in identity], dtype=np.uint64),
+        channel=pd.Index(synthetic.shop.channels).get_indexer(pd.Index(known["channel"])).astype(np.int64),
         sent_at=moments,
         day=local.dayofweek.to_numpy().astype(np.int64),
-        daypart=daypart_of_hours(world.shop)[local.hour.to_numpy()],
+        daypart=daypart_of_hours(synthetic.shop)[local.hour.to_numpy()],
     )
 
 

@@ -18,9 +18,9 @@ from customer360.simulation.parameters import Simulation
 from customer360.simulation.population import customers_table
 from customer360.simulation.response import true_response
 from customer360.simulation.rhythm import SLOT
+from customer360.simulation.synthetic_shop import SyntheticShop
 from customer360.simulation.touches import draw_touches
 from customer360.simulation.truth import write_truth
-from customer360.simulation.world import World
 from customer360.simulation.writing import json_lines, packed, write_bytes, write_csv, write_parquet
 
 # The last hours are drawn as live slices are, so that visits go on across the start of the live slices.
@@ -35,12 +35,12 @@ def simulate_history(
     The truth goes to ``truth``. Returns counts: ``events``, ``files``, ``purchases`` (lines), ``touches``, and rows by
     ``reference`` table. Raises ``SimulationError`` where shop.yaml does not fit the synthetic shop.
     """
-    world = World.build(simulation, shop)
-    response = true_response(simulation, shop, world.population)
+    synthetic = SyntheticShop.build(simulation, shop)
+    response = true_response(simulation, shop, synthetic.population)
     events = files = purchases = 0
     orders = []
-    for day, drawn in history(world):
-        table = click_table(drawn, world.population, shop)
+    for day, drawn in history(synthetic):
+        table = click_table(drawn, synthetic.population, shop)
         path = place.landing / "history" / f"clicks-{day:%Y-%m-%d}.{file_type}"
         if file_type == "parquet":
             write_parquet(path, table)
@@ -49,48 +49,48 @@ def simulate_history(
         events += len(drawn)
         purchases += int((drawn.order != 0).sum())
         files += 1
-        orders.append(_orders(world, drawn))
-    touches = draw_touches(world, response, pd.concat(orders, ignore_index=True))
-    reference = write_reference(world, touches, place)
-    write_truth(world, response, touches, place)
+        orders.append(_orders(synthetic, drawn))
+    touches = draw_touches(synthetic, response, pd.concat(orders, ignore_index=True))
+    reference = write_reference(synthetic, touches, place)
+    write_truth(synthetic, response, touches, place)
     return {"events": events, "files": files, "purchases": purchases, "touches": len(touches), "reference": reference}
 
 
-def history(world: World) -> Iterator[tuple[datetime, Events]]:
+def history(synthetic: SyntheticShop) -> Iterator[tuple[datetime, Events]]:
     """The events of each UTC day of the history, in order."""
-    end = microseconds(world.shop.slices_start)
-    start = (end - world.simulation.days * DAY) // SLOT * SLOT
+    end = microseconds(synthetic.shop.slices_start)
+    start = (end - synthetic.simulation.days * DAY) // SLOT * SLOT
     tail = (end - TAIL) // SLOT * SLOT
     carried: list[Events] = []
     for midnight in range(start // DAY * DAY, end, DAY):
         first, last = max(midnight, start), min(midnight + DAY, end)
-        whole = min(last, tail)
-        drawn = [draw_block(world, first, whole)] if first < whole else []
+        blocks_end = min(last, tail)
+        drawn = [draw_block(synthetic, first, blocks_end)] if first < blocks_end else []
         slots = range(max(first, tail), last, SLOT)
-        everything = concatenate([*carried, *drawn, *(draw_block(world, slot, slot + SLOT) for slot in slots)])
+        everything = concatenate([*carried, *drawn, *(draw_block(synthetic, slot, slot + SLOT) for slot in slots)])
         carried = [everything.take(everything.at >= last)]
         yield EPOCH + timedelta(microseconds=midnight), in_order(everything.between(start, last))
 
 
-def _orders(world: World, events: Events) -> pd.DataFrame:
+def _orders(synthetic: SyntheticShop, events: Events) -> pd.DataFrame:
     """Customer and moment (plain UTC) of the order lines among the events."""
     lines = np.flatnonzero(events.order != 0)
-    customers = np.array(world.population.customer_ids, dtype=object)[events.customer[lines]]
+    customers = np.array(synthetic.population.customer_ids, dtype=object)[events.customer[lines]]
     return pd.DataFrame({"customer_id": customers, "ordered_at": events.at[lines].view("datetime64[us]")})
 
 
-def write_reference(world: World, touches: pd.DataFrame, place: Place) -> dict[str, int]:
+def write_reference(synthetic: SyntheticShop, touches: pd.DataFrame, place: Place) -> dict[str, int]:
     """Write every reference table that the synthetic shop has; returns rows by table."""
-    catalogue = world.catalogue
+    catalogue = synthetic.catalogue
     tables = {
-        "customers": customers_table(world.population, world.shop),
+        "customers": customers_table(synthetic.population, synthetic.shop),
         "categories": catalogue.categories(),
         "products": catalogue.products(),
         "offers": catalogue.offers(),
-        "campaigns": world.calendar.table(),
+        "campaigns": synthetic.calendar.table(),
         "campaign_touches": touches,
     }
     for name, frame in tables.items():
-        columns = [column.name for column in reference_tables(world.shop)[name].columns]
+        columns = [column.name for column in reference_tables(synthetic.shop)[name].columns]
         write_csv(place.landing / "reference" / name / f"{name}.csv", frame[columns])
     return {name: len(frame) for name, frame in tables.items()}

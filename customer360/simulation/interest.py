@@ -1,7 +1,7 @@
 """What a customer is after at a moment: a lasting affinity, and spells in which one category is on the mind.
 
-A spell raises browsing and buying in its category for some days. So recent browsing says more about the next purchase than
-a customer's average does, which is what a model has to find.
+A spell raises browsing and buying in its category for some days. So recent browsing tells more about the next purchase than
+a customer's average, which a model has to find.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Interest:
         drift = self.simulation.drift
         if drift is None or drift.swap is None:
             return affinity
-        one, two = swapped_categories(drift.swap)
+        first, second = swapped_categories(drift.swap)
         after = at >= microseconds(drift.start)
-        affinity[after, one], affinity[after, two] = affinity[after, two], affinity[after, one]
+        affinity[after, first], affinity[after, second] = affinity[after, second], affinity[after, first]
         return affinity

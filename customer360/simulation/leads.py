@@ -4,7 +4,7 @@ There the outcome of a lead's touch in campaign 1 is drawn first (10% convert), 
 credit, children, education and gender and the touch's channel, day and daypart. So the best possible prediction is known: it is
 Bayes' rule over the same tables. Every lead also has two to four earlier touches of other campaigns that did not convert.
 
-The outcome comes before the action: what the posterior says of another action is no causal effect. The synthetic shop
+The outcome comes before the action: what the posterior gives for another action is no causal effect. The synthetic shop
 (``response``) uses the same tables the other way round.
 """
 
@@ -20,27 +20,27 @@ import pandas as pd
 from customer360.settings import Attribute, Shop
 from customer360.simulation.arrays import Bools, Floats, Ints, categorical, generator
 from customer360.simulation.response import (
-    CHANNEL_DID,
-    CHANNEL_NOT,
+    CHANNEL_SHARES_CONVERTED,
+    CHANNEL_SHARES_UNCONVERTED,
     CHANNELS,
-    DAY_DID,
-    DAY_NOT,
-    DAYPART_DID,
-    DAYPART_NOT,
+    DAY_SHARES_CONVERTED,
+    DAY_SHARES_UNCONVERTED,
+    DAYPART_SHARES_CONVERTED,
+    DAYPART_SHARES_UNCONVERTED,
     DAYPARTS,
     evidence_of_actions,
 )
+from customer360.simulation.synthetic_shop import local_day
 from customer360.simulation.touches import touch_history
-from customer360.simulation.world import local_day
 
 CONVERTS = 0.10
-JUDGED = "k1"  # the campaign whose touches have outcomes; the latest one of every lead
-EARLIER = ("k2", "k3", "k4", "k5")
+JUDGED_CAMPAIGN = "k1"  # the campaign whose touches have outcomes; the latest one of every lead
+EARLIER_CAMPAIGNS = ("k2", "k3", "k4", "k5")
 MOST_EARLIER = 4  # touches of these, and at least 2
 WEEKS = 8  # that campaign 1 lasts; the others lie in as many weeks before it
 
 # Shares of each level among those who did not convert and those who did.
-OF_LEADS: dict[str, tuple[tuple[str, ...], Floats]] = {
+OUTCOME_ATTRIBUTES: dict[str, tuple[tuple[str, ...], Floats]] = {
     "credit_band": (("under_350", "350_700", "over_700"), np.array([[0.5, 0.2, 0.3], [0.2, 0.6, 0.2]])),
     "children": (("0", "1", "2", "3"), np.array([[0.4, 0.1, 0.3, 0.2], [0.2, 0.3, 0.1, 0.4]])),
     "education": (
@@ -49,18 +49,22 @@ OF_LEADS: dict[str, tuple[tuple[str, ...], Floats]] = {
     ),
     "gender": (("M", "F"), np.array([[0.55, 0.45], [0.45, 0.55]])),
 }
-# Drawn alike whatever the outcome. The first two shape the answer to an action, the others say nothing.
-SHAPING: dict[str, tuple[str, ...]] = {
+# Drawn alike whatever the outcome. The response to an action depends on the first two, on the others nothing does.
+RESPONSE_ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "age_group": ("young", "middle", "senior"),
     "income_band": ("under_60k", "60k_120k", "over_120k"),
 }
 THIRDS = np.array([0.33, 0.33, 0.34])
-IDLE: dict[str, tuple[str, ...]] = {
+UNINFORMATIVE_ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "state": tuple(f"state_{number:02}" for number in range(1, 62)),
     "ethnicity": ("african_american", "hispanic", "latino", "white"),
     "marital_status": ("single", "married", "divorced", "widowed"),
 }
-VALUES = {**SHAPING, **{name: values for name, (values, _) in OF_LEADS.items()}, **IDLE}
+VALUES = {
+    **RESPONSE_ATTRIBUTES,
+    **{name: values for name, (values, _) in OUTCOME_ATTRIBUTES.items()},
+    **UNINFORMATIVE_ATTRIBUTES,
+}
 ATTRIBUTES = {name: Attribute(description=name.replace("_", " ").capitalize()) for name in VALUES}
 
 
@@ -100,16 +104,16 @@ def draw_leads(shop: Shop, leads: int = 100_000, seed: int = 360) -> Leads:
     """
     rng = generator(seed, 5)
     converts = rng.random(leads) < CONVERTS
-    levels = {name: rng.choice(len(values), size=leads, p=THIRDS) for name, values in SHAPING.items()}
-    levels |= {name: rng.integers(0, len(values), leads) for name, values in IDLE.items()}
-    for name, (_, shares) in OF_LEADS.items():
+    levels = {name: rng.choice(len(values), size=leads, p=THIRDS) for name, values in RESPONSE_ATTRIBUTES.items()}
+    levels |= {name: rng.integers(0, len(values), leads) for name, values in UNINFORMATIVE_ATTRIBUTES.items()}
+    for name, (_, shares) in OUTCOME_ATTRIBUTES.items():
         levels[name] = categorical(shares[converts.astype(np.int64)], rng.random(leads))
     log_odds = np.log(CONVERTS / (1 - CONVERTS)) + np.sum(
-        [np.log(shares[1] / shares[0])[levels[name]] for name, (_, shares) in OF_LEADS.items()], axis=0
+        [np.log(shares[1] / shares[0])[levels[name]] for name, (_, shares) in OUTCOME_ATTRIBUTES.items()], axis=0
     )
     evidence = evidence_of_actions(shop, levels["age_group"], levels["income_band"])
     touches = _touches(shop, levels, converts, rng)
-    rows = np.flatnonzero((touches["campaign_id"] == JUDGED).to_numpy())
+    rows = np.flatnonzero((touches["campaign_id"] == JUDGED_CAMPAIGN).to_numpy())
     return Leads(
         shop=shop.model_copy(update={"attributes": ATTRIBUTES}),
         customers=_customers(shop, levels, leads),
@@ -140,10 +144,10 @@ def _touches(shop: Shop, levels: dict[str, Ints], converts: Bools, rng: np.rando
     def drawn(did: Floats, did_not: Floats) -> Ints:
         return categorical(np.where(is_converted[:, None], did, did_not), rng.random(n))
 
-    channel = drawn(CHANNEL_DID[age][:, channels], CHANNEL_NOT[age][:, channels])
-    day = drawn(DAY_DID[income], DAY_NOT[income])
-    daypart = drawn(DAYPART_DID[age][:, parts], DAYPART_NOT[age][:, parts])
-    week = rng.integers(0, WEEKS, n) + np.where(is_judged, 0, WEEKS)  # before the last whole one; campaign 1 is the latest
+    channel = drawn(CHANNEL_SHARES_CONVERTED[age][:, channels], CHANNEL_SHARES_UNCONVERTED[age][:, channels])
+    day = drawn(DAY_SHARES_CONVERTED[income], DAY_SHARES_UNCONVERTED[income])
+    daypart = drawn(DAYPART_SHARES_CONVERTED[age][:, parts], DAYPART_SHARES_UNCONVERTED[age][:, parts])
+    week = rng.integers(0, WEEKS, n) + np.where(is_judged, 0, WEEKS)  # before the last complete week; campaign 1 is the latest
     last_monday = np.datetime64(local_day(shop), "D") - (local_day(shop).weekday() + 7)
     date = last_monday + day - week * 7
     spans = np.array([(span.start, span.end) for span in shop.dayparts.values()]) * 3600
@@ -152,7 +156,7 @@ def _touches(shop: Shop, levels: dict[str, Ints], converts: Bools, rng: np.rando
     touched_at = local.tz_localize(shop.zone, ambiguous=np.ones(n, dtype=bool), nonexistent=timedelta(hours=1)).tz_convert(
         "UTC"
     )
-    campaign = np.where(is_judged, JUDGED, np.array(EARLIER)[rng.integers(0, len(EARLIER), n)])
+    campaign = np.where(is_judged, JUDGED_CAMPAIGN, np.array(EARLIER_CAMPAIGNS)[rng.integers(0, len(EARLIER_CAMPAIGNS), n)])
     frame = pd.DataFrame(
         {
             "campaign_id": campaign,

@@ -1,4 +1,4 @@
-"""What can be asked of the synthetic shop: its size, its seed, its load, and a world that changes from a date on."""
+"""What can be asked of the synthetic shop: its size, its seed, its load, and a drift from a date on."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class SimulationError(OperatorError, ValueError):
 
 @dataclass(frozen=True)
 class Drift:
-    """A world that changes at ``start`` (with a time zone), for history and live slices alike.
+    """Behaviour that changes at ``start`` (with a time zone), in history and live slices alike.
 
     ``traffic_mix`` multiplies the share of paid and social visits, ``price_level`` all prices, and ``swap`` exchanges two
     categories in everyone's interests: after some days a model that looks at recent browsing is right again. ``bought_swap``
-    exchanges two categories in what is bought while all browse as before: what browsing said of buying is wrong from then on.
+    exchanges two categories in what is bought while all browse as before: browsing then tells nothing right about buying.
     """
 
     start: datetime
@@ -35,7 +35,7 @@ class Drift:
 class Simulation:
     """A synthetic shop. The same parameters give the same files.
 
-        ``events_per_slice`` is the mean over a week of events per slice of the shop (201,000 is the reference load); without it
+    ``events_per_slice`` is the mean over a week of events per slice of the shop (201,000 is the reference load); without it
     customers browse at a natural rate. Purchases do not grow with it. ``flat`` switches the daily and weekly rhythm off.
 
     ``base_conversion`` is the mean probability that a contact at random adds an order, ``control_share`` the share of past

@@ -114,10 +114,10 @@ def _devices(rng: np.random.Generator, simulation: Simulation) -> tuple[Keys, In
 
 
 def _consents(rng: np.random.Generator, n: int, shop: Shop) -> Bools:
-    strange = sorted(set(shop.channels) - set(CONSENT_SHARES))
-    if strange:
+    unknown = sorted(set(shop.channels) - set(CONSENT_SHARES))
+    if unknown:
         raise SimulationError(
-            f"shop.yaml of {shop.name!r} lists the channels {', '.join(strange)}; "
+            f"shop.yaml of {shop.name!r} lists the channels {', '.join(unknown)}; "
             f"the synthetic shop has {', '.join(CONSENT_SHARES)}. Use some of these."
         )
     given = {channel: rng.random(n) < share for channel, share in CONSENT_SHARES.items()}
@@ -140,10 +140,10 @@ def _attributes(rng: np.random.Generator, shop: Shop, age: Ints, gender: Ints, i
     )
     for name, share in MISSING_SHARES.items():
         frame.loc[rng.random(n) < share, name] = None
-    strange = sorted(set(shop.attributes) - set(frame.columns))
-    if strange:
+    unknown = sorted(set(shop.attributes) - set(frame.columns))
+    if unknown:
         raise SimulationError(
-            f"shop.yaml of {shop.name!r} names the attributes {', '.join(strange)}; "
+            f"shop.yaml of {shop.name!r} names the attributes {', '.join(unknown)}; "
             f"the synthetic shop has {', '.join(frame.columns)}. Use some of these."
         )
     return frame

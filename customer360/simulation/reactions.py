@@ -33,8 +33,8 @@ from customer360.simulation.events import (
     make_events,
 )
 from customer360.simulation.response import Response, true_response
+from customer360.simulation.synthetic_shop import SyntheticShop
 from customer360.simulation.visits import APP
-from customer360.simulation.world import World
 
 # Of messages: the share that cannot be delivered; those opened by customers who will come and by the others; visits without an
 # order. A call has no delivery to report.
@@ -59,20 +59,20 @@ def sent_contacts(place: Place) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Reactions:
-    """What comes of contacts in a world."""
+    """What customers of a synthetic shop do after contacts."""
 
-    world: World
+    synthetic: SyntheticShop
     contacts: Contacts
 
     @classmethod
-    def to(cls, contacts: pd.DataFrame, world: World) -> Reactions:
+    def to(cls, contacts: pd.DataFrame, synthetic: SyntheticShop) -> Reactions:
         """Reactions to these contacts (CONTACT_COLUMNS). Raises ``SimulationError`` on what the shop cannot have sent."""
-        return cls(world, contacts_of(contacts, world))
+        return cls(synthetic, contacts_of(contacts, synthetic))
 
     @cached_property
     def response(self) -> Response:
         """The truth that decides."""
-        return true_response(self.world.simulation, self.world.shop, self.world.population)
+        return true_response(self.synthetic.simulation, self.synthetic.shop, self.synthetic.population)
 
     @property
     def campaign_ids(self) -> Sequence[str]:
@@ -81,7 +81,7 @@ class Reactions:
 
     def between(self, start: int, end: int, asked: Bools | None = None) -> Events:
         """The events of the reactions to all contacts, or to those asked for, in [start, end), microseconds since 1970."""
-        window = self.world.shop.campaigns.attribution_days * DAY
+        window = self.synthetic.shop.campaigns.attribution_days * DAY
         sent_at = self.contacts.sent_at
         is_near = (sent_at < end) & (sent_at >= start - window)
         near = self.contacts.take(is_near if asked is None else is_near & asked)
@@ -90,7 +90,7 @@ class Reactions:
         return in_order(self._events(near).between(start, end))
 
     def _events(self, contacts: Contacts) -> Events:
-        seed, shop = self.world.simulation.seed, self.world.shop
+        seed, shop = self.synthetic.simulation.seed, self.synthetic.shop
         buys = contacts.reacts(seed, self.response)
         is_message = _by_channel(OPENED_BY_OTHERS, contacts, shop.channels) > 0
         reached = buys | ~is_message | (contacts.draws(seed, _BOUNCES) >= BOUNCED)
@@ -98,8 +98,8 @@ class Reactions:
         visits = buys | (reached & (contacts.draws(seed, _VISITS) < _by_channel(VISITS_OF_OTHERS, contacts, shop.channels)))
         hours = -MEAN_HOURS_TO_OPEN * np.log1p(-contacts.draws(seed, _VISITED))
         window = shop.campaigns.attribution_days * DAY
-        others_at = contacts.sent_at + np.minimum(2 * MINUTE + _whole(hours * 3600), window - MINUTE)
-        visit_at = np.where(buys, ordered_at - _whole(240 + 240 * contacts.draws(seed, _ARRIVES)), others_at)
+        others_at = contacts.sent_at + np.minimum(2 * MINUTE + _whole_seconds(hours * 3600), window - MINUTE)
+        visit_at = np.where(buys, ordered_at - _whole_seconds(240 + 240 * contacts.draws(seed, _ARRIVES)), others_at)
         parts = [
             *self._messages(contacts, is_message & reached, np.where(visits, visit_at, -1)),
             *self._visits(contacts.take(visits), visit_at[visits], buys[visits], ordered_at[visits]),
@@ -108,8 +108,8 @@ class Reactions:
 
     def _messages(self, contacts: Contacts, delivered: Bools, visit_at: Ints) -> list[Events]:
         """Delivered and, by some, opened: before the visit that follows (-1: none), else within the attribution window."""
-        seed, channels = self.world.simulation.seed, self.world.shop.channels
-        delivered_at = contacts.sent_at + _whole(5 + 55 * contacts.draws(seed, _DELIVERED))
+        seed, channels = self.synthetic.simulation.seed, self.synthetic.shop.channels
+        delivered_at = contacts.sent_at + _whole_seconds(5 + 55 * contacts.draws(seed, _DELIVERED))
         chance = np.where(
             visit_at >= 0,
             _by_channel(OPENED_BY_VISITORS, contacts, channels),
@@ -117,8 +117,8 @@ class Reactions:
         )
         opens = delivered & (contacts.draws(seed, _OPENS) < chance)
         draws = contacts.draws(seed, _OPENED)
-        window = self.world.shop.campaigns.attribution_days * DAY
-        alone = np.minimum(_whole(-MEAN_HOURS_TO_OPEN * 3600 * np.log1p(-draws)), window - 2 * MINUTE)
+        window = self.synthetic.shop.campaigns.attribution_days * DAY
+        alone = np.minimum(_whole_seconds(-MEAN_HOURS_TO_OPEN * 3600 * np.log1p(-draws)), window - 2 * MINUTE)
         later = np.where(visit_at >= 0, _milliseconds((visit_at - delivered_at) * draws), alone)
         return [
             self._part(contacts, delivered, delivered_at, _DELIVERY, "campaign_delivered", shard=MESSAGES),
@@ -127,7 +127,7 @@ class Reactions:
 
     def _visits(self, contacts: Contacts, visit_at: Ints, buys: Bools, ordered_at: Ints) -> list[Events]:
         """A visit that carries the campaign: the home page, a product to the customer's liking, and for buyers its order."""
-        seed, people = self.world.simulation.seed, self.world.population
+        seed, people = self.synthetic.simulation.seed, self.synthetic.population
         platform = people.platforms[contacts.customer, 0]
         device = {
             "visitor": people.visitors[contacts.customer, 0],
@@ -135,22 +135,22 @@ class Reactions:
             "platform": platform,
             "shard": (contacts.key % np.uint64(2)).astype(np.int64),
         }
-        affinity, _ = self.world.interest.affinity(contacts.customer, visit_at)
+        affinity, _ = self.synthetic.interest.affinity(contacts.customer, visit_at)
         product = pick_products(categorical(affinity, contacts.draws(seed, _CATEGORY)), contacts.draws(seed, _PRODUCT))
         category = np.where(platform == APP, PRODUCT_CATEGORY[product], -1)  # the app names it itself, the site does not
         seen = {**device, "product": product, "category": category, "page": FIRST_PRODUCT_PAGE + product}
-        looks_at = visit_at + _whole(20 + 40 * contacts.draws(seed, _LOOKS))
+        looks_at = visit_at + _whole_seconds(20 + 40 * contacts.draws(seed, _LOOKS))
         dwell = np.round(30 + 90 * contacts.draws(seed, _DWELL), 1)
         everyone = np.ones(len(contacts), dtype=bool)
-        source = np.array([CONTACT_SOURCE_CODES[name] for name in self.world.shop.channels])[contacts.channel]
-        paid = bought(self.world, product, visit_at)
+        source = np.array([CONTACT_SOURCE_CODES[name] for name in self.synthetic.shop.channels])[contacts.channel]
+        paid = bought(self.synthetic, product, visit_at)
         quantity = 1 + np.searchsorted([0.85, 0.97], contacts.draws(seed, _QUANTITY), side="right")
         order = {
             "product": paid,
             "order": mix(seed, _ORDER, contacts.key) | np.uint64(1),
             "line_no": 1,
             "quantity": quantity,
-            "cents": np.round(PRICES[paid] * 100 * quantity * price_level(self.world, visit_at)),
+            "cents": np.round(PRICES[paid] * 100 * quantity * price_level(self.synthetic, visit_at)),
         }
         return [
             self._part(contacts, everyone, visit_at, _PAGE, "page_view", **device, page=HOME, source=source),
@@ -162,10 +162,10 @@ class Reactions:
 
     def _part(self, contacts: Contacts, rows: Bools, at: Ints, step: int, name: str, **columns: object) -> Events:
         """Events of one step of some contacts. Only the first page and what became of the message name the campaign."""
-        seed = self.world.simulation.seed
+        seed = self.synthetic.simulation.seed
         codes = {campaign: code for code, campaign in enumerate(self.campaign_ids)}
         names_campaign = name in {"page_view", "campaign_delivered", "campaign_opened"}
-        campaign = np.array([codes[one] for one in contacts.campaign_id], dtype=np.int64) if names_campaign else -1
+        campaign = np.array([codes[campaign] for campaign in contacts.campaign_id], dtype=np.int64) if names_campaign else -1
         return make_events(
             len(contacts),
             at=at,
@@ -179,9 +179,9 @@ class Reactions:
         ).take(rows)
 
 
-def shop_events(world: World, reactions: Reactions | None, start: int, end: int) -> Events:
+def shop_events(synthetic: SyntheticShop, reactions: Reactions | None, start: int, end: int) -> Events:
     """All that happens in the shop in [start, end): visits of their own accord, and the reactions to contacts."""
-    events = events_between(world, start, end)
+    events = events_between(synthetic, start, end)
     if reactions is None:
         return events
     return in_order(concatenate([events, reactions.between(start, end)]))
@@ -191,7 +191,7 @@ def _by_channel(rates: dict[str, float], contacts: Contacts, channels: Sequence[
     return np.array([rates.get(name, 0.0) for name in channels])[contacts.channel]
 
 
-def _whole(seconds: Floats) -> Ints:
+def _whole_seconds(seconds: Floats) -> Ints:
     """Seconds as microseconds, in whole seconds."""
     return seconds.astype(np.int64) * SECOND
 

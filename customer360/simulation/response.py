@@ -21,15 +21,16 @@ from customer360.simulation.population import Population
 
 # Shares of the days, Monday first, among those who did not convert and those who did.
 # A row each for income under 60k, 60k to 120k, above.
-DAY_NOT = np.array(
+DAY_SHARES_UNCONVERTED = np.array(
     [
         [0.03, 0.02, 0.03, 0.05, 0.30, 0.29, 0.29],
         [0.10, 0.16, 0.10, 0.10, 0.10, 0.17, 0.27],
         [0.50, 0.15, 0.20, 0.10, 0.03, 0.01, 0.01],
     ]
 )
-DAY_NOT /= DAY_NOT.sum(axis=1, keepdims=True)  # as published the first row sums to 1.01; it is drawn as shares of its sum
-DAY_DID = np.array(
+# As published the first row sums to 1.01; it is drawn as shares of its sum.
+DAY_SHARES_UNCONVERTED /= DAY_SHARES_UNCONVERTED.sum(axis=1, keepdims=True)
+DAY_SHARES_CONVERTED = np.array(
     [
         [0.20, 0.30, 0.20, 0.14, 0.10, 0.03, 0.03],
         [0.05, 0.15, 0.30, 0.30, 0.10, 0.05, 0.05],
@@ -38,12 +39,12 @@ DAY_DID = np.array(
 )
 # The same by daypart: a row each for young, middle and senior.
 DAYPARTS = ("morning", "afternoon", "evening")
-DAYPART_NOT = np.array([[0.50, 0.25, 0.25], [0.33, 0.33, 0.34], [0.20, 0.40, 0.40]])
-DAYPART_DID = np.array([[0.20, 0.25, 0.55], [0.33, 0.33, 0.34], [0.62, 0.20, 0.18]])
+DAYPART_SHARES_UNCONVERTED = np.array([[0.50, 0.25, 0.25], [0.33, 0.33, 0.34], [0.20, 0.40, 0.40]])
+DAYPART_SHARES_CONVERTED = np.array([[0.20, 0.25, 0.55], [0.33, 0.33, 0.34], [0.62, 0.20, 0.18]])
 # The same by channel.
 CHANNELS = ("email", "call", "sms")
-CHANNEL_NOT = np.array([[0.15, 0.60, 0.25], [0.40, 0.20, 0.40], [0.25, 0.15, 0.60]])
-CHANNEL_DID = np.array([[0.30, 0.10, 0.60], [0.30, 0.55, 0.15], [0.33, 0.45, 0.22]])
+CHANNEL_SHARES_UNCONVERTED = np.array([[0.15, 0.60, 0.25], [0.40, 0.20, 0.40], [0.25, 0.15, 0.60]])
+CHANNEL_SHARES_CONVERTED = np.array([[0.30, 0.10, 0.60], [0.30, 0.55, 0.15], [0.33, 0.45, 0.22]])
 MIDDLE_AGE, SENIOR_AGE = 35, 55
 INCOME_LEVELS = np.array([60.0, 120.0])
 
@@ -76,8 +77,8 @@ def true_response(simulation: Simulation, shop: Shop, population: Population) ->
     """
     age = np.digitize(population.age, [MIDDLE_AGE, SENIOR_AGE])
     income = np.digitize(population.income, INCOME_LEVELS)
-    kind, kinds = age * len(DAY_DID) + income, np.arange(len(CHANNEL_DID) * len(DAY_DID))
-    evidence = evidence_of_actions(shop, kinds // len(DAY_DID), kinds % len(DAY_DID))
+    kind, kinds = age * len(DAY_SHARES_CONVERTED) + income, np.arange(len(CHANNEL_SHARES_CONVERTED) * len(DAY_SHARES_CONVERTED))
+    evidence = evidence_of_actions(shop, kinds // len(DAY_SHARES_CONVERTED), kinds % len(DAY_SHARES_CONVERTED))
     counts = np.bincount(kind, minlength=len(kinds))
     without = order_chance(simulation, shop, population, shop.campaigns.attribution_days)
     return Response(_calibrated(evidence, counts, simulation.base_conversion)[kind], without)
@@ -92,9 +93,9 @@ def evidence_of_actions(shop: Shop, age: Ints, income: Ints) -> Floats:
     channels = _positions(shop, "channels", shop.channels, CHANNELS)
     dayparts = _positions(shop, "dayparts", list(shop.dayparts), DAYPARTS)
     evidence: Floats = (
-        np.log(CHANNEL_DID / CHANNEL_NOT)[age][:, channels][:, :, None, None]
-        + np.log(DAY_DID / DAY_NOT)[income][:, None, :, None]
-        + np.log(DAYPART_DID / DAYPART_NOT)[age][:, dayparts][:, None, None, :]
+        np.log(CHANNEL_SHARES_CONVERTED / CHANNEL_SHARES_UNCONVERTED)[age][:, channels][:, :, None, None]
+        + np.log(DAY_SHARES_CONVERTED / DAY_SHARES_UNCONVERTED)[income][:, None, :, None]
+        + np.log(DAYPART_SHARES_CONVERTED / DAYPART_SHARES_UNCONVERTED)[age][:, dayparts][:, None, None, :]
     )
     return evidence
 
@@ -113,11 +114,11 @@ def _calibrated(evidence: Floats, counts: Ints, mean: float) -> Floats:
     return probability
 
 
-def _positions(shop: Shop, field: str, wanted: list[str], known: tuple[str, ...]) -> list[int]:
-    strange = sorted(set(wanted) - set(known))
-    if strange:
+def _positions(shop: Shop, field: str, names: list[str], known: tuple[str, ...]) -> list[int]:
+    unknown = sorted(set(names) - set(known))
+    if unknown:
         raise SimulationError(
-            f"shop.yaml of {shop.name!r} lists {field} {', '.join(strange)}; the synthetic shop's customers answer to "
+            f"shop.yaml of {shop.name!r} lists {field} {', '.join(unknown)}; the synthetic shop's customers respond to "
             f"{', '.join(known)}. Use some of these."
         )
-    return [known.index(name) for name in wanted]
+    return [known.index(name) for name in names]

@@ -1,4 +1,4 @@
-"""Browsing in the retail360 world: seconds a day in each of three product groups, as a shop's hub sent them.
+"""Browsing in the retail360 data set: seconds a day in each of three product groups, as a shop's hub sent them.
 
 A message is one customer's day: the day's stamp and the seconds spent on T1, T2 and T3. Which products a customer lingers on
 depends on the group alone:
@@ -9,7 +9,7 @@ depends on the group alone:
     passers-by          10, 10          10, 10      15, 10
 
 Seconds are normal, without their sign and rounded to a tenth. A session is a sample of half of all customer-days: of 6,000
-customers and 67 days, 201,000 messages. Each session draws anew: it does not repeat what another said of a day, it adds to it.
+customers and 67 days, 201,000 messages. Each session draws anew: its seconds add to those of other sessions of the same day.
 """
 
 from __future__ import annotations

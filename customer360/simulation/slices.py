@@ -1,4 +1,4 @@
-"""One live slice: its events spread over the producers' files, with the faults asked for and an exact account of them."""
+"""One live slice: its events spread over the producers' files, with the faults asked for and an exact report of them."""
 
 from __future__ import annotations
 
@@ -18,31 +18,30 @@ from customer360.simulation.arrays import EPOCH, Ints, generator, microseconds
 from customer360.simulation.behaviour import LONGEST_VISIT
 from customer360.simulation.campaigns import CAMPAIGN_IDS
 from customer360.simulation.events import Events, click_table, concatenate, in_order, make_events
-from customer360.simulation.faults import Faults, Marked, afflict, how_many
+from customer360.simulation.faults import POISON_KINDS, Faults, FaultyEvents, apply_faults, count_of_share, poison_line
 from customer360.simulation.history import TAIL
 from customer360.simulation.parameters import Simulation, SimulationError
-from customer360.simulation.poison import KINDS, poison_line
 from customer360.simulation.population import PLATFORMS
 from customer360.simulation.reactions import Reactions, sent_contacts, shop_events
+from customer360.simulation.synthetic_shop import SyntheticShop
 from customer360.simulation.truth import write_faults
-from customer360.simulation.world import World
 from customer360.simulation.writing import json_lines, packed, write_bytes
 
 # producer and the type of file that it writes
 PRODUCERS = (("web-1", "jsonl"), ("web-2", "jsonl.gz"), ("app", "jsonl.gz"), ("messages", "jsonl"))
 APP_PRODUCER = 2
-SLICES_SENT_AGAIN = 8
-KEPT_OF_A_CUT_FILE = 0.6
+SLICES_OF_DUPLICATES = 8
+KEPT_SHARE_OF_TRUNCATED_FILE = 0.6
 
 
 @dataclass(frozen=True)
-class Produced:
+class ProducedFile:
     """A file of a slice before it is written: when its producer is done with it, and what is in it."""
 
     name: str
     content: bytes
     due: datetime
-    account: dict[str, Any]
+    report: dict[str, Any]
 
 
 def simulate_slice(
@@ -54,48 +53,48 @@ def simulate_slice(
     *,
     contacts: pd.DataFrame | None = None,
 ) -> dict[str, Any]:
-    """Write the files of the slice that starts at ``slice_start`` (with a time zone), and an account of them to ``truth``.
+    """Write the files of the slice that starts at ``slice_start`` (with a time zone), and a report of them to ``truth``.
 
     Customers react to ``contacts`` (customer_id, campaign_id, channel, sent_at in UTC; by default those that the place's ledger
     says were sent).
 
-    Returns ``slice``, ``files`` (an account by file) and ``total``: ``lines`` = ``events`` + ``duplicates_inside`` +
+    Returns ``slice``, ``files`` (a report by file) and ``total``: ``lines`` = ``events`` + ``duplicates_inside`` +
     ``duplicates_across`` + ``restamped`` + ``poison``; of the events so many are ``late`` and ``skewed``; ``poison_kinds``;
     ``new_columns`` = lines that carry them; ``truncated_files``.
     Raises ``SimulationError`` where ``slice_start`` is not the start of a slice or lies before the live slices.
     """
-    world = World.build(simulation, shop)
-    reactions = Reactions.to(sent_contacts(place) if contacts is None else contacts, world)
-    produced = slice_files(world, slice_start, faults or Faults(), reactions=reactions)
+    synthetic = SyntheticShop.build(simulation, shop)
+    reactions = Reactions.to(sent_contacts(place) if contacts is None else contacts, synthetic)
+    produced = slice_files(synthetic, slice_start, faults or Faults(), reactions=reactions)
     for file in produced:
         write_bytes(slice_folder(place.landing / "clicks", slice_start) / file.name, file.content)
-    report = account(slice_start, produced)
+    report = slice_report(slice_start, produced)
     write_faults(place, slice_start, report)
     return report
 
 
 def slice_files(
-    world: World,
+    synthetic: SyntheticShop,
     slice_start: datetime,
     faults: Faults,
     parts: int = 1,
     *,
     reactions: Reactions | None = None,
     overdue: Events | None = None,
-) -> list[Produced]:
+) -> list[ProducedFile]:
     """The files of one slice; each producer cuts its slice into ``parts`` equal stretches of time. No file is empty.
 
     ``overdue``: events of before the slice that come with it, such as reactions to contacts that were made in the middle of
     the last one.
     """
-    shop = world.shop
+    shop = synthetic.shop
     _require_slice(shop, slice_start)
     start, width = microseconds(slice_start), shop.slice_width // timedelta(microseconds=1)
-    rng = generator(world.simulation.seed, 4, start // 1_000_000)
-    events = shop_events(world, reactions, start, start + width)
+    rng = generator(synthetic.simulation.seed, 4, start // 1_000_000)
+    events = shop_events(synthetic, reactions, start, start + width)
     if overdue is not None and len(overdue):
         events = in_order(concatenate([overdue, events]))
-    marked = afflict(events, _earlier(world, reactions, start, width, faults=faults, rng=rng), faults, rng)
+    marked = apply_faults(events, _earlier(synthetic, reactions, start, width, faults=faults, rng=rng), faults, rng)
     # A copy or a late event is sent at any moment of the slice.
     arrives_at = marked.events.arrives_at.copy()
     is_foreign = (arrives_at < start) | marked.is_inside | marked.is_restamped
@@ -103,7 +102,7 @@ def slice_files(
     part = (arrives_at - start) * parts // width
     producer = np.where(marked.events.platform == PLATFORMS.index("app"), APP_PRODUCER, marked.events.shard)
     campaign_ids = CAMPAIGN_IDS if reactions is None else reactions.campaign_ids
-    lines = np.array(json_lines(click_table(marked.events, world.population, shop, campaign_ids)), dtype=object)
+    lines = np.array(json_lines(click_table(marked.events, synthetic.population, shop, campaign_ids)), dtype=object)
     produced = []
     for number in range(parts):
         for index, (name, suffix) in enumerate(PRODUCERS):
@@ -117,20 +116,20 @@ def slice_files(
                         name=file_name, due=due, good=lines[rows], rows=rows, marked=marked, faults=faults, shop=shop, rng=rng
                     )
                 )
-    return _cut_short(produced, faults.truncated_files)
+    return _truncated(produced, faults.truncated_files)
 
 
-def account(slice_start: datetime, produced: list[Produced]) -> dict[str, Any]:
+def slice_report(slice_start: datetime, produced: list[ProducedFile]) -> dict[str, Any]:
     """What is in the files of a slice, by file and in total."""
     total: Counter[str] = Counter()
     kinds: Counter[str] = Counter()
     for file in produced:
-        kinds.update(file.account["poison_kinds"])
-        total.update({name: int(value) for name, value in file.account.items() if name != "poison_kinds"})
+        kinds.update(file.report["poison_kinds"])
+        total.update({name: int(value) for name, value in file.report.items() if name != "poison_kinds"})
     total["truncated_files"] = total.pop("is_truncated", 0)
     return {
         "slice": f"{slice_start:%Y-%m-%dT%H:%M:%SZ}",
-        "files": {file.name: file.account for file in produced},
+        "files": {file.name: file.report for file in produced},
         "total": {**total, "poison_kinds": dict(kinds)},
     }
 
@@ -145,15 +144,15 @@ def _require_slice(shop: Shop, slice_start: datetime) -> None:
 
 
 def _earlier(
-    world: World, reactions: Reactions | None, start: int, width: int, *, faults: Faults, rng: np.random.Generator
+    synthetic: SyntheticShop, reactions: Reactions | None, start: int, width: int, *, faults: Faults, rng: np.random.Generator
 ) -> Events:
     """The events of one of the slices before, as far back as they are drawn slice by slice; else none."""
-    oldest = max(microseconds(world.shop.slices_start) - TAIL + LONGEST_VISIT, start - DUPLICATE_DAYS * 86_400_000_000)
-    candidates = [start - k * width for k in range(1, SLICES_SENT_AGAIN + 1) if start - k * width >= oldest]
+    oldest = max(microseconds(synthetic.shop.slices_start) - TAIL + LONGEST_VISIT, start - DUPLICATE_DAYS * 86_400_000_000)
+    candidates = [start - k * width for k in range(1, SLICES_OF_DUPLICATES + 1) if start - k * width >= oldest]
     if not candidates or not (faults.duplicates_across or faults.restamped):
         return make_events(0)
     chosen = candidates[int(rng.integers(len(candidates)))]
-    return shop_events(world, reactions, chosen, chosen + width)
+    return shop_events(synthetic, reactions, chosen, chosen + width)
 
 
 def _file(
@@ -162,11 +161,11 @@ def _file(
     due: datetime,
     good: np.ndarray[Any, np.dtype[np.object_]],
     rows: Ints,
-    marked: Marked,
+    marked: FaultyEvents,
     faults: Faults,
     shop: Shop,
     rng: np.random.Generator,
-) -> Produced:
+) -> ProducedFile:
     lines: list[bytes] = list(good)
     extended = 0
     if faults.new_columns:
@@ -175,8 +174,8 @@ def _file(
         lines = [line[:-1] + addition if new else line for line, new in zip(lines, has_new, strict=True)]
         extended = int(has_new.sum())
     kinds: Counter[str] = Counter()
-    names = list(KINDS)
-    for number in range(how_many(len(rows), faults.poison)):
+    names = list(POISON_KINDS)
+    for number in range(count_of_share(len(rows), faults.poison)):
         kind = names[int(rng.integers(len(names)))]
         bad = poison_line(kind, good[int(rng.integers(len(good)))], number, shop, rng)
         lines.insert(int(rng.integers(len(lines) + 1)), bad)
@@ -195,16 +194,16 @@ def _file(
         "poison_kinds": dict(kinds),
         "is_truncated": False,
     }
-    return Produced(name, packed(lines, name), due, report)
+    return ProducedFile(name, packed(lines, name), due, report)
 
 
-def _cut_short(produced: list[Produced], count: int) -> list[Produced]:
+def _truncated(produced: list[ProducedFile], count: int) -> list[ProducedFile]:
     """The first ``count`` compressed files end in the middle."""
     result = []
     for file in produced:
         if count and file.name.endswith(".gz"):
-            kept = int(len(file.content) * KEPT_OF_A_CUT_FILE)
-            result.append(Produced(file.name, file.content[:kept], file.due, {**file.account, "is_truncated": True}))
+            kept = int(len(file.content) * KEPT_SHARE_OF_TRUNCATED_FILE)
+            result.append(ProducedFile(file.name, file.content[:kept], file.due, {**file.report, "is_truncated": True}))
             count -= 1
         else:
             result.append(file)

@@ -19,19 +19,19 @@ from customer360.simulation.events import Events
 from customer360.simulation.faults import Faults
 from customer360.simulation.parameters import Simulation, SimulationError
 from customer360.simulation.reactions import Reactions, sent_contacts
-from customer360.simulation.slices import account, slice_files
+from customer360.simulation.slices import slice_files, slice_report
+from customer360.simulation.synthetic_shop import SyntheticShop
 from customer360.simulation.truth import write_faults
-from customer360.simulation.world import World
 from customer360.simulation.writing import write_bytes
 
 
 @dataclass(frozen=True)
-class Arrived:
+class ArrivedFile:
     """A file that has just been written, and what is in it."""
 
     path: Path
     slice_start: datetime
-    account: dict[str, Any]
+    report: dict[str, Any]
 
 
 def next_slice(shop: Shop, place: Place) -> datetime:
@@ -51,7 +51,7 @@ def stream(
     parts: int = 3,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
-) -> Iterator[Arrived]:
+) -> Iterator[ArrivedFile]:
     """Write the files of slice after slice from ``start`` on (by default after the last one in landing), for ever.
 
     A slice takes its own length divided by ``speed``; each producer writes ``parts`` files through it. ``clock`` counts
@@ -63,16 +63,16 @@ def stream(
     """
     if speed <= 0 or parts < 1:
         raise SimulationError(f"speed must be above 0 and parts at least 1; got {speed} and {parts}")
-    world = World.build(simulation, shop)
+    synthetic = SyntheticShop.build(simulation, shop)
     first = start or next_slice(shop, place)
     began = clock()
     slice_start = first
     known: Keys | None = None
     while True:
-        reactions = Reactions.to(sent_contacts(place), world)
+        reactions = Reactions.to(sent_contacts(place), synthetic)
         overdue = _overdue(reactions, known, slice_start)
         known = reactions.contacts.key
-        produced = slice_files(world, slice_start, faults or Faults(), parts, reactions=reactions, overdue=overdue)
+        produced = slice_files(synthetic, slice_start, faults or Faults(), parts, reactions=reactions, overdue=overdue)
         for file in produced:
             due = began + (file.due - first) / timedelta(seconds=1) / speed
             wait = due - clock()
@@ -80,8 +80,8 @@ def stream(
                 sleep(wait)
             path = slice_folder(place.landing / "clicks", slice_start) / file.name
             write_bytes(path, file.content)
-            yield Arrived(path, slice_start, file.account)
-        write_faults(place, slice_start, account(slice_start, produced))
+            yield ArrivedFile(path, slice_start, file.report)
+        write_faults(place, slice_start, slice_report(slice_start, produced))
         slice_start += shop.slice_width
 
 

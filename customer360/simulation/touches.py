@@ -16,7 +16,7 @@ from customer360.simulation.arrays import Floats, Ints, generator
 from customer360.simulation.campaigns import CAMPAIGN_IDS
 from customer360.simulation.parameters import SimulationError
 from customer360.simulation.response import Response
-from customer360.simulation.world import World
+from customer360.simulation.synthetic_shop import SyntheticShop
 
 MEAN_DELAY_HOURS = 20
 HISTORY_COLUMNS = [
@@ -30,18 +30,18 @@ def contact_delay(hours: Floats, shop: Shop) -> Ints:
     return (np.minimum(hours, shop.campaigns.attribution_days * 24 - 1) * 3600).astype(np.int64)
 
 
-def draw_touches(world: World, response: Response, orders: pd.DataFrame | None = None) -> pd.DataFrame:
+def draw_touches(synthetic: SyntheticShop, response: Response, orders: pd.DataFrame | None = None) -> pd.DataFrame:
     """One row per contact and control, with the columns of ``campaign_touches`` and of its truth.
 
-    ``orders`` (customer_id, ordered_at in plain UTC) are those of the click history: who was touched within its days orders by
-    themselves where it says so, and elsewhere as often as their chance says.
+    ``orders`` (customer_id, ordered_at in plain UTC) are those of the click history: a customer who was touched within its
+    days orders without the contact where it has such an order, and before its days as often as their probability gives.
 
     ``touched_at`` and ``converted_at`` are UTC; of a control, when the contact would have been, and ``channel`` is empty.
     Truth: ``day`` (0 = Monday), ``daypart``, ``propensity`` (the probability with which this action was chosen, or none) and
     ``probability`` (of an order within the shop's ``attribution_days``). All outcomes are known when the live slices start;
     raises ``SimulationError`` where ``touch_days`` leave no room for that.
     """
-    shop, people, simulation = world.shop, world.population, world.simulation
+    shop, people, simulation = synthetic.shop, synthetic.population, synthetic.simulation
     window = shop.campaigns.attribution_days
     if simulation.touch_days <= window + 1:
         raise SimulationError(
@@ -58,7 +58,7 @@ def draw_touches(world: World, response: Response, orders: pd.DataFrame | None =
     daypart = rng.integers(0, len(shop.dayparts), n)
     spans = np.array([(span.start, span.end) for span in shop.dayparts.values()]) * 3600
     second = spans[daypart, 0] + (rng.random(n) * (spans[daypart, 1] - spans[daypart, 0])).astype(np.int64)
-    midnight = np.datetime64(world.first_live_day, "s") - days_before.astype("timedelta64[D]")
+    midnight = np.datetime64(synthetic.first_live_day, "s") - days_before.astype("timedelta64[D]")
     local = pd.DatetimeIndex(midnight + second.astype("timedelta64[s]"))
     touched_at = local.tz_localize(shop.zone, ambiguous=np.ones(n, dtype=bool), nonexistent=timedelta(hours=1)).tz_convert(
         "UTC"
@@ -66,25 +66,27 @@ def draw_touches(world: World, response: Response, orders: pd.DataFrame | None =
     day = local.dayofweek.to_numpy().astype(np.int64)
     is_brought = rng.random(n) < response.of(customer, channel, day, daypart)
     delay = contact_delay(rng.exponential(MEAN_DELAY_HOURS, n), shop)
-    # Numbers of their own: without control groups and orders of their own accord the contacts would be the same.
+    # A generator of its own: without control groups and organic orders the contacts would be the same.
     organic = generator(simulation.seed, 6)
     is_control = organic.random(n) < simulation.control_share
     is_brought &= ~is_control
-    orders_anyway = organic.random(n) < response.without[customer]
-    anyway = organic.integers(0, window * 86_400, n)
+    orders_organically = organic.random(n) < response.without[customer]
+    organic_delay = organic.integers(0, window * 86_400, n)
     if orders is not None:
         moments = pd.Series(touched_at.tz_localize(None))
         found = first_orders(pd.Series(np.array(people.customer_ids)[customer]), moments, orders, timedelta(days=window))
-        is_told = np.asarray(touched_at >= pd.Timestamp(shop.slices_start) - timedelta(days=simulation.days))
-        orders_anyway = np.where(is_told, found.notna(), orders_anyway)
+        is_recorded = np.asarray(touched_at >= pd.Timestamp(shop.slices_start) - timedelta(days=simulation.days))
+        orders_organically = np.where(is_recorded, found.notna(), orders_organically)
         seconds = (found - moments).dt.total_seconds().fillna(0).to_numpy()
-        anyway = np.where(is_told, seconds.astype(np.int64), anyway)
-    delay = np.where(orders_anyway & is_brought, np.minimum(delay, anyway), np.where(orders_anyway, anyway, delay))
-    is_converted = orders_anyway | is_brought
+        organic_delay = np.where(is_recorded, seconds.astype(np.int64), organic_delay)
+    delay = np.where(
+        orders_organically & is_brought, np.minimum(delay, organic_delay), np.where(orders_organically, organic_delay, delay)
+    )
+    is_converted = orders_organically | is_brought
     choices = allowed.sum(axis=1) * len(shop.dayparts) * 7
     frame = pd.DataFrame(
         {
-            "campaign_id": np.array(CAMPAIGN_IDS)[world.calendar.running(-days_before)],
+            "campaign_id": np.array(CAMPAIGN_IDS)[synthetic.calendar.running(-days_before)],
             "customer_id": np.array(people.customer_ids)[customer],
             "touched_at": touched_at,
             "is_time_known": "true",

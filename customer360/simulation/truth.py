@@ -20,7 +20,7 @@ from customer360.simulation.interest import SPELL
 from customer360.simulation.parameters import Drift, Simulation
 from customer360.simulation.population import GROUPS
 from customer360.simulation.response import Response
-from customer360.simulation.world import World
+from customer360.simulation.synthetic_shop import SyntheticShop
 from customer360.simulation.writing import write_parquet
 
 TRUTH_COLUMNS = [
@@ -41,14 +41,14 @@ def truth_folder(place: Place) -> Path:
     return place.root / "truth"
 
 
-def write_truth(world: World, response: Response, touches: pd.DataFrame, place: Place) -> None:
+def write_truth(synthetic: SyntheticShop, response: Response, touches: pd.DataFrame, place: Place) -> None:
     """Parameters, customers, spells, what contacts add (customer x channel x day x daypart) and the touches' probabilities."""
     folder = truth_folder(place)
-    write_text(folder / "simulation.json", json.dumps(asdict(world.simulation), indent=2, default=str) + "\n")
+    write_text(folder / "simulation.json", json.dumps(asdict(synthetic.simulation), indent=2, default=str) + "\n")
     for name, frame in (
-        ("customers", _customers(world, response)),
-        ("spells", _spells(world)),
-        ("response", _response(world, response)),
+        ("customers", _customers(synthetic, response)),
+        ("spells", _spells(synthetic)),
+        ("response", _response(synthetic, response)),
         ("touches", touches[TRUTH_COLUMNS]),
     ):
         write_parquet(folder / f"{name}.parquet", pa.Table.from_pandas(frame, preserve_index=False))
@@ -73,8 +73,8 @@ def write_faults(place: Place, start: datetime, report: dict[str, Any]) -> None:
     write_text(path, json.dumps(report, indent=2) + "\n")
 
 
-def _customers(world: World, response: Response) -> pd.DataFrame:
-    people = world.population
+def _customers(synthetic: SyntheticShop, response: Response) -> pd.DataFrame:
+    people = synthetic.population
     frame = pd.DataFrame(
         {
             "customer_id": people.customer_ids,
@@ -90,18 +90,18 @@ def _customers(world: World, response: Response) -> pd.DataFrame:
     return frame
 
 
-def _spells(world: World) -> pd.DataFrame:
+def _spells(synthetic: SyntheticShop) -> pd.DataFrame:
     """Customers x days at noon UTC, from the start of the history until 30 days into the live slices: the spell's category."""
-    last = microseconds(world.shop.slices_start) // DAY * DAY + DAY // 2
-    moments = last + np.arange(-world.simulation.days, 31, dtype=np.int64) * DAY
-    n = world.simulation.customers
+    last = microseconds(synthetic.shop.slices_start) // DAY * DAY + DAY // 2
+    moments = last + np.arange(-synthetic.simulation.days, 31, dtype=np.int64) * DAY
+    n = synthetic.simulation.customers
     customer = np.repeat(np.arange(n), len(moments))
     at = np.tile(moments, n)
-    spells = world.interest.spells(customer, at)
+    spells = synthetic.interest.spells(customer, at)
     in_spell = spells >= 0
     return pd.DataFrame(
         {
-            "customer_id": np.array(world.population.customer_ids)[customer[in_spell]],
+            "customer_id": np.array(synthetic.population.customer_ids)[customer[in_spell]],
             "at": at[in_spell].view("datetime64[us]"),
             "category_id": np.array(CATEGORIES)[spells[in_spell]],
             "spell_days": SPELL // DAY,
@@ -109,9 +109,9 @@ def _spells(world: World) -> pd.DataFrame:
     )
 
 
-def _response(world: World, response: Response) -> pd.DataFrame:
+def _response(synthetic: SyntheticShop, response: Response) -> pd.DataFrame:
     index = pd.MultiIndex.from_product(
-        [world.population.customer_ids, world.shop.channels, range(7), list(world.shop.dayparts)],
+        [synthetic.population.customer_ids, synthetic.shop.channels, range(7), list(synthetic.shop.dayparts)],
         names=["customer_id", "channel", "day", "daypart"],
     )
     return pd.DataFrame({"probability": response.probability.ravel()}, index=index).reset_index()

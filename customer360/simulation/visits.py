@@ -12,7 +12,7 @@ from customer360.simulation.arrays import DAY, Bools, Floats, Ints, Keys, micros
 from customer360.simulation.catalogue import CATEGORIES
 from customer360.simulation.events import DRIFTING_SOURCES, NEWSLETTER, SOURCES
 from customer360.simulation.population import PLATFORM_SHARES, PLATFORMS
-from customer360.simulation.world import World
+from customer360.simulation.synthetic_shop import SyntheticShop
 
 # Mean events of a visit as behaviour.py makes them, measured over a week: looking around, and cart to purchase.
 LOOKING_EVENTS, BUYING_EVENTS = 6.31, 0.64
@@ -45,19 +45,19 @@ class Visits:
         return len(self.at)
 
 
-def draw_visits(world: World, start: int, end: int, rng: np.random.Generator) -> Visits:
+def draw_visits(synthetic: SyntheticShop, start: int, end: int, rng: np.random.Generator) -> Visits:
     """Visits that begin in [start, end), both on a quarter of an hour."""
-    at = _arrivals(world, start, end, rng)
+    at = _arrivals(synthetic, start, end, rng)
     n = len(at)
-    people = world.population
+    people = synthetic.population
     cumulative = np.cumsum(people.activity)
     customer = np.searchsorted(cumulative, rng.random(n) * cumulative[-1], side="right").astype(np.int64)
     customer = np.minimum(customer, len(cumulative) - 1)
-    spell = world.interest.spells(customer, at)
+    spell = synthetic.interest.spells(customer, at)
     is_kept = rng.random(n) * interest.SPELL_ACTIVITY < np.where(spell >= 0, interest.SPELL_ACTIVITY, 1.0)
     at, customer = at[is_kept], customer[is_kept]
     n = len(at)
-    affinity, is_spell = world.interest.affinity(customer, at)
+    affinity, is_spell = synthetic.interest.affinity(customer, at)
     passes_by = rng.random(n) < PASSER_BY_SHARE
     strangers = rng.integers(0, len(CATEGORIES), n)
     fleeting = np.full((n, len(CATEGORIES)), 0.1)
@@ -69,8 +69,8 @@ def draw_visits(world: World, start: int, end: int, rng: np.random.Generator) ->
     visitor = np.where(passes_by, keys[0], people.visitors[customer, device])
     visitor = np.where((platform == APP) & (rng.random(n) < APP_WITHOUT_VISITOR), np.uint64(0), visitor)
     login = rng.choice(3, size=n, p=LOGIN_SHARES)
-    local_day = _days_after_first_live(world, at)
-    source = _sources(world, at, rng)
+    local_day = _days_after_first_live(synthetic, at)
+    source = _sources(synthetic, at, rng)
     return Visits(
         at=at,
         customer=np.where(passes_by, -1, customer),
@@ -78,7 +78,7 @@ def draw_visits(world: World, start: int, end: int, rng: np.random.Generator) ->
         session=np.where(platform == APP, np.uint64(0), keys[1]),
         platform=platform,
         source=source,
-        campaign=np.where(source == NEWSLETTER, world.calendar.running(local_day), -1),
+        campaign=np.where(source == NEWSLETTER, synthetic.calendar.running(local_day), -1),
         login=np.where(passes_by, ANONYMOUS, np.where(platform == APP, KNOWN, login)),
         affinity=np.where(passes_by[:, None], fleeting, affinity),
         is_spell=is_spell & ~passes_by,
@@ -86,28 +86,28 @@ def draw_visits(world: World, start: int, end: int, rng: np.random.Generator) ->
     )
 
 
-def _arrivals(world: World, start: int, end: int, rng: np.random.Generator) -> Ints:
+def _arrivals(synthetic: SyntheticShop, start: int, end: int, rng: np.random.Generator) -> Ints:
     """Moments in whole milliseconds, so that every file format holds the same time."""
     starts = rhythm.slots(start, end)
-    weights = np.ones(len(starts)) if world.simulation.flat else rhythm.weights(starts, world.shop.zone)
-    per_visit = LOOKING_EVENTS + BUYING_EVENTS / max(1.0, world.simulation.density(world.shop))
-    per_slot = world.simulation.events_per_day(world.shop) / per_visit / (DAY / rhythm.SLOT)
+    weights = np.ones(len(starts)) if synthetic.simulation.flat else rhythm.weights(starts, synthetic.shop.zone)
+    per_visit = LOOKING_EVENTS + BUYING_EVENTS / max(1.0, synthetic.simulation.density(synthetic.shop))
+    per_slot = synthetic.simulation.events_per_day(synthetic.shop) / per_visit / (DAY / rhythm.SLOT)
     counts = rng.poisson(per_slot * interest.SPELL_ACTIVITY / interest.MEAN_ACTIVITY * weights)
     moments = np.repeat(starts, counts) + rng.integers(0, rhythm.SLOT // 1000, counts.sum()) * 1000
     return np.sort(moments)
 
 
-def _days_after_first_live(world: World, at: Ints) -> Ints:
-    local = pd.DatetimeIndex(at.view("datetime64[us]")).tz_localize("UTC").tz_convert(world.shop.zone).tz_localize(None)
+def _days_after_first_live(synthetic: SyntheticShop, at: Ints) -> Ints:
+    local = pd.DatetimeIndex(at.view("datetime64[us]")).tz_localize("UTC").tz_convert(synthetic.shop.zone).tz_localize(None)
     since_1970 = local.to_numpy().astype("datetime64[D]").astype(np.int64)
-    return since_1970 - int(np.datetime64(world.first_live_day, "D").astype(np.int64))
+    return since_1970 - int(np.datetime64(synthetic.first_live_day, "D").astype(np.int64))
 
 
-def _sources(world: World, at: Ints, rng: np.random.Generator) -> Ints:
+def _sources(synthetic: SyntheticShop, at: Ints, rng: np.random.Generator) -> Ints:
     shares = np.array([source[3] for source in SOURCES])
     draws = rng.random(len(at))
     source = np.searchsorted(np.cumsum(shares), draws, side="right")
-    drift = world.simulation.drift
+    drift = synthetic.simulation.drift
     if drift is not None and drift.traffic_mix != 1.0:
         drifted = shares.copy()
         drifted[list(DRIFTING_SOURCES)] *= drift.traffic_mix

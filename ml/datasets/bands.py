@@ -1,4 +1,4 @@
-"""Amounts as classes: bands between quantiles, with the mean of each, so that a classifier also says what to expect."""
+"""Amounts as classes: bands between quantiles, with the mean of each, so that a classifier also gives an expected amount."""
 
 from __future__ import annotations
 

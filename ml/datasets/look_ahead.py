@@ -1,6 +1,6 @@
-"""Do features see what became known after their cut-off? They are computed again with all of that altered, and must be equal.
+"""Whether features use data that became known after their cut-off: computed again with all of that altered, they stay equal.
 
-A feature that looks ahead makes a model that is good on paper only (Kaufman et al., Leakage in Data Mining, 2012). What became
+A feature that looks ahead makes a model look better than it is (Kaufman et al., Leakage in Data Mining, 2012). What became
 known later is altered in every relation that the features are made of; see ``customer360.lake.warehouse.altered_future``.
 """
 
@@ -26,7 +26,7 @@ KEYS = ("cutoff_no", "customer_id")
 
 
 @dataclass(frozen=True)
-class Seen:
+class ChangedFeature:
     """A feature that changed with the future: for how many customers, at the cut-off (UTC) after which all was altered.
 
     ``feature`` is "customer_id" where customers came or went.
@@ -39,31 +39,32 @@ class Seen:
 
 @dataclass(frozen=True)
 class LookAhead:
-    """What was found. ``added``: rows that were added, beside all later ones being altered; ``labels``: labels that changed.
+    """The result. ``added``: rows that were added, beside all later ones being altered; ``labels``: labels that changed.
 
-    Labels lie after the cut-off and may change; that some do shows that what was altered matters.
+    Labels lie after the cut-off and may change; that labels change shows that the altered rows matter.
     """
 
     cutoffs: tuple[datetime, ...]
     added: int
     labels: int
-    seen: tuple[Seen, ...]
+    changed: tuple[ChangedFeature, ...]
 
     @property
     def verdict(self) -> str:
-        """What was found, in a sentence without values of anybody."""
-        if not self.seen:
-            return f"no feature saw what became known after a cut-off; {many(self.labels, 'label')} changed with it"
-        names = sorted({one.feature for one in self.seen})
+        """The result in a sentence, without values of a customer."""
+        if not self.changed:
+            return f"no feature uses data that became known after a cut-off; {many(self.labels, 'label')} changed with it"
+        names = sorted({feature.feature for feature in self.changed})
         return (
-            f"{many(len(names), 'feature')} saw what became known after a cut-off: {', '.join(names[:5])}"
+            f"{many(len(names), 'feature')} use data that became known after a cut-off: {', '.join(names[:5])}"
             f"{' and others' if len(names) > 5 else ''}. See macros/as_of: each relation is read as of the cut-off"
         )
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a cut-off and feature that saw the future."""
+        """One row a cut-off and feature that changed with the future."""
         return pd.DataFrame(
-            [(one.cutoff, one.feature, one.customers) for one in self.seen], columns=["cutoff", "feature", "customers"]
+            [(feature.cutoff, feature.feature, feature.customers) for feature in self.changed],
+            columns=["cutoff", "feature", "customers"],
         )
 
 
@@ -76,30 +77,34 @@ def look_ahead(
     a cut-off and customer: cutoff_no, as_of, customer_id, the ``features``, and labels. Older cut-offs must not see what is
     altered after a newer one either, so that all cut-offs are looked at.
 
-    Raises ``UntimedRelationError`` where a relation does not say what of it was known when.
+    Raises ``UntimedRelationError`` where the columns of a relation do not tell when its rows became known.
     """
     with connect(sampled.parent / f"{sampled.stem}-spill") as connection:
         connection.execute(f"attach {literal(str(sampled))} as sampled (read_only); attach ':memory:' as {quoted(database)}")
-        timed = {one: Timed.read(connection, f"sampled.{'.'.join(one)}") for one in relations}
+        timed = {relation: Timed.read(connection, f"sampled.{'.'.join(relation)}") for relation in relations}
         for schema, name in relations:
             connection.execute(f"create schema if not exists {database}.{schema}")
             connection.execute(f"create table {database}.{schema}.{name} as from sampled.{schema}.{name}")
         connection.execute(f"create temp table before as {sql}")
         columns = [name for name, *_ in connection.execute("describe before").fetchall()]
         label_columns = [name for name in columns if name not in {*KEYS, "as_of", *features}]
-        moments = [one for (one,) in connection.execute("select distinct as_of from before order by as_of desc").fetchall()]
-        added, labels, seen = 0, 0, dict[tuple[datetime, str], int]()
+        moments = [
+            moment for (moment,) in connection.execute("select distinct as_of from before order by as_of desc").fetchall()
+        ]
+        added, labels, changed = 0, 0, dict[tuple[datetime, str], int]()
         for moment, is_empty in product(dict.fromkeys([*moments[:1], *moments[-1:]]), (False, True)):
-            for (schema, name), relation in timed.items():
+            for (schema, name), timed_relation in timed.items():
                 own = f"{database}.{schema}.{name}"
-                future = without_future(relation, moment) if is_empty else altered_future(relation, moment, horizon)
+                future = without_future(timed_relation, moment) if is_empty else altered_future(timed_relation, moment, horizon)
                 connection.execute(f"create or replace table {own} as {future}")
-                added += max(_rows(connection, own) - _rows(connection, relation.name), 0)
+                added += max(_rows(connection, own) - _rows(connection, timed_relation.name), 0)
             connection.execute(f"create or replace temp table after as from ({sql}) where as_of <= timestamp '{moment}'")
-            for feature, customers in _seen(connection, moment, features).items():
-                seen[moment, feature] = max(customers, seen.get((moment, feature), 0))
-            labels += sum(_changed(connection, moment, label_columns).values())
-    return LookAhead(tuple(moments), added, labels, tuple(Seen(*key, customers) for key, customers in seen.items()))
+            for feature, customers in _changed_features(connection, moment, features).items():
+                changed[moment, feature] = max(customers, changed.get((moment, feature), 0))
+            labels += sum(_changed_customers(connection, moment, label_columns).values())
+    return LookAhead(
+        tuple(moments), added, labels, tuple(ChangedFeature(*key, customers) for key, customers in changed.items())
+    )
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, relation: str) -> int:
@@ -107,7 +112,7 @@ def _rows(connection: duckdb.DuckDBPyConnection, relation: str) -> int:
     return int(rows)
 
 
-def _seen(connection: duckdb.DuckDBPyConnection, moment: datetime, features: Sequence[str]) -> dict[str, int]:
+def _changed_features(connection: duckdb.DuckDBPyConnection, moment: datetime, features: Sequence[str]) -> dict[str, int]:
     columns = ", ".join([*KEYS, *map(quoted, features)])
     old, new = f"(select {columns} from before where as_of <= timestamp '{moment}')", f"(select {columns} from after)"
     (rows,) = connection.execute(
@@ -115,11 +120,11 @@ def _seen(connection: duckdb.DuckDBPyConnection, moment: datetime, features: Seq
     ).fetchone() or (0,)
     if not rows:
         return {}
-    changed = _changed(connection, moment, ["customer_id", *features])
+    changed = _changed_customers(connection, moment, ["customer_id", *features])
     return {name: customers for name, customers in changed.items() if customers}
 
 
-def _changed(connection: duckdb.DuckDBPyConnection, moment: datetime, columns: Sequence[str]) -> dict[str, int]:
+def _changed_customers(connection: duckdb.DuckDBPyConnection, moment: datetime, columns: Sequence[str]) -> dict[str, int]:
     """For how many customers each column differs; who came, went or is there twice is counted under customer_id alone."""
     keys = " and ".join(f"before.{key} = after.{key}" for key in KEYS)
     if not columns:

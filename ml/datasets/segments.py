@@ -1,4 +1,4 @@
-"""Groups of customers by which a model is judged: the RFM segment, and how much and how recent history there is to go by."""
+"""Groups of customers by which a model is judged: the RFM segment, and how much and how recent the history is."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ ORDERS = {"no order": (0, 0), "1 order": (1, 1), "2 to 4 orders": (2, 4), "5 ord
 def customer_groups(matrix: pd.DataFrame, shop: Shop) -> pd.DataFrame:
     """One row for each of ``matrix`` (recency_days, frequency, monetary, days_since_last_activity).
 
-    ``segment`` and ``orders`` of the RFM window, and ``last_seen``: by the last event or order, in the shop's windows. How long
-    a customer has been known no feature tells, so that those without either are the ones with the shortest history to go by.
+    ``segment`` and ``orders`` of the RFM window, and ``last_seen``: by the last event or order, in the shop's windows. No
+    feature holds how long a customer has been known, so customers without either are the ones with the shortest history.
     """
     frequency = matrix["frequency"].to_numpy(np.float64)
     orders = np.full(len(matrix), "no order", dtype=object)

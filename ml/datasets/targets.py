@@ -84,7 +84,7 @@ def _affinity(shop: Shop) -> Target:
         name=AFFINITY,
         purpose=(
             "The probability that a customer's next purchases within the label horizon are mostly of each category, or that "
-            "there are none. It ranks customers and categories; it does not say what a contact would change."
+            "there are none. It ranks customers and categories; it does not estimate what a contact would change."
         ),
         classes=(*shop.category_ids, NONE),
         positives=tuple(shop.category_ids),
@@ -125,7 +125,7 @@ def _churn(shop: Shop) -> Target:
         name=CHURN,
         purpose=(
             "The probability that a customer orders nothing within the churn horizon, whether or not there ever was an order. "
-            "It does not say what a contact would change."
+            "It does not estimate what a contact would change."
         ),
         classes=(CHURNED, ACTIVE),
         positives=(CHURNED,),
@@ -145,8 +145,8 @@ def _organic_response(shop: Shop) -> Target:
     return Target(
         name=ORGANIC_RESPONSE,
         purpose=(
-            "The probability that a customer converts who is not contacted, learned from control groups alone. What the "
-            "response model says less this is the effect of a contact, and what a plan counts where it is known."
+            "The probability that a customer converts who is not contacted, learned from control groups alone. The "
+            "response model's probability less this is the effect of a contact, and what a plan counts where it is known."
         ),
         classes=(CONVERTED, NOT_CONVERTED),
         positives=(CONVERTED,),

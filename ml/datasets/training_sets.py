@@ -1,4 +1,4 @@
-"""The training set of a target: what ``training_features`` says before the last cut-off, and that cut-off to validate on."""
+"""The training set of a target: rows of ``training_features`` before the last cut-off, and that cut-off to validate on."""
 
 from __future__ import annotations
 

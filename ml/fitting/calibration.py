@@ -1,4 +1,4 @@
-"""Calibration: probabilities that come true as often as they say, learned on rows that the model was not fitted on.
+"""Calibration: of rows with probability p a share p comes true. Learned on rows that the model was not fitted on.
 
 Temperature scaling (Guo et al., On Calibration of Modern Neural Networks, 2017) raises every probability to the power 1 / T and
 renormalises: the order of a row's classes stays. Isotonic regression (Zadrozny and Elkan, Transforming Classifier Scores into

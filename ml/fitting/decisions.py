@@ -1,4 +1,4 @@
-"""Which class is named, apart from how probable it is: decisions have weights of their own, probabilities stay honest.
+"""Decision weights: which class is decided for, apart from how probable it is. Probabilities do not change.
 
 With a rare class the most probable one is nearly always the commonest. Multiplying probabilities by a weight for each class
 moves the line between them (Elkan, The Foundations of Cost-Sensitive Learning, 2001); what is published does not change.

@@ -133,7 +133,7 @@ def current_reference(reader: WindowReader, folder: Path, trainings: Iterable[da
 def early_performance(
     connection: duckdb.DuckDBPyConnection, loaded: LoadedModel, reference: pd.DataFrame, as_of: datetime, day_no: int = 0
 ) -> list[Measured]:
-    """How much the buyers of day ``day_no`` before ``as_of`` surprised the scores before; empty where it cannot be said."""
+    """How much the buyers of day ``day_no`` before ``as_of`` surprised the scores before; empty where that is not known."""
     surprise = surprise_of_buyers(connection, as_of, day_no)
     if surprise is None:
         return []

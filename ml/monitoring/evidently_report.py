@@ -1,4 +1,4 @@
-"""The report that people open: Evidently's distances and plots, with nothing of a shop's names left that could be markup."""
+"""The HTML report: Evidently's distances and plots, with every markup character removed from a shop's names."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def write_report(samples: Sequence[Sample], limits: Mapping[str, float], html: P
         from evidently.metrics import ValueDrift  # noqa: PLC0415  see above
     shown = _inert_names([sample.title for sample in samples])
     methods = {shown[sample.title]: sample.method for sample in samples}
-    now, then = (
+    current, reference = (
         _inert_values(pd.DataFrame({shown[sample.title]: getattr(sample, side) for sample in samples}), methods)
-        for side in ("now", "then")
+        for side in ("current", "reference")
     )
     definition = DataDefinition(
         numerical_columns=[column for column, method in methods.items() if method == WASSERSTEIN],
@@ -38,7 +38,7 @@ def write_report(samples: Sequence[Sample], limits: Mapping[str, float], html: P
     )
     drifts = [ValueDrift(column=shown[title], method=methods[shown[title]], threshold=limits[title]) for title in shown]
     snapshot = Report(drifts, include_tests=True).run(
-        Dataset.from_pandas(now, data_definition=definition), Dataset.from_pandas(then, data_definition=definition)
+        Dataset.from_pandas(current, data_definition=definition), Dataset.from_pandas(reference, data_definition=definition)
     )
     html.parent.mkdir(parents=True, exist_ok=True)
     draft = html.with_name(f".tmp-{os.getpid()}-{html.name}")
@@ -64,5 +64,5 @@ def _inert_values(frame: pd.DataFrame, methods: Mapping[str, str]) -> pd.DataFra
     """The frame with inert texts. Two that differ in markup alone, or after 80 characters, become one value: on both sides."""
     texts = [column for column in frame.columns if methods[column] == JENSEN_SHANNON]
     return frame.assign(
-        **{column: frame[column].map(lambda one: inert(str(one), LONGEST_NAME), na_action="ignore") for column in texts}
+        **{column: frame[column].map(lambda text: inert(str(text), LONGEST_NAME), na_action="ignore") for column in texts}
     )

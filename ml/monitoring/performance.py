@@ -1,8 +1,8 @@
-"""How predictions came true: yesterday's buyers at once, whole days of scores a label horizon later.
+"""Realised performance: of yesterday's buyers at once, of complete days of scores a label horizon later.
 
 Labels mature after a horizon. Whoever bought in the last 24 hours is known at once: of the probability that the scores before
-gave to buying at all, how much lay on the category that was bought? When browsing stops telling what is bought, this jumps on
-the first day, though no feature and no score looks different.
+gave to buying at all, how much lay on the category that was bought? When browsing no longer predicts what is bought, this rises
+on the first day, though the distributions of features and scores stay as they were.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SURPRISE = "surprise_of_buyers"
 MATURED_LOSS, MATURED_TO_PRIOR, MATURED_CALIBRATION = "matured_log_loss", "matured_loss_to_prior", "matured_calibration_error"
 MIN_BUYERS = 30
 STANDARD_ERRORS = 4.0
-LONGEST = timedelta(days=3)  # scores that are older say little of a day's browsing
+LONGEST = timedelta(days=3)  # older scores do not know the day's browsing
 
 
 @dataclass(frozen=True)

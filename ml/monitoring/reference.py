@@ -1,4 +1,4 @@
-"""What windows are compared with: the days before a model was last judged, pooled, and how far each of them lies from all.
+"""The reference of windows: the days before a model was last judged, pooled, and the distance of each of them from the pool.
 
 A reference is made once, at the first report after a training, from days that ``monitoring_activity`` still holds, and kept
 in ``reports/drift/reference/<until>/``. A training renews it, promoted or not: the gate has seen those days. After a change it
@@ -58,19 +58,19 @@ class Reference:
     normal: pd.DataFrame
 
     def samples(self, reader: WindowReader, day_no: int) -> list[Sample]:
-        """The windows that end with day ``day_no`` beside this reference; columns that either has not are left out."""
+        """The windows that end with day ``day_no`` beside this reference; columns that one side lacks are left out."""
         return [
-            Sample(*key, now, self.values[key])
+            Sample(*key, current, self.values[key])
             for kind, days in WINDOWS.items()
-            for key, now in reader.window(kind, day_no, days, self.prices).items()
-            if key in self.values and len(now)
+            for key, current in reader.window(kind, day_no, days, self.prices).items()
+            if key in self.values and len(current)
         ]
 
     def limits(self) -> dict[tuple[str, str], Limit]:
         """The threshold of each column from these days alone."""
-        words = f"windows until {self.period.until:%Y-%m-%d}"
+        basis = f"windows until {self.period.until:%Y-%m-%d}"
         return {
-            (str(kind), str(column)): learned_limit(str(kind), rows["value"].to_numpy(np.float64), words)
+            (str(kind), str(column)): learned_limit(str(kind), rows["value"].to_numpy(np.float64), basis)
             for (kind, column), rows in self.normal.groupby(["kind", "column"])
         }
 
@@ -107,15 +107,15 @@ def make_reference(reader: WindowReader, period: Period) -> Reference:
 
 def _distances(windows: list[Values], pooled: Values) -> list[float]:
     """Of each window from the pool, which is sorted once; NaN for an empty one."""
-    then = counted(pooled) if method_of(pooled, pooled) == WASSERSTEIN else None
+    pool = counted(pooled) if method_of(pooled, pooled) == WASSERSTEIN else None
     found = []
     for window in windows:
         if not len(window):
             found.append(np.nan)
-        elif then is None or not window.notna().any():
+        elif pool is None or not window.notna().any():
             found.append(distance(window, pooled))
         else:
-            found.append(wasserstein(counted(window), then))
+            found.append(wasserstein(counted(window), pool))
     return found
 
 
@@ -143,7 +143,7 @@ def save_reference(folder: Path, reference: Reference) -> None:
     prices = pd.DataFrame({"product_id": list(reference.prices), "price": list(reference.prices.values())})
     write_parquet(target / PRICES, prices.astype({"product_id": "str", "price": "float64"}))
     write_parquet(target / NORMAL, reference.normal.assign(days=reference.period.days))
-    write_parquet(target / VALUES, pd.concat(rows, ignore_index=True).astype({"text": "str"}))  # last: it makes it whole
+    write_parquet(target / VALUES, pd.concat(rows, ignore_index=True).astype({"text": "str"}))  # last: marks it complete
 
 
 def load_reference(folder: Path, until: datetime) -> Reference | None:

@@ -1,4 +1,4 @@
-"""A day's drift report: what the champion reads and says, what happened in the last hours, and how well it went."""
+"""A day's drift report: features and scores of the champion, activity of the last hours, realised performance."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ml.versions.model_store import LoadedModel
 
 # Below the thirty most important features the model hardly looks.
 TOP_FEATURES = 30
-# With fewer rows the distances exceed the fixed threshold by chance; then nothing is said about drift.
+# With fewer rows the distances exceed the fixed threshold by chance; drift is then left open.
 MIN_ROWS = 2_000
 
 # Column -> pandas type; the table is typed even when it has no rows. report_date is shop-local, at midnight: cast it to DATE.
@@ -41,18 +41,18 @@ METRIC_COLUMNS = {
 
 @dataclass(frozen=True)
 class DriftReport:
-    """``metrics``: rows of ``drift_metrics``, one a column. ``drifted_share``: share of them that drifted, None when unsaid."""
+    """``metrics``: rows of ``drift_metrics``, one a column."""
 
     metrics: pd.DataFrame
 
     @property
     def drifted_share(self) -> float | None:
-        """Share of the columns that drifted, of those of which that is said; None where it is said of none."""
-        said = self.metrics["is_drifted"].dropna()
-        return float(said.astype("float64").mean()) if len(said) else None
+        """Share of the columns that drifted, of those with ``is_drifted``; None without any."""
+        known = self.metrics["is_drifted"].dropna()
+        return float(known.astype("float64").mean()) if len(known) else None
 
     def to_markdown(self, count: int = 15) -> str:
-        """The columns that moved most, in multiples of their thresholds, as a Markdown table."""
+        """The columns with the largest distances, in multiples of their thresholds, as a Markdown table."""
         shown = self.metrics.assign(times_threshold=self.metrics["value"] / self.metrics["threshold"])
         ordered = shown.sort_values(["times_threshold", "column"], ascending=[False, True]).head(count)
         names = ["kind", "column", "method", "value", "threshold", "times_threshold", "is_drifted", "threshold_basis"]
@@ -71,13 +71,13 @@ def drift_report(
 ) -> DriftReport:
     """Measure and draw the samples, and write the report to ``html``.
 
-    ``limits`` by (kind, column); others have the fixed .1, and say nothing with fewer than 2,000 rows on a side. Single
-    numbers, and columns without any value on one side, are not drawn. Raises ``ValueError`` where there is nothing to draw.
+    ``limits`` by (kind, column); others have the fixed .1, and leave ``is_drifted`` open with fewer than 2,000 rows on a side.
+    Single numbers, and columns without any value on one side, are not drawn. Raises ``ValueError`` without any sample to draw.
     """
-    pictured = [sample for sample in samples if sample.method in (WASSERSTEIN, JENSEN_SHANNON)]
-    if not pictured:
+    drawn = [sample for sample in samples if sample.method in (WASSERSTEIN, JENSEN_SHANNON)]
+    if not drawn:
         raise ValueError("a drift report needs rows on both sides; run slice_job and training_job first")
-    values = write_report(pictured, {one.title: limits.get(one.key, UNLEARNED).threshold for one in samples}, html)
+    values = write_report(drawn, {sample.title: limits.get(sample.key, UNLEARNED).threshold for sample in samples}, html)
     metrics = metrics_of(samples, limits, measured, values)
     stamped = metrics.assign(report_date=pd.Timestamp(report_date), as_of=pd.Timestamp(as_of), model_version=model_version)
     return DriftReport(stamped[list(METRIC_COLUMNS)].astype(METRIC_COLUMNS))
@@ -89,35 +89,38 @@ def metrics_of(
     measured: Sequence[Measured],
     values: Mapping[str, float],
 ) -> pd.DataFrame:
-    """One row a sample and a measured number: the columns of ``drift_metrics`` that say what was found. ``values`` by title."""
+    """One row a sample and a measured number: ``drift_metrics`` without date, as_of and version. ``values`` by title."""
     rows = []
-    for one in samples:
-        known = values.get(one.title)
-        value = one.value if known is None else known
-        sizes = (len(one.now), len(one.then))
-        rows.append(_row((one.kind, one.column, one.method), value, limits.get(one.key, UNLEARNED), sizes))
-    rows += [_row((one.kind, one.column, one.method), one.value, one.limit, (one.rows, one.rows_reference)) for one in measured]
+    for sample in samples:
+        distance = values.get(sample.title)
+        value = sample.value if distance is None else distance
+        sizes = (len(sample.current), len(sample.reference))
+        rows.append(_row((sample.kind, sample.column, sample.method), value, limits.get(sample.key, UNLEARNED), sizes))
+    rows += [
+        _row((figure.kind, figure.column, figure.method), figure.value, figure.limit, (figure.rows, figure.rows_reference))
+        for figure in measured
+    ]
     return pd.DataFrame(rows)
 
 
-def _row(what: tuple[str, str, str], value: float, limit: Limit | None, rows: tuple[int, int]) -> dict[str, object]:
-    is_said = limit is not None and (limit.is_learned or min(rows) >= MIN_ROWS)
+def _row(name: tuple[str, str, str], value: float, limit: Limit | None, rows: tuple[int, int]) -> dict[str, object]:
+    is_judged = limit is not None and (limit.is_learned or min(rows) >= MIN_ROWS)
     return {
-        "kind": what[0],
-        "column": what[1],
-        "method": what[2],
+        "kind": name[0],
+        "column": name[1],
+        "method": name[2],
         "value": value,
         "threshold": limit.threshold if limit else None,
         "threshold_basis": limit.basis if limit else "no threshold",
         "is_learned": limit is not None and limit.is_learned,
-        "is_drifted": bool(value >= limit.threshold) if limit is not None and is_said else None,
+        "is_drifted": bool(value >= limit.threshold) if limit is not None and is_judged else None,
         "rows_current": rows[0],
         "rows_reference": rows[1],
     }
 
 
 def model_samples(current: pd.DataFrame, reference: pd.DataFrame, loaded: LoadedModel, seed: int) -> list[Sample]:
-    """What the champion reads and says now (``customer_features``) beside its training set (``training_features``).
+    """Features and scores of the champion for ``customer_features``, beside those for ``training_features``.
 
     Its thirty most important features, and its probability of each category (``score_<category>``), computed with the same
     model on both sides; at most 50,000 rows a side, drawn with ``seed``. Raises ``FrameError`` when a frame lacks a feature,
@@ -127,19 +130,19 @@ def model_samples(current: pd.DataFrame, reference: pd.DataFrame, loaded: Loaded
     require_columns(current, "customer_features", ["as_of", *names])
     if current.empty or reference.empty:
         raise ValueError("a drift report needs rows on both sides; run slice_job and training_job first")
-    now, then = (_read_and_said(frame, loaded, seed) for frame in (current, reference))
-    return [Sample(*key, now[key], then[key]) for key in now]
+    sides = [_features_and_scores(frame, loaded, seed) for frame in (current, reference)]
+    return [Sample(*key, sides[0][key], sides[1][key]) for key in sides[0]]
 
 
-def _read_and_said(frame: pd.DataFrame, loaded: LoadedModel, seed: int) -> dict[tuple[str, str], pd.Series]:
+def _features_and_scores(frame: pd.DataFrame, loaded: LoadedModel, seed: int) -> dict[tuple[str, str], pd.Series]:
     matrix = feature_matrix(drawn_rows(frame, seed), loaded.model.features, "customer_features or training_features")
     probabilities = loaded.model.probabilities(matrix)
-    read = {(FEATURE, name): matrix[name] for name in loaded.manifest.top_features(TOP_FEATURES)}
-    said = {
+    features = {(FEATURE, name): matrix[name] for name in loaded.manifest.top_features(TOP_FEATURES)}
+    scores = {
         (SCORE, f"score_{category}"): pd.Series(probabilities[:, place])
         for place, category in enumerate(loaded.model.categories)
     }
-    return {**read, **said}
+    return {**features, **scores}
 
 
 def drawn_rows(frame: pd.DataFrame, seed: int) -> pd.DataFrame:

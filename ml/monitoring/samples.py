@@ -1,4 +1,4 @@
-"""What a drift report compares: values of one column now and then, and how far they lie apart."""
+"""What a drift report compares: current and reference values of a column, and their distance."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ Values = pd.Series  # of floats, or of texts
 
 @dataclass(frozen=True)
 class Sample:
-    """Values of one column in the reference (``then``) and now; numbers or texts, at most 50,000 of each, any order.
+    """Current and reference values of one column; numbers or texts, at most 50,000 of each, in any order.
 
     ``kind`` is one of the constants above; with ``column`` it names the sample in ``drift_metrics``.
     """
 
     kind: str
     column: str
-    now: Values
-    then: Values
+    current: Values
+    reference: Values
 
     @property
     def key(self) -> tuple[str, str]:
@@ -42,43 +42,47 @@ class Sample:
 
     @property
     def title(self) -> str:
-        """For people: features by their names, windows with their length."""
+        """For readers: features by their names, windows with their length."""
         return self.column if self.kind in (FEATURE, SCORE) else f"{self.column}, {self.kind}"
 
     @property
     def method(self) -> str:
         """How the distance is measured; where one side has no value at all, by the share of missing values."""
-        return method_of(self.now, self.then)
+        return method_of(self.current, self.reference)
 
     @property
     def value(self) -> float:
-        """The distance between now and then."""
-        return distance(self.now, self.then)
+        """The distance between current and reference values."""
+        return distance(self.current, self.reference)
 
 
-def method_of(now: Values, then: Values) -> str:
+def method_of(current: Values, reference: Values) -> str:
     """Single numbers by their difference, numbers by Wasserstein, texts by Jensen-Shannon."""
-    if not (now.notna().any() and then.notna().any()):
+    if not (current.notna().any() and reference.notna().any()):
         return MISSING_SHARE
-    if not pd.api.types.is_numeric_dtype(then):
+    if not pd.api.types.is_numeric_dtype(reference):
         return JENSEN_SHANNON
-    return DIFFERENCE if len(then) == 1 else WASSERSTEIN
+    return DIFFERENCE if len(reference) == 1 else WASSERSTEIN
 
 
-def distance(now: Values, then: Values) -> float:
-    """As Evidently measures it: Wasserstein in standard deviations of ``then``, Jensen-Shannon by natural logarithms.
+def distance(current: Values, reference: Values) -> float:
+    """As Evidently measures it: Wasserstein in standard deviations of ``reference``, Jensen-Shannon by natural logarithms.
 
     Missing values are left out, but where one side has nothing else: then the difference of their shares.
     """
-    method = method_of(now, then)
+    method = method_of(current, reference)
     if method == MISSING_SHARE:
-        return abs(_share_missing(now) - _share_missing(then))
-    now, then = now.dropna(), then.dropna()
+        return abs(_share_missing(current) - _share_missing(reference))
+    current, reference = current.dropna(), reference.dropna()
     if method == DIFFERENCE:
-        return abs(float(now.iloc[0]) - float(then.iloc[0]))
+        return abs(float(current.iloc[0]) - float(reference.iloc[0]))
     if method == WASSERSTEIN:
-        return wasserstein(counted(now), counted(then))
-    shares = pd.concat([one.value_counts(normalize=True) for one in (then, now)], axis=1).fillna(0).to_numpy(np.float64)
+        return wasserstein(counted(current), counted(reference))
+    shares = (
+        pd.concat([values.value_counts(normalize=True) for values in (reference, current)], axis=1)
+        .fillna(0)
+        .to_numpy(np.float64)
+    )
     return float(jensenshannon(shares[:, 0], shares[:, 1]))
 
 
@@ -102,9 +106,12 @@ def counted(values: Values) -> Counted:
     return Counted(distinct, counts.astype(np.float64))
 
 
-def wasserstein(now: Counted, then: Counted) -> float:
-    """Distance in standard deviations of ``then``, which are at least .001."""
-    return float(wasserstein_distance(then.values, now.values, then.counts, now.counts) / max(then.deviation, 0.001))
+def wasserstein(current: Counted, reference: Counted) -> float:
+    """Distance in standard deviations of ``reference``, which are at least .001."""
+    return float(
+        wasserstein_distance(reference.values, current.values, reference.counts, current.counts)
+        / max(reference.deviation, 0.001)
+    )
 
 
 def drawn(values: Values, rows: int, seed: int) -> Values:

@@ -1,4 +1,4 @@
-"""How far is too far: learned for each column from normal windows, because noise differs by column and window.
+"""Thresholds of drift, learned for each column from normal windows, because noise differs by column and window.
 
 A threshold lies eight standard deviations above the mean distance of normal windows, for those are bounded below and have long
 tails, and never below a floor under which a difference is of no interest. Measured on two seeds of the synthetic shop, 46
@@ -25,7 +25,7 @@ FLOOR = 0.02
 
 @dataclass(frozen=True)
 class Limit:
-    """A threshold, and in words what it rests on. ``is_learned``: from normal windows, so exceeding it is worth an alarm."""
+    """A threshold and its basis in words. ``is_learned``: from normal windows, so exceeding it is worth an alarm."""
 
     threshold: float
     basis: str
@@ -48,14 +48,14 @@ class Measured:
 UNLEARNED = Limit(FIXED, f"fixed, as fewer than {MIN_NORMAL} normal windows are known", is_learned=False)
 
 
-def learned_limit(kind: str, normal: Floats, words: str) -> Limit:
+def learned_limit(kind: str, normal: Floats, basis: str) -> Limit:
     """The threshold that these distances of normal windows give; the fixed one where there are fewer than 30.
 
-    ``words`` says which windows they are.
+    ``basis`` names the windows.
     """
     known = normal[~np.isnan(normal)]
     if len(known) < MIN_NORMAL:
         return UNLEARNED
     mean = float(known.mean())
     learned = mean + DEVIATIONS * max(float(known.std()), SMALLEST_SPREAD * mean)
-    return Limit(max(FLOORS.get(kind, FLOOR), learned), f"{len(known)} normal {words}", is_learned=True)
+    return Limit(max(FLOORS.get(kind, FLOOR), learned), f"{len(known)} normal {basis}", is_learned=True)

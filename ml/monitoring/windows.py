@@ -1,4 +1,4 @@
-"""What happened in a window of whole days before a moment, from published tables alone."""
+"""Activity in a window of complete days before a moment, from published tables alone."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class WindowReader:
         self.shop = shop
         self.as_of = as_of
         self.seed = seed
-        self.first_day: int = _one(connection, "select coalesce(max(day_no), -1) from monitoring_activity")
+        self.first_day: int = _value(connection, "select coalesce(max(day_no), -1) from monitoring_activity")
 
     def end(self, day_no: int) -> datetime:
         """When day ``day_no`` ends."""
@@ -114,6 +114,6 @@ class WindowReader:
         return f"{column} >= timestamp '{start}' and {column} < timestamp '{end}'"
 
 
-def _one(connection: duckdb.DuckDBPyConnection, query: str) -> Any:
+def _value(connection: duckdb.DuckDBPyConnection, query: str) -> Any:
     (value,) = connection.execute(query).fetchone() or (None,)
     return value

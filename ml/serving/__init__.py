@@ -1,1 +1,1 @@
-"""What champions say of every customer: scores, value, and reasons in words, a batch at a time."""
+"""Predictions of the champions for every customer: scores, value, and reasons as text, a batch at a time."""

@@ -30,7 +30,7 @@ def refresh_reasons(
     """Bring the kept reasons up to features and scores; returns how many were made anew, at most ``at_once``.
 
     The table of reasons has one row a customer of the features that has reasons, with the columns of ``KEPT_SCHEMA``. Reasons
-    that speak of another category than the customer's top one of now, or of another model, are never kept. Who comes first:
+    that are about another category than the customer's top one of now, or of another model, are never kept. Who comes first:
     customers without valid reasons, the most recently active first; then those active since they were explained; then the
     longest unexplained. With at most ``at_once`` customers everyone is explained every time. Runs in the caller's transaction,
     if there is one.

@@ -1,4 +1,4 @@
-"""Why a customer's top category is on top: the three strongest reasons, in words that a marketer understands.
+"""Why a customer's top category is on top: the three strongest reasons, as text for marketers.
 
 SHAP values (Lundberg and Lee, A Unified Approach to Interpreting Model Predictions, 2017), exact for trees, as CatBoost has
 them. A multiclass model's raw values mean something only beside each other, so a feature's push towards category c is its SHAP
@@ -16,7 +16,7 @@ from customer360.features import Feature
 from customer360.settings import NONE, Shop
 from ml.arrays import Floats, Integers, Texts
 from ml.frames import feature_matrix
-from ml.serving.reason_words import ReasonWords, topic
+from ml.serving.reason_texts import ReasonTexts, topic
 from ml.versions.model_store import LoadedModel
 
 TABLE = "customer_features"
@@ -35,9 +35,9 @@ def reasons(
     its strongest feature; ``titles`` are the categories' names. Personal attributes (``personal: true`` in shop.yaml) are never
     given as a reason. Reasons are empty where fewer push towards it.
     """
-    words = ReasonWords(loaded.model.features, shop, titles or {})
+    texts = ReasonTexts(loaded.model.features, shop, titles or {})
     parts = [
-        _explain(customer_features.iloc[start : start + BATCH], loaded, shop, words)
+        _explain(customer_features.iloc[start : start + BATCH], loaded, shop, texts)
         for start in range(0, len(customer_features), BATCH)
     ]
     if not parts:
@@ -45,7 +45,7 @@ def reasons(
     return pd.concat(parts, ignore_index=True).astype(REASON_COLUMNS)
 
 
-def _explain(rows: pd.DataFrame, loaded: LoadedModel, shop: Shop, words: ReasonWords) -> pd.DataFrame:
+def _explain(rows: pd.DataFrame, loaded: LoadedModel, shop: Shop, texts: ReasonTexts) -> pd.DataFrame:
     model = loaded.model
     matrix = feature_matrix(rows, model.features, TABLE)
     probabilities = model.probabilities(matrix)
@@ -55,10 +55,10 @@ def _explain(rows: pd.DataFrame, loaded: LoadedModel, shop: Shop, words: ReasonW
     top = columns[probabilities[:, columns].argmax(axis=1)]
     push = _push(loaded, matrix, probabilities, top)
     usable = [index for index, feature in enumerate(model.features) if not _is_personal(feature, shop)]
-    texts = _strongest(push[:, usable], [model.features[index] for index in usable], matrix, words)
-    named = {f"reason_{number + 1}": texts[number] for number in range(COUNT)}
+    strongest = _strongest(push[:, usable], [model.features[index] for index in usable], matrix, texts)
+    texts_by_name = {f"reason_{number + 1}": strongest[number] for number in range(COUNT)}
     categories = np.array(model.categories, dtype=object)[top]
-    return pd.DataFrame({"customer_id": rows["customer_id"].to_numpy(dtype=object), "category_id": categories, **named})
+    return pd.DataFrame({"customer_id": rows["customer_id"].to_numpy(dtype=object), "category_id": categories, **texts_by_name})
 
 
 def _push(loaded: LoadedModel, matrix: pd.DataFrame, probabilities: Floats, top: Integers) -> Floats:
@@ -76,14 +76,14 @@ def _push(loaded: LoadedModel, matrix: pd.DataFrame, probabilities: Floats, top:
     return np.asarray(result, dtype=np.float64)
 
 
-def _strongest(push: Floats, features: list[Feature], matrix: pd.DataFrame, words: ReasonWords) -> list[Texts]:
+def _strongest(push: Floats, features: list[Feature], matrix: pd.DataFrame, texts: ReasonTexts) -> list[Texts]:
     groups: dict[tuple[str, str | None], list[int]] = {}
     for index, feature in enumerate(features):
         groups.setdefault(topic(feature), []).append(index)
     members = list(groups.values())
     totals = np.column_stack([push[:, columns].sum(axis=1) for columns in members])
     order = np.argsort(-totals, axis=1, kind="stable")[:, :COUNT]
-    texts = [np.full(len(push), None, dtype=object) for _ in range(COUNT)]
+    result = [np.full(len(push), None, dtype=object) for _ in range(COUNT)]
     for place in range(min(COUNT, order.shape[1])):
         chosen = order[:, place]
         pushes = totals[np.arange(len(push)), chosen] > 0
@@ -92,8 +92,8 @@ def _strongest(push: Floats, features: list[Feature], matrix: pd.DataFrame, word
             best = np.array(members[group])[push[np.ix_(at, members[group])].argmax(axis=1)]
             for column in np.unique(best):
                 where = at[best == column]
-                texts[place][where] = list(words.texts(features[column], matrix.iloc[where]))
-    return texts
+                result[place][where] = list(texts.texts(features[column], matrix.iloc[where]))
+    return result
 
 
 def _is_personal(feature: Feature, shop: Shop) -> bool:

@@ -71,14 +71,14 @@ def _score_everyone(
         append_rows(connection, tables.value, customer_value(batch, pool, serving, affinity))
 
 
-def count_sound(connection: duckdb.DuckDBPyConnection, tables: Tables) -> tuple[int, int]:
-    """Customers with features, and those with one row of value that is no contradiction.
+def count_consistent(connection: duckdb.DuckDBPyConnection, tables: Tables) -> tuple[int, int]:
+    """Customers with features, and those with one row of value that is consistent.
 
     Probabilities lie in [0, 1] and expected spend is no less than 0, where they are not null; and the purchase probability is
     1 less that of "none" in the scores, where there are scores.
     """
     (customers,) = connection.execute(f"select count(*) from {tables.features}").fetchone() or (0,)
-    (sound,) = connection.execute(
+    (consistent,) = connection.execute(
         f"""
         select count(*) from (
             select value.customer_id from {tables.value} as value
@@ -94,7 +94,7 @@ def count_sound(connection: duckdb.DuckDBPyConnection, tables: Tables) -> tuple[
         )
         """
     ).fetchone() or (0,)
-    return int(customers), int(sound)
+    return int(customers), int(consistent)
 
 
 def count_complete(connection: duckdb.DuckDBPyConnection, classes: int, tables: Tables) -> tuple[int, int]:

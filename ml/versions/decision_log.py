@@ -1,4 +1,4 @@
-"""What was decided about the versions of a model, and which champions that leaves: ``<root>/<name>/promotions.jsonl``.
+"""The decisions about the versions of a model, and the champions that they leave: ``<root>/<name>/promotions.jsonl``.
 
 One JSON object a line, oldest first: version, decision, reason, at (UTC), by, previous (the champion before), and of a rollback
 ``champion``, the version that serves from then on. The log only grows.
@@ -24,7 +24,7 @@ def read_decisions(file: Path) -> list[dict[str, Any]]:
 
 
 def append_decision(file: Path, version: str, decision: str, request: Request, **more: str | None) -> None:
-    """Add a line. The log is written whole and renamed, so that a crash cannot leave half a line."""
+    """Add a line. The complete log is written and renamed, so that a crash cannot leave half a line."""
     entry = {
         "version": version,
         "decision": decision,

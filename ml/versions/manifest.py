@@ -1,4 +1,4 @@
-"""What is written beside a model file: enough to refuse the wrong file and to know how the right one came about."""
+"""The manifest beside a model file: enough to refuse a wrong file, and how the right one was made and judged."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Manifest(BaseModel):
     calibration: Calibration = Calibration()
     decision_weights: tuple[float, ...] | None = None
     bands: Bands | None = None
-    horizon_days: int | None = None  # older versions do not say
+    horizon_days: int | None = None  # missing in versions of early releases
     train_cutoffs: tuple[datetime, ...]
     validation_cutoff: datetime
     rows_train: int

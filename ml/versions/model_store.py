@@ -46,7 +46,7 @@ class ModelStoreError(OperatorError, ValueError):
 
 
 class ModelRefused(ModelStoreError):  # noqa: N818 (the field's word: a model is refused)
-    """A model file is not what its manifest or the shop says. The message names the file and the difference."""
+    """A model file does not fit its manifest or the shop. The message names the file and the difference."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def version_name(created_at: datetime, fingerprint: str) -> str:
 
 
 class ModelStore:
-    """The models under ``root``. Decisions wait for one another; readers may come at any time and see whole versions."""
+    """The models under ``root``. Decisions wait for one another; readers may come at any time and see complete versions."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -124,7 +124,7 @@ class ModelStore:
         return manifest
 
     def record(self, name: str, version: str, decision: Decision, at: datetime) -> None:
-        """Promote the version or record it as rejected, as ``ml.judging.promotion.decide`` said."""
+        """Promote the version or record it as rejected, as ``ml.judging.promotion.decide`` decided."""
         if decision.is_promoted:
             self.promote(name, version, decision.reason, at)
         else:
@@ -133,7 +133,7 @@ class ModelStore:
     def promote(self, name: str, version: str, reason: str, at: datetime, by: str = AUTOMATIC) -> None:
         """Make the version champion. The log comes first, then the pointer: a crash between leaves the old champion serving.
 
-        Raises ``ModelRefused`` when the file is not the manifest's. Whether it fits the shop is not looked at.
+        Raises ``ModelRefused`` when the file is not the manifest's. Whether it fits the shop is not checked.
         """
         self._verified_manifest(name, version)
         with self._deciding(name) as log:
@@ -313,11 +313,11 @@ def _reading(path: Path) -> Iterator[None]:
         raise ModelRefused(f"{path} cannot be read ({error.strerror}); {RESTORE}") from error
 
 
-def _require_same(what: str, path: Path, found: list[str], wanted: list[str]) -> None:
-    if found == wanted:
+def _require_same(what: str, path: Path, found: list[str], required: list[str]) -> None:
+    if found == required:
         return
-    missing = sorted(set(wanted) - set(found))
-    extra = sorted(set(found) - set(wanted))
+    missing = sorted(set(required) - set(found))
+    extra = sorted(set(found) - set(required))
     detail = f"it lacks {missing[:5]} and has {extra[:5]}" if missing or extra else "their order differs"
     raise ModelRefused(f"{path}: {what} are not those of the present shop.yaml: {detail}; train again")
 

@@ -102,7 +102,9 @@ def _metrics(metrics: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
     name_width = max(len(name) for name in metrics)
     while measures:
         block = [
-            one for place, one in enumerate(measures) if not place or name_width + 2 + _columns(measures[: place + 1]) <= WIDTH
+            measure
+            for place, measure in enumerate(measures)
+            if not place or name_width + 2 + _columns(measures[: place + 1]) <= WIDTH
         ]
         measures = measures[len(block) :]
         yield f"  {'':<{name_width}}" + "".join(f"  {measure:>9}" for measure in block)
@@ -127,8 +129,8 @@ def _pairs(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
-def _wrapped(text: str, first: str, rest: str | None = None) -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=first if rest is None else rest)
+def _wrapped(text: str, first: str, others: str | None = None) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=first if others is None else others)
 
 
 def _minute(moment: datetime | None) -> str:

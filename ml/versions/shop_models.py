@@ -8,9 +8,7 @@ import pandas as pd
 
 from customer360.decisions import DecisionRefused
 from customer360.features import Feature, feature_list
-from customer360.lake.publishing.publications import file_tables
-from customer360.lake.publishing.publishing import republish
-from customer360.lake.publishing.version import current_publication
+from customer360.lake.publishing.publications import publish_files
 from customer360.lake.warehouse.frames import write_parquet
 from customer360.settings import Settings, Shop
 from ml.datasets.targets import EVERY_MODEL, ORGANIC_RESPONSE, RESPONSE, target_of
@@ -51,5 +49,4 @@ def publish_versions(settings: Settings, now: datetime) -> None:
     place = settings.place
     every = [model_versions(store_of(settings, name), name) for name in EVERY_MODEL]
     write_parquet(place.models / "model_versions.parquet", pd.concat(every, ignore_index=True))
-    if current_publication(place) is not None:
-        republish(place, {"model_versions": file_tables(place)["model_versions"]}, now)
+    publish_files(place, now)

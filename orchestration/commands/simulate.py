@@ -111,7 +111,7 @@ def _stream(settings: Settings, simulation: Simulation, faults: Faults, speed: f
     )
     try:
         for arrived in stream(simulation, settings.shop, settings.place, start, speed=speed, faults=faults):
-            lines = arrived.account["lines"]
+            lines = arrived.report["lines"]
             say(f"{now():%H:%M:%S}   {slice_key(arrived.slice_start)}  {arrived.path.name}  {many(lines, 'line')}")
     except KeyboardInterrupt:
         say("stopped")

@@ -28,7 +28,7 @@ from dagster_dbt.core.dbt_cli_event import DbtCoreCliEventMessage
 from customer360.errors import OperatorError
 from customer360.features import dbt_vars
 from customer360.lake.atomic import exclusive
-from customer360.lake.discretion import without_values
+from customer360.lake.redaction import redacted
 from customer360.lake.warehouse.unchanged import PROJECT
 from customer360.settings import REPOSITORY, Settings
 from orchestration.dbt import SLICE_CHECK, manifest_path
@@ -189,7 +189,7 @@ class _Listener:
             self.error = self.error or error
 
     def _write(self, message: Any) -> None:
-        text = without_values(message.info.msg, SEE)
+        text = redacted(message.info.msg, SEE)
         moment = message.info.ts.ToJsonString()
         with self._lock:
             self._log.write(f"{moment} [{message.info.level:<5}] {message.info.thread}: {text}\n")
@@ -256,5 +256,5 @@ def failure_text(outcome: Any, target: Path) -> str:
     results = getattr(outcome.result, "results", None) or []
     failed = [f"{result.node.name}: {result.message}" for result in results if str(result.status) in FAILED]
     messages = [str(outcome.exception)] if outcome.exception else failed
-    reasons = [" ".join(without_values(message, SEE).split()) for message in messages] or ["it named no model"]
+    reasons = [" ".join(redacted(message, SEE).split()) for message in messages] or ["it named no model"]
     return "\n".join([f"dbt failed: {reasons[0]}", *reasons[1:], f"Its log is {target / 'dbt.log'}"])

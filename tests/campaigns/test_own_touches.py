@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from customer360.campaigns.attribution import TOUCH_COLUMNS, first_orders, own_touches, with_own_touches
-from customer360.campaigns.ledger import append, read_ledger
-from customer360.campaigns.planned_contacts import planned_contacts
+from customer360.campaigns.ledger import append, ledger_query, read_ledger
 from customer360.lake.engine import connect
+from customer360.lake.publishing.profiles import planned_contacts
 from customer360.settings import Place, Shop
 from tests.support.random_shop import small_shop
 
@@ -95,15 +95,13 @@ def test_a_contact_that_the_shops_tool_reports_back_counts_once(place: Place) ->
     pd.testing.assert_frame_equal(with_own_touches(reported, own.head(0)), reported)
 
 
-def test_without_a_ledger_there_are_no_touches_and_no_contacts_to_come(tmp_path: Path) -> None:
+def test_without_a_ledger_there_are_no_touches(tmp_path: Path) -> None:
     empty = Place(root=tmp_path)
     assert own_touches(read_ledger(empty), ORDERS, ZONES, SHOP).empty
-    assert planned_contacts(empty) is None
 
 
 def test_contacts_to_come_are_those_approved_that_nothing_has_ended(place: Place) -> None:
-    query = planned_contacts(place)
-    assert query is not None
+    query = planned_contacts(None, ledger_query(place))
     with connect(place.root / ".tmp") as connection:
         found = connection.execute(f"select customer_id, channel, campaign_id, status from {query}").fetchall()
     assert found == [("C3", "mail", "spring", "approved")]

@@ -12,8 +12,8 @@ from datetime import datetime
 
 from customer360.lake.slices import slice_folder
 from customer360.simulation import Faults
-from customer360.simulation.slices import Produced, slice_files
-from customer360.simulation.world import World
+from customer360.simulation.slices import ProducedFile, slice_files
+from customer360.simulation.synthetic_shop import SyntheticShop
 from customer360.simulation.writing import packed, write_bytes
 from tests.orchestration.place import SIMULATION, TinyShop
 
@@ -22,7 +22,7 @@ HELD_FOR = (1, 2, 3)  # slices that a late or a mended file comes after its own
 BEHIND = 3
 
 
-def unpacked(file: Produced) -> list[bytes]:
+def unpacked(file: ProducedFile) -> list[bytes]:
     """The lines of a produced file."""
     return (gzip.decompress(file.content) if file.name.endswith(".gz") else file.content).splitlines()
 
@@ -61,9 +61,9 @@ class Producer(threading.Thread):
         super().__init__(daemon=True)
         self._random = random.Random(self.seed)
         self._clicks = self.shop.data / "landing" / "clicks"
-        self._world = World.build(SIMULATION, self.shop.settings.shop)
+        self._world = SyntheticShop.build(SIMULATION, self.shop.settings.shop)
         self._held: list[tuple[int, datetime, str, bytes]] = []
-        self._earlier: list[Produced] = []
+        self._earlier: list[ProducedFile] = []
 
     def run(self) -> None:
         try:
@@ -93,7 +93,7 @@ class Producer(threading.Thread):
         self.landed += 1
         self._release(self.landed)
 
-    def _land(self, start: datetime, file: Produced) -> None:
+    def _land(self, start: datetime, file: ProducedFile) -> None:
         fate, after = self._random.random(), self.landed + self._random.choice(HELD_FOR)
         if fate < 0.2:
             self._count("late", file)
@@ -108,9 +108,9 @@ class Producer(threading.Thread):
             self._write(start, file.name, file.content)
         self._earlier = [*self._earlier[-9:], file]
 
-    def _count(self, kind: str | None, file: Produced) -> None:
-        self.account.lines += file.account["lines"]
-        self.account.bad += file.account["poison"]
+    def _count(self, kind: str | None, file: ProducedFile) -> None:
+        self.account.lines += file.report["lines"]
+        self.account.bad += file.report["poison"]
         if kind:
             self.account.files[kind] += 1
 

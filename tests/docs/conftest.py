@@ -11,11 +11,9 @@ import pandas as pd
 import pytest
 
 from customer360.campaigns.ledger import holdout_salt
-from customer360.campaigns.planned_contacts import planned_contacts
 from customer360.lake.publishing.nightly_tables import keep_nightly_tables
-from customer360.lake.publishing.profiles import profiles_query, with_next_contact
-from customer360.lake.publishing.publications import PARQUET_ONLY, linked_files, warehouse_tables
-from customer360.lake.publishing.publishing import publish
+from customer360.lake.publishing.profiles import profiles_query
+from customer360.lake.publishing.publications import publish_training_set
 from customer360.lake.warehouse.frames import snapshot_folder, write_parquet
 from customer360.settings import REPOSITORY, Settings, load_shop
 from ml.effects.results import DECILE_COLUMNS, RESULT_COLUMNS
@@ -26,7 +24,7 @@ from ml.serving import scoring, serving
 from ml.serving.customer_value import Serving
 from ml.serving.serving_tables import Tables
 from ml.versions import model_versions
-from orchestration.data_dictionary import read_manifest
+from orchestration.data_dictionary import descriptions, published_tables, read_manifest
 from tests.support.lab import Dbt, Lab
 
 SHOP = load_shop(REPOSITORY / "shops" / "synthetic" / "shop.yaml")
@@ -55,7 +53,7 @@ def manifest() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def published(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+def published(tmp_path_factory: pytest.TempPathFactory, manifest: dict[str, Any]) -> Lab:
     """The synthetic shop's tables, published from one purchase and one view; scores, plan and reports have no rows."""
     lab = Lab(SHOP, tmp_path_factory.mktemp("place"), Dbt(SHOP, tmp_path_factory.mktemp("dbt")))
     _land(lab)
@@ -73,12 +71,9 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     write_parquet(snapshot_folder(place) / "day_key=2026-04-30" / "part.parquet", scoring.SCORE_SCHEMA.empty_table())
     with lab.opened() as connection:
         serving.serve(connection, Serving(), SHOP, Tables())
-        profiles = with_next_contact(profiles_query(SHOP, PROFILE_RELATIONS), planned_contacts(place))
-        connection.execute(f"create table publishing.customer_profiles as {profiles}")
+        connection.execute(f"create table publishing.customer_profiles as {profiles_query(SHOP, PROFILE_RELATIONS)}")
         keep_nightly_tables(place, connection)
-        only = {name: f"from marts.{name}" for name in PARQUET_ONLY}
-        tables, linked = warehouse_tables(connection, lab.settings), linked_files(place)
-        publish(place, connection, tables, NOW, NOW, parquet_only=only, linked=linked)
+        publish_training_set(connection, lab.settings, NOW, descriptions(published_tables(SHOP, manifest)))
     return lab
 
 

@@ -9,7 +9,7 @@ import duckdb
 import pyarrow.parquet as pq
 
 from customer360.lake.publishing.nightly_tables import NIGHTLY, keep_nightly_tables
-from customer360.lake.publishing.publications import linked_files
+from customer360.lake.publishing.publications import file_tables
 from customer360.lake.publishing.publishing import publish
 from customer360.lake.publishing.version import current_folder, reader
 from customer360.settings import Settings
@@ -30,7 +30,7 @@ def files(settings: Settings, slice_no: int) -> dict[str, Path]:
     """Publish as a slice does; the version's files of the nightly tables."""
     with duckdb.connect() as connection:
         now = NOON + timedelta(minutes=15 * slice_no)
-        publish(settings.place, connection, {}, now, now, linked=linked_files(settings.place))
+        publish(settings.place, connection, file_tables(settings.place), now, now)
     folder = current_folder(settings.place).resolve()
     return {path.parent.name: path for path in folder.glob("parquet/*/part.parquet")}
 

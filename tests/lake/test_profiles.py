@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from customer360.lake.publishing.profiles import profiles_query, with_next_contact
+from customer360.lake.publishing.profiles import planned_contacts, profiles_query, with_next_contact
 from tests.support.random_shop import small_shop
 
 SHOP = small_shop(
@@ -121,7 +121,7 @@ def rows(connection: duckdb.DuckDBPyConnection, query: str) -> list[dict[str, An
 
 
 def profiles(connection: duckdb.DuckDBPyConnection, plan: str | None) -> list[dict[str, Any]]:
-    return rows(connection, with_next_contact(profiles_query(SHOP, TABLES), plan))
+    return rows(connection, with_next_contact(profiles_query(SHOP, TABLES), plan or planned_contacts(None, None)))
 
 
 def contacts(profile: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
@@ -132,7 +132,8 @@ def contacts(profile: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
 def test_the_columns_and_their_types_are_the_same_with_and_without_a_plan(
     warehouse: duckdb.DuckDBPyConnection, plan: str | None
 ) -> None:
-    described = warehouse.execute(f"describe {with_next_contact(profiles_query(SHOP, TABLES), plan)}").fetchall()
+    query = with_next_contact(profiles_query(SHOP, TABLES), plan or planned_contacts(None, None))
+    described = warehouse.execute(f"describe {query}").fetchall()
     assert {name: kind for name, kind, *_ in described} == COLUMNS
     assert [name for name, *_ in described] == list(COLUMNS)
 
@@ -196,6 +197,6 @@ def test_a_new_plan_replaces_the_contacts_of_the_last_one(warehouse: duckdb.Duck
 
 
 def test_a_shop_without_attributes_has_profiles_too(warehouse: duckdb.DuckDBPyConnection) -> None:
-    found = rows(warehouse, with_next_contact(profiles_query(small_shop(), TABLES), None))
+    found = rows(warehouse, with_next_contact(profiles_query(small_shop(), TABLES), planned_contacts(None, None)))
     names = [name for name in COLUMNS if name not in SHOP.attributes]
     assert [list(row) for row in found] == [names] * 2

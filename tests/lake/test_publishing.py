@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow.parquet as pq
 import pytest
 
 from customer360.lake.atomic import exclusive
 from customer360.lake.publishing import publishing
-from customer360.lake.publishing.publishing import publish, remove_old_versions, republish
+from customer360.lake.publishing.publishing import TableSource, publish, remove_old_versions
 from customer360.lake.publishing.version import current_folder, current_publication, open_version, reader
-from customer360.settings import REPOSITORY, Settings
+from customer360.settings import REPOSITORY, Place, Settings
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 READER = """
@@ -44,7 +45,7 @@ while not (place.root / "stop").exists():
         folder = (place.published / "current").resolve()  # as BI tools read
         parquet = [duckdb.sql(f"{RANGE} '{folder}/parquet/{table}/*.parquet'").fetchone() for table in TABLES]
         with duckdb.connect(str(folder / DATABASE), read_only=True) as connection:
-            database = [connection.execute(f"{RANGE} main.{table}").fetchone() for table in ("a", "b")]
+            database = [connection.execute(f"{RANGE} main.{table}").fetchone() for table in TABLES]
     except Exception as error:
         errors.append(repr(error))
         continue
@@ -57,7 +58,7 @@ print(json.dumps({"reads": reads, "seen": sorted(seen), "errors": errors[:3]}), 
 
 
 def version_tables(number: int) -> dict[str, str]:
-    return dict.fromkeys(("a", "b"), f"select {number} as version, i from range(5000) as t (i)")
+    return dict.fromkeys(("a", "b", "wide"), f"select {number} as version, i from range(5000) as t (i)")
 
 
 def published(settings: Settings, query: str) -> list[tuple[Any, ...]]:
@@ -65,25 +66,19 @@ def published(settings: Settings, query: str) -> list[tuple[Any, ...]]:
         return connection.execute(query).fetchall()
 
 
-def put(settings: Settings, tables: dict[str, str], now: datetime = NOW, only: dict[str, str] | None = None) -> int:
+def put(settings: Settings, tables: dict[str, str], now: datetime = NOW, **more: Any) -> int:
     with duckdb.connect() as connection:
-        return publish(settings.place, connection, tables, NOW, now, parquet_only=only).version
-
-
-def put_everywhere(settings: Settings, number: int) -> int:
-    """Publish the number in two tables of the database and in one of Parquet only."""
-    tables = version_tables(number)
-    return put(settings, tables, only={"wide": tables["a"]})
+        return publish(settings.place, connection, tables, NOW, now, **more).version
 
 
 def test_a_reader_in_another_process_sees_no_error_and_no_torn_version_through_20_publishes(settings: Settings) -> None:
-    put_everywhere(settings, 0)
+    put(settings, version_tables(0))
     command = [sys.executable, "-c", READER, str(settings.place.root)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=REPOSITORY, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         for number in range(1, 21):
-            put_everywhere(settings, number)
+            put(settings, version_tables(number))
         (settings.place.root / "stop").touch()
         result = json.loads(process.stdout.read())
     assert result["errors"] == []
@@ -95,12 +90,12 @@ def test_a_reader_in_another_process_sees_no_error_and_no_torn_version_through_2
 def test_a_version_published_while_another_is_opened_is_not_mixed_into_it(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put_everywhere(settings, 1)
+    put(settings, version_tables(1))
     read_text, waiting = Path.read_text, [2]
 
     def publish_first(self: Path, *arguments: Any, **named: Any) -> str:
         if self.name == "version.json" and waiting:
-            put_everywhere(settings, waiting.pop())
+            put(settings, version_tables(waiting.pop()))
         return read_text(self, *arguments, **named)
 
     monkeypatch.setattr(Path, "read_text", publish_first)
@@ -148,30 +143,58 @@ def test_a_reader_keeps_its_version_while_others_are_published(settings: Setting
     assert published(settings, "select distinct version from a") == [(2,)]
 
 
-def test_republishing_replaces_some_tables_and_keeps_the_others(settings: Settings) -> None:
-    put(settings, {**version_tables(1), "slice_log": "select 1 as slice"})
-    made = republish(settings.place, {"b": "select count(*) as rows from a", "plan": "select 9 as n"}, NOW)
+def inodes(settings: Settings, version: int, table: str) -> set[int]:
+    folder = settings.place.published / "versions" / f"{version:08d}" / "parquet" / table
+    return {path.stat().st_ino for path in folder.iterdir()}
+
+
+def test_tables_that_are_not_given_are_taken_over_without_being_written_again(settings: Settings) -> None:
+    put(settings, {"a": "select 1 as n", "wide": "select 7 as m from range(3)"})
+    with duckdb.connect() as connection:
+        made = publish(settings.place, connection, {"a": "select 2 as n", "plan": "select 9 as n"}, None, NOW)
     assert (made.version, made.as_of) == (2, NOW)
-    assert made.rows == {"a": 5000, "b": 1, "plan": 1, "slice_log": 1}
-    assert published(settings, "select * from b") == [(5000,)]
+    assert made.rows == {"a": 1, "plan": 1, "wide": 3}
+    assert inodes(settings, 1, "wide") == inodes(settings, 2, "wide")
+    assert inodes(settings, 1, "a") != inodes(settings, 2, "a")
+    shutil.rmtree(settings.place.published / "versions" / "00000001")
+    assert published(settings, "select a.n, plan.n, (select sum(m) from wide) from a, plan") == [(2, 9, 21)]
 
 
-def test_a_republication_does_not_go_back_on_what_is_published_while_it_waits(settings: Settings) -> None:
+def test_a_table_is_written_again_only_when_its_content_version_changes(settings: Settings) -> None:
+    for version, content, number in ((1, "x", 1), (2, "x", 2), (3, "y", 3), (4, None, 4), (5, "y", 5)):
+        assert put(settings, {"a": TableSource(f"select {number} as n", content=content), "b": "select 1 as n"}) == version
+    # version 2 has the content of 1; 4 has none, so that nothing is known of it, and 5 is written too
+    assert [inodes(settings, number, "a") == inodes(settings, number + 1, "a") for number in (1, 2, 3, 4)] == [
+        True,
+        *[False] * 3,
+    ]
+    assert published(settings, "from a") == [(5,)]
+
+
+def test_a_table_that_is_dropped_is_gone_and_stays_in_the_version_before(settings: Settings) -> None:
     put(settings, version_tables(1))
-    with ThreadPoolExecutor(1) as pool:
-        with exclusive(settings.place.published / ".lock"):  # a slice publishes
-            waiting = pool.submit(republish, settings.place, {"plan": "select 9 as n"}, NOW)
+    put(settings, {"a": "select 2 as version"}, dropped=["wide"])
+    with pytest.raises(duckdb.Error):
+        published(settings, "from wide")
+    assert published(settings, "select count(*) from b") == [(5000,)]
+    assert (settings.place.published / "versions" / "00000001" / "parquet" / "wide").exists()
+
+
+def test_what_waits_for_another_publisher_does_not_go_back_on_what_that_one_publishes(settings: Settings) -> None:
+    put(settings, version_tables(1))
+    lock = settings.place.published / ".lock"
+    with ThreadPoolExecutor(2) as pool:
+        with exclusive(lock):
+            slower = pool.submit(put, settings, {"plan": "select 9 as n"})
+            quicker = pool.submit(put, settings, version_tables(2))
             time.sleep(0.3)
-            assert not waiting.done()
-            with duckdb.connect() as connection:
-                newer = version_tables(2)
-                publishing._publish(settings.place, connection, newer, None, NOW, parquet_only={}, linked={})
-        assert waiting.result(timeout=30).version == 3
+            assert not slower.done()
+        assert {slower.result(timeout=30), quicker.result(timeout=30)} == {2, 3}
     assert published(settings, "select distinct version from a") == [(2,)]
     assert published(settings, "from plan") == [(9,)]
 
 
-@pytest.mark.parametrize("broken", ["_write_tables", "_write_document", "_flush", "_swap"])
+@pytest.mark.parametrize("broken", ["fsync_path", "_write_document", "write_database", "_swap"])
 def test_a_publish_that_dies_leaves_the_last_version_and_the_next_one_works(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
@@ -222,45 +245,21 @@ def test_the_current_version_is_never_removed(settings: Settings) -> None:
     assert put(settings, {"a": "select 6 as version"}) == 6
 
 
-def test_tables_of_parquet_only_are_taken_over_without_being_written_again(settings: Settings) -> None:
-    with duckdb.connect() as connection:
-        publish(
-            settings.place,
-            connection,
-            {"small": "select 1 as n"},
-            NOW,
-            NOW,
-            parquet_only={"wide": "select 7 as m from range(3)"},
-        )
-        first = (current_folder(settings.place) / "parquet" / "wide" / "part.parquet").stat().st_ino
-        publish(settings.place, connection, {"small": "select 2 as n"}, NOW, NOW)
-    republish(settings.place, {"small": "select n + 1 as n from small"}, NOW)
-    with reader(settings.place) as connection:
-        assert connection.execute("select n, (select sum(m) from wide) from small").fetchall() == [(3, 21)]
-    publication = current_publication(settings.place)
-    assert publication is not None
-    assert (publication.rows, publication.parquet_only) == ({"small": 1}, {"wide": 3})
-    assert (current_folder(settings.place) / "parquet" / "wide" / "part.parquet").stat().st_ino == first
-    for number in (1, 2):
-        shutil.rmtree(settings.place.published / "versions" / f"{number:08d}")
-    with reader(settings.place) as connection:
-        assert connection.execute("select count(*) from wide").fetchone() == (3,)
-
-
 def test_files_that_never_change_are_linked_and_a_version_has_those_that_it_was_given(settings: Settings) -> None:
     kept = settings.place.root / "kept"
     kept.mkdir(parents=True)
+    days = {f"{day}.parquet": kept / f"{day}.parquet" for day in (1, 2)}
     with duckdb.connect() as connection:
-        for day in (1, 2):
-            connection.execute(f"copy (select {day} as day from range({day})) to '{kept}/{day}.parquet'")
-        first, both = {"1.parquet": kept / "1.parquet"}, {f"{day}.parquet": kept / f"{day}.parquet" for day in (1, 2)}
-        publish(settings.place, connection, {"small": "select 1 as n"}, NOW, NOW, linked={"days": first})
-        assert published(settings, "select day from days") == [(1,)]
-        made = publish(settings.place, connection, {"small": "select 2 as n"}, NOW, NOW, linked={"days": both})
-    assert (made.rows, made.parquet_only) == ({"small": 1}, {"days": 3})
-    republish(settings.place, {"small": "select 3 as n"}, NOW)
-    folder = current_folder(settings.place) / "parquet" / "days"
-    assert [(folder / name).stat().st_ino for name in both] == [path.stat().st_ino for path in both.values()]
+        for day, path in enumerate(days.values(), 1):
+            connection.execute(f"copy (select {day} as day from range({day})) to '{path}'")
+    put(settings, {"small": "select 1 as n", "days": TableSource(files={"1.parquet": days["1.parquet"]})})
+    assert published(settings, "select day from days") == [(1,)]
+    put(settings, {"small": "select 2 as n", "days": TableSource(files=days)})
+    publication = current_publication(settings.place)
+    assert publication is not None
+    assert publication.rows == {"small": 1, "days": 3}
+    put(settings, {"small": "select 3 as n"})
+    assert inodes(settings, 3, "days") == {path.stat().st_ino for path in days.values()}
     shutil.rmtree(kept)
     assert published(settings, "select day, (select n from small) from days order by day") == [(1, 3), (2, 3), (2, 3)]
 
@@ -274,6 +273,119 @@ def test_a_file_on_another_disk_is_copied(settings: Settings, monkeypatch: pytes
     source.parent.mkdir(parents=True, exist_ok=True)
     with duckdb.connect() as connection:
         connection.execute(f"copy (select 5 as day) to '{source}'")
-        publish(settings.place, connection, {}, NOW, NOW, linked={"days": {"1.parquet": source}})
+    put(settings, {"days": TableSource(files={"1.parquet": source})})
     source.unlink()
     assert published(settings, "select day from days") == [(5,)]
+
+
+DESCRIPTIONS = {"a": {"": "It's a table.", "n": "A number", "gone": "No column has this name"}, "b": {"": "Never published."}}
+
+
+def comments(folder: Path, table: str) -> tuple[str | None, dict[str, str | None]]:
+    with duckdb.connect(str(folder / "customer360.duckdb"), read_only=True) as connection:
+        texts = connection.execute("select comment from duckdb_views() where view_name = ?", [table]).fetchall()
+        columns = connection.execute("select column_name, comment from duckdb_columns() where table_name = ?", [table])
+        return texts[0][0], dict(columns.fetchall())
+
+
+def test_descriptions_are_comments_in_the_database_and_metadata_of_the_file_also_in_later_versions(settings: Settings) -> None:
+    put(settings, {"a": "select 1 as n, 2 as m", "plain": "select 1 as n"}, descriptions=DESCRIPTIONS)
+    put(settings, {"plain": "select 2 as n"})
+    folder = current_folder(settings.place)
+    assert comments(folder, "a") == ("It's a table.", {"n": "A number", "m": None})
+    assert comments(folder, "plain") == (None, {"n": None})
+    metadata = pq.read_metadata(folder / "parquet" / "a" / "part.parquet").metadata
+    assert metadata[b"description"].decode() == "It's a table."
+    assert json.loads(metadata[b"columns"])["n"] == "A number"
+
+
+def test_every_table_is_a_view_of_the_same_types_from_any_working_directory(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns = "12.50::decimal(18, 2) as money, date '2026-05-01' as day, timestamp '2026-05-01 10:00' as moment, 'x' as text"
+    put(settings, {"a": f"select {columns}, true as flag, 1::bigint as n, 1::integer as i, 0.5::double as share"})
+    monkeypatch.chdir(tmp_path)
+    with duckdb.connect(str(current_folder(settings.place) / "customer360.duckdb"), read_only=True) as connection:
+        kinds = [kind for _, kind, *_ in connection.execute("describe main.a").fetchall()]
+    assert kinds == ["DECIMAL(18,2)", "DATE", "TIMESTAMP", "VARCHAR", "BOOLEAN", "BIGINT", "INTEGER", "DOUBLE"]
+
+
+def test_a_moved_place_is_read_at_once_and_its_database_from_the_next_publication_on(
+    settings: Settings, tmp_path: Path
+) -> None:
+    place = Place(root=tmp_path / "here")
+    with duckdb.connect() as connection:
+        publish(place, connection, {"a": "select 1 as n", "b": "select 1 as n"}, NOW, NOW)
+        moved = Place(root=place.root.rename(tmp_path / "there"))
+        with reader(moved) as own:
+            assert own.execute("from a").fetchall() == [(1,)]
+        publish(moved, connection, {"b": "select 2 as n"}, NOW, NOW)
+    with duckdb.connect(str(current_folder(moved) / "customer360.duckdb"), read_only=True) as others:
+        assert others.execute("select a.n, b.n from a, b").fetchall() == [(1, 2)]
+
+
+def old_version(settings: Settings) -> None:
+    """A version as releases before 0.2 published it: tables in the database and as Parquet, two of Parquet only."""
+    folder = settings.place.published / "versions" / "00000007"
+    with duckdb.connect() as connection:
+        folder.mkdir(parents=True)
+        connection.execute(f"attach '{folder}/customer360.duckdb' as old (storage_version 'v1.0.0')")
+        for name in ("traffic", "slice_log", "training_features", "customer_scores_daily"):
+            (folder / "parquet" / name).mkdir(parents=True)
+            connection.execute(f"copy (select '{name}' as name) to '{folder}/parquet/{name}/part.parquet'")
+        connection.execute(
+            "create table old.traffic as select 'traffic' as name; create table old.slice_log as from old.traffic"
+        )
+    document = {"version": 7, "as_of": NOW.isoformat(), "published_at": NOW.isoformat()}
+    rows = {"rows": {"traffic": 1, "slice_log": 1}, "parquet_only": {"training_features": 1, "customer_scores_daily": 1}}
+    (folder / "version.json").write_text(json.dumps({**document, **rows}))
+    (settings.place.published / "current").symlink_to(Path("versions") / "00000007")
+
+
+def test_a_version_of_the_release_before_is_opened_and_taken_over_whole(settings: Settings) -> None:
+    old_version(settings)
+    names = ("traffic", "slice_log", "training_features", "customer_scores_daily")
+    assert [published(settings, f"from {name}") for name in names] == [[(name,)] for name in names]
+    assert put(settings, {"traffic": "select 'new' as name"}) == 8
+    expected = [("new",), *((name,) for name in names[1:])]
+    assert [published(settings, f"from {name}")[0] for name in names] == expected
+    with duckdb.connect(str(current_folder(settings.place) / "customer360.duckdb"), read_only=True) as connection:
+        assert [connection.execute(f"from main.{name}").fetchone() for name in names] == expected
+
+
+def test_a_place_restored_without_its_versions_goes_on_above_all_that_were_published_since_the_backup(
+    settings: Settings,
+) -> None:
+    for _ in range(3):
+        put(settings, version_tables(1))
+    backup = (settings.place.root / "last_version.json").read_bytes()
+    put(settings, version_tables(1), NOW + timedelta(seconds=20))  # 4, which the backup does not know
+    shutil.rmtree(settings.place.published)
+    (settings.place.root / "last_version.json").write_bytes(backup)
+    assert put(settings, version_tables(2), NOW + timedelta(minutes=1)) == 3 + 1 + 60
+    assert put(settings, version_tables(3), NOW + timedelta(minutes=2)) == 65
+
+
+PROFILES = """select unnest(['c1', 'c2']) as customer_id, timestamp '2026-05-01 10:00' as as_of, unnest([{}]) as score"""
+PLAN = """
+    select 'k' as campaign_id, 'k-1' as plan_version, unnest(['c1', 'c2']) as customer_id, date '2026-05-03' as contact_date,
+        'email' as channel, 'day' as daypart, unnest(['contact', '{}']) as decision
+"""
+
+
+def next_contacts(settings: Settings) -> list[tuple[Any, ...]]:
+    return published(settings, "select customer_id, score, next_contact_on, next_contact_channel from customer_profiles")
+
+
+def test_the_next_contact_follows_the_plan_and_profiles_are_written_only_where_one_differs(settings: Settings) -> None:
+    day = datetime(2026, 5, 3).date()  # noqa: DTZ001
+    put(settings, {"customer_profiles": PROFILES.format("1, 2")})
+    assert next_contacts(settings) == [("c1", 1, None, None), ("c2", 2, None, None)]
+    put(settings, {"campaign_plan": PLAN.format("holdout")})
+    assert next_contacts(settings) == [("c1", 1, day, "email"), ("c2", 2, None, None)]
+    put(settings, {"campaign_plan": PLAN.format("left out")})
+    assert inodes(settings, 2, "customer_profiles") == inodes(settings, 3, "customer_profiles")
+    put(settings, {"customer_profiles": PROFILES.format("3, 4")})  # a slice, which does not give the plan again
+    assert next_contacts(settings) == [("c1", 3, day, "email"), ("c2", 4, None, None)]
+    with duckdb.connect(str(current_folder(settings.place) / "customer360.duckdb"), read_only=True) as connection:
+        assert connection.execute("select count(next_contact_on) from customer_profiles").fetchone() == (1,)

@@ -14,7 +14,7 @@ from customer360.lake import httpfs, object_store
 from customer360.lake.engine import connect
 from customer360.lake.object_store import StoreError
 from customer360.lake.publishing import store_publishing
-from customer360.lake.publishing.publishing import publish
+from customer360.lake.publishing.publishing import TableSource, publish
 from customer360.lake.publishing.store_publishing import last_uploaded, readers_wait_long, upload_current
 from customer360.settings import ObjectStorage, Place
 from tests.support.object_store import BUCKET, ObjectStore, storage_yaml
@@ -37,9 +37,10 @@ def storage(server: ObjectStore) -> ObjectStorage:
 def version(place: Place, number: int, **more: Any) -> datetime:
     """Publish version ``number`` locally, with as many rows; returns when."""
     now = NOON + number * QUARTER
-    tables = {"customer_profiles": f"select range as id from range({number})", "rfm_segments": "select 'Champion' as segment"}
+    profiles = f"select cast(range as varchar) as customer_id, timestamp '2026-05-01' as as_of from range({number})"
+    tables = {"customer_profiles": profiles, "rfm_segments": "select 'Champion' as segment", **more}
     with connect(place.root / ".tmp") as connection:
-        assert publish(place, connection, tables, now, now, **more).version == number
+        assert publish(place, connection, tables, now, now).version == number
     return now
 
 
@@ -79,7 +80,7 @@ def test_nothing_is_uploaded_before_the_first_version(place: Place, storage: Obj
 def test_a_version_is_uploaded_once_and_what_did_not_change_is_copied_in_the_store(
     place: Place, storage: ObjectStorage, server: ObjectStore
 ) -> None:
-    now = version(place, 1, parquet_only=TRAINING)
+    now = version(place, 1, **TRAINING)
     first = upload_current(place, storage, now)
     assert first is not None
     assert (first.version, first.sent, first.copied) == (1, 4, 0)
@@ -144,7 +145,7 @@ def test_an_upload_goes_on_with_what_is_there(
 ) -> None:
     now = version(place, 1)
     with monkeypatch.context() as patch:
-        patch.setattr(store_publishing, "_read_back", lambda *_: (_ for _ in ()).throw(StoreError("the process died here")))
+        patch.setattr(store_publishing, "_send_database", lambda *_: (_ for _ in ()).throw(StoreError("the process died here")))
         with pytest.raises(StoreError, match="the process died here"):
             upload_current(place, storage, now)
     begun = server.client.create_multipart_upload(Bucket=BUCKET, Key="published/versions/00000001-20260501T121500Z/half")
@@ -152,7 +153,7 @@ def test_an_upload_goes_on_with_what_is_there(
     server.client.upload_part(**part, Body=b"x")
     again = upload_current(place, storage, now)
     assert again is not None
-    assert (again.sent, again.copied) == (0, 0)
+    assert (again.sent, again.copied) == (1, 0)  # the database, which did not get there
     assert seen(storage, place) == 1
     assert server.client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []) == []
 
@@ -190,7 +191,7 @@ def test_a_table_of_several_files_is_read_back_whole_and_a_day_that_lacks_rows_i
     with connect(place.root / ".tmp") as connection:
         for number, path in enumerate(days.values(), 1):
             connection.execute(f"copy (select range as id from range({number * 10})) to '{path}' (format parquet)")
-    upload = upload_current(place, storage, version(place, 1, linked={"customer_scores_daily": days}))
+    upload = upload_current(place, storage, version(place, 1, customer_scores_daily=TableSource(files=days)))
     assert upload is not None
     (names,) = folders(server).values()
     assert [name for name in names if "scores" in name] == [f"parquet/customer_scores_daily/{day}" for day in days]

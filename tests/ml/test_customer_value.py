@@ -15,7 +15,7 @@ from ml.frames import feature_matrix
 from ml.serving import serving as serving_module
 from ml.serving.customer_value import VALUE_SCHEMA, Serving
 from ml.serving.scoring import score
-from ml.serving.serving import Served, count_sound, serve
+from ml.serving.serving import Served, count_consistent, serve
 from ml.serving.serving_tables import Tables
 
 TABLES = Tables("features", "own.scores", "own.kept", value="own.value")
@@ -77,7 +77,7 @@ def test_before_any_champion_everyone_has_a_row_of_nulls(warehouse: duckdb.DuckD
     }
     assert list(described) == VALUE_SCHEMA.names
     assert found == Served(0, 60, None, None)
-    assert count_sound(warehouse, TABLES) == (60, 60)
+    assert count_consistent(warehouse, TABLES) == (60, 60)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_missing_model_leaves_only_its_own_columns_null(
     assert value[null].isna().all(axis=None)
     others = [name for name in MISSING if name not in null]
     pd.testing.assert_frame_equal(value[others], whole[others])
-    assert count_sound(warehouse, TABLES) == (60, 60)
+    assert count_consistent(warehouse, TABLES) == (60, 60)
 
 
 def test_batches_change_nothing_and_each_ones_features_are_read_once(
@@ -130,9 +130,9 @@ def test_value_that_contradicts_itself_or_the_scores_is_not_sound(
     warehouse: duckdb.DuckDBPyConnection, shop: Shop, serving: Serving, spoil: str
 ) -> None:
     served(warehouse, shop, serving)
-    assert count_sound(warehouse, TABLES) == (60, 60)
+    assert count_consistent(warehouse, TABLES) == (60, 60)
     warehouse.execute(spoil)
-    assert count_sound(warehouse, TABLES) == (60, 59)
+    assert count_consistent(warehouse, TABLES) == (60, 59)
 
 
 def test_a_failure_leaves_the_value_of_before(

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from customer360.settings import REPOSITORY, Shop, load_shop
-from customer360.simulation.campaign_world import CampaignWorld
+from customer360.simulation.campaign_simulation import CampaignSimulation
 from ml.datasets.targets import ORGANIC_RESPONSE
 from ml.datasets.training_sets import TrainingSet, TrainingSetError
 from ml.effects.judged_effect import Trained, effect_scores, judge_effect
@@ -37,9 +37,9 @@ class Known:
     """A light world, its frames, and both models trained on them."""
 
     def __init__(self, seed: int, base_conversion: float) -> None:
-        self.world = CampaignWorld.build(SHOP, 5_000, seed, control_share=0.3, base_conversion=base_conversion)
+        self.world = CampaignSimulation.build(SHOP, 5_000, seed, control_share=0.3, base_conversion=base_conversion)
         touches, orders = self.world.past()
-        calendar, catalogue = self.world.world.calendar, self.world.world.catalogue
+        calendar, catalogue = self.world.synthetic.calendar, self.world.synthetic.catalogue
         self.inputs = ResponseInputs(touches, self.world.attribute_versions, calendar.table(), catalogue.offers(), orders)
         self.at: datetime = pd.Timestamp(self.world.first_day).to_pydatetime()
         self.response_set = build_response_training_set(self.inputs, SHOP, self.at)
@@ -56,7 +56,7 @@ class Known:
         return found
 
     def customers(self, frame: pd.DataFrame) -> np.ndarray:
-        return pd.Index(self.world.world.population.customer_ids).get_indexer(frame["customer_id"])
+        return pd.Index(self.world.synthetic.population.customer_ids).get_indexer(frame["customer_id"])
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def test_the_model_beats_the_baselines_and_says_what_customers_do_without_contac
     judged = evaluate(known.organic_set, known.organic.model)
     assert decide(judged).is_promoted
     assert set(judged.scores["contender"]) == {"model", "prior", "days since the last order"}
-    ids = pd.Index(known.world.world.population.customer_ids)
+    ids = pd.Index(known.world.synthetic.population.customer_ids)
     rows = rows_at(ids, known.at, known.inputs, SHOP)
     predicted = without_predictions(known.organic.model, rows)
     assert predicted.dtype == np.float32

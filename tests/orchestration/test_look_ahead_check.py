@@ -50,7 +50,7 @@ def test_a_training_set_that_sees_the_future_trains_no_model(shop: TinyShop) -> 
         said = json.loads(done.stdout.splitlines()[-1])
         assert (said["success"], said["passed"], said["severity"], said["blocking"]) == (False, False, "ERROR", True)
         assert "views_3d" in said["features"]
-        assert "saw what became known after a cut-off" in said["description"]
+        assert "use data that became known after a cut-off" in said["description"]
         # The models of contacts read no features of customers at cut-offs.
         of_contacts = {"predictions/response_model", "predictions/organic_response_model"}
         assert set(said["materialized"]) - of_contacts == {"marts/training_features"}

@@ -19,7 +19,7 @@ from customer360.lake.warehouse.frames import write_parquet
 from ml.versions.model_store import ModelStore
 from tests.orchestration.place import TinyShop
 
-CHECKS = ("champion_is_served", "spend_champion_is_served", "churn_champion_is_served", "value_is_sound")
+CHECKS = ("champion_is_served", "spend_champion_is_served", "churn_champion_is_served", "value_is_consistent")
 MODELS = ("affinity", "spend", "churn")
 
 

@@ -42,11 +42,11 @@ def test_the_posterior_is_bayes_over_the_published_tables(leads):
         "age_group": "senior", "income_band": "under_60k", "credit_band": "350_700",
         "children": "3", "education": "high_school", "gender": "F",
     }  # fmt: skip
-    one = np.flatnonzero((people[list(of_a_kind)] == pd.Series(of_a_kind)).all(axis=1))[0]
+    lead = np.flatnonzero((people[list(of_a_kind)] == pd.Series(of_a_kind)).all(axis=1))[0]
     # A call on a Tuesday morning; did and did not, from the tables by hand.
     did = 0.1 * (0.6 * 0.4 * 0.35 * 0.55) * (0.45 * 0.30 * 0.62)
     did_not = 0.9 * (0.2 * 0.2 * 0.20 * 0.45) * (0.15 * (0.02 / 1.01) * 0.20)  # that row of days sums to 1.01
-    assert leads.posterior[one, 1, 1, 0] == pytest.approx(did / (did + did_not))
+    assert leads.posterior[lead, 1, 1, 0] == pytest.approx(did / (did + did_not))
 
 
 def test_every_lead_has_its_latest_touch_in_campaign_1_and_two_to_four_that_did_not_convert(leads):

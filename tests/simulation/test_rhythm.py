@@ -9,7 +9,7 @@ import pandas as pd
 from customer360.simulation import Simulation, rhythm
 from customer360.simulation.arrays import microseconds
 from customer360.simulation.behaviour import draw_block
-from customer360.simulation.world import World
+from customer360.simulation.synthetic_shop import SyntheticShop
 
 AMSTERDAM = ZoneInfo("Europe/Amsterdam")
 
@@ -44,11 +44,11 @@ def test_events_follow_the_rhythm_unless_it_is_switched_off(synthetic_shop):
     monday = microseconds(datetime(2026, 4, 6, tzinfo=UTC))
     hours = {}
     for flat in (False, True):
-        world = World.build(Simulation(customers=2_000, seed=4, flat=flat), synthetic_shop)
-        events = draw_block(world, monday, monday + 7 * 86_400_000_000)
+        synthetic = SyntheticShop.build(Simulation(customers=2_000, seed=4, flat=flat), synthetic_shop)
+        events = draw_block(synthetic, monday, monday + 7 * 86_400_000_000)
         local = pd.DatetimeIndex(events.at.view("datetime64[us]")).tz_localize("UTC").tz_convert(AMSTERDAM)
         hours[flat] = np.bincount(local.hour, minlength=24) / len(events)
-        assert abs(len(events) / (7 * world.simulation.events_per_day(synthetic_shop)) - 1) < 0.05
+        assert abs(len(events) / (7 * synthetic.simulation.events_per_day(synthetic_shop)) - 1) < 0.05
     assert hours[False][19:22].sum() > hours[False][12:15].sum() > hours[False][7:10].sum()
     assert hours[False][20] > 8 * hours[False][3]
     assert hours[True].max() < 1.6 * hours[True].min()

@@ -40,13 +40,13 @@ def test_a_slice_takes_its_length_divided_by_the_speed(synthetic_shop, tmp_path)
 
 
 def test_streamed_slices_hold_what_a_simulated_slice_holds(synthetic_shop, tmp_path):
-    watch, streamed, whole = Time(), Place(root=tmp_path / "a"), Place(root=tmp_path / "b")
+    watch, streamed, at_once = Time(), Place(root=tmp_path / "a"), Place(root=tmp_path / "b")
     start = synthetic_shop.slices_start
     for arrived in stream(SMALL, synthetic_shop, streamed, start, clock=watch.clock, sleep=watch.sleep):
         if arrived.slice_start > start:
             break
-    report = simulate_slice(SMALL, synthetic_shop, whole, start)
-    ids = [sorted(event["event_id"] for event in events_of(place, start)) for place in (streamed, whole)]
+    report = simulate_slice(SMALL, synthetic_shop, at_once, start)
+    ids = [sorted(event["event_id"] for event in events_of(place, start)) for place in (streamed, at_once)]
     assert ids[0] == ids[1]
     assert len(ids[0]) == report["total"]["events"]
     assert len(list(slice_folder(streamed.landing / "clicks", start).iterdir())) > 3

@@ -10,27 +10,27 @@ from customer360.simulation import Simulation
 from customer360.simulation.arrays import DAY, microseconds
 from customer360.simulation.history import history
 from customer360.simulation.response import true_response
+from customer360.simulation.synthetic_shop import SyntheticShop
 from customer360.simulation.touches import draw_touches, touch_history
-from customer360.simulation.world import World
 
 
 @pytest.fixture(scope="module")
-def world(synthetic_shop) -> World:
-    return World.build(Simulation(customers=8_000, seed=21), synthetic_shop)
+def synthetic(synthetic_shop) -> SyntheticShop:
+    return SyntheticShop.build(Simulation(customers=8_000, seed=21), synthetic_shop)
 
 
 @pytest.fixture(scope="module")
-def response(world):
-    return true_response(world.simulation, world.shop, world.population)
+def response(synthetic):
+    return true_response(synthetic.simulation, synthetic.shop, synthetic.population)
 
 
 @pytest.fixture(scope="module")
-def touches(world, response) -> pd.DataFrame:
-    return draw_touches(world, response)
+def touches(synthetic, response) -> pd.DataFrame:
+    return draw_touches(synthetic, response)
 
 
-def numbers(frame: pd.DataFrame, world: World) -> np.ndarray:
-    number = {customer: i for i, customer in enumerate(world.population.customer_ids)}
+def numbers(frame: pd.DataFrame, synthetic: SyntheticShop) -> np.ndarray:
+    number = {customer: i for i, customer in enumerate(synthetic.population.customer_ids)}
     return frame["customer_id"].map(number).to_numpy()
 
 
@@ -49,15 +49,15 @@ def test_mean_probability_that_a_random_contact_adds_an_order_is_the_base_conver
     assert response.probability.shape == (8_000, 3, 7, 3)
 
 
-def test_a_control_group_orders_of_its_own_accord_and_contacts_add_to_that(world, response, touches):
+def test_a_control_group_orders_of_its_own_accord_and_contacts_add_to_that(synthetic, response, touches):
     control, contacts = touches[touches["is_control"]], touches[~touches["is_control"]]
     assert len(control) / len(touches) == pytest.approx(0.10, abs=0.01)
     assert control["channel"].isna().all()
     assert contacts["channel"].notna().all()
     assert (touches["is_randomised"] == ~touches["is_control"]).all()
-    assert np.allclose(control["probability"], response.without[numbers(control, world)])
-    who, places = numbers(contacts, world), {name: i for i, name in enumerate(world.shop.channels)}
-    parts = {name: i for i, name in enumerate(world.shop.dayparts)}
+    assert np.allclose(control["probability"], response.without[numbers(control, synthetic)])
+    who, places = numbers(contacts, synthetic), {name: i for i, name in enumerate(synthetic.shop.channels)}
+    parts = {name: i for i, name in enumerate(synthetic.shop.dayparts)}
     p = response.probability[who, contacts["channel"].map(places), contacts["day"], contacts["daypart"].map(parts)]
     p0 = response.without[who]
     # either happens: p + p0 less both
@@ -65,14 +65,14 @@ def test_a_control_group_orders_of_its_own_accord_and_contacts_add_to_that(world
     effect = contacts["is_converted"].mean() - control["is_converted"].mean()
     error = np.sqrt(0.16 * 0.84 / len(contacts) + 0.1 * 0.9 / len(control))
     assert abs(effect - (p * (1 - p0)).mean()) < 4 * error
-    # and it is not the same for all: the best quarter of the contacts adds an order far more often than the rest
+    # and it is not the same for all: the best quarter of the contacts adds an order far more often than the others
     top = p >= np.quantile(p, 0.75)
     assert contacts["is_converted"][top].mean() - contacts["is_converted"][~top].mean() > 0.15
 
 
-def test_control_groups_change_nothing_else_of_the_contacts(world, response, touches):
-    simulation = dataclasses.replace(world.simulation, control_share=0.0)
-    everyone = draw_touches(dataclasses.replace(world, simulation=simulation), response)
+def test_control_groups_change_nothing_else_of_the_contacts(synthetic, response, touches):
+    simulation = dataclasses.replace(synthetic.simulation, control_share=0.0)
+    everyone = draw_touches(dataclasses.replace(synthetic, simulation=simulation), response)
     assert not everyone["is_control"].any()
     pd.testing.assert_frame_equal(
         everyone[["touch_id", "customer_id", "touched_at"]], touches[["touch_id", "customer_id", "touched_at"]]
@@ -84,15 +84,15 @@ def test_control_groups_change_nothing_else_of_the_contacts(world, response, tou
 
 def test_customers_order_within_three_days_as_often_as_their_chance_says(synthetic_shop):
     """Every window of three days in 30 simulated ones, by fifth of the chance and by group of customers."""
-    world = World.build(Simulation(customers=3_000, days=30, seed=5), synthetic_shop)
-    chance = true_response(world.simulation, synthetic_shop, world.population).without
+    synthetic = SyntheticShop.build(Simulation(customers=3_000, days=30, seed=5), synthetic_shop)
+    chance = true_response(synthetic.simulation, synthetic_shop, synthetic.population).without
     end = microseconds(synthetic_shop.slices_start)
     has_ordered = np.zeros((3_000, 10), dtype=bool)
-    for _, events in history(world):
+    for _, events in history(synthetic):
         rows = events.order != 0
         has_ordered[events.customer[rows], (end - 1 - events.at[rows]) // (3 * DAY)] = True
     fifth = np.argsort(np.argsort(chance)) // 600
-    for groups in (fifth, world.population.group):
+    for groups in (fifth, synthetic.population.group):
         for group in np.unique(groups):
             expected, realised = chance[groups == group], has_ordered[groups == group].mean(axis=1)
             # windows of one customer share a spell: the error is taken between customers
@@ -101,8 +101,8 @@ def test_customers_order_within_three_days_as_often_as_their_chance_says(synthet
     assert chance[fifth == 4].mean() > 8 * chance[fifth == 0].mean()
 
 
-def test_probabilities_are_bayes_of_the_published_tables(world, response):
-    people = world.population
+def test_probabilities_are_bayes_of_the_published_tables(synthetic, response):
+    people = synthetic.population
     young_rich = np.flatnonzero((people.age < 35) & (people.income >= 120))[0]
     p = response.probability[young_rich]
     odds = p / (1 - p)
@@ -116,23 +116,23 @@ def test_probabilities_are_bayes_of_the_published_tables(world, response):
     assert odds[1, 1, 0] / odds[2, 6, 2] == pytest.approx(expected)
 
 
-def test_actions_are_drawn_within_consent_and_without_regard_to_the_outcome(world, touches):
+def test_actions_are_drawn_within_consent_and_without_regard_to_the_outcome(synthetic, touches):
     control = touches["is_control"]
     assert np.allclose(touches.loc[control, "propensity"], 0.1)
     touches = touches[~control]
-    rows = numbers(touches, world)
-    channels = touches["channel"].map({channel: i for i, channel in enumerate(world.shop.channels)}).to_numpy()
-    assert world.population.consents[rows, channels].all()
-    assert np.allclose(touches["propensity"], 0.9 / (world.population.consents[rows].sum(axis=1) * 21))
-    everyone = touches[world.population.consents[rows].all(axis=1)]
+    rows = numbers(touches, synthetic)
+    channels = touches["channel"].map({channel: i for i, channel in enumerate(synthetic.shop.channels)}).to_numpy()
+    assert synthetic.population.consents[rows, channels].all()
+    assert np.allclose(touches["propensity"], 0.9 / (synthetic.population.consents[rows].sum(axis=1) * 21))
+    everyone = touches[synthetic.population.consents[rows].all(axis=1)]
     assert everyone["channel"].value_counts(normalize=True).between(0.31, 0.36).all()
     assert touches["daypart"].value_counts(normalize=True).between(0.32, 0.35).all()
-    assert world.population.consents.mean(axis=0) == pytest.approx([0.85, 0.45, 0.60], abs=0.02)
+    assert synthetic.population.consents.mean(axis=0) == pytest.approx([0.85, 0.45, 0.60], abs=0.02)
 
 
-def test_touches_fall_into_their_local_daypart_and_outcomes_are_known_before_the_live_slices(world, touches):
-    local = touches["touched_at"].dt.tz_convert(world.shop.zone)
-    spans = touches["daypart"].map(world.shop.dayparts)
+def test_touches_fall_into_their_local_daypart_and_outcomes_are_known_before_the_live_slices(synthetic, touches):
+    local = touches["touched_at"].dt.tz_convert(synthetic.shop.zone)
+    spans = touches["daypart"].map(synthetic.shop.dayparts)
     assert all(span.start <= hour < span.end for span, hour in zip(spans, local.dt.hour, strict=True))
     assert (local.dt.dayofweek == touches["day"]).all()
     converted = touches[touches["is_converted"]]
@@ -140,8 +140,8 @@ def test_touches_fall_into_their_local_daypart_and_outcomes_are_known_before_the
     assert touches.loc[~touches["is_converted"], "converted_at"].isna().all()
     assert (converted["converted_at"] >= converted["touched_at"]).all()
     assert (converted["converted_at"] < converted["touched_at"] + pd.Timedelta(days=3)).all()
-    assert converted["converted_at"].max() < pd.Timestamp(world.shop.slices_start)
-    calendar = world.calendar.table().set_index("campaign_id")
+    assert converted["converted_at"].max() < pd.Timestamp(synthetic.shop.slices_start)
+    calendar = synthetic.calendar.table().set_index("campaign_id")
     dates = local.dt.date
     assert (dates >= touches["campaign_id"].map(calendar["starts_on"])).all()
     assert (dates <= touches["campaign_id"].map(calendar["ends_on"])).all()

@@ -43,8 +43,8 @@ class TrainingSql:
         """Names of the features that change."""
         assert mutate(self.sql) != self.sql, "nothing was planted"
         found = self.judge(mutate)
-        assert {one.feature for one in found.seen if one.customers > 0} == {one.feature for one in found.seen}
-        return {one.feature for one in found.seen}
+        assert all(feature.customers > 0 for feature in found.changed)
+        return {feature.feature for feature in found.changed}
 
 
 @pytest.fixture(scope="module")
@@ -68,11 +68,11 @@ def training(new_lab: Callable[[Shop], Lab], tmp_path_factory: pytest.TempPathFa
 
 def test_features_as_they_are_see_nothing_of_the_future(training: TrainingSql) -> None:
     found = training.judge()
-    assert found.seen == ()
+    assert found.changed == ()
     assert len(found.cutoffs) == 2
     assert found.added > 1_000
     assert found.labels > 0, "an alteration without effect proves nothing"
-    assert "no feature saw what became known after a cut-off" in found.verdict
+    assert "no feature uses data that became known after a cut-off" in found.verdict
 
 
 def shift(sql: str, pattern: str, replacement: str) -> str:
@@ -147,8 +147,8 @@ def test_a_label_in_a_feature_is_found_and_alone(training: TrainingSql) -> None:
 def test_a_leak_at_the_oldest_cutoff_alone_is_found(training: TrainingSql) -> None:
     oldest = min(re.findall(MOMENT, training.sql))
     found = training.judge(lambda sql: sql.replace(f"slice < cast('{oldest}' as timestamp)", "slice < timestamp '2027-01-01'"))
-    assert {one.cutoff for one in found.seen} >= {datetime.fromisoformat(oldest)}
-    assert "features saw what became known after a cut-off: " in found.verdict
+    assert {feature.cutoff for feature in found.changed} >= {datetime.fromisoformat(oldest)}
+    assert "features use data that became known after a cut-off: " in found.verdict
 
 
 def test_a_relation_without_time_cannot_be_read(training: TrainingSql, tmp_path: Path) -> None:

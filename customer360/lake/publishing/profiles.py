@@ -8,6 +8,7 @@ from customer360.lake.engine import literal, quoted
 from customer360.lake.landing.contracts import ATTRIBUTE_TYPES
 from customer360.settings import NONE, Shop, slug
 
+PROFILES, PLAN, LEDGER = "customer_profiles", "campaign_plan", "campaign_ledger"
 # Column of a planned contact -> column of a profile.
 CONTACT_COLUMNS = {
     "contact_date": "next_contact_on",
@@ -60,32 +61,48 @@ def profiles_query(shop: Shop, tables: Mapping[str, str]) -> str:
     """
 
 
-def with_next_contact(profiles: str, contacts: str | None) -> str:
-    """SQL of ``profiles`` (a query) with the next of the ``contacts`` that are planned of each customer.
+def with_next_contact(profiles: str, contacts: str) -> str:
+    """SQL of ``profiles`` (a query) with the next of the ``contacts`` (a relation as of ``planned_contacts``) of each customer.
 
-    ``contacts``: a relation of customer_id, contact_date, channel, daypart, campaign_id and status (approved or draft), or None
-    before the first plan. The next one is the first whose day is not over as of the profile, of one day an approved one.
-    Contact columns that ``profiles`` has already, of an earlier plan, are replaced.
+    The next one is the first whose day is not over as of the profile, of one day an approved one. Contact columns that
+    ``profiles`` has already, of an earlier version, are replaced.
     """
     names = "[" + ", ".join(literal(name) for name in CONTACT_COLUMNS.values()) + "]"
-    bare = f"select columns(lambda name: not list_contains({names}, name)) from ({profiles})"
-    nobody = (
-        "(select null::varchar as customer_id, null::date as contact_date, null::varchar as channel, null::varchar as daypart, "
-        "null::varchar as campaign_id, null::varchar as status where false)"
-    )
-    one = ", ".join(f"{literal(name)}: {name}" for name in CONTACT_COLUMNS)
-    columns = ", ".join(f"next_one.{name} as {alias}" for name, alias in CONTACT_COLUMNS.items())
+    struct = ", ".join(f"{literal(name)}: {name}" for name in CONTACT_COLUMNS)
+    columns = ", ".join(f"next_contact.{name} as {alias}" for name, alias in CONTACT_COLUMNS.items())
     return f"""
         with planned as (
-            select customer_id,
-                list({{{one}}} order by contact_date, status, campaign_id) as days
-            from {contacts or nobody} group by customer_id
+            select customer_id, list({{{struct}}} order by contact_date, status, campaign_id) as contacts
+            from {contacts} group by customer_id
         ),
-        next_ones as (
-            select profiles.*,
-                list_filter(planned.days, lambda one: one.contact_date >= cast(profiles.as_of as date))[1] as next_one
-            from ({bare}) as profiles left join planned using (customer_id)
+        bare as (select columns(lambda name: not list_contains({names}, name)) from ({profiles})),
+        joined as (
+            select bare.*,
+                list_filter(
+                    planned.contacts, lambda contact: contact.contact_date >= cast(bare.as_of as date)
+                )[1] as next_contact
+            from bare left join planned using (customer_id)
         )
-        select * exclude (next_one), {columns}
-        from next_ones order by customer_id
+        select * exclude (next_contact), {columns}
+        from joined order by customer_id
     """
+
+
+def planned_contacts(plan: str | None, ledger: str | None) -> str:
+    """A relation of the contacts that are still to come: customer_id, contact_date, channel, daypart, campaign_id, status.
+
+    ``plan`` and ``ledger``: queries of ``campaign_plan`` and ``campaign_ledger``, None before there is one. Status is
+    ``approved`` until the ledger has the contact as sent or suppressed, or ``draft``: of the newest plan, nobody has approved
+    it.
+    """
+    columns = "customer_id, cast(contact_date as date) as contact_date, channel, daypart, campaign_id"
+    key = "campaign_id, plan_version, customer_id"
+    texts = ", ".join(f"null::varchar as {name}" for name in ("channel", "daypart", "campaign_id", "status"))
+    parts = [f"select null::varchar as customer_id, null::date as contact_date, {texts} where false"]
+    if ledger:
+        ended = f"select ({key}) from ({ledger}) where event in ('sent', 'suppressed') and customer_id is not null"
+        is_open = f"event = 'approved' and arm = 'contact' and ({key}) not in ({ended})"
+        parts.append(f"select {columns}, 'approved' from ({ledger}) where {is_open}")
+    if plan:
+        parts.append(f"select {columns}, 'draft' from ({plan}) where decision = 'contact'")
+    return f"({' union all '.join(parts)})"

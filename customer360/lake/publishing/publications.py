@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 
-from customer360.lake.engine import file_list, quoted
-from customer360.lake.publishing.nightly_tables import nightly_files
+from customer360.lake.engine import connect, quoted
+from customer360.lake.landing.contracts import reference_tables
+from customer360.lake.publishing.nightly_tables import NIGHTLY, nightly_files
+from customer360.lake.publishing.profiles import LEDGER, PROFILES
+from customer360.lake.publishing.publishing import Descriptions, TableSource, publish
+from customer360.lake.publishing.version import Publication, current_folder, current_publication, parquet_query
+from customer360.lake.reference.reference_history import history_file
 from customer360.lake.warehouse.frames import snapshot_folder
+from customer360.lake.warehouse.unchanged import built_contents
 from customer360.settings import Place, Settings
 
 MARTS = (
@@ -29,15 +38,19 @@ MARTS = (
     "customer_orders",
     "campaign_activity",
 )
-PARQUET_ONLY = ("training_features",)
-LEDGER = "campaign_ledger"
-# Frames have no dates, so these columns become dates when they are published.
+SCORED = ("customer_scores", "customer_value")
+TRAINING = "training_features"
+SCORES_DAILY = "customer_scores_daily"
+REFERENCE = ("products", "categories", "offers", "campaigns")
+REPLACED = (
+    *("campaign_plan", "campaign_briefs", "campaign_results", "campaign_result_deciles", "drift_metrics", "model_versions"),
+)
+# Columns that the files hold as midnights, since pandas has no dates.
 DATES = {
     "campaign_plan": ("plan_date", "contact_date"),
     "campaign_briefs": ("plan_date",),
     "drift_metrics": ("report_date",),
 }
-REFERENCE = ("products", "categories", "offers", "campaigns")
 SLICE_LOG = """
     select slice, source, raw_fingerprint,
         is_archived or coalesce(transformed_fingerprint = raw_fingerprint || '.' || code.fingerprint, false) as is_transformed,
@@ -46,30 +59,95 @@ SLICE_LOG = """
 """
 
 
-def warehouse_tables(connection: duckdb.DuckDBPyConnection, settings: Settings) -> dict[str, str]:
-    """Published name to query: what the warehouse has, reference rows in force, files of plans, scores and reports."""
+def warehouse_tables(connection: duckdb.DuckDBPyConnection, settings: Settings) -> dict[str, TableSource]:
+    """Published name to source: what the warehouse has, reference rows in force, and ``file_tables``."""
     found = connection.execute("select schema_name, table_name from duckdb_tables()").fetchall()
+    contents, contracts = built_contents(connection), reference_tables(settings.shop)
     wanted = [("marts", name) for name in MARTS]
-    wanted += [("predictions", "customer_scores"), ("predictions", "customer_value"), ("publishing", "customer_profiles")]
-    tables = {name: f"select * from {schema}.{quoted(name)}" for schema, name in wanted if (schema, name) in found}
+    wanted += [*(("predictions", name) for name in SCORED), ("publishing", PROFILES)]
+    tables = {
+        name: TableSource(f"select * from {schema}.{quoted(name)}", content=contents.get(name))
+        for schema, name in wanted
+        if (schema, name) in found
+    }
     in_force = {
-        name: f"select * exclude (valid_from, valid_to) from raw.{quoted(name)} where valid_to is null" for name in REFERENCE
+        name: TableSource(
+            f"select * exclude (valid_from, valid_to) from raw.{quoted(name)} where valid_to is null",
+            content=_content_of([history_file(settings.place, name)], repr(contracts[name].columns)),
+        )
+        for name in REFERENCE
+        if history_file(settings.place, name).exists()
     }
-    return {**tables, **in_force, "slice_log": SLICE_LOG, **file_tables(settings.place)}
+    return {**tables, **in_force, "slice_log": TableSource(SLICE_LOG), **file_tables(settings.place)}
 
 
-def file_tables(place: Place) -> dict[str, str]:
-    """Tables kept as Parquet files beside the warehouse, so that plans and reports block no slice. Only those that exist."""
-    plan = newest_plan(place)
-    files = {
-        "campaign_plan": sorted(plan.glob("campaign_plan.parquet")) if plan else [],
-        "campaign_briefs": sorted(plan.glob("campaign_briefs.parquet")) if plan else [],
-        "campaign_results": sorted(place.campaigns.glob("campaign_results.parquet")),
-        "campaign_result_deciles": sorted(place.campaigns.glob("campaign_result_deciles.parquet")),
-        "drift_metrics": sorted((place.reports / "drift").glob("*.parquet")),
-        "model_versions": sorted(place.models.glob("model_versions.parquet")),
+def file_tables(place: Place) -> dict[str, TableSource]:
+    """Tables that are made beside the warehouse, so that plans and reports block no slice. Only those that exist.
+
+    Files of plans, results, reports and models are written again where they are replaced: dates become dates, and descriptions
+    come along. The others are linked: a version written again with each slice would hold ninety days of scores.
+    """
+    plan = newest_plan(place) or place.plans / "none"
+    folders = {"campaign_plan": plan, "campaign_briefs": plan, "model_versions": place.models}
+    replaced = {name: sorted(folders.get(name, place.campaigns).glob(f"{name}.parquet")) for name in REPLACED}
+    replaced["drift_metrics"] = sorted((place.reports / "drift").glob("*.parquet"))
+    linked = {
+        SCORES_DAILY: {
+            f"{day.parent.name.removeprefix('day_key=')}.parquet": day
+            for day in sorted(snapshot_folder(place).glob("day_key=*/part.parquet"))
+        },
+        LEDGER: {part.name: part for part in sorted((place.campaigns / "ledger").glob("[0-9]*.parquet"))},
+        **nightly_files(place),
     }
-    return {name: _union(paths, DATES.get(name, ())) for name, paths in files.items() if paths}
+    return {
+        **{name: _converted(name, paths) for name, paths in replaced.items() if paths},
+        **{name: TableSource(files=files) for name, files in linked.items() if files},
+    }
+
+
+def publish_warehouse(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, now: datetime, descriptions: Descriptions, least: int = 1
+) -> Publication:
+    """Publish all tables as the warehouse and the files beside it have them now, as of the last slice."""
+    known = {*MARTS, *REFERENCE, *REPLACED, *NIGHTLY, PROFILES, LEDGER, TRAINING, SCORES_DAILY, *SCORED, "slice_log"}
+    past = current_publication(settings.place)
+    return publish(
+        settings.place,
+        connection,
+        warehouse_tables(connection, settings),
+        _as_of(connection),
+        now,
+        descriptions=descriptions,
+        dropped=past.rows.keys() - known if past else (),
+        least=least,
+    )
+
+
+def publish_training_set(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, now: datetime, descriptions: Descriptions
+) -> Publication:
+    """Publish the training set as the warehouse has it now; before the first publication all other tables too."""
+    is_first = current_publication(settings.place) is None
+    tables = warehouse_tables(connection, settings) if is_first else {}
+    training = TableSource(f"from marts.{TRAINING}")
+    as_of = _as_of(connection) if is_first else None
+    return publish(settings.place, connection, {**tables, TRAINING: training}, as_of, now, descriptions=descriptions)
+
+
+def publish_files(place: Place, now: datetime) -> Publication | None:
+    """Publish the plans, results, reports, model versions and ledger as their files are now; None before the first publication.
+
+    Only what changed is written. The warehouse is not touched, so this blocks no run.
+    """
+    if not current_folder(place).exists():
+        return None
+    with connect(place.root / ".tmp") as connection:
+        return publish(place, connection, file_tables(place), None, now)
+
+
+def _as_of(connection: duckdb.DuckDBPyConnection) -> datetime | None:
+    (as_of,) = connection.execute("select max(as_of) from ops.clock").fetchone() or (None,)
+    return as_of.replace(tzinfo=UTC) if as_of else None
 
 
 def newest_plan(place: Place) -> Path | None:
@@ -77,24 +155,13 @@ def newest_plan(place: Place) -> Path | None:
     return max((path.parent for path in place.plans.glob("*/campaign_plan.parquet")), default=None)
 
 
-def linked_files(place: Place) -> dict[str, dict[str, Path]]:
-    """Tables of Parquet only whose files a version shares with the one before, by published name: those of days and nights.
-
-    Written again with every slice, as other tables are, ninety days of scores would take seconds of 6,000 customers, and more
-    than a slice lasts of a million.
-    """
-    days = {
-        f"{day.parent.name.removeprefix('day_key=')}.parquet": day
-        for day in sorted(snapshot_folder(place).glob("day_key=*/part.parquet"))
-    }
-    # The ledger only grows, by files that never change: a version links to those that there are.
-    entries = {part.name: part for part in sorted((place.campaigns / "ledger").glob("[0-9]*.parquet"))}
-    often = {"customer_scores_daily": days, LEDGER: entries}
-    return {**{name: files for name, files in often.items() if files}, **nightly_files(place)}
+def _converted(name: str, paths: list[Path]) -> TableSource:
+    casts = ", ".join(f"cast({column} as date) as {column}" for column in DATES.get(name, ()))
+    query = f"select *{f' replace ({casts})' if casts else ''} from ({parquet_query(paths)})"
+    return TableSource(query, content=_content_of(paths, casts))
 
 
-def _union(paths: list[Path], dates: tuple[str, ...]) -> str:
-    """All rows of these files; frames have no dates, so these columns become dates here."""
-    casts = ", ".join(f"cast({name} as date) as {name}" for name in dates)
-    replaced = f" replace ({casts})" if casts else ""
-    return f"select *{replaced} from read_parquet({file_list(paths)}, hive_partitioning = false, union_by_name = true)"
+def _content_of(paths: Iterable[Path], form: str) -> str:
+    """Content version of files that are only replaced by rename: inode, time and size tell them apart. ``form``: how read."""
+    states = [(path.name, status.st_ino, status.st_mtime_ns, status.st_size) for path in paths for status in [path.stat()]]
+    return hashlib.sha256(f"{form} {states}".encode()).hexdigest()

@@ -1,86 +1,118 @@
 """Publishing: a new version folder made aside, flushed to disk, then one rename of the link ``current``.
 
-Readers attach ``published/current/customer360.duckdb`` read-only, or read ``published/current/parquet/<table>/``. They never
-block a run and never see half a version. Some tables are Parquet only, and a version links to their files instead of writing
-them again: the training set, which is wide and changes with a training, the daily scores, of which a day is never changed, and
-what is made once a night.
+A version holds one folder of Parquet files per table, ``customer360.duckdb`` with a view over each of them, and
+``version.json``. Only tables that changed are written; the files of all others are hard links to those of the version before.
+Readers never block a run and never see half a version.
 """
 
 from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
 
-from customer360.lake.atomic import TEMPORARY_PREFIX, exclusive, fsync_path, write_text
+from customer360.lake.atomic import TEMPORARY_PREFIX, exclusive, fsync_path, replacing, write_text
 from customer360.lake.disk import explaining_full_disk
 from customer360.lake.engine import file_list, literal, quoted
+from customer360.lake.publishing.profiles import CONTACT_COLUMNS, LEDGER, PLAN, PROFILES, planned_contacts, with_next_contact
 from customer360.lake.publishing.version import (
     DATABASE,
+    DOCUMENT,
     Publication,
+    create_views,
     current_folder,
     current_publication,
-    parquet_file,
     parquet_files,
-    reader,
+    parquet_query,
 )
 from customer360.settings import Place
 
 STORAGE_VERSION = "v1.0.0"
 KEEP_VERSIONS = 3
 KEEP_FOR = timedelta(hours=1)
+Descriptions = Mapping[str, Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class TableSource:
+    """Where a published table comes from: a SQL query on the publisher's connection, or Parquet files by their published name.
+
+    A table is not written again while its ``content`` version is the one that it was published with. Nobody writes into
+    ``files``; they are linked.
+    """
+
+    query: str | None = None
+    files: Mapping[str, Path] = field(default_factory=dict)
+    content: str | None = None
 
 
 def publish(
     place: Place,
     connection: duckdb.DuckDBPyConnection,
-    tables: Mapping[str, str],
+    tables: Mapping[str, str | TableSource],
     as_of: datetime | None,
     now: datetime,
     *,
-    parquet_only: Mapping[str, str] | None = None,
-    linked: Mapping[str, Mapping[str, Path]] | None = None,
+    descriptions: Descriptions | None = None,
+    dropped: Collection[str] = (),
+    least: int = 1,
 ) -> Publication:
-    """Publish ``tables`` (name to a SQL query on ``connection``) as the next version. One publisher at a time.
+    """Publish the next version. One publisher at a time.
 
-    ``parquet_only`` are tables without a copy in the database file. So are ``linked`` ones (name to files by their published
-    name), whose files are replaced as a whole or never. Those of the version before that are not given are taken over.
+    ``tables``: by name a source, or just its query. All other tables of the version before are taken over, but for those
+    ``dropped``. ``as_of`` (UTC): None leaves it as it was. ``descriptions``: as in ``Publication``; those of other tables are
+    taken over. ``least``: the number of the version is not below it.
+
+    The next contact of each customer is joined to ``customer_profiles`` here, by the plan and the ledger of the same version.
     """
-    with _publishing(place):
-        return _publish(place, connection, tables, as_of, now, parquet_only=parquet_only or {}, linked=linked or {})
-
-
-def republish(
-    place: Place,
-    replaced: Mapping[str, str],
-    now: datetime,
-    linked: Mapping[str, Mapping[str, Path]] | None = None,
-) -> Publication:
-    """Publish the current version again with some tables replaced (name to a SQL query that may read the current ones).
-
-    The warehouse is not touched, so this blocks no run. What a slice publishes meanwhile waits, and is not gone back on.
-    ``linked``: as in ``publish``.
-    """
-    with _publishing(place), reader(place) as connection:
-        current = current_publication(place)
-        tables = {name: f"select * from {quoted(name)}" for name in (current.rows if current else ())}
-        return _publish(
-            place,
+    sources = {name: TableSource(source) if isinstance(source, str) else source for name, source in tables.items()}
+    with explaining_full_disk(place.root), exclusive(place.published / ".lock"):
+        past = current_publication(place) or Publication(0, None, now, {})
+        past_folder = current_folder(place).resolve()
+        carried = {name for name in past.rows if name not in sources or _is_unchanged(name, sources[name], past)} - {*dropped}
+        replaced = sources.keys() - carried
+        version = _NextVersion(
             connection,
-            {**tables, **replaced},
-            current.as_of if current else None,
-            now,
-            parquet_only={},
-            linked=linked or {},
+            place.published / "versions" / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}",
+            {**past.descriptions, **(descriptions or {})},
         )
+        try:
+            for name in carried - {PROFILES}:
+                version.link(name, {file.name: file for file in parquet_files(past_folder, name)}, past.rows[name])
+            for name in sorted(replaced - {PROFILES}):
+                version.add(name, sources[name])
+            if PROFILES in replaced:
+                version.write(PROFILES, version.with_contacts(sources[PROFILES].query or ""))
+            elif PROFILES in carried:
+                version.carry_profiles(
+                    parquet_files(past_folder, PROFILES), past.rows[PROFILES], bool(replaced & {PLAN, LEDGER})
+                )
+            publication = Publication(
+                max(past.version + 1, least, *_numbers(place, now)),
+                as_of or past.as_of,
+                now,
+                dict(sorted(version.rows.items())),
+                {name: past.contents[name] for name in carried & past.contents.keys()}
+                | {name: content for name in replaced if (content := sources[name].content)},
+                {name: version.descriptions[name] for name in sorted(version.rows.keys() & version.descriptions.keys())},
+            )
+            _finish(place, version, publication)
+        finally:
+            shutil.rmtree(version.folder, ignore_errors=True)
+        return publication
+
+
+def _is_unchanged(name: str, source: TableSource, past: Publication) -> bool:
+    return source.content is not None and past.contents.get(name) == source.content
 
 
 def remove_old_versions(place: Place, now: datetime) -> list[str]:
@@ -96,87 +128,133 @@ def remove_old_versions(place: Place, now: datetime) -> list[str]:
     return removed
 
 
-@contextmanager
-def _publishing(place: Place) -> Iterator[None]:
-    with explaining_full_disk(place.root), exclusive(place.published / ".lock"):
-        yield
+@dataclass
+class _NextVersion:
+    """The Parquet files of a version that is being made in a temporary folder, and their rows by table."""
+
+    connection: duckdb.DuckDBPyConnection
+    folder: Path
+    descriptions: dict[str, Mapping[str, str]]
+    rows: dict[str, int] = field(default_factory=dict)
+
+    def add(self, name: str, source: TableSource) -> None:
+        """Write a table, or link to its files."""
+        if source.query is None:
+            self.link(name, source.files)
+        else:
+            self.write(name, source.query)
+
+    def write(self, name: str, query: str) -> None:
+        """Write a table, with its descriptions as the file's key-value metadata."""
+        texts = self.descriptions.get(name, {})
+        columns = json.dumps({column: text for column, text in texts.items() if column})
+        metadata = f", kv_metadata {{description: {literal(texts[''])}, columns: {literal(columns)}}}" if texts else ""
+        target = self.folder / "parquet" / name / "part.parquet"
+        target.parent.mkdir(parents=True)
+        copied = self.connection.execute(
+            f"copy ({query}) to {literal(str(target))} (format parquet, compression zstd{metadata})"
+        ).fetchone()
+        fsync_path(target)
+        self.rows[name] = int(copied[0]) if copied else 0
+
+    def link(self, name: str, files: Mapping[str, Path], rows: int | None = None) -> None:
+        """Give files that nobody writes into a second name here; their rows are counted where they are not known."""
+        target = self.folder / "parquet" / name
+        target.mkdir(parents=True)
+        for part, source in files.items():
+            _same_file(source, target / part)
+        if rows is None:
+            metadata = f"parquet_file_metadata({file_list(files.values())})"
+            (rows,) = self.connection.execute(f"select cast(sum(num_rows) as bigint) from {metadata}").fetchone() or (0,)
+        self.rows[name] = int(rows or 0)
+
+    def with_contacts(self, profiles: str) -> str:
+        """SQL of the profiles with the next contacts by this version's plan and ledger."""
+        relations = [parquet_query(parquet_files(self.folder, name)) if name in self.rows else None for name in (PLAN, LEDGER)]
+        return with_next_contact(profiles, planned_contacts(*relations))
+
+    def carry_profiles(self, files: list[Path], rows: int, contacts_may_differ: bool) -> None:
+        """Link to the profiles of the version before, or write them again where a next contact differs."""
+        past = parquet_query(files)
+        query = self.with_contacts(past)
+        columns = ", ".join(["customer_id", *CONTACT_COLUMNS.values()])
+        differ = f"select exists (select {columns} from ({query}) except select {columns} from ({past}))"
+        if contacts_may_differ and self.connection.execute(differ).fetchone() == (True,):
+            self.write(PROFILES, query)
+        else:
+            self.link(PROFILES, {file.name: file for file in files}, rows)
 
 
-def _publish(
-    place: Place,
-    connection: duckdb.DuckDBPyConnection,
-    tables: Mapping[str, str],
-    as_of: datetime | None,
-    now: datetime,
-    *,
-    parquet_only: Mapping[str, str],
-    linked: Mapping[str, Mapping[str, Path]],
-) -> Publication:
-    past = current_publication(place)
-    number = 1 + max([past.version if past else 0, *(int(path.name) for path in _version_folders(place))])
-    temporary = place.published / "versions" / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
-    temporary.mkdir(parents=True)
+def _finish(place: Place, version: _NextVersion, publication: Publication) -> None:
+    """Give the version its number, its document and its database, and point ``current`` at it.
+
+    DuckDB makes a view only over files that exist, so the database comes after the rename: of a version that is not yet
+    ``current`` the Parquet files are complete, and the database may be missing.
+    """
+    folder = version.folder.with_name(publication.folder_name)
+    _write_document(version.folder, publication)
+    for root, _, _ in os.walk(version.folder):
+        fsync_path(Path(root))
+    version.folder.rename(folder)
     try:
-        rows = _write_tables(connection, temporary, tables)
-        files = {name: _write_parquet(connection, temporary, name, query) for name, query in parquet_only.items()}
-        files |= {name: _link(connection, temporary, name, parts) for name, parts in linked.items()}
-        files |= _take_over(place, temporary, past, set(files))
-        publication = Publication(number, as_of, now, rows, files)
-        _write_document(temporary, publication)
-        _flush(temporary)
-        target = temporary.parent / publication.folder_name
-        temporary.rename(target)
-        fsync_path(target.parent)
-        _swap(place, target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return publication
+        files = {name: parquet_files(folder, name) for name in publication.rows}
+        write_database(version.connection, folder / DATABASE, files, publication.descriptions)
+        fsync_path(folder)
+        fsync_path(folder.parent)
+        _swap(place, folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    write_text(_note(place), json.dumps({"version": publication.version, "published_at": publication.published_at.isoformat()}))
+
+
+def write_database(
+    connection: duckdb.DuckDBPyConnection,
+    target: Path,
+    files: Mapping[str, list[Path] | list[str]],
+    descriptions: Descriptions,
+) -> None:
+    """A DuckDB file of views over the tables' Parquet files (paths or URLs), with the descriptions as comments."""
+    with replacing(target) as temporary:
+        connection.execute(f"attach {literal(str(temporary))} as next_version (storage_version {literal(STORAGE_VERSION)})")
+        try:
+            connection.begin()
+            create_views(connection, files, "next_version.main")
+            columns = connection.execute(
+                "select table_name, column_name from duckdb_columns() where database_name = 'next_version'"
+            ).fetchall()
+            comments = [(f"view next_version.main.{quoted(name)}", descriptions.get(name, {}).get("")) for name in files]
+            comments += [
+                (f"column next_version.main.{quoted(table)}.{quoted(column)}", descriptions.get(table, {}).get(column))
+                for table, column in columns
+            ]
+            connection.execute(";".join(f"comment on {what} is {literal(text)}" for what, text in comments if text))
+            connection.commit()
+        finally:
+            connection.execute("detach next_version")
 
 
 def _version_folders(place: Place) -> list[Path]:
     return [path for path in (place.published / "versions").glob("*") if path.name.isdigit()]
 
 
-def _write_tables(connection: duckdb.DuckDBPyConnection, folder: Path, tables: Mapping[str, str]) -> dict[str, int]:
-    rows: dict[str, int] = {}
-    database = literal(str(folder / DATABASE))
-    connection.execute(f"attach {database} as next_version (storage_version {literal(STORAGE_VERSION)})")
-    try:
-        for name, query in sorted(tables.items()):
-            target = f"next_version.main.{quoted(name)}"
-            connection.execute(f"create table {target} as {query}")
-            rows[name] = _write_parquet(connection, folder, name, f"from {target}")
-    finally:
-        connection.execute("detach next_version")
-    return rows
+def _note(place: Place) -> Path:
+    """Beside ``published``, so that a backup without it holds the number."""
+    return place.root / "last_version.json"
 
 
-def _write_parquet(connection: duckdb.DuckDBPyConnection, folder: Path, name: str, query: str) -> int:
-    target = parquet_file(folder, name)
-    target.parent.mkdir(parents=True)
-    copied = connection.execute(f"copy ({query}) to {literal(str(target))} (format parquet, compression zstd)").fetchone()
-    return int(copied[0]) if copied else 0
+def _numbers(place: Place, now: datetime) -> Iterator[int]:
+    """Numbers below which no version may be: after those that there are, and after those that were lost.
 
-
-def _link(connection: duckdb.DuckDBPyConnection, folder: Path, name: str, parts: Mapping[str, Path]) -> int:
-    """Link to files that nobody writes into, under their names here; returns their rows."""
-    target = folder / "parquet" / name
-    target.mkdir(parents=True)
-    for part, source in parts.items():
-        _same_file(source, target / part)
-    files = file_list(target / part for part in parts)
-    (rows,) = connection.execute(f"select sum(num_rows) from parquet_file_metadata({files})").fetchone() or (0,)
-    return int(rows)
-
-
-def _take_over(place: Place, folder: Path, past: Publication | None, written: set[str]) -> dict[str, int]:
-    """Link the past version's files of Parquet only into this one: a version is whole without the others."""
-    taken = {name: count for name, count in (past.parquet_only if past else {}).items() if name not in written}
-    for name in taken:
-        (folder / "parquet" / name).mkdir(parents=True)
-        for file in parquet_files(current_folder(place).resolve(), name):
-            _same_file(file, folder / "parquet" / name / file.name)
-    return taken
+    A place without a published version that had one was restored from a backup, after which more may have been published. A
+    version takes over a second, so a number for each second since is above all of them.
+    """
+    folders = _version_folders(place)
+    yield from (int(folder.name) + 1 for folder in folders)
+    if not folders and _note(place).exists():
+        values = json.loads(_note(place).read_text(encoding="utf-8"))
+        lost = now - datetime.fromisoformat(values["published_at"])
+        yield values["version"] + 1 + max(0, math.ceil(lost.total_seconds()))
 
 
 def _same_file(source: Path, target: Path) -> None:
@@ -187,24 +265,16 @@ def _same_file(source: Path, target: Path) -> None:
         if error.errno != errno.EXDEV:
             raise
         shutil.copy2(source, target)
+        fsync_path(target)
 
 
 def _write_document(folder: Path, publication: Publication) -> None:
-    values = {
-        "version": publication.version,
+    values = asdict(publication) | {
         "as_of": publication.as_of.isoformat() if publication.as_of else None,
         "published_at": publication.published_at.isoformat(),
-        "rows": publication.rows,
-        "parquet_only": publication.parquet_only,
+        "parquet_only": {},  # read by releases before 0.2
     }
-    write_text(folder / "version.json", json.dumps(values, indent=2) + "\n")
-
-
-def _flush(folder: Path) -> None:
-    for root, _, names in os.walk(folder):
-        for name in names:
-            fsync_path(Path(root) / name)
-        fsync_path(Path(root))
+    write_text(folder / DOCUMENT, json.dumps(values, indent=2) + "\n")
 
 
 def _swap(place: Place, target: Path) -> None:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
@@ -24,13 +23,13 @@ from customer360.lake import httpfs
 from customer360.lake.atomic import exclusive, write_text
 from customer360.lake.engine import file_list, literal
 from customer360.lake.object_store import ObjectGoneError, ObjectStore, StoreError
-from customer360.lake.publishing.publishing import KEEP_FOR, KEEP_VERSIONS
-from customer360.lake.publishing.version import DATABASE, Publication, current_folder, read_publication
-from customer360.settings import ObjectStorage, Place
+from customer360.lake.publishing.publishing import KEEP_FOR, KEEP_VERSIONS, write_database
+from customer360.lake.publishing.version import DATABASE, DOCUMENT, Publication, current_folder, read_publication
+from customer360.settings import ObjectStorage, Place, Settings
 
 VERSIONS = "versions/"
 POINTER = "current.json"
-MANIFEST = "version.json"
+MANIFEST = DOCUMENT
 TIME_FORMAT = "%Y%m%dT%H%M%SZ"
 NAME = re.compile(r"\d{8}-(\d{8}T\d{6}Z)")
 READERS_WAIT = timedelta(hours=1)
@@ -83,7 +82,9 @@ def upload_current(place: Place, storage: ObjectStorage, now: datetime) -> Uploa
             store.abort_unfinished(VERSIONS)
             files = _files(folder)
             sent, copied = _send(store, files, target, pointer)
-            _read_back(store, target, publication, files, place.root / ".tmp")
+            with TemporaryDirectory(dir=place.root) as scratch:
+                files[DATABASE] = _send_database(store, target, publication, files, Path(scratch))
+            sent.append(files[DATABASE])
             document = _document(store, target, publication, files, now)
             store.put(f"{target}/{MANIFEST}", document)
             store.put(POINTER, document)
@@ -101,6 +102,14 @@ def last_uploaded(place: Place) -> Uploaded | None:
     return Uploaded(values["version"], datetime.fromisoformat(values["published_at"]), values["url"])
 
 
+def next_number(settings: Settings) -> int:
+    """Number that the next version has at least: above what the store's readers have, where nothing is published here (yet)."""
+    storage = settings.shop.object_storage
+    if storage is None or storage.publish is None or current_folder(settings.place).exists():
+        return 1
+    return 1 + int(_read_pointer(ObjectStore(storage, storage.publish)).get("version", 0))
+
+
 def readers_wait_long(place: Place, now: datetime) -> bool:
     """True where readers of the store have nothing, or what they have was published over an hour ago."""
     uploaded = last_uploaded(place)
@@ -115,15 +124,14 @@ def _read_pointer(store: ObjectStore) -> dict[str, Any]:
 
 
 def _files(folder: Path) -> dict[str, _File]:
-    """Every file of a version but its document, by its path in the folder."""
-    found = {}
-    for root, _, names in os.walk(folder):
-        for path in (Path(root) / name for name in names):
-            if path != folder / MANIFEST:
-                with path.open("rb") as opened:
-                    digest = hashlib.file_digest(opened, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-                found[path.relative_to(folder).as_posix()] = _File(path, path.stat().st_size, digest)
-    return dict(sorted(found.items()))
+    """The Parquet files of a version, by their path in the folder."""
+    return {path.relative_to(folder).as_posix(): _file(path) for path in sorted(folder.glob("parquet/*/*.parquet"))}
+
+
+def _file(path: Path) -> _File:
+    with path.open("rb") as opened:
+        digest = hashlib.file_digest(opened, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    return _File(path, path.stat().st_size, digest)
 
 
 def _send(store: ObjectStore, files: dict[str, _File], target: str, pointer: dict[str, Any]) -> tuple[list[_File], int]:
@@ -148,33 +156,33 @@ def _send(store: ObjectStore, files: dict[str, _File], target: str, pointer: dic
     return sent, copied
 
 
-def _read_back(store: ObjectStore, target: str, publication: Publication, files: Iterable[str], scratch: Path) -> None:
-    """Raise ``StoreError`` unless DuckDB reads every table by URL with as many rows as were published."""
-    tables = publication.rows | publication.parquet_only
-    parts = [name for name in files if name.startswith("parquet/")]
-    urls = {store.url_of(f"{target}/{name}"): name.split("/")[1] for name in parts}
+def _send_database(store: ObjectStore, target: str, publication: Publication, files: Iterable[str], folder: Path) -> _File:
+    """Put the database of views over the store's URLs, which DuckDB makes by reading each table there; then read it back.
+
+    Raises ``StoreError`` where it or a table cannot be read, or a table has other rows than were published.
+    """
+    urls: dict[str, list[str]] = {name: [] for name in publication.rows}
+    for name in files:
+        urls[name.split("/")[1]].append(store.url_of(f"{target}/{name}"))
+    database = folder / DATABASE
     try:
-        with httpfs.reading(store, scratch) as connection:
+        with httpfs.reading(store, folder) as connection:
+            write_database(connection, database, urls, publication.descriptions)
+            store.put(f"{target}/{DATABASE}", database)
             connection.execute(f"attach {literal(store.url_of(f'{target}/{DATABASE}'))} as uploaded (read_only)")
-            in_database = dict(
-                connection.execute(
-                    "select table_name, estimated_size from duckdb_tables() where database_name = 'uploaded'"
-                ).fetchall()
-            )
-            in_parquet: Counter[str] = Counter(dict.fromkeys(urls.values(), 0))
-            for url, rows in connection.execute(
-                f"select file_name, num_rows from parquet_file_metadata({file_list(urls)})"
-            ).fetchall():
-                in_parquet[urls[url]] += rows
+            views = connection.execute("select view_name from duckdb_views() where database_name = 'uploaded' and not internal")
+            wrong = publication.rows.keys() - {name for (name,) in views.fetchall()}
+            for name, parts in urls.items():
+                metadata = f"parquet_file_metadata({file_list(parts)})"
+                if connection.execute(f"select sum(num_rows) from {metadata}").fetchone() != (publication.rows[name],):
+                    wrong.add(name)
     except duckdb.Error as error:
-        said = store.without_keys(next(iter(str(error).splitlines()), type(error).__name__))
+        message = store.without_keys(next(iter(str(error).splitlines()), type(error).__name__))
     else:
-        if in_database == publication.rows and in_parquet == tables:
-            return
-        wrong = sorted(name for name in tables if in_parquet.get(name) != tables[name])
-        wrong += sorted(name for name, rows in publication.rows.items() if in_database.get(name) != rows)
-        said = f"the number of rows differs in {', '.join(wrong) or 'tables that nobody published'}"
-    raise StoreError(f"{store.title}: version {publication.version} was uploaded, but cannot be read back: {said}")
+        if not wrong:
+            return _file(database)
+        message = f"the number of rows differs in {', '.join(sorted(wrong))}"
+    raise StoreError(f"{store.title}: version {publication.version} was uploaded, but cannot be read back: {message}")
 
 
 def _document(store: ObjectStore, target: str, publication: Publication, files: dict[str, _File], now: datetime) -> bytes:
@@ -186,7 +194,7 @@ def _document(store: ObjectStore, target: str, publication: Publication, files: 
         "folder": store.url_of(target),
         "database": store.url_of(f"{target}/{DATABASE}"),
         "rows": publication.rows,
-        "parquet_only": publication.parquet_only,
+        "parquet_only": {},  # read by releases before 0.2
         "files": {name: {"bytes": file.size, "md5": file.md5} for name, file in files.items()},
     }
     return (json.dumps(values, indent=2) + "\n").encode()

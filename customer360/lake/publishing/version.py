@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,32 +11,33 @@ from pathlib import Path
 
 import duckdb
 
-from customer360.lake.discretion import telling_no_values
 from customer360.lake.engine import connect, file_list, quoted
+from customer360.lake.redaction import redacted_errors
 from customer360.settings import Place
 
 DATABASE = "customer360.duckdb"
+DOCUMENT = "version.json"
 
 
 @dataclass(frozen=True)
 class Publication:
-    """A published version: its number, the point in time that it describes (UTC), rows by table, and those of Parquet only."""
+    """What ``version.json`` says of a published version.
+
+    ``as_of``: the point in time that the version describes, UTC. ``rows``: rows by table. ``contents``: a table's content
+    version, where it has one (see ``publish``). ``descriptions``: by table, and below it by column ("" is the table itself).
+    """
 
     version: int
     as_of: datetime | None
     published_at: datetime
     rows: dict[str, int]
-    parquet_only: dict[str, int] = field(default_factory=dict)
+    contents: dict[str, str] = field(default_factory=dict)
+    descriptions: dict[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def folder_name(self) -> str:
         """Name of the version's folder."""
         return f"{self.version:08d}"
-
-    @property
-    def tables(self) -> dict[str, int]:
-        """Rows by table, of all tables."""
-        return self.rows | self.parquet_only
 
 
 @dataclass(frozen=True)
@@ -58,16 +59,21 @@ def current_folder(place: Place) -> Path:
 
 def current_publication(place: Place) -> Publication | None:
     """What is published now, or None before the first publication."""
-    document = current_folder(place) / "version.json"
+    document = current_folder(place) / DOCUMENT
     return read_publication(document) if document.exists() else None
 
 
 def read_publication(document: Path) -> Publication:
-    """A version as the ``version.json`` of its folder says."""
+    """A version as the ``version.json`` of its folder says. Releases before 0.2 listed tables without a view apart."""
     values = json.loads(document.read_text(encoding="utf-8"))
-    as_of = datetime.fromisoformat(values["as_of"]) if values["as_of"] else None
-    published_at = datetime.fromisoformat(values["published_at"])
-    return Publication(values["version"], as_of, published_at, values["rows"], values.get("parquet_only", {}))
+    return Publication(
+        values["version"],
+        datetime.fromisoformat(values["as_of"]) if values["as_of"] else None,
+        datetime.fromisoformat(values["published_at"]),
+        values["rows"] | values.get("parquet_only", {}),
+        values.get("contents", {}),
+        values.get("descriptions", {}),
+    )
 
 
 @contextmanager
@@ -81,11 +87,10 @@ def open_version(place: Place) -> Iterator[PublishedVersion]:
     if not link.exists():
         raise FileNotFoundError(f"nothing is published below {place.published} yet; run `make demo` or a slice first")
     folder = link.resolve()
-    publication = read_publication(folder / "version.json")
+    publication = read_publication(folder / DOCUMENT)
     with connect(place.root / ".tmp") as connection:
-        for name in publication.tables:
-            connection.execute(f"create view {quoted(name)} as {parquet_query(parquet_files(folder, name))}")
-        with telling_no_values("run the query on the published tables to see it"):
+        create_views(connection, {name: parquet_files(folder, name) for name in publication.rows})
+        with redacted_errors("run the query on the published tables to see it"):
             yield PublishedVersion(folder, publication, connection)
 
 
@@ -96,9 +101,12 @@ def reader(place: Place) -> Iterator[duckdb.DuckDBPyConnection]:
         yield version.connection
 
 
-def parquet_file(folder: Path, table: str) -> Path:
-    """A table's Parquet file in the folder of a version, where it has one."""
-    return folder / "parquet" / table / "part.parquet"
+def create_views(
+    connection: duckdb.DuckDBPyConnection, files: Mapping[str, list[Path] | list[str]], schema: str = "main"
+) -> None:
+    """A view over the Parquet files (paths or URLs) of each table."""
+    for name, parts in sorted(files.items()):
+        connection.execute(f"create view {schema}.{quoted(name)} as {parquet_query(parts)}")
 
 
 def parquet_files(folder: Path, table: str) -> list[Path]:
@@ -106,6 +114,7 @@ def parquet_files(folder: Path, table: str) -> list[Path]:
     return sorted((folder / "parquet" / table).glob("*.parquet"))
 
 
-def parquet_query(files: list[Path]) -> str:
-    """SQL of all rows of these files; an older one may lack a column."""
-    return f"from read_parquet({file_list(files)}, hive_partitioning = false, union_by_name = true)"
+def parquet_query(files: list[Path] | list[str]) -> str:
+    """SQL of all rows of these files; an older one of several may lack a column."""
+    together = ", union_by_name = true" if len(files) > 1 else ""
+    return f"select * from read_parquet({file_list(files)}, hive_partitioning = false{together})"

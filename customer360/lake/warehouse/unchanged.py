@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 
 import duckdb
 
@@ -45,6 +46,21 @@ def mark_built(connection: duckdb.DuckDBPyConnection, settings: Settings) -> Non
     """Note, after dbt succeeded with all models, what they were made of."""
     rows = [list(column) for column in zip(*_fingerprints(connection, settings).items(), strict=True)]
     connection.execute("insert or replace into ops.built select unnest(?::varchar[]), unnest(?::varchar[])", rows)
+
+
+def built_contents(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """Model -> content version of its table, for those whose last build is known to have ended well."""
+    connection.execute("create table if not exists ops.built_contents (model varchar primary key, content varchar)")
+    return dict(connection.execute("select model, content from ops.built_contents").fetchall())
+
+
+def set_built_contents(connection: duckdb.DuckDBPyConnection, models: Iterable[str], content: str | None) -> None:
+    """Give these models' tables a content version after a build, or none before it: a build that fails leaves none behind."""
+    built_contents(connection)
+    names = list(models)
+    connection.execute("delete from ops.built_contents where list_contains(?::varchar[], model)", [names])
+    if content is not None:
+        connection.execute("insert into ops.built_contents select unnest(?::varchar[]), ?", [names, content])
 
 
 def _fingerprints(connection: duckdb.DuckDBPyConnection, settings: Settings) -> dict[str, str]:

@@ -19,7 +19,7 @@ KIND = re.compile(r"\b(?P<kind>[A-Z][A-Za-z]*(?: [A-Z][a-z]+| of [A-Z][a-z]+| im
 WITHHELD = "what it says quotes a value, which has no place in a log"
 
 
-def without_values(text: str, see: str) -> str:
+def redacted(text: str, see: str) -> str:
     """The text up to the first error that may quote a row, and the kind of that; ``see`` says where more is to be seen."""
     for found in KIND.finditer(text):
         if found["kind"] not in OF_NO_ROW:
@@ -28,12 +28,12 @@ def without_values(text: str, see: str) -> str:
 
 
 @contextmanager
-def telling_no_values(see: str) -> Iterator[None]:
+def redacted_errors(see: str) -> Iterator[None]:
     """Have DuckDB's errors of this block quote no row. The error is raised anew, without the one that quotes."""
     try:
         yield
     except duckdb.Error as error:
-        told = without_values(str(error), see)
-        if told == str(error):
+        message = redacted(str(error), see)
+        if message == str(error):
             raise
-        raise type(error)(told) from None
+        raise type(error)(message) from None

@@ -1,4 +1,4 @@
-"""Reasons in a marketer's words: "4 views of Fitness in 3 days", "bought Beauty 2 times in 30 days, 84.50 EUR"."""
+"""Reasons as text for marketers: "4 views of Fitness in 3 days", "bought Beauty 2 times in 30 days, 84.50 EUR"."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ml.frames import MISSING
 
 # Longer titles and values are cut, so that a reason mostly has at most 60 characters.
 LONGEST = 24
-# Measures that say the same in another unit: one reason for both, and a text that knows both.
+# Measures of one quantity in two units: one reason for both, with both in its text.
 TOPICS = {"dwell_seconds": "views", "spend": "orders", "monetary": "frequency"}
-QUIET_DAYS = 7  # from then on it is the silence that tells
+QUIET_DAYS = 7  # from then on the reason is the absence
 
 
 def topic(feature: Feature) -> tuple[str, str | None]:
@@ -24,15 +24,15 @@ def topic(feature: Feature) -> tuple[str, str | None]:
     return TOPICS.get(feature.measure, feature.measure), feature.category_id
 
 
-class ReasonWords:
-    """The words of a shop's features. ``titles`` has the categories' names; where one is missing, its id stands."""
+class ReasonTexts:
+    """The texts of a shop's features. ``titles``: name of each category; its id where the name is missing."""
 
     def __init__(self, features: Sequence[Feature], shop: Shop, titles: Mapping[str, str]) -> None:
         self._shop, self._titles = shop, titles
-        self._names = {(one.measure, one.category_id, one.window_days): one.name for one in features}
+        self._names = {(feature.measure, feature.category_id, feature.window_days): feature.name for feature in features}
 
     def texts(self, feature: Feature, matrix: pd.DataFrame) -> Iterator[str]:
-        """For each row of a feature matrix, the reason that the feature gives. Foreign words are shown inert."""
+        """For each row of a feature matrix, the reason that the feature gives. Producers' texts are shown without markup."""
         if feature.kind == "categorical":
             yield from (self._choice(feature, str(value)) for value in matrix[feature.name])
             return
@@ -119,27 +119,27 @@ def _orders(title: str | None, orders: float) -> str:
 
 
 def _count(measure: str, amount: float) -> str:
-    nothing, one, several = _COUNTS[measure]
+    nothing, single, several = _COUNTS[measure]
     count = round(amount)
-    return nothing if not count else one if count == 1 else several.format(f"{count:,}")
+    return nothing if not count else single if count == 1 else several.format(f"{count:,}")
 
 
 def _visit(days: float | None) -> str:
     if days is None:
         return "no visit yet"
-    whole = int(days)
-    if whole >= QUIET_DAYS:
-        return f"no visit for {many(whole, 'day')}"
-    return f"last visit {_ago(days)}" if whole else "visited within a day"
+    full_days = int(days)
+    if full_days >= QUIET_DAYS:
+        return f"no visit for {many(full_days, 'day')}"
+    return f"last visit {_ago(days)}" if full_days else "visited within a day"
 
 
 def _ago(days: float) -> str:
-    whole = int(days)
-    return f"{many(whole, 'day')} ago" if whole else "today"
+    full_days = int(days)
+    return f"{many(full_days, 'day')} ago" if full_days else "today"
 
 
 def _label(feature: Feature) -> str:
-    """What shop.yaml calls an attribute, else its name as words."""
+    """What shop.yaml calls an attribute, else its name with blanks."""
     return feature.description if feature.description != feature.name else feature.name.replace("_", " ").capitalize()
 
 

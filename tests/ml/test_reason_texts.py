@@ -10,7 +10,7 @@ from published_frames import customer_frame, small_shop
 from customer360.features import feature_list
 from customer360.settings import Shop, slug
 from ml.frames import feature_matrix
-from ml.serving.reason_words import ReasonWords
+from ml.serving.reason_texts import ReasonTexts
 from ml.serving.reasons import reasons
 from ml.versions.model_store import LoadedModel
 
@@ -24,7 +24,7 @@ def said(shop: Shop, name: str, titles: dict[str, str] | None = None, **values: 
     empty = {one.name: [None] if one.kind == "categorical" else [0.0] for one in features}
     matrix = feature_matrix(pd.DataFrame({**empty, **{key: [value] for key, value in values.items()}}), features, "x")
     (feature,) = [one for one in features if one.name == name]
-    (text,) = ReasonWords(features, shop, TITLES if titles is None else titles).texts(feature, matrix)
+    (text,) = ReasonTexts(features, shop, TITLES if titles is None else titles).texts(feature, matrix)
     return text
 
 

@@ -14,7 +14,7 @@ from customer360.simulation.population import Population, draw_population
 
 
 @dataclass(frozen=True)
-class World:
+class SyntheticShop:
     """Customers, their interests, the catalogue and the campaigns of one simulation of one shop."""
 
     simulation: Simulation
@@ -25,8 +25,8 @@ class World:
     calendar: Calendar
 
     @classmethod
-    def build(cls, simulation: Simulation, shop: Shop) -> World:
-        """The world of these parameters. Raises ``SimulationError`` where shop.yaml does not fit the synthetic shop."""
+    def build(cls, simulation: Simulation, shop: Shop) -> SyntheticShop:
+        """The shop of these parameters. Raises ``SimulationError`` where shop.yaml does not fit it."""
         require_categories(shop)
         population = draw_population(simulation, shop)
         first_live_day = local_day(shop)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import duckdb
 import pytest
 
-from customer360.lake.discretion import telling_no_values, without_values
+from customer360.lake.redaction import redacted, redacted_errors
 
 VALUE = "anna@example.org"
 
@@ -28,7 +28,7 @@ def test_an_error_that_quotes_a_value_tells_its_kind_alone(sql: str) -> None:
         with pytest.raises(duckdb.Error) as quoting:
             connection.execute(sql).fetchall()
         assert VALUE in str(quoting.value)
-        with pytest.raises(type(quoting.value)) as told, telling_no_values("look there"):
+        with pytest.raises(type(quoting.value)) as told, redacted_errors("look there"):
             connection.execute(sql).fetchall()
     assert VALUE not in str(told.value)
     assert str(told.value).endswith("; look there")
@@ -49,7 +49,7 @@ def test_an_error_that_quotes_a_value_tells_its_kind_alone(sql: str) -> None:
 )
 def test_an_error_that_quotes_no_row_is_told_whole(sql: str, needed: str) -> None:
     connecting = duckdb.connect(config={"temp_directory": ""})
-    with connecting as connection, pytest.raises(duckdb.Error) as told, telling_no_values("look there"):
+    with connecting as connection, pytest.raises(duckdb.Error) as told, redacted_errors("look there"):
         connection.execute(sql).fetchall()
     assert needed in str(told.value)
     assert "look there" not in str(told.value)
@@ -57,13 +57,13 @@ def test_an_error_that_quotes_no_row_is_told_whole(sql: str, needed: str) -> Non
 
 def test_what_dbt_says_around_an_error_stays() -> None:
     said = f"Runtime Error in model int_customers (models/int_customers.sql)\n  Conversion Error: Could not convert '{VALUE}'"
-    told = without_values(said, "look there")
+    told = redacted(said, "look there")
     assert told.startswith("Runtime Error in model int_customers (models/int_customers.sql)\n  Conversion Error: what it says")
     assert VALUE not in told
-    assert without_values("1 of 1 OK created model", "look there") == "1 of 1 OK created model"
+    assert redacted("1 of 1 OK created model", "look there") == "1 of 1 OK created model"
 
 
 def test_an_error_behind_a_harmless_one_is_withheld_too() -> None:
-    told = without_values(f"Binder Error: no column x\nConstraint Error: Duplicate key 'id: {VALUE}'", "look there")
+    told = redacted(f"Binder Error: no column x\nConstraint Error: Duplicate key 'id: {VALUE}'", "look there")
     assert told.startswith("Binder Error: no column x\nConstraint Error: what it says")
     assert VALUE not in told
