@@ -25,7 +25,7 @@ from sklearn.ensemble import RandomForestClassifier
 
 from benchmarks.measuring import output_of
 from customer360.settings import REPOSITORY, Shop, load_shop
-from customer360.simulation.leads import ATTRIBUTES, JUDGED, Leads, draw_leads
+from customer360.simulation.leads import ATTRIBUTES, JUDGED_CAMPAIGN, Leads, draw_leads
 from ml.datasets.targets import CONVERTED, RESPONSE, target_of
 from ml.datasets.training_sets import TrainingSet
 from ml.fitting.boosting_settings import CONTACTS
@@ -125,7 +125,7 @@ def as_published(leads: Leads) -> tuple[ResponseInputs, datetime]:
 
 
 def _campaigns() -> tuple[pd.DataFrame, pd.DataFrame]:
-    campaigns = pd.DataFrame({"campaign_id": [JUDGED], "kind": [CAMPAIGN.kind], "offer_id": [None]}, dtype=object)
+    campaigns = pd.DataFrame({"campaign_id": [JUDGED_CAMPAIGN], "kind": [CAMPAIGN.kind], "offer_id": [None]}, dtype=object)
     return campaigns, pd.DataFrame({"offer_id": [], "category_id": []}, dtype=object)
 
 
