@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any, cast
 
 import duckdb
 import pandas as pd
@@ -10,6 +11,8 @@ import pytest
 
 from customer360.campaigns.attribution import record_outcomes
 from customer360.campaigns.ledger import ledger_parts, read_ledger
+from customer360.lake.publishing.publishing import publish
+from customer360.lake.publishing.version import open_version
 from tests.campaigns.conftest import Desk, at, holdout
 
 Order = tuple[str, str, str, float]  # customer, order, when, amount
@@ -142,3 +145,44 @@ def test_the_order_in_which_data_arrive_gives_the_same_entries(sent: Desk, publi
     ordered(published, *reversed(orders))
     record(sent, published)
     assert set(read_ledger(sent.place, ["converted"])["entry_id"]) == one_by_one
+
+
+def test_a_publication_between_the_reads_is_no_part_of_what_is_recorded(sent: Desk) -> None:
+    """A version is published after the orders of the one before were read: its activity does not join them."""
+    row = "'spring' as campaign_id, 'C1' as customer_id, 'clicked' as activity, timestamp '2026-05-05 08:00' as event_at"
+    activity = f"select {row}"
+    no_activity = f"{activity} where false"
+
+    def publish_version(order_id: str, activity_query: str) -> None:
+        orders = (
+            f"select 'C1' as customer_id, '{order_id}' as order_id, timestamp '2026-05-06 10:00' as ordered_at, "
+            "cast(10 as decimal(18, 2)) as amount, 1 as lines"
+        )
+        with duckdb.connect() as connection:
+            tables = {"customer_orders": orders, "campaign_activity": activity_query}
+            publish(sent.place, connection, tables, at("2026-05-09 00:00"), at("2026-05-09 00:00"))
+
+    class PublishesMeanwhile:
+        """The connection of the first version; the second one is published after the first query."""
+
+        def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+            self.connection, self.queries = connection, 0
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.connection, name)
+
+        def execute(self, query: str) -> duckdb.DuckDBPyConnection:
+            self.queries += 1
+            if self.queries == 2:
+                publish_version("second", activity)
+            return self.connection.execute(query)
+
+    publish_version("first", no_activity)
+    with open_version(sent.place) as version:
+        reading = PublishesMeanwhile(version.connection)
+        assert record_outcomes(sent.place, sent.settings.shop, cast("Any", reading), at("2026-05-10 02:00"), "run 2") == {
+            "converted": 1
+        }
+    assert reading.queries == 2 and converted(sent) == {"first": "C1"}
+    with open_version(sent.place) as version:
+        assert record(sent, version.connection) == {"clicked": 1, "converted": 1}
