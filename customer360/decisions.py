@@ -28,6 +28,6 @@ class Request:
             raise DecisionRefused(f"{self.at} has no time zone; pass an aware datetime")
 
     @property
-    def words(self) -> str:
+    def reason_line(self) -> str:
         """The reason on one line."""
         return " ".join(self.reason.split())

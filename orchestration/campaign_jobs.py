@@ -1,6 +1,6 @@
-"""Decisions about campaigns, and the hand-over of what is due, as jobs. Reruns and backfills never approve or send.
+"""Jobs that approve and withdraw plans and send due contacts. Backfills, and reruns of an earlier day, change nothing.
 
-The launchpad asks for campaign, version and reason; the ledger's timeline keeps them.
+The launchpad asks for campaign, version and reason; the events of ``campaign_ledger`` keep them.
 """
 
 from collections.abc import Callable, Mapping
@@ -124,8 +124,8 @@ def _decide(
         outcome = take(platform.settings(), request)
     except DecisionRefused as error:
         raise dg.Failure(f"nothing was changed: {error}", allow_retries=False) from error
-    metadata = {**outcome, "reason": request.words, "decided_by": request.by}
-    context.log_event(dg.AssetObservation(LEDGER, description=f"{what}: {request.words}", metadata=metadata))
+    metadata = {**outcome, "reason": request.reason_line, "decided_by": request.by}
+    context.log_event(dg.AssetObservation(LEDGER, description=f"{what}: {request.reason_line}", metadata=metadata))
 
 
 @dg.job(executor_def=dg.in_process_executor, tags=ONCE)

@@ -1,7 +1,7 @@
 """A person approves a draft, or withdraws what is not sent yet. An approved plan never changes: a new plan is a new version.
 
-The plan's file is written first and the ledger after it, in one part. A crash between the two leaves a file that nothing refers
-to; approving again finds it and goes on.
+The plan's file is written first and the ledger after it, in one part. A crash between the two leaves a file without an
+entry; approving again uses it.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def withdraw(
         if taken.empty:
             raise DecisionRefused(f"{campaign_id} has nothing that is approved and not sent: there is nothing to withdraw")
         kind = is_ahead[is_open].map({True: WITHDRAWN, False: WITHDRAWN_LATE}) if not customers else WITHDRAWN_ONE
-        append(place, suppressions(taken, shop_now, kind + f": {request.words}"), request.at, request.by)
+        append(place, suppressions(taken, shop_now, kind + f": {request.reason_line}"), request.at, request.by)
     publish_files(place, request.at)
     contacts = int((taken["arm"] == CONTACT).sum())
     return Withdrawn(campaign_id, contacts, len(taken) - contacts, int(rows["is_sent"].sum()))
@@ -178,5 +178,5 @@ def _entries(added: pd.DataFrame, request: Request, shop_now: datetime, shop: Sh
     made = datetime.combine(added["plan_date"].iloc[0], time(), shop.zone)
     held = added["holdout"].map({"global": "held out of every campaign", "campaign": "held out of this campaign"})
     planned = base.assign(event=PLANNED, event_at=pd.Timestamp(naive(made)), detail=held)
-    approved = base.assign(event=APPROVED, event_at=pd.Timestamp(naive(shop_now)), detail=request.words)
+    approved = base.assign(event=APPROVED, event_at=pd.Timestamp(naive(shop_now)), detail=request.reason_line)
     return pd.concat([planned, approved], ignore_index=True)

@@ -1,9 +1,8 @@
 """What became of contacts: as ledger entries (delivered, opened, clicked, converted), and as touches that models learn from.
 
-**Credit.** An order converts one contact: the last one of the customer before it, of whichever campaign, if its window of
-``attribution_days`` still runs. A held-out customer's contact counts from the moment at which it would have been sent. Credit
-says which contact came last before an order; what a campaign *brought* is worked out from all orders of both arms, in
-``ml.effects``.
+Last-touch attribution: an order converts the customer's last contact before it, of any campaign, if it lies within
+``attribution_days`` of that contact. A held-out customer's contact counts from the moment at which it would have been sent. The
+effect of a campaign is estimated from all orders of both arms, in ``ml.effects``.
 """
 
 from __future__ import annotations
@@ -76,8 +75,8 @@ def record_outcomes(place: Place, shop: Shop, connection: duckdb.DuckDBPyConnect
 def outcomes_of_contacts(ledger: pd.DataFrame, activity: pd.DataFrame, window: timedelta) -> pd.DataFrame:
     """Delivered, opened and clicked entries of sent contacts: the first of each within ``window`` of the contact."""
     contacts = _contacts_made(ledger)
-    both = contacts[contacts["arm"] == CONTACT].drop(columns="event_at").merge(activity, on=["campaign_id", "customer_id"])
-    within = both[(both["event_at"] >= both["made_at"]) & (both["event_at"] < both["made_at"] + window)]
+    pairs = contacts[contacts["arm"] == CONTACT].drop(columns="event_at").merge(activity, on=["campaign_id", "customer_id"])
+    within = pairs[(pairs["event_at"] >= pairs["made_at"]) & (pairs["event_at"] < pairs["made_at"] + window)]
     first = within.sort_values(["customer_id", "campaign_id", "activity", "event_at"], kind="stable").drop_duplicates(
         ["campaign_id", "plan_version", "customer_id", "activity"]
     )
@@ -90,10 +89,10 @@ def conversions(ledger: pd.DataFrame, orders: pd.DataFrame, window: timedelta) -
     ordered = orders.sort_values(["ordered_at", "order_id"], kind="stable").astype(
         {"customer_id": "str", "ordered_at": "datetime64[us]"}
     )
-    both = pd.merge_asof(
+    pairs = pd.merge_asof(
         ordered, contacts.drop(columns=["order_id", "amount"]), left_on="ordered_at", right_on="made_at", by="customer_id"
     )
-    within = both[both["made_at"].notna() & (both["ordered_at"] < both["made_at"] + window)]
+    within = pairs[pairs["made_at"].notna() & (pairs["ordered_at"] < pairs["made_at"] + window)]
     return within[[*_ENTRY_COLUMNS, "order_id", "amount"]].assign(event=CONVERTED, event_at=within["ordered_at"])
 
 

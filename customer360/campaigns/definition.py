@@ -143,7 +143,7 @@ def load_campaigns(
         problems += wrong
         if campaign is not None and not wrong:
             campaigns.append(campaign)
-    return sorted(campaigns, key=lambda one: (one.priority, one.campaign_id)), problems
+    return sorted(campaigns, key=lambda campaign: (campaign.priority, campaign.campaign_id)), problems
 
 
 def campaign_problems(
@@ -197,10 +197,10 @@ def _read(path: Path) -> tuple[Campaign | None, list[CampaignProblem]]:
         return None, [CampaignProblem(path.name, "(whole file)", *error.args)]
     except ValidationError as error:
         details = error.errors()
-        # A list whose only entry is wrong has none left: the entry's own mistake is what to mend.
+        # A list whose only entry is wrong has none left and is reported as too short: only the entry's own error is shown.
         within = {detail["loc"][:-1] for detail in details} | {detail["loc"][:-2] for detail in details}
-        told = [one for one in details if not (one["type"] == "too_short" and one["loc"] in within)]
-        return None, [_problem(path.name, detail) for detail in told]
+        shown = [detail for detail in details if not (detail["type"] == "too_short" and detail["loc"] in within)]
+        return None, [_problem(path.name, detail) for detail in shown]
 
 
 def _loaded(path: Path) -> dict[Hashable, Any]:

@@ -1,7 +1,7 @@
-"""The campaign ledger: what was planned, approved, sent and came of it. It only grows.
+"""The campaign ledger: what was planned, approved and sent, and its outcomes. Entries are added and never changed.
 
-Each ``append`` that has something new writes one Parquet part by rename, under a lock; no part is ever written again. A fact
-has the same ``entry_id`` whoever records it and when, so whatever is appended twice is there once: reruns need no other care.
+Each ``append`` with a new fact writes one Parquet part by rename, under a lock; no part is written again. The ``entry_id`` of a
+fact does not depend on who records it or when, so a fact that is appended twice is stored once: reruns are idempotent.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ PLAN_COLUMNS = (
     *("campaign_id", "plan_version", "model_version", "customer_id", "channel", "daypart", "contact_date", "send_at"),
     *("offer_id", "is_exploration", "expected_conversion", "expected_value", "cost"),
 )
-# Event -> the columns that make it one fact. An order converts one contact, so a conversion is known by its order alone.
+# Event -> the columns that identify the fact. An order converts one contact, so a conversion is known by its order alone.
 FACTS = {
     **dict.fromkeys((PLANNED, APPROVED, SENT, SUPPRESSED, DELIVERED, OPENED, CLICKED), tuple(CONTACT_KEY)),
     CONVERTED: ("customer_id", "order_id"),
@@ -86,7 +86,7 @@ def append(place: Place, rows: pd.DataFrame, now: datetime, by: str) -> pd.DataF
 
 
 def read_ledger(place: Place, events: Sequence[str] = ()) -> pd.DataFrame:
-    """The entries as they were recorded, of ``events`` only where some are named; types as in LEDGER_COLUMNS."""
+    """The entries in the order in which they were recorded, only those of ``events`` if given; types as in LEDGER_COLUMNS."""
     with connect(place.root / ".tmp") as connection:
         frame = connection.execute(ledger_query(place, events)).df()
     return _typed(frame)
@@ -116,15 +116,15 @@ def ledger_folder(place: Place) -> Path:
 
 @contextmanager
 def deciding(place: Place) -> Iterator[None]:
-    """Hold the lock of those who decide on what the ledger says (approve, withdraw, send): one at a time."""
+    """Hold the lock for a decision that reads the ledger and adds to it (approve, withdraw, send): one process at a time."""
     with exclusive(place.campaigns / ".deciding.lock"):
         yield
 
 
 def holdout_salt(place: Place, salt: str, now: datetime, by: str) -> str:
-    """The salt by which customers are held out: ``salt`` at the first call, kept in the ledger, and that one ever after.
+    """The salt by which customers are held out: ``salt`` at the first call, then the one that the ledger holds.
 
-    A holdout persists only while its salt does, so a changed shop.yaml draws no other customers.
+    A new salt would draw a new holdout, so a changed shop.yaml does not change it.
     """
     rows = pd.DataFrame({"event": [SALT], "event_at": [naive(now)], "detail": [salt]})
     added = append(place, rows, now, by)
@@ -147,9 +147,9 @@ def _entries(rows: pd.DataFrame, now: datetime, by: str) -> pd.DataFrame:
     for column in ("event", "event_at"):
         if column not in rows.columns or rows[column].isna().any():
             raise LedgerError(f"an entry needs its {column}")
-    strange = sorted(set(rows["event"]) - set(FACTS))
-    if strange:
-        raise LedgerError(f"the ledger has no event {strange[0]}; it has {', '.join(FACTS)}")
+    unknown = sorted(set(rows["event"]) - set(FACTS))
+    if unknown:
+        raise LedgerError(f"the ledger has no event {unknown[0]}; it has {', '.join(FACTS)}")
     entries = rows.reindex(columns=list(LEDGER_COLUMNS)).reset_index(drop=True)
     entries["entry_id"] = pd.Series(None, index=entries.index, dtype=object)
     for event, chosen in entries.groupby("event"):

@@ -30,7 +30,7 @@ _COLUMNS = {
 
 @dataclass(frozen=True)
 class BrokenLimit:
-    """A limit that contacts would break, and how, in words without a customer's name: they reach logs."""
+    """A limit that contacts would break. ``message`` names no customer, since it reaches logs."""
 
     kind: Literal["budget", "capacity", "frequency cap", "gap"]
     message: str
@@ -39,8 +39,9 @@ class BrokenLimit:
 def broken_limits(added: pd.DataFrame, committed: pd.DataFrame, campaign: Campaign, shop: Shop) -> list[BrokenLimit]:
     """Every limit that ``added`` (contacts of ``campaign``) would break beside ``committed``: contacts of any campaign.
 
-    Both have customer_id, campaign_id, channel, contact_date and cost. Contacts that are committed count, but a limit that they
-    broke without any added one is not named. A campaign contacts nobody twice: that is a frequency cap too.
+    Both frames have customer_id, campaign_id, channel, contact_date (the customer's day) and cost (the shop's currency). A
+    limit that the committed contacts break by themselves is not reported. A second contact of a customer by the campaign is
+    reported as a frequency cap.
     """
     added, committed = (frame[list(_COLUMNS)].astype(_COLUMNS) for frame in (added, committed))
     concerned = committed[committed["customer_id"].isin(added["customer_id"])]
@@ -70,8 +71,8 @@ def _capacities(added: pd.DataFrame, committed: pd.DataFrame, campaign: Campaign
         places = ["channel", "contact_date"]
         counts = added.groupby(places).size().rename("added").reset_index()
         taken_before = before.groupby(places).size().rename("taken").reset_index()
-        both = counts.merge(taken_before, on=places, how="left").fillna({"taken": 0}).astype({"taken": "int64"})
-        for channel, day, contacts, taken in both.itertuples(index=False):
+        merged = counts.merge(taken_before, on=places, how="left").fillna({"taken": 0}).astype({"taken": "int64"})
+        for channel, day, contacts, taken in merged.itertuples(index=False):
             limit = limits.get(channel)
             if limit is not None and taken + contacts > limit:
                 yield BrokenLimit(

@@ -1,8 +1,8 @@
 """Contacts that are due are handed over to the tools that mail, text and call: as files in ``DATA_DIR/campaigns/outbox``.
 
-A hand-over has three steps, and a crash between any two of them neither loses a contact nor doubles one. Its files are
-written aside; then the ledger says that their contacts are sent; then the files are renamed into the outbox. Whoever sends next
-looks at what lies aside: with its contacts in the ledger a file is renamed, else it is deleted and its contacts are due again.
+A hand-over has three steps: its files are written into ``.aside``; the ledger records that their contacts are sent; the files
+are renamed into the outbox. A crash between any two steps neither loses nor duplicates a contact: the next hand-over renames a
+file in ``.aside`` whose contacts the ledger has, and deletes one whose contacts it lacks, which are then due again.
 """
 
 from __future__ import annotations

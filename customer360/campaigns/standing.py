@@ -14,7 +14,8 @@ from customer360.settings import Shop
 # what is compared, or after it, and for single customers, which does not.
 WITHDRAWN, WITHDRAWN_LATE, WITHDRAWN_ONE = "withdrawn", "withdrawn after its time", "withdrawn for this customer"
 
-# Column -> pandas type. contact_date is a day where the customer is, at midnight; the cost of a foreign touch is unknown, so 0.
+# Column -> pandas type. contact_date is a day where the customer is, at midnight. The cost of a contact by another tool is not
+# known and counts as 0.
 COMMITMENT_COLUMNS = {
     "customer_id": "str",
     "campaign_id": "str",
@@ -64,16 +65,17 @@ def commitments(ledger: pd.DataFrame, touches: pd.DataFrame, shop: Shop) -> pd.D
 
     Of the ledger: contacts that are approved and not suppressed; a held-out customer commits nothing. Of ``touches``
     (``campaign_touch_history``): every contact that was made, by whomever, except where the ledger has a contact of the same
-    customer, campaign and day: then it is the same one. Rows of a control group (``is_control``) were no contacts.
+    customer, campaign and day: then it is that contact. Rows of a control group (``is_control``) are no contacts.
     """
     rows = standing(ledger)
     ours = rows.loc[(rows["arm"] == CONTACT) & ~rows["is_suppressed"], list(COMMITMENT_COLUMNS)].astype(COMMITMENT_COLUMNS)
-    others = _of_touches(touches, shop)
-    same = pd.MultiIndex.from_frame(others[["customer_id", "campaign_id", "contact_date"]]).isin(
+    made = _of_touches(touches, shop)
+    same = pd.MultiIndex.from_frame(made[["customer_id", "campaign_id", "contact_date"]]).isin(
         pd.MultiIndex.from_frame(ours[["customer_id", "campaign_id", "contact_date"]])
     )
-    both = pd.concat([ours, others[~same]], ignore_index=True)
-    ordered = both.sort_values(["customer_id", "contact_date", "campaign_id", "channel"], ignore_index=True, kind="stable")
+    ordered = pd.concat([ours, made[~same]], ignore_index=True).sort_values(
+        ["customer_id", "contact_date", "campaign_id", "channel"], ignore_index=True, kind="stable"
+    )
     return ordered.astype(COMMITMENT_COLUMNS)
 
 

@@ -28,7 +28,7 @@ def append_decision(file: Path, version: str, decision: str, request: Request, *
     entry = {
         "version": version,
         "decision": decision,
-        "reason": request.words,
+        "reason": request.reason_line,
         "at": request.at.astimezone(UTC).isoformat(),
         "by": request.by,
         **more,

@@ -69,7 +69,7 @@ def test_a_later_version_adds_only_who_is_not_committed_yet(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    ("prepare", "version", "said"),
+    ("prepare", "version", "message"),
     [
         (lambda desk: None, "spring-1", "newest plan has no draft of spring; it has none"),
         (
@@ -93,10 +93,10 @@ def test_a_later_version_adds_only_who_is_not_committed_yet(desk: Desk) -> None:
     ],
 )
 def test_what_is_no_present_draft_is_refused_and_nothing_changes(
-    desk: Desk, prepare: Callable[[Desk], object], version: str, said: str
+    desk: Desk, prepare: Callable[[Desk], object], version: str, message: str
 ) -> None:
     prepare(desk)
-    with pytest.raises(DecisionRefused, match=said):
+    with pytest.raises(DecisionRefused, match=message):
         desk.approve(version)
     assert not ledger_parts(desk.place) and not (desk.place.campaigns / "plans").exists()
 

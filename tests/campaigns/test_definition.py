@@ -50,8 +50,8 @@ def test_each_mistake_is_named_and_the_other_campaign_is_read(changes: dict[str,
     (tmp_path / "bad.yaml").write_text(yaml.safe_dump({**GOOD, **changes}), encoding="utf-8")
     (tmp_path / "good.yaml").write_text(yaml.safe_dump(GOOD), encoding="utf-8")
     campaigns, problems = load_campaigns(tmp_path, SHOP, offers=["O1"])
-    assert [one.campaign_id for one in campaigns] == ["good"]
-    assert [(one.file, one.field) for one in problems] == [("bad.yaml", field)]
+    assert [campaign.campaign_id for campaign in campaigns] == ["good"]
+    assert [(problem.file, problem.field) for problem in problems] == [("bad.yaml", field)]
     assert problems[0].message
     assert problems[0].remedy
 
@@ -62,7 +62,7 @@ def test_a_field_that_is_missing_is_named(missing: str, tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text(yaml.safe_dump(left), encoding="utf-8")
     campaigns, problems = load_campaigns(tmp_path, SHOP)
     assert campaigns == []
-    assert [(one.field, one.message) for one in problems] == [(missing, "it is missing")]
+    assert [(problem.field, problem.message) for problem in problems] == [(missing, "it is missing")]
 
 
 @pytest.mark.parametrize(
@@ -79,5 +79,5 @@ def test_a_file_without_fields_is_told_as_a_whole(content: bytes, message: str, 
     (tmp_path / "bad.yaml").write_bytes(content)
     campaigns, problems = load_campaigns(tmp_path, SHOP)
     assert campaigns == []
-    assert [(one.file, one.field) for one in problems] == [("bad.yaml", "(whole file)")]
+    assert [(problem.file, problem.field) for problem in problems] == [("bad.yaml", "(whole file)")]
     assert message in problems[0].message

@@ -103,7 +103,7 @@ def test_another_plan_version_is_another_fact(place: Place) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "message"),
     [
         (approvals("C1").drop(columns="customer_id"), "approved needs customer_id"),
         (approvals("C1").assign(event="aproved"), "no event aproved"),
@@ -112,8 +112,8 @@ def test_another_plan_version_is_another_fact(place: Place) -> None:
         (conversion("O1", 5).assign(order_id=None), "converted needs order_id"),
     ],
 )
-def test_what_is_no_entry_is_refused_and_nothing_is_written(place: Place, rows: pd.DataFrame, said: str) -> None:
-    with pytest.raises(LedgerError, match=said):
+def test_what_is_no_entry_is_refused_and_nothing_is_written(place: Place, rows: pd.DataFrame, message: str) -> None:
+    with pytest.raises(LedgerError, match=message):
         append(place, rows, NOW, "anna")
     assert not ledger_parts(place)
 

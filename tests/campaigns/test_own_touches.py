@@ -26,7 +26,7 @@ ORDERS = pd.DataFrame(
         ("C1", "O2", "2026-05-06 09:59:59", 10.0, 1),  # in the last second of the window
         ("C2", "O3", "2026-05-06 03:00:00", 10.0, 1),  # as the window closes
         ("C3", "O4", "2026-05-04 00:00:00", -5.0, 0),  # a return is no order
-        ("C4", "O5", "2026-05-05 00:00:00", 0.0, 1),  # sent back in part or whole, it was an order
+        ("C4", "O5", "2026-05-05 00:00:00", 0.0, 1),  # returned in part or in full, it was an order
     ],
     columns=["customer_id", "order_id", "ordered_at", "amount", "lines"],
 ).astype({"ordered_at": "datetime64[us]"})
@@ -86,8 +86,8 @@ def test_contacts_convert_by_any_order_in_the_window_and_held_out_customers_are_
 def test_a_contact_that_the_shops_tool_reports_back_counts_once(place: Place) -> None:
     own = own_touches(read_ledger(place), ORDERS, ZONES, SHOP)
     reported = own[own["customer_id"] == "C1"].assign(touch_id="T1", is_converted=False)
-    both = with_own_touches(reported, own)
-    assert sorted(zip(both["customer_id"], both["touch_id"] == "T1", strict=True)) == [
+    merged = with_own_touches(reported, own)
+    assert sorted(zip(merged["customer_id"], merged["touch_id"] == "T1", strict=True)) == [
         ("C1", True),
         ("C2", False),
         ("C4", False),
