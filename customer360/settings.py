@@ -25,6 +25,9 @@ OTHER = "other"
 NONE = "none"
 OUTCOMES = ("label", "weight", "spend", "is_churned")  # columns of training_features after the features
 
+# Names as Python's zoneinfo has them, by their lower-case form: DuckDB knows 40 more (PST, IST), and takes either letter case.
+TIME_ZONES = {name.lower(): name for name in sorted(available_timezones() - {"localtime", "Factory"})}
+
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
 REFERENCE_NAMES = (
     "customers",
@@ -276,9 +279,10 @@ class Shop(Strict):
     @field_validator("time_zone")
     @classmethod
     def _known_zone(cls, value: str) -> str:
-        if value not in available_timezones():
+        name = TIME_ZONES.get(value.strip().lower())
+        if name is None:
             raise ValueError(f"{value!r} is not an IANA time zone such as Europe/Amsterdam")
-        return value
+        return name
 
     @field_validator("slice_minutes")
     @classmethod

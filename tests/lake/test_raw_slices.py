@@ -22,7 +22,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from customer360.lake.checking.remedies import remedy
-from customer360.lake.landing import checked_lines, reading
+from customer360.lake.landing import checked_lines, reading, values
 from customer360.lake.landing.checked_lines import BrokenFileError
 from customer360.lake.landing.contracts import CLICK_COLUMNS
 from customer360.lake.raw.history import history_folder, write_history
@@ -97,6 +97,13 @@ def check_books(settings: Settings, counts: SliceCounts) -> None:
     assert not {(file, line) for file, line, _ in rows} & set(bad)
 
 
+NO_TIMES = [
+    *("infinity", "-infinity", "2026-05-01 12:01:00 BST", "2026-05-01T12:01:00IST", "2026-05-01T12:01:00 GMT+1"),
+    *("2026-05-01T12:01:00+99:00", "2026-05-01T12:01:00+14:01", "2026-05-01T12:01:00+02:60", "2026-05-01T24:00:00Z"),
+    *("2026-05-01T12:01:60Z", "2026-W18-5", "2026-121", "20260501T120100Z", "12026-05-01T12:01:00Z"),
+]
+ANOTHER_TYPE = "; write {} into it, or leave the column out"
+
 # ---- the contract ----------------------------------------------------------------------------------------------------
 
 
@@ -115,7 +122,20 @@ def check_books(settings: Settings, counts: SliceCounts) -> None:
             "2026-05-01T13:15:00.001Z is more than 1 hour after the end of its slice",
         ),
         (click(event_at="2025-03-27T11:59:59Z"), "event_at", "2025-03-27T11:59:59Z is over 400 days before its slice"),
-        (click(event_at="infinity"), "event_at", "infinity is more than 1 hour after the end of its slice"),
+        *((click(event_at=text), "event_at", f"{text} is not a timestamp (ISO 8601, UTC)") for text in NO_TIMES),
+        (click(event_id="-"), "event_id", "is missing"),
+        (click(visitor_id="00000000-0000-0000-0000-000000000000"), "customer_id", "is missing, and visitor_id too"),
+        (click(visitor_id="(not set)", customer_id="\N{NO-BREAK SPACE}"), "customer_id", "is missing, and visitor_id too"),
+        (click(visitor_id="- -", customer_id='""'), "customer_id", "is missing, and visitor_id too"),
+        (click(customer_id="1001.0"), "customer_id", f"1001.0 {values.NO_ID_AMBIGUOUS}"),
+        (click(customer_id="1.001e3"), "customer_id", f"1.001e3 {values.NO_ID_AMBIGUOUS}"),
+        (click(customer_id=1001.5), "customer_id", f"1001.5 {values.NO_ID_NUMBER}"),
+        (click(customer_id=float("nan")), "customer_id", f"NaN {values.NO_ID_NUMBER}"),
+        (click(customer_id=2.0**53), "customer_id", f"9007199254740992.0 {values.NO_ID_NUMBER}"),
+        (click(customer_id="c\N{ZERO WIDTH SPACE}9"), "customer_id", "c\N{ZERO WIDTH SPACE}9 " + values.NO_ID_INVISIBLE),
+        (click(product_id="a\nb"), "product_id", f"a\nb {values.NO_ID_INVISIBLE}"),
+        (click(quantity="1_000"), "quantity", "1_000 is not a finite number"),
+        (click(amount="0x1F"), "amount", "0x1F is not an amount of money"),
         (click(visitor_id=None), "customer_id", "is missing, and visitor_id too"),
         (click(visitor_id="", customer_id=""), "customer_id", "is missing, and visitor_id too"),
         (click(dwell_seconds=-0.5), "dwell_seconds", "-0.5 is below 0"),
@@ -162,6 +182,21 @@ def test_a_line_that_breaks_a_rule_goes_to_quarantine_with_its_column_and_reason
         ({"event_at": "2026-05-01"}, "timestamp '2026-05-01 00:00:00'"),
         ({"customer_id": "c", "visitor_id": None}, "'c'"),
         ({"customer_id": 7, "visitor_id": ""}, "'7'"),
+        ({"event_at": "2026-05-01T12:00Z"}, "timestamp '2026-05-01 12:00:00'"),
+        ({"event_at": "2026-05-01t14:00:00,5+02"}, "timestamp '2026-05-01 12:00:00.5'"),
+        ({"event_at": "2026-04-30T22:00:00-14:00"}, "timestamp '2026-05-01 12:00:00'"),
+        ({"customer_id": "c-9 "}, "'c-9'"),
+        ({"customer_id": "\N{NO-BREAK SPACE}c-9\N{ZERO WIDTH SPACE}"}, "'c-9'"),
+        ({"customer_id": "0012"}, "'0012'"),  # leading zeros and letter case are significant
+        ({"customer_id": "C-9"}, "'C-9'"),
+        ({"customer_id": "Ju\N{COMBINING DIAERESIS}rgen"}, "'J\N{LATIN SMALL LETTER U WITH DIAERESIS}rgen'"),
+        ({"customer_id": "1089832.1234567"}, "'1089832.1234567'"),  # GA's own ids have this form
+        ({"product_id": "12e5"}, "'12e5'"),  # so have hexadecimal ones
+        ({"customer_id": "N/A"}, "null"),
+        ({"amount": 5.551115123125783e-17}, "0::decimal(18,2)"),
+        ({"amount": "-5.684341886080802e-14"}, "0::decimal(18,2)"),
+        ({"amount": "1.5e2"}, "150::decimal(18,2)"),
+        ({"amount": 0.125}, "0.13::decimal(18,2)"),  # half away from zero
         ({"dwell_seconds": "0"}, "0.0::double"),
         ({"quantity": -1}, "-1.0::double"),
         ({"line_no": "3"}, "3::bigint"),
@@ -172,7 +207,7 @@ def test_a_line_that_breaks_a_rule_goes_to_quarantine_with_its_column_and_reason
         ({"currency": "EUR"}, "'EUR'"),
         ({"currency": ""}, "null"),
         ({"product_id": "Robert'); drop table clicks;--"}, "'Robert''); drop table clicks;--'"),
-        ({"product_id": '<b onclick="x">ü\u2028€'}, "'<b onclick=\"x\">ü\u2028€'"),
+        ({"page_url": '<b onclick="x">ü\u2028€'}, "'<b onclick=\"x\">ü\u2028€'"),
         ({"page_url": "https://shop/?q=a,b"}, "'https://shop/?q=a,b'"),
     ],
 )
@@ -233,7 +268,7 @@ def test_all_file_types_say_the_same(settings: Settings) -> None:
     lines = [
         {**dict.fromkeys(column.name for column in CLICK_COLUMNS), **line}
         for line in (
-            purchase(event_id="e1", line_no=2, quantity=1.5, product_id='a "quoted", one\nover two lines', customer_id="c"),
+            purchase(event_id="e1", line_no=2, quantity=1.5, page_url='a "quoted", one\nover two lines', customer_id="c"),
             click("e2", dwell_seconds=3.25, event_at="2026-05-01T12:02:03.004+00:00"),
         )
     ]
@@ -286,14 +321,20 @@ def test_parquet_columns_of_many_types_are_read_or_quarantined(settings: Setting
     check_books(settings, counts)
     assert good(settings, "source_file, event_id, event_at") == [
         ("ns.parquet", "a", moment),
-        ("odd.parquet", "x", datetime.fromisoformat("2026-05-01")),
         ("zone.parquet", "d", moment),
     ]
     reasons = {(file, line): (column, reason) for file, line, column, reason in quarantined(settings)}
     assert reasons["ns.parquet", 2] == ("event_at", "is missing")
     assert reasons["zone.parquet", 1] == ("dwell_seconds", "nan is not a finite number")
-    assert reasons["odd.parquet", 1] == ("line_no", "1.5 is not a whole number")
-    assert reasons["time.parquet", 1] == ("event_at", "00:00:00.000001 is not a timestamp (ISO 8601, UTC)")
+    refused = {file: reason for (file, line), (_, reason) in reasons.items() if not line}
+    assert refused == {
+        "odd.parquet": "file cannot be read by the contract: column event_id is of type BLOB"
+        + ANOTHER_TYPE.format("text or whole numbers")
+        + "; column product_id is of type STRUCT(a BIGINT)"
+        + ANOTHER_TYPE.format("text or whole numbers"),
+        "time.parquet": "file cannot be read by the contract: column event_at is of type TIME"
+        + ANOTHER_TYPE.format("a timestamp (ISO 8601, UTC)"),
+    }
     assert {key for key in reasons if key[0] == "none.parquet"} == {
         ("none.parquet", 1),
         ("none.parquet", 2),
@@ -304,11 +345,86 @@ def test_parquet_columns_of_many_types_are_read_or_quarantined(settings: Setting
         for file, line, text in quarantined(settings, "source_file, source_line, raw_text")
         if text
     }
-    assert texts["odd.parquet", 1]["product_id"] == {"a": 1}
+    assert texts["ns.parquet", 2]["event_id"] == "b"
 
 
 @pytest.mark.parametrize(
-    "name", ["file_row_number", "filename", "landed_path", "file_no", "line", "text", "problem", "extra", "rule"]
+    ("ids", "canonical"),
+    [
+        (pa.array([1001.0, 1002.0]), ["1001", "1002"]),
+        (pa.array([1001.0, 1002.0], pa.float32()), ["1001", "1002"]),
+        (pa.array([Decimal("1001.0"), Decimal("1002.0")], pa.decimal128(10, 1)), ["1001", "1002"]),
+        (pa.array([2**63 + 1, 1002], pa.uint64()), ["9223372036854775809", "1002"]),
+        (pa.array(["1001", "c-9 "], pa.large_string()), ["1001", "c-9"]),
+        (pa.array(["1001", "null"]), ["1001", None]),
+        (pa.array([1001.0, 1001.5]), ["1001"]),
+        (pa.array([1001.0, float("nan")]), ["1001"]),
+        (pa.array([1001.0, float("-inf")]), ["1001"]),
+        (pa.array([2.0**53 - 1, 2.0**53]), ["9007199254740991"]),
+        (pa.array([2.0**24 - 1, 2.0**24], pa.float32()), ["16777215"]),
+        (pa.array(["1001", "1002.0"]), ["1001"]),
+    ],
+)
+def test_ids_of_every_parquet_type_have_one_form(settings: Settings, ids: pa.Array, canonical: list[str | None]) -> None:
+    moment = datetime.fromisoformat("2026-05-01T12:01:00")
+    same = {"event_name": "view_item", "visitor_id": "v", "event_at": moment}
+    columns = {name: pa.array([value] * 2) for name, value in same.items()}
+    land(settings, {"a.parquet": parquet({"event_id": pa.array(["a", "b"]), "customer_id": ids, **columns})})
+    counts = write(settings, NOON)
+    assert [name for _, name in good(settings, "event_id, customer_id")] == canonical
+    assert {column for _, _, column, _ in quarantined(settings)} == ({"customer_id"} if counts.quarantined else set())
+
+
+@pytest.mark.parametrize(
+    ("column", "array", "said"),
+    [
+        ("amount", pa.array([Decimal("1.25")], pa.decimal256(39, 2)), "column amount is of type DECIMAL with precision 39"),
+        ("amount", pa.array([True]), "column amount is of type BOOLEAN; write an amount of money into it"),
+        ("amount", pa.array([b"1.25"]), "column amount is of type BLOB"),
+        ("quantity", pa.array([[1.0]]), "column quantity is of type DOUBLE[]"),
+        ("event_at", pa.array([1777636860]), "column event_at is of type BIGINT; write a timestamp"),
+        ("customer_id", pa.array([datetime(2026, 5, 1).date()]), "column customer_id is of type DATE"),  # noqa: DTZ001  a date
+        ("page_url", pa.array([{"a": 1}]), "column page_url is of type STRUCT(a BIGINT)"),
+    ],
+)
+def test_a_parquet_column_of_another_type_sets_its_file_aside_with_the_column_and_the_remedy(
+    settings: Settings, column: str, array: pa.Array, said: str
+) -> None:
+    line = {key: pa.array([value]) for key, value in click(event_at=datetime.fromisoformat("2026-05-01T12:01:00")).items()}
+    land(settings, {"a.parquet": parquet({**line, column: array}), "b.jsonl": jsonl(click("e2"))})
+    assert astuple(write(settings, NOON)) == (2, 2, 1, 1, 0)
+    ((file, number, _, reason),) = quarantined(settings)
+    assert (file, number, said in reason) == ("a.parquet", 0, True)
+
+
+@pytest.mark.parametrize(
+    ("array", "typed"),
+    [
+        (pa.array([19.99]), "19.99"),
+        (pa.array([5.55e-17]), "0"),
+        (pa.array([Decimal("19.995")], pa.decimal128(30, 3)), "20.00"),
+        (pa.array(["19.99"]).dictionary_encode(), "19.99"),
+        (pa.array([20], pa.uint64()), "20"),
+        (pa.array([float("inf")]), None),
+        (pa.array([1e300]), None),
+    ],
+)
+def test_amounts_of_every_parquet_type_are_read_to_the_cent(settings: Settings, array: pa.Array, typed: str | None) -> None:
+    line = {key: pa.array([value]) for key, value in purchase(event_at=datetime.fromisoformat("2026-05-01T12:01:00")).items()}
+    land(settings, {"a.parquet": parquet({**line, "amount": array})})
+    write(settings, NOON)
+    assert good(settings, "amount") == ([(Decimal(typed),)] if typed else [])
+    assert [(column, reason.partition(" ")[2]) for _, _, column, reason in quarantined(settings)] == (
+        [] if typed else [("amount", "is not an amount of money")]
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("file_row_number", "filename", "landed_path", "file_no", "line", "text", "problem", "extra", "rule"),
+        *("object", "is_suspicious", "id_fault"),
+    ],
 )
 @pytest.mark.parametrize("kind", ["a.parquet", "a.jsonl", "a.csv"])
 def test_a_column_may_have_any_name(settings: Settings, name: str, kind: str) -> None:

@@ -19,8 +19,10 @@ from customer360.lake.atomic import TEMPORARY_PREFIX
 from customer360.lake.disk import is_disk_full
 from customer360.lake.engine import file_list, file_literal, literal, memory_limit
 from customer360.lake.landing.click_rules import SAYS_SOMETHING, ClickBounds, checked, json_source, parquet_source
+from customer360.lake.landing.contracts import CLICK_COLUMNS
 from customer360.lake.landing.listing import LandedFile, click_obstacle
 from customer360.lake.landing.reading import ExpandsError, LineStream, refuse_expansion
+from customer360.lake.landing.values import parquet_precisions, refused_precision, refused_type
 
 FROM_READING = "get_next failed"  # how DuckDB begins its words for an error of ``LineStream``
 MACHINE_IS_FULL = "Allocation failure"  # DuckDB's words where the system gives nothing more, whatever its own limit
@@ -95,8 +97,8 @@ class _Loading:
         more = f" union all by name from read_parquet({file_list(staged)}, hive_partitioning = false)" if staged else ""
         self.connection.execute(f"create or replace temp view checked as from held{more}")
 
-    def _checked(self, source: str) -> str:
-        return checked(source, self.bounds, self.currency)
+    def _checked(self, source: str, types: dict[str, str] | None = None) -> str:
+        return checked(source, self.bounds, self.currency, types)
 
     def _empty_held(self, limit: int) -> None:
         (rows,) = self.connection.execute("select count(*) from held").fetchone() or (0,)
@@ -158,7 +160,11 @@ class _Loading:
             try:
                 rows, self.expanded[file.path] = self._promised(file)
                 refuse_expansion(file.size, rows, self.expanded[file.path])
-                alike.setdefault(self._columns(file), []).append((number, file))
+                columns = self._columns(file)
+                if refused := self._refused_columns(file, dict(columns)):
+                    broken[number] = refused
+                else:
+                    alike.setdefault(columns, []).append((number, file))
             except ExpandsError as error:
                 broken[number] = str(error)
             except duckdb.Error as error:
@@ -179,12 +185,20 @@ class _Loading:
         described = self.connection.execute(f"describe select * from {relation}").fetchall()
         return tuple((name, kind) for name, kind, *_ in described)
 
+    def _refused_columns(self, file: LandedFile, types: dict[str, str]) -> str | None:
+        """Which columns have a type that cannot be read as the contract's, and the remedy."""
+        known = {column.name: column for column in CLICK_COLUMNS}
+        refused = refused_precision(parquet_precisions(self.connection, file.path, known))
+        found = [refused, *(refused_type(known[name], kind) for name, kind in types.items() if name in known)]
+        reasons = "; ".join(reason for reason in found if reason)
+        return f"cannot be read by the contract: {reasons}" if reasons else None
+
     def _parquet_batch(self, files: list[NumberedFile]) -> dict[int, str]:
         """Load all files at once; where that fails, one by one, so that a damaged file is known by name."""
         paths = {str(file.path): number for number, file in files}
         try:
-            source = parquet_source(paths, dict(self._columns(files[0][1])))
-            self.connection.execute(f"insert into held {self._checked(source)}")
+            types = dict(self._columns(files[0][1]))
+            self.connection.execute(f"insert into held {self._checked(parquet_source(paths, types), types)}")
             self._fetch_bad_rows({number: path for path, number in paths.items()})
         except duckdb.Error as error:
             self._drop(files)

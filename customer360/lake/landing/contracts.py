@@ -29,13 +29,28 @@ DUPLICATE_DAYS = 3
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a contract: its DuckDB type, whether it must be there, and its meaning."""
+    """A column of a contract: its DuckDB type, whether it must be there, and its meaning; see ``values`` for its values."""
 
     name: str
     type: str
     description: str
     required: bool = False
     personal: bool = False
+
+    @property
+    def is_id(self) -> bool:
+        """True where the values are ids, which have one canonical form in all tables. A channel is named like one."""
+        return self.type == "VARCHAR" and (self.name.endswith("_id") or self.name == "channel")
+
+    @property
+    def is_time_zone(self) -> bool:
+        """True where the values are names of time zones."""
+        return self.type == "VARCHAR" and self.name == "time_zone"
+
+    @property
+    def is_consent(self) -> bool:
+        """True for ``consent_<channel>``."""
+        return self.type == "BOOLEAN" and self.name.startswith("consent_")
 
 
 CLICK_COLUMNS = (

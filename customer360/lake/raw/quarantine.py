@@ -19,7 +19,7 @@ from customer360.settings import Place
 
 HISTORY = "history"
 # Reasons begin with the value at fault; what follows is the same for all lines of a kind.
-KIND = r"(?s)^.* (is (not|more|over|below) .*|lies .*)$"
+KIND = r"(?s)^.* (is (not|no|an|more|over|below) .*|lies .*)$"
 
 
 @dataclass(frozen=True)
