@@ -232,6 +232,22 @@ def test_every_model_and_column_is_described(one_go: Any, manifest: Any) -> None
     assert set(contracted) == wide
 
 
+def test_models_with_ids_of_people_are_marked_as_personal_data(one_go: Any, manifest: Any) -> None:
+    models = [node for node in manifest.nodes.values() if node.resource_type in ("model", "seed")]
+    ids = "select table_name from information_schema.columns where column_name in ('customer_id', 'visitor_id', 'visitor')"
+    with_ids = {name for (name,) in one_go.query(f"{ids} and table_schema not in ('raw', 'ops')")}
+    assert {node.name for node in models if node.config.meta["personal_data"]} == with_ids
+
+
+def test_every_data_test_has_a_name_that_fits_on_a_line_and_all_but_the_simplest_a_description(manifest: Any) -> None:
+    tests = [node for node in manifest.nodes.values() if node.resource_type == "test"]
+    assert [node.name for node in tests if len(node.name) > 64] == []
+    assert len({node.name for node in tests}) == len(tests)
+    plain = {"not_null", "unique"}
+    described = [node for node in tests if getattr(node, "test_metadata", None) is None or node.test_metadata.name not in plain]
+    assert [node.name for node in described if not node.description] == []
+
+
 def test_the_documentation_builds(one_go: Any) -> None:
     one_go.run("docs", "generate", pending=[], last=at("10:45"))
     catalog = json.loads((Path(os.environ["DBT_TARGET_PATH"]) / "catalog.json").read_text(encoding="utf-8"))
