@@ -22,7 +22,7 @@ CAMPAIGNS = (
     ("Fresh start", "seasonal", 2),
 )
 CAMPAIGN_IDS = [f"k{number}" for number in range(1, len(CAMPAIGNS) + 1)]
-LAST_ONE_GOES_ON_DAYS = 60
+LAST_CAMPAIGN_DAYS = 60
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,14 @@ class Calendar:
         """The campaign of each day; a day is the number of days since the first live one. -1: none."""
         starts = np.array([(edge - self.first_live_day).days for edge in self.edges()[:-1]])
         campaign = np.searchsorted(starts, days, side="right") - 1
-        return np.where(days >= LAST_ONE_GOES_ON_DAYS, -1, campaign).astype(np.int64)
+        return np.where(days >= LAST_CAMPAIGN_DAYS, -1, campaign).astype(np.int64)
 
     def table(self) -> pd.DataFrame:
         """The reference table ``campaigns``."""
         edges = self.edges()
         lasts = [
             *(edge - timedelta(days=1) for edge in edges[1:-1]),
-            self.first_live_day + timedelta(LAST_ONE_GOES_ON_DAYS - 1),
+            self.first_live_day + timedelta(LAST_CAMPAIGN_DAYS - 1),
         ]
         rows = [
             (campaign_id, name, kind, OFFER_IDS[offer], first, last)

@@ -49,7 +49,7 @@ class Contacts:
 
     def reacts(self, seed: int, response: Response) -> Bools:
         """Whether the contact adds an order."""
-        chance = response.of(self.customer, self.channel, self.day, self.daypart)
+        chance = response.added_probability(self.customer, self.channel, self.day, self.daypart)
         return np.asarray(self.draws(seed, _REACTS) < chance)
 
     def ordered_at(self, seed: int, shop: Shop) -> Ints:

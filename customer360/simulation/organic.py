@@ -1,8 +1,8 @@
-"""The chance that a customer orders within some days of their own accord: what the click stream's own parameters come to.
+"""The probability that a customer orders within some days without a contact, derived from the parameters of the click stream.
 
-A control group of past campaigns converts with it. The clicks themselves are drawn visit by visit in ``behaviour``; here their
-rates are summed up: visits a day by activity, views a visit, and from a view to an order. A spell of 16 days outlasts the days
-that are asked for, so the chance is a mean over being in none and in one of each category.
+The control groups of past campaigns convert with it. ``behaviour`` draws the clicks visit by visit; here their rates are
+multiplied: visits a day by activity, views a visit, orders a view. A spell of 16 days is longer than the days that are asked
+for, so the probability is the mean over no spell and a spell in each category.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""How customers react to contacts that were sent: they are reached, open, come, look and order.
+"""How customers react to contacts that were sent: delivery, opening, visit, product view and order.
 
-Whether a contact adds an order is decided by the truth at the channel, weekday and daypart at which it really was sent. What it
-leads to is a function of the seed and the contact: the same however time is cut into slices and whoever else is contacted.
+Whether a contact adds an order follows from the true response at the channel, weekday and daypart at which it was sent. Its
+events are a function of the seed and the contact: they depend neither on the slices nor on other contacts.
 """
 
 from __future__ import annotations

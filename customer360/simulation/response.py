@@ -1,10 +1,10 @@
-"""What a contact does: the true probability that it brings an order, by customer, channel, day of the week and daypart.
+"""The true response: the probability that a contact adds an order, by customer, channel, day of the week and daypart.
 
 The class-conditional tables are those of Microsoft's published Campaign Optimization generator: given the outcome, the day
-depends on income, the daypart and the channel on age. Bayes' rule turns them into a probability given the action. There the
-action was drawn after the outcome, so that nothing causal could be learnt; here it is drawn first, at random, then the outcome.
+depends on income, the daypart and the channel on age. Bayes' rule turns them into a probability given the action. In that
+generator the action was drawn after the outcome, so that it has no causal effect; here the action is drawn at random first.
 
-Customers also order of their own accord (``organic``). Who is contacted converts when either happens.
+Customers also order without a contact (``organic``). A contacted customer converts when either happens.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ INCOME_LEVELS = np.array([60.0, 120.0])
 
 @dataclass(frozen=True)
 class Response:
-    """What contacts do.
+    """What contacts add, and what customers order without them.
 
     ``probability``: that a contact adds an order, customers x the shop's channels x days (Monday first) x the shop's dayparts.
     ``without``: that a customer orders within the shop's ``attribution_days`` without any contact.
@@ -60,13 +60,13 @@ class Response:
     probability: Floats
     without: Floats
 
-    def of(self, customer: Ints, channel: Ints, day: Ints, daypart: Ints) -> Floats:
+    def added_probability(self, customer: Ints, channel: Ints, day: Ints, daypart: Ints) -> Floats:
         """The probability that each contact adds an order."""
         return self.probability[customer, channel, day, daypart]
 
     def contacted(self, customer: Ints, channel: Ints, day: Ints, daypart: Ints) -> Floats:
         """The probability that each contacted customer orders, of their own accord or by the contact."""
-        converting: Floats = 1 - (1 - self.without[customer]) * (1 - self.of(customer, channel, day, daypart))
+        converting: Floats = 1 - (1 - self.without[customer]) * (1 - self.added_probability(customer, channel, day, daypart))
         return converting
 
 

@@ -1,4 +1,4 @@
-"""A shop that goes on living: files keep arriving slice after slice, in real time or sped up."""
+"""Writes the files of slice after slice, in real time or sped up."""
 
 from __future__ import annotations
 

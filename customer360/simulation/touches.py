@@ -64,7 +64,7 @@ def draw_touches(synthetic: SyntheticShop, response: Response, orders: pd.DataFr
         "UTC"
     )
     day = local.dayofweek.to_numpy().astype(np.int64)
-    is_brought = rng.random(n) < response.of(customer, channel, day, daypart)
+    is_brought = rng.random(n) < response.added_probability(customer, channel, day, daypart)
     delay = contact_delay(rng.exponential(MEAN_DELAY_HOURS, n), shop)
     # A generator of its own: without control groups and organic orders the contacts would be the same.
     organic = generator(simulation.seed, 6)

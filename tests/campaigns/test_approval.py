@@ -155,6 +155,21 @@ def test_a_definition_that_commit_8fc0e46_stored_is_read(desk: Desk) -> None:
     assert str(definition.starts_on) == "2026-05-01" and definition.frequency_caps.overall is not None
 
 
+def test_a_plan_that_commit_8fc0e46_approved_is_listed_and_sent(desk: Desk) -> None:
+    """Its definition lies beside the approved plan alone; the drafts of that commit have none."""
+    desk.draft(contact("C1"), contact("C2"))
+    desk.approve()
+    desk.draft(contact("C1"), contact("C2"), version="spring-2", day="2026-05-05")
+    for file in desk.place.plans.glob("*/*.json"):
+        file.unlink()
+    (standing,) = campaign_standings(desk.settings)
+    assert standing.draft is not None and standing.draft.changed == []
+    assert [version.plan_version for version in standing.versions] == ["spring-1"]
+    desk.campaign("budget: 3\n")
+    assert campaign_standings(desk.settings)[0].versions[0].changed == ["budget"]
+    assert desk.send("2026-05-05 07:15").contacts == 2
+
+
 def test_a_budget_that_was_spent_meanwhile_refuses(desk: Desk) -> None:
     desk.campaign("budget: 1.2\n")
     desk.draft(contact("C1"), contact("C2"))
