@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from customer360.features import Feature
-from customer360.words import many
+from customer360.text import many
 
 # A categorical value that is not there is a value of its own; CatBoost refuses NaN in categorical columns.
 MISSING = "(missing)"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from customer360.words import printable
+from customer360.text import printable
 
 LONGEST = 120
 # Producers name categories and offers: their names must not become links, images or HTML in the UI.

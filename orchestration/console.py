@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from customer360.errors import OperatorError
-from customer360.words import printable
+from customer360.text import printable
 
 if TYPE_CHECKING:
     from customer360.settings import Settings

@@ -26,7 +26,7 @@ from sqlglot import ParseError, Parser, Token, TokenType, exp
 from customer360.features import feature_list
 from customer360.lake.engine import quoted
 from customer360.settings import NONE, AttributeType, Shop, slug
-from customer360.words import inert
+from customer360.text import without_markup
 
 Kind = Literal["number", "text", "boolean"]
 Value = bool | float | str
@@ -192,7 +192,7 @@ def _words(text: str) -> list[_Word]:
         match = _TOKEN.match(text, position)
         if match is None or match.end() > end:
             start = position + len(text[position:]) - len(text[position:].lstrip())
-            shown = inert(text[start : start + 12], 12)
+            shown = without_markup(text[start : start + 12], 12)
             remedy = "close it with '" if text[start] == "'" else "write names, numbers, 'texts' and = != < <= > >= ( ) ,"
             raise AudienceError(f"at character {start + 1}, {shown!r} is not understood", remedy)
         group = str(match.lastgroup)
@@ -253,7 +253,7 @@ def _after(words: list[_Word], place: int) -> Follower:
 
 def _unexpected(words: list[_Word], place: int, expected: str = "") -> AudienceError:
     """What stands at a place, and what may stand there."""
-    shown = "the end" if place == len(words) - 1 else repr(inert(words[place].text, 40))
+    shown = "the end" if place == len(words) - 1 else repr(without_markup(words[place].text, 40))
     remedy = f"write {expected or _after(words, place)[1]} there"
     return AudienceError(f"at character {words[place].position} stands {shown}", remedy)
 
@@ -305,7 +305,7 @@ class _TreeReader:
         if word.text not in self.known:
             close = get_close_matches(word.text, self.known, n=1, cutoff=0.5)
             remedy = f"did you mean {close[0]}?" if close else "docs/campaigns.md lists the columns"
-            raise AudienceError(f"at character {word.position}, there is no column {inert(word.text, 60)}", remedy)
+            raise AudienceError(f"at character {word.position}, there is no column {without_markup(word.text, 60)}", remedy)
         self.used.append(self.known[word.text])
         return f"{quoted(self.used[-1].table)}.{quoted(word.text)}"
 

@@ -20,7 +20,7 @@ from pydantic_core import ErrorDetails
 
 from customer360.campaigns.audience import AudienceError, parse_audience
 from customer360.settings import FrequencyCap, Identifier, Shop, Strict
-from customer360.words import inert
+from customer360.text import without_markup
 
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 MOST_CHARACTERS = 100_000
@@ -170,7 +170,7 @@ def campaign_problems(
         known = (
             _nearest(campaign.offer_id, sorted(offers)) if offers else "load an offer of that id into landing/reference/offers"
         )
-        found.append(CampaignProblem(file, "offer_id", f"there is no offer {inert(campaign.offer_id, 60)!r}", known))
+        found.append(CampaignProblem(file, "offer_id", f"there is no offer {without_markup(campaign.offer_id, 60)!r}", known))
     try:
         parse_audience(campaign.audience, shop)
     except AudienceError as error:

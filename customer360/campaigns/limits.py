@@ -15,7 +15,7 @@ import pandas as pd
 
 from customer360.campaigns.definition import Campaign
 from customer360.settings import FrequencyCap, Shop
-from customer360.words import many
+from customer360.text import many
 
 CENT = 0.005  # costs are sums of floats
 FOREVER = 10**6  # days

@@ -8,7 +8,7 @@ import urllib.request
 from dataclasses import asdict, dataclass
 from urllib.parse import urlsplit
 
-from customer360.words import inert
+from customer360.text import without_markup
 
 TIMEOUT_SECONDS = 10
 LONGEST = 300
@@ -39,7 +39,7 @@ class Alert:
         where = f" for {self.partition}" if self.partition else ""
         failed = f" at {', '.join(self.steps)}" if self.steps else ""
         first = next((line.strip() for line in self.message.splitlines() if line.strip()), "no message")
-        return f"{self.job}{where} failed{failed}: {inert(first, LONGEST)}"
+        return f"{self.job}{where} failed{failed}: {without_markup(first, LONGEST)}"
 
 
 def send(webhook: str, alert: Alert) -> None:
@@ -50,7 +50,7 @@ def send(webhook: str, alert: Alert) -> None:
         raise AlertError(NO_ADDRESS) from None
     if scheme not in {"http", "https"}:
         raise AlertError("the webhook is not an http or https address")
-    body = json.dumps({"text": alert.text, **asdict(alert), "message": inert(alert.message, LONGEST)}).encode()
+    body = json.dumps({"text": alert.text, **asdict(alert), "message": without_markup(alert.message, LONGEST)}).encode()
     request = urllib.request.Request(webhook, data=body, headers={"Content-Type": "application/json"})  # noqa: S310  scheme checked above
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS):  # noqa: S310  scheme checked above

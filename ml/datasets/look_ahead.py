@@ -18,7 +18,7 @@ import pandas as pd
 from customer360.lake.engine import connect, literal, quoted
 from customer360.lake.warehouse.altered_future import Timed, altered_future, without_future
 from customer360.lake.warehouse.sampled_copy import Relation
-from customer360.words import many
+from customer360.text import many
 
 # A leak that concerns one customer in a hundred is missed by 1,000 in .99 ** 1000 = one of 23,000 training sets.
 CUSTOMERS = 1_000

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from customer360.settings import Shop
-from customer360.words import many
+from customer360.text import many
 from ml.datasets.targets import CONVERTED
 from ml.effects.qini import Floats, Qini, qini
 from ml.fitting.class_model import ClassModel

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from customer360.words import inert
+from customer360.text import without_markup
 from ml.monitoring.samples import JENSEN_SHANNON, WASSERSTEIN, Sample
 
 LONGEST_NAME = 80
@@ -29,7 +29,7 @@ def write_report(samples: Sequence[Sample], limits: Mapping[str, float], html: P
     shown = _inert_names([sample.title for sample in samples])
     methods = {shown[sample.title]: sample.method for sample in samples}
     current, reference = (
-        _inert_values(pd.DataFrame({shown[sample.title]: getattr(sample, side) for sample in samples}), methods)
+        _values_without_markup(pd.DataFrame({shown[sample.title]: getattr(sample, side) for sample in samples}), methods)
         for side in ("current", "reference")
     )
     definition = DataDefinition(
@@ -52,17 +52,20 @@ def _inert_names(names: Iterable[str]) -> dict[str, str]:
     """The names as Evidently may write them, which puts them into a script as they are: ``</script>`` would end it. Unique."""
     shown: dict[str, str] = {}
     for name in names:
-        text, number = inert(name, LONGEST_NAME), 1
+        text, number = without_markup(name, LONGEST_NAME), 1
         while text in shown.values():
             number += 1
-            text = f"{inert(name, LONGEST_NAME)} ({number})"
+            text = f"{without_markup(name, LONGEST_NAME)} ({number})"
         shown[name] = text
     return shown
 
 
-def _inert_values(frame: pd.DataFrame, methods: Mapping[str, str]) -> pd.DataFrame:
-    """The frame with inert texts. Two that differ in markup alone, or after 80 characters, become one value: on both sides."""
+def _values_without_markup(frame: pd.DataFrame, methods: Mapping[str, str]) -> pd.DataFrame:
+    """The frame with texts without markup. Values that differ in markup alone, or after 80 characters, become one."""
     texts = [column for column in frame.columns if methods[column] == JENSEN_SHANNON]
     return frame.assign(
-        **{column: frame[column].map(lambda text: inert(str(text), LONGEST_NAME), na_action="ignore") for column in texts}
+        **{
+            column: frame[column].map(lambda text: without_markup(str(text), LONGEST_NAME), na_action="ignore")
+            for column in texts
+        }
     )

@@ -16,7 +16,7 @@ import pandas as pd
 
 from customer360.features import Feature
 from customer360.settings import Shop
-from customer360.words import many
+from customer360.text import many
 from ml.arrays import Booleans, Floats, Texts
 from ml.datasets.targets import CONVERTED, RESPONSE, Target, target_of
 from ml.datasets.training_sets import (

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from customer360.settings import Shop
-from customer360.words import many
+from customer360.text import many
 from ml.datasets.targets import CONVERTED, ORGANIC_RESPONSE, target_of
 from ml.datasets.training_sets import TrainingSet, TrainingSetError
 from ml.fitting.class_model import ClassModel

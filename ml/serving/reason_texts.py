@@ -9,7 +9,7 @@ import pandas as pd
 
 from customer360.features import Feature
 from customer360.settings import NONE, OTHER, AttributeType, Shop
-from customer360.words import inert, many
+from customer360.text import many, without_markup
 from ml.frames import MISSING
 
 # Longer titles and values are cut, so that a reason mostly has at most 60 characters.
@@ -51,7 +51,7 @@ class ReasonTexts:
     def _choice(self, feature: Feature, value: str) -> str:
         if feature.measure == "last_category_id":
             return "has not bought yet" if value in {NONE, MISSING} else f"last bought {self._title(value)}"
-        return f"{_label(feature)}: {'not known' if value == MISSING else inert(value, LONGEST)}"
+        return f"{_label(feature)}: {'not known' if value == MISSING else without_markup(value, LONGEST)}"
 
     def _number(self, feature: Feature, value: float | None, first: float, second: float) -> str:
         about, category = topic(feature)
@@ -75,7 +75,7 @@ class ReasonTexts:
         if category == OTHER:
             return "other products"
         title = self._titles.get(category, "").strip() or category.replace("_", " ").capitalize()
-        return inert(title, LONGEST)
+        return without_markup(title, LONGEST)
 
     def _attribute(self, feature: Feature, value: float | None) -> str:
         if value is None:

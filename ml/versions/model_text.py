@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from customer360.words import many
+from customer360.text import many
 from ml.versions.decision_log import ROLLED_BACK
 from ml.versions.manifest import Manifest
 from ml.versions.model_store import Servable

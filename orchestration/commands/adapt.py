@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from customer360.words import many
+from customer360.text import many
 from orchestration.console import WELL, WRONG, Invocation, now, say, slice_option
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from customer360.words import many
+from customer360.text import many
 from orchestration.console import (
     WELL,
     WRONG,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from customer360.words import many
+from customer360.text import many
 from orchestration.console import WELL, Invocation, now, say
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ from customer360.lake.reference.reference import load_reference
 from customer360.lake.reference.reference_history import history_file
 from customer360.lake.reference.reference_rows import BrokenReferenceError
 from customer360.settings import REPOSITORY, Settings
-from customer360.words import printable
+from customer360.text import printable
 from orchestration.cli import main
 from tests.safety.bad_files import (
     DAMAGE,

@@ -26,7 +26,7 @@ from customer360.lake.reference import reference
 from customer360.lake.reference.postgres import UnreadableSourceError
 from customer360.lake.reference.reference_rows import BrokenReferenceError
 from customer360.settings import Place, Settings
-from customer360.words import many, printable
+from customer360.text import many, printable
 
 SHOWN_UNKNOWN = 50
 MEND_ROWS = "Rows count from 1 after the header. Leave a value empty where it is unknown, unless it is required."

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 
-from customer360.words import many
+from customer360.text import many
 
 WIDTH = 100
 CLEAN_SHOWN = 30

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from customer360.lake.slices import folder_start, slice_folder
-from customer360.words import printable
+from customer360.text import printable
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".csv", ".parquet")
 NO_FILES = "empty"

@@ -32,7 +32,7 @@ from customer360.lake.landing.listing import (
 from customer360.lake.object_store import ObjectGoneError, ObjectStore, Page, StoredObject
 from customer360.lake.slices import FOLDER_FORMAT, folder_start, slice_start
 from customer360.settings import Settings
-from customer360.words import printable
+from customer360.text import printable
 
 CLICKS = "clicks/"
 NEW_PAGES = 20

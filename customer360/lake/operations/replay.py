@@ -28,7 +28,7 @@ from customer360.lake.raw.history import history_bounds
 from customer360.lake.raw.quarantine import HISTORY, Entry, Selection, note_replay, quarantined_lines
 from customer360.lake.slices import EPOCH, floor_to_slice, slice_folder, slice_key, slice_start
 from customer360.settings import Place, Settings, Shop
-from customer360.words import printable
+from customer360.text import printable
 
 REPLACED_CHARACTER = "\N{REPLACEMENT CHARACTER}"
 ABOUT = re.compile(r"^# (?P<slice>history|\d{4}-\d\d-\d\d-\d\d:\d\d) (?P<file>.+) line (?P<line>\d+)(?:, \w+)?: ")

@@ -24,7 +24,7 @@ from customer360.lake.raw.quarantine import quarantine_counts
 from customer360.lake.slices import slice_key
 from customer360.lake.warehouse.warehouse import is_locked, lock_holder
 from customer360.settings import Place, Settings
-from customer360.words import many
+from customer360.text import many
 
 SHOWN_SLICES = 8
 SHOWN_REASONS = 6

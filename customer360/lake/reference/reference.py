@@ -34,7 +34,7 @@ from customer360.lake.reference.reference_rows import (
     land_texts,
 )
 from customer360.settings import PostgresSource, Settings
-from customer360.words import many
+from customer360.text import many
 
 MEND_FILE = "Rows count from 1 after the header. Mend the file"
 ONE_ROW_A_KEY = "Keep one row per key over all files of the folder"
