@@ -22,7 +22,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from customer360.adapters.formats import ConversionError, Row, outcomes, reading
-from customer360.adapters.rows import Click, RowError, Skip
+from customer360.adapters.rows import Click, RowError, Skip, with_canonical_ids
 from customer360.lake.atomic import TEMPORARY_PREFIX, replacing
 from customer360.lake.landing.contracts import MAX_FUTURE_HOURS
 from customer360.lake.slices import floor_to_slice, slice_folder, slice_key
@@ -33,6 +33,7 @@ REJECTS = Path("rejects")
 SPOOLED_BYTES = 64 * 1024 * 1024
 CHUNK_BYTES = 1024 * 1024
 KEPT_REJECTS = 10
+ANONYMOUS = "neither customer nor visitor"  # as with consent denied, or a tracker that is told to be anonymous
 
 
 class Into(StrEnum):
@@ -135,10 +136,19 @@ def _add(done: Converted, spool: _Spool, outcome: list[Click] | Skip | RowError,
     if isinstance(outcome, Skip):
         done.skipped[outcome.reason] += 1
         return
-    for folder, click in [(folder_of(click), click) for click in outcome]:
+    clicks = [with_canonical_ids(click) for click in outcome]
+    if all(_is_anonymous(click) for click in clicks):
+        done.skipped[ANONYMOUS] += 1
+        return
+    for folder, click in [(folder_of(click), click) for click in clicks]:
         spool.add(folder, {column: value for column, value in click.items() if value not in (None, "")})
     done.used += 1
     done.clicks += len(outcome)
+
+
+def _is_anonymous(click: Click) -> bool:
+    """Whether it names nobody. Sales are kept all the same: the contract sets them aside, where their amounts can be seen."""
+    return not click.get("customer_id") and not click.get("visitor_id") and click.get("event_name") != "purchase"
 
 
 def _reject(done: Converted, spool: _Spool, number: int, row: Row, error: RowError) -> None:

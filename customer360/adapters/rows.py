@@ -17,6 +17,11 @@ from urllib.parse import parse_qsl, urlsplit
 from crawlerdetect import CrawlerDetect
 from crawleruseragents import is_crawler
 
+from customer360.lake.landing.contracts import CLICK_COLUMNS
+from customer360.lake.landing.values import canonical_id
+
+ID_COLUMNS = frozenset(column.name for column in CLICK_COLUMNS if column.is_id)
+
 # Columns of the click contract by name; `event_at` is a datetime in UTC, what is unknown is None or left out.
 Click = dict[str, Any]
 
@@ -61,6 +66,23 @@ def json_object(text: str) -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise RowError("is not a JSON object")
     return loaded
+
+
+def with_canonical_ids(click: Click) -> Click:
+    """The click with its ids in the contract's one form: a number without fraction as an integer, a placeholder as missing.
+
+    Raises ``RowError`` naming the column where an id is ambiguous, such as the text ``1001.0``.
+    """
+    return {column: _canonical(value, column) if column in ID_COLUMNS else value for column, value in click.items()}
+
+
+def _canonical(value: Any, column: str) -> str | None:
+    if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
+        value = f"{value:.0f}"
+    try:
+        return None if value is None else canonical_id(str(value))
+    except ValueError as error:
+        raise RowError(f"{column}: {error}") from error
 
 
 def first(*values: Any) -> Any:

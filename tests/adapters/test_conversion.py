@@ -191,3 +191,45 @@ def test_bytes_that_are_no_text_stay_one_line(settings: Settings, log: Path) -> 
     log.write_bytes(LOG.encode().replace(b"/p/B-7", b"/p/\xff\x85"))
     run(settings, log)
     assert landed(settings)["clicks/2026/05/01/1015"] == ["\N{REPLACEMENT CHARACTER}" * 2]
+
+
+def ga4_event(**changes: Any) -> dict[str, Any]:
+    item = {"item_id": "L-100", "price": 10.0, "quantity": 1}
+    return {
+        "event_name": "view_item",
+        "event_timestamp": "1777622472000123",
+        "user_pseudo_id": "90.1",
+        "items": [item],
+        **changes,
+    }
+
+
+def converted_clicks(settings: Settings, tmp_path: Path, *events: dict[str, Any]) -> tuple[Converted, list[dict[str, Any]]]:
+    source = tmp_path / "export.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in events))
+    done = run(settings, source, name="ga4")
+    return done, [json.loads(line) for path in done.written for line in path.read_text().splitlines()]
+
+
+def test_numeric_ids_of_json_are_whole_numbers_and_placeholders_are_missing(settings: Settings, tmp_path: Path) -> None:
+    item = {"item_id": 1001.0, "price": 10.0}
+    users = ["c-1", " c-1\u00a0", 1001, 1001.0, "null", "(not set)", "00000000-0000-0000-0000-000000000000", ""]
+    _, clicks = converted_clicks(settings, tmp_path, *(ga4_event(user_id=user, items=[item]) for user in users))
+    assert [click.get("customer_id") for click in clicks] == ["c-1", "c-1", "1001", "1001", None, None, None, None]
+    assert {click["product_id"] for click in clicks} == {"1001"}
+
+
+def test_an_ambiguous_id_costs_its_row_and_its_value_is_not_shown(settings: Settings, tmp_path: Path) -> None:
+    done, clicks = converted_clicks(settings, tmp_path, ga4_event(user_id="1001.0"), ga4_event(user_id="c-1"))
+    assert [click["customer_id"] for click in clicks] == ["c-1"]
+    (reject,) = done.first_rejects
+    assert reject.startswith("line 1: customer_id: is an ambiguous id")
+    assert "1001" not in reject
+
+
+def test_events_of_nobody_are_skipped_but_sales_are_left_to_the_contract(settings: Settings, tmp_path: Path) -> None:
+    nobody = {"user_pseudo_id": "00000000-0000-0000-0000-000000000000", "user_id": "-"}
+    sale = ga4_event(event_name="purchase", ecommerce={"transaction_id": "o-1"}, **nobody)
+    done, clicks = converted_clicks(settings, tmp_path, ga4_event(**nobody), ga4_event(user_pseudo_id=None), sale)
+    assert done.skipped == {conversion.ANONYMOUS: 2}
+    assert [(click["event_name"], click["amount"]) for click in clicks] == [("purchase", "10.0")]
