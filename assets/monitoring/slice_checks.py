@@ -30,13 +30,23 @@ def last_slice_is_fresh(platform: Platform) -> dg.AssetCheckResult:
 
 @dg.asset_check(
     asset=PUBLISHED,
-    description="The last slice's lines lie between a fifth and five times the median of the same time on the last 14 days.",
+    description=(
+        "The last slice's lines are usual for its time of day on the last 14 days: between a fifth and five times the "
+        "median, or within chance for so few lines. Where one slice has too few lines to tell, the slices before it are added."
+    ),
 )
 def last_slice_has_usual_volume(platform: Platform) -> dg.AssetCheckResult:
-    """Warn when a slice is much smaller or larger than usual; with fewer than three days to compare with it passes."""
+    """Warn when far fewer or more lines came than usual; with fewer than three days to compare with it passes."""
     health = volume(platform.settings())
     return dg.AssetCheckResult(
         passed=health.is_usual,
         severity=dg.AssetCheckSeverity.WARN,
-        metadata={"lines": health.lines, "usual_lines": health.usual_lines, "compared_days": health.days},
+        metadata={
+            "lines": health.lines,
+            "usual_lines": health.usual_lines,
+            "slices": health.slices,
+            "compared_days": health.days,
+            "dispersion": health.dispersion,
+            "surprise": health.surprise,
+        },
     )

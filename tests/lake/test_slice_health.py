@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import duckdb
+import numpy as np
 import pytest
+import scipy.stats
 import yaml
 
 from assets.monitoring.slice_checks import last_slice_has_usual_volume, last_slice_is_fresh
-from customer360.lake.operations.slice_health import Freshness, Volume, freshness, volume
+from customer360.lake.operations.slice_health import Freshness, Volume, freshness, judge_volume, volume
 from customer360.lake.publishing.publishing import publish
 from customer360.lake.slices import slice_folder
-from customer360.settings import Settings
+from customer360.settings import REPOSITORY, Settings, load_shop
+from customer360.simulation import Simulation
+from customer360.simulation.arrays import microseconds
+from customer360.simulation.reactions import shop_events
+from customer360.simulation.world import World
 from orchestration.resources import Platform
 from tests.support.random_shop import small_shop
 
@@ -106,41 +112,108 @@ def test_a_replay_misses_slices_up_to_the_one_before_its_newest_files_whatever_t
     assert freshness(replay, years_later).missing_slices == 0
 
 
+def lines_and_verdict(found: Volume) -> tuple[int, float, int, bool]:
+    return found.lines, found.usual_lines, found.days, found.is_usual
+
+
 @pytest.mark.parametrize(
     ("last", "is_usual"),
     [(19, False), (20, True), (100, True), (500, True), (501, False), (0, False)],
 )
-def test_a_slice_is_usual_from_a_fifth_to_five_times_the_median_of_the_same_time(
+def test_a_slice_of_many_lines_is_usual_from_a_fifth_to_five_times_the_median_of_the_same_time(
     replay: Settings, last: int, is_usual: bool
 ) -> None:
     publish_until(replay, NOON + QUARTER, daily([90, 100, 5000], last))
-    assert volume(replay) == Volume(last, 100.0, 3, is_usual)
+    assert lines_and_verdict(volume(replay)) == (last, 100.0, 3, is_usual)
 
 
 @pytest.mark.parametrize("last", [0, 100_000])
 def test_two_days_are_too_few_to_say(replay: Settings, last: int) -> None:
     publish_until(replay, NOON + QUARTER, daily([90, 110], last))
-    assert volume(replay) == Volume(last, 100.0, 2, True)
+    assert lines_and_verdict(volume(replay)) == (last, 100.0, 2, True)
 
 
 def test_only_the_same_time_on_the_last_14_days_is_compared(replay: Settings) -> None:
     same_time = daily([100] * 14 + [9_000_000] * 5, 100)
     other_times = daily([9_000_000] * 14, 9_000_000, NOON - QUARTER)
     publish_until(replay, NOON + QUARTER, same_time | other_times)
-    assert volume(replay) == Volume(100, 100.0, 14, True)
+    assert lines_and_verdict(volume(replay)) == (100, 100.0, 14, True)
 
 
-@pytest.mark.parametrize(("last", "is_usual"), [(0, True), (5, True), (6, False)])
+@pytest.mark.parametrize(("last", "is_usual"), [(0, True), (6, True), (8, True), (9, False)])
 def test_where_no_lines_are_usual_a_few_are_too(replay: Settings, last: int, is_usual: bool) -> None:
+    """A Poisson variable of mean 1 is 6 or more once in 1,700, and 9 or more once in 890,000."""
     publish_until(replay, NOON + QUARTER, daily([0, 0, 0], last))
-    assert volume(replay) == Volume(last, 0.0, 3, is_usual)
+    assert lines_and_verdict(volume(replay)) == (last, 0.0, 3, is_usual)
 
 
 def test_a_shop_without_slices_and_a_first_slice_are_usual(replay: Settings) -> None:
     publish_until(replay, START)
-    assert volume(replay) == Volume(0, 0.0, 0, True)
+    assert lines_and_verdict(volume(replay)) == (0, 0.0, 0, True)
     publish_until(replay, START + QUARTER, {START: 7})
-    assert volume(replay) == Volume(7, 0.0, 0, True)
+    assert lines_and_verdict(volume(replay)) == (7, 0.0, 0, True)
+
+
+def counted(counts: Sequence[int]) -> dict[datetime, int]:
+    """Lines of consecutive slices of 15 minutes."""
+    return {START + number * QUARTER: int(count) for number, count in enumerate(counts)}
+
+
+@pytest.mark.parametrize(("mean", "missing"), [(100, 1), (13, 1), (6, 2), (4, 3), (3, 4), (1.5, 8), (0.5, 24)])
+def test_an_outage_is_caught_once_12_expected_lines_are_missing(mean: float, missing: int) -> None:
+    """Independent events: by then no line at all has a probability below e^-12, one in 160,000."""
+    assert mean * (missing - 1) < 12 <= mean * missing
+    random = np.random.default_rng(7)
+    healthy = [*([round(mean)] * (96 * 15) if mean >= 1 and mean == round(mean) else random.poisson(mean, 96 * 15))]
+    verdicts = [judge_volume(counted([*healthy, *[0] * silent]), QUARTER) for silent in range(1, missing + 1)]
+    found = verdicts[-1]
+    assert not found.is_usual
+    assert all(verdict.is_usual for silent, verdict in enumerate(verdicts, 1) if mean * silent < 10)
+    assert scipy.stats.poisson.cdf(found.lines, found.usual_lines) < 1 / 20_000
+
+
+def test_a_slice_of_five_lines_where_26_are_usual_is_chance_where_a_visit_has_seven_lines() -> None:
+    """26.5 lines are 4 visits of 6 to 7 lines; one or none comes in 9% of such quarters of an hour."""
+    random = np.random.default_rng(3)
+    healthy = random.poisson(26.5 / 6.6, 96 * 15) * 6.6
+    found = judge_volume(counted([*healthy.round(), 5]), QUARTER)
+    assert (found.is_usual, found.slices > 1) == (True, True)
+    assert found.dispersion == pytest.approx(6.6, rel=0.15)
+    assert scipy.stats.poisson.cdf(1, 26.5 / 6.6) == pytest.approx(0.09, abs=0.01)
+
+
+def test_an_outage_and_a_peak_on_the_days_compared_do_not_hide_the_next_outage() -> None:
+    random = np.random.default_rng(5)
+    counts = random.poisson(50, 96 * 15)
+    counts[96 * 3 : 96 * 3 + 40] = 0
+    counts[96 * 6 + 7] = 90_000
+    assert not judge_volume(counted([*counts, 0]), QUARTER).is_usual
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_thirty_days_of_a_healthy_shop_raise_no_alarm_and_an_outage_in_its_quietest_night_does(seed: int) -> None:
+    """1,000 customers at their natural rhythm: 5 lines a slice by night, in visits of 6; day and night, every slice."""
+    shop = load_shop(REPOSITORY / "shops" / "synthetic" / "shop.yaml")
+    world = World.build(Simulation(customers=1_000, seed=seed), shop)
+    begin, quarter = microseconds(shop.slices_start), 15 * 60 * 1_000_000
+    arrived = [
+        shop_events(world, None, begin + day * 96 * quarter, begin + (day + 5) * 96 * quarter) for day in range(0, 45, 5)
+    ]
+    counts = np.bincount(np.concatenate([(found.arrives_at - begin) // quarter for found in arrived]), minlength=96 * 45)
+    lines = counted(counts[: 96 * 45])
+    starts = list(lines)
+    alarms = []
+    for number in range(15 * 96, 45 * 96):
+        known = {start: lines[start] for start in starts[number - 15 * 96 + 1 : number + 1]}
+        if not judge_volume(known, QUARTER).is_usual:
+            alarms.append(starts[number])
+    assert alarms == []
+    silent = {start: count if start < starts[40 * 96] else 0 for start, count in lines.items()}
+    first = next(
+        n for n in range(96) if not judge_volume(dict(list(silent.items())[25 * 96 : 40 * 96 + n + 1]), QUARTER).is_usual
+    )
+    missing = np.median([counts[day * 96 : day * 96 + first + 1].sum() for day in range(26, 40)])
+    assert missing <= 12 * 10  # 12 independent visits of at most 10 lines
 
 
 def platform(settings: Settings, monkeypatch: pytest.MonkeyPatch, now: datetime = START) -> Platform:
@@ -192,4 +265,6 @@ def test_the_check_of_volume_warns_and_never_fails_a_run(
     result = last_slice_has_usual_volume(platform=platform(replay, monkeypatch))
     assert isinstance(result, dg.AssetCheckResult)
     assert (result.passed, result.severity) == (passed, dg.AssetCheckSeverity.WARN)
-    assert metadata(result) == {"lines": last, "usual_lines": 100.0, "compared_days": 3}
+    assert {"lines": last, "usual_lines": 100.0, "slices": 1, "compared_days": 3, "dispersion": 1.0}.items() <= metadata(
+        result
+    ).items()
