@@ -36,7 +36,7 @@ from orchestration.resources import Platform
 from orchestration.schedules import SCHEDULES
 from sensors.click_slices import click_slices
 from sensors.drift_alert import drift_alert
-from sensors.run_failure import run_failure
+from sensors.run_failure import run_failure, run_recovery
 
 
 def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
@@ -77,7 +77,7 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
             send_job,
         ],
         schedules=SCHEDULES,
-        sensors=[click_slices, drift_alert, run_failure],
+        sensors=[click_slices, drift_alert, run_failure, run_recovery],
         resources={**resources, **(resource_overrides or {})},
     )
 

@@ -1,19 +1,16 @@
 """Watches the clicks in landing and asks for the slices that are closed and not done."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 
 import dagster as dg
-import duckdb
 
 from assets.raw.clicks import ISOLATE_TAG
 from customer360.lake.landing.location import find_landing
 from customer360.lake.operations.clock import last_closed_slice
+from customer360.lake.operations.slice_health import done_slices
 from customer360.lake.operations.slice_requests import Cursor, Request, RunState, World, decide
-from customer360.lake.publishing.version import reader
-from customer360.lake.slices import EPOCH, slice_key
-from customer360.settings import Settings, Shop
+from customer360.settings import Shop
 from orchestration.partitions import SHOP
 from orchestration.resources import Platform
 
@@ -21,6 +18,7 @@ from orchestration.resources import Platform
 FOLDER_SECONDS, STORE_SECONDS = 4, 14  # a look at a store takes 3 requests, which are paid for, and .26 CPU s
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 RUN_KEY = "dagster/run_key"
+ATTEMPT = "customer360/attempt"
 FAILURE_REASON = "dagster/failure_reason"  # noted by the run itself; a killed process notes nothing
 WORKING = {
     dg.DagsterRunStatus.QUEUED,
@@ -80,18 +78,6 @@ def click_slices(context: dg.SensorEvaluationContext, platform: Platform) -> dg.
     return dg.SensorResult(skip_reason=skipped.strip(), cursor=decision.cursor.dumps())
 
 
-def done_slices(settings: Settings) -> Mapping[str, str]:
-    """Raw fingerprint by slice key of every slice that the published version holds."""
-    try:
-        with reader(settings.place) as connection:
-            rows = connection.execute(
-                "select slice, raw_fingerprint from slice_log where source = 'clicks' and is_transformed"
-            ).fetchall()
-    except (FileNotFoundError, duckdb.CatalogException):
-        return {}
-    return {slice_key(start.replace(tzinfo=EPOCH.tzinfo)): fingerprint for start, fingerprint in rows}
-
-
 def run_state(instance: dg.DagsterInstance, run_key: str) -> RunState | None:
     """What became of the run with this key; None when there is none."""
     runs = instance.get_runs(dg.RunsFilter(tags={RUN_KEY: run_key}), limit=1)
@@ -107,7 +93,7 @@ def run_state(instance: dg.DagsterInstance, run_key: str) -> RunState | None:
 
 def run_request(request: Request) -> dg.RunRequest:
     """A run of one slice, or of a range of slices in one run."""
-    tags = {"customer360/slices": str(request.slices), "customer360/attempt": str(request.attempt)}
+    tags = {"customer360/slices": str(request.slices), ATTEMPT: str(request.attempt)}
     if request.isolate:
         tags[ISOLATE_TAG] = "true"
     if request.slices == 1:

@@ -25,6 +25,7 @@ from customer360.lake.slices import naive, slice_folder, slice_key, slice_start
 from customer360.settings import REPOSITORY, Settings
 from orchestration.resources import Platform
 from sensors.click_slices import RANGE_END, RANGE_START, RUN_KEY, click_slices
+from sensors.run_failure import PARTITION
 
 SYNTHETIC = REPOSITORY / "shops" / "synthetic" / "shop.yaml"
 START = datetime(2026, 4, 30, 16, tzinfo=UTC)
@@ -82,13 +83,16 @@ class Bench:
     def wait(self, **time: float) -> None:
         self.now += timedelta(**time)
 
-    def tick(self, crash: str | None = None) -> list[dg.RunRequest]:
-        """Evaluate the sensor and do what the daemon does then, up to a crash. Returns the requests that became runs."""
-        platform = PlatformAt(
+    def platform(self) -> PlatformAt:
+        """What the sensors are given as their platform, with the bench's clock."""
+        return PlatformAt(
             shop_folder=str(self.folder / "shop"), data_dir=str(self.folder / "data"), moment=self.now.isoformat()
         )
+
+    def tick(self, crash: str | None = None) -> list[dg.RunRequest]:
+        """Evaluate the sensor and do what the daemon does then, up to a crash. Returns the requests that became runs."""
         with dg.build_sensor_context(instance=self.instance, cursor=self.cursor) as context:
-            result = click_slices(context, platform=platform)
+            result = click_slices(context, platform=self.platform())
         assert isinstance(result, dg.SensorResult)
         self.skip_reason = str(result.skip_reason)
         requests = list(result.run_requests or [])
@@ -113,7 +117,7 @@ class Bench:
             job_name="slice_job",
             run_id=str(uuid.uuid4()),
             status=dg.DagsterRunStatus.STARTED,
-            tags={**request.tags, RUN_KEY: run_key},
+            tags={**request.tags, RUN_KEY: run_key} | ({PARTITION: request.partition_key} if request.partition_key else {}),
         )
         self.instance.add_run(run)
         self.runs[run_key] = (run, request)

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from math import log
 from statistics import fmean, median
 
+import duckdb
+
+from customer360.lake.landing.location import find_landing
 from customer360.lake.operations.clock import last_closed_slice
 from customer360.lake.publishing.version import current_publication, reader
+from customer360.lake.slices import slice_key, slice_start
 from customer360.settings import Settings
 
 COMPARED_DAYS = 14
@@ -60,6 +64,24 @@ def freshness(settings: Settings, now: datetime) -> Freshness:
     return Freshness(as_of, closed_until, max(0, behind // settings.shop.slice_width))
 
 
+def done_slices(settings: Settings) -> dict[str, str]:
+    """Raw fingerprint by slice key of every slice that the published version holds."""
+    try:
+        with reader(settings.place) as connection:
+            rows = connection.execute(
+                "select slice, raw_fingerprint from slice_log where source = 'clicks' and is_transformed"
+            ).fetchall()
+    except (FileNotFoundError, duckdb.CatalogException):
+        return {}
+    return {slice_key(start.replace(tzinfo=UTC)): fingerprint for start, fingerprint in rows}
+
+
+def is_published(settings: Settings, key: str) -> bool:
+    """Whether the slice is published with the files that it has now, whichever run has done that."""
+    fingerprint = done_slices(settings).get(key)
+    return fingerprint is not None and fingerprint == find_landing(settings).slice(slice_start(key)).fingerprint
+
+
 def volume(settings: Settings) -> Volume:
     """Compare the last slices with the same time of day on up to 14 days before."""
     with reader(settings.place) as connection:
@@ -76,8 +98,8 @@ def judge_volume(lines: Mapping[datetime, int], width: timedelta) -> Volume:
     Counts are a Poisson variable times their dispersion, which is learned from all times of day (quasi-Poisson; McCullagh and
     Nelder, Generalized Linear Models, 1989). Slices are added up until no line at all would be a surprise of
     ``LEAST_SURPRISE``: an outage of a shop with independent events is noticed once 12 expected lines are missing, of one whose
-    visitors bring several lines each once that many visits are. Unusual is what is that surprising and beyond a fifth or five times the usual.
-    The surprise is Chernoff's bound of the Poisson tail: exact where no line came.
+    visitors bring several lines each once that many visits are. Unusual is what is that surprising and beyond a fifth or five
+    times the usual. The surprise is Chernoff's bound of the Poisson tail: exact where no line came.
     """
     last = max(lines, default=None)
     if last is None:
