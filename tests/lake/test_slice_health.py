@@ -22,7 +22,7 @@ from customer360.settings import REPOSITORY, Settings, load_shop
 from customer360.simulation import Simulation
 from customer360.simulation.arrays import microseconds
 from customer360.simulation.reactions import shop_events
-from customer360.simulation.world import World
+from customer360.simulation.synthetic_shop import SyntheticShop
 from orchestration.resources import Platform
 from tests.support.random_shop import small_shop
 
@@ -194,10 +194,10 @@ def test_an_outage_and_a_peak_on_the_days_compared_do_not_hide_the_next_outage()
 def test_thirty_days_of_a_healthy_shop_raise_no_alarm_and_an_outage_in_its_quietest_night_does(seed: int) -> None:
     """1,000 customers at their natural rhythm: 5 lines a slice by night, in visits of 6; day and night, every slice."""
     shop = load_shop(REPOSITORY / "shops" / "synthetic" / "shop.yaml")
-    world = World.build(Simulation(customers=1_000, seed=seed), shop)
+    synthetic = SyntheticShop.build(Simulation(customers=1_000, seed=seed), shop)
     begin, quarter = microseconds(shop.slices_start), 15 * 60 * 1_000_000
     arrived = [
-        shop_events(world, None, begin + day * 96 * quarter, begin + (day + 5) * 96 * quarter) for day in range(0, 45, 5)
+        shop_events(synthetic, None, begin + day * 96 * quarter, begin + (day + 5) * 96 * quarter) for day in range(0, 45, 5)
     ]
     counts = np.bincount(np.concatenate([(found.arrives_at - begin) // quarter for found in arrived]), minlength=96 * 45)
     lines = counted(counts[: 96 * 45])
