@@ -1,4 +1,4 @@
-"""The feature columns of ``customer_features``, derived from shop.yaml: the one list that dbt and ``ml`` share."""
+"""The feature columns of ``customer_features``, derived from shop.yaml: the list that dbt and ``ml`` share."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from customer360.settings import AttributeType, Shop, slug
 CATEGORY_MEASURES = ("views", "dwell_seconds", "orders", "spend")
 WINDOW_TOTALS = ("views", "dwell_seconds", "carts", "orders", "spend", "offers_shown", "offers_clicked")
 HISTORY = ("recency_days", "frequency", "monetary", "days_since_last_activity")
-# What the drift report looks back on: two months and some days, of so many customers that more would tell it nothing new.
+# What the drift report compares: 70 days of at most 50,000 customers. More customers hardly move its figures.
 MONITORED_DAYS, MONITORED_CUSTOMERS = 70, 50_000
-# Scores that matured within a week: one a shop-local day, so that at most eight lie in 7 x 24 hours.
+# Kept scores are one file a shop-local day, so at most eight of them lie in the 7 x 24 hours of matured scores.
 MATURED_CUTOFFS = 8
 NUMERIC_ATTRIBUTES = {AttributeType.INTEGER, AttributeType.DOUBLE, AttributeType.BOOLEAN}
 
@@ -37,9 +37,9 @@ def feature_list(shop: Shop) -> list[Feature]:
         for name, spec in shop.attributes.items()
         if spec.feature and spec.type is not AttributeType.DATE
     ]
-    history = [Feature(name, "numeric", _HISTORY_WORDS[name], name) for name in HISTORY]
+    history = [Feature(name, "numeric", _HISTORY_TEXT[name], name) for name in HISTORY]
     totals = [
-        Feature(f"{measure}_{days}d", "numeric", f"{_WORDS[measure]} in the last {days} days", measure, None, days)
+        Feature(f"{measure}_{days}d", "numeric", f"{_MEASURE_TEXT[measure]} in the last {days} days", measure, None, days)
         for days in shop.windows_days
         for measure in WINDOW_TOTALS
     ]
@@ -47,7 +47,7 @@ def feature_list(shop: Shop) -> list[Feature]:
         Feature(
             f"{measure}_{slug(category)}_{days}d",
             "numeric",
-            f"{_WORDS[measure]} in category {category} in the last {days} days",
+            f"{_MEASURE_TEXT[measure]} in category {category} in the last {days} days",
             measure,
             category,
             days,
@@ -62,7 +62,7 @@ def feature_list(shop: Shop) -> list[Feature]:
     return [*attributes, *history, *totals, *by_category, last]
 
 
-_WORDS = {
+_MEASURE_TEXT = {
     "views": "product views",
     "dwell_seconds": "seconds spent on products",
     "carts": "additions to the cart",
@@ -71,8 +71,8 @@ _WORDS = {
     "offers_shown": "offers shown",
     "offers_clicked": "offers clicked",
 }
-_HISTORY_WORDS = {
-    "recency_days": "shop-local days since the last order",
+_HISTORY_TEXT = {
+    "recency_days": "shop-local days since the last purchase line",
     "frequency": "orders in the RFM window",
     "monetary": "net spend in the RFM window",
     "days_since_last_activity": "days since the last event",
@@ -80,7 +80,7 @@ _HISTORY_WORDS = {
 
 
 def dbt_vars(shop: Shop) -> dict[str, Any]:
-    """What the dbt project needs to know of the shop, as ``--vars``. Same shop, same value: no reparse between runs."""
+    """The shop's settings as dbt ``--vars``: equal for an equal shop, so that dbt does not parse again between runs."""
     return {
         "time_zone": shop.time_zone,
         "currency": shop.currency,

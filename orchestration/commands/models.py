@@ -198,7 +198,7 @@ def _exceptions(exceptions: Exceptions) -> Iterator[str]:
         yield f"{table} was loaded again at the same moment of the shop's clock: its earlier rows cannot be told apart"
     if exceptions.is_other_code:
         yield "the models' SQL or shop.yaml changed since"
-    if exceptions.is_without_facts:
+    if exceptions.is_without_record:
         yield "this file does not say what was known then: slices and reference tables are taken as of its moment"
 
 

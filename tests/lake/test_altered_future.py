@@ -140,6 +140,6 @@ def test_a_sample_is_whole_for_its_customers_and_their_visitors(tmp_path: Path) 
         numbers = {int(customer[1:]) for customer in own}
         assert visitors == {f"V{number // 2}" for number in numbers if number < 100}
         # The other customer of each visitor is there too: without it the visitor would belong to one customer.
-        pairs = {number for one in numbers if one < 100 for number in (one // 2 * 2, one // 2 * 2 + 1)}
+        pairs = {number for known in numbers if known < 100 for number in (known // 2 * 2, known // 2 * 2 + 1)}
         assert {customer for _, customer in links} == {f"C{number}" for number in pairs}
         assert connection.execute("select count(*) from raw.products").fetchone() == (2,)

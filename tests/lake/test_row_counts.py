@@ -28,14 +28,14 @@ def warehouse() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def test_tables_and_views_are_counted_by_schema_and_name(warehouse: duckdb.DuckDBPyConnection) -> None:
-    wanted = [
+    tables = [
         ("marts", "traffic"),
         ("main", "traffic"),
         ("marts", "empty"),
         ("marts", "shown"),
         ('odd "schema', "it's a table"),
     ]
-    assert count_rows(warehouse, wanted) == {
+    assert count_rows(warehouse, tables) == {
         ("marts", "traffic"): 3,
         ("main", "traffic"): 7,
         ("marts", "empty"): 0,
@@ -45,8 +45,8 @@ def test_tables_and_views_are_counted_by_schema_and_name(warehouse: duckdb.DuckD
 
 
 def test_what_is_absent_or_not_asked_for_is_left_out(warehouse: duckdb.DuckDBPyConnection) -> None:
-    wanted = [("marts", "traffic"), ("marts", "absent"), ("nowhere", "traffic"), ("marts", "traffic")]
-    assert count_rows(warehouse, wanted) == {("marts", "traffic"): 3}
+    tables = [("marts", "traffic"), ("marts", "absent"), ("nowhere", "traffic"), ("marts", "traffic")]
+    assert count_rows(warehouse, tables) == {("marts", "traffic"): 3}
     assert count_rows(warehouse, [("nowhere", "traffic")]) == {}
     assert count_rows(warehouse, []) == {}
 

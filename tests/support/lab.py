@@ -66,7 +66,7 @@ class Dbt:
     def models(self) -> list[str]:
         """Names of the models that a slice builds, in the order of the graph."""
         assert self.manifest is not None
-        nodes = {one.unique_id: one for one in self.manifest.nodes.values() if one.resource_type in ("model", "seed")}
+        nodes = {node.unique_id: node for node in self.manifest.nodes.values() if node.resource_type in ("model", "seed")}
         inputs = {name: set(getattr(node.depends_on, "nodes", ())) & nodes.keys() for name, node in nodes.items()}
         ordered = list(TopologicalSorter({name: sorted(inputs[name]) for name in sorted(nodes)}).static_order())
         return [nodes[name].name for name in ordered if not {"daily", "training"} & set(nodes[name].tags)]

@@ -220,8 +220,8 @@ def read_reference(landing: Path, table: str) -> list[Row]:
 def deduplicate(slices: dict[datetime, Slice]) -> list[Row]:
     """Good events without copies: an occurrence in S is dropped if any occurrence of its id lies in [S - 3 days, S)."""
     seen: dict[str, list[datetime]] = defaultdict(list)
-    for start, one in slices.items():
-        for event in one.good:
+    for start, found in slices.items():
+        for event in found.good:
             seen[event["event_id"]].append(start)
 
     def is_copy(event: Row) -> bool:
@@ -333,20 +333,20 @@ def orders(lines: list[Row]) -> set[str]:
 # ---- activity in windows ---------------------------------------------------------------------------------------------
 
 
-def activity(world: Known, width: timedelta, *grain: str) -> Table:
+def activity(facts: Known, width: timedelta, *grain: str) -> Table:
     """Measures in [as_of - width, as_of) per value of the grain columns; rows without one of them count nowhere."""
     cells: Table = defaultdict(lambda: Row({**dict.fromkeys(TOTALS, 0), "order_ids": set()}))
-    since = world.as_of - width
-    for event in world.events:
+    start = facts.as_of - width
+    for event in facts.events:
         key = tuple(event[name] for name in grain)
-        if since <= event["event_at"] < world.as_of and None not in key:
+        if start <= event["event_at"] < facts.as_of and None not in key:
             if is_counted(event):
                 cells[key][COUNTED[event["event_name"]]] += 1
             if event["event_name"] == "view_item":
                 cells[key]["dwell_seconds"] += event["dwell_seconds"] or 0
-    for line in world.purchases:
+    for line in facts.purchases:
         key = tuple(line[name] for name in grain)
-        if since <= line["at"] < world.as_of and None not in key:
+        if start <= line["at"] < facts.as_of and None not in key:
             cells[key]["order_ids"] |= orders([line])
             cells[key]["orders"] = len(cells[key]["order_ids"])
             cells[key]["spend"] += line["amount"]
@@ -363,38 +363,38 @@ def nonzero(table: Table) -> Table:
     return {key: row for key, row in table.items() if any(row.values())}
 
 
-def customer_category_activity(world: Known) -> Table:
+def customer_category_activity(facts: Known) -> Table:
     """Customer x category x window in days."""
     table = {
         (*key, days): Row({name: row[name] for name in BY_CATEGORY})
-        for days in world.shop.windows_days
-        for key, row in activity(world, timedelta(days=days), "owner", "category").items()
+        for days in facts.shop.windows_days
+        for key, row in activity(facts, timedelta(days=days), "owner", "category").items()
     }
     return nonzero(table)
 
 
-def short_windows(world: Known, item: str, columns: dict[str, str]) -> Table:
+def short_windows(facts: Known, item: str, columns: dict[str, str]) -> Table:
     """Customer x item: the measures of ``columns``, renamed, in the last 15 minutes, 1 hour, 24 hours and 30 days."""
     table: Table = defaultdict(lambda: Row({f"{column}_{name}": 0 for name in SHORT_WINDOWS for column in columns.values()}))
     for name, width in SHORT_WINDOWS.items():
-        for key, row in activity(world, width, "owner", item).items():
+        for key, row in activity(facts, width, "owner", item).items():
             table[key].update({f"{column}_{name}": row[measure] for measure, column in columns.items()})
     return nonzero(table)
 
 
-def by_event_slice(world: Known, item: str | None, **counted: set[str]) -> Table:
+def by_event_slice(facts: Known, item: str | None, **counted: set[str]) -> Table:
     """Slice of the event x item (or all): from kept events alone, whoever made them.
 
     ``counted``: column -> the event names that it counts. A repeat of a line counts in no slice but that of its first event.
     """
 
     def key(event: Row) -> tuple[Any, ...]:
-        at = floor(event["event_at"], gcd(world.shop.slice_minutes, 15))
+        at = floor(event["event_at"], gcd(facts.shop.slice_minutes, 15))
         return (at, event[item]) if item else (at,)
 
-    events = sorted((e for e in world.events if item is None or e[item]), key=key)
+    events = sorted((e for e in facts.events if item is None or e[item]), key=key)
     lines: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
-    for line in event_lines(world.events):
+    for line in event_lines(facts.events):
         lines[key(line)].append(line)
     return {
         at: Row(
@@ -408,7 +408,7 @@ def by_event_slice(world: Known, item: str | None, **counted: set[str]) -> Table
     }
 
 
-def traffic_sources(world: Known) -> Table:
+def traffic_sources(facts: Known) -> Table:
     """Slice of the event x source x medium x device; a visitor is of the last source named in it or in 30 minutes before it.
 
     A visit begins with an event of a visitor who had none in the 30 minutes before it.
@@ -416,13 +416,13 @@ def traffic_sources(world: Known) -> Table:
     gap = timedelta(minutes=30)
     slices: dict[datetime, list[Row]] = defaultdict(list)
     visitors: dict[str, list[Row]] = defaultdict(list)
-    for event in world.events:
-        event["at_slice"] = floor(event["event_at"], gcd(world.shop.slice_minutes, 15))
+    for event in facts.events:
+        event["at_slice"] = floor(event["event_at"], gcd(facts.shop.slice_minutes, 15))
         slices[event["at_slice"]].append(event)
         visitors[visitor(event)].append(event)
     table: Table = defaultdict(lambda: Row(visitors=0, visits=0, page_and_product_views=0, lines=[]))
     lines: dict[tuple[datetime, str], list[Row]] = defaultdict(list)
-    for line in event_lines(world.events):
+    for line in event_lines(facts.events):
         lines[line["at_slice"], visitor(line)].append(line)
     begun = Counter((event["at_slice"], who) for who, events in visitors.items() for event in visit_starts(events, gap))
     for start, events in slices.items():
@@ -467,18 +467,18 @@ def local_date(moment: datetime, shop: Shop) -> Any:
     return moment.replace(tzinfo=UTC).astimezone(shop.zone).date()
 
 
-def rfm_segments(world: Known) -> Table:
+def rfm_segments(facts: Known) -> Table:
     """Recency since the last purchase line ever, frequency and monetary of the window's local days (today is the last of them).
 
     Scores are 1 + floor(5 x percent_rank), at most 5, among customers with orders in the window; 1 for those who bought only
     before it, None for those who never bought.
     """
-    today = local_date(world.as_of, world.shop)
+    today = local_date(facts.as_of, facts.shop)
     table: Table = {}
-    for customer in world.customers:
-        bought = [line for line in world.purchases if line["owner"] == customer and line["at"] < world.as_of]
-        ages = [(line, (today - local_date(line["at"], world.shop)).days) for line in bought]
-        inside = [line for line, age in ages if age < world.shop.rfm.window_days]
+    for customer in facts.customers:
+        bought = [line for line in facts.purchases if line["owner"] == customer and line["at"] < facts.as_of]
+        ages = [(line, (today - local_date(line["at"], facts.shop)).days) for line in bought]
+        inside = [line for line, age in ages if age < facts.shop.rfm.window_days]
         table[customer,] = Row(
             recency_days=min((age for line, age in ages if is_purchase(line)), default=None),
             frequency=len(orders(inside)),
@@ -498,28 +498,29 @@ def score(row: Row, rows: list[Row], column: str, sign: int) -> int:
     return min(5, 1 + 5 * lower // max(1, len(rows) - 1))
 
 
-def customer_features(world: Known) -> Table:
+def customer_features(facts: Known) -> Table:
     """The numeric features and the last category of every known customer; attributes are the reference table's own."""
     rfm = ("recency_days", "frequency", "monetary")
-    table: Table = {key: Row({name: row[name] for name in rfm}) for key, row in rfm_segments(world).items()}
+    table: Table = {key: Row({name: row[name] for name in rfm}) for key, row in rfm_segments(facts).items()}
     for (customer,), row in table.items():
-        moments = [e["event_at"] for e in world.events if e["owner"] == customer and e["event_at"] < world.as_of]
-        row["days_since_last_activity"] = (world.as_of - max(moments)).days if moments else None
-        row["last_category_id"] = last_category(world, customer)
-    for days in world.shop.windows_days:
-        totals = activity(world, timedelta(days=days), "owner")
-        by_category = activity(world, timedelta(days=days), "owner", "category")
+        moments = [e["event_at"] for e in facts.events if e["owner"] == customer and e["event_at"] < facts.as_of]
+        row["days_since_last_activity"] = (facts.as_of - max(moments)).days if moments else None
+        row["last_category_id"] = last_category(facts, customer)
+    for days in facts.shop.windows_days:
+        totals = activity(facts, timedelta(days=days), "owner")
+        by_category = activity(facts, timedelta(days=days), "owner", "category")
         for key, row in table.items():
             row.update({f"{name}_{days}d": totals[key][name] for name in TOTALS})
-            for one in world.shop.category_ids:
-                row.update({f"{name}_{slug(one)}_{days}d": by_category[(*key, one)][name] for name in BY_CATEGORY})
+            for category_id in facts.shop.category_ids:
+                cell = by_category[(*key, category_id)]
+                row.update({f"{name}_{slug(category_id)}_{days}d": cell[name] for name in BY_CATEGORY})
     return table
 
 
-def last_category(world: Known, customer: str) -> str:
+def last_category(facts: Known, customer: str) -> str:
     """Category of the customer's last purchase line, the first by name among lines of the same moment; else none."""
-    bought = [line for line in world.purchases if line["owner"] == customer and is_purchase(line)]
-    lines = [line for line in bought if line["at"] < world.as_of and line["category"]]
+    bought = [line for line in facts.purchases if line["owner"] == customer and is_purchase(line)]
+    lines = [line for line in bought if line["at"] < facts.as_of and line["category"]]
     last = max((line["at"] for line in lines), default=None)
     return min((line["category"] for line in lines if line["at"] == last), default="none")
 
@@ -562,19 +563,19 @@ def outcomes(landing: Path, shop: Shop, as_of: datetime, known_until: datetime, 
 
 def state(landing: Path, shop: Shop, as_of: datetime) -> dict[str, Table]:
     """The published tables as of ``as_of`` (naive UTC, a slice's end): name -> key -> columns."""
-    world = known(landing, shop, as_of)
+    facts = known(landing, shop, as_of)
     return {
-        "customer_category_activity": customer_category_activity(world),
+        "customer_category_activity": customer_category_activity(facts),
         "customer_product_activity": short_windows(
-            world, "product_id", {"views": "views", "carts": "carts", "orders": "orders"}
+            facts, "product_id", {"views": "views", "carts": "carts", "orders": "orders"}
         ),
-        "customer_offer_activity": short_windows(world, "offer_id", {"offers_shown": "shown", "offers_clicked": "clicked"}),
-        "rfm_segments": rfm_segments(world),
-        "customer_features": customer_features(world),
-        "product_activity": by_event_slice(world, "product_id", views={"view_item"}, carts={"add_to_cart"}),
-        "offer_activity": by_event_slice(world, "offer_id", shown={"view_promotion"}, clicked={"select_promotion"}),
+        "customer_offer_activity": short_windows(facts, "offer_id", {"offers_shown": "shown", "offers_clicked": "clicked"}),
+        "rfm_segments": rfm_segments(facts),
+        "customer_features": customer_features(facts),
+        "product_activity": by_event_slice(facts, "product_id", views={"view_item"}, carts={"add_to_cart"}),
+        "offer_activity": by_event_slice(facts, "offer_id", shown={"view_promotion"}, clicked={"select_promotion"}),
         "traffic": by_event_slice(
-            world, None, page_and_product_views={"page_view", "view_item"}, offers_clicked={"select_promotion"}
+            facts, None, page_and_product_views={"page_view", "view_item"}, offers_clicked={"select_promotion"}
         ),
-        "traffic_sources": traffic_sources(world),
+        "traffic_sources": traffic_sources(facts),
     }

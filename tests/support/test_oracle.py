@@ -60,8 +60,8 @@ def reference(landing: Path, table: str, *rows: dict[str, Any]) -> None:
 )
 def test_a_line_that_breaks_a_rule_is_quarantined(tmp_path: Path, line: Any, reason: str) -> None:
     write_slice(tmp_path, NOON, [line])
-    one = oracle.read_clicks(tmp_path / "clicks", SHOP)[NOON]
-    assert (one.good, one.quarantined) == ([], [("part-0.jsonl", 1, reason)])
+    found = oracle.read_clicks(tmp_path / "clicks", SHOP)[NOON]
+    assert (found.good, found.quarantined) == ([], [("part-0.jsonl", 1, reason)])
 
 
 @pytest.mark.parametrize(
@@ -79,9 +79,9 @@ def test_times_are_utc_and_their_limits_belong_to_the_good(tmp_path: Path, when:
 
 def test_the_lowest_line_of_the_lowest_file_stays(tmp_path: Path) -> None:
     write_slice(tmp_path, NOON, [event(i, product_id=product) for i, product in ("a1", "a2", "b3", "b4", "a5")])
-    one = oracle.read_clicks(tmp_path / "clicks", SHOP)[NOON]  # five lines make a file of two and a file of three
-    assert [e["product_id"] for e in one.good] == ["1", "3"]
-    assert one.duplicates == [("part-0.jsonl", 2), ("part-1.jsonl.gz", 2), ("part-1.jsonl.gz", 3)]
+    found = oracle.read_clicks(tmp_path / "clicks", SHOP)[NOON]  # five lines make a file of two and a file of three
+    assert [e["product_id"] for e in found.good] == ["1", "3"]
+    assert found.duplicates == [("part-0.jsonl", 2), ("part-1.jsonl.gz", 2), ("part-1.jsonl.gz", 3)]
 
 
 def test_copies_suppress_each_other_for_three_days_even_when_dropped(tmp_path: Path) -> None:
@@ -371,11 +371,11 @@ def test_the_random_shop_has_every_kind_of_fault(tmp_path: Path) -> None:
     shop = random_shop(3)
     shop.write(tmp_path)
     slices = oracle.read_clicks(tmp_path / "clicks", SHOP)
-    good = [e for one in slices.values() for e in one.good]
+    good = [e for found in slices.values() for e in found.good]
     kept = oracle.deduplicate(slices)
     written = sum(len(lines) for lines in shop.arrivals.values())
-    quarantined = [found for one in slices.values() for found in one.quarantined]
-    duplicates = [found for one in slices.values() for found in one.duplicates]
+    quarantined = [line for found in slices.values() for line in found.quarantined]
+    duplicates = [line for found in slices.values() for line in found.duplicates]
     assert len(good) + len(quarantined) + len(duplicates) == written
     assert len(kept) == len(shop.clean)
     assert {e["event_id"] for e in kept} == {line["event_id"] for line in shop.clean}

@@ -51,8 +51,8 @@ class Troubles:
 
     def lines_of_others(self, start: datetime) -> str:
         """Events of slices up to 4 days around, which become copies here or make the others copies."""
-        near = [one for one in self.shop.arrivals if abs(one - start) < timedelta(days=4)]
-        lines = [line for one in self.random.sample(near, 10) for line in self.shop.arrivals[one][:2]]
+        near = [arrival for arrival in self.shop.arrivals if abs(arrival - start) < timedelta(days=4)]
+        lines = [line for arrival in self.random.sample(near, 10) for line in self.shop.arrivals[arrival][:2]]
         return "".join(json.dumps(line) + "\n" for line in lines if isinstance(line, dict))
 
     def mend(self, start: datetime) -> None:

@@ -31,20 +31,20 @@ def test_every_day_is_as_it_was_known_at_its_end(new_lab: Callable[[Shop], Lab])
     assert {day_no for day_no, *_ in rows} > {0, 1, 2, 3}  # and days of old purchases
     for day_no in range(70):
         day_end = shop.as_of - day_no * DAY
-        world = oracle.known(lab.landing, shop.shop, day_end)
-        expected = day(world)
+        facts = oracle.known(lab.landing, shop.shop, day_end)
+        expected = day(facts)
         found = {(row[2], row[3]): dict(zip(columns, row[4:], strict=True)) for row in rows if row[0] == day_no}
         assert found == expected, day_no
         assert {row[1] for row in rows if row[0] == day_no} <= {day_end}
-        assert {customer for customer, since in known_at.items() if since <= day_end} == world.customers
+        assert {customer for customer, moment in known_at.items() if moment <= day_end} == facts.customers
 
 
-def day(world: oracle.Known) -> dict[tuple[str, str], dict[str, object]]:
+def day(facts: oracle.Known) -> dict[tuple[str, str], dict[str, object]]:
     """Customer x category of the last 24 hours; what has no category, as offers have none, is `(none)`."""
-    for row in [*world.events, *world.purchases]:
+    for row in [*facts.events, *facts.purchases]:
         row["category"] = row["category"] or "(none)"
-    for event in world.events:
+    for event in facts.events:
         if "promotion" in event["event_name"]:
             event["category"] = "(none)"
-    table = oracle.nonzero(oracle.activity(world, DAY, "owner", "category"))
+    table = oracle.nonzero(oracle.activity(facts, DAY, "owner", "category"))
     return {(str(who), str(what)): {name: row[name] for name in (*MEASURES, *OFFERS)} for (who, what), row in table.items()}

@@ -1,10 +1,10 @@
-"""A relation as it would be had everything after a moment gone another way: what was known by then stays, all else is altered.
+"""A relation with everything altered that was not known at a moment: a test against look-ahead in features.
 
-What a relation's rows tell of time is read from its columns, so that a relation or a column that is added is covered:
+When a row became known is read from the relation's columns, so that a relation or a column that is added is covered:
 
 - ``slice``: the row became known when its arrival slice ended;
 - ``valid_from``, ``valid_to``: it was known from ``valid_from`` on, and that it ends only at ``valid_to``;
-- any other timestamp: when something happened, which nobody knows before.
+- any other timestamp: the time of an event, which is not known before it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MOMENTS = ("TIMESTAMP",)
 
 
 class UntimedRelationError(ValueError):
-    """A relation does not say what of it was known when. The message names it and the remedy."""
+    """A relation has no columns that say when its rows became known. The message names it and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,12 @@ class Timed:
 
     @classmethod
     def read(cls, connection: duckdb.DuckDBPyConnection, name: str) -> Timed:
-        """Raises ``UntimedRelationError`` where neither arrival slices nor validity tell what was known when."""
+        """Raises ``UntimedRelationError`` where the relation has neither arrival slices nor validity."""
         columns = {column: kind for column, kind, *_ in connection.execute(f"describe {name}").fetchall()}
         if ARRIVAL not in columns and not {VALID_FROM, VALID_TO} <= columns.keys():
             raise UntimedRelationError(
-                f"training_features reads {name}, which has neither {ARRIVAL} nor {VALID_FROM} and {VALID_TO}: nobody can say "
-                "what of it was known at a cut-off. Read it as of the cut-off, from relations that do"
+                f"training_features reads {name}, which has neither {ARRIVAL} nor {VALID_FROM} and {VALID_TO}, so "
+                "that what of it was known at a cut-off cannot be told. Read it as of the cut-off, from relations that do"
             )
         return cls(name, columns)
 
@@ -56,7 +56,7 @@ class Timed:
 
     @property
     def texts(self) -> list[str]:
-        """Ids, categories and words."""
+        """Ids, categories and other texts."""
         return [name for name, kind in self.columns.items() if kind == "VARCHAR"]
 
 
@@ -65,23 +65,23 @@ def altered_future(relation: Timed, moment: datetime, horizon: timedelta) -> str
 
     - Rows known then stay, but a version that was in force then ends at another time after it.
     - Rows that became known later are there twice: with other numbers and, moved to other customers, products and the like.
-    - Added are facts from before the moment that become known after it, some at once, and facts of the ``horizon`` after it:
-      each row known then once more with other numbers, once with the texts of others, and once with texts that are new.
+    - Added are facts from before the moment that become known after it, at once or a day later, and facts of the ``horizon``
+      after it: each row known then once more with other numbers, once with the texts of other rows, and once with new texts.
     """
     at = f"timestamp '{moment}'"
-    known, since = _known(relation, at), f"interval '{int(horizon.total_seconds())}' second"
+    known, width = _known(relation, at), f"interval '{int(horizon.total_seconds())}' second"
     soon = at if relation.arrives else f"{at} + interval '1' microsecond"
     late = f"{at} + interval '1' day"
     parts = [
         _known_rows(relation, at),
         _rows(relation, f"not {known}", "same", {}),
         _rows(relation, f"not {known}", "other", {}),
-        _rows(relation, known, "same", _known_since(relation, soon)),
-        _rows(relation, known, "other", _known_since(relation, soon)),
-        _rows(relation, known, "new", _known_since(relation, late)),
+        _rows(relation, known, "same", _known_from(relation, soon)),
+        _rows(relation, known, "other", _known_from(relation, soon)),
+        _rows(relation, known, "new", _known_from(relation, late)),
     ]
     if relation.arrives or relation.happened:
-        moved = {name: _within(name, at, since) for name in relation.happened + ([ARRIVAL] if relation.arrives else [])}
+        moved = {name: _within(name, at, width) for name in relation.happened + ([ARRIVAL] if relation.arrives else [])}
         exact = dict.fromkeys(moved, at)
         parts += [_rows(relation, known, "same", moved), _rows(relation, known, "new", exact)]
     others = [
@@ -110,12 +110,12 @@ def _known(relation: Timed, at: str) -> str:
 
 
 def _other_end(at: str) -> str:
-    """An open end gets an end, an end to come is opened: at the moment the version is in force either way."""
+    """An open end gets an end, a later end is opened: the version is in force at the moment either way."""
     return f"case when {VALID_TO} is null then {at} + interval '1' day when {VALID_TO} > {at} then null else {VALID_TO} end"
 
 
-def _known_since(relation: Timed, since: str) -> dict[str, str]:
-    return {ARRIVAL: since} if relation.arrives else {VALID_FROM: since, VALID_TO: "cast(null as timestamp)"}
+def _known_from(relation: Timed, moment: str) -> dict[str, str]:
+    return {ARRIVAL: moment} if relation.arrives else {VALID_FROM: moment, VALID_TO: "cast(null as timestamp)"}
 
 
 def _within(name: str, at: str, length: str) -> str:

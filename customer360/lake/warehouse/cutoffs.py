@@ -1,4 +1,4 @@
-"""The points in time that labels are wanted for: of training sets, and of kept scores whose horizon has passed."""
+"""The points in time for which labels are computed: training cut-offs, and kept scores whose horizon has passed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from customer360.settings import Settings, Shop
 CUTOFF_COLUMNS = "cutoff_no integer, as_of timestamp, weight double"
 # The weight of a cut-off's rows when a model is fitted, and of those before a change of what the rows say. Of two seeds of a
 # shop in which the purchases of two categories were exchanged, one horizon of new labels closed 83% and 82% of the gap to a
-# model of the new world with .05, 72% and 69% with .3, 52% and 44% with 1.
+# model fitted on the new behaviour alone with .05, 72% and 69% with .3, 52% and 44% with 1.
 EVERY_CUTOFF, BEFORE_CHANGE = 1.0, 0.05
 MATURED_FOR = timedelta(days=7)
 
@@ -26,7 +26,7 @@ def set_training_cutoffs(
     """Write the weekly cut-offs, newest (1) first, each with one weight for its rows; see ``cutoff_weights``.
 
     The newest lies at the last slice - horizon - 2 days. A cut-off needs ``training.min_history_days`` of slices before it.
-    ``changes``: since when something was found to be different (plain UTC).
+    ``changes``: when the drift report dated changes of the data (plain UTC).
     """
     shop = settings.shop
     first, last = connection.execute("select min(slice), max(slice) from ops.slice_log").fetchone() or (None, None)
@@ -51,14 +51,14 @@ def write_training_cutoffs(
 def weekly_cutoffs(shop: Shop, first: datetime, as_of: datetime) -> list[datetime]:
     """The cut-offs, newest first, of a training at ``as_of`` with a history that begins at ``first``."""
     newest = as_of - matures_after(shop)
-    wanted = [newest - timedelta(weeks=week) for week in range(shop.training.cutoffs)]
-    return [moment for moment in wanted if moment >= first + timedelta(days=shop.training.min_history_days)]
+    weekly = [newest - timedelta(weeks=week) for week in range(shop.training.cutoffs)]
+    return [moment for moment in weekly if moment >= first + timedelta(days=shop.training.min_history_days)]
 
 
 def cutoff_weights(cutoffs: Sequence[datetime], changes: Sequence[datetime]) -> list[float]:
-    """Of each cut-off, newest first: less for those before the last change that leaves one to train on, and one to judge."""
-    since = max((change for change in changes if sum(cutoff >= change for cutoff in cutoffs) > 1), default=None)
-    return [BEFORE_CHANGE if since is not None and cutoff < since else EVERY_CUTOFF for cutoff in cutoffs]
+    """Weight of each cut-off, newest first: less before the last change with two cut-offs after it, to train and judge on."""
+    last_change = max((change for change in changes if sum(cutoff >= change for cutoff in cutoffs) > 1), default=None)
+    return [BEFORE_CHANGE if last_change is not None and cutoff < last_change else EVERY_CUTOFF for cutoff in cutoffs]
 
 
 def set_matured_cutoffs(connection: duckdb.DuckDBPyConnection, settings: Settings) -> list[datetime]:

@@ -1,4 +1,4 @@
-"""Between DuckDB and the frames that ``ml`` works on: rows in, files out."""
+"""Rows of pandas and Arrow into DuckDB tables, tables into Parquet files, and the daily snapshots of scores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was known when a day's scores were made: kept in the snapshot's file, and put back in force in a copy of the warehouse.
+"""The state that a day's scores were made from: recorded in the snapshot's file, and restored in a copy of the warehouse.
 
 Slices are known by their place in time: rows of arrival slices before as_of. Reference rows have a validity, but a load may
 have come after the scores and be valid before them: a replay's clock stands still, and a first load is valid from the
@@ -35,7 +35,7 @@ WAIT_SECONDS = 60.0
 
 
 class SnapshotError(OperatorError, ValueError):
-    """A day has no kept scores, or there is no warehouse to recompute them from. The message says which days there are."""
+    """A day has no kept scores, or there is no warehouse to recompute them from. The message lists the days."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The kept scores of a shop-local day. ``known`` is None in a file that was kept before such facts were."""
+    """The kept scores of a shop-local day. ``known`` is None in a file that was kept before versions recorded it."""
 
     day: str
     scores: pd.DataFrame
@@ -88,11 +88,11 @@ class Exceptions:
     slices: tuple[ChangedSlice, ...]
     tables: tuple[str, ...]
     is_other_code: bool
-    is_without_facts: bool
+    is_without_record: bool
 
     def __bool__(self) -> bool:
-        """Whether there is any."""
-        return bool(self.slices or self.tables or self.is_other_code or self.is_without_facts)
+        """Whether there is an exception."""
+        return bool(self.slices or self.tables or self.is_other_code or self.is_without_record)
 
 
 def known_now(settings: Settings, now: datetime) -> Known:
@@ -111,16 +111,20 @@ def read_snapshot(place: Place, day: str | None) -> Snapshot:
     """The kept scores of a day, or of the newest one. Raises ``SnapshotError`` where there are none."""
     days = kept_days(place)
     if not days or (day is not None and day not in days):
-        there = f"there are {len(days)} days, from {days[0]} to {days[-1]}" if days else "a slice after a training keeps some"
+        there = (
+            f"there are {len(days)} days, from {days[0]} to {days[-1]}"
+            if days
+            else "the first slice after a training keeps the first"
+        )
         raise SnapshotError(f"{snapshot_folder(place)} has no scores of {day or 'any day'}; {there}")
     chosen = day or days[-1]
     file = snapshot_folder(place) / f"day_key={chosen}" / "part.parquet"
     table = pq.read_table(file, partitioning=None)
-    facts = json.loads((table.schema.metadata or {}).get(KNOWN_KEY.encode(), b"null"))
+    record = json.loads((table.schema.metadata or {}).get(KNOWN_KEY.encode(), b"null"))
     known = None
-    if facts:
-        references = {name: (version, since) for name, (version, since) in facts["references"].items()}
-        known = Known(facts["scored_at"], facts["models"], references)
+    if record:
+        references = {name: (version, valid_from) for name, (version, valid_from) in record["references"].items()}
+        known = Known(record["scored_at"], record["models"], references)
     return Snapshot(chosen, table.to_pandas(), known)
 
 
@@ -151,11 +155,11 @@ def set_as_known(connection: duckdb.DuckDBPyConnection, settings: Settings, snap
     connection.execute("delete from ops.clock")
     connection.execute("insert into ops.clock values (?, ?)", [as_of - settings.shop.slice_width, as_of])
     if known is None:
-        return Exceptions((), (), is_other_code=False, is_without_facts=True)
-    unlike = []
+        return Exceptions((), (), is_other_code=False, is_without_record=True)
+    other_versions = []
     for table in reference_tables(settings.shop).values():
-        version, since = known.references.get(table.name, ("", ""))
-        stamp = _stamp(since) if since else "null"
+        version, valid_from = known.references.get(table.name, ("", ""))
+        stamp = _stamp(valid_from) if valid_from else "null"
         relation = (
             f"select * replace (case when valid_to <= {stamp} then valid_to end as valid_to) "
             f"from ({reference_relation(settings.place, table)}) where valid_from <= {stamp}"
@@ -163,7 +167,7 @@ def set_as_known(connection: duckdb.DuckDBPyConnection, settings: Settings, snap
         connection.execute(f"create or replace view raw.{table.name} as {relation}")
         in_force = f"(select * from raw.{table.name} where valid_to is null)"
         if version and content_version(connection, table, in_force)[1] != version:
-            unlike.append(table.name)
+            other_versions.append(table.name)
     rows = connection.execute(
         """
         select slice, coalesce(repaired_at > $scored_at, false) from ops.slice_log
@@ -173,9 +177,9 @@ def set_as_known(connection: duckdb.DuckDBPyConnection, settings: Settings, snap
     ).fetchall()
     changed = tuple(ChangedSlice(start, is_repair) for start, is_repair in rows)
     return Exceptions(
-        changed, tuple(unlike), is_other_code=known.models != models_fingerprint(settings), is_without_facts=False
+        changed, tuple(other_versions), is_other_code=known.models != models_fingerprint(settings), is_without_record=False
     )
 
 
-def _stamp(since: str) -> str:
-    return BEGINNING if since == "beginning" else f"timestamp '{naive(datetime.fromisoformat(since))}'"
+def _stamp(valid_from: str) -> str:
+    return BEGINNING if valid_from == "beginning" else f"timestamp '{naive(datetime.fromisoformat(valid_from))}'"

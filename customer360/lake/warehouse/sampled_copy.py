@@ -1,4 +1,4 @@
-"""A copy of relations with the rows of some customers: small, and whole for each of them."""
+"""A copy of relations with all rows of a sample of customers."""
 
 from __future__ import annotations
 
@@ -17,24 +17,25 @@ def copy_sample(connection: duckdb.DuckDBPyConnection, relations: Sequence[Relat
     """Copy ``relations`` into the DuckDB file ``target`` with the rows of at most ``customers`` customers; returns how many.
 
     They are the first by a hash of their ids. Copied are their rows and all rows of the visitors that any relation names beside
-    them, so that a visitor of two customers stays one; relations without customers and visitors are copied whole.
+    them, so that a visitor of two customers still has both; relations without customers and visitors are copied in full.
     """
     columns = {relation: _columns(connection, relation) for relation in relations}
     connection.execute(f"attach {literal(str(target))} as sampled; create or replace temp table sample (customer_id varchar)")
     try:
-        of_customers = [f"select {CUSTOMER} from {_sql(one)}" for one in relations if CUSTOMER in columns[one]]
+        of_customers = [f"select {CUSTOMER} from {_sql(relation)}" for relation in relations if CUSTOMER in columns[relation]]
         if of_customers:
             connection.execute(
                 f"insert into sample select {CUSTOMER} from ({' union '.join(of_customers)}) where {CUSTOMER} is not null "
                 f"order by hash({CUSTOMER}), {CUSTOMER} limit {customers}"
             )
         both = [
-            f"select {VISITOR} from {_sql(one)} where {VISITOR} is not null and {CUSTOMER} in (from sample)"
-            for one in relations
-            if {CUSTOMER, VISITOR} <= columns[one]
+            f"select {VISITOR} from {_sql(relation)} where {VISITOR} is not null and {CUSTOMER} in (from sample)"
+            for relation in relations
+            if {CUSTOMER, VISITOR} <= columns[relation]
         ]
-        nobody = "select null where false"
-        connection.execute(f"create or replace temp table sample_visitors as {' union '.join(both) or nobody}")
+        connection.execute(
+            f"create or replace temp table sample_visitors as {' union '.join(both) or 'select null where false'}"
+        )
         for schema, name in relations:
             connection.execute(
                 f"create schema if not exists sampled.{schema}; create table sampled.{schema}.{name} as "
@@ -56,7 +57,7 @@ def _sql(relation: Relation) -> str:
 
 
 def _of_sample(columns: set[str]) -> str:
-    tests = [
+    conditions = [
         f"{name} in (from {chosen})" for name, chosen in ((CUSTOMER, "sample"), (VISITOR, "sample_visitors")) if name in columns
     ]
-    return f"where {' or '.join(tests)}" if tests else ""
+    return f"where {' or '.join(conditions)}" if conditions else ""

@@ -1,7 +1,7 @@
-"""What raw holds against what the warehouse was made from: planning a transform before dbt, marking it after.
+"""Which raw slices the warehouse does not hold yet: a transform is planned before dbt and marked after it.
 
-Live slices, late data, repairs, retries, outages and history are one path: whatever slice's raw fingerprint differs from the
-one it was last transformed with is pending, and any run transforms all pending slices.
+Live slices, late data, repairs, retries, outages and history go the same way: a slice whose raw fingerprint differs from that
+of its last transform is pending, and every run transforms all pending slices.
 """
 
 from __future__ import annotations
@@ -316,10 +316,10 @@ def _set_clock(connection: duckdb.DuckDBPyConnection, settings: Settings) -> Non
     )
 
 
-def _raw_rows(raw: Path, slices: list[tuple[datetime, str]], wanted: str) -> str:
+def _raw_rows(raw: Path, slices: list[tuple[datetime, str]], listed: str) -> str:
     """SQL of the raw rows of these (slice, source), or of no rows with the right types.
 
-    ``wanted`` is a relation that lists them too: a day of the history holds other slices beside them.
+    ``listed``: a relation that lists the slices too, since a day of the history holds others beside them.
     """
     typed = ", ".join(f"cast(null as {column.type}) as {quoted(column.name)}" for column in RAW_COLUMNS)
     parts = [f"(select {typed} where false)"]
@@ -328,7 +328,7 @@ def _raw_rows(raw: Path, slices: list[tuple[datetime, str]], wanted: str) -> str
     if history:
         parts.append(
             f"select * from read_parquet({file_list(history)}, hive_partitioning = false) "
-            f"where slice in (select slice from {wanted} where source = 'click_history')"
+            f"where slice in (select slice from {listed} where source = 'click_history')"
         )
     clicks = [
         str(raw / "clicks" / f"slice_key={start:%Y-%m-%d-%H:%M}" / PART) for start, source in slices if source == "clicks"
