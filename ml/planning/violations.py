@@ -1,11 +1,11 @@
-"""Does a plan keep to its rules? Counted from the rows alone, without anything of what made them.
+"""The rules that a plan breaks, counted from its rows alone, without anything of the planner that made them.
 
-The planner never makes such rows; the asset's checks, which block what is published, do not take its word for it.
+The checks of the asset of plans, which block a publication, come from here. Budget, capacities, caps and gaps are counted by
+the function that counts them for an approval.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,8 +14,9 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 
 from customer360.campaigns.definition import Campaign
-from customer360.settings import FrequencyCap, Shop
-from ml.planning.inputs import PlanningInputs
+from customer360.campaigns.limits import CENT, broken_limits
+from customer360.settings import Shop
+from ml.planning.inputs import COMMITMENTS, PlanningInputs
 from ml.planning.reasons import CONTACT
 
 EVERY_CUSTOMER_ONCE = "every_customer_once"
@@ -32,12 +33,12 @@ RULES = {
     BUDGETS: "No campaign spends more than its budget, what was approved before included.",
     CAPACITIES: "No channel is asked for more contacts a day than it can make.",
 }
-_CENT = 0.005
+LIMIT_RULES = {"budget": BUDGETS, "capacity": CAPACITIES, "frequency cap": CAPS_AND_GAPS, "gap": CAPS_AND_GAPS}
 
 
 @dataclass(frozen=True)
 class Violation:
-    """A rule that a plan breaks: of which campaign, and what is wrong in words (no customer's name: it reaches logs)."""
+    """A rule that a plan breaks: of which campaign, and what is wrong, without a customer's name: it reaches logs."""
 
     rule: str
     campaign_id: str
@@ -54,38 +55,38 @@ def violations(
     """Every rule that the rows of ``campaign_plan`` break. ``campaigns`` in the order in which they were planned."""
     contacts = plan[plan["decision"] == CONTACT]
     found = list(_not_once(plan, audiences))
+    committed = inputs.commitments[COMMITMENTS]
     for campaign in campaigns:
         own = contacts[contacts["campaign_id"] == campaign.campaign_id]
         found += _no_consent(own, campaign, inputs)
         found += _outside_windows(own, campaign, inputs, shop)
-        found += _over_budget(own, campaign, inputs)
-        found += _over_capacity(own, campaign, inputs)
-    found += _over_shared_capacity(contacts, inputs, shop)
-    found += _too_often(contacts, campaigns, inputs, shop)
+        found += _other_costs(own, campaign)
+        limits = broken_limits(own, committed, campaign, shop)
+        found += [Violation(LIMIT_RULES[limit.kind], campaign.campaign_id, limit.message) for limit in limits]
+        # A campaign that is planned later keeps to what is planned before it, not the other way round.
+        committed = pd.concat([committed, own[COMMITMENTS]], ignore_index=True) if len(committed) else own[COMMITMENTS]
     return found
 
 
 def _not_once(plan: pd.DataFrame, audiences: dict[str, pd.Index[str]]) -> Iterator[Violation]:
     for campaign_id, audience in audiences.items():
         rows = plan[plan["campaign_id"] == campaign_id]
-        missing, strange = (
-            len(audience.difference(pd.Index(rows["customer_id"]))),
-            int((~rows["customer_id"].isin(audience)).sum()),
-        )
-        twice, silent = int(rows["customer_id"].duplicated().sum()), int(rows["reason"].isna().sum())
-        if missing or strange or twice or silent:
+        missing = len(audience.difference(pd.Index(rows["customer_id"])))
+        foreign = int((~rows["customer_id"].isin(audience)).sum())
+        repeated, unexplained = int(rows["customer_id"].duplicated().sum()), int(rows["reason"].isna().sum())
+        if missing or foreign or repeated or unexplained:
             yield Violation(
                 EVERY_CUSTOMER_ONCE,
                 campaign_id,
-                f"{missing} of the audience have no row, {strange} rows are not of it, {twice} are repeated, "
-                f"{silent} say no reason",
+                f"{missing} of the audience have no row, {foreign} rows are of other customers, {repeated} are repeated, "
+                f"{unexplained} have no reason",
             )
 
 
 def _no_consent(contacts: pd.DataFrame, campaign: Campaign, inputs: PlanningInputs) -> Iterator[Violation]:
-    answers = inputs.consents.assign(is_allowed=inputs.consents["is_allowed"].astype("boolean").fillna(value=False))
-    said = answers.groupby(["customer_id", "channel"])["is_allowed"].min()
-    allowed = set(said[said].index)
+    consents = inputs.consents.assign(is_allowed=inputs.consents["is_allowed"].astype("boolean").fillna(value=False))
+    is_allowed = consents.groupby(["customer_id", "channel"])["is_allowed"].min()
+    allowed = set(is_allowed[is_allowed].index)
     barred = set(zip(inputs.suppressions["customer_id"], inputs.suppressions["channel"].fillna(""), strict=True))
     for customer, channel in zip(contacts["customer_id"], contacts["channel"], strict=True):
         if channel not in campaign.channels:
@@ -114,94 +115,8 @@ def _outside_windows(contacts: pd.DataFrame, campaign: Campaign, inputs: Plannin
             yield Violation(SEND_WINDOWS, campaign.campaign_id, f"{local} does not lie in the {daypart}")
 
 
-def _over_budget(contacts: pd.DataFrame, campaign: Campaign, inputs: PlanningInputs) -> Iterator[Violation]:
-    for channel, costs in contacts.groupby("channel")["cost"]:
-        known = campaign.channels.get(str(channel))
-        if known is not None and not costs.astype(float).sub(known.cost).abs().lt(_CENT).all():
-            yield Violation(BUDGETS, campaign.campaign_id, f"a contact by {channel} does not cost what the campaign says")
-    before = inputs.commitments.loc[inputs.commitments["campaign_id"] == campaign.campaign_id, "cost"].astype(float).sum()
-    spent = float(contacts["cost"].astype(float).sum())
-    if campaign.budget is not None and spent and before + spent > campaign.budget + _CENT:
-        yield Violation(
-            BUDGETS,
-            campaign.campaign_id,
-            f"{before:.2f} committed and {spent:.2f} planned of a budget of {campaign.budget:.2f}",
-        )
-
-
-def _over_capacity(contacts: pd.DataFrame, campaign: Campaign, inputs: PlanningInputs) -> Iterator[Violation]:
-    own = inputs.commitments[inputs.commitments["campaign_id"] == campaign.campaign_id]
-    limits = {name: channel.capacity_per_day for name, channel in campaign.channels.items()}
-    yield from _over(contacts, own, limits, campaign.campaign_id)
-
-
-def _over_shared_capacity(contacts: pd.DataFrame, inputs: PlanningInputs, shop: Shop) -> Iterator[Violation]:
-    yield from _over(contacts, inputs.commitments, dict(shop.campaigns.capacity_per_day), "(all campaigns)")
-
-
-def _over(contacts: pd.DataFrame, before: pd.DataFrame, limits: dict[str, int | None], campaign_id: str) -> Iterator[Violation]:
-    place = ["channel", "contact_date"]
-    planned = contacts.groupby(place).size().reset_index(name="planned")
-    committed = before.groupby(place).size().reset_index(name="committed")
-    merged = planned.merge(committed.astype({"contact_date": planned["contact_date"].dtype}), on=place, how="left")
-    for channel, day, count, maybe in merged.itertuples(index=False):
-        limit, earlier = limits.get(channel), 0 if pd.isna(maybe) else int(maybe)
-        if limit is not None and count + earlier > limit:
-            yield Violation(
-                CAPACITIES, campaign_id, f"{count} planned and {earlier} committed by {channel} on {day:%Y-%m-%d}, of {limit}"
-            )
-
-
-@dataclass(frozen=True)
-class _Contact:
-    """A contact by its day number. ``rank``: its campaign's place in the planning; -1 for what was committed before."""
-
-    day: int
-    channel: str
-    campaign_id: str
-    rank: int
-
-
-def _too_often(
-    contacts: pd.DataFrame, campaigns: Sequence[Campaign], inputs: PlanningInputs, shop: Shop
-) -> Iterator[Violation]:
-    ranks = {campaign.campaign_id: place for place, campaign in enumerate(campaigns)}
-    every: dict[str, list[_Contact]] = defaultdict(list)
-    for frame, is_planned in ((inputs.commitments, False), (contacts, True)):
-        days = (pd.to_datetime(frame["contact_date"]) - pd.Timestamp("1970-01-01")).dt.days
-        rows = zip(frame["customer_id"], days, frame["channel"], frame["campaign_id"], strict=True)
-        for customer, day, channel, campaign_id in rows:
-            every[customer].append(_Contact(day, channel, campaign_id, ranks[campaign_id] if is_planned else -1))
-    for customer in contacts["customer_id"].unique():
-        together = every[customer]
-        for one in together:
-            if one.rank >= 0:
-                # What is planned after it looked at it, not the other way round.
-                earlier = [other for other in together if other is not one and other.rank <= one.rank]
-                yield from _broken(one, earlier, campaigns[one.rank], shop)
-
-
-def _broken(one: _Contact, others: list[_Contact], campaign: Campaign, shop: Shop) -> Iterator[Violation]:
-    gap = max(shop.campaigns.minimum_gap_days, campaign.minimum_gap_days)
-    near = [other.day for other in others if abs(other.day - one.day) < gap]
-    if near:
-        apart = min(abs(day - one.day) for day in near)
-        yield Violation(CAPS_AND_GAPS, campaign.campaign_id, f"a contact {apart} days from another, of at least {gap}")
-    if any(other.campaign_id == one.campaign_id for other in others):
-        yield Violation(CAPS_AND_GAPS, campaign.campaign_id, "a second contact of the campaign")
-    caps = campaign.frequency_caps
-    groups: list[tuple[str, FrequencyCap | None, list[int]]] = [
-        ("of all campaigns", shop.campaigns.frequency_cap, [other.day for other in others]),
-        ("of all campaigns", caps.overall, [other.day for other in others]),
-        (f"by {one.channel}", caps.channels.get(one.channel), [o.day for o in others if o.channel == one.channel]),
-    ]
-    for name, cap, days in groups:
-        if cap is not None and _most(one.day, days, cap.days) > cap.contacts:
-            yield Violation(
-                CAPS_AND_GAPS, campaign.campaign_id, f"more than {cap.contacts} contacts {name} within {cap.days} days"
-            )
-
-
-def _most(day: int, others: list[int], width: int) -> int:
-    """The most contacts on ``width`` consecutive days of which ``day`` is one."""
-    return max(1 + sum(start <= other < start + width for other in others) for start in range(day - width + 1, day + 1))
+def _other_costs(contacts: pd.DataFrame, campaign: Campaign) -> Iterator[Violation]:
+    for name, costs in contacts.groupby("channel")["cost"]:
+        channel = campaign.channels.get(str(name))
+        if channel is not None and not costs.astype(float).sub(channel.cost).abs().lt(CENT).all():
+            yield Violation(BUDGETS, campaign.campaign_id, f"a contact by {name} does not cost what the campaign says")

