@@ -1,8 +1,8 @@
 """The published label file of a Customer 360 solution: 6,000 customers, label 0 to 3, judged on a stratified tenth, ten times.
 
 ``AFFINITY_DATA`` names the folder with ``customer_profile_label.csv``. The columns of the last three days are left out, since
-the label is made of them. One set of published probabilities serves both: log loss and calibration are theirs, macro-F1 is that
-of the decisions. Beside it, on the same rows: the prior, and the boosted trees that were published with the file (50 trees of
+the label is made of them. Log loss and calibration error are those of the published probabilities, macro-F1 is that of
+the decisions. Beside it, on the same rows: the prior, and the boosted trees that were published with the file (50 trees of
 depth 5, rate .1), as scikit-learn has them.
 """
 

@@ -23,10 +23,10 @@ SIZES = {"6k": 1, "60k": 10, "250k": 42, "1m": 167}
 
 def main() -> None:
     """Measure each size, or only those that are named as arguments."""
-    wanted = sys.argv[1:] or list(SIZES)
+    selected = sys.argv[1:] or list(SIZES)
     figures: dict[str, float] = {}
     with prepared(Simulation(customers=SIMULATED)) as place:
-        for name in wanted:
+        for name in selected:
             figures |= {f"{key}_{name}": value for key, value in measured(place, SIZES[name]).items()}
             write_result("customers", figures)
 
@@ -39,16 +39,16 @@ def measured(place: Prepared, times: int) -> dict[str, float]:
     loaded = place.runs.run("history_job", slice_key(settings.shop.slices_start - settings.shop.slice_width))
     simulate_slice(Simulation(customers=SIMULATED), settings.shop, settings.place, settings.shop.slices_start)
     events = enlarge_landed(settings, times)
-    whole = place.slice()
+    slice_run = place.slice()
     published = current_publication(settings.place)
     if published is None:
         raise RuntimeError("the slice published nothing")
     return {
         "customers": published.rows["customer_features"],
         "events": events,
-        "wall_seconds": whole.wall_seconds,
-        "cpu_seconds": whole.cpu_seconds,
-        "peak_mib": whole.peak_mib,
+        "wall_seconds": slice_run.wall_seconds,
+        "cpu_seconds": slice_run.cpu_seconds,
+        "peak_mib": slice_run.peak_mib,
         "history_wall_seconds": loaded.wall_seconds,
         "history_peak_mib": loaded.peak_mib,
         "warehouse_mib": settings.place.warehouse.stat().st_size / 2**20,

@@ -43,7 +43,7 @@ def main() -> None:
         made = densify(place.settings, days)
         making = time.monotonic() - started
         landed = place.land(Simulation(events_per_slice=EVENTS, flat=True))
-        whole = place.slice()
+        slice_run = place.slice()
         compiled = place.root.with_name("compiled")
         write_compiled(place.settings, compiled)
         times: dict[str, list[float]] = json.loads(output_of("benchmarks.model_times", str(compiled), *FEATURES))
@@ -58,9 +58,9 @@ def main() -> None:
                 "making_wall_seconds": making,
                 "warehouse_mib": place.settings.place.warehouse.stat().st_size / 2**20,
                 "slice_events": landed,
-                "wall_seconds": whole.wall_seconds,
-                "cpu_seconds": whole.cpu_seconds,
-                "peak_mib": whole.peak_mib,
+                "wall_seconds": slice_run.wall_seconds,
+                "cpu_seconds": slice_run.cpu_seconds,
+                "peak_mib": slice_run.peak_mib,
                 "features_wall_seconds": sum(wall for wall, _ in times.values()),
                 "features_cpu_seconds": sum(cpu for _, cpu in times.values()),
                 **{f"{model}_cpu_seconds": cpu for model, (_, cpu) in times.items()},

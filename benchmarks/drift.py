@@ -49,12 +49,12 @@ RECOVERED_SEEDS = range(1, 7)
 
 def main() -> None:
     """Run all of it, or the parts that are named; both cores are kept busy to the end."""
-    wanted = sys.argv[1:] or ["clean", "planted", "recovered"]
+    selected = sys.argv[1:] or ["clean", "planted", "recovered"]
     figures: dict[str, float] = {}
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as workers:
-        calm = [workers.submit(clean, CLEAN_SEED)] if "clean" in wanted else []
-        drifts = [workers.submit(planted, kind, seed) for seed in SEEDS for kind in KINDS] if "planted" in wanted else []
-        trainings = [workers.submit(recovered, seed) for seed in RECOVERED_SEEDS] if "recovered" in wanted else []
+        calm = [workers.submit(clean, CLEAN_SEED)] if "clean" in selected else []
+        drifts = [workers.submit(planted, kind, seed) for seed in SEEDS for kind in KINDS] if "planted" in selected else []
+        trainings = [workers.submit(recovered, seed) for seed in RECOVERED_SEEDS] if "recovered" in selected else []
         if trainings:
             figures |= shares([job.result() for job in trainings])
         if drifts:
@@ -115,12 +115,12 @@ class Monitor:
         """The metrics of a day, which become part of the history. Without ``features`` the model's own columns are left out."""
         day_no = (self.world.end - as_of) // DAY
         limits = self.reference.limits()
-        told = early_performance(self.reader.connection, self.loaded, self.training, as_of, day_no)
+        performance = early_performance(self.reader.connection, self.loaded, self.training, as_of, day_no)
         samples = self.reference.samples(self.reader, day_no)
         if features is not None:
             samples += model_samples(features, self.training, self.loaded, 0)
             limits |= reported_limits(self.history, self.loaded.version)
-        metrics = metrics_of(samples, limits, told, {}).assign(
+        metrics = metrics_of(samples, limits, performance, {}).assign(
             report_date=pd.Timestamp(as_of.date()), as_of=pd.Timestamp(as_of), model_version=self.loaded.version
         )
         parts = [self.history, metrics[list(METRIC_COLUMNS)]] if len(self.history) else [metrics[list(METRIC_COLUMNS)]]

@@ -123,8 +123,8 @@ def _load(settings: Settings, simulation: Simulation) -> None:
     write_history(settings)
     with open_warehouse(settings.place) as connection:
         plan_transform(connection, settings, NOW)
-    wanted = [*(f"+{name}" for name in TABLES), "+training_features"]
-    selection = ["build", "--quiet", "--select", *wanted, "--exclude", "training_features"]
+    models = [*(f"+{name}" for name in TABLES), "+training_features"]
+    selection = ["build", "--quiet", "--select", *models, "--exclude", "training_features"]
     types = ["--exclude-resource-type", "test", "--exclude-resource-type", "unit_test"]
     done = invoke(settings, [*selection, *types], settings.place.dbt_target / "load", _unheard)
     if not done.success:

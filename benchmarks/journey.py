@@ -72,10 +72,10 @@ def judged(settings: Settings, frame: pd.DataFrame) -> dict[str, float]:
     found = evaluate(training_set, model)
     best, loss = found.best_baseline
     truth = np.array([training_set.categories.index(label) for label in training_set.validation_labels.astype(str)])
-    ours = row_losses(model.probabilities(training_set.validation), truth)
-    theirs = row_losses(baseline_probabilities(training_set)[best], truth)
+    model_losses = row_losses(model.probabilities(training_set.validation), truth)
+    baseline_losses = row_losses(baseline_probabilities(training_set)[best], truth)
     households = known.loc[known["as_of"] >= JUDGED_FROM].sort_values(["cutoff_no", "customer_id"], ascending=[False, True])
-    gain = household_interval(theirs - ours, households["customer_id"].to_numpy(dtype=object))
+    gain = household_interval(baseline_losses - model_losses, households["customer_id"].to_numpy(dtype=object))
     scores = found.scores.set_index("contender")
     return {
         "households": float(households["customer_id"].nunique()),
@@ -102,9 +102,9 @@ def with_all_judged(settings: Settings, known: pd.DataFrame) -> TrainingSet:
     ]
     return replace(
         trained,
-        validation=pd.concat([one.validation for one in later], ignore_index=True),
-        validation_labels=np.concatenate([one.validation_labels for one in later]),
-        validation_groups=pd.concat([one.validation_groups for one in later], ignore_index=True),
+        validation=pd.concat([week.validation for week in later], ignore_index=True),
+        validation_labels=np.concatenate([week.validation_labels for week in later]),
+        validation_groups=pd.concat([week.validation_groups for week in later], ignore_index=True),
     )
 
 

@@ -18,11 +18,11 @@ from customer360.settings import Settings
 
 def main() -> None:
     """Run and time the models."""
-    folder, wanted = Path(sys.argv[1]), set(sys.argv[2:])
+    folder, selected = Path(sys.argv[1]), set(sys.argv[2:])
     times: dict[str, tuple[float, float]] = {}
     with open_warehouse(Settings.from_environment().place) as connection:
         for schema, name, rewritten in json.loads((folder / "order.json").read_text(encoding="utf-8")):
-            if not wanted or name in wanted:
+            if not selected or name in selected:
                 wall, cpu = time.monotonic(), time.process_time()
                 build(connection, f"{schema}.{name}", (folder / f"{name}.sql").read_text(encoding="utf-8"), rewritten)
                 times[name] = (time.monotonic() - wall, time.process_time() - cpu)

@@ -20,11 +20,11 @@ SIZES = {"": 1, "_10x": 10, "_100x": 100}
 
 def main() -> None:
     """Measure each size, or only those that are named as arguments (1, 10, 100)."""
-    wanted = [int(size) for size in sys.argv[1:]] or list(SIZES.values())
+    selected = [int(size) for size in sys.argv[1:]] or list(SIZES.values())
     with prepared(Simulation()) as place:
         figures = {"template_cpu_seconds": place.runs.import_cpu_seconds}
         for suffix, times in SIZES.items():
-            if times in wanted:
+            if times in selected:
                 figures |= {f"{name}{suffix}": value for name, value in measured(place, times).items()}
         write_result("slice", figures)
 
@@ -33,7 +33,7 @@ def measured(place: Prepared, times: int) -> dict[str, float]:
     """The product's run and the bare script on the same place and files."""
     place.restore()
     events = place.land(Simulation(events_per_slice=EVENTS, flat=True), times)
-    whole = place.slice()
+    slice_run = place.slice()
     compiled = place.root.with_name(f"compiled_{times}")
     write_compiled(place.settings, compiled)
     place.restore()
@@ -41,13 +41,13 @@ def measured(place: Prepared, times: int) -> dict[str, float]:
     bare = run_module("benchmarks.bare_slice", str(compiled))
     return {
         "events": events,
-        "wall_seconds": whole.wall_seconds,
-        "cpu_seconds": whole.cpu_seconds,
-        "peak_mib": whole.peak_mib,
+        "wall_seconds": slice_run.wall_seconds,
+        "cpu_seconds": slice_run.cpu_seconds,
+        "peak_mib": slice_run.peak_mib,
         "bare_wall_seconds": bare.wall_seconds,
         "bare_cpu_seconds": bare.cpu_seconds,
         "bare_peak_mib": bare.peak_mib,
-        "ratio_to_bare": whole.cpu_seconds / bare.cpu_seconds,
+        "ratio_to_bare": slice_run.cpu_seconds / bare.cpu_seconds,
     }
 
 

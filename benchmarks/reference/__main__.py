@@ -70,9 +70,9 @@ def _same_profiles(folder: Path) -> int:
     """The customers that every engine wrote the same of, column by column; raises ``AssertionError`` where one differs."""
     for number in SLICES:
         ours, *others = (pd.read_csv(folder / f"{engine}_{number}.csv") for engine in ENGINES)
-        for theirs in others:
-            sorted_theirs = theirs.sort_values("customerID", ignore_index=True)
-            pd.testing.assert_frame_equal(sorted_theirs, ours, check_exact=True, check_dtype=False)
+        for other in others:
+            sorted_other = other.sort_values("customerID", ignore_index=True)
+            pd.testing.assert_frame_equal(sorted_other, ours, check_exact=True, check_dtype=False)
     return len(ours)
 
 

@@ -27,9 +27,9 @@ def published() -> Path:
     missing = [name for name in (*TABLES, PROFILES) if not (folder / name).is_file()]
     if missing:
         raise SystemExit(f"{folder} lacks {', '.join(missing)}; set {VARIABLE} to the folder above a customer360/ with them")
-    theirs = list(pd.read_csv(folder / PROFILES, nrows=0).columns)
-    if theirs != COLUMNS:
-        raise SystemExit(f"{folder / PROFILES} has the columns {', '.join(theirs)}; expected {', '.join(COLUMNS)}")
+    columns = list(pd.read_csv(folder / PROFILES, nrows=0).columns)
+    if columns != COLUMNS:
+        raise SystemExit(f"{folder / PROFILES} has the columns {', '.join(columns)}; expected {', '.join(COLUMNS)}")
     return folder
 
 

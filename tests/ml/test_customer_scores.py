@@ -93,8 +93,8 @@ def test_a_reason_only_pushes_towards_its_category(shop: Shop, champion: LoadedM
     for measures, words in ((("views", "dwell_seconds"), r" (?:of|on) {} in"), (("orders", "spend"), r"^bought {} ")):
         lower = []
         for category in ("computers", "fitness", "beauty"):
-            said = found["reason_1"].str.contains(words.format(category.capitalize()), na=False)
-            rows = features[((found["category_id"] == category) & said).to_numpy()]
+            is_named = found["reason_1"].str.contains(words.format(category.capitalize()), na=False)
+            rows = features[((found["category_id"] == category) & is_named).to_numpy()]
             if rows.empty:
                 continue
             names = [f.name for f in model.features if f.measure in measures and f.category_id == category]

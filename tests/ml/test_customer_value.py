@@ -91,11 +91,11 @@ def test_before_any_champion_everyone_has_a_row_of_nulls(warehouse: duckdb.DuckD
 def test_a_missing_model_leaves_only_its_own_columns_null(
     warehouse: duckdb.DuckDBPyConnection, shop: Shop, serving: Serving, absent: str, null: list[str]
 ) -> None:
-    _, _, whole = served(warehouse, shop, serving)
+    _, _, unchanged = served(warehouse, shop, serving)
     _, _, value = served(warehouse, shop, replace(serving, **{absent: None}))
     assert value[null].isna().all(axis=None)
     others = [name for name in MISSING if name not in null]
-    pd.testing.assert_frame_equal(value[others], whole[others])
+    pd.testing.assert_frame_equal(value[others], unchanged[others])
     assert count_consistent(warehouse, TABLES) == (60, 60)
 
 
@@ -104,8 +104,10 @@ def test_batches_change_nothing_and_each_ones_features_are_read_once(
 ) -> None:
     _, _, at_once = served(warehouse, shop, serving, customers=5000)
     made: list[int] = []
-    whole = serving_module.served_matrix
-    monkeypatch.setattr(serving_module, "served_matrix", lambda batch, loaded: made.append(len(batch)) or whole(batch, loaded))
+    unchanged = serving_module.served_matrix
+    monkeypatch.setattr(
+        serving_module, "served_matrix", lambda batch, loaded: made.append(len(batch)) or unchanged(batch, loaded)
+    )
     monkeypatch.setattr(serving_module, "BATCH", 1)
     found, _, value = served(warehouse, shop, serving, customers=5000)
     assert made == [2048, 2048, 904]

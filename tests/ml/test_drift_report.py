@@ -102,9 +102,9 @@ def test_our_distances_are_evidentlys(tmp_path: Path) -> None:
         "medium": pd.Series(rng.choice(texts, 900, p=[0.3, 0.3, 0.4])),
     }
     samples = [Sample("24 hours", name, now[name], then[name]) for name in then]
-    theirs = write_report(samples, {sample.title: 0.1 for sample in samples}, tmp_path / "d.html")
-    assert {sample.title: sample.value for sample in samples} == pytest.approx(theirs, rel=1e-9)
-    views = theirs["views, 24 hours"]
+    by_evidently = write_report(samples, {sample.title: 0.1 for sample in samples}, tmp_path / "d.html")
+    assert {sample.title: sample.value for sample in samples} == pytest.approx(by_evidently, rel=1e-9)
+    views = by_evidently["views, 24 hours"]
     assert wasserstein(counted(now["views"]), counted(then["views"])) == pytest.approx(views, rel=1e-9)
 
 

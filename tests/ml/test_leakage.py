@@ -12,14 +12,14 @@ from ml.datasets.leakage import auc, strongest_features
 from ml.datasets.training_sets import TrainingSet
 
 
-def planted(whole: TrainingSet, train: pd.Series, validation: pd.Series, kind: str) -> TrainingSet:
+def planted(training_set: TrainingSet, train: pd.Series, validation: pd.Series, kind: str) -> TrainingSet:
     """The training set with one more column."""
     feature = Feature("spend_after", "categorical" if kind == "categorical" else "numeric", "", "spend_after")
     return replace(
-        whole,
-        features=(*whole.features, feature),
-        train=whole.train.assign(spend_after=train.to_numpy()),
-        validation=whole.validation.assign(spend_after=validation.to_numpy()),
+        training_set,
+        features=(*training_set.features, feature),
+        train=training_set.train.assign(spend_after=train.to_numpy()),
+        validation=training_set.validation.assign(spend_after=validation.to_numpy()),
     )
 
 
@@ -33,34 +33,38 @@ def test_the_auc_is_that_worked_out_by_hand() -> None:
 def test_honest_features_raise_no_alarm_and_the_strongest_is_named(trained: Trained) -> None:
     found = strongest_features(trained.training_set)
     assert len(found) == 5
-    assert not any(one.is_alarming for one in found)
+    assert not any(feature.is_alarming for feature in found)
     # The shop of these frames buys along its browsing.
     assert found[0].feature.startswith(("views_", "dwell_seconds_"))
     assert found[0].category_id in found[0].feature
-    assert [one.auc for one in found] == sorted((one.auc for one in found), reverse=True)
+    assert [feature.auc for feature in found] == sorted((feature.auc for feature in found), reverse=True)
 
 
 def test_a_planted_amount_that_the_label_is_made_of_is_caught(trained: Trained) -> None:
-    whole, chance = trained.training_set, np.random.default_rng(1)
+    training_set, chance = trained.training_set, np.random.default_rng(1)
     spend = [
         pd.Series(np.where(labels == "fitness", chance.gamma(2, 20, len(labels)) + 1, 0))
-        for labels in (whole.train_labels, whole.validation_labels)
+        for labels in (training_set.train_labels, training_set.validation_labels)
     ]
-    (first, *_) = strongest_features(planted(whole, *spend, "numeric"))
+    (first, *_) = strongest_features(planted(training_set, *spend, "numeric"))
     assert (first.feature, first.category_id, first.is_alarming) == ("spend_after", "fitness", True)
 
 
 def test_a_planted_text_that_repeats_the_label_is_caught(trained: Trained) -> None:
-    whole = trained.training_set
-    texts = [pd.Series(labels) for labels in (whole.train_labels, whole.validation_labels)]
-    (first, *_) = strongest_features(planted(whole, *texts, "categorical"))
+    training_set = trained.training_set
+    texts = [pd.Series(labels) for labels in (training_set.train_labels, training_set.validation_labels)]
+    (first, *_) = strongest_features(planted(training_set, *texts, "categorical"))
     assert (first.feature, first.is_alarming) == ("spend_after", True)
 
 
 def test_a_text_that_is_different_in_every_row_tells_nothing(trained: Trained) -> None:
-    whole = trained.training_set
+    training_set = trained.training_set
     texts = [
-        pd.Series([f"{name}{n}" for n in range(len(part))]) for name, part in (("a", whole.train), ("b", whole.validation))
+        pd.Series([f"{name}{n}" for n in range(len(part))])
+        for name, part in (("a", training_set.train), ("b", training_set.validation))
     ]
-    names = {one.feature: one.auc for one in strongest_features(planted(whole, *texts, "categorical"), count=1_000)}
+    names = {
+        feature.feature: feature.auc
+        for feature in strongest_features(planted(training_set, *texts, "categorical"), count=1_000)
+    }
     assert names["spend_after"] == pytest.approx(0.5, abs=0.02)

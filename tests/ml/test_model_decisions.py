@@ -1,4 +1,4 @@
-"""What operators decide about versions, by the library and by ``customer360 models``: kept, published, or refused whole."""
+"""Decisions of operators about versions, by library and by ``customer360 models``: kept, published, or refused unchanged."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Desk:
             rows = connection.execute(
                 "select model_version, is_champion, status, reason, decided_by from model_versions"
             ).fetchall()
-        return {version: tuple(rest) for version, *rest in rows}
+        return {version: tuple(columns) for version, *columns in rows}
 
     def __call__(self, *arguments: str) -> tuple[int, str, str]:
         self.capsys.readouterr()
@@ -84,8 +84,8 @@ class Desk:
             code = main(["--shop", str(self.folder), "--data-dir", str(self.data), "models", *arguments])
         except SystemExit as ended:
             code = int(ended.code or 0)
-        said = self.capsys.readouterr()
-        return code, said.out, said.err
+        output = self.capsys.readouterr()
+        return code, output.out, output.err
 
 
 def because(reason: str, hours: int = 1) -> Request:
@@ -186,7 +186,7 @@ def test_a_decision_without_a_reason_is_refused(desk: Desk, reason: str) -> None
 
 
 def another_shop(desk: Desk) -> None:
-    """v1 is the file of a shop with other categories, whole and with its own manifest."""
+    """v1 is the file of a shop with other categories, undamaged and with its own manifest."""
     shop = small_shop(categories=["tea", "coffee"])
     training_set = build_training_set(training_frame(shop, customers=300, cutoffs=2), shop)
     made = train(training_set, seed=1, threads=2)
@@ -195,7 +195,7 @@ def another_shop(desk: Desk) -> None:
 
 
 def another_model(desk: Desk) -> None:
-    """v1 is a whole version of another model, with its manifest."""
+    """v1 is an undamaged version of another model, with its manifest."""
     manifest = json.loads(desk.file("v1", "manifest.json").read_text())
     desk.file("v1", "manifest.json").write_text(json.dumps({**manifest, "name": "response"}))
 
@@ -211,7 +211,7 @@ def no_file(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (lambda desk: desk.damage("v1"), "v1/model.cbm has sha256"),
         (another_shop, "v1/model.cbm: features are not those of the present shop.yaml"),
@@ -220,12 +220,12 @@ def no_file(desk: Desk) -> None:
         (no_file, "v1/model.cbm does not exist; restore the version"),
     ],
 )
-def test_what_does_not_load_is_neither_promoted_nor_rolled_back_to(desk: Desk, spoil: Any, said: str) -> None:
+def test_what_does_not_load_is_neither_promoted_nor_rolled_back_to(desk: Desk, spoil: Any, message: str) -> None:
     spoil(desk)
     publication = current_publication(desk.settings.place)
     log = (desk.store.root / "affinity" / "promotions.jsonl").read_bytes()
     for decide in (promote, roll_back):
-        with pytest.raises(ModelRefused, match=said):
+        with pytest.raises(ModelRefused, match=message):
             decide(desk.settings, "affinity", "v1", because("try it"))
     assert desk.champion == "v3"
     assert (desk.store.root / "affinity" / "promotions.jsonl").read_bytes() == log
@@ -342,12 +342,12 @@ def test_a_request_needs_a_time_zone() -> None:
 
 def decisions(*words: str) -> list[dict[str, str]]:
     """``v1`` promotes v1, ``-v1`` rejects it, ``v3>v1`` rolls back from v3 to v1."""
-    told = []
+    decisions = []
     for word in words:
         version, _, back_to = word.partition(">")
         kind = "rolled back" if back_to else "rejected" if word.startswith("-") else "promoted"
-        told.append({"version": version.removeprefix("-"), "decision": kind, "champion": back_to})
-    return told
+        decisions.append({"version": version.removeprefix("-"), "decision": kind, "champion": back_to})
+    return decisions
 
 
 @pytest.mark.parametrize(
@@ -362,7 +362,7 @@ def decisions(*words: str) -> list[dict[str, str]]:
         (("v1", "v2", "v3", "v3>v2", "v4"), ["v4", "v2", "v1"]),
         (("v1", "v2", "v3", "v3>v1", "v3"), ["v3", "v1"]),
         (("v1", "v2", "v3", "-v2"), ["v3", "v1"]),
-        # The log said v3 when a crash left v2 champion: a rollback from v2 withdraws both.
+        # The log had v3 when a crash left v2 champion: a rollback from v2 withdraws both.
         (("v1", "v2", "v3", "v2>v1"), ["v1"]),
     ],
 )

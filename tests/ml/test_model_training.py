@@ -26,14 +26,14 @@ def test_the_model_beats_every_baseline_where_customers_have_an_affinity(trained
 
 
 def test_a_category_without_a_training_label_is_published_with_a_small_probability(trained: Trained) -> None:
-    whole = trained.training_set
-    kept = whole.train_labels != "beauty"
+    training_set = trained.training_set
+    kept = training_set.train_labels != "beauty"
     partial = replace(
-        whole,
-        train=whole.train[kept].reset_index(drop=True),
-        train_labels=whole.train_labels[kept],
-        train_weights=whole.train_weights[kept],
-        tuning=tuple(Split(split.fitted[kept], split.tuned[kept]) for split in whole.tuning),
+        training_set,
+        train=training_set.train[kept].reset_index(drop=True),
+        train_labels=training_set.train_labels[kept],
+        train_weights=training_set.train_weights[kept],
+        tuning=tuple(Split(split.fitted[kept], split.tuned[kept]) for split in training_set.tuning),
     )
     made = train(partial, seed=1, threads=2)
     probabilities = made.model.probabilities(partial.validation)
@@ -47,18 +47,18 @@ def test_a_category_without_a_training_label_is_published_with_a_small_probabili
 
 def test_rows_count_by_their_weights(trained: Trained) -> None:
     """Rows of fitness that count for next to nothing are as good as absent; equal weights change nothing."""
-    whole, place = trained.training_set, trained.training_set.categories.index("fitness")
+    training_set, place = trained.training_set, trained.training_set.categories.index("fitness")
 
     def fitness(weights: np.ndarray) -> np.ndarray:
-        made = train(replace(whole, train_weights=weights), seed=1, threads=2)
-        return made.model.classifier.predict_proba(made.model.pool(whole.validation))[:, seen.index("fitness")]
+        made = train(replace(training_set, train_weights=weights), seed=1, threads=2)
+        return made.model.classifier.predict_proba(made.model.pool(training_set.validation))[:, seen.index("fitness")]
 
     seen = trained.trained.model.seen_categories
-    before = trained.trained.model.probabilities(whole.validation)[:, place].mean()
+    before = trained.trained.model.probabilities(training_set.validation)[:, place].mean()
     assert before > 0.07
-    assert fitness(np.where(whole.train_labels == "fitness", 1e-4, 1.0)).mean() < before / 2
-    plain = trained.trained.model.classifier.predict_proba(trained.trained.model.pool(whole.validation))
-    assert np.array_equal(fitness(np.ones(len(whole.train))), plain[:, seen.index("fitness")])
+    assert fitness(np.where(training_set.train_labels == "fitness", 1e-4, 1.0)).mean() < before / 2
+    plain = trained.trained.model.classifier.predict_proba(trained.trained.model.pool(training_set.validation))
+    assert np.array_equal(fitness(np.ones(len(training_set.train))), plain[:, seen.index("fitness")])
 
 
 def test_training_writes_no_files(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,12 +18,12 @@ TITLES = {"fitness": "Fitness", "beauty": "Beauty & Care", "computers": " "}
 BOUGHT = {"orders_fitness_30d": 1, "spend_fitness_30d": 84.5}
 
 
-def said(shop: Shop, name: str, titles: dict[str, str] | None = None, **values: object) -> str:
-    """The words of one feature of a customer with these values; all others are 0 or not known."""
+def reason_text(shop: Shop, name: str, titles: dict[str, str] | None = None, **values: object) -> str:
+    """The reason by one feature of a customer with these values; all others are 0 or not known."""
     features = feature_list(shop)
-    empty = {one.name: [None] if one.kind == "categorical" else [0.0] for one in features}
+    empty = {other.name: [None] if other.kind == "categorical" else [0.0] for other in features}
     matrix = feature_matrix(pd.DataFrame({**empty, **{key: [value] for key, value in values.items()}}), features, "x")
-    (feature,) = [one for one in features if one.name == name]
+    (feature,) = [other for other in features if other.name == name]
     (text,) = ReasonTexts(features, shop, TITLES if titles is None else titles).texts(feature, matrix)
     return text
 
@@ -76,24 +76,24 @@ def said(shop: Shop, name: str, titles: dict[str, str] | None = None, **values: 
     ],
 )  # fmt: skip
 def test_a_reason_is_worded_for_a_marketer(shop: Shop, name: str, values: dict[str, object], words: str) -> None:
-    assert said(shop, name, **values) == words
+    assert reason_text(shop, name, **values) == words
 
 
 def test_names_of_categories_come_from_their_table_else_from_their_ids(shop: Shop) -> None:
-    assert said(shop, "views_computers_3d", views_computers_3d=2) == "2 views of Computers in 3 days"
-    assert said(shop, "views_fitness_3d", {"fitness": "Sport"}, views_fitness_3d=2) == "2 views of Sport in 3 days"
-    assert said(shop, "views_other_3d", {"other": "Misc"}, views_other_3d=2) == "2 views of other products in 3 days"
+    assert reason_text(shop, "views_computers_3d", views_computers_3d=2) == "2 views of Computers in 3 days"
+    assert reason_text(shop, "views_fitness_3d", {"fitness": "Sport"}, views_fitness_3d=2) == "2 views of Sport in 3 days"
+    assert reason_text(shop, "views_other_3d", {"other": "Misc"}, views_other_3d=2) == "2 views of other products in 3 days"
     name = f"views_{slug('table_lamps')}_3d"
-    assert said(small_shop(categories=["table_lamps"]), name, {}, **{name: 2}) == "2 views of Table lamps in 3 days"
+    assert reason_text(small_shop(categories=["table_lamps"]), name, {}, **{name: 2}) == "2 views of Table lamps in 3 days"
 
 
 def test_a_name_that_is_markup_or_too_long_stays_text_and_short(shop: Shop) -> None:
-    text = said(shop, "views_fitness_3d", {"fitness": "<script>@all " + "x" * 90}, views_fitness_3d=2)
+    text = reason_text(shop, "views_fitness_3d", {"fitness": "<script>@all " + "x" * 90}, views_fitness_3d=2)
     assert text.startswith("2 views of ‹script›＠all xxx")  # noqa: RUF001
     assert len(text) == len("2 views of ") + 24 + len(" in 3 days")
     assert not set("<>@") & set(text)
-    assert "<" not in said(shop, "region", region="<b>north</b>")
-    longest = said(shop, "spend_beauty_30d", orders_beauty_30d=12, spend_beauty_30d=12345.67)
+    assert "<" not in reason_text(shop, "region", region="<b>north</b>")
+    longest = reason_text(shop, "spend_beauty_30d", orders_beauty_30d=12, spend_beauty_30d=12345.67)
     assert longest == "bought Beauty ＆ Care 12 times in 30 days, 12,345.67 EUR"  # noqa: RUF001
     assert len(longest) <= 60
 
@@ -101,11 +101,11 @@ def test_a_name_that_is_markup_or_too_long_stays_text_and_short(shop: Shop) -> N
 def test_every_feature_has_words_without_its_name_and_the_shops_currency(shop: Shop) -> None:
     swiss = shop.model_copy(update={"currency": "CHF"})
     for feature in feature_list(shop):
-        text = said(swiss, feature.name, **({feature.name: 2} if feature.kind == "numeric" else {}))
+        text = reason_text(swiss, feature.name, **({feature.name: 2} if feature.kind == "numeric" else {}))
         assert len(text) <= 60, text
         assert feature.name not in text
         assert "_" not in text
-    assert said(swiss, "spend_30d", orders_30d=1, spend_30d=2) == "1 order in 30 days, 2.00 CHF"
+    assert reason_text(swiss, "spend_30d", orders_30d=1, spend_30d=2) == "1 order in 30 days, 2.00 CHF"
 
 
 def test_the_three_reasons_of_a_customer_are_about_different_things(shop: Shop, champion: LoadedModel) -> None:

@@ -1,4 +1,4 @@
-"""Serving many customers: scores are whole at once, and reasons of other customers stay from run to run."""
+"""Serving many customers: scores are complete at once, and reasons of other customers stay from run to run."""
 
 from __future__ import annotations
 

@@ -227,22 +227,22 @@ def test_a_spend_model_without_its_bands_is_refused(
 
 def test_a_champion_with_bands_of_its_own_is_judged_in_those_of_the_training_set(every_trained: dict[str, Trained]) -> None:
     made = every_trained["spend"]
-    whole = made.training_set
-    same = evaluate(whole, made.trained.model, champion=made.trained.model)
+    training_set = made.training_set
+    same = evaluate(training_set, made.trained.model, champion=made.trained.model)
     assert same.champion_log_loss == pytest.approx(same.log_loss(MODEL))
-    half = np.arange(len(whole.train)) % 2 == 0
-    bands = quantile_bands(whole.amounts.train[half] * 1.1)
-    older = with_bands(whole, bands)
+    half = np.arange(len(training_set.train)) % 2 == 0
+    bands = quantile_bands(training_set.amounts.train[half] * 1.1)
+    older = with_bands(training_set, bands)
     champion = train(older, seed=3, threads=2).model
-    found = evaluate(whole, made.trained.model, champion=champion)
-    assert champion.bands == bands != whole.amounts.bands
+    found = evaluate(training_set, made.trained.model, champion=champion)
+    assert champion.bands == bands != training_set.amounts.bands
     # As good as the model but for the width of its bands, and far better than the prior.
     assert found.log_loss(MODEL) - 0.1 < found.champion_log_loss < found.log_loss("prior")
 
 
-def with_bands(whole: TrainingSet, bands: Bands) -> TrainingSet:
-    amounts = replace(whole.amounts, bands=bands)
-    return replace(whole, amounts=amounts, train_labels=bands.labels(amounts.train))
+def with_bands(training_set: TrainingSet, bands: Bands) -> TrainingSet:
+    amounts = replace(training_set.amounts, bands=bands)
+    return replace(training_set, amounts=amounts, train_labels=bands.labels(amounts.train))
 
 
 def test_bands_are_quantiles_with_their_means_and_an_edge_belongs_above() -> None:

@@ -73,18 +73,18 @@ def test_what_is_drawn_is_sensible() -> None:
     search(FIRST, bench.budget(2_000), 3, bench.losses)
     assert len(bench.tried) == 200
     drawn = bench.tried[1:]
-    assert {one.depth for one in drawn} == set(DEPTHS)
+    assert {settings.depth for settings in drawn} == set(DEPTHS)
     for name, (low, high) in {
         "learning_rate": LEARNING_RATE,
         "l2_leaf_reg": L2_LEAF_REG,
         "random_strength": RANDOM_STRENGTH,
         "subsample": SUBSAMPLE,
     }.items():
-        values = [getattr(one, name) for one in drawn]
+        values = [getattr(settings, name) for settings in drawn]
         assert low <= min(values) < max(values) <= high
         assert len(set(values)) > 40
-    assert all(one.border_count == FIRST.border_count for one in drawn)
-    slow = min(drawn, key=lambda one: one.learning_rate)
+    assert all(settings.border_count == FIRST.border_count for settings in drawn)
+    slow = min(drawn, key=lambda settings: settings.learning_rate)
     assert slow.iterations > FIRST.iterations
 
 
@@ -98,7 +98,7 @@ def test_a_setting_that_is_better_beyond_chance_is_chosen() -> None:
 
 
 def test_the_luckiest_of_many_equal_settings_is_not_chosen() -> None:
-    """Thirty settings of one worth: chosen and judged by the same rows, the luckiest passes in 9 of these 40 searches."""
+    """Thirty equally good settings: chosen and judged by the same rows, the luckiest passes in 9 of these 40 searches."""
     by_luck = 0
     for seed in range(40):
         bench = Bench(chance=np.random.default_rng(seed))
@@ -108,37 +108,39 @@ def test_the_luckiest_of_many_equal_settings_is_not_chosen() -> None:
 
 
 def test_training_searches_on_the_tuning_rows_and_says_what_it_tried(trained: Trained) -> None:
-    whole = trained.training_set
+    training_set = trained.training_set
     ticks = iter(range(10_000))
-    made = train(whole, seed=1, threads=2, budget=Budget(6, lambda: float(next(ticks))))
+    made = train(training_set, seed=1, threads=2, budget=Budget(6, lambda: float(next(ticks))))
     assert made.search is not None
     assert [trial.seconds for trial in made.search.trials] == [1, 1, 1]
     for name, value in next(trial for trial in made.search.trials if trial.is_chosen).settings.items():
         assert made.settings[name] == value
     # The cut-off that judges has no part: with other rows of it the trials are the same.
 
-    spoilt = replace(whole, validation=whole.validation.iloc[:60], validation_labels=whole.validation_labels[:60][::-1])
+    spoilt = replace(
+        training_set, validation=training_set.validation.iloc[:60], validation_labels=training_set.validation_labels[:60][::-1]
+    )
     ticks = iter(range(10_000))
     again = train(spoilt, seed=1, threads=2, budget=Budget(6, lambda: float(next(ticks))))
     assert again.search == made.search
 
-    judged = evaluate(whole, made.model)
+    judged = evaluate(training_set, made.model)
     manifest = describe(
         name="affinity",
         version="v2",
         created_at=NOW,
         trained=made,
-        training_set=whole,
+        training_set=training_set,
         evaluation=judged,
         model_sha256="0" * 64,
     )
     assert manifest.tuning == made.search.trials
     assert type(manifest).model_validate_json(manifest.model_dump_json()) == manifest
-    card = model_card(manifest, judged, Decision(True, "better"), whole.target.purpose)
+    card = model_card(manifest, judged, Decision(True, "better"), training_set.target.purpose)
     assert "## Settings that were tried" in card
     assert card.count("| True |") == 1
     assert "## Settings that were tried" not in model_card(
-        manifest.model_copy(update={"tuning": ()}), judged, Decision(True, "x"), whole.target.purpose
+        manifest.model_copy(update={"tuning": ()}), judged, Decision(True, "x"), training_set.target.purpose
     )
 
 

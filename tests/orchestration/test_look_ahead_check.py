@@ -47,13 +47,13 @@ def test_a_training_set_that_sees_the_future_trains_no_model(shop: TinyShop) -> 
             check=False,
         )
         assert done.returncode == 0, done.stderr[-4000:]
-        said = json.loads(done.stdout.splitlines()[-1])
-        assert (said["success"], said["passed"], said["severity"], said["blocking"]) == (False, False, "ERROR", True)
-        assert "views_3d" in said["features"]
-        assert "use data that became known after a cut-off" in said["description"]
+        result = json.loads(done.stdout.splitlines()[-1])
+        assert (result["success"], result["passed"], result["severity"], result["blocking"]) == (False, False, "ERROR", True)
+        assert "views_3d" in result["features"]
+        assert "use data that became known after a cut-off" in result["description"]
         # The models of contacts read no features of customers at cut-offs.
         of_contacts = {"predictions/response_model", "predictions/organic_response_model"}
-        assert set(said["materialized"]) - of_contacts == {"marts/training_features"}
+        assert set(result["materialized"]) - of_contacts == {"marts/training_features"}
         assert ModelStore(shop.settings.place.models).versions("affinity") == versions
     finally:
         shop.restore("ready")

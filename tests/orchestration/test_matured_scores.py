@@ -70,13 +70,13 @@ def test_a_day_of_scores_matures_and_is_judged_by_what_was_bought(shop: TinyShop
         "select customer_id, category_id, probability, is_label, model_version from customer_scores_daily "
         f"where as_of = timestamp '{as_of}'"
     )
-    said = [row for row in scores if row[1] == labels.get(row[0], "none")]
-    assert judged.rows == len(said) == len(customers)
+    of_label = [row for row in scores if row[1] == labels.get(row[0], "none")]
+    assert judged.rows == len(of_label) == len(customers)
     assert (judged.as_of, judged.unscored, {judged.model_version}) == (as_of, 0, {row[4] for row in scores})
-    assert judged.log_loss.estimate == pytest.approx(sum(-math.log(row[2]) for row in said) / len(said))
+    assert judged.log_loss.estimate == pytest.approx(sum(-math.log(row[2]) for row in of_label) / len(of_label))
     assert judged.log_loss.low < judged.log_loss.estimate < judged.log_loss.high
-    assert judged.accuracy == pytest.approx(sum(row[3] for row in said) / len(said))
-    shares = [1 / len(said), 1 / len(said), 1 - 2 / len(said)]
+    assert judged.accuracy == pytest.approx(sum(row[3] for row in of_label) / len(of_label))
+    shares = [1 / len(of_label), 1 / len(of_label), 1 - 2 / len(of_label)]
     assert judged.prior_log_loss == pytest.approx(-sum(share * math.log(share) for share in shares))
 
     # the monitoring tables of the same night
@@ -88,12 +88,12 @@ def test_a_day_of_scores_matures_and_is_judged_by_what_was_bought(shop: TinyShop
         "and orders > 0 and day_no < 5"
     ) == [(4, now - timedelta(days=4), "computers", 1, 900)]
 
-    # and the drift report of its morning, which tells how the scores came true
+    # and the drift report of its morning, which has the realised performance
     shop.run("daily_job", f"{now:%Y-%m-%d}", assets=[["monitoring", "drift_report"]]).succeed()
-    told = shop.published(
+    performance = shop.published(
         "select \"column\", value, threshold, rows_current from drift_metrics where kind = 'performance' order by 1"
     )
-    assert [row[0] for row in told] == ["matured_calibration_error", "matured_log_loss", "matured_loss_to_prior"]
-    assert told[1][1:] == (pytest.approx(judged.log_loss.estimate), None, judged.rows)
-    assert told[2][1] == pytest.approx(judged.log_loss.estimate / judged.prior_log_loss)
-    assert told[2][2] is not None
+    assert [row[0] for row in performance] == ["matured_calibration_error", "matured_log_loss", "matured_loss_to_prior"]
+    assert performance[1][1:] == (pytest.approx(judged.log_loss.estimate), None, judged.rows)
+    assert performance[2][1] == pytest.approx(judged.log_loss.estimate / judged.prior_log_loss)
+    assert performance[2][2] is not None

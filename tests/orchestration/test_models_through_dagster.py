@@ -69,7 +69,7 @@ class Desk:
         with self.shop.instance() as instance:
             records = instance.fetch_observations(MODEL, limit=20).records
             found = [record.asset_observation for record in records if record.run_id == run.run_id]
-        return [{name: value.value for name, value in one.metadata.items()} for one in found if one is not None]
+        return [{name: value.value for name, value in event.metadata.items()} for event in found if event is not None]
 
     def score(self, number: int) -> tuple[str, bool, str]:
         """Run a slice: the version that its scores name, whether ``champion_is_served`` passed, and what was refused."""
@@ -100,8 +100,8 @@ class Desk:
         self.capsys.readouterr()
         folder, data = str(self.shop.settings.shop_folder), str(self.shop.data)
         code = main(["--shop", folder, "--data-dir", data, "models", *arguments])
-        said = self.capsys.readouterr()
-        return code, said.out, said.err
+        output = self.capsys.readouterr()
+        return code, output.out, output.err
 
 
 @pytest.fixture
@@ -177,7 +177,7 @@ def binary(path: Path) -> None:
 
 
 def foreign(path: Path) -> None:
-    """The folder of another shop's model, whole, with its manifest."""
+    """The folder of another shop's model, undamaged, with its manifest."""
     manifest = json.loads(path.with_name("manifest.json").read_text())
     manifest["categories"] = ["tea", "coffee", "none"]
     path.with_name("manifest.json").write_text(json.dumps(manifest))
@@ -195,12 +195,12 @@ def test_a_refused_champion_is_told_and_the_last_good_one_keeps_serving(desk: De
         (binary, "was trained for Logloss, every model here is a MultiClass classifier; restore the version's own file"),
         (foreign, "categories are not those of the present shop.yaml"),
     ]
-    for number, (spoil, said) in enumerate(faults):
+    for number, (spoil, message) in enumerate(faults):
         spoil(folder / "model.cbm")
         version, passed, refused = desk.score(number)
         assert (version, passed) == (old, False), spoil.__name__
         assert refused.startswith(f"{new}: {folder / 'model.cbm'}"), refused
-        assert said in refused, spoil.__name__
+        assert message in refused, spoil.__name__
         shutil.rmtree(folder)
         shutil.copytree(kept, folder)
     assert desk.score(len(faults)) == (new, True, "none")

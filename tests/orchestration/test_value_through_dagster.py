@@ -126,7 +126,7 @@ def test_every_champion_serves_in_the_slice_and_its_version_is_named(till: Till)
         event = instance.get_latest_materialization_event(dg.AssetKey(["predictions", "customer_value"]))
     assert event is not None
     assert event.asset_materialization is not None
-    metadata = {name: one.value for name, one in event.asset_materialization.metadata.items()}
+    metadata = {name: entry.value for name, entry in event.asset_materialization.metadata.items()}
     assert metadata["dagster/row_count"] == len(value)
     assert metadata["total_expected_spend"] == pytest.approx(value["expected_spend"].sum())
     assert metadata["mean_purchase_probability"] == pytest.approx(value["purchase_probability"].mean())
