@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.measuring import write_result
-from customer360.campaigns.ledger import APPROVED, CONTACT, HOLDOUT, LEDGER_COLUMNS, SENT, SUPPRESSED
+from customer360.campaigns.ledger import APPROVED, CONTACT, HOLDOUT, LEDGER, SENT, SUPPRESSED
 from customer360.settings import REPOSITORY, Shop, load_shop
 from ml.effects.lift import Z
 from ml.effects.results import results
@@ -108,7 +108,7 @@ def drawn(chance: np.random.Generator, customers: int, contacts: int) -> Drawn:
     sent = approved[is_sent].assign(event=SENT)
     left = approved[is_suppressed].assign(event=SUPPRESSED, detail="no consent for email")
     ledger = pd.concat([approved, sent, left], ignore_index=True).assign(**CAMPAIGN, event_at=APPROVED_AT, send_at=SEND_AT)
-    typed = ledger.reindex(columns=list(LEDGER_COLUMNS)).astype({name: kind for name, (_, kind) in LEDGER_COLUMNS.items()})
+    typed = LEDGER.typed(ledger)
     bought = ids[orders_by_self | orders_by_contact]
     after = pd.DataFrame({"customer_id": bought, "amount": chance.gamma(2, 15, len(bought)), "ordered_at": SEND_AT})
     before = pd.DataFrame({"customer_id": ids, "amount": SPEND_BEFORE * own, "ordered_at": APPROVED_AT - pd.Timedelta(days=2)})

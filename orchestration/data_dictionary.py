@@ -1,4 +1,4 @@
-"""The data dictionary: every published table and column, from dbt's manifest and from what is declared outside dbt.
+"""The data dictionary as a page: every published table and column, by ``customer360.lake.publishing.tables``.
 
 ``python -m orchestration.data_dictionary > docs/data-dictionary.md`` writes the page for the shop of ``SHOP``.
 """
@@ -12,11 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from customer360.lake.publishing.dictionary import feature_columns, tables_outside_dbt
-from customer360.lake.publishing.nightly_tables import NIGHTLY
-from customer360.lake.publishing.publications import MARTS, TRAINING
-from customer360.lake.publishing.published_table import EVERY_SLICE, PublishedColumn, PublishedTable
-from customer360.settings import OUTCOMES, Settings, Shop
+from customer360.lake.publishing.tables import PublishedColumn, PublishedTable, published_tables
+from customer360.settings import Settings, Shop
 from orchestration.dbt import manifest_path
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
@@ -57,53 +54,6 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "slice_log",
     ),
 }
-REFRESHED = {"daily": "nightly, with warehouse_job", "training": "every training; Parquet only"}
-TYPES = {
-    "string": "VARCHAR",
-    "bigint": "BIGINT",
-    "double": "DOUBLE",
-    "boolean": "BOOLEAN",
-    "date": "DATE",
-    "timestamp": "TIMESTAMP",
-    "decimal(18, 2)": "DECIMAL(18,2)",
-}
-
-
-def published_tables(shop: Shop, manifest: Mapping[str, Any]) -> dict[str, PublishedTable]:
-    """Every table that a shop publishes, by name; ``manifest`` is dbt's. Raises ``KeyError`` on an unknown type."""
-    nodes = {node["name"]: node for node in manifest["nodes"].values() if node["resource_type"] == "model"}
-    return {**{name: _from_dbt(shop, nodes[name]) for name in (*MARTS, TRAINING, *NIGHTLY)}, **tables_outside_dbt(shop)}
-
-
-def descriptions(tables: Mapping[str, PublishedTable]) -> dict[str, dict[str, str]]:
-    """What ``publish`` writes as comments: by table, and below it by column; "" is the table itself."""
-    return {
-        name: {"": table.description, **{column.name: column.description for column in table.columns}}
-        for name, table in tables.items()
-    }
-
-
-def _from_dbt(shop: Shop, node: Mapping[str, Any]) -> PublishedTable:
-    declared = {
-        name: PublishedColumn(name, TYPES[column["data_type"]], _flat(column["description"]))
-        for name, column in node["columns"].items()
-    }
-    refreshed = next((words for tag, words in REFRESHED.items() if tag in node["tags"]), EVERY_SLICE)
-    if node["name"] in NIGHTLY:
-        refreshed += "; Parquet only"
-    return PublishedTable(node["name"], _flat(node["description"]), tuple(_columns(shop, node["name"], declared)), refreshed)
-
-
-def _columns(shop: Shop, table: str, declared: Mapping[str, PublishedColumn]) -> Iterator[PublishedColumn]:
-    """The columns in their order; those that follow from shop.yaml take their place, with dbt's words where it has some."""
-    if table not in {"customer_features", "training_features"}:
-        yield from declared.values()
-        return
-    features = {column.name: column for column in feature_columns(shop)}
-    keys = [name for name in declared if name not in features and name not in OUTCOMES]
-    yield from (declared[name] for name in keys)
-    yield from (declared.get(name, column) for name, column in features.items())
-    yield from (declared[name] for name in OUTCOMES if name in declared)
 
 
 def dictionary_markdown(shop: Shop, tables: Mapping[str, PublishedTable]) -> str:
@@ -112,7 +62,7 @@ def dictionary_markdown(shop: Shop, tables: Mapping[str, PublishedTable]) -> str
         "# Data dictionary",
         "",
         "Every published table and column. `python -m orchestration.data_dictionary` makes this page from dbt's manifest and",
-        "`customer360/lake/publishing/dictionary.py`: change the descriptions there, not here. Times are plain `TIMESTAMP` in",
+        "`customer360/lake/publishing/tables.yml`: change the descriptions there, not here. Times are plain `TIMESTAMP` in",
         "UTC, dates are shop-local, money is in the shop's currency, net of returns. How to connect: [bi.md](bi.md).",
         "",
         f"Columns that depend on shop.yaml are those of the shop `{shop.name}`. `<category>` stands for its categories"
@@ -129,13 +79,15 @@ def dictionary_markdown(shop: Shop, tables: Mapping[str, PublishedTable]) -> str
 
 
 def _table_lines(table: PublishedTable) -> Iterator[str]:
-    yield from ("", f"### {table.name}", "", table.description, "", f"Made again: {table.refreshed}.", "")
-    yield from ("| column | type | meaning |", "|---|---|---|")
+    personal = " Personal data: the rows are about single customers." if table.is_personal else ""
+    key = ", ".join(f"`{name}`" for name in table.grain)
+    yield from ("", f"### {table.name}", "", table.description, "", f"Key: {key}. Made again: {table.refreshed}.{personal}", "")
+    yield from ("| column | type | unit | meaning |", "|---|---|---|---|")
     shown: set[str] = set()
     for column in table.columns:
         name = column.pattern or column.name
         if name not in shown:
-            yield f"| `{name}` | {column.type} | {_meaning(column)} |"
+            yield f"| `{name}` | {column.type} | {column.unit} | {_meaning(column)} |"
         shown.add(name)
 
 
@@ -158,10 +110,6 @@ PATTERN_WORDS = {
     "spend_<category>_<n>d": "Net spend in the category in the last n days",
     "probability_<category>": "The category's probability in customer_scores, `none` included",
 }
-
-
-def _flat(text: str) -> str:
-    return " ".join(text.split())
 
 
 def read_manifest(settings: Settings) -> dict[str, Any]:

@@ -6,11 +6,11 @@ import dagster as dg
 
 from assets.transform.warehouse import MANIFEST
 from customer360.lake.publishing.nightly_tables import NIGHTLY
-from customer360.lake.publishing.publications import MARTS, REFERENCE, SCORED, publish_warehouse
+from customer360.lake.publishing.publications import SCORED, publish_warehouse
 from customer360.lake.publishing.publishing import remove_old_versions
 from customer360.lake.publishing.store_publishing import next_number
+from customer360.lake.publishing.tables import MARTS, REFERENCE, descriptions, published_tables
 from orchestration import groups
-from orchestration.data_dictionary import descriptions, published_tables
 from orchestration.owners import DATA_TEAM
 from orchestration.partitions import SHOP, WAREHOUSE_POOL
 from orchestration.resources import Platform

@@ -16,7 +16,8 @@ from pathlib import Path
 import pandas as pd
 
 from customer360.lake.atomic import exclusive, replacing
-from customer360.lake.engine import connect, file_list, literal, quoted
+from customer360.lake.engine import connect, file_list, literal
+from customer360.lake.publishing.tables import TABLES
 from customer360.lake.slices import naive
 from customer360.settings import Place
 
@@ -24,31 +25,7 @@ PLANNED, APPROVED, SENT, SUPPRESSED = "planned", "approved", "sent", "suppressed
 DELIVERED, OPENED, CLICKED, CONVERTED, SALT = "delivered", "opened", "clicked", "converted", "salt"
 CONTACT, HOLDOUT = "contact", "holdout"
 
-# Column -> (DuckDB type, pandas type). Timestamps are plain UTC, contact_date is a day where the customer is.
-LEDGER_COLUMNS = {
-    "entry_id": ("VARCHAR", "str"),
-    "event": ("VARCHAR", "str"),
-    "event_at": ("TIMESTAMP", "datetime64[us]"),
-    "recorded_at": ("TIMESTAMP", "datetime64[us]"),
-    "recorded_by": ("VARCHAR", "str"),
-    "campaign_id": ("VARCHAR", "str"),
-    "plan_version": ("VARCHAR", "str"),
-    "model_version": ("VARCHAR", "str"),
-    "customer_id": ("VARCHAR", "str"),
-    "arm": ("VARCHAR", "str"),
-    "channel": ("VARCHAR", "str"),
-    "daypart": ("VARCHAR", "str"),
-    "contact_date": ("DATE", "datetime64[us]"),
-    "send_at": ("TIMESTAMP", "datetime64[us]"),
-    "offer_id": ("VARCHAR", "str"),
-    "is_exploration": ("BOOLEAN", "boolean"),
-    "expected_conversion": ("DOUBLE", "Float64"),
-    "expected_value": ("DOUBLE", "Float64"),
-    "cost": ("DOUBLE", "Float64"),
-    "order_id": ("VARCHAR", "str"),
-    "amount": ("DECIMAL(18,2)", "Float64"),
-    "detail": ("VARCHAR", "str"),
-}
+LEDGER = TABLES["campaign_ledger"]
 
 CONTACT_KEY = ["campaign_id", "plan_version", "customer_id"]
 # Of a planned contact, in the plan as in the ledger.
@@ -86,22 +63,20 @@ def append(place: Place, rows: pd.DataFrame, now: datetime, by: str) -> pd.DataF
 
 
 def read_ledger(place: Place, events: Sequence[str] = ()) -> pd.DataFrame:
-    """The entries in the order in which they were recorded, only those of ``events`` if given; types as in LEDGER_COLUMNS."""
+    """The entries in the order in which they were recorded, only those of ``events`` if given; typed by its declaration."""
     with connect(place.root / ".tmp") as connection:
         frame = connection.execute(ledger_query(place, events)).df()
-    return _typed(frame)
+    return LEDGER.typed(frame)
 
 
 def ledger_query(place: Place, events: Sequence[str] = ()) -> str:
     """SQL of the same rows, with dates as DATE."""
     parts = ledger_parts(place)
     if not parts:
-        columns = ", ".join(f"cast(null as {kind}) as {quoted(name)}" for name, (kind, _) in LEDGER_COLUMNS.items())
-        return f"select {columns} where false"
-    columns = ", ".join(f"cast({quoted(name)} as {kind}) as {quoted(name)}" for name, (kind, _) in LEDGER_COLUMNS.items())
+        return LEDGER.no_rows
     chosen = f"where event in ({', '.join(literal(event) for event in events)})" if events else ""
     source = f"read_parquet({file_list(parts)}, hive_partitioning = false, union_by_name = true, filename = 'part_file'"
-    return f"select {columns} from {source}, file_row_number = true) {chosen} order by part_file, file_row_number"
+    return f"select {LEDGER.casts} from {source}, file_row_number = true) {chosen} order by part_file, file_row_number"
 
 
 def ledger_parts(place: Place) -> list[Path]:
@@ -141,16 +116,16 @@ def _entries(rows: pd.DataFrame, now: datetime, by: str) -> pd.DataFrame:
     """The rows with all columns, typed, each fact once."""
     if now.tzinfo is None:
         raise LedgerError(f"{now} has no time zone; pass an aware datetime")
-    unknown = sorted(set(rows.columns) - set(LEDGER_COLUMNS))
+    unknown = sorted(set(rows.columns) - set(LEDGER.frame_types))
     if unknown:
-        raise LedgerError(f"the ledger has no column {unknown[0]}; it has {', '.join(LEDGER_COLUMNS)}")
+        raise LedgerError(f"the ledger has no column {unknown[0]}; it has {', '.join(LEDGER.frame_types)}")
     for column in ("event", "event_at"):
         if column not in rows.columns or rows[column].isna().any():
             raise LedgerError(f"an entry needs its {column}")
     unknown = sorted(set(rows["event"]) - set(FACTS))
     if unknown:
         raise LedgerError(f"the ledger has no event {unknown[0]}; it has {', '.join(FACTS)}")
-    entries = rows.reindex(columns=list(LEDGER_COLUMNS)).reset_index(drop=True)
+    entries = rows.reindex(columns=list(LEDGER.frame_types)).reset_index(drop=True)
     entries["entry_id"] = pd.Series(None, index=entries.index, dtype=object)
     for event, chosen in entries.groupby("event"):
         key = list(FACTS[str(event)])
@@ -161,11 +136,7 @@ def _entries(rows: pd.DataFrame, now: datetime, by: str) -> pd.DataFrame:
         entries.loc[chosen.index, "entry_id"] = [entry_id(str(event), list(values)) for values in keys]
     entries["recorded_at"] = pd.Timestamp(naive(now))
     entries["recorded_by"] = by
-    return _typed(entries.drop_duplicates("entry_id"))
-
-
-def _typed(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.reset_index(drop=True).astype({name: kind for name, (_, kind) in LEDGER_COLUMNS.items()})
+    return LEDGER.typed(entries.drop_duplicates("entry_id").reset_index(drop=True))
 
 
 def _known_ids(place: Place, ids: pd.Series[str]) -> set[str]:
@@ -186,9 +157,8 @@ def _write_part(place: Place, entries: pd.DataFrame) -> None:
     """Write the next part; the lock is held, so its number is free."""
     parts = ledger_parts(place)
     number = int(parts[-1].stem) + 1 if parts else 1
-    columns = ", ".join(f"cast({quoted(name)} as {kind}) as {quoted(name)}" for name, (kind, _) in LEDGER_COLUMNS.items())
     with connect(place.root / ".tmp") as connection, replacing(ledger_folder(place) / f"{number:08d}.parquet") as temporary:
         connection.register("entries", entries)
         connection.execute(
-            f"copy (select {columns} from entries) to {literal(str(temporary))} (format parquet, compression zstd)"
+            f"copy (select {LEDGER.casts} from entries) to {literal(str(temporary))} (format parquet, compression zstd)"
         )

@@ -19,6 +19,7 @@ import pandas as pd
 from customer360.campaigns.drafts import approved_definitions
 from customer360.campaigns.ledger import CONTACT, HOLDOUT
 from customer360.campaigns.standing import standing
+from customer360.lake.publishing.tables import TABLES
 from customer360.settings import Shop
 from customer360.snapshot import ORDERS, Snapshot
 from ml.bootstrap import Interval
@@ -26,42 +27,6 @@ from ml.effects.lift import adjusted_difference, mean_difference, rate_differenc
 from ml.effects.power import customers_needed
 
 DECILES = 10
-
-# Column -> pandas type. Differences stand in the row of the contacted; money is in the shop's currency.
-RESULT_COLUMNS = {
-    "campaign_id": "str",
-    "arm": "str",
-    "planned": "int64",
-    "customers": "int64",
-    "contacted": "int64",
-    "converted": "int64",
-    "conversion_rate": "Float64",
-    "revenue": "Float64",
-    "cost": "Float64",
-    "lift": "Float64",
-    "lift_low": "Float64",
-    "lift_high": "Float64",
-    "revenue_lift": "Float64",
-    "revenue_lift_low": "Float64",
-    "revenue_lift_high": "Float64",
-    "cuped_revenue_lift": "Float64",
-    "cuped_revenue_lift_low": "Float64",
-    "cuped_revenue_lift_high": "Float64",
-    "profit": "Float64",
-    "profit_low": "Float64",
-    "profit_high": "Float64",
-    "is_closed": "bool",
-    "is_conclusive": "bool",
-    "verdict": "str",
-}
-DECILE_COLUMNS = {
-    "campaign_id": "str",
-    "decile": "int64",
-    "customers": "int64",
-    "predicted": "Float64",
-    "realised": "Float64",
-    "converted": "int64",
-}
 
 
 @dataclass(frozen=True)
@@ -102,11 +67,8 @@ def results(
         rows += _rows(str(campaign), ours, is_closed=is_closed)
         if is_closed:
             deciles.append(_deciles(str(campaign), ours[ours["is_sent"]]))
-    found = pd.concat(deciles, ignore_index=True) if deciles else pd.DataFrame(columns=list(DECILE_COLUMNS))
-    return Results(
-        pd.DataFrame(rows, columns=list(RESULT_COLUMNS)).astype(RESULT_COLUMNS),
-        found[list(DECILE_COLUMNS)].astype(DECILE_COLUMNS),
-    )
+    found = pd.concat(deciles, ignore_index=True) if deciles else pd.DataFrame()
+    return Results(TABLES["campaign_results"].typed(rows), TABLES["campaign_result_deciles"].typed(found))
 
 
 def judged_contacts(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from customer360.lake.publishing.tables import TABLES
 from ml.frames import feature_matrix, require_columns
 from ml.markdown import table
 from ml.monitoring.evidently_report import write_report
@@ -21,22 +22,7 @@ TOP_FEATURES = 30
 # With fewer rows the distances exceed the fixed threshold by chance; drift is then left open.
 MIN_ROWS = 2_000
 
-# Column -> pandas type; the table is typed even when it has no rows. report_date is shop-local, at midnight: cast it to DATE.
-METRIC_COLUMNS = {
-    "report_date": "datetime64[us]",
-    "as_of": "datetime64[us]",
-    "kind": "str",
-    "column": "str",
-    "method": "str",
-    "value": "float64",
-    "threshold": "float64",
-    "threshold_basis": "str",
-    "is_learned": "bool",
-    "is_drifted": "boolean",
-    "rows_current": "int64",
-    "rows_reference": "int64",
-    "model_version": "str",
-}
+METRIC_COLUMNS = TABLES["drift_metrics"].frame_types
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
+from customer360.lake.publishing.tables import TABLES
 from customer360.settings import Shop
 from ml.arrays import Floats
 from ml.bootstrap import LEVEL
@@ -25,35 +26,6 @@ from ml.planning.campaign_planning import CampaignPlan
 from ml.planning.predictions import INCREMENTAL
 from ml.planning.reasons import CONTACT, HOLDOUT, LEFT_OUT, REASONS
 
-# Column -> pandas type. Money is in the shop's currency; plan_date is a midnight: cast it to DATE.
-BRIEF_COLUMNS = {
-    "campaign_id": "str",
-    "plan_version": "str",
-    "plan_date": "datetime64[us]",
-    "title": "str",
-    "audience": "int64",
-    "contacts": "int64",
-    "holdouts": "int64",
-    "explorers": "int64",
-    "left_out": "int64",
-    "left_out_reasons": "str",
-    "cost": "Float64",
-    "budget_left": "Float64",
-    "expected_conversions": "Float64",
-    "expected_value": "Float64",
-    "expected_profit": "Float64",
-    "profit_low": "Float64",
-    "profit_high": "Float64",
-    "value_basis": "str",
-    "base_rate": "Float64",
-    "expected_effect": "Float64",
-    "detectable_effect": "Float64",
-    "holdout_needed": "Int64",
-    "is_measurable": "boolean",
-    "gap": "Float64",
-    "method": "str",
-    "shadow_prices": "str",
-}
 RATE_DAYS = 28
 MOST_SHOWN = 5
 _CENT = 0.005
@@ -129,7 +101,7 @@ def brief(plan: CampaignPlan, rate: float | None, shop: Shop) -> dict[str, objec
 def briefs(plans: list[CampaignPlan], rate: float | None, shop: Shop) -> pd.DataFrame:
     """``campaign_briefs``: one row a campaign, in the order of planning."""
     rows = [brief(plan, rate, shop) for plan in plans]
-    return pd.DataFrame(rows, columns=list(BRIEF_COLUMNS)).astype(BRIEF_COLUMNS)
+    return TABLES["campaign_briefs"].typed(rows)
 
 
 def to_markdown(row: pd.Series[Any]) -> str:

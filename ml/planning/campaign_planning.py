@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from customer360.campaigns.definition import Campaign, CampaignProblem
+from customer360.lake.publishing.tables import TABLES
 from customer360.settings import Shop
 from ml.arrays import Floats, Integers, Texts
 from ml.frames import FrameError
@@ -20,7 +21,7 @@ from ml.planning.contact_days import ContactDays
 from ml.planning.eligibility import Contacts, Permissions, eligibility
 from ml.planning.inputs import COMMITMENTS, PlanningInputs
 from ml.planning.options import Options, holdouts, make_options, option_costs
-from ml.planning.plan_rows import CAMPAIGN_PLAN_COLUMNS, NOBODY, Decisions, plan_rows
+from ml.planning.plan_rows import NOBODY, Decisions, plan_rows
 from ml.planning.predictions import Predict
 from ml.planning.reasons import BELOW_ZERO, BUDGET, CONTACT, NO_CAPACITY
 
@@ -71,7 +72,7 @@ class Planning:
     @property
     def rows(self) -> pd.DataFrame:
         """``campaign_plan`` of all campaigns; typed also without any."""
-        empty = pd.DataFrame(columns=list(CAMPAIGN_PLAN_COLUMNS)).astype(CAMPAIGN_PLAN_COLUMNS)
+        empty = TABLES["campaign_plan"].empty()
         return pd.concat([plan.rows for plan in self.plans], ignore_index=True) if self.plans else empty
 
 

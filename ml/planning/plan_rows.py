@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from customer360.campaigns.definition import Campaign
+from customer360.lake.publishing.tables import TABLES
 from customer360.settings import Shop
 from ml.arrays import Booleans, Floats, Integers, Texts
 from ml.planning.contact_days import ContactDays
@@ -18,31 +19,6 @@ from ml.planning.options import option_costs
 from ml.planning.predictions import INCREMENTAL, Predicted
 from ml.planning.reasons import CONTACT, HOLDOUT, LEFT_OUT, explanations
 
-# Column -> pandas type; the table is typed even when it has no rows. plan_date (the shop's day) and contact_date (the
-# customer's) are midnights: cast them to DATE. send_at is UTC. A held-out customer's row says what would have been, at no cost.
-CAMPAIGN_PLAN_COLUMNS = {
-    "campaign_id": "str",
-    "plan_version": "str",
-    "plan_date": "datetime64[us]",
-    "customer_id": "str",
-    "decision": "str",
-    "reason": "str",
-    "explanation": "str",
-    "channel": "str",
-    "contact_date": "datetime64[us]",
-    "day_of_week": "Int64",
-    "daypart": "str",
-    "send_at": "datetime64[us]",
-    "offer_id": "str",
-    "expected_conversion": "Float64",
-    "expected_value": "Float64",
-    "cost": "Float64",
-    "is_exploration": "bool",
-    "holdout": "str",
-    "value_basis": "str",
-    "segment": "str",
-    "model_version": "str",
-}
 NOBODY = -1
 
 
@@ -132,7 +108,7 @@ def plan_rows(
         frame[column] = frame[column].where(is_planned)
     frame["explanation"] = explanations(frame, campaign, shop, is_effect=predicted.basis == INCREMENTAL)
     frame["plan_version"] = plan_version(frame, campaign, days)
-    return frame[list(CAMPAIGN_PLAN_COLUMNS)].astype(CAMPAIGN_PLAN_COLUMNS)
+    return TABLES["campaign_plan"].typed(frame)
 
 
 def plan_version(frame: pd.DataFrame, campaign: Campaign, days: ContactDays) -> str:

@@ -8,38 +8,11 @@ from typing import Any
 
 import pandas as pd
 
+from customer360.lake.publishing.tables import TABLES
 from ml.datasets.targets import WAIT_DAYS
 from ml.judging.evaluation import MODEL
 from ml.versions.manifest import Manifest
 from ml.versions.model_store import AUTOMATIC, ModelRefused, ModelStore
-
-# Column -> pandas type; the table is typed even when it has no rows. Timestamps are plain UTC.
-COLUMNS = {
-    "model_name": "str",
-    "model_version": "str",
-    "is_champion": "boolean",
-    "status": "str",
-    "reason": "str",
-    "created_at": "datetime64[us]",
-    "decided_at": "datetime64[us]",
-    "decided_by": "str",
-    "validation_as_of": "datetime64[us]",
-    "train_cutoff_count": "Int64",
-    "rows_train": "Int64",
-    "rows_validation": "Int64",
-    "log_loss": "Float64",
-    "best_baseline": "str",
-    "best_baseline_log_loss": "Float64",
-    "brier": "Float64",
-    "accuracy": "Float64",
-    "macro_f1": "Float64",
-    "calibration_error": "Float64",
-    "lift_10": "Float64",
-    "tree_count": "Int64",
-    "feature_count": "Int64",
-    "data_fingerprint": "str",
-    "model_sha256": "str",
-}
 
 
 def model_versions(store: ModelStore, name: str) -> pd.DataFrame:
@@ -64,7 +37,7 @@ def model_versions(store: ModelStore, name: str) -> pd.DataFrame:
         except ModelRefused as error:
             row |= {"status": "unreadable", "reason": str(error)}
         rows.append(row)
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+    return TABLES["model_versions"].typed(rows)
 
 
 def judged_until(store: ModelStore, name: str) -> Iterator[datetime]:

@@ -10,7 +10,7 @@ import pytest
 
 import customer360.campaigns.ledger as ledger_module
 from customer360.campaigns.ledger import (
-    LEDGER_COLUMNS,
+    LEDGER,
     LedgerError,
     append,
     entry_id,
@@ -69,7 +69,7 @@ def digests(place: Place) -> dict[str, str]:
 def test_an_entry_comes_back_as_it_was_recorded(place: Place) -> None:
     append(place, approvals("C1"), NOW, "anna")
     (row,) = read_ledger(place).to_dict("records")
-    assert list(row) == list(LEDGER_COLUMNS)
+    assert list(row) == list(LEDGER.frame_types)
     assert row["recorded_at"] == pd.Timestamp("2026-05-04 08:00") and row["recorded_by"] == "anna"
     assert row["contact_date"] == pd.Timestamp("2026-05-05") and row["send_at"] == pd.Timestamp("2026-05-05 07:00")
     assert row["expected_conversion"] == 0.25 and not row["is_exploration"]
@@ -120,7 +120,7 @@ def test_what_is_no_entry_is_refused_and_nothing_is_written(place: Place, rows: 
 
 def test_an_empty_ledger_has_its_columns(place: Place) -> None:
     frame = read_ledger(place)
-    assert frame.empty and list(frame.columns) == list(LEDGER_COLUMNS)
+    assert frame.empty and list(frame.columns) == list(LEDGER.frame_types)
     assert str(frame["send_at"].dtype) == "datetime64[us]" and str(frame["cost"].dtype) == "Float64"
     assert append(place, approvals(), NOW, "anna").empty
 

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from customer360.campaigns.ledger import LEDGER_COLUMNS
+from customer360.campaigns.ledger import LEDGER
 from customer360.campaigns.standing import commitments
 from customer360.settings import REPOSITORY, load_shop
 
@@ -12,8 +12,8 @@ SHOP = load_shop(REPOSITORY / "shops" / "synthetic" / "shop.yaml", ["books"])
 def ledger(*entries: dict[str, object]) -> pd.DataFrame:
     base = {"campaign_id": "spring", "plan_version": "v1", "arm": "contact", "channel": "email", "cost": 0.5}
     rows = [{**base, "contact_date": pd.Timestamp("2026-05-05"), **entry} for entry in entries]
-    frame = pd.DataFrame(rows).reindex(columns=list(LEDGER_COLUMNS))
-    return frame.astype({name: kind for name, (_, kind) in LEDGER_COLUMNS.items()})
+    frame = pd.DataFrame(rows)
+    return LEDGER.typed(frame)
 
 
 def touches(*rows: dict[str, object]) -> pd.DataFrame:

@@ -14,17 +14,14 @@ from customer360.campaigns.ledger import holdout_salt
 from customer360.lake.publishing.nightly_tables import keep_nightly_tables
 from customer360.lake.publishing.profiles import profiles_query
 from customer360.lake.publishing.publications import publish_training_set
+from customer360.lake.publishing.tables import TABLES, descriptions, published_tables
 from customer360.lake.warehouse.frames import snapshot_folder, write_parquet
 from customer360.settings import REPOSITORY, Settings, load_shop
-from ml.effects.results import DECILE_COLUMNS, RESULT_COLUMNS
 from ml.monitoring.report import empty_metrics
-from ml.planning.briefs import BRIEF_COLUMNS
-from ml.planning.plan_rows import CAMPAIGN_PLAN_COLUMNS
 from ml.serving import scoring, serving
 from ml.serving.customer_value import Serving
 from ml.serving.serving_tables import Tables
-from ml.versions import model_versions
-from orchestration.data_dictionary import descriptions, published_tables, read_manifest
+from orchestration.data_dictionary import read_manifest
 from tests.support.lab import Dbt, Lab
 
 SHOP = load_shop(REPOSITORY / "shops" / "synthetic" / "shop.yaml")
@@ -61,13 +58,13 @@ def published(tmp_path_factory: pytest.TempPathFactory, manifest: dict[str, Any]
     lab.run([datetime(2026, 4, 30, 16)])  # noqa: DTZ001 (the lab takes plain UTC)
     lab.transform("run", "--select", "tag:daily", "tag:training")
     place = lab.settings.place
-    write_parquet(place.plans / "2026-04-30" / "campaign_plan.parquet", empty(CAMPAIGN_PLAN_COLUMNS))
-    write_parquet(place.plans / "2026-04-30" / "campaign_briefs.parquet", empty(BRIEF_COLUMNS))
-    write_parquet(place.campaigns / "campaign_results.parquet", empty(RESULT_COLUMNS))
-    write_parquet(place.campaigns / "campaign_result_deciles.parquet", empty(DECILE_COLUMNS))
+    write_parquet(place.plans / "2026-04-30" / "campaign_plan.parquet", TABLES["campaign_plan"].empty())
+    write_parquet(place.plans / "2026-04-30" / "campaign_briefs.parquet", TABLES["campaign_briefs"].empty())
+    write_parquet(place.campaigns / "campaign_results.parquet", TABLES["campaign_results"].empty())
+    write_parquet(place.campaigns / "campaign_result_deciles.parquet", TABLES["campaign_result_deciles"].empty())
     holdout_salt(place, "salt", NOW, "a test")
     write_parquet(place.reports / "drift" / "2026-04-30.parquet", empty_metrics())
-    write_parquet(place.models / "model_versions.parquet", empty(model_versions.COLUMNS))
+    write_parquet(place.models / "model_versions.parquet", TABLES["model_versions"].empty())
     write_parquet(snapshot_folder(place) / "day_key=2026-04-30" / "part.parquet", scoring.SCORE_SCHEMA.empty_table())
     with lab.opened() as connection:
         serving.serve(connection, Serving(), SHOP, Tables())

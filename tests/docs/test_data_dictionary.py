@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import duckdb
 import pytest
 
-from customer360.lake.publishing.version import current_publication, reader
+from customer360.lake.publishing.tables import published_tables
+from customer360.lake.publishing.version import DATABASE, current_folder, current_publication, reader
 from customer360.settings import REPOSITORY
-from orchestration.data_dictionary import GROUPS, dictionary_markdown, published_tables
+from orchestration.data_dictionary import GROUPS, dictionary_markdown
 from tests.docs.conftest import SHOP
 from tests.support.lab import Lab
 
@@ -44,6 +46,26 @@ def test_no_table_and_no_column_is_without_words(manifest: dict[str, Any]) -> No
         assert table.description.endswith("."), table.name
         for column in table.columns:
             assert len(column.description) > 3, f"{table.name}.{column.name}"
+
+
+def test_every_table_has_a_key_among_its_columns(manifest: dict[str, Any]) -> None:
+    for table in published_tables(SHOP, manifest).values():
+        assert table.grain, table.name
+        assert set(table.grain) <= {column.name for column in table.columns}, table.name
+
+
+def test_the_database_says_of_every_table_and_column_what_it_is(manifest: dict[str, Any], published: Lab) -> None:
+    tables = published_tables(SHOP, manifest)
+    database = current_folder(published.settings.place) / DATABASE
+    with duckdb.connect(str(database), read_only=True) as connection:
+        views = dict(connection.execute("select view_name, comment from duckdb_views() where not internal").fetchall())
+        columns = connection.execute(
+            "select table_name, column_name, comment from duckdb_columns() where not internal"
+        ).fetchall()
+    assert views == {name: table.description for name, table in tables.items()}
+    expected = {(name, column.name, column.description) for name, table in tables.items() for column in table.columns}
+    assert set(columns) == expected
+    assert len(columns) > 418
 
 
 def test_every_table_has_one_place_on_the_page(described: Described) -> None:

@@ -40,8 +40,8 @@ def test_a_rebuild_makes_every_slice_pending(published: Lab, capsys: pytest.Capt
     assert published.query("select count(*) from ops.pending_slices") == [(0,)]
     assert main(["rebuild", "--data-dir", str(published.root)]) == 0
     assert published.query("select count(*) from ops.pending_slices") == [(1,)]
-    # What was published is as of the start of 1 May: the newest published slice is the last of 30 April.
-    assert '{"dagster/partition": "2026-04-30-23:45"}' in capsys.readouterr().out
+    # The fixture ran one slice, that of 16:00, and publishes it as the product does: as of its end.
+    assert '{"dagster/partition": "2026-04-30-16:00"}' in capsys.readouterr().out
 
 
 def test_a_rebuild_anew_sets_the_warehouse_aside(published: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

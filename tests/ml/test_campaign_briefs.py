@@ -8,8 +8,9 @@ import pytest
 from published_frames import small_shop
 
 from customer360.campaigns.definition import Campaign
+from customer360.lake.publishing.tables import TABLES
 from customer360.settings import CampaignRules
-from ml.planning.briefs import BRIEF_COLUMNS, base_rate, brief, briefs, to_markdown
+from ml.planning.briefs import base_rate, brief, briefs, to_markdown
 from ml.planning.campaign_planning import CampaignPlan, Limits
 
 SHOP = small_shop().model_copy(update={"campaigns": CampaignRules(attribution_days=7, days_ahead=2)})
@@ -147,7 +148,7 @@ def test_an_effect_that_no_holdout_could_tell_is_called_so() -> None:
 
 
 def test_briefs_are_typed_also_without_plans_and_read_as_sentences() -> None:
-    assert briefs([], None, SHOP).dtypes.astype(str).to_dict() == BRIEF_COLUMNS
+    assert briefs([], None, SHOP).dtypes.astype(str).to_dict() == TABLES["campaign_briefs"].frame_types
     frame = briefs([plan([0.25] * 500, held=200, left_out=("gap",)), plan([], left_out=("gap",))], 0.05, SHOP)
     assert list(frame["contacts"]) == [500, 0]
     assert frame.loc[1, "expected_profit"] == 0

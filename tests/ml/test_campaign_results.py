@@ -7,8 +7,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from customer360.campaigns.ledger import LEDGER_COLUMNS
-from ml.effects.results import DECILE_COLUMNS, RESULT_COLUMNS, Results, results
+from customer360.campaigns.ledger import LEDGER
+from customer360.lake.publishing.tables import TABLES
+from ml.effects.results import Results, results
 from tests.support.random_shop import small_shop
 
 SHOP = small_shop(windows_days=[3, 30], campaigns={"attribution_days": 3})
@@ -29,8 +30,8 @@ def approved(customers: list[str], arm: str = "contact", *, is_sent: bool = True
 
 
 def ledger(*entries: list[Entry]) -> pd.DataFrame:
-    frame = pd.DataFrame([row for rows in entries for row in rows]).reindex(columns=list(LEDGER_COLUMNS))
-    return frame.astype({name: kind for name, (_, kind) in LEDGER_COLUMNS.items()})
+    frame = pd.DataFrame([row for rows in entries for row in rows])
+    return LEDGER.typed(frame)
 
 
 def orders(*rows: tuple[str, str, float], lines: int = 1) -> pd.DataFrame:
@@ -183,7 +184,7 @@ def test_deciles_compare_what_was_expected_of_contacted_customers() -> None:
     entries = [approved([name], expected_conversion=(number // 2) / 10) for number, name in enumerate(contacted)]
     bought = orders(*((name, "2026-05-06", 1.0) for name in contacted[1::2]))
     frame = found(ledger(*entries, approved(["h1"], "holdout")), bought).deciles
-    assert list(frame.columns) == list(DECILE_COLUMNS)
+    assert list(frame.columns) == list(TABLES["campaign_result_deciles"].frame_types)
     assert list(frame["decile"]) == list(range(1, 11)) and set(frame["customers"]) == {2}
     assert list(frame["predicted"]) == pytest.approx([number / 10 for number in range(10)])
     assert set(frame["realised"]) == {0.5} and frame["converted"].sum() == 10
@@ -196,5 +197,5 @@ def test_equal_expectations_share_a_decile() -> None:
 
 def test_an_empty_ledger_gives_typed_tables() -> None:
     nothing = found(ledger(), orders())
-    assert nothing.campaigns.empty and list(nothing.campaigns.columns) == list(RESULT_COLUMNS)
-    assert nothing.deciles.empty and list(nothing.deciles.columns) == list(DECILE_COLUMNS)
+    assert nothing.campaigns.empty and list(nothing.campaigns.columns) == list(TABLES["campaign_results"].frame_types)
+    assert nothing.deciles.empty and list(nothing.deciles.columns) == list(TABLES["campaign_result_deciles"].frame_types)

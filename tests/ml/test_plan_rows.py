@@ -13,12 +13,12 @@ import pytest
 from published_frames import small_shop
 
 from customer360.campaigns.definition import Campaign
+from customer360.lake.publishing.tables import TABLES
 from customer360.settings import CampaignRules, Shop
 from ml.frames import FrameError
 from ml.planning.briefs import shadow_prices
 from ml.planning.campaign_planning import CampaignPlan, Planning, plan_campaigns
 from ml.planning.inputs import PlanningInputs
-from ml.planning.plan_rows import CAMPAIGN_PLAN_COLUMNS
 from ml.planning.predictions import INCREMENTAL, RESPONSE, Predicted
 
 AS_OF = datetime(2026, 5, 1, 12, tzinfo=UTC)  # a Friday; plans reach over Saturday and Sunday
@@ -101,7 +101,7 @@ def test_a_contact_says_how_when_with_what_and_what_it_is_worth() -> None:
     table[0, 6, 1] = 0.4  # e-mail, Sunday afternoon
     desk = Desk([0.05], {"C000": table}, zone="America/New_York")
     row = desk.plan(campaign(offer_id="O1")).rows.iloc[0]
-    assert list(row.index) == list(CAMPAIGN_PLAN_COLUMNS)
+    assert list(row.index) == list(TABLES["campaign_plan"].frame_types)
     assert (row["decision"], row["channel"], row["daypart"], row["offer_id"]) == ("contact", "email", "afternoon", "O1")
     assert (row["plan_date"], row["contact_date"]) == (pd.Timestamp("2026-05-01"), pd.Timestamp("2026-05-03"))
     assert row["day_of_week"] == 7

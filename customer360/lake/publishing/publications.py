@@ -14,43 +14,18 @@ from customer360.lake.landing.contracts import reference_tables
 from customer360.lake.publishing.nightly_tables import NIGHTLY, nightly_files
 from customer360.lake.publishing.profiles import LEDGER, PROFILES
 from customer360.lake.publishing.publishing import Descriptions, TableSource, publish
+from customer360.lake.publishing.tables import MARTS, REFERENCE, TABLES, TRAINING
 from customer360.lake.publishing.version import Publication, current_folder, current_publication, parquet_query
 from customer360.lake.reference.reference_history import history_file
 from customer360.lake.warehouse.frames import snapshot_folder
 from customer360.lake.warehouse.unchanged import built_contents
 from customer360.settings import Place, Settings
 
-MARTS = (
-    "customer_features",
-    "customer_category_activity",
-    "customer_attributes",
-    "rfm_segments",
-    "customer_product_activity",
-    "customer_offer_activity",
-    "product_activity",
-    "offer_activity",
-    "traffic",
-    "traffic_sources",
-    "customer_consents",
-    "customer_purchase_times",
-    "customer_time_zones",
-    "campaign_touch_history",
-    "customer_orders",
-    "campaign_activity",
-)
 SCORED = ("customer_scores", "customer_value")
-TRAINING = "training_features"
 SCORES_DAILY = "customer_scores_daily"
-REFERENCE = ("products", "categories", "offers", "campaigns")
 REPLACED = (
     *("campaign_plan", "campaign_briefs", "campaign_results", "campaign_result_deciles", "drift_metrics", "model_versions"),
 )
-# Columns that the files hold as midnights, since pandas has no dates.
-DATES = {
-    "campaign_plan": ("plan_date", "contact_date"),
-    "campaign_briefs": ("plan_date",),
-    "drift_metrics": ("report_date",),
-}
 SLICE_LOG = """
     select slice, source, raw_fingerprint,
         is_archived or coalesce(transformed_fingerprint = raw_fingerprint || '.' || code.fingerprint, false) as is_transformed,
@@ -156,9 +131,8 @@ def newest_plan(place: Place) -> Path | None:
 
 
 def _converted(name: str, paths: list[Path]) -> TableSource:
-    casts = ", ".join(f"cast({column} as date) as {column}" for column in DATES.get(name, ()))
-    query = f"select *{f' replace ({casts})' if casts else ''} from ({parquet_query(paths)})"
-    return TableSource(query, content=_content_of(paths, casts))
+    query = TABLES[name].select_casts(parquet_query(paths))
+    return TableSource(query, content=_content_of(paths, query))
 
 
 def _content_of(paths: Iterable[Path], form: str) -> str:
