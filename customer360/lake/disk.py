@@ -10,6 +10,7 @@ from pathlib import Path
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 # DuckDB's words for its files, for its spilling and for its own bound on it; SQLite's.
+LITTLE_ROOM = 16_000_000
 FULL_WORDS = ("No space left on device", "Disk quota exceeded", "failed to offload data block", "disk is full")
 
 
@@ -43,6 +44,16 @@ def explaining_full_disk(root: Path) -> Iterator[None]:
             "Nothing that was finished or published is lost, and the work is tried again by itself. Make room: customer360 "
             f"status says what takes it, docs/runbook.md, 'Disk full', what may go. It ended with: {_first_line(error)}"
         ) from error
+
+
+def lack_of_room(folder: Path) -> str:
+    """Words on how little room a folder's disk has; "" where there are ``LITTLE_ROOM`` bytes or more."""
+    room = shutil.disk_usage(folder)
+    if room.free >= LITTLE_ROOM:
+        return ""
+    return (
+        f"the disk of {folder} is full: {_megabytes(room.free)} free of {_megabytes(room.total)}; docs/runbook.md, 'Disk full'"
+    )
 
 
 def _megabytes(size: int) -> str:

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 from dagster._core.code_pointer import ModuleCodePointer
@@ -23,6 +24,7 @@ from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import serialize_value
 from dagster._serdes.config_class import ConfigurableClassData
 
+from customer360.lake.disk import lack_of_room
 from customer360.settings import REPOSITORY
 from orchestration.runtime.code_files import code_fingerprint
 from orchestration.runtime.template import BORN_TAG, PID_TAG, born
@@ -152,7 +154,9 @@ class WarmRunLauncher(DefaultRunLauncher):
         now = self._instance.get_run_by_id(run.run_id)
         if now is None or now.is_finished:
             return CheckRunHealthResult(WorkerStatus.SUCCESS)
-        return CheckRunHealthResult(WorkerStatus.FAILED, f"process {run.tags[PID_TAG]} of the run is gone")
+        reason = f"process {run.tags[PID_TAG]} of the run is gone"
+        room = lack_of_room(Path(self._instance.root_directory))
+        return CheckRunHealthResult(WorkerStatus.FAILED, f"{reason}; {room}" if room else reason)
 
     def dispose(self) -> None:
         """Let the template end."""

@@ -20,6 +20,8 @@ from multiprocessing.util import _exit_function  # type: ignore[attr-defined]  #
 from pathlib import Path
 from typing import Any
 
+from customer360.lake.disk import lack_of_room
+
 Execute = Callable[[dict[str, Any]], int]
 
 POLL_SECONDS = 0.05
@@ -90,6 +92,8 @@ def _fork(channel: socket.socket, execute: Execute, request: dict[str, Any]) -> 
         status = execute(request)
     except BaseException:  # noqa: BLE001  a forked child must never return into the template's loop
         traceback.print_exc()
+        if home := os.environ.get("DAGSTER_HOME"):  # on a full disk Dagster cannot record why the run failed, and raises
+            sys.stderr.write(f"{lack_of_room(Path(home))}\n")
     try:
         _exit_function()  # unlinks the locks that dbt made in this child; the template's own it leaves alone
         sys.stdout.flush()

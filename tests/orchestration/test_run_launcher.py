@@ -24,6 +24,7 @@ from dagster._core.launcher.base import LaunchRunContext, WorkerStatus
 from dagster._core.storage.dagster_run import DagsterRunStatus
 from dagster._daemon.monitoring.run_monitoring import monitor_started_run
 
+from customer360.lake import disk
 from customer360.settings import REPOSITORY
 from orchestration.runtime import code_files
 from orchestration.runtime import launcher as run_launcher
@@ -225,6 +226,12 @@ def test_run_monitoring_marks_a_run_whose_process_was_killed_as_failed(launched:
     wait_until(lambda: not is_alive(run), 20, "it is dead")
     record = launched.instance.get_run_record_by_id(run.run_id)
     assert record is not None
+    gone = f"process {run.tags[PID_TAG]} of the run is gone"
+    assert launched.launcher.check_run_worker_health(run).msg == gone
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(disk, "LITTLE_ROOM", 10**18)
+        message = str(launched.launcher.check_run_worker_health(run).msg)
+    assert message.startswith(f"{gone}; the disk of {launched.instance.root_directory} is full: ")
     monitor_started_run(launched.instance, None, record, logging.getLogger())  # type: ignore[arg-type]  # for resumed runs
     assert launched.run(run.run_id).status == DagsterRunStatus.FAILURE
     assert launched.launcher.terminate(run.run_id) is False
