@@ -45,7 +45,6 @@ demo: .venv/.installed-$(SHOP)
 
 ui: .venv/.installed
 	@mkdir -p $(DAGSTER_HOME) && cp orchestration/dagster.yaml $(DAGSTER_HOME)/dagster.yaml
-	@echo "Dagster on http://127.0.0.1:$(PORT)"
 	@$(BIN)/customer360 serve --port $(PORT)
 
 shop: .venv/.installed

@@ -1,26 +1,35 @@
-"""Schedules: what runs by the clock. Slices run by sensor."""
+"""Schedules: what runs by the clock. Slices run by sensor.
+
+What runs once a day of a live shop has a time of its day. A replay has days of its own, shorter or longer than those of the
+wall clock: its schedules look every quarter of an hour whether the day of what is published has turned.
+"""
 
 import dagster as dg
 
 from customer360.campaigns.overview import waiting_contacts
 from customer360.campaigns.sending import is_cut_off
 from customer360.lake.publishing.version import current_publication
-from customer360.lake.slices import slice_key
 from orchestration.campaign_jobs import send_job
 from orchestration.jobs import daily_job, freshness_job, maintenance_job, training_job, warehouse_job
-from orchestration.partitions import DAYS, SHOP, day_key
+from orchestration.partitions import DAYS, SHOP, day_key, newest_slice
 from orchestration.resources import Platform
+
+PLAN = dg.AssetKey(["campaigns", "campaign_plan"])
+REPLAY_CRON = "*/15 * * * *"
 
 
 @dg.schedule(
     job=daily_job,
-    cron_schedule="30 4 * * *",
+    cron_schedule="30 4 * * *" if SHOP.live else REPLAY_CRON,
     execution_timezone=SHOP.time_zone,
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Every morning, shop-local: reference tables, campaign plan, drift report, for the day of what is published.",
+    description=(
+        "Every morning of the shop (a replay: when its day has turned): reference tables, campaign plan, drift report, for the "
+        "day of what is published."
+    ),
 )
-def daily_schedule(platform: Platform) -> dg.RunRequest | dg.SkipReason:
-    """Ask for the published day once; a replay that stands still is not planned again."""
+def daily_schedule(context: dg.ScheduleEvaluationContext, platform: Platform) -> dg.RunRequest | dg.SkipReason:
+    """Ask for the published day once; a replay's day that has a plan is not planned again."""
     settings = platform.settings()
     current = current_publication(settings.place)
     if current is None or current.as_of is None:
@@ -28,26 +37,31 @@ def daily_schedule(platform: Platform) -> dg.RunRequest | dg.SkipReason:
     key = day_key(settings.shop, current.as_of)
     if not DAYS.has_partition_key(key):
         return dg.SkipReason(f"what is published ends on {key}, before the first day that has plans")
+    if not settings.shop.live and key in context.instance.get_materialized_partitions(PLAN):
+        return dg.SkipReason(f"{key}, the day of what is published, has its plan")
     return dg.RunRequest(run_key=f"daily:{key}", partition_key=key)
 
 
 @dg.schedule(
     job=warehouse_job,
-    cron_schedule="45 3 * * *",
+    cron_schedule="45 3 * * *" if SHOP.live else REPLAY_CRON,
     execution_timezone=SHOP.time_zone,
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Every night, shop-local: every model and every data test, for the newest published slice.",
+    description=(
+        "Every night of the shop (a replay: when its day has turned): every model and every data test, for the newest "
+        "published slice."
+    ),
 )
 def warehouse_schedule(context: dg.ScheduleEvaluationContext, platform: Platform) -> dg.RunRequest | dg.SkipReason:
-    """Ask for the newest published slice."""
-    current = current_publication(platform.settings().place)
+    """Ask for the newest published slice, once a day; a replay's first day has no night before it."""
+    settings = platform.settings()
+    current = current_publication(settings.place)
     if current is None or current.as_of is None:
         return dg.SkipReason("nothing is published yet")
-    return dg.RunRequest(
-        run_key=f"warehouse:{context.scheduled_execution_time:%Y-%m-%d}",
-        # A history may end long before the first slice; its partition is the one just before that.
-        partition_key=slice_key(max(current.as_of, SHOP.slices_start) - SHOP.slice_width),
-    )
+    day = day_key(settings.shop, context.scheduled_execution_time if settings.shop.live else current.as_of)
+    if not settings.shop.live and day <= day_key(settings.shop, settings.shop.slices_start):
+        return dg.SkipReason(f"the first day of slices, {day}, has not turned")
+    return dg.RunRequest(run_key=f"warehouse:{day}", partition_key=newest_slice(current.as_of))
 
 
 @dg.schedule(

@@ -1,6 +1,7 @@
 """Watches the clicks in landing and asks for the slices that are closed and not done."""
 
 from dataclasses import replace
+from datetime import datetime
 from functools import cache
 
 import dagster as dg
@@ -10,8 +11,8 @@ from customer360.lake.landing.location import find_landing
 from customer360.lake.operations.clock import last_closed_slice
 from customer360.lake.operations.slice_health import done_slices
 from customer360.lake.operations.slice_requests import Cursor, Request, RunState, World, decide
-from customer360.settings import Shop
-from orchestration.partitions import SHOP
+from customer360.settings import Settings, Shop
+from orchestration.partitions import END, SHOP
 from orchestration.resources import Platform
 
 # The daemon looks round every 5 seconds: with 5 or 15 here, every other time would come too early and be missed.
@@ -54,7 +55,7 @@ def click_slices(context: dg.SensorEvaluationContext, platform: Platform) -> dg.
     settings = platform.settings()
     now = platform.now()
     cursor = Cursor.loads(context.cursor)
-    look = find_landing(settings).look(cursor.high, cursor.scanned, last_closed_slice(settings, now))
+    look = find_landing(settings).look(cursor.high, cursor.scanned, last_requested_slice(settings, now))
     decision = decide(
         replace(cursor, scanned=look.scanned),
         World(
@@ -76,6 +77,12 @@ def click_slices(context: dg.SensorEvaluationContext, platform: Platform) -> dg.
     waiting = f"; {len(decision.cursor.wanted)} slices are under way or waiting" if decision.cursor.wanted else ""
     skipped = f"no closed slice has new files{waiting}. " + "; ".join(decision.notes[:5])
     return dg.SensorResult(skip_reason=skipped.strip(), cursor=decision.cursor.dumps())
+
+
+def last_requested_slice(settings: Settings, now: datetime) -> datetime | None:
+    """The newest closed slice that is a partition here: ``customer360 serve`` replaces a code server that a replay outran."""
+    last = last_closed_slice(settings, now)
+    return last if last is None or END is None else min(last, END - settings.shop.slice_width)
 
 
 def run_state(instance: dg.DagsterInstance, run_key: str) -> RunState | None:

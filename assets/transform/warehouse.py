@@ -1,5 +1,6 @@
 """The dbt project as assets: planned before, marked after."""
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -8,13 +9,14 @@ import dagster as dg
 from dagster_dbt import dbt_assets
 
 from customer360.lake.publishing.nightly_tables import NIGHTLY, keep_nightly_tables
+from customer360.lake.publishing.version import current_publication
 from customer360.lake.slices import slice_key
 from customer360.lake.warehouse.cutoffs import set_matured_cutoffs
 from customer360.lake.warehouse.slice_log import mark_transformed, plan_transform
 from customer360.lake.warehouse.unchanged import mark_built, set_built_contents, unchanged
 from customer360.settings import Settings
 from orchestration.dbt import DAILY, ShopTranslator, manifest_path, untagged
-from orchestration.partitions import WAREHOUSE_POOL
+from orchestration.partitions import HISTORY_KEY, WAREHOUSE_POOL, newest_slice
 from orchestration.resources import Platform
 from orchestration.runtime.dbt_run import build
 
@@ -31,6 +33,8 @@ RECORDED_AT_MOST = 96
 )
 def warehouse_models(context: dg.AssetExecutionContext, platform: Platform) -> Iterator[Any]:
     """Everything between raw and marts, brought up to whatever raw slices have changed."""
+    if not (context.has_partition_key or context.has_partition_key_range):
+        raise dg.Failure(without_partition(platform.settings()), allow_retries=False)
     settings = platform.settings()
     with platform.lock(f"run {context.run.run_id}"):
         with platform.opened() as connection:
@@ -54,6 +58,16 @@ def warehouse_models(context: dg.AssetExecutionContext, platform: Platform) -> I
                 mark_transformed(connection, platform.now())
                 mark_built(connection, settings)
     yield from _other_slices(context, [slice_key_of(start) for start in plan.pending])
+
+
+def without_partition(settings: Settings) -> str:
+    """Why a run without a partition is refused, and how to name the right one."""
+    current = current_publication(settings.place)
+    key = newest_slice(current.as_of) if current is not None and current.as_of is not None else HISTORY_KEY
+    return (
+        f"slice-grain models need a partition: choose {key}, the newest published slice, in the UI, or add "
+        f"--tags '{json.dumps({'dagster/partition': key})}' to dagster job launch"
+    )
 
 
 def slice_key_of(start: datetime) -> str:

@@ -6,6 +6,7 @@ import hashlib
 
 from customer360.settings import REPOSITORY, Settings
 
+END_VARIABLE = "CUSTOMER360_PARTITIONS_END"  # of a code server: until when the partitions of a replay go, UTC
 CODE = ("orchestration", "assets", "ml", "sensors", "customer360", "dbt_project")
 SUFFIXES = {".py", ".sql", ".yml", ".yaml", ".csv", ".md"}
 

@@ -1,7 +1,8 @@
-"""The processes that serve a place: code server, daemon, web server if a port is named. Whoever dies is started again.
+"""The processes that serve a place: code server, daemon, web server if a port is named. A process that dies is started again.
 
-All share one code server at a socket that only this user can open. Below ``dagster dev`` a dead code server stays dead;
-``dagster-daemon run`` on the module itself starts a new one every minute, which costs 3 CPU seconds each.
+What they and the runs print goes to a file. All share one code server at a socket that only this user can open. Below
+``dagster dev`` a dead code server stays dead; ``dagster-daemon run`` on the module itself starts a new one every minute, which
+costs 3 CPU seconds each.
 """
 
 from __future__ import annotations
@@ -9,43 +10,49 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import yaml
 
 from customer360.errors import OperatorError
-from customer360.settings import REPOSITORY
-from orchestration.runtime.code_files import code_fingerprint
+from customer360.lake.operations.clock import last_closed_slice
+from customer360.settings import REPOSITORY, Settings
+from orchestration.runtime.code_files import END_VARIABLE, code_fingerprint
 
 DEFINITIONS = "orchestration.definitions"
 LOOK_SECONDS = 0.25
 FILES_SECONDS = 3.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
-LIVED_SECONDS = 10.0  # who lived that long had started well: the next pause is short again
+LIVED_SECONDS = 10.0  # a process that lived that long had started well: the next pause is short again
+MOST_LOG_BYTES = 50_000_000  # of the log and of the one before it
 END_SECONDS = 30.0
 PR_SET_PDEATHSIG = 1
 
 
 class ServedAlreadyError(OperatorError, RuntimeError):
-    """Somebody else serves this Dagster home. The message names the process."""
+    """Another process serves this Dagster home. The message names it."""
 
 
 @dataclass
 class Service:
-    """One process. It ends with ours, also when ours is killed."""
+    """One process. It ends with ours, also when ours is killed. It prints to ``log``, or where ours prints."""
 
     name: str
     command: Sequence[str]
-    makes: Path | None = None  # a socket; one that a killed process left would be in its successor's way
+    makes: Path | None = None  # a socket; one that a killed process left would be in the way of the next
     after: Path | None = None  # a socket that has to be there first
+    log: Path | None = None
+    environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
     begun: float = 0.0
     pause: float = FIRST_PAUSE
@@ -55,16 +62,21 @@ class Service:
         """Start it now."""
         if self.makes is not None:
             self.makes.unlink(missing_ok=True)
-        self.process = subprocess.Popen(  # noqa: S603  Dagster's own programs
-            list(self.command),
-            cwd=REPOSITORY,
-            stdin=subprocess.DEVNULL,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509  this process has no threads
-        )
+        # A file, not a pipe: runs at work go on when this process has ended, and print.
+        with self.log.open("ab") if self.log else nullcontext() as output:
+            self.process = subprocess.Popen(  # noqa: S603  Dagster's own programs
+                list(self.command),
+                cwd=REPOSITORY,
+                env={**os.environ, **self.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509  this process has no threads
+            )
         self.begun = time.monotonic()
 
-    def look(self) -> str | None:
-        """Start it again when it has ended and its pause is over; words on what happened."""
+    def check(self) -> str | None:
+        """Start it again when it has ended and its pause is over; a message when it has just ended."""
         now = time.monotonic()
         if self.process is None:
             if now >= self.due and (self.after is None or self.after.exists()):
@@ -76,6 +88,12 @@ class Service:
         self.pause = FIRST_PAUSE if now - self.begun > LIVED_SECONDS else min(2 * self.pause, LONGEST_PAUSE)
         self.process, self.due = None, now + self.pause
         return f"the {self.name} ended with {code}; it is started again in {self.pause:g} s"
+
+    def replace(self) -> None:
+        """End it, so that the next ``check`` starts it anew."""
+        self.stop()
+        self.wait(time.monotonic() + END_SECONDS)
+        self.process, self.pause, self.due = None, FIRST_PAUSE, 0.0
 
     def stop(self) -> None:
         """Ask it to end, without waiting."""
@@ -94,26 +112,34 @@ class Service:
 
 @dataclass
 class Services:
-    """All of them. ``say`` tells people what died."""
+    """All of them. ``say`` tells people what died.
+
+    ``data_end`` is the end of the newest closed slice of a replay, None for other shops: partitions end there. Once the data go
+    on, they end a day later, and the code server is replaced once a day of the shop.
+    """
 
     code_server: Service
     others: list[Service]
     say: Callable[[str], None]
+    data_end: Callable[[], datetime | None] = lambda: None
     is_ending: bool = False
     _code: str = field(default_factory=code_fingerprint)
+    _end: datetime | None = None
 
     def run(self) -> None:
         """Keep them alive until ``end`` is called, then end them in good order; runs that are at work go on."""
         everyone = [self.code_server, *self.others]
-        looked = time.monotonic()
+        self._set_end(self.data_end())
+        checked = time.monotonic()
         try:
             while not self.is_ending:
                 for service in everyone:
-                    if words := service.look():
-                        self.say(words)
-                if time.monotonic() - looked > FILES_SECONDS:
-                    looked = time.monotonic()
+                    if message := service.check():
+                        self.say(message)
+                if time.monotonic() - checked > FILES_SECONDS:
+                    checked = time.monotonic()
                     self._follow_files()
+                    _rotate(self.code_server.log)
                 time.sleep(LOOK_SECONDS)
         finally:
             until = time.monotonic() + END_SECONDS
@@ -123,36 +149,71 @@ class Services:
                 service.wait(until)
 
     def _follow_files(self) -> None:
-        code = code_fingerprint()
+        code, data_end = code_fingerprint(), self.data_end()
         if code != self._code:
             self._code = code
-            self.code_server.pause, self.code_server.due = FIRST_PAUSE, 0.0
-            self.code_server.stop()
             self.say("files that definitions come from have changed: the code server is replaced")
+            self.code_server.replace()
+        elif data_end is not None and self._end is not None and data_end > self._end:
+            self._set_end(data_end + timedelta(days=1))
+            self.code_server.replace()
+
+    def _set_end(self, end: datetime | None) -> None:
+        self._end = end
+        if end is not None:
+            self.code_server.environment[END_VARIABLE] = end.isoformat()
 
     def end(self) -> None:
         """Have ``run`` return."""
         self.is_ending = True
 
 
+def replay_end(settings: Settings, moment: datetime) -> datetime | None:
+    """End of the newest closed slice of a replay in a folder, UTC; None for a shop whose partitions end otherwise."""
+    shop = settings.shop
+    if shop.live or shop.slices_end or shop.landing_url:
+        return None
+    last = last_closed_slice(settings, moment)
+    return shop.slices_start if last is None else last + shop.slice_width
+
+
+def _rotate(log: Path | None) -> None:
+    """Keep the log and the one before it. Processes hold the file open, so it is copied and emptied, not renamed."""
+    if log is not None and log.exists() and log.stat().st_size > MOST_LOG_BYTES:
+        shutil.copy(log, log.with_suffix(".1.log"))
+        os.truncate(log, 0)
+
+
 @contextmanager
 def services(home: Path, port: int | None, say: Callable[[str], None]) -> Iterator[Services]:
-    """The services of a Dagster home, not started yet. Raises ``ServedAlreadyError``."""
+    """The services of a Dagster home and the place of this environment, not started yet. Raises ``ServedAlreadyError``."""
+    settings = Settings.from_environment()
+    log = settings.place.root / "logs" / "serve.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
     with _alone(home), tempfile.TemporaryDirectory(prefix="customer360-serve-") as folder:
         socket, workspace = Path(folder) / "code", Path(folder) / "workspace.yaml"
-        server = {"socket": str(socket), "location_name": DEFINITIONS}
-        workspace.write_text(yaml.safe_dump({"load_from": [{"grpc_server": server}]}), encoding="utf-8")
+        location = {"socket": str(socket), "location_name": DEFINITIONS}
+        workspace.write_text(yaml.safe_dump({"load_from": [{"grpc_server": location}]}), encoding="utf-8")
         code_server = ["dagster", "api", "grpc", "--lazy-load-user-code", "--log-level", "warning", "--socket", str(socket)]
         code_server += ["--module-name", DEFINITIONS, "--working-directory", str(REPOSITORY), "--location-name", DEFINITIONS]
         others = [
-            Service("daemon", _python("orchestration.runtime.daemon", "run", "--workspace", str(workspace)), after=socket)
+            Service(
+                "daemon", _python("orchestration.runtime.daemon", "run", "--workspace", str(workspace)), after=socket, log=log
+            )
         ]
         if port is not None:
             web = _python(
                 "orchestration.runtime.webserver", "--workspace", str(workspace), "--port", str(port), "--log-level", "warning"
             )
-            others.append(Service("web server", web, after=socket))
-        yield Services(Service("code server", _python(*code_server), makes=socket), others, say)
+            others.append(Service("web server", web, after=socket, log=log))
+        web_address = f"Dagster  http://127.0.0.1:{port}: assets, runs, checks, schedules\n" if port is not None else ""
+        say(
+            f"{settings.shop.title}, data in {settings.place.root}\n{web_address}"
+            f"log      {log}: what the daemon and the runs print\n"
+            "Slices run when their files have landed, plans and reports once a day of the shop. Ctrl-C ends."
+        )
+        server = Service("code server", _python(*code_server), makes=socket, log=log)
+        yield Services(server, others, say, lambda: replay_end(settings, datetime.now(UTC)))
 
 
 def _python(module: str, *arguments: str) -> list[str]:

@@ -53,7 +53,7 @@ def campaign(
     """
     _stop_schedules(shop)
     events_before = shop.published(EVENTS)[0][0]
-    served = Served(shop, shop.root / "served.log")
+    served = Served(shop)
     producer = Producer(shop, seed, lambda: int(shop.published(SLICES_DONE)[0][0]))
     reader = Reader(shop.data, every=0.5)
     instance = shop.instance()

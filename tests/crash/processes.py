@@ -65,19 +65,24 @@ def kill(pid: int) -> bool:
 class Served:
     """``customer360 serve`` on the shop, kept up by us as by a service manager.
 
-    What it, the code server, the daemon and the runs print goes to ``log``. With a ``port`` there is a web server as well.
+    What it prints is added to its own log, to which the code server, the daemon and the runs print. With a ``port`` there is a
+    web server as well.
     """
 
     shop: TinyShop
-    log: Path
     port: int | None = None
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _ended: int = field(default=0, init=False)
+
+    @property
+    def log(self) -> Path:
+        return self.shop.data / "logs" / "serve.log"
 
     def start(self) -> None:
         """Start it, with its socket in a folder that goes with the shop."""
         self.shop.close()  # from now on all of the shop's processes are ours to kill
         (self.shop.root / "tmp").mkdir(exist_ok=True)
+        self.log.parent.mkdir(exist_ok=True)
         arguments = [] if self.port is None else ["--port", str(self.port)]
         self._process = self.shop.start(
             self.log, "customer360", "serve", *arguments, TMPDIR=str(self.shop.root / "tmp"), PYTHONUNBUFFERED="1"

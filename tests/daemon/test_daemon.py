@@ -69,7 +69,7 @@ def served() -> Iterator[Served]:
     shop = tiny_shop()
     shop.restore("ready")
     shutil.rmtree(shop.home)
-    served = Served(shop, shop.root / "daemon.log", free_port())
+    served = Served(shop, free_port())
     served.start()
     try:
         yield served

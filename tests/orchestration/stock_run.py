@@ -53,7 +53,7 @@ def main(module: str, job_name: str, partition: str, file: str) -> None:
         processes = {
             entry.dagster_event.pid for entry in instance.all_logs(run.run_id) if entry.dagster_event and entry.step_key
         }
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)  # after the code server has ended, which starts the runs
     outcome = {
         "launcher": type(instance.run_launcher).__name__,
         "status": found.status.value,

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from pathlib import Path
 from types import ModuleType
+from unittest import mock
 from zoneinfo import ZoneInfo
 
 import dagster as dg
@@ -20,9 +24,11 @@ from customer360.settings import REPOSITORY
 from orchestration import partitions, schedules
 from orchestration.partitions import DAYS, SHOP, SLICES
 from orchestration.resources import Platform
+from orchestration.runtime.code_files import END_VARIABLE
 from orchestration.schedules import SCHEDULES, daily_schedule, warehouse_schedule
 
 AMSTERDAM = ZoneInfo("Europe/Amsterdam")
+EMPTY = dg.DagsterInstance.ephemeral()
 
 
 @pytest.fixture
@@ -36,8 +42,11 @@ def published(platform: Platform, as_of: datetime | None) -> None:
         publish(platform.settings().place, connection, {"a": "select 1 as n"}, as_of, datetime(2026, 5, 1, tzinfo=UTC))
 
 
-def daily(platform: Platform) -> dg.RunRequest | dg.SkipReason:
-    asked = daily_schedule(platform=platform)
+def daily(platform: Platform, instance: dg.DagsterInstance | None = None) -> dg.RunRequest | dg.SkipReason:
+    # An ephemeral instance has no reference that a context could be built from.
+    found = mock.PropertyMock(return_value=instance or EMPTY)
+    with mock.patch.object(dg.ScheduleEvaluationContext, "instance", found), dg.build_schedule_context() as context:
+        asked = daily_schedule(context, platform=platform)
     assert isinstance(asked, dg.RunRequest | dg.SkipReason)
     return asked
 
@@ -94,20 +103,54 @@ def test_a_history_that_ends_before_the_first_day_is_not_planned(platform: Platf
     assert "2026-04-28" in str(asked.skip_message)
 
 
-def test_every_night_the_newest_published_slice_is_checked(platform: Platform) -> None:
-    published(platform, datetime(2026, 5, 1, 1, 30, tzinfo=UTC))
-    night = datetime(2026, 5, 1, 1, 45, tzinfo=UTC)
-    assert requested(warehouse(platform, night)) == ("warehouse:2026-05-01", "2026-05-01-01:15")
-    assert requested(warehouse(platform, night)) == ("warehouse:2026-05-01", "2026-05-01-01:15")
-    assert requested(warehouse(platform, night + timedelta(days=1))) == ("warehouse:2026-05-02", "2026-05-01-01:15")
+def test_a_replays_day_that_has_a_plan_is_not_planned_again(platform: Platform) -> None:
+    published(platform, datetime(2026, 5, 1, 2, 30, tzinfo=UTC))
+    with dg.DagsterInstance.ephemeral() as instance:
+        for day in ("2026-04-30", "2026-05-01"):
+            planned = dg.AssetMaterialization(schedules.PLAN, partition=day)
+            assert isinstance(daily(platform, instance), dg.RunRequest)
+            instance.report_runless_asset_event(planned)
+        skipped = daily(platform, instance)
+        assert isinstance(skipped, dg.SkipReason)
+        assert skipped.skip_message == "2026-05-01, the day of what is published, has its plan"
+
+
+def as_served(platform: Platform, hours: float, per_hour: float) -> list[tuple[str | None, str | None]]:
+    """What a replay asks for that is served for so many hours and publishes so many of its own hours in each."""
+    asked: dict[str | None, str | None] = {}
+    start = datetime(2026, 5, 1, 6, tzinfo=UTC)
+    for tick in ticks(warehouse_schedule, start, start + timedelta(hours=hours)):
+        published(platform, datetime(2026, 4, 30, 18, tzinfo=UTC) + (tick - start) * per_hour)
+        for request in (warehouse(platform, tick), daily(platform)):
+            if isinstance(request, dg.RunRequest):
+                asked.setdefault(request.run_key, request.partition_key)  # Dagster drops a run key that it has seen
+    return list(asked.items())
+
+
+def test_at_ten_times_the_speed_each_day_of_the_shop_has_its_night_and_its_plan(platform: Platform) -> None:
+    # 15 minutes are 2.5 hours of the shop, from 20:00 in Amsterdam on: its days turn by 01:00, 02:00 and 00:30.
+    assert as_served(platform, hours=6, per_hour=10) == [
+        ("daily:2026-04-30", "2026-04-30"),
+        ("warehouse:2026-05-01", "2026-04-30-22:45"),
+        ("daily:2026-05-01", "2026-05-01"),
+        ("warehouse:2026-05-02", "2026-05-01-23:45"),
+        ("daily:2026-05-02", "2026-05-02"),
+        ("warehouse:2026-05-03", "2026-05-02-22:15"),
+        ("daily:2026-05-03", "2026-05-03"),
+    ]
+
+
+def test_a_replay_at_the_pace_of_the_wall_clock_is_checked_once_a_day(platform: Platform) -> None:
+    asked = [key for key, _ in as_served(platform, hours=30, per_hour=1)]
+    assert asked == ["daily:2026-04-30", "warehouse:2026-05-01", "daily:2026-05-01", "warehouse:2026-05-02", "daily:2026-05-02"]
 
 
 @pytest.mark.parametrize("as_of", [datetime(2026, 4, 30, 16, tzinfo=UTC), datetime(2026, 4, 28, 12, tzinfo=UTC)])
-def test_a_published_history_is_checked_as_the_partition_that_stands_for_it(platform: Platform, as_of: datetime) -> None:
+def test_a_published_history_is_the_partition_that_stands_for_it(platform: Platform, as_of: datetime) -> None:
+    assert partitions.newest_slice(as_of) == partitions.HISTORY_KEY == "2026-04-30-15:45"
+    assert SLICES.has_partition_key(partitions.HISTORY_KEY)
     published(platform, as_of)
-    _, key = requested(warehouse(platform, datetime(2026, 5, 1, 1, 45, tzinfo=UTC)))
-    assert key == partitions.HISTORY_KEY == "2026-04-30-15:45"
-    assert SLICES.has_partition_key(key)
+    assert isinstance(warehouse(platform, datetime(2026, 5, 1, 1, 45, tzinfo=UTC)), dg.SkipReason)
 
 
 def ticks(schedule: dg.ScheduleDefinition, first: datetime, last: datetime) -> list[datetime]:
@@ -121,9 +164,9 @@ def test_every_cron_expression_is_valid_and_its_job_exists(schedule: dg.Schedule
     assert schedule.job_name == f"{schedule.name.removesuffix('_schedule')}_job"
 
 
-def test_a_day_of_the_shop_has_its_order() -> None:
+def test_a_day_of_a_live_shop_has_its_order(live_schedules: ModuleType) -> None:
     monday = datetime(2026, 5, 4, tzinfo=AMSTERDAM)
-    once = [schedule for schedule in SCHEDULES if schedule.name not in {"freshness_schedule", "send_schedule"}]
+    once = [schedule for schedule in live_schedules.SCHEDULES if schedule.name not in {"freshness_schedule", "send_schedule"}]
     found = {
         f"{moment:%a %H:%M}": schedule.name.removesuffix("_schedule")
         for schedule in once
@@ -141,8 +184,8 @@ def test_a_day_of_the_shop_has_its_order() -> None:
 
 
 @pytest.mark.parametrize("change", [datetime(2026, 3, 29, tzinfo=AMSTERDAM), datetime(2026, 10, 25, tzinfo=AMSTERDAM)])
-def test_plans_and_checks_come_once_a_day_also_when_the_clocks_change(change: datetime) -> None:
-    for schedule, time in ((warehouse_schedule, "03:45"), (daily_schedule, "04:30")):
+def test_plans_and_checks_come_once_a_day_also_when_the_clocks_change(live_schedules: ModuleType, change: datetime) -> None:
+    for schedule, time in ((live_schedules.warehouse_schedule, "03:45"), (live_schedules.daily_schedule, "04:30")):
         found = ticks(schedule, change - timedelta(days=1), change + timedelta(days=2))
         assert [f"{moment:%H:%M}" for moment in found] == [time] * 3
         assert len({moment.date() for moment in found}) == 3
@@ -171,3 +214,25 @@ def test_freshness_is_checked_by_the_clock_for_a_live_shop_only(live_schedules: 
     others["send_schedule"] = stopped  # nothing leaves a shop, replayed or live, before somebody switches it on
     assert statuses(schedules) == {**others, "freshness_schedule": stopped}
     assert statuses(live_schedules) == {**others, "freshness_schedule": running}
+
+
+AS_SERVED = """
+from orchestration.partitions import DAYS, SLICES
+print(SLICES.get_last_partition_key(), DAYS.get_last_partition_key(), SLICES.get_num_partitions())
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "expected"),
+    [
+        ("2026-05-01T02:30:00+00:00", "2026-05-01-02:15 2026-05-01 43"),
+        ("2026-05-01T22:00:00+00:00", "2026-05-01-21:45 2026-05-02 121"),  # midnight in Amsterdam: the new day is planned
+        ("2026-04-30T16:00:00+00:00", "2026-04-30-15:45 2026-04-30 1"),  # the history alone
+    ],
+)
+def test_partitions_of_a_served_replay_end_with_its_data(end: str, expected: str) -> None:
+    environment = {**os.environ, "SHOP": "synthetic", END_VARIABLE: end}
+    done = subprocess.run(
+        [sys.executable, "-c", AS_SERVED], cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == expected, done.stderr

@@ -7,14 +7,17 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from customer360.settings import REPOSITORY
 from orchestration.runtime import services as module
+from orchestration.runtime.code_files import END_VARIABLE
 from orchestration.runtime.services import LONGEST_PAUSE, ServedAlreadyError, Service, Services, services
 from tests.orchestration.place import wait_until
 
@@ -89,7 +92,7 @@ def test_who_never_comes_up_is_tried_with_growing_pauses() -> None:
     late.start()
     assert late.process is not None
     late.process.wait()
-    assert f"in {LONGEST_PAUSE:g} s" in str(late.look())
+    assert f"in {LONGEST_PAUSE:g} s" in str(late.check())
 
 
 def test_others_wait_for_the_socket_and_a_dead_servers_socket_is_taken_away(tmp_path: Path) -> None:
@@ -118,7 +121,30 @@ def test_the_code_server_alone_is_replaced_when_files_change(monkeypatch: pytest
         assert "the code server is replaced" in said[0]
 
 
-def test_a_home_is_served_once(tmp_path: Path) -> None:
+def test_a_replay_that_goes_on_moves_the_end_of_the_partitions_by_a_day_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = [datetime(2026, 5, 1, 12, tzinfo=UTC)]
+    code, daemon = service("code server", STAYS), service("daemon", STAYS)
+    told: list[str] = []
+    served = Services(code, [daemon], told.append, lambda: ends[0])
+    thread = threading.Thread(target=served.run)
+    thread.start()
+    try:
+        first = pid_of(code)
+        assert code.environment == {END_VARIABLE: "2026-05-01T12:00:00+00:00"}
+        ends[0] += timedelta(minutes=15)
+        second = pid_of(code, other_than=first)
+        assert code.environment == {END_VARIABLE: "2026-05-02T12:15:00+00:00"}
+        ends[0] += timedelta(hours=24)
+        time.sleep(0.5)
+        assert pid_of(code) == second
+        assert told == []
+    finally:
+        served.end()
+        thread.join(timeout=20)
+
+
+def test_a_home_is_served_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
     again = services(tmp_path, None, print)
     with services(tmp_path, None, print), pytest.raises(ServedAlreadyError, match=f"by process {os.getpid()}; end it"), again:
         pytest.fail("served twice")
