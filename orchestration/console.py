@@ -185,12 +185,13 @@ def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else str(value)
 
 
-def fitted(text: str, indent: str = "") -> list[str]:
+def fitted(text: str, indent: str = "", hanging: str = "  ") -> list[str]:
     """``text`` in lines: wrapped between words at a terminal's width, in one line where the output is piped."""
     if not sys.stdout.isatty():
         return [f"{indent}{text}"]
     width = shutil.get_terminal_size().columns
-    return textwrap.wrap(text, width, initial_indent=indent, subsequent_indent=f"{indent}  ", break_long_words=False)
+    lines = textwrap.wrap(text, width, initial_indent=indent, subsequent_indent=indent + hanging, break_long_words=False)
+    return lines or [""]
 
 
 def now() -> datetime:

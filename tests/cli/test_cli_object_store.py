@@ -88,7 +88,7 @@ def test_status_works_without_the_store_and_says_what_it_does_not_know(in_store,
     publish_slice(in_store, SLICE)
     use(in_store, storage_yaml(server, endpoint="http://127.0.0.1:1"))
     ran = in_store("status")
-    assert ran.code == 0
+    assert ran.code == 3
     assert "waiting    not known: s3://acme/landing at http://127.0.0.1:1: cannot be listed: the store does not" in ran.out
     assert "not known whether it is up to date" in ran.out
     assert "           up to date" not in ran.out

@@ -1,4 +1,4 @@
-"""``customer360 status``: where things stand, from published files and folder listings only, so that it disturbs no run."""
+"""``customer360 status``: what is published, waiting and wrong, from published files and listings: it disturbs no run."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,16 @@ from customer360.lake.publishing.version import Publication, current_folder, cur
 from customer360.lake.raw.quarantine import quarantine_counts
 from customer360.lake.slices import slice_key
 from customer360.lake.warehouse.warehouse import is_locked, lock_holder
+from customer360.services.alerts import Incident, open_incidents
 from customer360.settings import Place, Settings
 from customer360.text import many
 
 SHOWN_SLICES = 8
 SHOWN_REASONS = 6
+UNDER_WAY = timedelta(minutes=5)  # in a live shop a slice that closed so recently is not behind: its run takes its time
+CRITICAL_SLICES = 5  # as many as the check last_slice_is_fresh calls an error
+LEAST_FREE_BYTES = 100_000_000
+WARNING_FACTOR = 10
 SLICE_COLUMNS = ("slice", "source", "files", "lines", "good", "quarantined", "duplicates", "repeats", "repaired_at")
 
 
@@ -37,6 +43,34 @@ class Waiting:
 
     closed: list[str]
     open: list[str]
+
+
+class State(StrEnum):
+    """How things stand, the worst of all problems; of what is unknown, what is known to be wrong counts more."""
+
+    HEALTHY = "healthy"
+    UNKNOWN = "unknown"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+@dataclass(frozen=True)
+class StatusProblem:
+    """One thing that is not as it should be; ``code`` is behind, failing, disk_space, foreign_process, store or unpublished."""
+
+    code: str
+    state: State
+    message: str
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A process with the warehouse's lock or file. ``is_foreign``: it took the file without the lock, as runs never do."""
+
+    description: str
+    process: int | None = None
+    since: str | None = None
+    is_foreign: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,13 +87,22 @@ class Status:
     waiting: Waiting
     landing_problem: str
     uploaded: Uploaded | None
-    lock: str | None
+    holder: Holder | None
+    waiting_run: Holder | None
+    incidents: list[Incident]
     quarantine: list[tuple[str, str, int, int]]
     champions: dict[str, str]
     newest_plan: Path | None
     newest_drift_report: Path | None
     disk_bytes: dict[str, int]
     free_bytes: int
+    needed_bytes: int
+    problems: list[StatusProblem] = field(default_factory=list)
+
+    @property
+    def state(self) -> State:
+        """The worst of all problems."""
+        return max((problem.state for problem in self.problems), key=list(State).index, default=State.HEALTHY)
 
 
 def read_status(settings: Settings, now: datetime) -> Status:
@@ -69,7 +112,9 @@ def read_status(settings: Settings, now: datetime) -> Status:
     plans, reports = sorted(place.plans.glob("*/campaign_plan.parquet")), sorted((place.reports / "drift").glob("*.html"))
     health, waiting, problem = _landed(settings, now, done)
     existing = next(path for path in (place.root, *place.root.parents) if path.exists())
-    return Status(
+    holder, waiting_run = _holders(place)
+    sizes = _disk_use(place.root)
+    status = Status(
         publication=current_publication(place),
         freshness=health,
         last_slices=last_slices,
@@ -77,14 +122,45 @@ def read_status(settings: Settings, now: datetime) -> Status:
         waiting=waiting,
         landing_problem=problem,
         uploaded=last_uploaded(place),
-        lock=_holder(place) if is_locked(place) else None,
+        holder=holder,
+        waiting_run=waiting_run,
+        incidents=open_incidents(place),
         quarantine=quarantine_counts(place),
         champions={path.parent.name: path.read_text(encoding="utf-8").strip() for path in place.models.glob("*/champion")},
         newest_plan=plans[-1] if plans else None,
         newest_drift_report=reports[-1] if reports else None,
-        disk_bytes=_disk_use(place.root),
+        disk_bytes=sizes,
         free_bytes=shutil.disk_usage(existing).free,
+        needed_bytes=max(LEAST_FREE_BYTES, _size(current_folder(place).resolve()), sizes.get(place.warehouse.name, 0)),
     )
+    return replace(status, problems=[*_problems(settings, status, now)])
+
+
+def _problems(settings: Settings, status: Status, now: datetime) -> Iterator[StatusProblem]:
+    for incident in status.incidents:
+        what = f"{incident.job}{f' for {incident.partition}' if incident.partition else ''}"
+        yield StatusProblem(
+            "failing", State.CRITICAL, f"{what} has failed since {incident.since}: {incident.message}; {incident.runbook}"
+        )
+    if status.free_bytes < WARNING_FACTOR * status.needed_bytes:
+        state = State.CRITICAL if status.free_bytes < status.needed_bytes else State.WARNING
+        need = f"{_bytes(status.free_bytes)} free, a run may need {_bytes(status.needed_bytes)}"
+        yield StatusProblem("disk_space", state, f"{need}; docs/runbook.md#disk-full")
+    if status.holder is not None and status.holder.is_foreign:
+        state = State.CRITICAL if status.waiting_run else State.WARNING
+        message = f"{status.holder.description} has opened warehouse.duckdb and is no run; docs/runbook.md#stuck-lock"
+        yield StatusProblem("foreign_process", state, message)
+    if status.landing_problem:
+        yield StatusProblem("store", State.UNKNOWN, f"what waits is not known: {status.landing_problem}")
+    if status.publication is None:
+        yield StatusProblem("unpublished", State.UNKNOWN, "nothing is published yet")
+    elif not status.landing_problem or settings.shop.live:
+        missing = freshness(settings, now - UNDER_WAY).missing_slices
+        if missing:
+            state = State.CRITICAL if missing >= CRITICAL_SLICES else State.WARNING
+            yield StatusProblem(
+                "behind", state, f"{many(missing, 'closed slice')} behind; docs/runbook.md#stale-published-data"
+            )
 
 
 def _slice_log(place: Place) -> tuple[list[tuple[Any, ...]], tuple[int, int] | None, dict[datetime, str]]:
@@ -126,14 +202,46 @@ def _waiting(settings: Settings, now: datetime, done: dict[datetime, str]) -> Wa
     return waiting
 
 
-def _holder(place: Place) -> str:
-    """The lock's note in words; as it is where it cannot be read."""
+def _holders(place: Place) -> tuple[Holder | None, Holder | None]:
+    """Who holds the warehouse, and the run that waits for it where that is a foreign process."""
+    noted = _noted_holder(place) if is_locked(place) else None
+    process = file_lock_process(place.warehouse)
+    if process is None or (noted is not None and noted.process in (process, None)):
+        return noted, None
+    return Holder(f"process {process}, {_command(process)}", process, is_foreign=True), noted
+
+
+def _noted_holder(place: Place) -> Holder:
+    """The lock's note; as it is where it cannot be read."""
     text = lock_holder(place)
     try:
         note = json.loads(text)
-        return f"{note['holder']} (process {note['process']}, since {note['since']})"
+        description = f"{note['holder']} (process {note['process']}, since {note['since']})"
+        return Holder(description, int(note["process"]), str(note["since"]))
     except (ValueError, KeyError, TypeError):
-        return text
+        return Holder(text)
+
+
+def file_lock_process(file: Path) -> int | None:
+    """The process that has a POSIX lock on ``file``, as DuckDB takes it on a database; None without one, and beyond Linux."""
+    locks = Path("/proc/locks")
+    if not file.exists() or not locks.exists():
+        return None
+    found = file.stat()
+    identity = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+    for line in locks.read_text(encoding="ascii").splitlines():
+        fields = line.split()
+        if fields[1] == "POSIX" and fields[5] == identity and int(fields[4]) > 0:
+            return int(fields[4])
+    return None
+
+
+def _command(process: int) -> str:
+    try:
+        command = Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except (FileNotFoundError, PermissionError, ProcessLookupError):
+        return "of another user"
+    return command if len(command) <= 80 else f"{command[:80]}..."
 
 
 def _disk_use(root: Path) -> dict[str, int]:
@@ -145,16 +253,21 @@ def _disk_use(root: Path) -> dict[str, int]:
 
 def _size(path: Path) -> int:
     files = [path] if path.is_file() else (Path(root) / name for root, _, names in os.walk(path) for name in names)
-    total = 0
+    sizes = {}  # by inode: versions share the files of tables that did not change
     for file in files:
         with suppress(FileNotFoundError):  # a temporary file of a run that goes on
-            total += file.lstat().st_size
-    return total
+            found = file.lstat()
+            sizes[found.st_dev, found.st_ino] = found.st_size
+    return sum(sizes.values())
 
 
 def status_lines(settings: Settings, status: Status, now: datetime) -> Iterator[str]:
-    """The status as text, at most 100 columns wide."""
+    """The status as text: the state in the first line, which monitors show, and then the facts."""
     shop = settings.shop
+    first = f": {status.problems[0].message}" if len(status.problems) == 1 else ""
+    yield f"state      {status.state}{first}"
+    if len(status.problems) > 1:
+        yield from (f"           {problem.state}: {problem.message}" for problem in status.problems)
     yield f"shop       {shop.name}: {shop.title} ({shop.currency}, {shop.time_zone}), {settings.shop_folder / 'shop.yaml'}"
     yield f"data       {settings.place.root}"
     if shop.landing_url:
@@ -162,7 +275,9 @@ def status_lines(settings: Settings, status: Status, now: datetime) -> Iterator[
     yield f"slices     {shop.slice_minutes} minutes, {'live' if shop.live else 'a replay'}, from {_utc(shop.slices_start)}"
     yield from _published_lines(settings, status, now)
     yield from _waiting_lines(status.waiting, status.landing_problem)
-    yield f"warehouse  {f'held by {status.lock}' if status.lock else 'free'}"
+    yield f"warehouse  {f'held by {status.holder.description}' if status.holder else 'free'}"
+    if status.waiting_run:
+        yield f"           waited for by {status.waiting_run.description}"
     yield from _quarantine_lines(status)
     models = ", ".join(f"{name} {version}" for name, version in sorted(status.champions.items()))
     yield f"champion   {models or 'none yet; training_job makes one'}"
@@ -233,7 +348,7 @@ def _quarantine_lines(status: Status) -> Iterator[str]:
     yield f"quarantine {many(total, 'line')}{'; see customer360 quarantine list' if total else ''}"
     for column, reason, lines, slices in status.quarantine[:SHOWN_REASONS]:
         text = f"{column}: {reason}" if column else reason
-        yield f"           {lines:>8,} in {many(slices, 'slice')}  {text[:64]}"
+        yield f"           {lines:>8,} in {many(slices, 'slice')}  {text}"
 
 
 def _relative(settings: Settings, path: Path | None) -> str:
