@@ -46,9 +46,7 @@ def measured(place: Prepared, times: int) -> dict[str, float]:
     return {
         "customers": published.rows["customer_features"],
         "events": events,
-        "wall_seconds": slice_run.wall_seconds,
-        "cpu_seconds": slice_run.cpu_seconds,
-        "peak_mib": slice_run.peak_mib,
+        **slice_run.figures(),
         "history_wall_seconds": loaded.wall_seconds,
         "history_peak_mib": loaded.peak_mib,
         "warehouse_mib": settings.place.warehouse.stat().st_size / 2**20,

@@ -1,4 +1,4 @@
-"""What a benchmark needs: processor seconds and peak memory of a child process, and a place for its figures."""
+"""Measuring for benchmarks: processor seconds and peak memory of a child process, and the file of the results."""
 
 from __future__ import annotations
 
@@ -27,11 +27,15 @@ class Measured:
     peak_mib: float
     marks: tuple[float, ...] = ()
 
+    def figures(self) -> dict[str, float]:
+        """Wall and processor seconds and peak memory, as the results name them."""
+        return {"wall_seconds": self.wall_seconds, "cpu_seconds": self.cpu_seconds, "peak_mib": self.peak_mib}
+
 
 def run_module(module: str, *arguments: str, mark: str | None = None) -> Measured:
     """Run ``python -m module`` to its end and measure it; a line that is ``mark`` counts as one.
 
-    Raises ``RuntimeError`` with its last words when it fails.
+    Raises ``RuntimeError`` with the end of its errors when it fails.
     """
     command = [sys.executable, "-m", module, *arguments]
     with tempfile.TemporaryFile("w+") as errors:
@@ -47,7 +51,7 @@ def run_module(module: str, *arguments: str, mark: str | None = None) -> Measure
 
 
 def output_of(module: str, *arguments: str) -> str:
-    """What ``python -m module`` prints. Raises ``RuntimeError`` with its last words when it fails."""
+    """The output of ``python -m module``. Raises ``RuntimeError`` with the end of its errors when it fails."""
     command = [sys.executable, "-m", module, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  own module
     if done.returncode:

@@ -41,9 +41,7 @@ def measured(place: Prepared, times: int) -> dict[str, float]:
     bare = run_module("benchmarks.bare_slice", str(compiled))
     return {
         "events": events,
-        "wall_seconds": slice_run.wall_seconds,
-        "cpu_seconds": slice_run.cpu_seconds,
-        "peak_mib": slice_run.peak_mib,
+        **slice_run.figures(),
         "bare_wall_seconds": bare.wall_seconds,
         "bare_cpu_seconds": bare.cpu_seconds,
         "bare_peak_mib": bare.peak_mib,

@@ -1,1 +1,1 @@
-"""What models learn from: targets, training sets and their splits, and whether a feature knows what it must not."""
+"""Targets, training sets and their splits, and the checks for target leakage and look-ahead."""

@@ -1,1 +1,1 @@
-"""How good a model is: baselines, measures with their intervals, plots, cards, and the rule by which it may serve."""
+"""Judging a model: baselines, evaluation with intervals, plots, and the rule by which it is promoted."""

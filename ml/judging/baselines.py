@@ -1,4 +1,4 @@
-"""What a model has to beat: answers that need no model."""
+"""Baselines that a model has to beat: frequencies by groups of customers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How good the model is on the validation cut-off, beside the baselines and the present champion."""
+"""Evaluation of a model on the validation rows, beside the baselines and the present champion."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ GROUP_MARGIN = 0.05  # of the champion's log loss in the group
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether to promote, and why, in words for ``promotions.jsonl`` and the run's metadata."""
+    """Whether to promote, and the reason as text for ``promotions.jsonl`` and the run's metadata."""
 
     is_promoted: bool
     reason: str

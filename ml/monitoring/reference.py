@@ -1,8 +1,8 @@
 """The reference of windows: the days before a model was last judged, pooled, and the distance of each of them from the pool.
 
 A reference is made once, at the first report after a training, from days that ``monitoring_activity`` still holds, and kept
-in ``reports/drift/reference/<until>/``. A training renews it, promoted or not: the gate has seen those days. After a change it
-begins with the change, once there are two weeks since; until then the one before stands.
+in ``reports/drift/reference/<until>/``. A training renews it, promoted or not: its evaluation includes those days. After a
+change it begins with the change, once two weeks have passed since; until then the previous reference is used.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Reasons kept fresh at a bounded cost: each run explains those that are most out of date, the other customers keep theirs.
+"""Reasons at a bounded cost: each run explains the customers whose reasons are oldest, the others keep their reasons.
 
 Explaining costs .3 ms a customer, thirty times what scoring does: a million customers in every slice would take five minutes.
-Who is due is found in SQL, so that only the rows of those who are explained become a frame.
+Customers who are due are selected in SQL, so that only their rows become a frame.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Scores, value and reasons of every customer in the warehouse, a batch at a time: memory does not follow their number."""
+"""Scores, value and reasons of every customer in the warehouse, a batch at a time, so that memory stays bounded."""
 
 from __future__ import annotations
 

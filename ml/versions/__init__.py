@@ -1,1 +1,1 @@
-"""Models on disk: immutable versions, the champion, what was decided about them and by whom, and how they are shown."""
+"""Models on disk: immutable versions, the champion, the decisions about them, and their text for the command line."""

@@ -1,4 +1,4 @@
-"""The models of a shop: the store of each, what serves its features and categories of now, the published list of versions."""
+"""The models of a shop: the store, the versions that serve its present features and categories, the list of versions."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ from ml.versions.model_versions import model_versions
 
 
 def store_of(settings: Settings, name: str) -> ModelStore:
-    """The store, for a model that there is. Raises ``DecisionRefused`` for any other name."""
+    """The store of a model that exists. Raises ``DecisionRefused`` for any other name."""
     if name not in EVERY_MODEL:
         raise DecisionRefused(f"{name!r} is no model; the models are: {', '.join(EVERY_MODEL)}")
     return ModelStore(settings.place.models)
 
 
 def features_of(name: str, shop: Shop) -> tuple[Feature, ...]:
-    """The features of the model of that name: of touches for the models of response, of customers for every other."""
+    """The features of a model: of touches for the models of response, of customers for every other."""
     made = {RESPONSE: response_features, ORGANIC_RESPONSE: organic_features}
     return made[name](shop) if name in made else tuple(feature_list(shop))
 
 
 def load_for_shop(settings: Settings, name: str, version: str) -> LoadedModel:
-    """A version for the shop's features, categories and horizon of now. Raises ``ModelRefused`` where it does not fit."""
+    """A version for the shop's present features, categories and horizon. Raises ``ModelRefused`` where it does not fit."""
     store, shop = store_of(settings, name), settings.shop
     target = target_of(name, shop)
     return store.load(name, version, features_of(name, shop), target.classes, target.horizon_days)
 
 
 def servable_for_shop(settings: Settings, name: str) -> Servable:
-    """What serves the shop's features, categories and horizon of now; see ``ModelStore.load_servable``."""
+    """The version that serves the shop's present features, categories and horizon; see ``ModelStore.load_servable``."""
     store, shop = store_of(settings, name), settings.shop
     target = target_of(name, shop)
     return store.load_servable(name, features_of(name, shop), target.classes, target.horizon_days)
 
 
 def publish_versions(settings: Settings, now: datetime) -> None:
-    """Make ``model_versions`` of all models anew and publish it, so that BI sees at once what was decided."""
+    """Make ``model_versions`` of all models anew and publish it, so that BI has each decision at once."""
     place = settings.place
     every = [model_versions(store_of(settings, name), name) for name in EVERY_MODEL]
     write_parquet(place.models / "model_versions.parquet", pd.concat(every, ignore_index=True))
