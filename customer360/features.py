@@ -15,6 +15,20 @@ HISTORY = ("recency_days", "frequency", "monetary", "days_since_last_activity")
 MONITORED_DAYS, MONITORED_CUSTOMERS = 70, 50_000
 # Kept scores are one file a shop-local day, so at most eight of them lie in the 7 x 24 hours of matured scores.
 MATURED_CUTOFFS = 8
+# Types of columns in dbt's names; a measure that is not listed is a bigint.
+MEASURE_TYPES = {
+    "dwell_seconds": "double",
+    "spend": "decimal(18, 2)",
+    "monetary": "decimal(18, 2)",
+    "last_category_id": "string",
+}
+ATTRIBUTE_TYPES = {
+    AttributeType.TEXT: "string",
+    AttributeType.INTEGER: "bigint",
+    AttributeType.DOUBLE: "double",
+    AttributeType.BOOLEAN: "boolean",
+    AttributeType.DATE: "date",
+}
 NUMERIC_ATTRIBUTES = {AttributeType.INTEGER, AttributeType.DOUBLE, AttributeType.BOOLEAN}
 
 
@@ -79,6 +93,13 @@ _HISTORY_TEXT = {
 }
 
 
+def feature_type(shop: Shop, feature: Feature) -> str:
+    """The type of the feature's column, as dbt names it."""
+    if feature.name in shop.attributes:
+        return ATTRIBUTE_TYPES[shop.attributes[feature.name].type]
+    return MEASURE_TYPES.get(feature.measure, "bigint")
+
+
 def dbt_vars(shop: Shop) -> dict[str, Any]:
     """The shop's settings as dbt ``--vars``: equal for an equal shop, so that dbt does not parse again between runs."""
     return {
@@ -89,7 +110,7 @@ def dbt_vars(shop: Shop) -> dict[str, Any]:
         "event_names": list(CUSTOMER_EVENTS),
         "campaign_event_names": list(CAMPAIGN_EVENTS),
         "categories": [{"id": category, "slug": slug(category)} for category in shop.category_ids],
-        "attributes": [{"name": name, "type": spec.type.value} for name, spec in shop.attributes.items()],
+        "attributes": [{"name": name, "type": ATTRIBUTE_TYPES[spec.type]} for name, spec in shop.attributes.items()],
         "windows_days": shop.windows_days,
         "label_horizon_days": shop.label_horizon_days,
         "churn_horizon_days": shop.churn_horizon_days,
@@ -100,5 +121,5 @@ def dbt_vars(shop: Shop) -> dict[str, Any]:
         "monitored_days": MONITORED_DAYS,
         "monitored_customers": MONITORED_CUSTOMERS,
         "channels": shop.channels,
-        "features": [asdict(feature) for feature in feature_list(shop)],
+        "features": [{**asdict(feature), "type": feature_type(shop, feature)} for feature in feature_list(shop)],
     }

@@ -23,9 +23,3 @@
 {% macro text_literal(value) -%}
     {{ dbt.string_literal(dbt.escape_single_quotes(value)) }}
 {%- endmacro %}
-
-
-{#- The SQL type of an attribute of shop.yaml. -#}
-{% macro attribute_type(type) -%}
-    {{ return({'text': 'string', 'integer': 'bigint', 'double': 'double', 'boolean': 'boolean', 'date': 'date'}[type]) }}
-{%- endmacro %}

@@ -5,8 +5,10 @@ Slices of 10 May 2026. C1 is a customer of the reference table and uses V1; V2 t
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+import sys
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
@@ -14,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 
-from customer360.features import feature_list
+from customer360.features import dbt_vars, feature_list
 from customer360.settings import OUTCOMES
 
 SLICE_RUN = ("build", "--selector", "slice")
@@ -191,6 +194,21 @@ def test_the_columns_are_the_feature_list(one_go: Any) -> None:
     assert [name for (name,) in described] == ["customer_id", "as_of", *features]
     described = one_go.query("select column_name from (describe marts.training_features)")
     assert [name for (name,) in described] == ["cutoff_no", "as_of", "customer_id", *features, *OUTCOMES]
+
+
+def test_a_feature_of_another_type_than_declared_fails_the_model_and_leaves_its_table(
+    one_go: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variables = dbt_vars(one_go.shop)
+    age = next(feature for feature in variables["features"] if feature["name"] == "age")
+    age["type"] = "double"
+    monkeypatch.setattr(sys.modules[type(one_go).__module__], "dbt_vars", lambda _: variables)
+    before = one_go.query("from marts.customer_features order by all")
+    with pytest.raises(pytest.fail.Exception, match=r"contract\. Missing .*: age DOUBLE; not declared: age BIGINT"):
+        one_go.run("run", "--select", "customer_features", pending=[], last=at("10:45"))
+    DuckDBConnectionManager.close_all_connections()
+    gc.collect()
+    assert one_go.query("from marts.customer_features order by all") == before
 
 
 def test_what_becomes_of_a_contact_is_told_and_is_no_activity_of_the_customer(new_warehouse: Callable[[], Any]) -> None:

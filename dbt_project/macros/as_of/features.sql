@@ -122,10 +122,6 @@
         'activity_windows': ['views', 'dwell_seconds', 'carts'],
         'offer_windows': ['offers_shown', 'offers_clicked'],
     } -%}
-    {%- set types = {
-        'views': 'bigint', 'dwell_seconds': 'double', 'carts': 'bigint', 'orders': 'bigint',
-        'spend': 'decimal(18, 2)', 'offers_shown': 'bigint', 'offers_clicked': 'bigint',
-    } -%}
     with
 
     recent_orders as (
@@ -202,13 +198,13 @@
         {%- elif feature['measure'] == 'last_category_id' -%}
             coalesce(l.last_category_id, 'none')
         {%- elif feature['category_id'] -%}
-            cast(coalesce(c.{{ feature['name'] }}, 0) as {{ types[feature['measure']] }})
+            cast(coalesce(c.{{ feature['name'] }}, 0) as {{ feature['type'] }})
         {%- elif feature['measure'] in total_measures['activity_windows'] -%}
-            cast(coalesce(a.{{ feature['name'] }}, 0) as {{ types[feature['measure']] }})
+            cast(coalesce(a.{{ feature['name'] }}, 0) as {{ feature['type'] }})
         {%- elif feature['measure'] in ['orders', 'spend'] -%}
-            cast(coalesce(o.{{ feature['name'] }}, 0) as {{ types[feature['measure']] }})
+            cast(coalesce(o.{{ feature['name'] }}, 0) as {{ feature['type'] }})
         {%- elif feature['measure'] in total_measures['offer_windows'] -%}
-            cast(coalesce(s.{{ feature['name'] }}, 0) as {{ types[feature['measure']] }})
+            cast(coalesce(s.{{ feature['name'] }}, 0) as {{ feature['type'] }})
         {%- else -%}
             p.{{ feature['name'] }}
         {%- endif %} as {{ feature['name'] }}

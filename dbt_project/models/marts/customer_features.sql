@@ -1,3 +1,5 @@
+{{ config(post_hook="{{ enforce_feature_contract([('customer_id', 'string'), ('as_of', 'timestamp')]) }}") }}
+
 with
 
 offer_windows as (

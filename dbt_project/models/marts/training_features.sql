@@ -1,4 +1,10 @@
-{{ config(tags=['training']) }}
+{{ config(
+    tags=['training'],
+    post_hook="{{ enforce_feature_contract(
+        [('cutoff_no', 'bigint'), ('as_of', 'timestamp'), ('customer_id', 'string')],
+        [('label', 'string'), ('weight', 'double'), ('spend', 'decimal(18, 2)'), ('is_churned', 'boolean')]
+    ) }}"
+) }}
 
 {%- set cutoff_numbers = range(1, var('training_cutoffs') + 1) %}
 {%- set known_until = as_of_clock(source('ops', 'clock')) %}

@@ -5,7 +5,7 @@ select
     consent_{{ channel }},
     {%- endfor %}
     {%- for attribute in var('attributes') %}
-    cast({{ attribute['name'] }} as {{ attribute_type(attribute['type']) }}) as {{ attribute['name'] }},
+    cast({{ attribute['name'] }} as {{ attribute['type'] }}) as {{ attribute['name'] }},
     {%- endfor %}
     valid_from,
     valid_to
