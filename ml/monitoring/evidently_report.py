@@ -26,7 +26,7 @@ def write_report(samples: Sequence[Sample], limits: Mapping[str, float], html: P
         # 5 CPU seconds to import: only where a report is made.
         from evidently import DataDefinition, Dataset, Report  # noqa: PLC0415  see above
         from evidently.metrics import ValueDrift  # noqa: PLC0415  see above
-    shown = _inert_names([sample.title for sample in samples])
+    shown = _names_without_markup([sample.title for sample in samples])
     methods = {shown[sample.title]: sample.method for sample in samples}
     current, reference = (
         _values_without_markup(pd.DataFrame({shown[sample.title]: getattr(sample, side) for sample in samples}), methods)
@@ -48,7 +48,7 @@ def write_report(samples: Sequence[Sample], limits: Mapping[str, float], html: P
     return {title: values[column] for title, column in shown.items()}
 
 
-def _inert_names(names: Iterable[str]) -> dict[str, str]:
+def _names_without_markup(names: Iterable[str]) -> dict[str, str]:
     """The names as Evidently may write them, which puts them into a script as they are: ``</script>`` would end it. Unique."""
     shown: dict[str, str] = {}
     for name in names:
