@@ -110,7 +110,7 @@ def test_a_slice_goes_on_from_the_earlier_warehouse(upgrade: Upgrade) -> None:
     place.run("slice_job", place.key(SLICES)).succeed()
     with open_version(place.settings.place) as opened:
         assert opened.publication.version == upgrade.version + 1
-        assert set(opened.publication.tables) >= set(upgrade.published)
+        assert set(opened.publication.rows) >= set(upgrade.published)
 
         def keys(table: str, columns: str) -> set[tuple[Any, ...]]:
             return set(opened.connection.execute(f"select {columns} from {table}").fetchall())
