@@ -18,6 +18,7 @@ import pandas as pd
 
 from benchmarks.measuring import write_result
 from customer360.campaigns.ledger import APPROVED, CONTACT, HOLDOUT, LEDGER, SENT, SUPPRESSED
+from customer360.campaigns.standing import standing
 from customer360.settings import REPOSITORY, Shop, load_shop
 from ml.effects.lift import Z
 from ml.effects.results import results
@@ -78,7 +79,7 @@ def judged(shop: Shop, customers: int, contacted: float, held: float) -> dict[st
     runs = []
     for seed in range(SEEDS):
         world = drawn(np.random.default_rng([seed, customers]), customers, sizes[0])
-        rows = results(world.ledger, world.orders, shop, AS_OF, {"v": 20.0}).campaigns.set_index("arm")
+        rows = results(standing(world.ledger), world.orders, shop, AS_OF, {"v": 20.0}).campaigns.set_index("arm")
         contact = rows.loc[CONTACT]
         rates, counts = rows["conversion_rate"].astype("float64"), rows["customers"]
         wald = Z * math.sqrt(float((rates * (1 - rates) / counts).sum()))

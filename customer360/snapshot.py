@@ -17,6 +17,7 @@ import duckdb
 import pandas as pd
 
 from customer360.campaigns.ledger import APPROVED, SALT, SENT, SUPPRESSED, read_ledger
+from customer360.campaigns.standing import standing
 from customer360.lake.engine import quoted
 from customer360.lake.publishing.version import PublishedVersion, current_publication, open_version
 from customer360.lake.reference.attribute_versions import attribute_versions_query
@@ -76,6 +77,11 @@ class Snapshot:
     def ledger(self) -> pd.DataFrame:
         """Approved, sent and suppressed entries of the campaign ledger, and its salt (``read_ledger``)."""
         return read_ledger(self.place, [APPROVED, SENT, SUPPRESSED, SALT])
+
+    @cached_property
+    def approved(self) -> pd.DataFrame:
+        """The approved contacts and holdouts of the ledger with what became of each (``standing``)."""
+        return standing(self.ledger)
 
     @cached_property
     def touches(self) -> pd.DataFrame:

@@ -94,7 +94,7 @@ def approve(
         added = chosen[is_new].reset_index(drop=True)
         contacts = added[added["decision"] == CONTACT]
         _refuse_late(contacts, plan_version, shop_now, shop)
-        broken = broken_limits(contacts, commitments(ledger, touches, shop), campaign, shop)
+        broken = broken_limits(contacts, commitments(rows, touches, shop), campaign, shop)
         if broken:
             limits = "\n  ".join(limit.message for limit in broken)
             raise DecisionRefused(

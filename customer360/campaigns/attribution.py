@@ -67,14 +67,18 @@ def record_outcomes(place: Place, shop: Shop, connection: duckdb.DuckDBPyConnect
         connection.unregister("in_ledger")
     window = timedelta(days=shop.campaigns.attribution_days)
     counts: Counter[str] = Counter()
-    for entries in (outcomes_of_contacts(ledger, activity, window), conversions(ledger, orders, window)):
+    approved = standing(ledger)
+    for entries in (outcomes_of_contacts(approved, activity, window), conversions(approved, orders, window)):
         counts.update(append(place, entries, now, by)["event"])
     return dict(counts)
 
 
-def outcomes_of_contacts(ledger: pd.DataFrame, activity: pd.DataFrame, window: timedelta) -> pd.DataFrame:
-    """Delivered, opened and clicked entries of sent contacts: the first of each within ``window`` of the contact."""
-    contacts = _contacts_made(ledger)
+def outcomes_of_contacts(approved: pd.DataFrame, activity: pd.DataFrame, window: timedelta) -> pd.DataFrame:
+    """Delivered, opened and clicked entries of sent contacts: the first of each within ``window`` of the contact.
+
+    ``approved``: rows of ``standing``.
+    """
+    contacts = _contacts_made(approved)
     pairs = contacts[contacts["arm"] == CONTACT].drop(columns="event_at").merge(activity, on=["campaign_id", "customer_id"])
     within = pairs[(pairs["event_at"] >= pairs["made_at"]) & (pairs["event_at"] < pairs["made_at"] + window)]
     first = within.sort_values(["customer_id", "campaign_id", "activity", "event_at"], kind="stable").drop_duplicates(
@@ -83,9 +87,12 @@ def outcomes_of_contacts(ledger: pd.DataFrame, activity: pd.DataFrame, window: t
     return first[[*_ENTRY_COLUMNS, "activity", "event_at"]].rename(columns={"activity": "event"})
 
 
-def conversions(ledger: pd.DataFrame, orders: pd.DataFrame, window: timedelta) -> pd.DataFrame:
-    """Converted entries: each order with the customer's last contact before it, where that is less than ``window`` ago."""
-    contacts = _contacts_made(ledger).sort_values(["made_at", "campaign_id"], kind="stable")
+def conversions(approved: pd.DataFrame, orders: pd.DataFrame, window: timedelta) -> pd.DataFrame:
+    """Converted entries: each order with the customer's last contact before it, where that is less than ``window`` ago.
+
+    ``approved``: rows of ``standing``.
+    """
+    contacts = _contacts_made(approved).sort_values(["made_at", "campaign_id"], kind="stable")
     ordered = orders.sort_values(["ordered_at", "order_id"], kind="stable").astype(
         {"customer_id": "str", "ordered_at": "datetime64[us]"}
     )
@@ -96,15 +103,16 @@ def conversions(ledger: pd.DataFrame, orders: pd.DataFrame, window: timedelta) -
     return within[[*_ENTRY_COLUMNS, "order_id", "amount"]].assign(event=CONVERTED, event_at=within["ordered_at"])
 
 
-def own_touches(ledger: pd.DataFrame, orders: pd.DataFrame, time_zones: pd.DataFrame, shop: Shop) -> pd.DataFrame:
+def own_touches(approved: pd.DataFrame, orders: pd.DataFrame, time_zones: pd.DataFrame, shop: Shop) -> pd.DataFrame:
     """Contacts of this product as rows of ``campaign_touch_history``: those that were sent, and controls.
 
+    ``approved``: rows of ``standing``.
     ``orders``: ``customer_orders``; ``time_zones``: customer_id, time_zone. A row is converted by any order within the
     attribution window, in either arm alike, and ``converted_at`` is that of the first. A control is a held-out customer's
     contact at the moment for which it was planned; it counts once its window can have begun (``send_at`` not after the newest
     moment that the ledger and the orders know of). Contacts that explored are randomised.
     """
-    rows = _contacts_made(ledger)
+    rows = _contacts_made(approved)
     newest = max([*rows["sent_at"].dropna(), *orders["ordered_at"]], default=pd.Timestamp.min)
     rows = rows[rows["is_sent"] | (rows["made_at"] <= newest)].reset_index(drop=True)
     zones = rows["customer_id"].map(time_zones.set_index("customer_id")["time_zone"]).fillna(shop.time_zone)
@@ -169,9 +177,11 @@ def first_orders(
     return first.where(first < contacts["moment"] + window)
 
 
-def _contacts_made(ledger: pd.DataFrame) -> pd.DataFrame:
-    """The rows of ``standing`` that were sent or held out. ``made_at``: when each was sent, or would have been (plain UTC)."""
-    rows = standing(ledger)
-    is_held_out = (rows["arm"] != CONTACT) & ~rows["is_suppressed"]
-    made_at = rows["sent_at"].fillna(rows["send_at"])
-    return rows.assign(made_at=made_at)[rows["is_sent"] | is_held_out].reset_index(drop=True)
+def _contacts_made(approved: pd.DataFrame) -> pd.DataFrame:
+    """The contacts among ``approved`` that were sent or held out.
+
+    ``made_at``: when each was sent, or would have been sent (plain UTC).
+    """
+    is_held_out = (approved["arm"] != CONTACT) & ~approved["is_suppressed"]
+    made_at = approved["sent_at"].fillna(approved["send_at"])
+    return approved.assign(made_at=made_at)[approved["is_sent"] | is_held_out].reset_index(drop=True)

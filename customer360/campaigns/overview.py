@@ -11,7 +11,7 @@ import pandas as pd
 from customer360.campaigns.definition import Campaign, CampaignProblem, load_campaigns
 from customer360.campaigns.drafts import definition_of, newest_drafts
 from customer360.campaigns.ledger import APPROVED, CONTACT, HOLDOUT, PLANNED, SENT, SUPPRESSED, read_ledger
-from customer360.campaigns.standing import due_contacts
+from customer360.campaigns.standing import due_contacts, standing
 from customer360.settings import Place, Settings
 
 
@@ -77,7 +77,7 @@ def campaign_standings(settings: Settings) -> list[Standing]:
 
 def waiting_contacts(place: Place, until: datetime) -> int:
     """Approved contacts that are neither sent nor suppressed and whose time has come by ``until``."""
-    return len(due_contacts(read_ledger(place, [APPROVED, SENT, SUPPRESSED]), until))
+    return len(due_contacts(standing(read_ledger(place, [APPROVED, SENT, SUPPRESSED])), until))
 
 
 def _changed(place: Place, campaign: Campaign | None, plan_version: str) -> list[str]:

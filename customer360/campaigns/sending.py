@@ -27,7 +27,7 @@ from customer360.campaigns.ledger import (
     entry_id,
     read_ledger,
 )
-from customer360.campaigns.standing import due_contacts, next_due
+from customer360.campaigns.standing import due_contacts, next_due, standing
 from customer360.errors import OperatorError
 from customer360.lake.atomic import TEMPORARY_PREFIX, fsync_path, replacing
 from customer360.lake.engine import connect
@@ -88,8 +88,8 @@ def send(settings: Settings, now: datetime, shop_now: datetime, by: str, until: 
         )
     with deciding(settings.place):
         finished = finish(settings.place)
-        ledger = read_ledger(settings.place, [APPROVED, SENT, SUPPRESSED])
-        asked, later = due_contacts(ledger, until), next_due(ledger, until)
+        approved = standing(read_ledger(settings.place, [APPROVED, SENT, SUPPRESSED]))
+        asked, later = due_contacts(approved, until), next_due(approved, until)
         if asked.empty:
             return Sent(finished=finished, next_due=later)
         _load_again(settings, shop_now)

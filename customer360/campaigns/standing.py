@@ -47,28 +47,29 @@ def standing(ledger: pd.DataFrame) -> pd.DataFrame:
     return rows
 
 
-def due_contacts(ledger: pd.DataFrame, until: datetime) -> pd.DataFrame:
-    """The open contacts of ``standing`` whose time has come by ``until`` (aware)."""
-    rows = standing(ledger)
-    return rows[rows["is_open"] & (rows["send_at"] <= pd.Timestamp(naive(until)))]
+def due_contacts(approved: pd.DataFrame, until: datetime) -> pd.DataFrame:
+    """The open contacts among ``approved`` (rows of ``standing``) whose time has come by ``until`` (aware)."""
+    return approved[approved["is_open"] & (approved["send_at"] <= pd.Timestamp(naive(until)))]
 
 
-def next_due(ledger: pd.DataFrame, after: datetime) -> datetime | None:
-    """When (UTC, aware) the first open contact after ``after`` (aware) is due; None where none is."""
-    rows = standing(ledger)
-    later = rows.loc[rows["is_open"] & (rows["send_at"] > pd.Timestamp(naive(after))), "send_at"]
+def next_due(approved: pd.DataFrame, after: datetime) -> datetime | None:
+    """When (UTC, aware) the first open contact after ``after`` (aware) is due; None where none is.
+
+    ``approved``: rows of ``standing``.
+    """
+    later = approved.loc[approved["is_open"] & (approved["send_at"] > pd.Timestamp(naive(after))), "send_at"]
     return None if later.empty else later.min().to_pydatetime().replace(tzinfo=UTC)
 
 
-def commitments(ledger: pd.DataFrame, touches: pd.DataFrame, shop: Shop) -> pd.DataFrame:
+def commitments(approved: pd.DataFrame, touches: pd.DataFrame, shop: Shop) -> pd.DataFrame:
     """One row per contact: COMMITMENT_COLUMNS, ordered by customer, day and campaign.
 
-    Of the ledger: contacts that are approved and not suppressed; a held-out customer commits nothing. Of ``touches``
-    (``campaign_touch_history``): every contact that was made, by whomever, except where the ledger has a contact of the same
-    customer, campaign and day: then it is that contact. Rows of a control group (``is_control``) are no contacts.
+    Of ``approved`` (rows of ``standing``): contacts that are not suppressed; a held-out customer commits nothing.
+    Of ``touches`` (``campaign_touch_history``): every contact that was made, by whomever, except where the ledger has a contact
+    of the same customer, campaign and day: then it is that contact. Rows of a control group (``is_control``) are no contacts.
     """
-    rows = standing(ledger)
-    ours = rows.loc[(rows["arm"] == CONTACT) & ~rows["is_suppressed"], list(COMMITMENT_COLUMNS)].astype(COMMITMENT_COLUMNS)
+    is_committed = (approved["arm"] == CONTACT) & ~approved["is_suppressed"]
+    ours = approved.loc[is_committed, list(COMMITMENT_COLUMNS)].astype(COMMITMENT_COLUMNS)
     made = _of_touches(touches, shop)
     same = pd.MultiIndex.from_frame(made[["customer_id", "campaign_id", "contact_date"]]).isin(
         pd.MultiIndex.from_frame(ours[["customer_id", "campaign_id", "contact_date"]])

@@ -18,7 +18,6 @@ import pandas as pd
 
 from customer360.campaigns.drafts import approved_definitions
 from customer360.campaigns.ledger import CONTACT, HOLDOUT
-from customer360.campaigns.standing import standing
 from customer360.lake.publishing.tables import TABLES
 from customer360.settings import Shop
 from customer360.snapshot import ORDERS, Snapshot
@@ -43,22 +42,23 @@ def published_results(snapshot: Snapshot) -> Results:
     Orders are made at night, so a window counts as passed when they know of all of it, not by the published slice. Before the
     first order no window has passed.
     """
-    orders = snapshot.rows_of(ORDERS, snapshot.ledger["customer_id"])
+    orders = snapshot.rows_of(ORDERS, snapshot.approved["customer_id"])
     as_of = pd.Timestamp.min if snapshot.orders_known_until is None else snapshot.orders_known_until
     definitions = approved_definitions(snapshot.place)
     values = {version: campaign.value_per_conversion for version, campaign in definitions.items()}
-    return results(snapshot.ledger, orders, snapshot.shop, as_of, values)
+    return results(snapshot.approved, orders, snapshot.shop, as_of, values)
 
 
 def results(
-    ledger: pd.DataFrame, orders: pd.DataFrame, shop: Shop, as_of: pd.Timestamp, values: Mapping[str, float]
+    approved: pd.DataFrame, orders: pd.DataFrame, shop: Shop, as_of: pd.Timestamp, values: Mapping[str, float]
 ) -> Results:
     """The results of every campaign with an approved plan, as of ``as_of`` (plain UTC, the end of what ``orders`` know).
 
-    ``orders``: ``customer_orders``. ``values``: plan version -> what a conversion is worth; profit is unknown without.
+    ``approved``: rows of ``standing``. ``orders``: ``customer_orders``. ``values``: plan version -> what a conversion is worth;
+    profit is unknown without.
     """
     window = timedelta(days=shop.campaigns.attribution_days)
-    contacts = judged_contacts(ledger, orders, window, timedelta(days=max(shop.windows_days)), as_of)
+    contacts = judged_contacts(approved, orders, window, timedelta(days=max(shop.windows_days)), as_of)
     contacts["value"] = contacts["plan_version"].map(dict(values)).astype("float64")
     rows: list[dict[str, object]] = []
     deciles: list[pd.DataFrame] = []
@@ -72,15 +72,14 @@ def results(
 
 
 def judged_contacts(
-    ledger: pd.DataFrame, orders: pd.DataFrame, window: timedelta, before: timedelta, as_of: pd.Timestamp
+    approved: pd.DataFrame, orders: pd.DataFrame, window: timedelta, before: timedelta, as_of: pd.Timestamp
 ) -> pd.DataFrame:
     """One row per campaign and customer of either arm, with what they did in ``window`` and spent ``before`` the approval.
 
     campaign_id, plan_version, customer_id, arm, expected_conversion, cost, is_sent, is_judged (the window has passed by
     ``as_of``), is_converted, revenue, spend_before.
     """
-    rows = standing(ledger)
-    rows = rows[~rows["is_withdrawn"]].drop_duplicates(["campaign_id", "customer_id"], ignore_index=True)
+    rows = approved[~approved["is_withdrawn"]].drop_duplicates(["campaign_id", "customer_id"], ignore_index=True)
     rows["is_judged"] = rows["send_at"] + window <= as_of
     bought = orders.loc[orders["lines"] > 0, ["customer_id", "ordered_at", "amount"]]
     bought = bought.assign(customer_id=bought["customer_id"].astype("str"), amount=bought["amount"].astype("float64"))

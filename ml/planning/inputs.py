@@ -54,7 +54,7 @@ def planning_inputs(snapshot: Snapshot, now: datetime, by: str) -> PlanningInput
         customers=segments.merge(snapshot.time_zones, on="customer_id", how="left"),
         consents=snapshot.consents,
         suppressions=snapshot.suppressions,
-        commitments=commitments(snapshot.ledger, snapshot.touches, snapshot.shop),
+        commitments=commitments(snapshot.approved, snapshot.touches, snapshot.shop),
         salt=str(kept.iloc[0]) if len(kept) else holdout_salt(snapshot.place, salt, now, by),
         as_of=snapshot.as_of,
     )

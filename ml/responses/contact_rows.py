@@ -68,7 +68,7 @@ def response_inputs(snapshot: Snapshot) -> ResponseInputs:
     touches = snapshot.touches
     orders = snapshot.orders if snapshot.has(ORDERS) else None
     if orders is not None and snapshot.has(TIME_ZONES):
-        touches = with_own_touches(touches, own_touches(snapshot.ledger, orders, snapshot.time_zones, snapshot.shop))
+        touches = with_own_touches(touches, own_touches(snapshot.approved, orders, snapshot.time_zones, snapshot.shop))
     return ResponseInputs(
         touches=touches,
         attributes=snapshot.attribute_versions,

@@ -12,7 +12,7 @@ from customer360.campaigns.approval import Withdrawn, withdraw
 from customer360.campaigns.drafts import approved_definitions, approved_file
 from customer360.campaigns.ledger import ledger_parts, read_ledger
 from customer360.campaigns.overview import campaign_standings
-from customer360.campaigns.standing import commitments
+from customer360.campaigns.standing import commitments, standing
 from customer360.decisions import DecisionRefused, Request
 from tests.campaigns.conftest import Desk, at, holdout
 
@@ -255,7 +255,7 @@ def test_a_withdrawn_plan_leaves_both_arms_and_may_be_planned_again(desk: Desk) 
     assert (done.contacts, done.holdouts, done.sent) == (1, 1, 1)
     assert desk.events("suppressed") == [("suppressed", "C2"), ("suppressed", "C3")]
     assert set(read_ledger(desk.place, ["suppressed"])["detail"]) == {"withdrawn: wrong offer"}
-    assert list(commitments(read_ledger(desk.place), NO_TOUCHES, desk.settings.shop)["customer_id"]) == ["C1"]
+    assert list(commitments(standing(read_ledger(desk.place)), NO_TOUCHES, desk.settings.shop)["customer_id"]) == ["C1"]
     desk.draft(contact("C1"), contact("C2", **late), {**holdout("C3"), **late}, version="spring-2", day="2026-05-05")
     again = desk.approve("spring-2", now="2026-05-05 09:00")
     assert (again.contacts, again.holdouts, again.committed) == (1, 1, 1)

@@ -11,6 +11,7 @@ import pytest
 
 from customer360.campaigns.attribution import TOUCH_COLUMNS, first_orders, own_touches, with_own_touches
 from customer360.campaigns.ledger import append, ledger_query, read_ledger
+from customer360.campaigns.standing import standing
 from customer360.lake.engine import connect
 from customer360.lake.publishing.profiles import planned_contacts
 from customer360.settings import Place, Shop
@@ -68,7 +69,7 @@ def place(tmp_path: Path) -> Place:
 
 
 def test_contacts_convert_by_any_order_in_the_window_and_held_out_customers_are_controls(place: Place) -> None:
-    touches = own_touches(read_ledger(place), ORDERS, ZONES, SHOP)
+    touches = own_touches(standing(read_ledger(place)), ORDERS, ZONES, SHOP)
     shown = touches[["customer_id", "is_converted", "is_control", "is_randomised", "day_of_week", "local_hour"]]
     assert sorted(shown.itertuples(index=False, name=None)) == [
         ("C1", True, False, False, 7, 12),
@@ -84,7 +85,7 @@ def test_contacts_convert_by_any_order_in_the_window_and_held_out_customers_are_
 
 
 def test_a_contact_that_the_shops_tool_reports_back_counts_once(place: Place) -> None:
-    own = own_touches(read_ledger(place), ORDERS, ZONES, SHOP)
+    own = own_touches(standing(read_ledger(place)), ORDERS, ZONES, SHOP)
     reported = own[own["customer_id"] == "C1"].assign(touch_id="T1", is_converted=False)
     merged = with_own_touches(reported, own)
     assert sorted(zip(merged["customer_id"], merged["touch_id"] == "T1", strict=True)) == [
@@ -97,7 +98,7 @@ def test_a_contact_that_the_shops_tool_reports_back_counts_once(place: Place) ->
 
 def test_without_a_ledger_there_are_no_touches(tmp_path: Path) -> None:
     empty = Place(root=tmp_path)
-    assert own_touches(read_ledger(empty), ORDERS, ZONES, SHOP).empty
+    assert own_touches(standing(read_ledger(empty)), ORDERS, ZONES, SHOP).empty
 
 
 def test_contacts_to_come_are_those_approved_that_nothing_has_ended(place: Place) -> None:

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from customer360.campaigns.ledger import LEDGER
-from customer360.campaigns.standing import commitments
+from customer360.campaigns.standing import commitments, standing
 from customer360.settings import REPOSITORY, load_shop
 
 SHOP = load_shop(REPOSITORY / "shops" / "synthetic" / "shop.yaml", ["books"])
@@ -16,6 +16,10 @@ def ledger(*entries: dict[str, object]) -> pd.DataFrame:
     return LEDGER.typed(frame)
 
 
+def approved(*rows: dict[str, object]) -> pd.DataFrame:
+    return standing(ledger(*rows))
+
+
 def touches(*rows: dict[str, object]) -> pd.DataFrame:
     base = {"campaign_id": "old", "channel": "phone", "is_time_known": True, "touched_at": pd.Timestamp("2026-05-01 23:00")}
     columns = ["customer_id", "campaign_id", "channel", "is_time_known", "touched_at", "local_date", "is_control"]
@@ -25,7 +29,7 @@ def touches(*rows: dict[str, object]) -> pd.DataFrame:
 
 def test_approved_contacts_count_until_they_are_suppressed_and_holdouts_never() -> None:
     found = commitments(
-        ledger(
+        approved(
             {"event": "planned", "customer_id": "C0"},
             {"event": "approved", "customer_id": "C1"},
             {"event": "approved", "customer_id": "C2"},
@@ -47,7 +51,7 @@ def test_approved_contacts_count_until_they_are_suppressed_and_holdouts_never() 
 
 def test_past_touches_count_once_and_control_groups_do_not() -> None:
     found = commitments(
-        ledger({"event": "approved", "customer_id": "C1"}, {"event": "sent", "customer_id": "C1"}),
+        approved({"event": "approved", "customer_id": "C1"}, {"event": "sent", "customer_id": "C1"}),
         touches(
             {"customer_id": "C1", "campaign_id": "spring", "local_date": "2026-05-05"},  # the ledger's own, come back
             {"customer_id": "C1", "campaign_id": "spring", "local_date": "2026-05-06"},

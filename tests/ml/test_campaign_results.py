@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from customer360.campaigns.ledger import LEDGER
+from customer360.campaigns.standing import standing
 from customer360.lake.publishing.tables import TABLES
 from ml.effects.results import Results, results
 from tests.support.random_shop import small_shop
@@ -44,7 +45,7 @@ def orders(*rows: tuple[str, str, float], lines: int = 1) -> pd.DataFrame:
 
 
 def found(ledger: pd.DataFrame, orders: pd.DataFrame, as_of: pd.Timestamp = CLOSED) -> Results:
-    return results(ledger, orders, SHOP, as_of, VALUES)
+    return results(standing(ledger), orders, SHOP, as_of, VALUES)
 
 
 def names(letter: str, count: int) -> list[str]:
