@@ -1,4 +1,4 @@
-"""How campaigns stand: their files, the newest drafts, and what the ledger says of each approved version."""
+"""Every campaign at a glance: its file, its newest draft, and the entries of each approved version."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Version:
 
 
 @dataclass(frozen=True)
-class Standing:
+class CampaignOverview:
     """One campaign. Without ``campaign`` its file is wrong (``problems``) or gone, and only what was approved is left."""
 
     campaign_id: str
@@ -56,7 +56,7 @@ class Standing:
     versions: list[Version] = field(default_factory=list)
 
 
-def campaign_standings(settings: Settings) -> list[Standing]:
+def campaign_overviews(settings: Settings) -> list[CampaignOverview]:
     """Every campaign that has a file, a draft or an approved version, in the order of planning, the others last."""
     campaigns, problems = load_campaigns(settings.campaign_folder, settings.shop)
     drafts = newest_drafts(settings.place)
@@ -64,7 +64,7 @@ def campaign_standings(settings: Settings) -> list[Standing]:
     known = {campaign.campaign_id: campaign for campaign in campaigns}
     others = {problem.campaign_id for problem in problems} | set(drafts["campaign_id"]) | set(ledger["campaign_id"].dropna())
     return [
-        Standing(
+        CampaignOverview(
             name,
             known.get(name),
             [problem for problem in problems if problem.campaign_id == name],

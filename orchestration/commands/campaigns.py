@@ -25,11 +25,12 @@ from orchestration.console import (
 )
 
 if TYPE_CHECKING:
+    import duckdb
     import pandas as pd
 
     from customer360.campaigns.definition import Campaign
-    from customer360.campaigns.overview import Draft, Standing, Version
-    from customer360.settings import Settings
+    from customer360.campaigns.overview import CampaignOverview, Draft, Version
+    from customer360.settings import Settings, Shop
 
 app = noun("campaigns", "Check, approve, withdraw and send plans, and see what they brought.")
 
@@ -42,21 +43,25 @@ DECILE = ["decile", "customers", "predicted", "realised"]
 def check(invocation: Invocation, as_json: JsonOption = False) -> int:
     """Judge the campaign files and count their audiences once something is published; exits with 1 where a file is wrong."""
     from customer360.campaigns.definition import load_campaigns
-    from customer360.lake.publishing.version import current_publication, reader
+    from customer360.lake.publishing.version import current_publication, open_version
 
     settings = invocation.settings
-    publication = current_publication(settings.place)
-    offers = None
-    if publication and publication.rows.get("offers"):
-        with reader(settings.place) as connection:
-            offers = [offer for (offer,) in connection.execute("select offer_id from offers").fetchall()]
-    campaigns, problems = load_campaigns(settings.campaign_folder, settings.shop, offers)
-    found = [_audience(settings, campaign, is_published=publication is not None) for campaign in campaigns]
+    folder, shop = settings.campaign_folder, settings.shop
+    if current_publication(settings.place) is None:
+        campaigns, problems = load_campaigns(folder, shop)
+        found = [_not_counted(campaign) for campaign in campaigns]
+    else:
+        with open_version(settings.place) as version:
+            offers = None
+            if version.publication.rows.get("offers"):
+                offers = [offer for (offer,) in version.connection.execute("select offer_id from offers").fetchall()]
+            campaigns, problems = load_campaigns(folder, shop, offers)
+            found = [_audience(version.connection, campaign, shop) for campaign in campaigns]
     lines = [f"{each['campaign_id']}: {'well' if each['is_well'] else 'wrong'}; {each['audience']}" for each in found]
     for problem in problems:
         lines += [f"{problem.file}, {problem.field}: {problem.message}", f"  -> {problem.remedy}"]
     if not campaigns and not problems:
-        lines.append(f"{settings.campaign_folder} has no campaigns: put a file <campaign>.yaml there")
+        lines.append(f"{folder} has no campaigns: put a file <campaign>.yaml there")
     answer(as_json, {"campaigns": found, "problems": problems}, lines)
     return WRONG if problems or not all(each["is_well"] for each in found) else WELL
 
@@ -64,29 +69,29 @@ def check(invocation: Invocation, as_json: JsonOption = False) -> int:
 @command(app, "list")
 def list_campaigns(invocation: Invocation, as_json: JsonOption = False) -> int:
     """Every campaign with its newest draft and what was approved; exits with 1 where a file is wrong."""
-    from customer360.campaigns.overview import campaign_standings
+    from customer360.campaigns.overview import campaign_overviews
 
-    standings = campaign_standings(invocation.place_settings)
-    lines = [line for standing in standings for line in _lines(standing)] or ["There are no campaigns."]
-    answer(as_json, [_document(standing) for standing in standings], lines)
-    return WRONG if any(standing.problems for standing in standings) else WELL
+    overviews = campaign_overviews(invocation.place_settings)
+    lines = [line for overview in overviews for line in _lines(overview)] or ["There are no campaigns."]
+    answer(as_json, [_document(overview) for overview in overviews], lines)
+    return WRONG if any(overview.problems for overview in overviews) else WELL
 
 
 @command(app)
 def show(invocation: Invocation, campaign: CampaignArgument, as_json: JsonOption = False) -> int:
     """One campaign: costs, contacts by channel and day, why others are left out; exits with 1 where its file is wrong."""
-    from customer360.campaigns.overview import campaign_standings
+    from customer360.campaigns.overview import campaign_overviews
     from customer360.decisions import DecisionRefused
 
     settings = invocation.place_settings
-    standings = {standing.campaign_id: standing for standing in campaign_standings(settings)}
-    if campaign not in standings:
-        raise DecisionRefused(f"there is no campaign {campaign}; there are: {', '.join(standings) or 'none'}")
-    standing = standings[campaign]
-    brief = _brief(settings, standing)
-    lines = [*_lines(standing), *_details(standing, settings.shop.currency), *(f"  {line}" for line in brief)]
-    answer(as_json, {**_document(standing), "brief": brief}, lines)
-    return WRONG if standing.problems else WELL
+    overviews = {overview.campaign_id: overview for overview in campaign_overviews(settings)}
+    if campaign not in overviews:
+        raise DecisionRefused(f"there is no campaign {campaign}; there are: {', '.join(overviews) or 'none'}")
+    overview = overviews[campaign]
+    brief = _brief(settings, overview)
+    lines = [*_lines(overview), *_details(overview, settings.shop.currency), *(f"  {line}" for line in brief)]
+    answer(as_json, {**_document(overview), "brief": brief}, lines)
+    return WRONG if overview.problems else WELL
 
 
 @command(app)
@@ -199,41 +204,41 @@ def results(
     return WELL
 
 
-def _audience(settings: Settings, campaign: Campaign, *, is_published: bool) -> dict[str, Any]:
-    """A campaign's audience in words, its size where something is published, and whether it can be asked for."""
+def _not_counted(campaign: Campaign) -> dict[str, Any]:
+    audience = "its audience is counted once something is published"
+    return {"campaign_id": campaign.campaign_id, "is_well": True, "customers": None, "audience": audience}
+
+
+def _audience(connection: duckdb.DuckDBPyConnection, campaign: Campaign, shop: Shop) -> dict[str, Any]:
+    """The size of a campaign's audience, the same in words, and whether the filter is one of this shop."""
     from customer360.campaigns.audience import AudienceError, members
-    from customer360.lake.publishing.version import reader
 
-    found: dict[str, Any] = {"campaign_id": campaign.campaign_id, "is_well": True, "customers": None}
-    if not is_published:
-        return {**found, "audience": "its audience is counted once something is published"}
     try:
-        with reader(settings.place) as connection:
-            customers = len(members(connection, campaign.audience, settings.shop))
+        customers = len(members(connection, campaign.audience, shop))
     except AudienceError as error:
-        return {**found, "is_well": False, "audience": f"audience: {error}"}
-    return {**found, "customers": customers, "audience": f"{many(customers, 'customer')} in its audience"}
+        return {**_not_counted(campaign), "is_well": False, "audience": f"audience: {error}"}
+    return {**_not_counted(campaign), "customers": customers, "audience": f"{many(customers, 'customer')} in its audience"}
 
 
-def _document(standing: Standing) -> dict[str, Any]:
+def _document(overview: CampaignOverview) -> dict[str, Any]:
     """A campaign for JSON, whose keys are texts."""
     document: dict[str, Any] = {
-        "campaign_id": standing.campaign_id,
-        "title": standing.campaign.title if standing.campaign else None,
-        "problems": standing.problems,
+        "campaign_id": overview.campaign_id,
+        "title": overview.campaign.title if overview.campaign else None,
+        "problems": overview.problems,
         "draft": None,
-        "approved": standing.versions,
+        "approved": overview.versions,
     }
-    if standing.draft:
+    if overview.draft:
         places = [
             {"channel": channel, "day": day, "contacts": contacts}
-            for (channel, day), contacts in standing.draft.by_channel_and_day.items()
+            for (channel, day), contacts in overview.draft.by_channel_and_day.items()
         ]
-        document["draft"] = {**vars(standing.draft), "by_channel_and_day": places}
+        document["draft"] = {**vars(overview.draft), "by_channel_and_day": places}
     return document
 
 
-def _brief(settings: Settings, standing: Standing) -> list[str]:
+def _brief(settings: Settings, overview: CampaignOverview) -> list[str]:
     """What the newest draft may earn and measure, in words."""
     import pandas as pd
 
@@ -242,30 +247,30 @@ def _brief(settings: Settings, standing: Standing) -> list[str]:
 
     plan = newest_plan(settings.place)
     file = plan / "campaign_briefs.parquet" if plan else None
-    if file is None or not file.exists() or standing.draft is None:
+    if file is None or not file.exists() or overview.draft is None:
         return []
     briefs = pd.read_parquet(file)
-    rows = briefs[briefs["plan_version"] == standing.draft.plan_version]
+    rows = briefs[briefs["plan_version"] == overview.draft.plan_version]
     return [line for _, row in rows.iterrows() for line in to_markdown(row).replace("**", "").split("\n\n")[1:]]
 
 
-def _lines(standing: Standing) -> list[str]:
+def _lines(overview: CampaignOverview) -> list[str]:
     from ml.planning.reasons import CONTACT, HOLDOUT, LEFT_OUT
 
     decisions = {CONTACT: "to contact", HOLDOUT: "to hold out", LEFT_OUT: "left out"}
-    title = standing.campaign.title if standing.campaign else "its file is wrong" if standing.problems else "its file is gone"
-    lines = [f"{standing.campaign_id}: {title}"]
-    lines += [f"  {problem.field}: {problem.message} -> {problem.remedy}" for problem in standing.problems]
-    draft = standing.draft
+    title = overview.campaign.title if overview.campaign else "its file is wrong" if overview.problems else "its file is gone"
+    lines = [f"{overview.campaign_id}: {title}"]
+    lines += [f"  {problem.field}: {problem.message} -> {problem.remedy}" for problem in overview.problems]
+    draft = overview.draft
     if draft:
-        is_approved = draft.plan_version in [version.plan_version for version in standing.versions]
+        is_approved = draft.plan_version in [version.plan_version for version in overview.versions]
         counts = [
             f"{draft.decisions[decision]:,} {text}" for decision, text in decisions.items() if decision in draft.decisions
         ]
         lines.append(
             f"  {'newest plan' if is_approved else 'draft'} {draft.plan_version}: {', '.join(counts)}{_changed(draft)}"
         )
-    lines += [f"  approved {version.plan_version}: {_counts(version)}{_changed(version)}" for version in standing.versions]
+    lines += [f"  approved {version.plan_version}: {_counts(version)}{_changed(version)}" for version in overview.versions]
     return lines
 
 
@@ -278,12 +283,12 @@ def _counts(version: Version) -> str:
     return f"{many(version.contacts, 'contact')}, {version.holdouts:,} held out{events}"
 
 
-def _details(standing: Standing, currency: str) -> list[str]:
+def _details(overview: CampaignOverview, currency: str) -> list[str]:
     lines = [
         f"  {version.plan_version} by {version.approved_by}, {version.approved_at:%Y-%m-%d %H:%M} UTC: {version.reason}"
-        for version in standing.versions
+        for version in overview.versions
     ]
-    draft = standing.draft
+    draft = overview.draft
     if draft:
         costs = f"{draft.cost:,.2f} {currency} for an expected value of {draft.value:,.2f} {currency}"
         lines.append(f"  {draft.plan_version} costs {costs}")

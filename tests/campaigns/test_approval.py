@@ -11,7 +11,7 @@ import customer360.campaigns.approval as approval_module
 from customer360.campaigns.approval import Withdrawn, withdraw
 from customer360.campaigns.drafts import approved_definitions, approved_file
 from customer360.campaigns.ledger import ledger_parts, read_ledger
-from customer360.campaigns.overview import campaign_standings
+from customer360.campaigns.overview import campaign_overviews
 from customer360.campaigns.standing import commitments, standing
 from customer360.decisions import DecisionRefused, Request
 from tests.campaigns.conftest import Desk, at, holdout
@@ -126,12 +126,12 @@ def test_a_draft_is_approved_as_it_was_planned_whatever_its_file_says_now(
     desk.campaign("budget: 1.2\n")
     desk.draft(contact("C1"), contact("C2"))
     edit(desk)
-    (standing,) = campaign_standings(desk.settings)
-    assert standing.draft is not None and standing.draft.changed == shown
+    (overview,) = campaign_overviews(desk.settings)
+    assert overview.draft is not None and overview.draft.changed == shown
     assert desk.approve().cost == 1.0
     assert approved_definitions(desk.place)["spring-1"].budget == 1.2
-    (standing,) = campaign_standings(desk.settings)
-    assert standing.versions[0].changed == shown
+    (overview,) = campaign_overviews(desk.settings)
+    assert overview.versions[0].changed == shown
     desk.draft(contact("C3"), version="spring-2")
     if shown:  # the next plan is made from the edited file
         with pytest.raises(DecisionRefused, match=r"budget: 1\.00 is committed and 0\.50 would be added, of 0\.40"):
@@ -162,11 +162,11 @@ def test_a_plan_that_commit_8fc0e46_approved_is_listed_and_sent(desk: Desk) -> N
     desk.draft(contact("C1"), contact("C2"), version="spring-2", day="2026-05-05")
     for file in desk.place.plans.glob("*/*.json"):
         file.unlink()
-    (standing,) = campaign_standings(desk.settings)
-    assert standing.draft is not None and standing.draft.changed == []
-    assert [version.plan_version for version in standing.versions] == ["spring-1"]
+    (overview,) = campaign_overviews(desk.settings)
+    assert overview.draft is not None and overview.draft.changed == []
+    assert [version.plan_version for version in overview.versions] == ["spring-1"]
     desk.campaign("budget: 3\n")
-    assert campaign_standings(desk.settings)[0].versions[0].changed == ["budget"]
+    assert campaign_overviews(desk.settings)[0].versions[0].changed == ["budget"]
     assert desk.send("2026-05-05 07:15").contacts == 2
 
 
