@@ -64,7 +64,7 @@ lint: .venv/.installed-dev
 	@$(BIN)/sqlfluff lint --disable-progress-bar --processes 2 dbt_project/models dbt_project/tests  # macros are no SQL before they are called
 
 bench: .venv/.installed-dev $(if $(filter reference,$(NAME)),.venv/.installed-spark)
-	@test -n "$(NAME)" || { echo "make bench NAME=<one of: slice, customers, density, reference, affinity, journey, drift, scoring, campaign, lift, closed_loop>"; exit 1; }
+	@test -n "$(NAME)" || { echo "make bench NAME=<one of: slice, customers, density, reference, affinity, journey, drift, scoring, campaign, lift, closed_loop, publish>"; exit 1; }
 	@$(BIN)/python -m benchmarks.$(NAME)
 
 lock: $(UV)

@@ -234,6 +234,17 @@ def test_three_versions_and_the_last_hour_are_kept(settings: Settings) -> None:
     assert sorted(path.name for path in versions.iterdir()) == [f"{number:08d}" for number in (3, 4, 5, 6)]
 
 
+def test_a_version_that_is_read_is_not_removed(settings: Settings) -> None:
+    put(settings, version_tables(0))
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    with reader(settings.place) as connection:
+        for number in range(1, 5):
+            put(settings, version_tables(number))
+        assert remove_old_versions(settings.place, tomorrow) == ["00000002"]
+        assert connection.execute("select distinct version from a").fetchall() == [(0,)]
+    assert remove_old_versions(settings.place, tomorrow) == ["00000001"]
+
+
 def test_the_current_version_is_never_removed(settings: Settings) -> None:
     for number in range(1, 6):
         put(settings, {"a": f"select {number} as version"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -80,18 +81,36 @@ def read_publication(document: Path) -> Publication:
 def open_version(place: Place) -> Iterator[PublishedVersion]:
     """The version that is published at this moment, to read from until the block ends.
 
-    ``current`` is resolved once: a version that is published meanwhile changes nothing here. Raises ``FileNotFoundError``
-    before the first publication. Errors of DuckDB quote no value of a row.
+    ``current`` is resolved once: a version that is published meanwhile changes nothing here, and the one that is open is not
+    removed. Raises ``FileNotFoundError`` before the first publication. Errors of DuckDB quote no value of a row.
     """
     link = current_folder(place)
     if not link.exists():
         raise FileNotFoundError(f"nothing is published below {place.published} yet; run `make demo` or a slice first")
     folder = link.resolve()
     publication = read_publication(folder / DOCUMENT)
-    with connect(place.root / ".tmp") as connection:
+    with _in_use(folder / DOCUMENT), connect(place.root / ".tmp") as connection:
         create_views(connection, {name: parquet_files(folder, name) for name in publication.rows})
         with redacted_errors("run the query on the published tables to see it"):
             yield PublishedVersion(folder, publication, connection)
+
+
+@contextmanager
+def _in_use(document: Path) -> Iterator[None]:
+    """Share the lock of a version's document, so that ``is_in_use`` is true until the block ends or the process dies."""
+    with document.open() as handle:
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        yield
+
+
+def is_in_use(folder: Path) -> bool:
+    """True while somebody has the version open by ``open_version``."""
+    with (folder / DOCUMENT).open() as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 @contextmanager
