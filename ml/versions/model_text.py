@@ -10,12 +10,21 @@ from typing import Any
 import pandas as pd
 
 from customer360.text import many
+from ml.datasets.targets import AFFINITY, CHURN, ORGANIC_RESPONSE, RESPONSE, SPEND
 from ml.versions.decision_log import ROLLED_BACK
 from ml.versions.manifest import Manifest
 from ml.versions.model_store import Servable
 
 WIDTH = 98
 SHOWN_FEATURES = 5
+# Model -> what follows while none of its versions serves.
+UNSERVED = {
+    AFFINITY: "nobody has scores",
+    SPEND: "expected_spend is null",
+    CHURN: "churn_probability is null",
+    RESPONSE: "plans use smoothed rates",
+    ORGANIC_RESPONSE: "plans count responses, not effects",
+}
 
 
 def list_lines(name: str, versions: pd.DataFrame, servable: Servable) -> Iterator[str]:
@@ -24,7 +33,7 @@ def list_lines(name: str, versions: pd.DataFrame, servable: Servable) -> Iterato
         yield f"{name}: no version yet; training_job makes one"
         return
     yield f"{name}: {many(len(versions), 'version')}; * is the champion"
-    yield from _serving(servable)
+    yield from _serving(name, servable)
     yield ""
     yield f"  {'version':<25}  {'made, UTC':<16}  {'status':<11}  {'log loss':>8}  best baseline"
     for row in versions.iloc[::-1].to_dict("records"):
@@ -83,11 +92,11 @@ def decision_lines(version: str, entry: Mapping[str, Any]) -> Iterator[str]:
     yield from _wrapped(str(entry["reason"]), "    ")
 
 
-def _serving(servable: Servable) -> Iterator[str]:
+def _serving(name: str, servable: Servable) -> Iterator[str]:
     for refusal in servable.refusals:
         yield from _wrapped(f"refused: {refusal.reason}", "")
     if servable.refusals:
-        yield f"serving meanwhile: {servable.loaded.version if servable.loaded else 'none, so nobody has scores'}"
+        yield f"serving meanwhile: {servable.loaded.version if servable.loaded else f'none, so {UNSERVED[name]}'}"
 
 
 def _figures(row: Mapping[Any, Any]) -> str:

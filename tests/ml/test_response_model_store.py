@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from customer360.settings import Shop
-from ml.datasets.targets import RESPONSE, target_of
+from ml.datasets.targets import EVERY_MODEL, RESPONSE, target_of
 from ml.fitting.boosting_settings import BoostingSettings
 from ml.fitting.training import TrainedModel, train
 from ml.judging.evaluation import Evaluation, evaluate
@@ -19,7 +19,7 @@ from ml.responses.features import response_features
 from ml.responses.training_set import build_response_training_set
 from ml.versions.model_card import model_card
 from ml.versions.model_store import LoadedModel, ModelRefused, ModelStore, Servable
-from ml.versions.model_text import list_lines, show_lines
+from ml.versions.model_text import UNSERVED, list_lines, show_lines
 from ml.versions.model_versions import model_versions
 from tests.ml.contacts import KNOWN_AT, drawn_inputs
 from tests.ml.published_frames import small_shop
@@ -112,6 +112,12 @@ def test_a_forest_alone_serves_nobody_and_stops_nothing(forest_store: ModelStore
     found = servable(forest_store)
     assert found.loaded is None
     assert [refusal.version for refusal in found.refusals] == ["v2", "v1"]
+    lines = list(list_lines(RESPONSE, model_versions(forest_store, RESPONSE), found))
+    assert "serving meanwhile: none, so plans use smoothed rates" in lines
+
+
+def test_every_model_says_what_follows_while_none_of_its_versions_serves() -> None:
+    assert set(UNSERVED) == set(EVERY_MODEL)
 
 
 def test_a_forest_is_listed_with_its_figures_and_its_rival_is_no_baseline(forest_store: ModelStore, judged: Evaluation) -> None:
