@@ -17,6 +17,7 @@ from orchestration.partitions import SHOP
 from orchestration.resources import Platform
 
 SOURCE_WAS_READ = "source_was_read"
+NO_ROW_SET_ASIDE = "no_row_set_aside"
 
 
 def reference_asset(shop: Shop, contract: ReferenceTable) -> dg.AssetsDefinition:
@@ -35,6 +36,12 @@ def reference_asset(shop: Shop, contract: ReferenceTable) -> dg.AssetsDefinition
         ),
     )
 
+    rows_check = dg.AssetCheckSpec(
+        NO_ROW_SET_ASIDE,
+        asset=key,
+        description="Warns when rows break the contract: they are in the quarantine, the others used.",
+    )
+
     @dg.asset(
         key=key,
         description=f"{contract.description}. One row per {', '.join(contract.key)} and validity.",
@@ -42,7 +49,7 @@ def reference_asset(shop: Shop, contract: ReferenceTable) -> dg.AssetsDefinition
         kinds={"duckdb", "parquet"} | ({"postgres"} if source else {"s3"} if in_store else set()),
         owners=[DATA_TEAM],
         tags={"domain": "reference", "personal_data": "yes" if personal else "no"},
-        check_specs=[source_check] if is_remote else None,
+        check_specs=[rows_check, *([source_check] if is_remote else [])],
     )
     def load(platform: Platform) -> dg.MaterializeResult:
         try:
@@ -51,10 +58,23 @@ def reference_asset(shop: Shop, contract: ReferenceTable) -> dg.AssetsDefinition
             raise dg.Failure(error.for_logs, allow_retries=False) from None  # the cause would be logged with its values
         except (UnreadableSourceError, StoreError) as error:
             raise dg.Failure(f"{contract.name} was never loaded, so there is no version to go on with: {error}") from error
-        result = _was_read(loaded.not_read) if is_remote else None
-        return dg.MaterializeResult(metadata=_metadata(loaded), check_results=[result] if result else [])
+        results = [_was_read(loaded.not_read)] if is_remote else []
+        return dg.MaterializeResult(metadata=_metadata(loaded), check_results=[_set_aside(loaded), *results])
 
     return load
+
+
+def _set_aside(loaded: ReferenceLoad) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        check_name=NO_ROW_SET_ASIDE,
+        passed=not loaded.set_aside,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "rows_set_aside": loaded.set_aside,
+            "first_of_this_load": "; ".join(loaded.faults) or "none",
+            "remedy": "customer360 quarantine list",
+        },
+    )
 
 
 def _was_read(not_read: str) -> dg.AssetCheckResult:
@@ -73,12 +93,13 @@ def _metadata(loaded: ReferenceLoad) -> dict[str, Any]:
         "files": loaded.files,
         "rows_opened": loaded.opened,
         "rows_closed": loaded.closed,
+        "rows_set_aside": loaded.set_aside,
         "version": loaded.version,
         "columns_nobody_reads": ", ".join(loaded.ignored_columns) or "none",
     }
     if loaded.postgres:
         metadata["rows_read"] = loaded.postgres.rows
-        metadata["read_whole"] = loaded.postgres.is_whole
+        metadata["read_in_full"] = loaded.postgres.is_full
         metadata["cursor_mark"] = loaded.postgres.mark or "none"
     if loaded.not_read:
         metadata["not_read"] = loaded.not_read

@@ -109,7 +109,7 @@ def test_all_broken_files_of_a_table_are_told_by_row_and_column(shop):
     (folder / "c.csv").write_text("product_id,category_id\np4,bulbs\n", encoding="utf-8")
     ran = shop("check", str(folder))
     assert ran.code == 1
-    assert "row 2, price: 'cheap' is not of type DECIMAL(18,2) (1 such row)" in ran.out
+    assert "row 2, price: cheap is not an amount of money" in ran.out
     assert "lacks the required column category_id" in ran.out
     assert "c.csv  1 row" in ran.out
 
@@ -121,7 +121,7 @@ def test_a_key_in_two_files_is_told(shop):
         (folder / name).write_text("product_id,category_id\np1,bulbs\n", encoding="utf-8")
     ran = shop("check", str(shop.landing))
     assert ran.code == 1
-    assert "products, all files together  breaks its contract" in ran.out
+    assert "products, all files together  1 row would be set aside" in ran.out
 
 
 def test_misspelt_columns_and_events_are_noted_but_break_no_rule(shop, event):
@@ -210,3 +210,34 @@ def test_many_good_files_are_summed_up(shop, event):
     for number in range(40):
         shop.land(SLICE, f"web-{number}.jsonl", [event(str(number))])
     assert "... and 10 more files without a problem" in shop("check", str(shop.landing)).out
+
+
+def test_suppressions_touches_and_customers_that_match_nobody_are_listed(shop, event):
+    shop.land(SLICE, "web.jsonl", [event("1", customer_id="c-1"), event("2", customer_id=1001.0)])
+    tables = {
+        "customers": "customer_id\nc-1\n1001\nc-7\n",
+        "suppressions": "customer_id,channel\nC-1,\n1001,\nc-8,\n",
+        "campaign_touches": "touch_id,campaign_id,customer_id,touched_at,is_converted\nt,k,c-9,2026-04-15,false\n",
+    }
+    for name, text in tables.items():
+        folder = shop.landing / "reference" / name
+        folder.mkdir(parents=True)
+        (folder / "a.csv").write_text(text, encoding="utf-8")
+    ran = shop("check", str(shop.landing))
+    out = " ".join(ran.out.split())
+    assert ran.code == 0
+    assert "suppressions: 2 of 3 customers match no customer, such as C-1 (c-1 is one), c-8;" in out
+    assert "campaign_touches: 1 of 1 customer match no customer, such as c-9;" in out
+    assert "customers: 1 of 3 customers occur in no click and no purchase, such as c-7;" in out
+
+
+def test_an_ambiguous_id_is_refused_with_its_remedy(shop, event):
+    shop.land(SLICE, "web.jsonl", [event("1", customer_id="1001.0")])
+    folder = shop.landing / "reference" / "suppressions"
+    folder.mkdir(parents=True)
+    (folder / "a.csv").write_text("customer_id\n1002.0\n", encoding="utf-8")
+    out = " ".join(shop("check", str(shop.landing)).out.split())
+    assert "line 1, customer_id: 1001.0 is an ambiguous id: a whole number written with a fraction or an exponent" in out
+    assert "row 1, customer_id: 1002.0 is an ambiguous id: a whole number written with a fraction or an exponent" in out
+    assert "-> Write 1001, or have the column in a numeric type" in out
+    assert "reference/suppressions/a.csv cannot be loaded" in out

@@ -6,8 +6,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from customer360.lake.raw.quarantine import quarantined_lines
 from customer360.lake.reference.reference import load_reference
 from customer360.lake.reference.reference_rows import BrokenReferenceError
 from customer360.lake.reference.suppressions import suppressions_query
@@ -60,6 +63,45 @@ def test_a_row_that_has_gone_suppresses_no_longer(settings: Settings) -> None:
     assert [row[0] for row in suppressed(settings)] == ["C2", "C2"]
 
 
-def test_a_customer_is_listed_once_for_every_channel(settings: Settings) -> None:
-    with pytest.raises(BrokenReferenceError, match="appear more than once"):
-        load(settings, "customer_id,channel,reason\nC1,,legal\nC1,,bounce\n")
+def test_a_customer_who_is_listed_twice_for_every_channel_stays_suppressed(settings: Settings) -> None:
+    load(settings, "customer_id,channel,reason\nC1,,legal\nC1,,bounce\n")
+    assert suppressed(settings) == [("C1", "call", "legal"), ("C1", "email", "legal")]
+    assert [entry.line for entry in quarantined_lines(settings.place)] == [2]
+
+
+@pytest.mark.parametrize("row", ["C1,email,yesterday", "C1,email,-infinity", "C1,e\u200bmail,2026-04-01", "C1,-,infinity"])
+def test_a_row_with_an_unreadable_value_suppresses_all_the_same_and_is_listed(settings: Settings, row: str) -> None:
+    load(settings, f"customer_id,channel,suppressed_at\n{row}\nC2,call,2026-04-01\n")
+    found = [(customer, channel) for customer, channel, _ in suppressed(settings)]
+    wanted = [("C1", "email")] if row.startswith("C1,email") else [("C1", "call"), ("C1", "email")]
+    assert found == [*wanted, ("C2", "call")]
+    assert [entry.line for entry in quarantined_lines(settings.place)] == [1]
+
+
+@pytest.mark.parametrize(
+    "customer", ["1001.0", "1.001e3", "-", "null", '""', "C\u200b1", "00000000-0000-0000-0000-000000000000"]
+)
+def test_a_row_that_names_no_readable_customer_keeps_the_last_list_in_force_and_fails(
+    settings: Settings, customer: str
+) -> None:
+    load(settings, "customer_id,channel\nC9,email\n")
+    with pytest.raises(
+        BrokenReferenceError, match="without a readable customer, so nobody knows whom not to contact"
+    ) as refused:
+        load(settings, f"customer_id,channel\nC2,call\n{customer},\n", days=1)
+    assert "list.csv row 2, column customer_id" in str(refused.value)
+    assert "1001.0" not in refused.value.for_logs
+    assert suppressed(settings) == [("C9", "email", "no reason given")]
+
+
+def test_a_row_that_cannot_be_split_into_columns_fails_too(settings: Settings) -> None:
+    with pytest.raises(BrokenReferenceError, match="without a readable customer"):
+        load(settings, "customer_id,channel\nC2,call\nC3,email,x,y\n")
+
+
+def test_a_list_of_floating_numbers_suppresses_the_customers_that_it_means(settings: Settings) -> None:
+    folder = settings.place.landing / "reference" / "suppressions"
+    folder.mkdir(parents=True)
+    pq.write_table(pa.table({"customer_id": [1001.0, 1002.0], "channel": ["email", None]}), folder / "list.parquet")
+    load_reference(settings, "suppressions", NOW)
+    assert [row[:2] for row in suppressed(settings)] == [("1001", "email"), ("1002", "call"), ("1002", "email")]

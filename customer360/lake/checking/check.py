@@ -6,7 +6,7 @@ Nothing is written.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 import duckdb
 
 from customer360.lake.checking.layout import ClickFiles, Misplaced, TableFiles, closest, read_layout
-from customer360.lake.checking.remedies import remedy
+from customer360.lake.checking.remedies import id_remedy, remedy
 from customer360.lake.checking.report import FileReport, Problem, Report
 from customer360.lake.engine import connect, literal
 from customer360.lake.landing.checked_lines import checked_lines
@@ -24,12 +24,17 @@ from customer360.lake.landing.listing import LandedFile
 from customer360.lake.raw.raw_clicks import kept_rows
 from customer360.lake.reference import reference
 from customer360.lake.reference.postgres import UnreadableSourceError
-from customer360.lake.reference.reference_rows import BrokenReferenceError
+from customer360.lake.reference.reference import CheckedTable
+from customer360.lake.reference.reference_rows import BrokenReferenceError, RowProblem
 from customer360.settings import Place, Settings
 from customer360.text import many, printable
 
 SHOWN_UNKNOWN = 50
-MEND_ROWS = "Rows count from 1 after the header. Leave a value empty where it is unknown, unless it is required."
+MEND_ROWS = "Rows count from 1, of CSV after the header. Leave a value empty where it is unknown, unless it is required."
+REPEATS = "repeats the key"
+ACTIVE = ("clicks", "purchases")
+OF_CUSTOMERS = ("suppressions", "campaign_touches", "customers")
+SHOWN_IDS = 3
 
 
 def check(settings: Settings, path: Path, now: datetime, most: int = 10) -> Report:
@@ -76,9 +81,11 @@ class _Checker:
     notes: list[str] = field(default_factory=list)
     extra: Counter[str] = field(default_factory=Counter)
     unknown_events: Counter[str] = field(default_factory=Counter)
+    customers: dict[str, set[str]] = field(default_factory=dict)  # ids by where they occur: a table, or clicks
 
     def report(self) -> Report:
-        return Report(self.files, self.misplaced, [*self.notes, *_unknown_notes(self.extra, self.unknown_events)])
+        notes = [*self.notes, *_unknown_notes(self.extra, self.unknown_events), *_unmatched_notes(self.customers)]
+        return Report(self.files, self.misplaced, notes)
 
     def add_misplaced(self, place: Misplaced) -> None:
         self.misplaced.append((self._shown(place.path), Problem(None, "", place.reason, place.remedy)))
@@ -90,6 +97,10 @@ class _Checker:
         with checked_lines(connection, group.files, group.bounds, self.settings.shop.currency, isolate=True):
             self._count_lines(connection, group)
             self._count_unknown(connection)
+            ids = connection.execute(
+                "select distinct customer_id from checked where reason is null and customer_id is not null"
+            )
+            self.customers.setdefault("clicks", set()).update(customer for (customer,) in ids.fetchall())
 
     def _count_lines(self, connection: duckdb.DuckDBPyConnection, group: ClickFiles) -> None:
         shop = self.settings.shop
@@ -111,7 +122,7 @@ class _Checker:
             )
 
     def add_table(self, group: TableFiles) -> None:
-        """Each file by itself, so that all broken ones are told, then all together for keys that two files share."""
+        """Each file by itself, so that all broken ones are listed, then all together for keys that two files share."""
         source = self.settings.shop.reference.get(group.table)
         if source is not None and group.files:
             remedy = f"Take the files away, or take {group.table} out of `reference` in shop.yaml."
@@ -120,40 +131,43 @@ class _Checker:
             return
         reports = [self._table_file(group.table, file) for file in group.files]
         self.files += reports
-        if len(reports) > 1 and all(report.is_clean for report in reports):
-            try:
-                reference.check_files(self.settings, group.table, group.files)
-            except BrokenReferenceError as error:
-                together = Problem(None, "", str(error).removeprefix(f"{group.table}: "), "")
+        if len(reports) > 1 and not any(report.is_broken for report in reports):
+            together = reference.check_files(self.settings, group.table, group.files, self.most)
+            repeats = together.set_aside - sum(report.bad for report in reports)
+            if repeats:
+                found = [problem for problem in together.problems if problem.fault.startswith(REPEATS)]
                 name = f"{group.table}, all files together"
-                self.files.append(FileReport(name, group.table, problems=(together,), is_broken=True))
+                problems = tuple(_problem(problem, with_file=True) for problem in found)
+                self.files.append(FileReport(name, group.table, bad=repeats, problems=problems, is_sum=True))
 
     def add_source(self, table: str, now: datetime) -> None:
         """A table of PostgreSQL, as a load would read it."""
         source = self.settings.shop.reference[table].postgres
         name = f"{table}: {source.title}"
         try:
-            rows, ignored = reference.check_postgres(self.settings, table, source, now)
+            checked = reference.check_postgres(self.settings, table, source, now, self.most)
         except (BrokenReferenceError, UnreadableSourceError) as error:
             found = Problem(None, "", str(error).removeprefix(f"{table}: "), "")
             self.files.append(FileReport(name, table, problems=(found,), is_broken=True, is_remote=True))
             return
-        self._note_unread(name, table, ignored)
-        self.files.append(FileReport(name, table, lines=rows, good=rows, is_remote=True))
+        self.files.append(self._checked_table(name, table, checked, is_remote=True))
 
     def _table_file(self, table: str, file: LandedFile) -> FileReport:
         name = self._shown(file.path)
         try:
-            rows = reference.check_files(self.settings, table, (file,))
+            checked = reference.check_files(self.settings, table, (file,), self.most)
         except BrokenReferenceError as error:
-            problems = [
-                Problem(found.row, found.column, f"{found.reason} ({many(found.such_rows, 'such row')})", MEND_ROWS)
-                for found in error.problems[: self.most]
-            ]
-            whole = str(error).removeprefix(f"{table}: ").replace(str(file.path), "the file")
-            return FileReport(name, table, problems=tuple(problems) or (Problem(None, "", whole, ""),), is_broken=True)
-        self._note_unread(name, table, reference.unread_columns(self.settings, table, file))
-        return FileReport(name, table, lines=rows, good=rows)
+            cause = str(error).removeprefix(f"{table}: ").replace(str(file.path), "the file")
+            problems = tuple(_problem(problem) for problem in error.problems[: self.most]) or (Problem(None, "", cause, ""),)
+            return FileReport(name, table, problems=problems, is_broken=True)
+        return self._checked_table(name, table, checked)
+
+    def _checked_table(self, name: str, table: str, checked: CheckedTable, is_remote: bool = False) -> FileReport:
+        self._note_unread(name, table, checked.ignored)
+        self.customers.setdefault(table, set()).update(checked.customers)
+        problems = tuple(_problem(problem) for problem in checked.problems)
+        lines = checked.rows + checked.set_aside
+        return FileReport(name, table, lines, checked.rows, checked.set_aside, problems=problems, is_remote=is_remote)
 
     def _note_unread(self, name: str, table: str, columns: list[str]) -> None:
         known = [column.name for column in reference_tables(self.settings.shop)[table].columns]
@@ -170,6 +184,31 @@ class _Checker:
 
     def _shown(self, path: Path) -> str:
         return printable(path.relative_to(self.base).as_posix() if path != self.base else path.name)
+
+
+def _problem(found: RowProblem, with_file: bool = False) -> Problem:
+    file = f"{found.file}: " if with_file else ""
+    key = "" if found.row else f"{found.key}: "
+    return Problem(found.row or None, found.column, f"{file}{key}{found.reason}", id_remedy(found.reason) or MEND_ROWS)
+
+
+def _unmatched_notes(customers: Mapping[str, set[str]]) -> Iterator[str]:
+    """Which tables speak of customers whom nothing else knows: their ids may be written in another form."""
+    for table in OF_CUSTOMERS:
+        others = ACTIVE if table == "customers" else (*ACTIVE, "customers")
+        known = set().union(*(customers.get(name, set()) for name in others))
+        unmatched = sorted(customers.get(table, set()) - known)
+        if known and unmatched:
+            folded = {customer.casefold(): customer for customer in sorted(known)}
+            shown = [
+                f"{customer} ({folded[customer.casefold()]} is one)" if customer.casefold() in folded else customer
+                for customer in unmatched[:SHOWN_IDS]
+            ]
+            what = "occur in no click and no purchase" if table == "customers" else "match no customer"
+            yield (
+                f"{table}: {len(unmatched):,} of {many(len(customers[table]), 'customer')} {what}, "
+                f"such as {', '.join(map(printable, shown))}; letter case and leading zeros of ids are significant"
+            )
 
 
 def _line_counts(connection: duckdb.DuckDBPyConnection, group: ClickFiles) -> list[tuple[int, int, int, int, bool, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from customer360.lake.landing.contracts import MAX_AGE_DAYS
+from customer360.lake.landing.values import NO_ID_AMBIGUOUS, NO_ID_INVISIBLE, NO_ID_NUMBER
 from customer360.settings import Shop
 
 WHOLE_LINE = (
@@ -25,6 +26,11 @@ MISSING = {
     "order_id": "Send the order's id with every line of a purchase.",
     "amount": "Send the line's total, in the shop's currency.",
 }
+IDS = {
+    NO_ID_AMBIGUOUS: "Write 1001, or have the column in a numeric type; pandas writes 1001.0 where a column has empty values.",
+    NO_ID_NUMBER: "Write ids as text or as whole numbers: a floating type tells whole numbers apart below 2^53 only.",
+    NO_ID_INVISIBLE: "Take the character out; it is often pasted with the id, and looks like nothing or like a blank.",
+}
 WRONG = {
     "dwell_seconds": "Send seconds as a number of 0 or more, or leave it out.",
     "line_no": "Send a whole number, or leave it out.",
@@ -37,6 +43,8 @@ def remedy(shop: Shop, column: str, reason: str) -> str:
     """The remedy for a reason of ``click_rules``; empty where the reason says it all."""
     if not column:
         return next((advice for words, advice in WHOLE_LINE if words in reason), "")
+    if found := id_remedy(reason):
+        return found
     if reason.startswith("is missing"):
         return MISSING.get(column, "")
     if column == "currency":
@@ -46,9 +54,14 @@ def remedy(shop: Shop, column: str, reason: str) -> str:
     return WRONG.get(column, "")
 
 
+def id_remedy(reason: str) -> str:
+    """The remedy for an id that is none; empty for other reasons."""
+    return next((advice for fault, advice in IDS.items() if fault in reason), "")
+
+
 def _time_remedy(reason: str) -> str:
     if "is not a timestamp" in reason:
-        return "Write UTC as in 2026-05-01T10:00:00Z; an offset such as +02:00 is converted."
+        return "Write UTC as in 2026-05-01T10:00:00Z; an offset such as +02:00 is converted, a name such as BST is not."
     if "days before its slice" in reason:
         return f"Events older than {MAX_AGE_DAYS} days belong into landing/history."
     if "is not before slices_start" in reason:

@@ -28,7 +28,7 @@ class Problem:
 class FileReport:
     """One file: ``lines`` = good + bad + duplicates, the first ``problems``; ``is_broken`` where nothing of it is used.
 
-    ``is_remote`` where it is no file but a table of PostgreSQL.
+    ``is_remote`` where it is no file but a table of PostgreSQL, ``is_sum`` where it is all files of a table together.
     """
 
     name: str
@@ -40,6 +40,7 @@ class FileReport:
     problems: tuple[Problem, ...] = ()
     is_broken: bool = False
     is_remote: bool = False
+    is_sum: bool = False
 
     @property
     def is_clean(self) -> bool:
@@ -82,7 +83,12 @@ def report_lines(report: Report) -> Iterator[str]:
 
 def _counts(file: FileReport) -> str:
     if file.kind not in CLICK_KINDS:
-        return "breaks its contract" if file.is_broken else many(file.lines, "row")
+        if file.is_broken:
+            return "cannot be loaded"
+        bad = f"{many(file.bad, 'row')} would be set aside"
+        if file.is_sum:
+            return bad
+        return many(file.lines, "row") + (f": {file.good:,} good, {file.bad:,} would be set aside" if file.bad else "")
     if file.is_broken:
         return "set aside whole" + (f" ({many(file.lines, 'readable line')})" if file.lines else "")
     copies = f", {many(file.duplicates, 'duplicate')}" if file.duplicates else ""
@@ -96,7 +102,7 @@ def _file_problems(file: FileReport) -> Iterator[str]:
         is_shared = following is not None and following.remedy == problem.remedy
         yield from _problem_lines(replace(problem, remedy="") if is_shared else problem, unit)
     if not file.is_broken and file.bad > len(file.problems):
-        yield f"  ... and {many(file.bad - len(file.problems), 'more bad line')}"
+        yield f"  ... and {many(file.bad - len(file.problems), f'more bad {unit}')}"
 
 
 def _problem_lines(problem: Problem, unit: str) -> Iterator[str]:
@@ -125,17 +131,21 @@ def _summary(report: Report) -> Iterator[str]:
         yield f"clicks: {many(len(clicks), 'file')}, {many(lines, 'line')}: {counts}{aside}"
     if tables:
         remote, broken = sum(file.is_remote for file in tables), sum(file.is_broken for file in tables)
+        bad, sums = sum(file.bad for file in tables), sum(file.is_sum for file in tables)
         yield (
-            f"reference: {many(len(tables) - remote, 'file')}, "
+            f"reference: {many(len(tables) - remote - sums, 'file')}, "
             + (f"{many(remote, 'table')} of PostgreSQL, " if remote else "")
-            + many(sum(file.lines for file in tables), "good row")
+            + many(sum(file.good for file in tables), "good row")
+            + (f", {many(bad, 'bad row')}" if bad else "")
             + (f"; {many(broken, 'table' if remote else 'file')} broken" if broken else "")
         )
     if report.is_clean:
         yield "Everything keeps the contracts."
     if any(not file.is_clean for file in clicks):
         yield "Bad lines would be quarantined, and the rest used."
-    if any(not file.is_clean for file in tables):
-        yield "A table with a broken file would not be loaded; its last good version stays in force."
+    if any(file.bad for file in tables):
+        yield "Bad rows would be set aside, and the rest of their table used."
+    if any(file.is_broken for file in tables):
+        yield "A table that cannot be loaded keeps its last good version in force."
     if report.misplaced:
         yield "What lies in the wrong place would not be read."

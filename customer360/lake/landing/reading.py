@@ -75,7 +75,9 @@ class LineStream:
     def _batches(self) -> Iterator[pa.RecordBatch]:
         for number, file in zip(self.numbers, self.files, strict=True):
             try:
-                yield from _csv_batches(file, number) if file.name.endswith(".csv") else _line_batches(file, number)
+                yield from (
+                    _csv_batches(file, number) if file.name.endswith((".csv", ".csv.gz")) else _line_batches(file, number)
+                )
             except (EOFError, gzip.BadGzipFile, zlib.error) as error:
                 self.broken[number] = f"gzip is damaged or cut short: {error}"
             except csv.Error as error:
@@ -149,7 +151,7 @@ def _decode(line: bytes) -> tuple[str, str | None]:
 
 def _csv_batches(file: LandedFile, number: int) -> Iterator[pa.RecordBatch]:
     csv.field_size_limit(MAX_LINE_BYTES)
-    with file.path.open("rb") as opened:
+    with gzip.open(file.path, "rb") if file.name.endswith(".gz") else file.path.open("rb") as opened:
         _without_mark(opened.peek(len(codecs.BOM_UTF32_BE)))
         stream = io.TextIOWrapper(opened, encoding="utf-8-sig", errors="replace", newline="")
         records = csv.reader(stream, strict=True)

@@ -69,6 +69,8 @@ def replay(settings: Settings, selection: Selection, now: datetime, into: dateti
     result = Replay()
     lines: list[Line] = []
     for entry in quarantined_lines(settings.place, selection):
+        if entry.is_of_reference:
+            continue  # the next load reads it from where it came
         if entry.is_of_broken_file:
             result.broken_files += [] if entry.line else [entry]
         elif entry.text is None or entry.is_damaged or REPLACED_CHARACTER in entry.text:
@@ -89,7 +91,7 @@ def export_for_editing(place: Place, selection: Selection, target: Path) -> int:
         raise ReplayError(f"{target} exists; choose another name, so that nothing that was mended is lost")
     parts = []
     for entry in quarantined_lines(place, selection):
-        if entry.text is not None:
+        if entry.text is not None and not entry.is_of_reference:
             column = f", {entry.column}" if entry.column else ""
             parts.append(f"# {entry.name}{column}: {printable(entry.reason)}\n{_one_line(entry.text)}\n")
     write_text(target, "".join(parts))

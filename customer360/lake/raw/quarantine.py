@@ -11,20 +11,26 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from customer360.lake.atomic import exclusive, write_text
-from customer360.lake.engine import connect, file_list
+import duckdb
+
+from customer360.lake.atomic import exclusive, replacing, write_text
+from customer360.lake.engine import connect, file_list, file_literal, literal
 from customer360.lake.raw.raw_clicks import PART
 from customer360.lake.slices import naive
 from customer360.settings import Place
 
 HISTORY = "history"
+REFERENCE = "reference/"
 # Reasons begin with the value at fault; what follows is the same for all lines of a kind.
 KIND = r"(?s)^.* (is (not|no|an|more|over|below) .*|lies .*)$"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A quarantined line; ``slice`` is a slice's key or ``history``. Line 0, without text, stands for a whole file."""
+    """A quarantined line; ``slice`` is a slice's key, ``history``, or ``reference/<table>`` for a row of a reference table.
+
+    Line 0, without text, stands for a whole file; line 0 with text is a row of PostgreSQL.
+    """
 
     slice: str
     file: str
@@ -43,6 +49,11 @@ class Entry:
     def is_damaged(self) -> bool:
         """True where the line itself is unusable, so that no change of rules can help."""
         return not self.column and not self.is_of_broken_file
+
+    @property
+    def is_of_reference(self) -> bool:
+        """True for a row of a reference table: it comes back with the next load, once it is mended where it came from."""
+        return self.slice.startswith(REFERENCE)
 
     @property
     def name(self) -> str:
@@ -89,6 +100,33 @@ def quarantine_counts(place: Place) -> list[tuple[str, str, int, int]]:
     )
 
 
+def write_reference_quarantine(connection: duckdb.DuckDBPyConnection, place: Place, table: str, is_full: bool) -> int:
+    """Keep the rows of the temporary table ``set_aside`` as the quarantine of a reference table; returns how many there are.
+
+    Where only changed rows were read (not ``is_full``), earlier rows stay, unless they were read again.
+    """
+    target = place.quarantine / "reference" / table / PART
+    connection.execute(
+        "create or replace temp table quarantine_rows as select _file as source_file, coalesce(_row, 0) as source_line, "
+        "_column as column_name, _reason as reason, _raw as raw_text from set_aside"
+    )
+    if not is_full and target.exists():
+        connection.execute(
+            f"insert into quarantine_rows from read_parquet({file_literal(target)}, hive_partitioning = false) as earlier "
+            "where raw_text not in (select _raw from set_aside)"
+        )
+    (rows,) = connection.execute("select count(*) from quarantine_rows").fetchone() or (0,)
+    if not rows:
+        target.unlink(missing_ok=True)
+        return 0
+    with replacing(target) as temporary:
+        connection.execute(
+            "copy (from quarantine_rows order by source_file, source_line, reason) "
+            f"to {literal(str(temporary))} (format parquet, compression zstd)"
+        )
+    return int(rows)
+
+
 def reason_kind(reason: str) -> str:
     """A reason without the value at fault."""
     return re.sub(KIND, r"\1", reason)
@@ -124,6 +162,7 @@ def _replayed(place: Place) -> list[str]:
 def _quarantine_files(place: Place) -> Iterable[Path]:
     yield from sorted(place.quarantine.glob(f"clicks/slice_key=*/{PART}"))
     yield from place.quarantine.glob(f"click_history/{PART}")
+    yield from sorted(place.quarantine.glob(f"reference/*/{PART}"))
 
 
 def _query(place: Place, query: str, values: dict[str, str]) -> list[tuple[Any, ...]]:
@@ -131,7 +170,10 @@ def _query(place: Place, query: str, values: dict[str, str]) -> list[tuple[Any, 
     files = list(_quarantine_files(place))
     if not files:
         return []
-    key = r"coalesce(nullif(regexp_extract(filename, 'slice_key=([0-9:-]+)/[^/]+$', 1), ''), 'history')"
+    key = (
+        r"coalesce(nullif(regexp_extract(filename, 'slice_key=([0-9:-]+)/[^/]+$', 1), ''), "
+        r"nullif(regexp_extract(filename, '(reference/[a-z_]+)/[^/]+$', 1), ''), 'history')"
+    )
     identity = "concat_ws(' ', slice, source_file, source_line, left(sha256(coalesce(raw_text, '')), 12))"
     with connect(place.root / ".tmp") as connection:
         connection.execute("create temp table replayed as select unnest(?::varchar[]) as identity", [_replayed(place)])
@@ -140,7 +182,7 @@ def _query(place: Place, query: str, values: dict[str, str]) -> list[tuple[Any, 
             create temp view quarantined as
             select *, {identity} in (select identity from replayed) as is_replayed
             from (
-                select {key} as slice, * exclude (filename)
+                select {key} as slice, source_file, source_line, column_name, reason, raw_text
                 from read_parquet({file_list(files)}, filename = true, hive_partitioning = false)
             )
             """

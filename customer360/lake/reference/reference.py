@@ -1,14 +1,15 @@
 """Reference tables: from files or PostgreSQL to checked, versioned tables with the validity of every row.
 
-All files in ``landing/reference/<table>/`` together are the table, unless shop.yaml says that it is in PostgreSQL. A load that
-fails leaves the last good version in force. The first version is valid from the beginning of time, later ones from the load's
-own time, so that a training set sees a customer as known then.
+All files in ``landing/reference/<table>/`` together are the table, unless shop.yaml says that it is in PostgreSQL. Rows that
+break the contract are set aside in the quarantine; a load that fails leaves the last good version in force. The first version
+is valid from the beginning of time, later ones from the load's own time, so that a training set sees a customer as known then.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,27 +18,45 @@ import duckdb
 
 from customer360.lake.atomic import TEMPORARY_PREFIX, exclusive
 from customer360.lake.disk import explaining_full_disk
-from customer360.lake.engine import connect, file_literal, literal
+from customer360.lake.engine import connect, file_literal, literal, quoted
 from customer360.lake.landing.contracts import ReferenceTable, reference_tables
 from customer360.lake.landing.listing import LandedFile
 from customer360.lake.landing.location import find_landing
+from customer360.lake.landing.reading import LineStream
+from customer360.lake.landing.values import TEXT, exact_below, parquet_precisions, refused_precision, refused_type
 from customer360.lake.object_store import StoreError
+from customer360.lake.raw.quarantine import write_reference_quarantine
 from customer360.lake.reference.postgres import UnreadableSourceError
 from customer360.lake.reference.reference_history import ReferenceLoad, create_past, history_file, last_version, merge
-from customer360.lake.reference.reference_postgres import Fetched, fetch, land, origin_of, trusted_read
+from customer360.lake.reference.reference_postgres import Fetched, fetch, origin_of, take, trusted_read
 from customer360.lake.reference.reference_rows import (
+    SHOWN_PROBLEMS,
     BrokenReferenceError,
     Origin,
+    RowProblem,
+    broken_rows,
     check_columns,
-    check_keys,
-    create_landed,
-    land_texts,
+    create_incoming,
+    set_aside_rows,
+    set_repeats_aside,
+    take_rows,
 )
 from customer360.settings import PostgresSource, Settings
 from customer360.text import many
 
-MEND_FILE = "Rows count from 1 after the header. Mend the file"
-ONE_ROW_A_KEY = "Keep one row per key over all files of the folder"
+MEND_FILE = "Rows count from 1, of CSV after the header. Mend the file"
+LONG_TEXT = 800
+
+
+@dataclass(frozen=True)
+class CheckedTable:
+    """Good rows, the number of rows that would be set aside and the first ``problems``, unread columns, customers' ids."""
+
+    rows: int
+    set_aside: int
+    problems: list[RowProblem]
+    ignored: list[str]
+    customers: set[str]
 
 
 def load_reference(settings: Settings, table: str, now: datetime) -> ReferenceLoad:
@@ -45,9 +64,10 @@ def load_reference(settings: Settings, table: str, now: datetime) -> ReferenceLo
 
     A table without files that was never loaded stays unloaded: its first files will be valid from the beginning. Where
     PostgreSQL, or the store of landing, cannot be read, the last good version stays in force and the load says why.
-    Raises ``BrokenReferenceError`` when the rows break the contract, or all are gone, and ``UnreadableSourceError`` or
-    ``StoreError`` when the source cannot be read and no version was ever loaded; nothing is changed then. One load of a table
-    at a time: runs load it, and so does every sending of campaigns.
+    Raises ``BrokenReferenceError`` when a file cannot be read, all rows are gone, more rows are broken than good while an
+    earlier version is in force, or a suppression names no customer, and ``UnreadableSourceError`` or ``StoreError`` when the
+    source cannot be read and no version was ever loaded; nothing is changed then. One load of a table at a time: runs load it,
+    and so does every sending of campaigns.
     """
     contract = reference_tables(settings.shop)[table]
     source = settings.shop.reference.get(contract.name)
@@ -63,35 +83,31 @@ def load_reference(settings: Settings, table: str, now: datetime) -> ReferenceLo
         return _still_in_force(table, last, str(error))
 
 
-def check_files(settings: Settings, table: str, files: tuple[LandedFile, ...]) -> int:
-    """Rows of a table whose files keep the contract; raises ``BrokenReferenceError`` otherwise. Writes nothing."""
+def check_files(settings: Settings, table: str, files: tuple[LandedFile, ...], most: int) -> CheckedTable:
+    """Judge a table of files; raises ``BrokenReferenceError`` where it would not be loaded. Writes nothing."""
     contract = reference_tables(settings.shop)[table]
     with connect(settings.place.root / ".tmp") as connection:
-        _read_files(connection, contract, files)
-        check_keys(connection, contract, ONE_ROW_A_KEY)
-        return _rows_of(connection, "landed")
+        ignored = _read_files(connection, contract, files)
+        return _checked(connection, contract, ignored, most)
 
 
-def check_postgres(settings: Settings, table: str, source: PostgresSource, now: datetime) -> tuple[int, list[str]]:
-    """Rows of a table of PostgreSQL that keeps the contract, and its columns that nobody reads. Changes nothing.
-
-    Raises ``BrokenReferenceError`` or ``UnreadableSourceError``.
-    """
+def check_postgres(settings: Settings, table: str, source: PostgresSource, now: datetime, most: int) -> CheckedTable:
+    """Judge a table of PostgreSQL, read in full. Raises ``BrokenReferenceError`` or ``UnreadableSourceError``."""
     contract = reference_tables(settings.shop)[table]
     scratch = settings.place.root / ".tmp"
     scratch.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=scratch) as folder, connect(scratch) as connection:
         fetched = fetch(contract, source, None, Path(folder), now)
-        _land_fetched(connection, contract, source, fetched)
-        return fetched.read.rows, fetched.ignored
+        _take_fetched(connection, contract, source, fetched)
+        return _checked(connection, contract, fetched.ignored, most)
 
 
-def unread_columns(settings: Settings, table: str, file: LandedFile) -> list[str]:
-    """Columns of a file that its contract does not know; nobody reads them. Raises ``duckdb.Error`` where it cannot be read."""
-    known = {column.name for column in reference_tables(settings.shop)[table].columns}
-    with connect(settings.place.root / ".tmp") as connection:
-        present = connection.execute(f"describe select * from {_relation(connection, file)}").fetchall()
-    return sorted({name for name, *_ in present} - known)
+def _checked(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, ignored: list[str], most: int) -> CheckedTable:
+    problems = set_aside_rows(connection, contract, most)
+    has_customers = any(column.name == "customer_id" for column in contract.columns)
+    ids = connection.execute("select distinct customer_id from incoming").fetchall() if has_customers else []
+    rows, aside = _rows_of(connection, "incoming"), _rows_of(connection, "set_aside")
+    return CheckedTable(rows, aside, problems, ignored, {customer for (customer,) in ids})
 
 
 def _load_files(settings: Settings, contract: ReferenceTable, now: datetime) -> ReferenceLoad:
@@ -106,9 +122,31 @@ def _load_files(settings: Settings, contract: ReferenceTable, now: datetime) -> 
                 )
             return ReferenceLoad(contract.name, 0, 0, 0, 0, "none", [])
         ignored = _read_files(connection, contract, listing.files)
-        check_keys(connection, contract, ONE_ROW_A_KEY)
         create_past(connection, settings.place, contract)
-        return merge(connection, settings.place, contract, now, files=len(listing.files), ignored=ignored)
+        _refuse_mostly_broken(connection, contract, MEND_FILE)
+        load = merge(connection, settings.place, contract, now, files=len(listing.files), ignored=ignored)
+        return _with_quarantine(connection, settings, contract, load)
+
+
+def _refuse_mostly_broken(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, remedy: str) -> None:
+    """Raise ``BrokenReferenceError`` where the table in force would lose more rows to faults than the new one has."""
+    good, aside = _rows_of(connection, "incoming"), _rows_of(connection, "set_aside")
+    if aside > good and _rows_of(connection, "past where valid_to is null"):
+        raise broken_rows(
+            connection,
+            contract,
+            f"{contract.name}: {aside:,} of {good + aside:,} rows break the contract, among them",
+            f"{remedy}; the last good version stays in force until then.",
+        )
+
+
+def _with_quarantine(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, contract: ReferenceTable, load: ReferenceLoad
+) -> ReferenceLoad:
+    is_full = load.postgres is None or load.postgres.is_full
+    kept = write_reference_quarantine(connection, settings.place, load.table, is_full)
+    faults = tuple(problem.for_logs for problem in set_aside_rows(connection, contract, SHOWN_PROBLEMS))
+    return replace(load, set_aside=kept, faults=faults)
 
 
 def _load_postgres(settings: Settings, contract: ReferenceTable, source: PostgresSource, now: datetime) -> ReferenceLoad:
@@ -118,27 +156,30 @@ def _load_postgres(settings: Settings, contract: ReferenceTable, source: Postgre
         create_past(connection, settings.place, contract)
         last = trusted_read(connection, contract, source, last_version(settings.place, contract.name), now)
         fetched = fetch(contract, source, last, Path(folder), now)
-        _land_fetched(connection, contract, source, fetched)
-        if fetched.read.is_whole and not fetched.read.rows and _rows_of(connection, "past where valid_to is null"):
+        _take_fetched(connection, contract, source, fetched)
+        if fetched.read.is_full and not fetched.read.rows and _rows_of(connection, "past where valid_to is null"):
             raise BrokenReferenceError(
                 f"{contract.name}: {source.title} has no rows any more, as while it is filled anew. The last good version "
                 "stays in force; to empty the table, take it out of `reference` in shop.yaml and land a file with its header "
                 "and no rows."
             )
-        return merge(connection, settings.place, contract, now, files=0, ignored=fetched.ignored, postgres=fetched.read)
+        if fetched.read.is_full:
+            _refuse_mostly_broken(connection, contract, origin_of(source).remedy)
+        load = merge(connection, settings.place, contract, now, files=0, ignored=fetched.ignored, postgres=fetched.read)
+        return _with_quarantine(connection, settings, contract, load)
 
 
-def _land_fetched(
+def _take_fetched(
     connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, source: PostgresSource, fetched: Fetched
 ) -> None:
-    create_landed(connection, contract)
-    land(connection, contract, source, fetched)
-    check_keys(connection, contract, origin_of(source).remedy)
+    create_incoming(connection, contract)
+    take(connection, contract, source, fetched)
+    set_repeats_aside(connection, contract)
 
 
 def _still_in_force(table: str, last: dict[str, object], reason: str) -> ReferenceLoad:
     """The last good version, with what happened instead of a load."""
-    known = {field.name for field in fields(ReferenceLoad)} - {"postgres", "opened", "closed"}
+    known = {field.name for field in fields(ReferenceLoad)} - {"postgres", "opened", "closed", "set_aside", "faults"}
     kept = {name: value for name, value in last.items() if name in known}
     read = last.get("postgres")
     rows = many(int(str(last["rows"])), "row")
@@ -153,50 +194,109 @@ def _rows_of(connection: duckdb.DuckDBPyConnection, relation: str) -> int:
 
 
 def _read_files(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, files: tuple[LandedFile, ...]) -> list[str]:
-    """Fill the temporary table ``landed``; returns the columns that it ignored."""
-    create_landed(connection, contract)
+    """Fill the temporary tables ``incoming`` and ``set_aside``; returns the columns that nobody reads."""
+    create_incoming(connection, contract)
     ignored: set[str] = set()
     for file in files:
-        try:
-            relation = _relation(connection, file)
-            present = [name for name, *_ in connection.execute(f"describe select * from {relation}").fetchall()]
-            connection.execute(
-                f"create or replace temp table texts as "
-                f"select *, row_number() over () as source_row from (select cast(columns(*) as varchar) from {relation})"
-            )
-        except duckdb.Error as error:
-            said = f"{contract.name}: {file.where} cannot be read: "
-            told = str(error).replace(str(file.path), file.where)
-            # DuckDB's further lines quote the line at fault.
-            raise BrokenReferenceError(said + told[:800], for_logs=said + told.splitlines()[0][:300]) from error
         origin = Origin(file.where, MEND_FILE, file.name)
+        try:
+            present, numeric = _read_file(connection, contract, file)
+        except duckdb.Error as error:
+            message = f"{contract.name}: {file.where} cannot be read: "
+            cause = str(error).replace(str(file.path), file.where)
+            # DuckDB's further lines quote the line at fault.
+            raise BrokenReferenceError(message + cause[:LONG_TEXT], for_logs=message + cause.splitlines()[0][:300]) from error
         check_columns(contract, origin, present)
-        land_texts(connection, contract, origin, present)
+        take_rows(connection, contract, origin, present, numeric)
         ignored |= set(present) - {column.name for column in contract.columns}
+    set_repeats_aside(connection, contract)
     return sorted(ignored)
 
 
-def _relation(connection: duckdb.DuckDBPyConnection, file: LandedFile) -> str:
+def _read_file(
+    connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, file: LandedFile
+) -> tuple[list[str], Mapping[str, tuple[str, int]]]:
+    """Make ``texts`` of a file's rows; returns its columns, and what ``take_rows`` wants to know of its ids."""
     if file.obstacle:
         raise BrokenReferenceError(f"{file.name} {file.obstacle}")
-    path = file_literal(file.path)
     if file.name.endswith(".parquet"):
-        return f"read_parquet({path}, hive_partitioning = false)"
-    if file.name.endswith((".jsonl", ".jsonl.gz")):
-        return _json_relation(connection, path)
+        return _read_parquet(connection, contract, file)
     if file.name.endswith((".csv", ".csv.gz")):
         shape = "header = true, skip = 0, comment = '', delim = ',', quote = '\"', escape = '\"'"
-        return f"read_csv({path}, all_varchar = true, {shape})"
-    raise BrokenReferenceError(f"{file.where} is of no known type: .csv, .jsonl, .jsonl.gz or .parquet")
+        relation = f"read_csv({file_literal(file.path)}, all_varchar = true, {shape})"
+        try:
+            columns = _columns_of(connection, relation)
+            _create_texts(connection, contract, relation, list(columns))
+        except duckdb.Error:  # a row is not as the others: read line by line, ten times slower, to name it
+            return _read_lines(connection, contract, file)
+        return list(columns), {column.name: ("false", 0) for column in contract.columns if column.is_id}
+    if file.name.endswith((".jsonl", ".jsonl.gz")):
+        return _read_lines(connection, contract, file)
+    raise BrokenReferenceError(f"{file.where} is of no known type: .csv, .csv.gz, .jsonl, .jsonl.gz or .parquet")
 
 
-def _json_relation(connection: duckdb.DuckDBPyConnection, path: str) -> str:
+def _columns_of(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str, str]:
+    return {name: kind for name, kind, *_ in connection.execute(f"describe select * from {relation}").fetchall()}
+
+
+def _create_texts(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, relation: str, present: list[str]) -> None:
+    names = [column.name for column in contract.columns if column.name in present]
+    columns = "".join(f"cast({quoted(name)} as varchar) as {quoted(name)}, " for name in names)
+    connection.execute(
+        f"create or replace temp table texts as select {columns} row_number() over () as _row, "
+        f"null::varchar as _problem, null::varchar as _raw from {relation}"
+    )
+
+
+def _read_parquet(
+    connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, file: LandedFile
+) -> tuple[list[str], Mapping[str, tuple[str, int]]]:
+    relation = f"read_parquet({file_literal(file.path)}, hive_partitioning = false)"
+    kinds = _columns_of(connection, relation)
+    known = [column for column in contract.columns if column.name in kinds]
+    wide = refused_precision(parquet_precisions(connection, file.path, [column.name for column in known]))
+    refused = [reason for reason in (wide, *(refused_type(column, kinds[column.name]) for column in known)) if reason]
+    if refused:
+        raise BrokenReferenceError(f"{contract.name}: {file.where} cannot be read by the contract: {'; '.join(refused)}")
+    _create_texts(connection, contract, relation, list(kinds))
+    ids = [column.name for column in known if column.is_id]
+    return list(kinds), {name: (str(kinds[name] not in TEXT).lower(), exact_below(kinds[name])) for name in ids}
+
+
+def _read_lines(
+    connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, file: LandedFile
+) -> tuple[list[str], Mapping[str, tuple[str, int]]]:
     """Every key as text, as it stands in the file: guessed types rewrite ids that look like dates and quote mixed ones."""
-    objects = f"read_ndjson_objects({path}, maximum_object_size = 16777216)"
-    keys = connection.execute(
-        f"select key from (select unnest(json_keys(json)) as key from {objects}) group by key order by key"
-    ).fetchall()
-    if not keys:
-        return f"(select 1 as nothing from {objects} where false)"
-    structure = json.dumps({key: "VARCHAR" for (key,) in keys}, ensure_ascii=False)
-    return f"(select fields.* from (select json_transform(json, {literal(structure)}) as fields from {objects}))"
+    stream = LineStream([file], [0])
+    connection.register("file_lines", stream.reader())
+    is_object = "problem is null and json_valid(text) and json_type(text) = 'OBJECT'"
+    connection.execute(
+        f"""
+        create or replace temp table lines as
+        select line, text, case when problem is not null then problem when not json_valid(text) then 'is not valid JSON'
+            when json_type(text) <> 'OBJECT' then 'is not a JSON object' end as problem,
+            case when {is_object} then text end as object
+        from file_lines where problem is not null or not regexp_full_match(text, '\\s*')
+        """
+    )
+    connection.unregister("file_lines")
+    for reason in stream.broken.values():
+        raise BrokenReferenceError(f"{contract.name}: {file.where} cannot be read: {reason}")
+    keys = connection.execute("select distinct unnest(json_keys(object)) as key from lines order by key").fetchall()
+    present = [key for (key,) in keys]
+    if not present and (found := connection.execute("select line, problem from lines order by line limit 1").fetchone()):
+        raise BrokenReferenceError(f"{contract.name}: {file.where} cannot be read: line {found[0]} {found[1]}")
+    known = [column for column in contract.columns if column.name in present]
+    structure = literal(json.dumps({column.name: "VARCHAR" for column in known}))
+    fields = "".join(f"fields.{quoted(column.name)} as {quoted(column.name)}, " for column in known)
+    row = "row_number() over (order by line)" if file.name.endswith((".csv", ".csv.gz")) else "line"
+    connection.execute(
+        f"""
+        create or replace temp table texts as
+        select {fields} {row} as _row, problem as _problem, text as _raw, object as _object
+        from (select *, {f"json_transform(object, {structure})" if known else "null"} as fields from lines)
+        """
+    )
+    connection.execute("drop table lines")
+    ids = [column.name for column in known if column.is_id]
+    return present, {name: (f"json_type(_object, '$.{name}') = 'DOUBLE'", exact_below("DOUBLE")) for name in ids}

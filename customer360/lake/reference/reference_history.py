@@ -24,16 +24,16 @@ BEGINNING = "timestamp '1970-01-01'"
 class PostgresRead:
     """How far a table of PostgreSQL has been read, so that the next load goes on from here.
 
-    ``source`` names table, query and cursor by a hash; ``is_whole`` where all ``rows`` were read, not only those that may have
-    changed; ``mark`` is the cursor's highest value (none without a cursor); ``whole_at`` is when all rows were last read,
+    ``source`` names table, query and cursor by a hash; ``is_full`` where all ``rows`` were read, not only those that may have
+    changed; ``mark`` is the cursor's highest value (none without a cursor); ``full_at`` is when all rows were last read,
     ``read_at`` when any were (ISO 8601, UTC).
     """
 
     source: str
     rows: int
-    is_whole: bool
+    is_full: bool
     mark: str | None
-    whole_at: str
+    full_at: str
     read_at: str
 
 
@@ -42,6 +42,7 @@ class ReferenceLoad:
     """What a load found: rows now in force, rows that opened or closed a validity, and columns that nobody reads.
 
     ``not_read`` says why PostgreSQL could not be read; the rows in force are those of the last good version then.
+    ``set_aside`` counts the rows that the quarantine of the table holds, ``faults`` are the first of this load, without values.
     """
 
     table: str
@@ -53,6 +54,8 @@ class ReferenceLoad:
     ignored_columns: list[str]
     postgres: PostgresRead | None = None
     not_read: str = ""
+    set_aside: int = 0
+    faults: tuple[str, ...] = ()
 
 
 def history_file(place: Place, table: str) -> Path:
@@ -97,9 +100,10 @@ def merge(
     ignored: list[str],
     postgres: PostgresRead | None = None,
 ) -> ReferenceLoad:
-    """Make ``landed`` the version in force from ``now`` on, if it differs from the one in ``past``, and record it.
+    """Make ``incoming`` the version in force from ``now`` on, if it differs from the one in ``past``, and record it.
 
-    ``landed`` is the whole table, or where PostgreSQL was asked for changes, the rows that may have changed.
+    ``incoming`` is the full table, or where PostgreSQL was asked for changes, the rows that may have changed. A row that was
+    set aside is closed either way: what it said before (a consent, say) may be what it no longer says.
     """
     names = column_names(contract)
     history = history_file(place, contract.name)
@@ -107,16 +111,14 @@ def merge(
     since = f"greatest(timestamp '{naive(now)}', (select max(valid_from) from past))"
     is_first = not history.exists()
     stamp = BEGINNING if is_first else since
-    is_whole = postgres is None or postgres.is_whole
-    pairs = zip(key_values(contract, "past"), key_values(contract, "landed"), strict=True)
-    same = " and ".join(f"{old} = {new}" for old, new in pairs)
-    concerned = "" if is_whole else f"and exists (select 1 from landed where {same})"
+    is_full = postgres is None or postgres.is_full
+    concerned = "" if is_full else f"and ({_has_key(contract, 'incoming')} or {_has_key(contract, 'set_aside')})"
     connection.execute(f"create temp view before as select {names} from past where valid_to is null {concerned}")
-    connection.execute(f"create temp table closing as (from before) except (select {names} from landed)")
-    connection.execute(f"create temp table opening as (select {names} from landed) except (from before)")
+    connection.execute(f"create temp table closing as (from before) except (select {names} from incoming)")
+    connection.execute(f"create temp table opening as (select {names} from incoming) except (from before)")
     closes = " and ".join(f"past.{quoted(name)} is not distinct from closing.{quoted(name)}" for name in contract.key)
     kept = f"select {names} from past where valid_to is null and not exists (select 1 from closing where {closes})"
-    current = "landed" if is_whole else f"({kept} union all from opening)"
+    current = "incoming" if is_full else f"({kept} union all from opening)"
     rows, version = content_version(connection, contract, current)
     counted = connection.execute("select (select count(*) from opening), (select count(*) from closing)").fetchone()
     opened, closed = counted or (0, 0)
@@ -142,11 +144,17 @@ def merge(
     return load
 
 
+def _has_key(contract: ReferenceTable, relation: str) -> str:
+    pairs = zip(key_values(contract, "past"), key_values(contract, relation), strict=True)
+    return f"exists (select 1 from {relation} where {' and '.join(f'{old} = {new}' for old, new in pairs)})"
+
+
 def _record(place: Place, load: ReferenceLoad, now: datetime, *, is_first: bool, is_new: bool) -> None:
     """Append the load after its rows are in place: a mark that runs ahead of its rows would skip what lies between."""
     last = last_version(place, load.table)
     valid_from = "beginning" if is_first else now.isoformat() if is_new or last is None else last["valid_from"]
-    values = {name: value for name, value in asdict(load).items() if name != "not_read" and value is not None}
+    not_kept = {"not_read", "set_aside", "faults"}
+    values = {name: value for name, value in asdict(load).items() if name not in not_kept and value is not None}
     file = versions_file(place, load.table)
     past = file.read_text(encoding="utf-8") if file.exists() else ""
     write_text(file, past + json.dumps({**values, "valid_from": valid_from}) + "\n")

@@ -7,16 +7,19 @@ import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
 from customer360.lake.engine import literal, quoted
 from customer360.lake.landing.contracts import ReferenceTable
+from customer360.lake.landing.values import WHOLE, exact_below
 from customer360.lake.reference.postgres import Remote, reading
 from customer360.lake.reference.reference_history import PostgresRead, content_version
-from customer360.lake.reference.reference_rows import BrokenReferenceError, Origin, check_columns, land_texts
+from customer360.lake.reference.reference_rows import BrokenReferenceError, Origin, check_columns, take_rows
 from customer360.settings import PostgresSource
 
+RULES = 2  # changes where values are read differently: then all rows are read again
 CURSOR = "_cursor"  # no attribute may be called so
 # DuckDB's name of a cursor's type, and PostgreSQL's.
 CURSOR_TYPES = {
@@ -32,10 +35,13 @@ WHOLE_NUMBERS = ("BIGINT", "INTEGER", "SMALLINT")
 
 @dataclass(frozen=True)
 class Fetched:
-    """What came over: the file with its columns ``present`` as text, columns that nobody reads, and how far it goes."""
+    """What came over: a file of text columns, ``present`` with the types that they had, and how far it goes.
+
+    Columns of the source that nobody reads are ``ignored``.
+    """
 
     file: Path
-    present: list[str]
+    present: dict[str, str]
     ignored: list[str]
     read: PostgresRead
 
@@ -44,7 +50,7 @@ def trusted_read(
     connection: duckdb.DuckDBPyConnection,
     contract: ReferenceTable,
     source: PostgresSource,
-    record: dict[str, object] | None,
+    record: dict[str, Any] | None,
     now: datetime,
 ) -> PostgresRead | None:
     """The last read to go on from, or None where the whole table is to be read.
@@ -54,8 +60,9 @@ def trusted_read(
     """
     if source.cursor is None or record is None or not isinstance(record.get("postgres"), dict):
         return None
-    last = PostgresRead(**record["postgres"])  # type: ignore[arg-type]  # as it was written
-    is_due = now - datetime.fromisoformat(last.whole_at) >= timedelta(days=source.full_every_days)
+    renamed = {"is_whole": "is_full", "whole_at": "full_at"}  # as 0.0 wrote them
+    last = PostgresRead(**{renamed.get(name, name): value for name, value in record["postgres"].items()})
+    is_due = now - datetime.fromisoformat(last.full_at) >= timedelta(days=source.full_every_days)
     if last.mark is None or is_due or last.source != _fingerprint(source):
         return None
     _, version = content_version(connection, contract, "past where valid_to is null")
@@ -81,18 +88,24 @@ def fetch(contract: ReferenceTable, source: PostgresSource, last: PostgresRead |
         remote.copy(f"select {', '.join(fields)} from {_relation(source)}{condition}", file)
         rows, mark = _counted(remote, source, columns, file, last)
     moment = now.isoformat()
-    read = PostgresRead(_fingerprint(source), rows, last is None, mark, last.whole_at if last else moment, moment)
+    read = PostgresRead(_fingerprint(source), rows, last is None, mark, last.full_at if last else moment, moment)
     ignored = sorted(set(columns) - set(wanted) - {source.cursor})
-    return Fetched(file, wanted, ignored, read)
+    return Fetched(file, {name: columns[name] for name in wanted}, ignored, read)
 
 
-def land(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, source: PostgresSource, fetched: Fetched) -> None:
-    """Append what was fetched to ``landed``. Raises ``BrokenReferenceError`` where a value breaks the contract."""
+def take(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, source: PostgresSource, fetched: Fetched) -> None:
+    """Append what was fetched to ``incoming``, and rows that break the contract to ``set_aside``."""
     connection.execute(
-        "create temp view texts as select *, null::bigint as source_row "
+        "create temp view texts as select *, null::bigint as _row, null::varchar as _problem, null::varchar as _raw "
         f"from read_parquet({literal(str(fetched.file))}, hive_partitioning = false)"
     )
-    land_texts(connection, contract, origin_of(source), fetched.present)
+    kinds = {column.name: fetched.present[column.name] for column in contract.columns if column.name in fetched.present}
+    numeric = {name: (str(_is_number(kind)).lower(), exact_below(kind)) for name, kind in kinds.items()}
+    take_rows(connection, contract, origin_of(source), list(fetched.present), numeric)
+
+
+def _is_number(kind: str) -> bool:
+    return kind in {*WHOLE, "DOUBLE", "FLOAT"} or kind.startswith("DECIMAL")
 
 
 def origin_of(source: PostgresSource) -> Origin:
@@ -150,5 +163,5 @@ def _counted(
 
 def _fingerprint(source: PostgresSource) -> str:
     """Changes with everything that says which rows are meant."""
-    meant = json.dumps([source.dsn, source.table, source.query, source.cursor])
+    meant = json.dumps([RULES, source.dsn, source.table, source.query, source.cursor])
     return hashlib.sha256(meant.encode()).hexdigest()[:16]

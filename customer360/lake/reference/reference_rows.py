@@ -1,50 +1,58 @@
-"""Rows of reference tables against their contract: from text to typed values, each row by its key once."""
+"""Rows of reference tables against their contract: from text to typed values, each key once; broken rows are set aside.
+
+One broken row costs one row. Of rows with one key the first by file and row stays, and a consent holds only where all of them
+give it. A suppression is never lost: with a readable customer it stays in force, its unreadable values empty (no channel means
+every channel); without one the table is refused, so that nobody is contacted until it is mended.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import duckdb
 
 from customer360.lake.engine import literal, quoted
 from customer360.lake.landing.contracts import Column, ReferenceTable
+from customer360.lake.landing.values import EARLIEST_TIME, EXPECTED, LATEST_TIME, id_fault, id_value, text_value
 
 SHOWN_PROBLEMS = 5
 EMPTY_KEYS = {"BIGINT": "0", "VARCHAR": "''"}  # what a part of a key counts as that may be left empty
 EMPTY = "is empty but required"
+SUPPRESSIONS = "suppressions"
 SEE_VALUES = "The values are not in this log: customer360 check shows them."
+UNTIL_THEN = "the last good version stays in force until then."
 
 
 @dataclass(frozen=True)
 class RowProblem:
-    """A value that breaks the contract: its row, column, and how many rows break the same rule.
+    """A row that was set aside: its file, row and column, the reason with the value, and the reason without any.
 
-    Rows of files count from 1 after the header; those of PostgreSQL have no number (0) and are named by their ``key``.
+    Rows count from 1 (of CSV after the header); those of PostgreSQL have no number (0) and are named by their ``key``.
     """
 
+    file: str
     row: int
     column: str
     reason: str
-    such_rows: int
+    fault: str
     key: str = ""
 
     @property
     def for_logs(self) -> str:
         """As one line of a message, without the value and the key."""
-        where = f"row {self.row}, " if self.row else ""
-        said = self.reason if self.reason == EMPTY else f"is {self.reason.rpartition(' is ')[2]}"
-        return f"{where}column {self.column}: {said} (1 of {self.such_rows} such rows)"
+        return f"{self.file}{f' row {self.row}' if self.row else ''}, column {self.column}: {self.fault}"
 
     def __str__(self) -> str:
         """As one line of a message."""
-        where = f"row {self.row}" if self.row else self.key
-        return f"{where}, column {self.column}: {self.reason} (1 of {self.such_rows} such rows)"
+        where = f" row {self.row}" if self.row else f", {self.key}"
+        return f"{self.file}{where}, column {self.column}: {self.reason}"
 
 
 class BrokenReferenceError(ValueError):
-    """A reference table's rows break its contract. The message names file, row, column and remedy.
+    """A reference table cannot be loaded. The message names file, row, column and remedy.
 
-    ``problems`` are the values at fault, where the cause is values. ``for_logs`` is the message without any value of a row:
+    ``problems`` are the rows at fault, where the cause is rows. ``for_logs`` is the message without any value of a row:
     logs and alerts are read by people who may not see what customers are called.
     """
 
@@ -56,11 +64,16 @@ class BrokenReferenceError(ValueError):
 
 @dataclass(frozen=True)
 class Origin:
-    """Where rows come from, in words: the file or table, how to mend its rows, and a shorter name beside one of them."""
+    """Where rows come from: the file or table, how to mend its rows, and a shorter name beside one of them."""
 
     title: str
     remedy: str
     short: str = ""
+
+    @property
+    def name(self) -> str:
+        """What a row's ``source_file`` says."""
+        return self.short or self.title
 
 
 def typed_columns(contract: ReferenceTable) -> str:
@@ -73,9 +86,17 @@ def column_names(contract: ReferenceTable) -> str:
     return ", ".join(quoted(column.name) for column in contract.columns)
 
 
-def create_landed(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable) -> None:
-    """An empty temporary table ``landed``: typed columns, source_file, source_row (empty for PostgreSQL)."""
-    connection.execute(f"create temp table landed ({typed_columns(contract)}, source_file varchar, source_row bigint)")
+def create_incoming(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable) -> None:
+    """Empty temporary tables ``incoming`` (typed columns, _file, _row) and ``set_aside``.
+
+    The latter has _column, _reason (with the value), _fault (without) and _raw too; its values at fault are empty. _row is
+    empty for PostgreSQL. No attribute of a shop begins with an underscore.
+    """
+    source = f"{typed_columns(contract)}, _file varchar, _row bigint"
+    connection.execute(f"create temp table incoming ({source})")
+    connection.execute(
+        f"create temp table set_aside ({source}, _column varchar, _reason varchar, _fault varchar, _raw varchar)"
+    )
 
 
 def check_columns(contract: ReferenceTable, origin: Origin, present: list[str]) -> None:
@@ -88,56 +109,130 @@ def check_columns(contract: ReferenceTable, origin: Origin, present: list[str]) 
         )
 
 
-def land_texts(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, origin: Origin, present: list[str]) -> None:
-    """Append the rows of ``texts`` (columns ``present`` as text, source_row) to ``landed``.
+def take_rows(
+    connection: duckdb.DuckDBPyConnection,
+    contract: ReferenceTable,
+    origin: Origin,
+    present: list[str],
+    numeric: Mapping[str, tuple[str, int]],
+) -> None:
+    """Append the rows of ``texts`` to ``incoming``, those that break the contract to ``set_aside``.
 
-    Raises ``BrokenReferenceError`` where a value is not of its type, or a required one is empty.
+    ``texts`` has the columns ``present`` as text, _row, _problem (where the row itself cannot be read) and _raw. ``numeric``
+    says of id columns in SQL whether a value has a numeric type, and below which number it tells whole numbers apart.
     """
-    _check_types(connection, contract, origin, present)
-    fields = ", ".join(_cast(column) if column.name in present else "null" for column in contract.columns)
-    connection.execute(f"insert into landed select {fields}, {literal(origin.short or origin.title)}, source_row from texts")
+    columns = [column for column in contract.columns if column.name in present]
+    values = [f"{_value(column, numeric)} as {quoted(f'_value_{column.name}')}" for column in columns]
+    values += [f"{_id_fault(column, numeric)} as {quoted(f'_fault_{column.name}')}" for column in columns if column.is_id]
+    rules = [rule for column in columns for rule in _rules(column)]
+    faults = " ".join(f"when {test} then {{'column': {literal(name)}, 'fault': {fault}}}" for name, test, fault in rules)
+    texts = ", ".join(f"{quoted(column.name)} := {quoted(column.name)}" for column in columns)
+    connection.execute(
+        f"""
+        create or replace temp table judged as
+        select *, case when _problem is not null then {{'column': '', 'fault': _problem}} {faults} end as _broken
+        from (select *, {", ".join(values)} from texts)
+        """
+    )
+    typed = ", ".join(_typed(column) if column.name in present else "null" for column in contract.columns)
+    row = f"{typed}, {literal(origin.name)}, _row"
+    connection.execute(
+        f"""
+        insert into set_aside select {row}, _broken."column",
+            concat_ws(' ', left(case _broken."column" {_shown(columns)} end, 60), _broken.fault),
+            _broken.fault, coalesce(_raw, cast(to_json(struct_pack({texts})) as varchar))
+        from judged where _broken is not null
+        """
+    )
+    kept = "_broken is null"
+    if contract.name == SUPPRESSIONS:
+        _require_customers(connection, contract, origin)
+        kept += " or _value_customer_id is not null"
+    connection.execute(f"insert into incoming select {row} from judged where {kept}")
+    connection.execute("drop table judged")
 
 
-def _cast(column: Column) -> str:
-    name = f"nullif({quoted(column.name)}, '')"
+def _value(column: Column, numeric: Mapping[str, tuple[str, int]]) -> str:
+    text = f"nullif({quoted(column.name)}, '')"
+    return id_value(text, numeric[column.name][0]) if column.is_id else text_value(column, text)
+
+
+def _id_fault(column: Column, numeric: Mapping[str, tuple[str, int]]) -> str:
+    is_number, below = numeric[column.name]
+    return id_fault(f"nullif({quoted(column.name)}, '')", is_number, str(below))
+
+
+def _typed(column: Column) -> str:
+    value = quoted(f"_value_{column.name}")
     if column.type == "TIMESTAMP":
-        return f"cast(try_cast({name} as timestamptz) as timestamp)"
-    if column.type == "VARCHAR":
-        return name
-    value = f"try_cast({name} as {column.type})"
-    if column.type == "BIGINT":  # DuckDB would round 1.5
-        return f"case when try_cast({name} as double) = {value} then {value} end"
-    return f"case when isfinite({value}) then {value} end" if column.type == "DOUBLE" else value
+        return f"case when {_is_in_range(value)} then {value} end"
+    return f"case when {quoted(f'_fault_{column.name}')} is null then {value} end" if column.is_id else value
 
 
-def _check_types(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, origin: Origin, present: list[str]) -> None:
-    problems: list[RowProblem] = []
-    parts = [f"'{name} ' || coalesce({quoted(name)}, '(empty)')" for name in contract.key if name in present]
-    key = f"concat_ws(', ', {', '.join(parts)})"
-    for column in contract.columns:
-        if column.name not in present:
-            continue
-        name = quoted(column.name)
-        tests = [f"nullif({name}, '') is not null and {_cast(column)} is null"] if column.type != "VARCHAR" else []
-        tests += [f"nullif({name}, '') is null"] if column.required else []
-        for test in tests:
-            rows = connection.execute(
-                f"select source_row, {name}, count(*) over (), {key} from texts "
-                f"where {test} order by source_row, {name} limit {SHOWN_PROBLEMS}"
-            ).fetchall()
-            for row, value, total, row_key in rows:
-                said = EMPTY if value in (None, "") else f"{value!r} is not of type {column.type}"
-                problems.append(RowProblem(row or 0, column.name, said, total, row_key))
-    if problems:
-        shown = "\n  ".join(str(problem) for problem in problems[: SHOWN_PROBLEMS * 2])
-        told = "\n  ".join(problem.for_logs for problem in problems[: SHOWN_PROBLEMS * 2])
-        raise BrokenReferenceError(
-            f"{contract.name}: {origin.title} breaks its contract:\n  {shown}\n"
-            f"{origin.remedy}; the last good version stays in force until then.",
-            tuple(problems),
-            f"{contract.name}: {origin.title} breaks its contract:\n  {told}\n"
-            f"{origin.remedy}; the last good version stays in force until then.",
+def _is_in_range(value: str) -> str:
+    return f"{value} >= timestamp '{EARLIEST_TIME}' and {value} < timestamp '{LATEST_TIME}'"
+
+
+def _rules(column: Column) -> list[tuple[str, str, str]]:
+    """Column, test and fault (SQL), in the order they are judged."""
+    text, value = f"nullif({quoted(column.name)}, '')", quoted(f"_value_{column.name}")
+    fault = quoted(f"_fault_{column.name}")
+    rules = []
+    if column.is_id:
+        rules.append((column.name, f"{fault} is not null", fault))
+        if column.required:
+            rules.append((column.name, f"{text} is not null and {value} is null", literal("is a placeholder, no id")))
+    elif column.type != "VARCHAR" or column.is_time_zone:
+        expected = "an IANA time zone such as Europe/Berlin" if column.is_time_zone else EXPECTED[column.type]
+        rules.append((column.name, f"{text} is not null and {value} is null", literal(f"is not {expected}")))
+    if column.type == "TIMESTAMP":
+        span = f"is not between {EARLIEST_TIME} and {LATEST_TIME}"
+        rules.append((column.name, f"{value} is not null and not ({_is_in_range(value)})", literal(span)))
+    if column.required:
+        rules.append((column.name, f"{value} is null", literal(EMPTY)))
+    return rules
+
+
+def _shown(columns: list[Column]) -> str:
+    """Branches of a CASE: the value that a row's reason begins with."""
+    names = " ".join(f"when {literal(column.name)} then nullif({quoted(column.name)}, '')" for column in columns)
+    return f"when '' then null {names}"
+
+
+def _require_customers(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, origin: Origin) -> None:
+    """Raises ``BrokenReferenceError`` where it cannot be read whom a row suppresses."""
+    unreadable = "customer_id is null"
+    (rows,) = connection.execute(f"select count(*) from set_aside where {unreadable}").fetchone() or (0,)
+    if rows:
+        raise broken_rows(
+            connection,
+            contract,
+            f"{contract.name}: {origin.title} has {rows:,} row{'s' * (rows > 1)} without a readable customer, "
+            "so nobody knows whom not to contact",
+            f"{origin.remedy}; until then the last good version stays in force, and nothing is planned or sent.",
+            unreadable,
         )
+
+
+def broken_rows(
+    connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, message: str, remedy: str, which: str = "true"
+) -> BrokenReferenceError:
+    """The error for a table whose rows in ``set_aside`` are too many, or must not be lost."""
+    problems = set_aside_rows(connection, contract, SHOWN_PROBLEMS * 2, which)
+    shown, for_logs = ("\n  ".join(lines) for lines in (map(str, problems), (problem.for_logs for problem in problems)))
+    return BrokenReferenceError(f"{message}:\n  {shown}\n{remedy}", tuple(problems), f"{message}:\n  {for_logs}\n{remedy}")
+
+
+def set_aside_rows(
+    connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, most: int, which: str = "true"
+) -> list[RowProblem]:
+    """The first rows of ``set_aside``, by file and row."""
+    key = ", ".join(f"'{name} ' || coalesce(cast({quoted(name)} as varchar), '(empty)')" for name in contract.key)
+    rows = connection.execute(
+        f"select _file, coalesce(_row, 0), _column, _reason, _fault, concat_ws(', ', {key}) from set_aside "
+        f"where {which} order by _file, _row, _reason limit {most}"
+    ).fetchall()
+    return [RowProblem(*row) for row in rows]
 
 
 def key_values(contract: ReferenceTable, relation: str) -> list[str]:
@@ -148,27 +243,33 @@ def key_values(contract: ReferenceTable, relation: str) -> list[str]:
     return [f"coalesce({column}, {empty[name]})" if name in empty else column for name, column in columns.items()]
 
 
-def check_keys(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, remedy: str) -> None:
-    """Raises ``BrokenReferenceError`` where ``landed`` has a key twice."""
-    keys = key_values(contract, "landed")
-    numbered = [f"key_{number}" for number in range(len(keys))]
-    selected = ", ".join(f"{key} as {name}" for key, name in zip(keys, numbered, strict=True))
-    # Rows are put together only for the few keys that are shown: their texts for all keys would not fit into memory.
-    twice = connection.execute(
+def set_repeats_aside(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable) -> None:
+    """Of the rows of ``incoming`` with one key keep the first by file and row; a consent holds only where all give it."""
+    keys = [f"{key} as key_{number}" for number, key in enumerate(key_values(contract, "incoming"))]
+    numbered = ", ".join(f"key_{number}" for number in range(len(keys)))
+    same = " and ".join(f"{key} = key_{number}" for number, key in enumerate(key_values(contract, "incoming")))
+    consents = [quoted(column.name) for column in contract.columns if column.is_consent]
+    position = f"{{'file': _file, 'row': _row, 'content': hash({column_names(contract)})}}"
+    connection.execute(
         f"""
-        with twice as (
-            select {selected}, count(*) over () as keys from landed
-            group by {", ".join(numbered)} having count(*) > 1 order by all limit {SHOWN_PROBLEMS}
-        )
-        select string_agg(source_file || coalesce(' row ' || source_row, ''), ', ' order by source_file, source_row),
-            concat_ws(' / ', {", ".join(numbered)}), any_value(keys)
-        from landed join twice on {" and ".join(f"{key} = {name}" for key, name in zip(keys, numbered, strict=True))}
-        group by {", ".join(numbered)} order by all
+        create or replace temp table repeated as
+        select {", ".join(keys)}, {"".join(f"bool_and(coalesce({name}, false)) as {name}, " for name in consents)}
+            arg_min(rowid, {position}) as kept, arg_min(_file || coalesce(' row ' || _row, ''), {position}) as first
+        from incoming group by {numbered} having count(*) > 1
         """
-    ).fetchall()
-    if twice:
-        lines = "\n  ".join(f"{key}: {rows[:300]}" for rows, key, _ in twice)
-        told = "\n  ".join(rows[:300] for rows, _, _ in twice)
-        said = f"{contract.name}: {twice[0][2]} keys ({', '.join(contract.key)}) appear more than once, among them:\n  "
-        until = f"\n{remedy}; the last good version stays in force until then."
-        raise BrokenReferenceError(f"{said}{lines}{until}", for_logs=f"{said}{told}{until}")
+    )
+    fault = f"repeats the key ({', '.join(contract.key)}) of "
+    connection.execute(
+        f"""
+        insert into set_aside
+        select {", ".join(f"incoming.{quoted(column.name)}" for column in contract.columns)}, _file, _row,
+            {literal(contract.key[0])}, {literal(fault)} || first, {literal(fault)} || first,
+            cast(to_json(struct_pack({", ".join(f"{quoted(c.name)} := incoming.{quoted(c.name)}" for c in contract.columns)}))
+                as varchar)
+        from incoming inner join repeated on {same} where incoming.rowid <> kept
+        """
+    )
+    if consents:
+        agreed = ", ".join(f"{name} = repeated.{name}" for name in consents)
+        connection.execute(f"update incoming set {agreed} from repeated where incoming.rowid = kept")
+    connection.execute(f"delete from incoming using repeated where {same} and incoming.rowid <> kept")
