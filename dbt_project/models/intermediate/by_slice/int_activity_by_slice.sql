@@ -8,7 +8,7 @@ select
     count(*) as events,
     count(*) filter (where event_name = 'page_view') as page_views,
     count(*) filter (where event_name = 'view_item') as views,
-    -- decimal, so that sums do not depend on their order; capped, because a producer's nonsense must not fail the slice
+    -- decimal, so that sums do not depend on their order; capped, so that a producer's error cannot overflow it
     cast(
         coalesce(
             sum(cast(least(coalesce(dwell_seconds, 0), 1000000000) as decimal(18, 6))) filter (where event_name = 'view_item'),

@@ -3,7 +3,7 @@ select
     event_slice,
     customer_id,
     visitor_id,
-    -- a producer's nonsense must not fill the warehouse
+    -- free text: 100 characters of it, so that a producer's error cannot fill the warehouse
     substring(utm_source, 1, 100) as utm_source,
     substring(utm_medium, 1, 100) as utm_medium,
     substring(device, 1, 100) as device,
