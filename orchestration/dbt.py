@@ -94,19 +94,47 @@ class ShopTranslator(DagsterDbtTranslator):
 
         A check of a partitioned asset cannot be recorded by a run without a partition, as history_job is.
         """
-        if asset_spec.partitions_def is not None:
+        spec = super().get_asset_check_spec(asset_spec, manifest, unique_id, project)
+        if spec is None or asset_spec.partitions_def is not None:
             return None
-        return super().get_asset_check_spec(asset_spec, manifest, unique_id, project)
+        node = manifest["nodes"][unique_id]
+        is_in_slices = SLICE_CHECK in node["tags"]
+        when = "Runs with every slice, before its tables are published" if is_in_slices else "Runs every night (warehouse_job)"
+        return dg.AssetCheckSpec(
+            spec.name,
+            asset=spec.asset_key,
+            description=f"{described_test(node)}. {when}.",
+            additional_deps=spec.additional_deps,
+            metadata=spec.metadata,
+            blocking=spec.blocking and is_in_slices,
+        )
+
+    def get_tags(self, dbt_resource_props: Mapping[str, Any]) -> Mapping[str, str]:
+        """Dbt's tags, and ``personal_data`` as the project's meta declares it."""
+        meta = dbt_resource_props.get("config", {}).get("meta") or dbt_resource_props.get("meta", {})
+        return {**super().get_tags(dbt_resource_props), "personal_data": "yes" if meta.get("personal_data") else "no"}
 
     def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: Any) -> dg.AssetSpec:
-        """Add the history beside the clicks: both feed one dbt source. Control tables are no assets."""
+        """Add the history beside the clicks: both feed one dbt source. Control tables are no assets. Link the model's file."""
         spec = super().get_asset_spec(manifest, unique_id, project)
         deps = [dep for dep in spec.deps if dep.asset_key.path[0] != "ops" and dep.asset_key != CLICKS]
         if any(dep.asset_key == CLICKS for dep in spec.deps):
             # What is read is whatever is pending, which no mapping can say. Without one a run without a partition, as
             # history_job is, fails; and a mapping to all has every run list all slices, .8 s and more with each year.
             deps += [dg.AssetDep(CLICKS, partition_mapping=dg.LastPartitionMapping()), dg.AssetDep(CLICK_HISTORY)]
-        return spec.replace_attributes(deps=deps, kinds={"dbt", "duckdb"})
+        node = manifest["nodes"].get(unique_id) or manifest["sources"][unique_id]
+        file = dg.LocalFileCodeReference(file_path=str(PROJECT / node["original_file_path"]), label="SQL")
+        references = {"dagster/code_references": dg.CodeReferencesMetadataValue(code_references=[file])}
+        return spec.replace_attributes(deps=deps, kinds={"dbt", "duckdb"}, metadata={**spec.metadata, **references})
+
+
+def described_test(node: Mapping[str, Any]) -> str:
+    """A test's description, without a full stop; of dbt's own tests without one, what they test."""
+    if description := node.get("description"):
+        return str(description).rstrip(". ")
+    kinds = {"not_null": "{} has a value in every row", "unique": "{} occurs once", "accepted_values": "{} has a known value"}
+    kind = (node.get("test_metadata") or {}).get("name", "")
+    return kinds[kind].format(node["column_name"]) if kind in kinds else str(node["name"]).replace("_", " ").capitalize()
 
 
 def untagged(assets: dg.AssetsDefinition, tag: str) -> list[dg.AssetKey]:

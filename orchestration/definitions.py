@@ -43,22 +43,24 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
     """The definitions of the shop of this environment, with other resources where a test gives them."""
     resources = {"platform": Platform.from_environment()}
     return dg.Definitions(
-        assets=[
-            raw_clicks,
-            raw_click_history,
-            *REFERENCE_ASSETS,
-            warehouse_models,
-            training_features,
-            *MODEL_ASSETS,
-            customer_scores,
-            customer_profiles,
-            published,
-            *STORE_ASSETS,
-            campaign_ledger,
-            campaign_plans,
-            campaign_results,
-            drift,
-        ],
+        assets=dg.with_source_code_references(
+            [
+                raw_clicks,
+                raw_click_history,
+                *REFERENCE_ASSETS,
+                warehouse_models,
+                training_features,
+                *MODEL_ASSETS,
+                customer_scores,
+                customer_profiles,
+                published,
+                *STORE_ASSETS,
+                campaign_ledger,
+                campaign_plans,
+                campaign_results,
+                drift,
+            ]
+        ),
         asset_checks=[last_slice_is_fresh, last_slice_has_usual_volume, features_do_not_see_the_future],
         jobs=[
             slice_job,

@@ -46,6 +46,18 @@ def day_partitions(shop: Shop, end: datetime | None = None) -> dg.DailyPartition
     )
 
 
+def every_slice(shop: Shop) -> dg.FreshnessPolicy | None:
+    """Warns when nothing was published for 2 slices, fails from the fifth on; None for a replay, which may stand still.
+
+    A repair of an old slice counts as fresh here: the check ``last_slice_is_fresh`` looks at the slice itself.
+    """
+    if not shop.live:
+        return None
+    return dg.FreshnessPolicy.time_window(
+        fail_window=5 * shop.slice_width + shop.grace, warn_window=2 * shop.slice_width + shop.grace
+    )
+
+
 def day_key(shop: Shop, moment: datetime) -> str:
     """The shop-local day that contains ``moment``."""
     return moment.astimezone(shop.zone).strftime("%Y-%m-%d")

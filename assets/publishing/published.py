@@ -12,7 +12,7 @@ from customer360.lake.publishing.store_publishing import next_number
 from customer360.lake.publishing.tables import MARTS, REFERENCE, descriptions, published_tables
 from orchestration import groups
 from orchestration.owners import DATA_TEAM
-from orchestration.partitions import SHOP, WAREHOUSE_POOL
+from orchestration.partitions import SHOP, WAREHOUSE_POOL, every_slice
 from orchestration.resources import Platform
 
 # Made when the code is loaded, so that a slice parses no manifest.
@@ -32,6 +32,7 @@ DESCRIPTIONS = descriptions(published_tables(SHOP, json.loads(MANIFEST.read_text
     owners=[DATA_TEAM],
     tags={"domain": "publishing", "personal_data": "yes"},
     pool=WAREHOUSE_POOL,
+    freshness_policy=every_slice(SHOP),
 )
 def published(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """All published tables as one version, swapped in by one rename: ``published/current``."""

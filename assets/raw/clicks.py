@@ -5,7 +5,7 @@ from dataclasses import asdict
 import dagster as dg
 
 from assets.raw.line_checks import line_check_results, line_check_specs
-from customer360.lake.raw.raw_clicks import SliceCounts, write_raw_slice
+from customer360.lake.raw.raw_clicks import RAW_COLUMNS, SliceCounts, write_raw_slice
 from customer360.lake.redaction import redacted_errors
 from customer360.lake.slices import slice_start
 from orchestration import groups
@@ -16,6 +16,7 @@ from orchestration.resources import Platform
 RAW_CLICKS = dg.AssetKey(["raw", "clicks"])
 SEE_CHECK = "customer360 check says more of the files"
 ISOLATE_TAG = "customer360/isolate"
+SCHEMA = dg.TableSchema([dg.TableColumn(column.name, column.type, column.description) for column in RAW_COLUMNS])
 NOTHING = SliceCounts(0, 0, 0, 0, 0)
 
 
@@ -26,6 +27,7 @@ NOTHING = SliceCounts(0, 0, 0, 0, 0)
     owners=[DATA_TEAM],
     tags={"domain": "clicks", "personal_data": "yes"},
     partitions_def=SLICES,
+    metadata={"dagster/column_schema": SCHEMA},
     backfill_policy=dg.BackfillPolicy.single_run(),
     check_specs=line_check_specs(RAW_CLICKS),
 )

@@ -31,7 +31,7 @@ from customer360.lake.atomic import exclusive
 from customer360.lake.redaction import redacted
 from customer360.lake.warehouse.unchanged import PROJECT
 from customer360.settings import REPOSITORY, Settings
-from orchestration.dbt import SLICE_CHECK, manifest_path
+from orchestration.dbt import SLICE_CHECK, described_test, manifest_path
 from orchestration.dbt_command import dbt_environment
 from orchestration.resources import Platform
 
@@ -59,9 +59,16 @@ def build(context: dg.AssetExecutionContext, platform: Platform, unchanged: Sequ
     outcome = None
     if nodes:
         outcome = invoke(settings, ["build", "--select", *nodes, "--indirect-selection", "empty"], target, results.append)
-    events = {name: [output] for name, output in _unchanged_outputs(context, manifest, translator, unchanged)}
+    checks = {key.name for key in context.selected_asset_check_keys}
+    events: dict[str, list[Any]] = {
+        name: [output] for name, output in _unchanged_outputs(context, manifest, translator, unchanged)
+    }
     for result in results:
-        events[result.raw_event["data"]["node_info"]["unique_id"]] = list(
+        node = manifest["nodes"][result.raw_event["data"]["node_info"]["unique_id"]]
+        if node["resource_type"] == "test" and node["name"] not in checks:
+            events[node["unique_id"]] = _observations(result, node, manifest, translator)
+            continue
+        events[node["unique_id"]] = list(
             result.to_default_asset_events(
                 manifest=manifest, dagster_dbt_translator=translator, context=context, target_path=None, project=project
             )
@@ -81,6 +88,17 @@ def _unchanged_outputs(
             key = translator.get_asset_key(node)
             if key in context.selected_asset_keys:
                 yield unique_id, dg.Output(None, key.to_python_identifier(), metadata={"status": "unchanged"})
+
+
+def _observations(
+    result: DbtCoreCliEventMessage, node: Mapping[str, Any], manifest: Mapping[str, Any], translator: DagsterDbtTranslator
+) -> list[dg.AssetObservation]:
+    """What a test that is no check found, at each model that it reads."""
+    data = result.raw_event["data"]
+    metadata = {"test": node["name"], "status": data["status"], "failed_rows": data.get("num_failures") or 0}
+    models = [manifest["nodes"][name] for name in node["depends_on"]["nodes"] if name in manifest["nodes"]]
+    keys = [translator.get_asset_key(model) for model in models]
+    return [dg.AssetObservation(key, description=described_test(node), metadata=metadata) for key in keys]
 
 
 def _with_row_counts(context: dg.AssetExecutionContext, events: Sequence[Any], platform: Platform) -> Iterator[Any]:

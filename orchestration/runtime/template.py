@@ -26,7 +26,8 @@ Execute = Callable[[dict[str, Any]], int]
 
 POLL_SECONDS = 0.05
 CRASHED = 70
-PID_TAG, BORN_TAG = "customer360/pid", "customer360/born"
+# Hidden in the UI by their prefix: a run is known by its number there.
+PID_TAG, BORN_TAG = ".dagster/customer360_pid", ".dagster/customer360_born"
 
 
 def born(pid: int) -> str:

@@ -124,6 +124,26 @@ def test_a_run_of_everything_also_runs_the_tests_that_are_no_checks(project: Pro
     assert everything - without_one == no_checks - {"every_kept_click_is_counted"} | {one.name}
 
 
+def test_checks_say_when_they_run_and_only_those_of_a_slice_block(project: Project) -> None:
+    specs = {spec.name: spec for spec in project.assets().check_specs}
+    blocking = {name for name, spec in specs.items() if spec.blocking}
+    assert blocking == BEFORE_PUBLISHING & specs.keys()
+    for name, spec in specs.items():
+        description = spec.description or ""
+        assert description.endswith((". Runs with every slice, before its tables are published.", "night (warehouse_job)."))
+        assert ("Runs with every slice" in description) == (name in BEFORE_PUBLISHING)
+    assert str(specs["not_null_customer_features_customer_id"].description).startswith("customer_id has a value in every row.")
+
+
+def test_tables_of_customers_are_personal_and_each_model_links_its_file(project: Project) -> None:
+    specs = {spec.key.path[-1]: spec for spec in project.assets().specs}
+    personal = {name for name, spec in specs.items() if spec.tags["personal_data"] == "yes"}
+    assert {"stg_purchases", "stg_campaign_touches", "customer_attributes", "customer_features"} <= personal
+    assert personal.isdisjoint({"traffic", "product_activity", "stg_products", "segment_grids"})
+    file = specs["traffic"].metadata["dagster/code_references"].code_references[0].file_path
+    assert file.endswith("traffic.sql")
+
+
 def test_what_has_not_changed_is_left_out(project: Project) -> None:
     everything, changed = project.selected(project.assets()), project.selected(project.assets(), DAILY)
     assert everything - changed == project.tagged(DAILY) & project.names("model")
