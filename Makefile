@@ -11,14 +11,17 @@ INSTALL := $(UV) pip install --quiet --compile-bytecode --constraint requirement
 export SHOP DATA_DIR
 export DAGSTER_HOME := $(DATA_DIR)/dagster
 
-.PHONY: help demo test crash ui shop lint bench lock docs clean
+.PHONY: help demo check test test-all crash ui shop lint bench lock docs clean
 help:
 	@echo "make demo [SHOP=completejourney]   set up, load, train, run live slices, plan, publish, report"
 	@echo "make demo SHOP=retail360 FROM=...  the same on the published files in a folder of yours"
 	@echo "make ui                            the Dagster UI on the demo's data, sensors and schedules on"
 	@echo "make shop [SPEED=10]               simulated traffic keeps landing, so that 'make ui' shows slices firing"
 	@echo "make crash KILLS=200 [SEED=1]      SIGKILL at random moments of the real daemon, then a comparison with a clean run"
-	@echo "make test | lint | bench NAME=... | clean"
+	@echo "make check                         lint, types and the tests without daemon, servers and pipelines: under 2 minutes"
+	@echo "make test                          all tests that fit into 20 minutes"
+	@echo "make test-all                      every test: also those marked exhaustive"
+	@echo "make lint | bench NAME=... | lock | docs | clean"
 
 $(UV):
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; name it with PYTHON=/path/to/python"; exit 1; }
@@ -50,7 +53,17 @@ ui: .venv/.installed
 shop: .venv/.installed
 	@$(BIN)/customer360 simulate stream --speed $(SPEED)
 
+check: .venv/.installed-dev
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not full"
+
 test: .venv/.installed-dev
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not exhaustive"
+
+test-all: .venv/.installed-dev
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 crash: .venv/.installed-dev

@@ -10,7 +10,7 @@ from assets.raw.clicks import ISOLATE_TAG
 from customer360.lake.landing.location import find_landing
 from customer360.lake.operations.clock import last_closed_slice
 from customer360.lake.operations.slice_health import done_slices
-from customer360.lake.operations.slice_requests import Cursor, Request, RunState, World, decide
+from customer360.lake.operations.slice_requests import Cursor, Inputs, Request, RunState, decide
 from customer360.settings import Settings, Shop
 from orchestration.partitions import END, SHOP
 from orchestration.resources import Platform
@@ -58,7 +58,7 @@ def click_slices(context: dg.SensorEvaluationContext, platform: Platform) -> dg.
     look = find_landing(settings).look(cursor.high, cursor.scanned, last_requested_slice(settings, now))
     decision = decide(
         replace(cursor, scanned=look.scanned),
-        World(
+        Inputs(
             folders=lambda: look.folders(now),
             fingerprint=cache(look.fingerprint),
             done=cache(lambda: done_slices(settings)),
@@ -74,7 +74,7 @@ def click_slices(context: dg.SensorEvaluationContext, platform: Platform) -> dg.
         context.log.warning(note)
     if requests:
         return dg.SensorResult(run_requests=requests, cursor=decision.cursor.dumps())
-    waiting = f"; {len(decision.cursor.wanted)} slices are under way or waiting" if decision.cursor.wanted else ""
+    waiting = f"; {len(decision.cursor.pending)} slices are under way or waiting" if decision.cursor.pending else ""
     skipped = f"no closed slice has new files{waiting}. " + "; ".join(decision.notes[:5])
     return dg.SensorResult(skip_reason=skipped.strip(), cursor=decision.cursor.dumps())
 

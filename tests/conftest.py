@@ -1,8 +1,54 @@
-"""What holds for every test."""
+"""What holds for every test, and which of them belong to the fast tier (``make check``).
 
+A test is ``full``, and runs with ``make test`` alone, when its folder is one of ``FULL_FOLDERS``, when its module imports a
+server or a whole pipeline, or when it is marked so itself. A test of the fast tier that takes over ``FAST_CPU_SECONDS`` fails.
+"""
+
+import resource
 import signal
 import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+FULL_FOLDERS = {
+    *("benchmarks", "crash", "daemon", "dbt", "docs", "independent", "orchestration", "safety", "simulation", "upgrade"),
+    "warehouse",
+}
+FULL_MODULES = {"tests.support.lab", "tests.support.object_store", "tests.support.postgres"}
+FULL_FIXTURES = {"server", "postgres", "in_store"}
+FAST = "not full"
+FAST_CPU_SECONDS = 5.0
 
 # A background job of a shell without job control ignores interrupts, and so would all that the tests start and interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what does not belong to the fast tier."""
+    for item in items:
+        folder = item.path.relative_to(TESTS).parts[0]
+        module = getattr(item, "module", None)
+        imported = {getattr(value, "__module__", "") for value in vars(module).values()} if module else set()
+        fixtures = set(getattr(item, "fixturenames", ()))
+        is_exhaustive = item.get_closest_marker("exhaustive") is not None
+        if folder in FULL_FOLDERS or imported & FULL_MODULES or fixtures & FULL_FIXTURES or is_exhaustive:
+            item.add_marker(pytest.mark.full)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Fail a test that is too slow for the fast tier, by the CPU time of its process and of those that it started."""
+    began = _cpu_seconds()
+    yield
+    used = _cpu_seconds() - began
+    if item.config.option.markexpr == FAST and used > FAST_CPU_SECONDS:
+        pytest.fail(f"took {used:.1f} CPU seconds, too long for make check: mark it with pytest.mark.full")
+
+
+def _cpu_seconds() -> float:
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)

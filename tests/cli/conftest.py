@@ -43,8 +43,8 @@ class Shop:
             code = main(["--shop", str(self.folder), "--data-dir", str(self.data), *arguments])
         except SystemExit as ended:
             code = int(ended.code or 0)
-        said = self.capsys.readouterr()
-        return Ran(code, said.out, said.err)
+        captured = self.capsys.readouterr()
+        return Ran(code, captured.out, captured.err)
 
     @property
     def settings(self) -> Settings:

@@ -169,10 +169,10 @@ def test_readers_see_a_decision_and_a_hand_over_at_once(terminal: Terminal) -> N
 def test_withdraw_takes_back_all_or_single_customers(terminal: Terminal) -> None:
     drafted(terminal)
     terminal("approve", "spring", "spring-1", "--reason", "looks right")
-    one = terminal("withdraw", "spring", "--customer", "C1", "--reason", "asked us")
-    assert (one.code, one.out) == (0, "1 contact of spring withdrawn, and 0 who were held out.\n")
-    rest = terminal("withdraw", "spring", "--reason", "wrong offer")
-    assert rest.out == "1 contact of spring withdrawn, and 1 who were held out.\n"
+    single = terminal("withdraw", "spring", "--customer", "C1", "--reason", "asked us")
+    assert (single.code, single.out) == (0, "1 contact of spring withdrawn, and 0 who were held out.\n")
+    others = terminal("withdraw", "spring", "--reason", "wrong offer")
+    assert others.out == "1 contact of spring withdrawn, and 1 who were held out.\n"
     assert terminal("withdraw", "spring", "--reason", "again").code == 2
 
 

@@ -45,9 +45,9 @@ def test_the_counts_are_those_of_the_run(shop, event):
     late, old = event("2", event_at="2026-04-30T01:00:00Z"), event("3", event_at="2024-01-01T00:00:00Z")
     shop.land(SLICE, "web.jsonl", [event("1"), event("1"), late, old, "[1]"])
     counts = shop.run_slice(SLICE)
-    said = f"{counts.good} good, {counts.quarantined} bad, {counts.duplicates} duplicate"
+    expected = f"{counts.good} good, {counts.quarantined} bad, {counts.duplicates} duplicate"
     assert (counts.good, counts.quarantined, counts.duplicates) == (2, 2, 1)
-    assert said in shop("check", str(shop.landing)).out
+    assert expected in shop("check", str(shop.landing)).out
 
 
 def test_most_limits_the_problems_of_a_file(shop):
@@ -70,7 +70,7 @@ def test_a_file_cut_short_and_a_file_of_unknown_type_are_set_aside_whole(shop, e
 
 
 @pytest.mark.parametrize(
-    ("folder", "said"),
+    ("folder", "message"),
     [
         ("2026/05/01/0805", "is not the start of a 15-minute slice"),
         ("2026/05/01", "is no slice folder"),
@@ -80,14 +80,14 @@ def test_a_file_cut_short_and_a_file_of_unknown_type_are_set_aside_whole(shop, e
         ("2026/04/30/0800", "lies before slices_start"),
     ],
 )
-def test_a_folder_that_is_no_slice_is_told(shop, event, folder, said):
+def test_a_folder_that_is_no_slice_is_told(shop, event, folder, message):
     path = shop.land(SLICE, "web.jsonl", [event("1")])
     target = shop.landing / "clicks" / folder
     target.mkdir(parents=True, exist_ok=True)
     path.rename(target / "web.jsonl")
     ran = shop("check", str(shop.landing))
     assert ran.code == 1
-    assert f"clicks/{folder}\n  {said}" in ran.out
+    assert f"clicks/{folder}\n  {message}" in ran.out
     assert "What lies in the wrong place would not be read." in ran.out
 
 

@@ -209,13 +209,13 @@ def test_lines_can_go_into_a_near_slice_only(dollars, event):
 
 
 @pytest.mark.parametrize(
-    ("key", "said"),
+    ("key", "message"),
     [("2026-05-01-08:07", "is not the start of a 15-minute slice"), ("2027-01-01-00:00", "lies in the future")],
 )
-def test_lines_cannot_go_into_a_slice_that_is_none(dollars, key, said):
+def test_lines_cannot_go_into_a_slice_that_is_none(dollars, key, message):
     ran = dollars("quarantine", "replay", "--into", key)
     assert ran.code == 2
-    assert said in ran.err
+    assert message in ran.err
 
 
 def test_lines_of_a_slice_that_is_never_run_stay(dollars):

@@ -23,8 +23,8 @@ def code_blocks(language: str) -> list[str]:
 
 
 def test_the_tables_are_the_contracts():
-    told = DOC.split("<!-- contracts: begin -->\n")[1].split("<!-- contracts: end -->")[0]
-    assert told == contracts_markdown(load_shop(EXAMPLE / "shop.yaml"))
+    expected = DOC.split("<!-- contracts: begin -->\n")[1].split("<!-- contracts: end -->")[0]
+    assert expected == contracts_markdown(load_shop(EXAMPLE / "shop.yaml"))
 
 
 def test_every_event_name_is_told():
@@ -32,8 +32,8 @@ def test_every_event_name_is_told():
 
 
 def test_every_field_of_shop_yaml_is_explained():
-    told = set(re.findall(r"^\| `(\w+)` \|", DOC.split("## shop.yaml")[1].split("## An example")[0], re.MULTILINE))
-    assert told == {name for name, field in Shop.model_fields.items() if not field.exclude}
+    expected = set(re.findall(r"^\| `(\w+)` \|", DOC.split("## shop.yaml")[1].split("## An example")[0], re.MULTILINE))
+    assert expected == {name for name, field in Shop.model_fields.items() if not field.exclude}
 
 
 @pytest.mark.parametrize("model", [Attribute, CampaignRules, Rfm, Training])
@@ -50,11 +50,11 @@ def test_every_example_file_is_shown_as_it_is():
         assert path.name == "shop.yaml" or f"`{path.relative_to(EXAMPLE)}`" in DOC, path
 
 
-@pytest.mark.parametrize(("arguments", "said"), RUN.findall(DOC), ids=lambda text: text.splitlines()[0][:40])
-def test_the_output_shown_is_the_output(arguments, said, capsys, monkeypatch):
+@pytest.mark.parametrize(("arguments", "output"), RUN.findall(DOC), ids=lambda text: text.splitlines()[0][:40])
+def test_the_output_shown_is_the_output(arguments, output, capsys, monkeypatch):
     monkeypatch.chdir(REPOSITORY)
     code = main(arguments.split())
-    assert capsys.readouterr().out.rstrip() == said
+    assert capsys.readouterr().out.rstrip() == output
     assert code == (1 if "broken" in arguments else 0)
 
 
@@ -64,7 +64,7 @@ def test_both_the_good_and_the_broken_example_are_shown():
 
 def test_the_web_server_log_is_converted_as_told(tmp_path, capsys, monkeypatch):
     (rules,) = [block for block in code_blocks("yaml") if block.startswith("events:")]
-    (log,), (said,) = code_blocks("log"), code_blocks("text")
+    (log,), (output,) = code_blocks("log"), code_blocks("text")
     (tmp_path / "shop.yaml").write_text((EXAMPLE / "shop.yaml").read_text(encoding="utf-8"), encoding="utf-8")
     (tmp_path / "weblog.yaml").write_text(rules, encoding="utf-8")
     (tmp_path / "access.log").write_text(f"{log}\n", encoding="utf-8")
@@ -72,7 +72,7 @@ def test_the_web_server_log_is_converted_as_told(tmp_path, capsys, monkeypatch):
     there = ["--shop", str(tmp_path), "--data-dir", str(tmp_path / "data")]
     assert main([*there, "adapt", "weblog", "access.log", "--into", "event-time"]) == 1
     (landed,) = (tmp_path / "data" / "landing" / "history").iterdir()
-    assert capsys.readouterr().out.rstrip() == said.replace("weblog-NAME.jsonl", landed.name)
+    assert capsys.readouterr().out.rstrip() == output.replace("weblog-NAME.jsonl", landed.name)
     clicks = [json.loads(line) for line in landed.read_text(encoding="utf-8").splitlines()]
     assert [(click["event_name"], click["customer_id"], click["visitor_id"], click["product_id"]) for click in clicks] == [
         ("view_item", "c-2", "v-90", "F-20"),

@@ -190,7 +190,8 @@ def test_an_outage_and_a_peak_on_the_days_compared_do_not_hide_the_next_outage()
     assert not judge_volume(counted([*counts, 0]), QUARTER).is_usual
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.full
+@pytest.mark.parametrize("seed", [1, 2, *(pytest.param(seed, marks=pytest.mark.exhaustive) for seed in range(3, 8))])
 def test_thirty_days_of_a_healthy_shop_raise_no_alarm_and_an_outage_in_its_quietest_night_does(seed: int) -> None:
     """1,000 customers at their natural rhythm: 5 lines a slice by night, in visits of 6; day and night, every slice."""
     shop = load_shop(REPOSITORY / "shops" / "synthetic" / "shop.yaml")

@@ -1,4 +1,4 @@
-"""What the sensor asks for, decided without a clock, a disk or an orchestrator: a world of folders, runs and what is done."""
+"""What the sensor asks for, decided without a clock, a disk or an orchestrator: only folders, runs and what is done."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from customer360.lake.operations.slice_requests import (
     MAX_RANGE,
     MAX_REQUESTS,
     Cursor,
+    Inputs,
     Request,
     RunState,
-    World,
     decide,
 )
 from customer360.lake.slices import slice_key, slice_start
@@ -39,7 +39,7 @@ def key(number: int) -> str:
 
 @dataclass
 class Sensor:
-    """A sensor and the world that it looks at."""
+    """A sensor and what it looks at."""
 
     files: dict[int, int] = field(default_factory=dict)  # slice number -> how many files it has
     modified: dict[int, int] = field(default_factory=dict)
@@ -65,7 +65,7 @@ class Sensor:
         self.now += timedelta(seconds=seconds)
         decision = decide(
             self.cursor,
-            World(
+            Inputs(
                 folders=lambda: [(at(number), self.modified[number]) for number in sorted(self.files)],
                 fingerprint=self.fingerprint,
                 done=lambda: self.done,
@@ -114,7 +114,7 @@ def test_a_closed_slice_is_asked_for_once_and_its_key_names_slice_files_and_atte
     assert sensor.tick() == []
     sensor.finish(request)
     assert sensor.tick() == []
-    assert sensor.cursor.wanted == {}
+    assert sensor.cursor.pending == {}
 
 
 def test_closed_slices_without_files_are_asked_for_too() -> None:
@@ -175,8 +175,8 @@ def test_a_failed_slice_is_retried_with_pauses_and_a_failing_file_is_set_aside_t
                 attempts.append(request)
                 break
     assert pauses == [15, 60, 300]
-    assert [one.isolate for one in attempts] == [False, False, False, True]
-    assert len({one.run_key for one in attempts}) == 4
+    assert [request.isolate for request in attempts] == [False, False, False, True]
+    assert len({request.run_key for request in attempts}) == 4
     sensor.finish(request, succeeded=False)
     assert sensor.tick(seconds=3_595) == []
     (later,) = sensor.tick(seconds=5)
@@ -292,8 +292,10 @@ def test_whatever_happens_every_slice_is_done_in_the_end_and_none_is_run_for_not
     wrong = [number for number in range(closed + 1) if sensor.done.get(key(number)) != sensor.fingerprint(at(number))]
     assert wrong == []
     assert sensor.tick() == []
-    assert sensor.cursor.wanted == {}
+    assert sensor.cursor.pending == {}
     single = Counter(
-        (one.first, one.run_key.split(":")[2]) for one in sensor.requests.values() if one.slices == 1 and one.attempt == 1
+        (request.first, request.run_key.split(":")[2])
+        for request in sensor.requests.values()
+        if request.slices == 1 and request.attempt == 1
     )
     assert max(single.values(), default=1) == 1

@@ -11,7 +11,7 @@ import dagster as dg
 import pytest
 
 from assets.raw.clicks import ISOLATE_TAG
-from customer360.lake.operations.slice_requests import BACK_OFF, LOST_AFTER, MAX_ATTEMPTS, MAX_RANGE, Cursor, World, decide
+from customer360.lake.operations.slice_requests import BACK_OFF, LOST_AFTER, MAX_ATTEMPTS, MAX_RANGE, Cursor, Inputs, decide
 from tests.sensors.conftest import CRASHES, SLICE, START, Bench, age_folder, names
 
 ATTEMPT = "customer360/attempt"
@@ -330,8 +330,8 @@ def test_a_change_during_a_slow_look_is_seen_at_the_next_one() -> None:
     fingerprints = {old: "before", young: "young"}
     done = {"2026-04-30-16:00": "before"}
 
-    def world(folders: list[tuple[datetime, int]]) -> World:
-        return World(
+    def inputs(folders: list[tuple[datetime, int]]) -> Inputs:
+        return Inputs(
             folders=lambda: folders,
             fingerprint=lambda start: fingerprints.get(start, "empty"),
             done=lambda: done,
@@ -344,8 +344,8 @@ def test_a_change_during_a_slow_look_is_seen_at_the_next_one() -> None:
 
     # The look takes long: after the old folder was looked at, a file lands there, and 5 s later one in the young folder.
     cursor = decide(
-        Cursor(high="2026-05-10-16:00"), world([(old, tick_ns - 9 * seconds), (young, tick_ns + 9 * seconds)])
+        Cursor(high="2026-05-10-16:00"), inputs([(old, tick_ns - 9 * seconds), (young, tick_ns + 9 * seconds)])
     ).cursor
     fingerprints[old] = "after"
-    decision = decide(cursor, world([(old, tick_ns + 4 * seconds), (young, tick_ns + 9 * seconds)]))
-    assert "2026-04-30-16:00" in decision.cursor.wanted
+    decision = decide(cursor, inputs([(old, tick_ns + 4 * seconds), (young, tick_ns + 9 * seconds)]))
+    assert "2026-04-30-16:00" in decision.cursor.pending

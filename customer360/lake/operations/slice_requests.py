@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from customer360.lake.landing.listing import ALWAYS_LISTED, NO_FILES
+from customer360.lake.landing.listing import ALWAYS_LISTED
 from customer360.lake.slices import EPOCH, slice_key, slice_start
 
 MAX_RANGE = 96
@@ -22,7 +22,7 @@ MAX_ATTEMPTS = 4
 BACK_OFF = (timedelta(seconds=15), timedelta(minutes=1), timedelta(minutes=5))
 # A run whose process was killed says nothing against its slice. Once may be anything; who dies again may lack memory.
 BACK_OFF_KILLED = (timedelta(0), timedelta(seconds=15), timedelta(minutes=5))
-EVER_AFTER = timedelta(hours=1)
+RETRY_INTERVAL = timedelta(hours=1)
 LOST_AFTER = timedelta(minutes=10)
 SHOWN = 5
 SETTLE_NS = 2_000_000_000
@@ -38,7 +38,7 @@ class RunState(StrEnum):
 
 
 @dataclass(frozen=True)
-class Wanted:
+class PendingSlice:
     """A slice that is to be run for this fingerprint, and its last request if there was one."""
 
     fingerprint: str
@@ -56,14 +56,14 @@ class Cursor:
 
     watermark_ns: int = 0
     high: str | None = None
-    wanted: Mapping[str, Wanted] = field(default_factory=dict)
+    pending: Mapping[str, PendingSlice] = field(default_factory=dict)
     scanned: str = ""
 
     def dumps(self) -> str:
         """As text for the orchestrator to keep."""
-        values = {key: asdict(value) for key, value in sorted(self.wanted.items())}
-        told = {"watermark_ns": self.watermark_ns, "high": self.high, "wanted": values}
-        return json.dumps(told | ({"scanned": self.scanned} if self.scanned else {}))
+        values = {key: asdict(value) for key, value in sorted(self.pending.items())}
+        state = {"watermark_ns": self.watermark_ns, "high": self.high, "wanted": values}
+        return json.dumps(state | ({"scanned": self.scanned} if self.scanned else {}))
 
     @classmethod
     def loads(cls, text: str | None) -> Cursor:
@@ -72,8 +72,8 @@ class Cursor:
             return cls()
         try:
             values = json.loads(text)
-            wanted = {key: Wanted(**value) for key, value in values["wanted"].items()}
-            return cls(int(values["watermark_ns"]), values["high"], wanted, values.get("scanned", ""))
+            pending = {key: PendingSlice(**value) for key, value in values["wanted"].items()}
+            return cls(int(values["watermark_ns"]), values["high"], pending, values.get("scanned", ""))
         except (ValueError, KeyError, TypeError):
             return cls()
 
@@ -96,7 +96,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Decision:
-    """Requests to make now, the cursor to keep, and words for people."""
+    """Requests to make now, the cursor to keep, and notes for people."""
 
     requests: list[Request]
     cursor: Cursor
@@ -104,8 +104,8 @@ class Decision:
 
 
 @dataclass(frozen=True)
-class World:
-    """What can be seen from outside: everything that a decision depends on."""
+class Inputs:
+    """Everything that a decision depends on: folders, runs, what is done, and the clock."""
 
     folders: Callable[[], Iterable[tuple[datetime, int]]]
     fingerprint: Callable[[datetime], str]
@@ -117,108 +117,108 @@ class World:
     now: datetime
 
 
-def decide(cursor: Cursor, world: World) -> Decision:
+def decide(cursor: Cursor, inputs: Inputs) -> Decision:
     """Look at the landing folders and decide what to request."""
-    last_closed = world.last_closed
+    last_closed = inputs.last_closed
     if last_closed is None:
         return Decision([], cursor, ["no slice is closed yet"])
-    world, strangers = _only_slices(world)
-    wanted, watermark = _changed(cursor, world, last_closed)
-    high = _open_closed_slices(cursor, world, last_closed, wanted)
-    waiting, notes = _settle(wanted, world)
-    notes += strangers
-    requests = _group(waiting, world)
+    inputs, misplaced = _only_slices(inputs)
+    pending, watermark = _changed(cursor, inputs, last_closed)
+    high = _open_closed_slices(cursor, inputs, last_closed, pending)
+    waiting, notes = _due_attempts(pending, inputs)
+    notes += misplaced
+    requests = _group(waiting, inputs)
     for request in requests:
-        for key in _keys(request, world.width):
-            wanted[key] = replace(
-                wanted[key], attempt=request.attempt, run_key=request.run_key, changed_at=world.now.isoformat()
+        for key in _keys(request, inputs.width):
+            pending[key] = replace(
+                pending[key], attempt=request.attempt, run_key=request.run_key, changed_at=inputs.now.isoformat()
             )
-    return Decision(requests, Cursor(watermark, high, wanted, cursor.scanned), notes)
+    return Decision(requests, Cursor(watermark, high, pending, cursor.scanned), notes)
 
 
-def _only_slices(world: World) -> tuple[World, list[str]]:
-    """The world with the folders that are slices of this shop, and words on those that are not: nobody reads them."""
-    folders = list(world.folders())
-    slices = [(start, modified) for start, modified in folders if not (start - EPOCH) % world.width]
-    strangers = [start for start, _ in folders if (start - EPOCH) % world.width]
+def _only_slices(inputs: Inputs) -> tuple[Inputs, list[str]]:
+    """The inputs with the folders that are slices of this shop, and notes on those that are not: nobody reads them."""
+    folders = list(inputs.folders())
+    slices = [(start, modified) for start, modified in folders if not (start - EPOCH) % inputs.width]
+    misplaced = [start for start, _ in folders if (start - EPOCH) % inputs.width]
     notes = [
-        f"landing folder {start:%Y/%m/%d/%H%M} is no {world.width} slice: nobody reads it; move its files"
-        for start in strangers[:SHOWN]
+        f"landing folder {start:%Y/%m/%d/%H%M} is no {inputs.width} slice: nobody reads it; move its files"
+        for start in misplaced[:SHOWN]
     ]
-    return replace(world, folders=lambda: slices), notes
+    return replace(inputs, folders=lambda: slices), notes
 
 
-def _changed(cursor: Cursor, world: World, last_closed: datetime) -> tuple[dict[str, Wanted], int]:
-    """Slices whose folder changed since the last look become wanted under their new fingerprint."""
-    wanted = dict(cursor.wanted)
+def _changed(cursor: Cursor, inputs: Inputs, last_closed: datetime) -> tuple[dict[str, PendingSlice], int]:
+    """Slices whose folder changed since the last look become pending under their new fingerprint."""
+    pending = dict(cursor.pending)
     done: Mapping[str, str] | None = None
     watermark = cursor.watermark_ns
     recent = last_closed - ALWAYS_LISTED
     # A folder that changes while the look goes on, after it was looked at, is older than others seen later in the same look.
-    began_ns = int(world.now.timestamp()) * 1_000_000_000
-    for start, modified_ns in world.folders():
+    began_ns = int(inputs.now.timestamp()) * 1_000_000_000
+    for start, modified_ns in inputs.folders():
         watermark = max(watermark, min(modified_ns, began_ns))
-        if start < world.slices_start or (modified_ns < cursor.watermark_ns - SETTLE_NS and start < recent):
+        if start < inputs.slices_start or (modified_ns < cursor.watermark_ns - SETTLE_NS and start < recent):
             continue
         if start > last_closed:
             continue
         key = slice_key(start)
-        fingerprint = world.fingerprint(start)
-        if key in wanted:
-            if wanted[key].fingerprint != fingerprint:
-                wanted[key] = Wanted(fingerprint)
+        fingerprint = inputs.fingerprint(start)
+        if key in pending:
+            if pending[key].fingerprint != fingerprint:
+                pending[key] = PendingSlice(fingerprint)
             continue
-        done = world.done() if done is None else done
+        done = inputs.done() if done is None else done
         if done.get(key) != fingerprint:
-            wanted[key] = Wanted(fingerprint)
-    return wanted, watermark
+            pending[key] = PendingSlice(fingerprint)
+    return pending, watermark
 
 
-def _open_closed_slices(cursor: Cursor, world: World, last_closed: datetime, wanted: dict[str, Wanted]) -> str | None:
-    """Every closed slice after the newest considered one is wanted, with files or without, so that gaps are visible."""
+def _open_closed_slices(cursor: Cursor, inputs: Inputs, last_closed: datetime, pending: dict[str, PendingSlice]) -> str | None:
+    """Every closed slice after the newest considered one is pending, with files or without, so that gaps are visible."""
     if cursor.high is not None:
-        start = slice_start(cursor.high) + world.width
+        start = slice_start(cursor.high) + inputs.width
     else:
-        first = next((start for start, _ in world.folders() if start >= world.slices_start), None)
+        first = next((start for start, _ in inputs.folders() if start >= inputs.slices_start), None)
         if first is None or first > last_closed:
             return None
         start = first
-    done = world.done() if start <= last_closed else {}
+    done = inputs.done() if start <= last_closed else {}
     while start <= last_closed:
         key = slice_key(start)
-        if key not in wanted:
-            fingerprint = world.fingerprint(start)
+        if key not in pending:
+            fingerprint = inputs.fingerprint(start)
             if done.get(key) != fingerprint:
-                wanted[key] = Wanted(fingerprint)
-        start += world.width
+                pending[key] = PendingSlice(fingerprint)
+        start += inputs.width
     return slice_key(max(last_closed, slice_start(cursor.high) if cursor.high else last_closed))
 
 
-def _settle(wanted: dict[str, Wanted], world: World) -> tuple[dict[str, int], list[str]]:
+def _due_attempts(pending: dict[str, PendingSlice], inputs: Inputs) -> tuple[dict[str, int], list[str]]:
     """Drop what is done; return the attempt that each remaining slice is due for, and notes on the others."""
     due: dict[str, int] = {}
     notes: list[str] = []
     states: dict[str, RunState | None] = {}
-    done = world.done() if wanted else {}
-    for key, entry in sorted(wanted.items()):
+    done = inputs.done() if pending else {}
+    for key, entry in sorted(pending.items()):
         if entry.run_key is None:
             if done.get(key) == entry.fingerprint:
-                del wanted[key]
+                del pending[key]
             else:
                 due[key] = 1
             continue
         if entry.run_key not in states:
-            states[entry.run_key] = world.run_state(entry.run_key)
+            states[entry.run_key] = inputs.run_state(entry.run_key)
         state = states[entry.run_key]
         has_failed = state in (RunState.FAILED, RunState.KILLED)
         was_run_by_hand = entry.attempt >= MAX_ATTEMPTS and done.get(key) == entry.fingerprint
         if state is RunState.SUCCEEDED or (has_failed and was_run_by_hand):
-            del wanted[key]
-        elif has_failed and _age(entry, world) >= _pause(state, entry.attempt):
+            del pending[key]
+        elif has_failed and _age(entry, inputs) >= _pause(state, entry.attempt):
             due[key] = entry.attempt + 1
         elif has_failed:
             notes.append(_waiting(key, entry.attempt))
-        elif state is None and _age(entry, world) > LOST_AFTER:
+        elif state is None and _age(entry, inputs) > LOST_AFTER:
             due[key] = entry.attempt
     return due, notes
 
@@ -226,7 +226,7 @@ def _settle(wanted: dict[str, Wanted], world: World) -> tuple[dict[str, int], li
 def _pause(state: RunState | None, attempt: int) -> timedelta:
     """The pauses grow; a full disk or a lost database may last, and when it is over nobody should be needed."""
     if attempt >= MAX_ATTEMPTS:
-        return EVER_AFTER
+        return RETRY_INTERVAL
     return (BACK_OFF_KILLED if state is RunState.KILLED else BACK_OFF)[attempt - 1]
 
 
@@ -236,40 +236,40 @@ def _waiting(key: str, attempt: int) -> str:
     return f"{key} failed, attempt {attempt + 1} of {MAX_ATTEMPTS} follows after a pause"
 
 
-def _age(entry: Wanted, world: World) -> timedelta:
+def _age(entry: PendingSlice, inputs: Inputs) -> timedelta:
     """How long ago it was asked for; very long where that seems to lie in the future: the clock was set back."""
     asked = datetime.fromisoformat(entry.changed_at) if entry.changed_at else datetime.min.replace(tzinfo=UTC)
-    return world.now - asked if asked <= world.now else timedelta.max
+    return inputs.now - asked if asked <= inputs.now else timedelta.max
 
 
-def _group(due: Mapping[str, int], world: World) -> list[Request]:
+def _group(due: Mapping[str, int], inputs: Inputs) -> list[Request]:
     """Contiguous slices with the same attempt, at most a day each, oldest first."""
     groups: list[list[str]] = []
     for key in sorted(due):
         last = groups[-1][-1] if groups else None
-        follows = last is not None and slice_start(last) + world.width == slice_start(key) and due[last] == due[key]
+        follows = last is not None and slice_start(last) + inputs.width == slice_start(key) and due[last] == due[key]
         if follows and len(groups[-1]) < MAX_RANGE:
             groups[-1].append(key)
         else:
             groups.append([key])
-    return [_request(group, due[group[0]], world) for group in groups[:MAX_REQUESTS]]
+    return [_request(group, due[group[0]], inputs) for group in groups[:MAX_REQUESTS]]
 
 
-def _request(keys: list[str], attempt: int, world: World) -> Request:
-    fingerprints = [world.fingerprint(slice_start(key)) for key in keys]
+def _request(keys: list[str], attempt: int, inputs: Inputs) -> Request:
+    fingerprints = [inputs.fingerprint(slice_start(key)) for key in keys]
     if len(keys) == 1:
-        return Request(_unused(f"{keys[0]}:{fingerprints[0]}:{attempt}", world), keys[0], keys[0], 1, attempt)
+        return Request(_unused(f"{keys[0]}:{fingerprints[0]}:{attempt}", inputs), keys[0], keys[0], 1, attempt)
     digest = hashlib.sha256("\n".join(fingerprints).encode()).hexdigest()[:16]
-    return Request(_unused(f"{keys[0]}..{keys[-1]}:{digest}:{attempt}", world), keys[0], keys[-1], len(keys), attempt)
+    return Request(_unused(f"{keys[0]}..{keys[-1]}:{digest}:{attempt}", inputs), keys[0], keys[-1], len(keys), attempt)
 
 
-def _unused(run_key: str, world: World) -> str:
+def _unused(run_key: str, inputs: Inputs) -> str:
     """The key, numbered when runs with it succeeded already: the files were these, then others, and now are these again.
 
     A key that was used is never run again.
     """
     numbered, number = run_key, 1
-    while world.run_state(numbered) is RunState.SUCCEEDED:
+    while inputs.run_state(numbered) is RunState.SUCCEEDED:
         number += 1
         numbered = f"{run_key}:again-{number}"
     return numbered
@@ -278,6 +278,3 @@ def _unused(run_key: str, world: World) -> str:
 def _keys(request: Request, width: timedelta) -> list[str]:
     first = slice_start(request.first)
     return [slice_key(first + n * width) for n in range(request.slices)]
-
-
-__all__ = ["NO_FILES", "Cursor", "Decision", "Request", "RunState", "Wanted", "World", "decide"]
