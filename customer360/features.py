@@ -86,7 +86,7 @@ _MEASURE_TEXT = {
     "offers_clicked": "offers clicked",
 }
 _HISTORY_TEXT = {
-    "recency_days": "shop-local days since the last purchase line",
+    "recency_days": "shop-local days since the last order",
     "frequency": "orders in the RFM window",
     "monetary": "net spend in the RFM window",
     "days_since_last_activity": "days since the last event",
