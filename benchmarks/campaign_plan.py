@@ -19,6 +19,7 @@ from benchmarks.campaign_response import as_published
 from customer360.campaigns.definition import Campaign
 from customer360.settings import CampaignRules, FrequencyCap, Shop
 from customer360.simulation.leads import Leads
+from ml.arrays import Floats
 from ml.planning.campaign_planning import CampaignPlan, plan_campaigns
 from ml.planning.inputs import PlanningInputs
 from ml.planning.predictions import RESPONSE, Predicted
@@ -27,7 +28,6 @@ from ml.planning.violations import violations
 BUDGET_SHARE, CAPACITY_SHARE = 0.3, 0.025
 VALUE, COST = 100.0, 1.0  # of a conversion and of a contact: nearly every contact is worth its cost, so the limits decide
 CAP = FrequencyCap(contacts=1, days=14)
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,8 @@ class Setting:
         """Leads x days: the cap allows a contact. Written apart from the planner: every touch lies before the plan."""
         latest = self.inputs.commitments.groupby("customer_id")["contact_date"].max()
         latest = latest.reindex(self.leads.customers["customer_id"])
-        since = (self.days.to_numpy()[None, :] - latest.to_numpy()[:, None]) / np.timedelta64(1, "D")
-        free: npt.NDArray[np.bool_] = np.isnan(since) | (since >= CAP.days)
+        days_since = (self.days.to_numpy()[None, :] - latest.to_numpy()[:, None]) / np.timedelta64(1, "D")
+        free: npt.NDArray[np.bool_] = np.isnan(days_since) | (days_since >= CAP.days)
         return free
 
 
@@ -131,8 +131,8 @@ def _plan(setting: Setting, conversion: npt.NDArray[np.float32]) -> tuple[Campai
     """The product's plan and the seconds that it took. Raises ``RuntimeError`` where it fails or breaks a limit."""
     ids = pd.Index(setting.leads.customers["customer_id"], dtype="str")
 
-    def predict(_: Campaign, wanted: pd.Index[str]) -> Predicted:
-        return Predicted(conversion[ids.get_indexer(wanted)], None, None, RESPONSE)
+    def predict(_: Campaign, customer_ids: pd.Index[str]) -> Predicted:
+        return Predicted(conversion[ids.get_indexer(customer_ids)], None, None, RESPONSE)
 
     started = time.perf_counter()
     planning = plan_campaigns([setting.campaign], setting.inputs, {setting.campaign.campaign_id: ids}, predict, setting.shop)

@@ -10,8 +10,9 @@ import pandas as pd
 
 from customer360.settings import Shop
 from customer360.text import many
+from ml.arrays import Floats
 from ml.datasets.targets import CONVERTED
-from ml.effects.qini import Floats, Qini, qini
+from ml.effects.qini import Qini, qini
 from ml.fitting.class_model import ClassModel
 from ml.frames import feature_matrix
 from ml.responses.contact_rows import ResponseInputs, contact_rows

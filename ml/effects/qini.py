@@ -12,16 +12,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 
+from ml.arrays import Booleans, Floats, Integers, Texts
 from ml.bootstrap import Interval, interval
 from ml.judging.plots import ACCENT, INK, PALE, picture
 from ml.markdown import table
 
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 RESAMPLES = 500
 TENTHS = np.linspace(0.1, 1.0, 10)
 
@@ -82,11 +80,11 @@ class Qini:
 
 def qini(
     scores: Floats,
-    is_contacted: Bools,
-    is_converted: Bools,
+    is_contacted: Booleans,
+    is_converted: Booleans,
     *,
     seed: int,
-    customers: npt.NDArray[np.object_] | None = None,
+    customers: Texts | None = None,
     resamples: int = RESAMPLES,
 ) -> Qini:
     """The Qini of ranking by ``scores``, highest first; equal scores are one step.
@@ -125,7 +123,7 @@ def qini(
     )
 
 
-def _curve(arm: Bools, converted: Bools, weights: Floats, steps: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
+def _curve(arm: Booleans, converted: Booleans, weights: Floats, steps: Integers) -> tuple[Floats, Floats]:
     """Share of the customers and added conversions per customer, at nobody and at each step of the ranked rows."""
     sums = []
     for chosen in (arm, ~arm):

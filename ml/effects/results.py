@@ -109,8 +109,8 @@ def _rows(campaign: str, ours: pd.DataFrame, *, is_closed: bool) -> list[dict[st
         "profit": Interval(worth * lift.estimate - cost, worth * lift.low - cost, worth * lift.high - cost),
     }
     is_conclusive = is_closed and (lift.low > 0 or lift.high < 0)
-    told = _verdict(contact, held, lift, worth, cost, is_closed=is_closed, is_conclusive=is_conclusive)
-    common = {"campaign_id": campaign, "is_closed": is_closed, "is_conclusive": is_conclusive, "verdict": told}
+    verdict = _verdict(contact, held, lift, worth, cost, is_closed=is_closed, is_conclusive=is_conclusive)
+    common = {"campaign_id": campaign, "is_closed": is_closed, "is_conclusive": is_conclusive, "verdict": verdict}
     found: list[dict[str, object]] = []
     for arm, rows in arms.items():
         row = {

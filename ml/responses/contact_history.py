@@ -41,7 +41,7 @@ def contact_history(
     """One row for each of ``points`` (customer_id, at in plain UTC), in their order and with their index.
 
     ``touches``: ``campaign_touch_history``; controls were not contacted and leave no trace. ``orders``: ``customer_orders``
-    (customer_id, ordered_at, amount); None or empty where the shop has none, and then the features of orders are null.
+    (customer_id, ordered_at, amount, lines); None or empty where the shop has none, and then the features of orders are null.
 
     - contacts_<channel>: contacts through it so far; one whose channel is unknown counts for none.
     - previous_channel: of the last contact, null before the first and where unknown.
@@ -92,14 +92,17 @@ def _conversions(points: pd.DataFrame, moments: Moments, made: pd.DataFrame) -> 
 def _orders(points: pd.DataFrame, moments: Moments, orders: pd.DataFrame | None) -> dict[str, npt.NDArray[Any]]:
     if orders is None or orders.empty:
         return {name: np.full(len(points), np.nan) for name in ORDER_COLUMNS}
-    timeline = Timeline.of(orders["customer_id"], orders["ordered_at"])
+    sales = orders[orders["lines"] > 0]  # a return under its own order_id has no lines: it lowers the spend and is no order
+    timeline = Timeline.of(sales["customer_id"], sales["ordered_at"])
     start, end = timeline.before(points, moments)
     _, year_ago = timeline.before(points, earlier(moments, ORDER_DAYS))
-    amount = orders["amount"].to_numpy(dtype=np.float64)[timeline.order]
+    amounts = Timeline.of(orders["customer_id"], orders["ordered_at"])
+    _, last = amounts.before(points, moments)
+    _, first = amounts.before(points, earlier(moments, ORDER_DAYS))
     return {
         "days_since_last_order": days_since(timeline, start, end, moments),
         "orders_365d": (end - year_ago).astype(np.float64),
-        "spend_365d": sums(amount, year_ago, end),
+        "spend_365d": sums(orders["amount"].to_numpy(dtype=np.float64)[amounts.order], first, last),
     }
 
 

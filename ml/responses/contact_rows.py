@@ -10,7 +10,8 @@ import pandas as pd
 
 from customer360.campaigns.attribution import own_touches, with_own_touches
 from customer360.campaigns.definition import load_campaigns
-from customer360.settings import Settings, Shop
+from customer360.campaigns.drafts import approved_definitions
+from customer360.settings import Shop
 from customer360.snapshot import ORDERS, TIME_ZONES, TOUCHES, Snapshot
 from ml.datasets.training_sets import TrainingSetError
 from ml.frames import require_columns
@@ -54,14 +55,14 @@ class ResponseInputs:
         require_columns(self.campaigns, "campaigns", ["campaign_id", "kind", "offer_id"])
         require_columns(self.offers, "offers", ["offer_id", "category_id"])
         if self.orders is not None:
-            require_columns(self.orders, "customer_orders", ["customer_id", "ordered_at", "amount"])
+            require_columns(self.orders, "customer_orders", ["customer_id", "ordered_at", "amount", "lines"])
 
 
 def response_inputs(snapshot: Snapshot) -> ResponseInputs:
     """The inputs as the snapshot has them.
 
-    Touches are the shop's own and those that this product sent or held back, of which the ledger tells; campaigns those of the
-    reference table and of the shop's campaign files. Raises ``TrainingSetError`` where no contacts are published yet.
+    Touches are the shop's own and those that this product sent or held back, of which the ledger tells; campaigns are
+    those of ``known_campaigns``. Raises ``TrainingSetError`` where no contacts are published yet.
     """
     if not snapshot.has(TOUCHES):
         raise TrainingSetError(f"{TOUCHES} is not published yet; run history_job, or warehouse_job after an upgrade")
@@ -72,17 +73,24 @@ def response_inputs(snapshot: Snapshot) -> ResponseInputs:
     return ResponseInputs(
         touches=touches,
         attributes=snapshot.attribute_versions,
-        campaigns=known_campaigns(snapshot.read("from campaigns order by campaign_id"), snapshot.settings),
+        campaigns=known_campaigns(snapshot),
         offers=snapshot.offers,
         orders=orders,
     )
 
 
-def known_campaigns(reference: pd.DataFrame, settings: Settings) -> pd.DataFrame:
-    """campaign_id, kind and offer_id of the campaigns that files and the reference table name; of one in both, the file's."""
-    files, _ = load_campaigns(settings.campaign_folder, settings.shop)
-    rows = [(campaign.campaign_id, campaign.kind, campaign.offer_id) for campaign in files]
+def known_campaigns(snapshot: Snapshot) -> pd.DataFrame:
+    """campaign_id, kind and offer_id of every campaign that is known, one row each.
+
+    An approved campaign is described by the definition of its newest approved plan, another one by its file, else by the
+    reference table.
+    """
+    files, _ = load_campaigns(snapshot.settings.campaign_folder, snapshot.shop)
+    definitions = [*files, *approved_definitions(snapshot.place).values()]  # by plan_version: the newest of a campaign is last
+    newest = {definition.campaign_id: (definition.kind, definition.offer_id) for definition in definitions}
+    rows = [(campaign_id, *facts) for campaign_id, facts in sorted(newest.items())]
     frame = pd.DataFrame(rows, columns=["campaign_id", "kind", "offer_id"]).astype("str")
+    reference = snapshot.read("from campaigns order by campaign_id")
     others = reference.loc[~reference["campaign_id"].isin(frame["campaign_id"]), list(frame.columns)]
     return pd.concat([frame, others], ignore_index=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,13 +12,15 @@ import duckdb
 import pandas as pd
 import pytest
 
+from customer360.campaigns.definition import load_campaigns
+from customer360.campaigns.drafts import write_definitions
 from customer360.campaigns.ledger import append
 from customer360.lake.publishing.publishing import publish
 from customer360.settings import REPOSITORY, Settings
 from customer360.snapshot import Snapshot, open_snapshot
 from ml.planning.inputs import planning_inputs
 from ml.planning.serving import served_predictions
-from ml.responses.contact_rows import response_inputs
+from ml.responses.contact_rows import known_campaigns, response_inputs
 
 AS_OF = datetime(2026, 5, 1, 22, 30, tzinfo=UTC)
 
@@ -117,6 +120,26 @@ def test_a_time_zone_that_python_knows_stays(settings: Settings, zone: str) -> N
     with open_snapshot(settings) as snapshot:
         assert list(snapshot.time_zones["time_zone"]) == [zone]
         assert snapshot.unknown_zones == 0
+
+
+def test_an_approved_campaign_is_what_it_was_when_it_was_planned_whatever_its_file_says_now(tmp_path: Path) -> None:
+    folder = tmp_path / "shop"
+    shutil.copytree(REPOSITORY / "tests" / "shops" / "tiny", folder)
+    shutil.rmtree(folder / "campaigns", ignore_errors=True)
+    (folder / "campaigns").mkdir()
+    text = "title: T\nkind: {kind}\naudience: everyone\nvalue_per_conversion: 5\nchannels: {{email: {{}}}}\n"
+    for name in ("approved", "waiting"):
+        (folder / "campaigns" / f"{name}.yaml").write_text(text.format(kind="new"), encoding="utf-8")
+    settings = Settings.load(folder, tmp_path / "data")
+    publish_version(settings, 1)
+    campaigns, problems = load_campaigns(settings.campaign_folder, settings.shop)
+    assert problems == []
+    for day, kind in (("2026-05-01", "older"), ("2026-05-09", "newest")):
+        definition = {f"approved-{day}-0": campaigns[0].model_copy(update={"kind": kind})}
+        write_definitions(settings.place.campaigns / "plans" / "approved", definition)
+    with open_snapshot(settings) as snapshot:
+        found = known_campaigns(snapshot).set_index("campaign_id")["kind"].fillna("unknown")
+    assert found.to_dict() == {"approved": "newest", "waiting": "new", "K1": "unknown"}
 
 
 def test_before_the_first_slice_is_published_there_is_no_snapshot(settings: Settings) -> None:

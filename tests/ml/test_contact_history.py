@@ -67,6 +67,7 @@ def test_orders_of_a_year_count_and_the_last_one_is_older_where_it_is() -> None:
                 at("01"),
             ],
             "amount": [10.0, 5.0, 7.5, 99.0],
+            "lines": [1, 2, 1, 1],
         }
     )
     found = history([touch(1, "01")], ["10 12:00", "11 12:00"], orders)
@@ -75,7 +76,22 @@ def test_orders_of_a_year_count_and_the_last_one_is_older_where_it_is() -> None:
     assert found["days_since_last_order"].tolist() == [365.0, 1.0]
 
 
-@pytest.mark.parametrize("orders", [None, pd.DataFrame({"customer_id": [], "ordered_at": [], "amount": []})])
+def test_a_return_under_its_own_order_id_lowers_the_spend_and_is_no_order() -> None:
+    orders = pd.DataFrame(
+        {
+            "customer_id": "c1",
+            "ordered_at": [at("02 12:00"), at("05 12:00"), at("08 12:00")],
+            "amount": [30.0, -10.0, 5.0],
+            "lines": [2, 0, 1],
+        }
+    )
+    found = history([touch(1, "01")], ["06 12:00", "09 12:00"], orders)
+    assert found["orders_365d"].tolist() == [1, 2]
+    assert found["spend_365d"].tolist() == [20.0, 25.0]
+    assert found["days_since_last_order"].tolist() == [4.0, 1.0]
+
+
+@pytest.mark.parametrize("orders", [None, pd.DataFrame({"customer_id": [], "ordered_at": [], "amount": [], "lines": []})])
 def test_without_orders_their_features_are_null_not_zero(orders: pd.DataFrame | None) -> None:
     found = history([touch(1, "01")], ["02"], orders)
     assert found[["days_since_last_order", "orders_365d", "spend_365d"]].isna().all(axis=None)
@@ -97,14 +113,15 @@ def slowly(point: pd.Series, touches: pd.DataFrame, orders: pd.DataFrame) -> lis
     won = own[own["is_converted"] & (own["converted_at"] < point["at"]) & (own["touched_at"] < point["at"])]
     bought = orders[(orders["customer_id"] == point["customer_id"]) & (orders["ordered_at"] < point["at"])]
     year = bought[bought["ordered_at"] >= point["at"] - pd.Timedelta(days=365)]
+    sales = bought[bought["lines"] > 0]
     day = pd.Timedelta(days=1)
     return [
         *((seen["channel"] == channel).sum() for channel in CHANNELS),
         seen["channel"].iloc[-1] if len(seen) else None,
         (point["at"] - seen["touched_at"].iloc[-1]) / day if len(seen) else np.nan,
         len(won),
-        (point["at"] - bought["ordered_at"].max()) / day if len(bought) else np.nan,
-        len(year),
+        (point["at"] - sales["ordered_at"].max()) / day if len(sales) else np.nan,
+        (year["lines"] > 0).sum(),
         year["amount"].sum(),
     ]
 
@@ -133,6 +150,7 @@ def test_the_history_is_that_of_a_slow_reading(seed: int) -> None:
             "customer_id": rng.choice(["a", "b", "e"], 300),
             "ordered_at": at("02") - days_back,
             "amount": rng.integers(-5, 50, 300),
+            "lines": rng.integers(0, 3, 300),
         }
     )
     points = pd.DataFrame(
@@ -142,10 +160,10 @@ def test_the_history_is_that_of_a_slow_reading(seed: int) -> None:
         }
     )
     found = contact_history(points, touches, orders, CHANNELS)
-    wanted = pd.DataFrame([slowly(point, touches, orders) for _, point in points.iterrows()], columns=list(found))
-    previous = wanted["previous_channel"].astype(object)
-    wanted["previous_channel"] = previous.where(previous.notna(), None)
-    pd.testing.assert_frame_equal(found, wanted, check_dtype=False)
+    expected = pd.DataFrame([slowly(point, touches, orders) for _, point in points.iterrows()], columns=list(found))
+    previous = expected["previous_channel"].astype(object)
+    expected["previous_channel"] = previous.where(previous.notna(), None)
+    pd.testing.assert_frame_equal(found, expected, check_dtype=False)
 
 
 def test_attributes_are_those_in_force_at_the_moment() -> None:

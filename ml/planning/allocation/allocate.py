@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ml.arrays import Floats, Integers
 from ml.planning.allocation.dual import dual_prices
 from ml.planning.allocation.primal import at_prices
-from ml.planning.allocation.problem import NOBODY, Allocation, Floats, Integers, Prices, Problem
+from ml.planning.allocation.problem import NOBODY, Allocation, Prices, Problem
 from ml.planning.allocation.programs import MORE, Columns, integer, relax
 
 EXACT_COLUMNS = 4_000
@@ -50,7 +51,7 @@ def _by_prices(problem: Problem, rows: Integers, sample: int, close: int) -> All
     prices, bound = dual_prices(problem, _start(problem, rows, sample))
     chosen = at_prices(problem, prices)
     if bound - problem.worth(chosen) > ENOUGH * bound:
-        chosen = max(chosen, _around(problem, rows, prices, CORE), key=problem.worth)
+        chosen = max(chosen, _with_core(problem, rows, prices, CORE), key=problem.worth)
     for _ in range(MOST_ROUNDS):
         worth = problem.worth(chosen)
         if bound - worth <= ENOUGH * bound:
@@ -65,16 +66,18 @@ def _by_prices(problem: Problem, rows: Integers, sample: int, close: int) -> All
 
 def _start(problem: Problem, rows: Integers, sample: int) -> Prices:
     """Prices from every n-th customer, at the same share of the limits."""
-    some = rows[:: max(len(rows) // sample, 1)]
-    share = len(some) / len(rows)
+    sampled = rows[:: max(len(rows) // sample, 1)]
+    share = len(sampled) / len(rows)
     part = Problem(problem.value, problem.cost, problem.capacity * share, problem.budget)
-    columns = Columns.of(part, some)
+    columns = Columns.of(part, sampled)
     smaller = Columns(columns.customer, columns.option, columns.value, columns.capacity, columns.budget * share, columns.units)
     return relax(smaller)[1]
 
 
-def _around(problem: Problem, rows: Integers, prices: Prices, core: int) -> Integers:
-    """Everyone has the best option at these prices, but those who could change that most cheaply: they share what is left.
+def _with_core(problem: Problem, rows: Integers, prices: Prices, core: int) -> Integers:
+    """Everyone takes the best option at these prices, except a core of customers who lose least by another one.
+
+    The core shares what the others leave.
 
     For each limit that binds or is broken, the core holds the customers who are closest to taking more or less of it, beside as
     many as it is off by: of equal customers, thousands may change sides. It grows until the others break no limit; where half
@@ -89,9 +92,9 @@ def _around(problem: Problem, rows: Integers, prices: Prices, core: int) -> Inte
     while changes and core <= max(len(rows) // 2, CORE):
         width = np.full(len(rows), -1.0)
         for change, off in changes:
-            some = np.argsort(change, kind="stable")[: core // len(changes) + 1 + off]
-            some = some[np.isfinite(change[some])]
-            width[some] = np.maximum(width[some], change[some])
+            closest = np.argsort(change, kind="stable")[: core // len(changes) + 1 + off]
+            closest = closest[np.isfinite(change[closest])]
+            width[closest] = np.maximum(width[closest], change[closest])
         near = np.flatnonzero(width >= 0)
         least = charge + (best[near] - 2 * width[near])[:, None]
         columns = Columns.of(problem, rows[near], favourite, least)
@@ -133,30 +136,30 @@ def _closest(problem: Problem, rows: Integers, chosen: Integers, prices: Prices,
     return rows[np.union1d(by_loss[lost[by_loss] > 0], by_margin)]
 
 
-def _choose_again(problem: Problem, chosen: Integers, some: Integers) -> Integers:
-    """The best choice of ``some``, the others keeping theirs; the same choice where that is no better."""
-    found = _choose(problem, chosen, some, Columns.of(problem, some, chosen))
+def _choose_again(problem: Problem, chosen: Integers, customers: Integers) -> Integers:
+    """The best choice of these ``customers``, the others keeping theirs; the same choice where that is no better."""
+    found = _choose(problem, chosen, customers, Columns.of(problem, customers, chosen))
     return found if problem.worth(found) > problem.worth(chosen) else chosen
 
 
-def _choose(problem: Problem, chosen: Integers, some: Integers, columns: Columns) -> Integers:
-    """The choice of ``some`` among ``columns``: a linear program, and an integer one for those whom it splits."""
+def _choose(problem: Problem, chosen: Integers, customers: Integers, columns: Columns) -> Integers:
+    """The choice of these ``customers`` among ``columns``: a linear program, and an integer one for those whom it splits."""
     shares, _ = relax(columns)
     kept = chosen.copy()
-    kept[some] = NOBODY
-    whole = _take(kept, columns, shares)
-    split = np.setdiff1d(columns.customer[(shares > 1e-6) & (shares < 1 - 1e-6)], some[whole[some] != NOBODY])
-    rest = np.union1d(split, some[whole[some] == NOBODY][:SPLIT])
-    whole[rest] = NOBODY
-    left = Columns.of(problem, rest, whole)
-    taken, _ = integer(left)
-    return _take(whole, left, taken)
+    kept[customers] = NOBODY
+    rounded = _take(kept, columns, shares)
+    split = np.setdiff1d(columns.customer[(shares > 1e-6) & (shares < 1 - 1e-6)], customers[rounded[customers] != NOBODY])
+    undecided = np.union1d(split, customers[rounded[customers] == NOBODY][:SPLIT])
+    rounded[undecided] = NOBODY
+    open_columns = Columns.of(problem, undecided, rounded)
+    taken, _ = integer(open_columns)
+    return _take(rounded, open_columns, taken)
 
 
 def _take(chosen: Integers, columns: Columns, taken: Floats) -> Integers:
     result = chosen.copy()
-    wanted = taken > 1 - 1e-6
-    result[columns.customer[wanted]] = columns.option[wanted]
+    is_taken = taken > 1 - 1e-6
+    result[columns.customer[is_taken]] = columns.option[is_taken]
     return result
 
 

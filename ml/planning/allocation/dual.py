@@ -11,7 +11,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import linprog
 
-from ml.planning.allocation.problem import Floats, Integers, Prices, Problem
+from ml.arrays import Floats, Integers
+from ml.planning.allocation.problem import Prices, Problem
 
 MOST_PASSES = 150
 ENOUGH = 1e-5  # of the bound

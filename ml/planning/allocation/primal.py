@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ml.planning.allocation.problem import NOBODY, Floats, Integers, Prices, Problem
+from ml.arrays import Floats, Integers
+from ml.planning.allocation.problem import NOBODY, Prices, Problem
 
 
 def at_prices(problem: Problem, prices: Prices) -> Integers:
@@ -41,10 +42,10 @@ def at_prices(problem: Problem, prices: Prices) -> Integers:
         counts = np.bincount(best[taken], minlength=len(room))
         room, money = room - counts, money - int(counts @ problem.units)
         waiting = np.delete(waiting, taken)
-    return _with_the_rest(problem, chosen, room, money)
+    return _with_leftovers(problem, chosen, room, money)
 
 
-def _with_the_rest(problem: Problem, chosen: Integers, room: Floats, money: float) -> Integers:
+def _with_leftovers(problem: Problem, chosen: Integers, room: Floats, money: float) -> Integers:
     """Also those who are worth it beside what is left, the best for their money first."""
     while True:
         is_open = (room > 0) & (problem.units <= money)
@@ -53,11 +54,11 @@ def _with_the_rest(problem: Problem, chosen: Integers, room: Floats, money: floa
         density = offers / np.maximum(problem.units, 1)
         best = density.argmax(axis=1) if len(free) else np.zeros(0, dtype=np.int64)
         gain = offers[np.arange(len(free)), best]
-        wanted = gain > 0
-        if not wanted.any():
+        is_worth = gain > 0
+        if not is_worth.any():
             return chosen
-        rows, options = free[wanted], best[wanted]
-        order = np.lexsort((rows, -density[wanted][np.arange(len(rows)), options]))
+        rows, options = free[is_worth], best[is_worth]
+        order = np.lexsort((rows, -density[is_worth][np.arange(len(rows)), options]))
         place = _place_in_option(options[order])
         taken = order[place < room[options[order]]]
         taken = taken[np.cumsum(problem.units[options[taken]]) <= money]

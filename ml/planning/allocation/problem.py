@@ -8,11 +8,8 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
-Booleans = npt.NDArray[np.bool_]
+from ml.arrays import Floats, Integers
 
 NOBODY = -1
 # Money counts in millionths of the currency: sums of whole numbers are exact, and so is a budget.

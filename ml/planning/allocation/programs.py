@@ -1,4 +1,4 @@
-"""The linear and the integer program over some customers' options, by HiGHS (https://highs.dev) through scipy.
+"""The linear and the integer program over the options of chosen customers, by HiGHS (https://highs.dev) through scipy.
 
 HiGHS is deterministic: no time limits here, only limits of nodes.
 """
@@ -11,7 +11,8 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 from scipy.sparse import csr_array
 
-from ml.planning.allocation.problem import Floats, Integers, Prices, Problem
+from ml.arrays import Floats, Integers
+from ml.planning.allocation.problem import Prices, Problem
 
 MOST_NODES = 2_000
 # A limit is loosened by so much to learn what more of it brings. Above HiGHS's tolerance, below half a contact.
@@ -41,8 +42,7 @@ class Columns:
         ``taken``: the choice of all customers; what the others have is not left.
         """
         values = problem.value[rows]
-        wanted = np.isfinite(values) & (values > 0 if least is None else values >= least)
-        place, option = np.nonzero(wanted)
+        place, option = np.nonzero(np.isfinite(values) & (values > 0 if least is None else values >= least))
         capacity, budget = problem.capacity, problem.budget_units
         if taken is not None:
             others = taken.copy()
