@@ -208,7 +208,7 @@ def _loaded(path: Path) -> dict[Hashable, Any]:
     example = "see docs/campaigns.md for an example"
     try:
         text = path.read_text(encoding="utf-8")
-        loaded = yaml.load(text, Loader=_OnceEach) if len(text) <= MOST_CHARACTERS else None  # noqa: S506  a SafeLoader
+        loaded = yaml.load(text, Loader=_UniqueKeyLoader) if len(text) <= MOST_CHARACTERS else None  # noqa: S506  a SafeLoader
     except (OSError, UnicodeDecodeError) as error:
         raise _UnreadableError(f"it cannot be read: {error}", "write it as UTF-8 text that the service may read") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -222,7 +222,7 @@ def _loaded(path: Path) -> dict[Hashable, Any]:
     return loaded
 
 
-class _OnceEach(yaml.SafeLoader):
+class _UniqueKeyLoader(yaml.SafeLoader):
     """YAML in which no field may stand twice: otherwise the last budget would win in silence."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
