@@ -118,15 +118,27 @@ def test_until_hands_over_ahead_of_time_but_no_more_than_a_day(desk: Desk) -> No
 
 
 def test_nothing_is_sent_while_consents_cannot_be_read(desk: Desk) -> None:
-    desk.draft(contact("C1"))
+    desk.draft(contact("C1"), contact("C2", send_at="2026-05-05 08:00"))
     desk.approve()
-    desk.customers("C1,perhaps,,")
+    assert desk.send(MORNING).contacts == 1
+    desk.customers("C1,perhaps,,", "C2,perhaps,,", "C3,true,,")
     with pytest.raises(SendRefused, match="nothing is sent while customers cannot be read again") as refused:
-        desk.send(MORNING)
+        desk.send("2026-05-05 08:15")
     assert "perhaps" not in str(refused.value)
-    assert desk.events("sent", "suppressed") == [] and desk.handed_over().empty
-    desk.customers("C1,true,,")
-    assert desk.send("2026-05-05 08:15").contacts == 1
+    assert desk.events("sent", "suppressed") == [("sent", "C1")] and list(desk.handed_over()["customer_id"]) == ["C1"]
+    desk.customers("C1,true,,", "C2,true,,", "C3,true,,")
+    assert desk.send("2026-05-05 08:30").contacts == 1
+
+
+def test_a_customer_whose_row_is_broken_is_not_contacted_and_the_others_are(desk: Desk) -> None:
+    """The consent that the customer gave before is no longer known to hold."""
+    desk.draft(contact("C1"), contact("C2", send_at="2026-05-05 08:00"), contact("C3", send_at="2026-05-05 08:00"))
+    desk.approve()
+    desk.send(MORNING)
+    desk.customers("C1,true,,", "C2,perhaps,,", "C3,true,,", "C4,true,true,")
+    done = desk.send("2026-05-05 08:15")
+    assert (done.contacts, done.suppressed) == (1, {"no consent for email": 1})
+    assert desk.events("sent", "suppressed") == [("sent", "C1"), ("sent", "C3"), ("suppressed", "C2")]
 
 
 @pytest.mark.parametrize("step", ["_load_again", "_reasons", "_write_aside", "append", "_hand_over"])
