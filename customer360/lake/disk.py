@@ -1,4 +1,4 @@
-"""A full disk, said so that whoever is woken knows how full it is, where, and what to do."""
+"""Errors of a full disk, explained: how much is free, where, and what to do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
-# DuckDB's words for its files, for its spilling and for its own bound on it; SQLite's.
+# Messages of DuckDB for its files, its spilling and its own bound on it, and of SQLite.
 LITTLE_ROOM = 16_000_000
 FULL_WORDS = ("No space left on device", "Disk quota exceeded", "failed to offload data block", "disk is full")
 

@@ -35,8 +35,8 @@ def connect(temporary: Path, database: str = ":memory:") -> duckdb.DuckDBPyConne
 
 def memory_limit(connection: duckdb.DuckDBPyConnection) -> int:
     """The bytes of memory that the connection may use."""
-    (said,) = connection.execute("select current_setting('memory_limit')").fetchone() or ("0 bytes",)
-    number, unit = said.split()
+    (setting,) = connection.execute("select current_setting('memory_limit')").fetchone() or ("0 bytes",)
+    number, unit = setting.split()
     return int(float(number) * 1024 ** ("bytes", "KiB", "MiB", "GiB", "TiB").index(unit))
 
 

@@ -185,9 +185,9 @@ class ObjectStore:
             yield
         except ClientError as error:
             code = str(error.response.get("Error", {}).get("Code", ""))
-            said = self.without_keys(str(error.response.get("Error", {}).get("Message", "")))
+            message = self.without_keys(str(error.response.get("Error", {}).get("Message", "")))
             kind = ObjectGoneError if code in GONE else StoreError
-            raised = kind(f"{self.title}: {what}: {code}: {said}{self._remedy(code)}")
+            raised = kind(f"{self.title}: {what}: {code}: {message}{self._remedy(code)}")
         except NoCredentialsError:
             raised = StoreError(f"{self.title}: {what}: there are no credentials{self._remedy('AccessDenied')}")
         except (StoreConnectionError, HTTPClientError) as error:

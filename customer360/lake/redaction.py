@@ -1,6 +1,6 @@
 """DuckDB's errors without the values that they quote: ``Could not convert string 'anna@example.org' to INT32``.
 
-Whoever may read a log need not be one who may read rows. Errors that speak of SQL, files and memory pass as they are.
+Readers of logs may lack the right to read rows. Errors about SQL, files and memory quote no row and pass as they are.
 """
 
 from __future__ import annotations

@@ -151,5 +151,5 @@ def test_a_shop_without_a_store_needs_no_settings_of_one() -> None:
 
 
 def test_what_a_store_says_is_told_without_the_keys(server: ObjectStore) -> None:
-    said = f"The key {ACCESS_KEY} signed with {SECRET_KEY} is not known"
-    assert client(server).without_keys(said) == "The key ... signed with ... is not known"
+    message = f"The key {ACCESS_KEY} signed with {SECRET_KEY} is not known"
+    assert client(server).without_keys(message) == "The key ... signed with ... is not known"

@@ -1,4 +1,4 @@
-"""What DuckDB says when it fails is told without values of rows, and with the names that a person needs to mend it."""
+"""DuckDB's errors are redacted: no values of rows, and the names that a person needs to mend them."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def test_an_error_that_quotes_a_value_tells_its_kind_alone(sql: str) -> None:
         with pytest.raises(duckdb.Error) as quoting:
             connection.execute(sql).fetchall()
         assert VALUE in str(quoting.value)
-        with pytest.raises(type(quoting.value)) as told, redacted_errors("look there"):
+        with pytest.raises(type(quoting.value)) as raised, redacted_errors("look there"):
             connection.execute(sql).fetchall()
-    assert VALUE not in str(told.value)
-    assert str(told.value).endswith("; look there")
-    assert str(told.value).split(" Error: ")[0] == str(quoting.value).split(" Error: ")[0]
-    assert told.value.__cause__ is None
-    assert told.value.__suppress_context__
+    assert VALUE not in str(raised.value)
+    assert str(raised.value).endswith("; look there")
+    assert str(raised.value).split(" Error: ")[0] == str(quoting.value).split(" Error: ")[0]
+    assert raised.value.__cause__ is None
+    assert raised.value.__suppress_context__
 
 
 @pytest.mark.parametrize(
@@ -49,21 +49,23 @@ def test_an_error_that_quotes_a_value_tells_its_kind_alone(sql: str) -> None:
 )
 def test_an_error_that_quotes_no_row_is_told_whole(sql: str, needed: str) -> None:
     connecting = duckdb.connect(config={"temp_directory": ""})
-    with connecting as connection, pytest.raises(duckdb.Error) as told, redacted_errors("look there"):
+    with connecting as connection, pytest.raises(duckdb.Error) as raised, redacted_errors("look there"):
         connection.execute(sql).fetchall()
-    assert needed in str(told.value)
-    assert "look there" not in str(told.value)
+    assert needed in str(raised.value)
+    assert "look there" not in str(raised.value)
 
 
 def test_what_dbt_says_around_an_error_stays() -> None:
-    said = f"Runtime Error in model int_customers (models/int_customers.sql)\n  Conversion Error: Could not convert '{VALUE}'"
-    told = redacted(said, "look there")
-    assert told.startswith("Runtime Error in model int_customers (models/int_customers.sql)\n  Conversion Error: what it says")
-    assert VALUE not in told
+    message = (
+        f"Runtime Error in model int_customers (models/int_customers.sql)\n  Conversion Error: Could not convert '{VALUE}'"
+    )
+    text = redacted(message, "look there")
+    assert text.startswith(f"{model}\n  Conversion Error: what it says")
+    assert VALUE not in text
     assert redacted("1 of 1 OK created model", "look there") == "1 of 1 OK created model"
 
 
 def test_an_error_behind_a_harmless_one_is_withheld_too() -> None:
-    told = redacted(f"Binder Error: no column x\nConstraint Error: Duplicate key 'id: {VALUE}'", "look there")
-    assert told.startswith("Binder Error: no column x\nConstraint Error: what it says")
-    assert VALUE not in told
+    text = redacted(f"Binder Error: no column x\nConstraint Error: Duplicate key 'id: {VALUE}'", "look there")
+    assert text.startswith("Binder Error: no column x\nConstraint Error: what it says")
+    assert VALUE not in text

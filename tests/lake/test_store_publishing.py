@@ -15,9 +15,10 @@ from customer360.lake.engine import connect
 from customer360.lake.object_store import StoreError
 from customer360.lake.publishing import store_publishing
 from customer360.lake.publishing.publishing import TableSource, publish
-from customer360.lake.publishing.store_publishing import last_uploaded, readers_wait_long, upload_current
-from customer360.settings import ObjectStorage, Place
+from customer360.lake.publishing.store_publishing import last_uploaded, next_number, readers_wait_long, upload_current
+from customer360.settings import ObjectStorage, Place, Settings
 from tests.support.object_store import BUCKET, ObjectStore, storage_yaml
+from tests.support.random_shop import small_shop
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 QUARTER = timedelta(minutes=15)
@@ -243,6 +244,20 @@ def test_a_place_that_was_built_anew_publishes_over_its_predecessor(
     upload_current(anew, storage, NOON + timedelta(days=1))
     assert seen(storage, place) == 1
     assert json.loads(server.get("published/current.json"))["version"] == 1
+
+
+def test_a_restored_place_goes_on_above_what_the_stores_readers_have(
+    place: Place, storage: ObjectStorage, server: ObjectStore, tmp_path: Path
+) -> None:
+    for number in range(1, 4):
+        upload_current(place, storage, version(place, number))
+    shop = small_shop(object_storage=storage_yaml(server))
+    assert next_number(Settings(shop=shop, place=place, shop_folder=tmp_path)) == 1  # its own versions say
+    restored = Settings(shop=shop, place=Place(root=tmp_path / "restored"), shop_folder=tmp_path)
+    assert next_number(restored) == 4
+    with connect(restored.place.root / ".tmp") as connection:
+        made = publish(restored.place, connection, {"a": "select 1 as n"}, NOON, NOON, least=next_number(restored))
+    assert made.version == 4
 
 
 def test_a_lost_store_keeps_the_note_of_what_readers_have(place: Place, storage: ObjectStorage, server: ObjectStore) -> None:

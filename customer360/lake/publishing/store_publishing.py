@@ -1,4 +1,4 @@
-"""Published versions in an object store: uploaded whole, read back as a reader would, then one small object is swapped.
+"""Published versions in an object store: uploaded completely, read back as a reader would, then one small object is swapped.
 
 ``versions/<number>-<time>/`` holds a version as its local folder does; ``current.json`` names it and is replaced by one PUT, so
 that a reader who begins there never sees half a version. A version counts from its ``version.json`` on, which is written last.
@@ -210,8 +210,8 @@ def _remove_old(store: ObjectStore, current: str, now: datetime) -> int:
     for entry in store.objects(VERSIONS):
         found.setdefault(entry.key.split("/")[1], []).append(entry.key)
     others = {name: keys for name, keys in found.items() if NAME.fullmatch(name) and name != current}
-    whole = sorted((name for name, keys in others.items() if _manifest(name) in keys), key=_time_of, reverse=True)
-    kept = {name for number, name in enumerate(whole, 2) if number <= KEEP_VERSIONS or now - _time_of(name) <= KEEP_FOR}
+    complete = sorted((name for name, keys in others.items() if _manifest(name) in keys), key=_time_of, reverse=True)
+    kept = {name for number, name in enumerate(complete, 2) if number <= KEEP_VERSIONS or now - _time_of(name) <= KEEP_FOR}
     gone = [name for name in others if name not in kept]
     for name in gone:
         store.remove(_manifest(name))  # first: what is left after a crash is a half

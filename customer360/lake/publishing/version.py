@@ -105,6 +105,8 @@ def _in_use(document: Path) -> Iterator[None]:
 
 def is_in_use(folder: Path) -> bool:
     """True while somebody has the version open by ``open_version``."""
+    if not (folder / DOCUMENT).exists():
+        return False
     with (folder / DOCUMENT).open() as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
