@@ -56,10 +56,8 @@ def test_an_error_that_quotes_no_row_is_told_whole(sql: str, needed: str) -> Non
 
 
 def test_what_dbt_says_around_an_error_stays() -> None:
-    message = (
-        f"Runtime Error in model int_customers (models/int_customers.sql)\n  Conversion Error: Could not convert '{VALUE}'"
-    )
-    text = redacted(message, "look there")
+    model = "Runtime Error in model int_customers (models/int_customers.sql)"
+    text = redacted(f"{model}\n  Conversion Error: Could not convert '{VALUE}'", "look there")
     assert text.startswith(f"{model}\n  Conversion Error: what it says")
     assert VALUE not in text
     assert redacted("1 of 1 OK created model", "look there") == "1 of 1 OK created model"

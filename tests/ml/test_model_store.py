@@ -12,9 +12,10 @@ import pytest
 from catboost import CatBoostClassifier, CatBoostRegressor
 from trained_models import NOW, Trained
 
+from customer360.lake.publishing.tables import TABLES
 from ml.judging.promotion import Decision
 from ml.versions.model_store import ModelRefused, ModelStore, ModelStoreError, version_name
-from ml.versions.model_versions import COLUMNS, judged_until, model_versions
+from ml.versions.model_versions import judged_until, model_versions
 
 
 def load(store: ModelStore, trained: Trained, version: str = "v1") -> None:
@@ -210,7 +211,7 @@ def test_times_without_a_zone_are_refused(store: ModelStore) -> None:
 def test_the_versions_table_is_typed_even_when_empty(tmp_path: Path) -> None:
     frame = model_versions(ModelStore(tmp_path), "affinity")
     assert frame.empty
-    assert {column: str(kind) for column, kind in frame.dtypes.items()} == COLUMNS
+    assert {column: str(kind) for column, kind in frame.dtypes.items()} == TABLES["model_versions"].frame_types
 
 
 def test_the_versions_table_says_what_was_decided(store: ModelStore, trained: Trained) -> None:

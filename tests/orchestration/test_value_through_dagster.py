@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from customer360.lake.publishing.version import current_folder, parquet_file, reader
+from customer360.lake.publishing.version import current_folder, parquet_files, reader
 from customer360.lake.warehouse.frames import write_parquet
 from ml.versions.model_store import ModelStore
 from tests.orchestration.place import TinyShop
@@ -59,7 +59,7 @@ class Till:
 
 def draw_outcomes(shop: TinyShop) -> None:
     """Everyone buys after every cut-off, and whether someone churns follows age, so that there is something to learn."""
-    file = parquet_file(current_folder(shop.settings.place).resolve(), "training_features")
+    (file,) = parquet_files(current_folder(shop.settings.place).resolve(), "training_features")
     frame = pq.read_table(file, partitioning=None).to_pandas()
     chance = np.random.default_rng(7)
     age = frame["age"].fillna(40).to_numpy(float)
