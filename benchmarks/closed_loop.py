@@ -120,7 +120,9 @@ def everyone(memory: Memory, first: date, week: int) -> pd.DataFrame:
     customers = memory.world.customers
     allowed = customers.loc[customers["consent_email"], "customer_id"]
     most = int(BUDGET / CHANNELS["email"]["cost"])
-    return contacts_of([(one, week, "email", first + timedelta(days=1), "morning") for one in allowed[:most]], memory.shop)
+    return contacts_of(
+        [(customer, week, "email", first + timedelta(days=1), "morning") for customer in allowed[:most]], memory.shop
+    )
 
 
 def argmax(memory: Memory, first: date, week: int) -> pd.DataFrame:

@@ -37,10 +37,10 @@ class Predicted:
 
     def check(self, customers: int, shop: Shop) -> None:
         """Raise ``FrameError`` on another shape, on what is no probability, and where basis and ``without`` disagree."""
-        wanted = (customers, len(shop.channels), 7, len(shop.dayparts))
-        if self.conversion.shape != wanted:
+        expected = (customers, len(shop.channels), 7, len(shop.dayparts))
+        if self.conversion.shape != expected:
             raise FrameError(
-                f"predictions have the shape {self.conversion.shape}, not customers x channels x 7 x dayparts {wanted}"
+                f"predictions have the shape {self.conversion.shape}, not customers x channels x 7 x dayparts {expected}"
             )
         if (self.without is not None) != (self.basis == INCREMENTAL):
             raise FrameError(

@@ -79,17 +79,20 @@ class _Trees:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.json"
             classifier.save_model(str(path), format="json")  # the documented way to a model's splits
-            told = json.loads(path.read_text(encoding="utf-8"))
-        if "oblivious_trees" not in told:
+            document = json.loads(path.read_text(encoding="utf-8"))
+        if "oblivious_trees" not in document:
             return None
         names: Sequence[str] = classifier.feature_names_
         places = {
-            kind: {one["feature_index"]: names[one["flat_feature_index"]] for one in told["features_info"].get(kind, ())}
+            kind: {
+                feature["feature_index"]: names[feature["flat_feature_index"]]
+                for feature in document["features_info"].get(kind, ())
+            }
             for kind in ("float_features", "categorical_features")
         }
-        scale, bias = told["scale_and_bias"]
+        scale, bias = document["scale_and_bias"]
         values, bits = [], []
-        for tree in told["oblivious_trees"]:
+        for tree in document["oblivious_trees"]:
             asked = [_feature(split, places) for split in tree["splits"] or ()]
             if None in asked:
                 return None

@@ -139,8 +139,8 @@ def _out_of_time(rows: pd.DataFrame, window: timedelta, noun: str) -> _Parts | N
     fitted, tuned = (train + window <= tune_from).to_numpy(), (train >= tune_from).to_numpy()
     if fitted.sum() < (1 - MOST_PURGED) * (~tuned).sum():
         return None
-    said = f"the newest fifth of the {noun}s, those from {judge_from:%Y-%m-%d %H:%M} (UTC) on"
-    return _Parts(is_train, is_judge, (Split(fitted, tuned),), said)
+    judged_on = f"the newest fifth of the {noun}s, those from {judge_from:%Y-%m-%d %H:%M} (UTC) on"
+    return _Parts(is_train, is_judge, (Split(fitted, tuned),), judged_on)
 
 
 def _held_out(rows: pd.DataFrame, window: timedelta, noun: str) -> _Parts:
@@ -148,11 +148,11 @@ def _held_out(rows: pd.DataFrame, window: timedelta, noun: str) -> _Parts:
     splits = fold_splits(rows["customer_id"])
     is_judge = splits[0].tuned
     days = (rows["touched_at"].max() - rows["touched_at"].min()).days + 1
-    said = (
+    judged_on = (
         f"the {noun}s of a fifth of the customers: all lie within {many(days, 'day')}, too close together for a window of "
         f"{many(window.days, 'day')} between older and newer ones"
     )
-    return _Parts(~is_judge, is_judge, fold_splits(_salted(rows.loc[~is_judge, "customer_id"])), said)
+    return _Parts(~is_judge, is_judge, fold_splits(_salted(rows.loc[~is_judge, "customer_id"])), judged_on)
 
 
 def unseen(touches: pd.DataFrame, trained_until: datetime, judged_from: datetime) -> Booleans:

@@ -65,8 +65,8 @@ def effect_is_usable(touches: pd.DataFrame, shop: Shop, known_at: datetime, orga
     if controls < MIN_CONTROLS:
         return EffectBasis(False, _too_few(controls, shop))
     if organic_version is None:
-        said = f"there are {many(controls, 'control')}, but no model of customers without contact was promoted"
-        return EffectBasis(False, f"{said}; see the {ORGANIC_RESPONSE} model's newest decision")
+        reason = f"there are {many(controls, 'control')}, but no model of customers without contact was promoted"
+        return EffectBasis(False, f"{reason}; see the {ORGANIC_RESPONSE} model's newest decision")
     return EffectBasis(True, f"{many(controls, 'control')} say what customers do without contact ({organic_version})")
 
 

@@ -47,7 +47,7 @@ def trained(shop: TinyShop) -> Iterator[TinyShop]:
     shop.restore("ready")
 
 
-def told(shop: TinyShop) -> dict[str, Any]:
+def metadata_of(shop: TinyShop) -> dict[str, Any]:
     with shop.instance() as instance:
         event = instance.get_latest_materialization_event(MODEL)
     assert event is not None
@@ -58,10 +58,10 @@ def told(shop: TinyShop) -> dict[str, Any]:
 def test_with_few_controls_no_model_is_trained_and_the_run_says_how_many_are_needed(trained: TinyShop) -> None:
     ((controls,),) = trained.published("select count(*) from campaign_touch_history where is_control")
     assert controls > 0
-    said = told(trained)
-    assert said["decision"] == "not trained"
-    assert f"has {controls} controls" in said["missing"]
-    assert "at least 1,500 are needed" in said["missing"]
+    shown = metadata_of(trained)
+    assert shown["decision"] == "not trained"
+    assert f"has {controls} controls" in shown["missing"]
+    assert "at least 1,500 are needed" in shown["missing"]
     assert ModelStore(trained.settings.place.models).versions(ORGANIC_RESPONSE) == []
 
 
@@ -70,19 +70,19 @@ def test_with_controls_enough_it_is_judged_promoted_and_shows_what_contacts_add(
     with duckdb.connect(str(database)) as connection:
         connection.execute(CONTROLS)
     trained.run("training_job", assets=[MODEL.path]).succeed()
-    said = told(trained)
-    assert said["decision"] == "promoted", said["reason"]
+    shown = metadata_of(trained)
+    assert shown["decision"] == "promoted", shown["reason"]
     loaded = servable_for_shop(trained.settings, ORGANIC_RESPONSE).loaded
     assert loaded is not None
-    assert loaded.version == said["model_version"]
+    assert loaded.version == shown["model_version"]
     assert servable_for_shop(trained.settings, RESPONSE).loaded is not None
-    assert "Qini coefficient" in said["effect"]
-    assert "share contacted" in said["effect"]
-    assert said["plot_qini"].startswith("![qini](data:image/png")
+    assert "Qini coefficient" in shown["effect"]
+    assert "share contacted" in shown["effect"]
+    assert shown["plot_qini"].startswith("![qini](data:image/png")
     folder = trained.settings.place.reports / "models" / ORGANIC_RESPONSE / loaded.version
     card = (folder / "card.md").read_text(encoding="utf-8")
     assert "## effect" in card
-    assert said["effect"] in card
+    assert shown["effect"] in card
     assert "![qini](qini.png)" in card
     assert (folder / "qini.png").read_bytes().startswith(b"\x89PNG")
     assert trained.published("select count(*) from model_versions where model_name = 'organic_response'") == [(1,)]
