@@ -20,7 +20,7 @@ FULL_FOLDERS = {
 FULL_MODULES = {"tests.support.lab", "tests.support.object_store", "tests.support.postgres"}
 FULL_FIXTURES = {"server", "postgres", "in_store"}
 FAST = "not full"
-FAST_CPU_SECONDS = 5.0
+FAST_CPU_SECONDS = 10.0
 
 # A background job of a shell without job control ignores interrupts, and so would all that the tests start and interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():

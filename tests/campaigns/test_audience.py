@@ -100,6 +100,7 @@ def answer(tree: Any, row: tuple[int | None, ...]) -> bool | None:
     raise AssertionError(tree)
 
 
+@pytest.mark.full
 @settings(deadline=None, max_examples=60)
 @given(TREES, ROWS)
 def test_an_audience_is_whom_plain_python_would_choose(tree: Any, rows: list[tuple[int | None, ...]]) -> None:
