@@ -27,7 +27,7 @@ from dagster._serdes.config_class import ConfigurableClassData
 from customer360.lake.disk import lack_of_room
 from customer360.settings import REPOSITORY
 from orchestration.runtime.code_files import code_fingerprint
-from orchestration.runtime.template import BORN_TAG, PID_TAG, born
+from orchestration.runtime.template import PID_TAG, START_TAG, process_start
 
 DEFINITIONS = "orchestration.definitions"
 TEMPLATE = "orchestration.runtime.template"
@@ -95,8 +95,8 @@ class Template:
     def _failed(self, what: str) -> DagsterLaunchFailedError:
         self.close()
         return DagsterLaunchFailedError(  # type: ignore[no-untyped-call]
-            f"The process that forks runs ({TEMPLATE}) {what}; its exit code is {self.process.returncode}. What it said stands "
-            "in the daemon's output. The next run is launched with a new one."
+            f"The process that forks runs ({TEMPLATE}) {what}; its exit code is {self.process.returncode}. Its output "
+            "is in the daemon's log. The next run is launched with a new one."
         )
 
 
@@ -178,4 +178,4 @@ def is_forkable(run: DagsterRun) -> bool:
 
 def is_alive(run: DagsterRun) -> bool:
     """True while the run's own process lives, and not another one with its number."""
-    return born(int(run.tags[PID_TAG])) == run.tags[BORN_TAG]
+    return process_start(int(run.tags[PID_TAG])) == run.tags[START_TAG]

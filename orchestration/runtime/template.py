@@ -27,13 +27,13 @@ Execute = Callable[[dict[str, Any]], int]
 POLL_SECONDS = 0.05
 CRASHED = 70
 # Hidden in the UI by their prefix: a run is known by its number there.
-PID_TAG, BORN_TAG = ".dagster/customer360_pid", ".dagster/customer360_born"
+PID_TAG, START_TAG = ".dagster/customer360_pid", ".dagster/customer360_start"
 
 
-def born(pid: int) -> str:
-    """The boot of the machine, and the tick of it at which a living process started; "" when there is none with this number.
+def process_start(pid: int) -> str:
+    """The boot id of the machine and the clock tick at which a living process started; "" when none has this number.
 
-    Together with the number it names one process, of any machine and for ever.
+    With the number it identifies a process on any machine.
     """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
@@ -56,7 +56,7 @@ def serve(channel: socket.socket, execute: Execute) -> None:
 def _answer(channel: socket.socket, execute: Execute) -> None:
     children: dict[int, Any] = {}
     pending = b""
-    _say(channel, id=None, pid=os.getpid())
+    _send(channel, id=None, pid=os.getpid())
     while True:
         if select.select([channel], [], [], POLL_SECONDS if children else None)[0]:
             chunk = channel.recv(65536)
@@ -67,13 +67,13 @@ def _answer(channel: socket.socket, execute: Execute) -> None:
                 request = json.loads(line)
                 pid = _fork(channel, execute, request)
                 children[pid] = request["id"]
-                _say(channel, id=request["id"], pid=pid)
+                _send(channel, id=request["id"], pid=pid)
         while children:
             pid, status, used = os.wait4(-1, os.WNOHANG)
             if not pid:
                 break
             if pid in children:  # others are helpers of libraries, such as the tracker of dbt's locks
-                _say(
+                _send(
                     channel,
                     id=children.pop(pid),
                     exit=os.waitstatus_to_exitcode(status),
@@ -103,7 +103,7 @@ def _fork(channel: socket.socket, execute: Execute, request: dict[str, Any]) -> 
         os._exit(status)
 
 
-def _say(channel: socket.socket, **message: Any) -> None:
+def _send(channel: socket.socket, **message: Any) -> None:
     channel.sendall(json.dumps(message).encode() + b"\n")
 
 
@@ -121,7 +121,7 @@ def execute_run(request: dict[str, Any]) -> int:
 
     arguments = deserialize_value(request["arguments"], ExecuteRunArgs)
     with capture_interrupts(), get_instance_for_cli(instance_ref=arguments.instance_ref) as instance:
-        instance.add_run_tags(arguments.run_id, {PID_TAG: str(os.getpid()), BORN_TAG: born(os.getpid())})
+        instance.add_run_tags(arguments.run_id, {PID_TAG: str(os.getpid()), START_TAG: process_start(os.getpid())})
         return _execute_run_command_body(arguments.run_id, instance, lambda _: None, set_exit_code_on_failure=True)
 
 

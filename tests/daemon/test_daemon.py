@@ -19,7 +19,7 @@ import pytest
 
 from customer360.lake.slices import slice_folder
 from customer360.simulation.writing import write_bytes
-from orchestration.runtime.template import BORN_TAG, PID_TAG
+from orchestration.runtime.template import PID_TAG, START_TAG
 from tests.crash.processes import Served, command_of, kill_all, processes_of
 from tests.orchestration.place import TinyShop, tiny_shop, wait_until
 
@@ -134,7 +134,7 @@ def test_a_dropped_file_a_repair_a_poison_file_a_gap_of_two_days_and_the_death_o
         ("96", "2", "SUCCESS"),
     ]
     runs = slice_runs(shop)
-    assert all(run.tags[BORN_TAG] for run in runs)
+    assert all(run.tags[START_TAG] for run in runs)
     assert len({run.tags[PID_TAG] for run in runs}) == len(runs)
 
 

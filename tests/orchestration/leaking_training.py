@@ -23,8 +23,12 @@ def leaking(*arguments: Any) -> dbt.CompiledModel:
 def main() -> None:
     with patch("assets.predictions.look_ahead_check.compiled_model", leaking), dg.DagsterInstance.get() as instance:
         result = defs.resolve_job_def("training_job").execute_in_process(instance=instance, raise_on_error=False)
-    (check,) = [one for one in result.get_asset_check_evaluations() if one.check_name == "features_do_not_see_the_future"]
-    said = {
+    (check,) = [
+        evaluation
+        for evaluation in result.get_asset_check_evaluations()
+        if evaluation.check_name == "features_do_not_see_the_future"
+    ]
+    outcome = {
         "success": result.success,
         "passed": check.passed,
         "severity": check.severity.value,
@@ -35,7 +39,7 @@ def main() -> None:
             event.asset_key.to_user_string() for event in result.get_asset_materialization_events() if event.asset_key
         ],
     }
-    sys.stdout.write("\n" + json.dumps(said) + "\n")
+    sys.stdout.write("\n" + json.dumps(outcome) + "\n")
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from orchestration.runtime import code_files
 from orchestration.runtime import launcher as run_launcher
 from orchestration.runtime.daemon import give_up_lost_launches
 from orchestration.runtime.launcher import Template, WarmRunLauncher, code_fingerprint, is_alive, is_forkable
-from orchestration.runtime.template import BORN_TAG, CRASHED, PID_TAG, born
+from orchestration.runtime.template import CRASHED, PID_TAG, START_TAG, process_start
 from tests.orchestration.place import TINY, wait_until
 from tests.orchestration.tiny_runs import tiny_job
 
@@ -64,7 +64,7 @@ class Echo:
         """Living processes that the template itself started: the tracker of locks."""
         pid = self.template.process.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
-        return [int(child) for child in children if born(int(child))]
+        return [int(child) for child in children if process_start(int(child))]
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_children_work_side_by_side_and_each_end_is_told(capfd: pytest.CaptureFi
     wanted = {"well": "0", "failed": "3", "killed": "be killed", "crashed": "raise"}
     pids = {echo.start(identifier, do, seconds=0.5) for identifier, do in wanted.items()}
     assert len(pids) == 4
-    assert all(born(pid) for pid in pids)
+    assert all(process_start(pid) for pid in pids)
     assert echo.all_ends(4) == {"well": 0, "failed": 3, "killed": -signal.SIGKILL, "crashed": CRASHED}
     assert "RuntimeError: as it was told" in capfd.readouterr().err
 
@@ -88,8 +88,8 @@ def test_a_template_ends_with_its_channel_and_its_children_go_on(echo: Echo) -> 
     child = echo.start("child", "0", seconds=1.5)
     echo.template.close()
     assert echo.template.process.returncode == 0
-    assert born(child)
-    wait_until(lambda: not born(child), 20, "the child has ended")
+    assert process_start(child)
+    wait_until(lambda: not process_start(child), 20, "the child has ended")
 
 
 def test_neither_threads_nor_locks_nor_complaints_are_left_behind(capfd: pytest.CaptureFixture[str], echo: Echo) -> None:
@@ -104,23 +104,23 @@ def test_neither_threads_nor_locks_nor_complaints_are_left_behind(capfd: pytest.
     unheard = echo.start("unheard", "0")
     wait_until(lambda: not Path(f"/proc/{unheard}").exists(), 20, "the template has seen the end that nobody asked for")
     echo.template.close()
-    wait_until(lambda: not born(trackers[0]), 20, "the tracker of locks has ended")
+    wait_until(lambda: not process_start(trackers[0]), 20, "the tracker of locks has ended")
     assert capfd.readouterr().err == ""
 
 
 def test_a_process_is_known_by_its_number_and_its_birth() -> None:
     sleeper = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     with sleeper:
-        birth = born(sleeper.pid)
-        assert birth == born(sleeper.pid) != born(os.getpid())
-        run = dg.DagsterRun(job_name="any", tags={PID_TAG: str(sleeper.pid), BORN_TAG: birth})
+        birth = process_start(sleeper.pid)
+        assert birth == process_start(sleeper.pid) != process_start(os.getpid())
+        run = dg.DagsterRun(job_name="any", tags={PID_TAG: str(sleeper.pid), START_TAG: birth})
         assert is_alive(run)
-        assert not is_alive(run.with_tags({PID_TAG: str(sleeper.pid), BORN_TAG: born(os.getpid())}))
+        assert not is_alive(run.with_tags({PID_TAG: str(sleeper.pid), START_TAG: process_start(os.getpid())}))
         sleeper.kill()
-        wait_until(lambda: not born(sleeper.pid), 10, "it is a zombie")
+        wait_until(lambda: not process_start(sleeper.pid), 10, "it is a zombie")
         assert Path(f"/proc/{sleeper.pid}").exists()
         assert not is_alive(run)
-    assert born(sleeper.pid) == ""
+    assert process_start(sleeper.pid) == ""
 
 
 def test_the_fingerprint_follows_the_shop_its_categories_and_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,9 +290,9 @@ def test_a_new_daemon_gives_up_the_runs_that_the_dead_one_was_launching(launched
         starting(launched, "another.shop"),
         launched.begun(),
     )
-    launched.instance.add_run_tags(died_early.run_id, {PID_TAG: "1", BORN_TAG: "another boot"})
+    launched.instance.add_run_tags(died_early.run_id, {PID_TAG: "1", START_TAG: "another boot"})
     coming = starting(launched)
-    launched.instance.add_run_tags(coming.run_id, {PID_TAG: str(os.getpid()), BORN_TAG: born(os.getpid())})
+    launched.instance.add_run_tags(coming.run_id, {PID_TAG: str(os.getpid()), START_TAG: process_start(os.getpid())})
     assert set(give_up_lost_launches(launched.instance)) == {lost.run_id, died_early.run_id}
     found = {run.run_id: launched.run(run.run_id).status for run in (lost, died_early, others, coming, at_work)}
     assert found == {

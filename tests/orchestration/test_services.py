@@ -38,26 +38,26 @@ def service(name: str, command: list[str]) -> Service:
 @contextmanager
 def running(code_server: Service, *others: Service) -> Iterator[tuple[Services, list[str]]]:
     """The services at work in a thread, and what they say; ended in good order afterwards."""
-    said: list[str] = []
-    served = Services(code_server, list(others), said.append)
+    messages: list[str] = []
+    served = Services(code_server, list(others), messages.append)
     thread = threading.Thread(target=served.run)
     thread.start()
     try:
-        yield served, said
+        yield served, messages
     finally:
         served.end()
         thread.join(timeout=20)
         assert not thread.is_alive()
 
 
-def pid_of(one: Service, other_than: int = 0) -> int:
+def pid_of(service: Service, other_than: int = 0) -> int:
     """The pid of a service once it runs, as another process than one before."""
 
     def pid() -> int:
-        process = one.process
+        process = service.process
         return process.pid if process is not None and process.poll() is None and process.pid != other_than else 0
 
-    found: int = wait_until(pid, 10, f"{one.name} runs")
+    found: int = wait_until(pid, 10, f"{service.name} runs")
     return found
 
 
@@ -70,23 +70,23 @@ def is_there(pid: int) -> bool:
 
 def test_whoever_is_killed_is_started_again_and_the_others_are_left_alone() -> None:
     code, daemon = service("code server", STAYS), service("daemon", STAYS)
-    with running(code, daemon) as (_, said):
+    with running(code, daemon) as (_, messages):
         for victim, other in ((code, daemon), (daemon, code)):
             killed, left = pid_of(victim), pid_of(other)
             os.kill(killed, signal.SIGKILL)
             pid_of(victim, other_than=killed)
             assert pid_of(other) == left
-        assert [text.split(";")[0] for text in said] == ["the code server ended with -9", "the daemon ended with -9"]
+        assert [text.split(";")[0] for text in messages] == ["the code server ended with -9", "the daemon ended with -9"]
         pids = [pid_of(code), pid_of(daemon)]
     assert not any(map(is_there, pids))
 
 
 def test_who_never_comes_up_is_tried_with_growing_pauses() -> None:
-    with running(service("code server", STAYS), service("daemon", LEAVES)) as (_, said):
-        wait_until(lambda: len(said) == 4, 20, "four ends")
-    pauses = [float(text.split(" in ")[1].removesuffix(" s")) for text in said[:4]]
+    with running(service("code server", STAYS), service("daemon", LEAVES)) as (_, messages):
+        wait_until(lambda: len(messages) == 4, 20, "four ends")
+    pauses = [float(text.split(" in ")[1].removesuffix(" s")) for text in messages[:4]]
     assert pauses == [0.1, 0.2, 0.4, 0.8]
-    assert all(text.startswith("the daemon ended with 3;") for text in said)
+    assert all(text.startswith("the daemon ended with 3;") for text in messages)
     late = service("daemon", LEAVES)
     late.pause = LONGEST_PAUSE
     late.start()
@@ -113,19 +113,19 @@ def test_the_code_server_alone_is_replaced_when_files_change(monkeypatch: pytest
     files = ["as they are"]
     monkeypatch.setattr(module, "code_fingerprint", lambda: files[0])
     code, daemon = service("code server", STAYS), service("daemon", STAYS)
-    with running(code, daemon) as (_, said):
+    with running(code, daemon) as (_, messages):
         before = pid_of(code), pid_of(daemon)
         files[0] = "changed"
         pid_of(code, other_than=before[0])
         assert pid_of(daemon) == before[1]
-        assert "the code server is replaced" in said[0]
+        assert "the code server is replaced" in messages[0]
 
 
 def test_a_replay_that_goes_on_moves_the_end_of_the_partitions_by_a_day_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
     ends = [datetime(2026, 5, 1, 12, tzinfo=UTC)]
     code, daemon = service("code server", STAYS), service("daemon", STAYS)
-    told: list[str] = []
-    served = Services(code, [daemon], told.append, lambda: ends[0])
+    messages: list[str] = []
+    served = Services(code, [daemon], messages.append, lambda: ends[0])
     thread = threading.Thread(target=served.run)
     thread.start()
     try:
@@ -137,7 +137,7 @@ def test_a_replay_that_goes_on_moves_the_end_of_the_partitions_by_a_day_at_most(
         ends[0] += timedelta(hours=24)
         time.sleep(0.5)
         assert pid_of(code) == second
-        assert told == []
+        assert messages == []
     finally:
         served.end()
         thread.join(timeout=20)
@@ -149,7 +149,7 @@ def test_a_home_is_served_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     with services(tmp_path, None, print), pytest.raises(ServedAlreadyError, match=f"by process {os.getpid()}; end it"), again:
         pytest.fail("served twice")
     with services(tmp_path, 3000, print) as served:
-        assert [one.name for one in served.others] == ["daemon", "web server"]
+        assert [other.name for other in served.others] == ["daemon", "web server"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children that their parent died")

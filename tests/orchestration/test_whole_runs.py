@@ -40,15 +40,15 @@ class Story:
 @pytest.fixture(scope="module")
 def story(shop: TinyShop) -> Story:
     shop.restore("ready")
-    told = Story(shop)
-    told.tables["history"] = shop.tables()
-    told.trained = shop.published("select model_version, status, reason from model_versions where model_name = 'affinity'")
-    told.report = land_all(shop)[0]["total"]
-    told.after("slice", shop.run("slice_job", shop.key(0)))
-    told.after("again", shop.run("slice_job", shop.key(0)))
-    told.after("range", shop.run_range(1, LAST))
-    shop.clean = told.tables["range"]
-    return told
+    story = Story(shop)
+    story.tables["history"] = shop.tables()
+    story.trained = shop.published("select model_version, status, reason from model_versions where model_name = 'affinity'")
+    story.report = land_all(shop)[0]["total"]
+    story.after("slice", shop.run("slice_job", shop.key(0)))
+    story.after("again", shop.run("slice_job", shop.key(0)))
+    story.after("range", shop.run_range(1, LAST))
+    shop.clean = story.tables["range"]
+    return story
 
 
 def test_a_history_fills_every_table(story: Story) -> None:
@@ -67,12 +67,12 @@ def test_what_a_training_decided_is_published_at_once_with_its_card_and_plots(st
 
 def test_models_without_enough_to_learn_from_report_what_is_missing_and_fail_no_run(story: Story) -> None:
     with story.shop.instance() as instance:
-        told = {}
+        reported = {}
         for name in ("spend", "churn"):
             event = instance.get_latest_materialization_event(dg.AssetKey(["predictions", f"{name}_model"]))
             assert event is not None
             assert event.asset_materialization is not None
-            told[name] = {key: str(value.value) for key, value in event.asset_materialization.metadata.items()}
+            reported[name] = {key: str(value.value) for key, value in event.asset_materialization.metadata.items()}
             run = instance.get_run_by_id(event.run_id)
             assert run is not None
             assert run.status is dg.DagsterRunStatus.SUCCESS
@@ -81,15 +81,15 @@ def test_models_without_enough_to_learn_from_report_what_is_missing_and_fail_no_
             own = [check for check in checks if check.asset_key == dg.AssetKey(["predictions", f"{name}_model"])]
             assert len(own) == 2
             assert {(check.passed, check.severity) for check in own} == {(False, dg.AssetCheckSeverity.WARN)}
-    assert {one["decision"] for one in told.values()} == {"not trained"}
-    assert "at least 200 and 50 are needed" in told["spend"]["missing"]
+    assert {metadata["decision"] for metadata in reported.values()} == {"not trained"}
+    assert "at least 200 and 50 are needed" in reported["spend"]["missing"]
     # 7 days after the labels' 3: the latest cut-off's is unknown, the second judges, a third would have to train.
-    assert "two cut-offs that are 7 days (churn_horizon_days) apart" in told["churn"]["missing"]
-    assert told["churn"]["cutoffs"] == "2, of which 1 are 7 days and 2 more ago; 3 are needed"
-    assert told["churn"]["to_do"] == "raise training.cutoffs in shop.yaml from 2 to 3"
+    assert "two cut-offs that are 7 days (churn_horizon_days) apart" in reported["churn"]["missing"]
+    assert reported["churn"]["cutoffs"] == "2, of which 1 are 7 days and 2 more ago; 3 are needed"
+    assert reported["churn"]["to_do"] == "raise training.cutoffs in shop.yaml from 2 to 3"
     ((first,),) = story.shop.published("select min(slice) from slice_log")
     # 5 days of history, the labels' 3 and 2 more, and three cut-offs a week apart.
-    assert told["churn"]["enough_history_from"] == f"{first + timedelta(days=5 + 3 + 2 + 14):%Y-%m-%d %H:%M} UTC"
+    assert reported["churn"]["enough_history_from"] == f"{first + timedelta(days=5 + 3 + 2 + 14):%Y-%m-%d %H:%M} UTC"
 
 
 def test_everyone_has_a_value_before_and_after_the_first_champion(story: Story) -> None:
@@ -163,10 +163,10 @@ def test_a_broken_reference_file_fails_its_asset_and_the_last_good_version_stays
         assert run.wait() == 1
         story.runs["broken"] = run
         (failure,) = story.events("broken", dg.DagsterEventType.STEP_FAILURE)
-        said = failure.event_specific_data.error_display_string
-        assert "1 keys (product_id) appear more than once" in said
-        assert f"{file.name} row 1, {file.name} row 2" in said
-        assert "the last good version stays in force" in said
+        message = failure.event_specific_data.error_display_string
+        assert "1 keys (product_id) appear more than once" in message
+        assert f"{file.name} row 1, {file.name} row 2" in message
+        assert "the last good version stays in force" in message
         assert (story.shop.data / "raw" / "products" / "history.parquet").read_bytes() == version
         assert current_publication(story.shop.settings.place) == published
     finally:
