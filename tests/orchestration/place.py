@@ -14,7 +14,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,9 +23,10 @@ from typing import Any
 from unittest import mock
 
 import dagster as dg
+import duckdb
 from dagster._core.utils import make_new_run_id
 
-from customer360.lake.publishing.version import reader
+from customer360.lake.publishing.version import current_folder, reader
 from customer360.lake.slices import slice_key
 from customer360.settings import REPOSITORY, Settings
 from customer360.simulation import Faults, Simulation, simulate_history, simulate_slice
@@ -282,3 +284,17 @@ def wait_until(condition: Any, seconds: float, what: str, every: float = 0.02) -
             return value
         time.sleep(every)
     raise AssertionError(f"not within {seconds} s: {what}")
+
+
+@contextmanager
+def changing_published(shop: TinyShop, table: str, *others: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection with copies of published tables, of which ``table`` takes the place of the published one afterwards."""
+    folder = current_folder(shop.settings.place).resolve() / "parquet"
+    with duckdb.connect() as connection:
+        for name in (table, *others):
+            source = f"read_parquet('{folder}/{name}/*.parquet', hive_partitioning = false)"
+            connection.execute(f"create table {name} as from {source}")
+        yield connection
+        for file in (folder / table).glob("*.parquet"):  # a version before may link to the same file: it stays as it is
+            file.unlink()
+        connection.execute(f"copy {table} to '{folder}/{table}/part.parquet' (format parquet)")

@@ -6,14 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
-import duckdb
 import pytest
 
-from customer360.lake.publishing.version import current_folder
 from ml.datasets.targets import ORGANIC_RESPONSE, RESPONSE
 from ml.versions.model_store import ModelStore
 from ml.versions.shop_models import servable_for_shop
-from tests.orchestration.place import TinyShop
+from tests.orchestration.place import TinyShop, changing_published
 
 MODEL = dg.AssetKey(["predictions", "organic_response_model"])
 # Controls at random over four months: who has an even number orders in a third of the cases, the others nearly never.
@@ -66,8 +64,7 @@ def test_with_few_controls_no_model_is_trained_and_the_run_says_how_many_are_nee
 
 
 def test_with_controls_enough_it_is_judged_promoted_and_shows_what_contacts_add(trained: TinyShop) -> None:
-    database = current_folder(trained.settings.place).resolve() / "customer360.duckdb"
-    with duckdb.connect(str(database)) as connection:
+    with changing_published(trained, "campaign_touch_history", "customer_features") as connection:
         connection.execute(CONTROLS)
     trained.run("training_job", assets=[MODEL.path]).succeed()
     shown = metadata_of(trained)

@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
-import duckdb
 import numpy as np
 import pandas as pd
 import pytest
 
-from customer360.lake.publishing.version import current_folder
 from customer360.snapshot import open_snapshot
 from ml.datasets.targets import RESPONSE
 from ml.responses.contact_rows import CampaignFacts, response_inputs
@@ -23,7 +21,7 @@ from ml.versions.model_store import ModelStore
 from ml.versions.shop_models import servable_for_shop
 from orchestration.cli import main
 from tests.ml.contacts import truth
-from tests.orchestration.place import Run, TinyShop
+from tests.orchestration.place import Run, TinyShop, changing_published
 
 MODEL = dg.AssetKey(["predictions", "response_model"])
 CHECKS = {"beats_baselines", "no_target_leakage"}
@@ -56,8 +54,7 @@ class Trainer:
 
 def draw_answers(shop: TinyShop) -> None:
     """Publish contacts that the customers' age and the channel decide, so that some hundred are enough to learn from."""
-    database = current_folder(shop.settings.place).resolve() / "customer360.duckdb"
-    with duckdb.connect(str(database)) as connection:
+    with changing_published(shop, "campaign_touch_history", "customer_features") as connection:
         frame = connection.execute("from campaign_touch_history order by touch_id").df()
         ages = connection.execute("select customer_id, age from customer_features").df().set_index("customer_id")["age"]
         is_contact = ~frame["is_control"].to_numpy(dtype=bool)
@@ -169,8 +166,7 @@ def test_a_version_with_other_features_is_refused_and_the_command_says_so(
 
 
 def test_a_shop_without_contacts_waits_for_them_and_fails_no_run(trainer: Trainer) -> None:
-    database = current_folder(trainer.shop.settings.place).resolve() / "customer360.duckdb"
-    with duckdb.connect(str(database)) as connection:
+    with changing_published(trainer.shop, "campaign_touch_history") as connection:
         connection.execute("delete from campaign_touch_history")
     before = trainer.store.versions(RESPONSE)
     trainer.train()
