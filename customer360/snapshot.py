@@ -20,9 +20,7 @@ from customer360.campaigns.ledger import APPROVED, SALT, SENT, SUPPRESSED, read_
 from customer360.campaigns.standing import standing
 from customer360.lake.engine import quoted
 from customer360.lake.publishing.version import PublishedVersion, current_publication, open_version
-from customer360.lake.reference.attribute_versions import attribute_versions_query
-from customer360.lake.reference.consents import consents_query
-from customer360.lake.reference.suppressions import suppressions_query
+from customer360.lake.reference.customer_queries import attribute_versions_query, consents_query, suppressions_query
 from customer360.lake.slices import naive
 from customer360.settings import Place, Settings, Shop
 

@@ -192,7 +192,7 @@ def _write_history(connection: duckdb.DuckDBPyConnection, folder: Path, before: 
     return {"history_events": sum(written), "history_files": len(written)}
 
 
-def _write_slices(connection: duckdb.DuckDBPyConnection, clicks: Path, shop: Shop, since: datetime) -> dict[str, int]:
+def _write_slices(connection: duckdb.DuckDBPyConnection, clicks: Path, shop: Shop, start: datetime) -> dict[str, int]:
     """Write the events from a moment on as one JSON Lines file a slice; return the number of events and slices."""
     rows = connection.execute(
         """
@@ -201,11 +201,11 @@ def _write_slices(connection: duckdb.DuckDBPyConnection, clicks: Path, shop: Sho
         )
         select event_at, cast(to_json(live) as varchar) from live order by event_at, event_id
         """,
-        [naive(since)],
+        [naive(start)],
     ).fetchall()
     starts = 0
-    for start, found in groupby(rows, key=lambda row: floor_to_slice(datetime.fromisoformat(row[0]), shop.slice_width)):
-        write_text(slice_folder(clicks, start) / "till.jsonl", "".join(f"{line}\n" for _, line in found))
+    for slice_start, found in groupby(rows, key=lambda row: floor_to_slice(datetime.fromisoformat(row[0]), shop.slice_width)):
+        write_text(slice_folder(clicks, slice_start) / "till.jsonl", "".join(f"{line}\n" for _, line in found))
         starts += 1
     return {"live_events": len(rows), "live_slices": starts}
 

@@ -34,12 +34,11 @@ from customer360.lake.engine import connect
 from customer360.lake.landing.contracts import reference_tables
 from customer360.lake.object_store import StoreError
 from customer360.lake.publishing.publications import publish_files
-from customer360.lake.reference.consents import consents_query
+from customer360.lake.reference.customer_queries import consents_query, suppressions_query
 from customer360.lake.reference.postgres import UnreadableSourceError
 from customer360.lake.reference.reference import load_reference
 from customer360.lake.reference.reference_history import reference_relation
 from customer360.lake.reference.reference_rows import BrokenReferenceError
-from customer360.lake.reference.suppressions import suppressions_query
 from customer360.lake.slices import naive
 from customer360.settings import Place, Settings
 

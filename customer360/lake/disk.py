@@ -11,7 +11,7 @@ from pathlib import Path
 FULL = {errno.ENOSPC, errno.EDQUOT}
 # Messages of DuckDB for its files, its spilling and its own bound on it, and of SQLite.
 LITTLE_ROOM = 16_000_000
-FULL_WORDS = ("No space left on device", "Disk quota exceeded", "failed to offload data block", "disk is full")
+FULL_MESSAGES = ("No space left on device", "Disk quota exceeded", "failed to offload data block", "disk is full")
 
 
 class DiskFullError(RuntimeError):
@@ -22,7 +22,7 @@ def is_disk_full(error: BaseException) -> bool:
     """True where an error, or what caused it, is that nothing more could be written."""
     if isinstance(error, DiskFullError) or (isinstance(error, OSError) and error.errno in FULL):
         return True
-    if any(words in str(error) for words in FULL_WORDS):
+    if any(message in str(error) for message in FULL_MESSAGES):
         return True
     cause = error.__cause__ or error.__context__
     return cause is not None and is_disk_full(cause)

@@ -91,7 +91,7 @@ class ObjectStore:
         if after:
             asked["StartAfter"] = self.prefix + after
         while True:
-            with self._in_words("cannot be listed"):
+            with self._as_store_errors("cannot be listed"):
                 answer = self.client.list_objects_v2(**asked)
             yield Page(tuple(self._found(entry) for entry in answer.get("Contents", [])), not answer.get("IsTruncated"))
             if not answer.get("IsTruncated"):
@@ -108,7 +108,7 @@ class ObjectStore:
         asked: dict[str, Any] = {"Bucket": self.bucket, "Prefix": self.prefix + below, "Delimiter": "/"}
         found: list[str] = []
         while True:
-            with self._in_words("cannot be listed"):
+            with self._as_store_errors("cannot be listed"):
                 answer = self.client.list_objects_v2(**asked)
             found += [entry["Prefix"].removeprefix(asked["Prefix"]).rstrip("/") for entry in answer.get("CommonPrefixes", [])]
             if not answer.get("IsTruncated"):
@@ -117,12 +117,12 @@ class ObjectStore:
 
     def read(self, key: str) -> bytes:
         """A small object's content. Raises ``ObjectGoneError``."""
-        with self._in_words(f"{key} cannot be read"):
+        with self._as_store_errors(f"{key} cannot be read"):
             return bytes(self.client.get_object(Bucket=self.bucket, Key=self.prefix + key)["Body"].read())
 
     def fetch(self, wanted: StoredObject, target: Path) -> None:
         """Write an object to ``target`` as it was listed. Raises ``ObjectGoneError`` where it has changed since."""
-        with self._in_words(f"{wanted.key} cannot be read"):
+        with self._as_store_errors(f"{wanted.key} cannot be read"):
             answer = self.client.get_object(Bucket=self.bucket, Key=self.prefix + wanted.key)
             size = 0
             with target.open("wb") as file:
@@ -139,7 +139,7 @@ class ObjectStore:
     def put(self, key: str, content: bytes | Path) -> None:
         """Put bytes or a file. A reader sees the old object or the new one, whole; the store checks what arrived."""
         target = {"Bucket": self.bucket, "Key": self.prefix + key}
-        with self._in_words(f"{key} cannot be written"):
+        with self._as_store_errors(f"{key} cannot be written"):
             if isinstance(content, bytes):
                 self.client.put_object(**target, Body=content, ContentMD5=_base64(hashlib.md5(content, usedforsecurity=False)))
             elif content.stat().st_size <= ONE_PUT:
@@ -153,13 +153,13 @@ class ObjectStore:
 
     def copy(self, source: str, target: str) -> None:
         """Copy an object inside the store, so that its content need not be sent. Raises ``ObjectGoneError``."""
-        with self._in_words(f"{source} cannot be copied"):
+        with self._as_store_errors(f"{source} cannot be copied"):
             origin = {"Bucket": self.bucket, "Key": self.prefix + source}
             self.client.copy(origin, self.bucket, self.prefix + target)
 
     def remove(self, key: str) -> None:
         """Remove an object; one that is not there is no error."""
-        with self._in_words(f"{key} cannot be removed"):
+        with self._as_store_errors(f"{key} cannot be removed"):
             self.client.delete_object(Bucket=self.bucket, Key=self.prefix + key)
 
     def exists(self, key: str) -> bool:
@@ -168,7 +168,7 @@ class ObjectStore:
 
     def abort_unfinished(self, below: str) -> int:
         """Give up uploads in parts that a dead process left; returns how many there were. Nobody else may be writing."""
-        with self._in_words("unfinished uploads cannot be removed"):
+        with self._as_store_errors("unfinished uploads cannot be removed"):
             pages = self.client.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=self.prefix + below)
             found = [upload for page in pages for upload in page.get("Uploads", [])]
             for upload in found:
@@ -180,30 +180,30 @@ class ObjectStore:
         return StoredObject(key, int(entry["Size"]), str(entry["ETag"]).strip('"'), entry["LastModified"])
 
     @contextmanager
-    def _in_words(self, what: str) -> Iterator[None]:
+    def _as_store_errors(self, fault: str) -> Iterator[None]:
         try:
             yield
         except ClientError as error:
             code = str(error.response.get("Error", {}).get("Code", ""))
             message = self.without_keys(str(error.response.get("Error", {}).get("Message", "")))
             kind = ObjectGoneError if code in GONE else StoreError
-            raised = kind(f"{self.title}: {what}: {code}: {message}{self._remedy(code)}")
+            raised = kind(f"{self.title}: {fault}: {code}: {message}{self._remedy(code)}")
         except NoCredentialsError:
-            raised = StoreError(f"{self.title}: {what}: there are no credentials{self._remedy('AccessDenied')}")
+            raised = StoreError(f"{self.title}: {fault}: there are no credentials{self._remedy('AccessDenied')}")
         except (StoreConnectionError, HTTPClientError) as error:
-            raised = StoreError(f"{self.title}: {what}: the store does not answer ({type(error).__name__}). It is tried again")
+            raised = StoreError(f"{self.title}: {fault}: the store does not answer ({type(error).__name__}). It is tried again")
         except BotoCoreError as error:
-            raised = StoreError(f"{self.title}: {what}: {self.without_keys(str(error))}")
+            raised = StoreError(f"{self.title}: {fault}: {self.without_keys(str(error))}")
         else:
             return
         # Raised here, not above: what is chained would carry the request, and with it a key's name.
         raise raised
 
-    def without_keys(self, words: str) -> str:
-        """Words of others that may be told."""
+    def without_keys(self, message: str) -> str:
+        """A message of the store or its client without keys, at most 300 characters."""
         for secret in self.keys:
-            words = words.replace(secret, "...") if secret else words
-        return words[:300]
+            message = message.replace(secret, "...") if secret else message
+        return message[:300]
 
     def _remedy(self, code: str) -> str:
         if code not in REFUSED:

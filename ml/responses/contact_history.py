@@ -110,7 +110,7 @@ def attributes_at(points: pd.DataFrame, versions: pd.DataFrame) -> pd.DataFrame:
     """One row for each of ``points`` (customer_id, at in plain UTC): the attributes in force, null where there are none.
 
     ``versions``: customer_id, valid_from, valid_to (null while in force) and the attributes, of one customer not overlapping
-    (``customer360.lake.reference.attribute_versions``).
+    (``customer360.lake.reference.customer_queries``).
     """
     moments = as_moments(points["at"])
     timeline = Timeline.of(versions["customer_id"], versions["valid_from"])

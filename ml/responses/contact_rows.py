@@ -38,7 +38,7 @@ class ResponseInputs:
     """The frames that the response model is made of. Timestamps are plain UTC.
 
     ``touches``: ``campaign_touch_history``. ``attributes``: every version of customers' attributes
-    (``customer360.lake.reference.attribute_versions``). ``campaigns`` and ``offers``: the reference tables. ``orders``:
+    (``customer360.lake.reference.customer_queries``). ``campaigns`` and ``offers``: the reference tables. ``orders``:
     ``customer_orders``, None where the shop has none.
     """
 

@@ -90,11 +90,11 @@ def test_each_group_browses_as_published(
 
 def test_sessions_repeat_by_seed_and_differ_by_number() -> None:
     days = [datetime(2017, 1, 1, tzinfo=UTC) + timedelta(days=day) for day in range(10)]
-    one, same, other = (
+    first, repeated, second = (
         session(["a", "b", "c"], groups_of([frozenset()] * 3, [False] * 3), days, seed=5, number=n) for n in (1, 1, 2)
     )
-    assert one.equals(same)
-    assert not one.equals(other)
+    assert first.equals(repeated)
+    assert not first.equals(second)
 
 
 def test_who_buys_browses_what_they_buy() -> None:
@@ -168,8 +168,8 @@ def test_the_last_month_ends_up_as_full_as_the_history_showed_the_month_before(l
         f"(from live union all by name from history) where {last_month} and event_at < timestamp '{START}'"
     )
     assert after == pytest.approx(before, rel=0.05)
-    ((known,),) = lines_a_day(f"history where {last_month}")
-    assert known == pytest.approx(float(str(before)) / 5, rel=0.05)
+    ((in_history,),) = lines_a_day(f"history where {last_month}")
+    assert in_history == pytest.approx(float(str(before)) / 5, rel=0.05)
 
 
 def test_the_files_keep_the_contracts(landed: Landed) -> None:

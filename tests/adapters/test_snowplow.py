@@ -70,11 +70,14 @@ def test_an_enriched_line_says_the_same_as_its_columns() -> None:
         {"schema": f"{SCHEMA}.ecommerce/product/jsonschema/1-0-2", "data": BULB},
         {"schema": f"{SCHEMA}/web_page/jsonschema/1-0-0", "data": {"id": "page"}},
     ]
-    told = {"schema": f"{SCHEMA}.ecommerce/snowplow_ecommerce_action/jsonschema/1-0-2", "data": {"type": "add_to_cart"}}
+    entity = {
+        "schema": f"{SCHEMA}.ecommerce/snowplow_ecommerce_action/jsonschema/1-0-2",
+        "data": {"type": "add_to_cart"},
+    }
     line = enriched(
         **event(),
         contexts=json.dumps({"schema": f"{SCHEMA}/contexts/jsonschema/1-0-1", "data": entities}),
-        unstruct_event=json.dumps({"schema": f"{SCHEMA}/unstruct_event/jsonschema/1-0-0", "data": told}),
+        unstruct_event=json.dumps({"schema": f"{SCHEMA}/unstruct_event/jsonschema/1-0-0", "data": entity}),
     )
     clicks = read(dict(snowplow.from_enriched(line)))
     assert clicks == read(action("add_to_cart", **{f"{CONTEXT}product_1": [LAMP, BULB]}))
@@ -94,8 +97,8 @@ def test_each_product_of_a_transaction_is_a_line_of_the_order() -> None:
         ("purchase", "o-1", 1, "B-7", Decimal("5.90")),
         ("purchase", "o-1", 1, "L-100", Decimal("179.0")),  # numbers count within a product
     ]
-    (whole,) = read(action("transaction", **{f"{CONTEXT}transaction_1": [order]}))
-    assert (whole["amount"], whole["currency"]) == (Decimal("190.0"), "EUR")
+    (line,) = read(action("transaction", **{f"{CONTEXT}transaction_1": [order]}))
+    assert (line["amount"], line["currency"]) == (Decimal("190.0"), "EUR")
 
 
 def test_a_refund_takes_lines_of_the_order_back() -> None:
@@ -125,8 +128,8 @@ def test_a_promotion_is_an_offer() -> None:
 
 def test_guests_and_mobile_users_are_visitors() -> None:
     guest = read(event(event="page_view", **{f"{CONTEXT}user_1": [{"id": "u-1", "is_guest": True}]}))[0]
-    known = read(event(event="page_view", **{f"{CONTEXT}user_1": [{"id": "u-1", "is_guest": False}]}))[0]
-    assert ("customer_id" in guest, known["customer_id"]) == (False, "u-1")
+    user = read(event(event="page_view", **{f"{CONTEXT}user_1": [{"id": "u-1", "is_guest": False}]}))[0]
+    assert ("customer_id" in guest, user["customer_id"]) == (False, "u-1")
     session = {"contexts_com_snowplowanalytics_snowplow_client_session_1": [{"userId": "m-1", "sessionId": "s-9"}]}
     app = read(event(event="screen_view", platform="mob", domain_userid=None, domain_sessionid=None, **session))[0]
     assert (app["visitor_id"], app["session_id"], app["device"]) == ("m-1", "s-9", "mobile")

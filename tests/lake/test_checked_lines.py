@@ -20,10 +20,10 @@ def files() -> dict[str, bytes]:
     lines = clicks("held", 600)
     landed: dict[str, bytes] = {}
     for number in range(FILES):
-        these = [*lines[number * 100 : number * 100 + 100], lines[0], lines[number * 100]]
-        bad = [{**these[0], "event_at": "never"}, {**these[1], "dwell_seconds": -number - 1}]
+        rows = [*lines[number * 100 : number * 100 + 100], lines[0], lines[number * 100]]
+        bad = [{**rows[0], "event_at": "never"}, {**rows[1], "dwell_seconds": -number - 1}]
         landed[f"{number}.{'parquet' if number % 3 == 2 else 'jsonl'}"] = (
-            as_parquet(these) if number % 3 == 2 else as_jsonl(these + bad)
+            as_parquet(rows) if number % 3 == 2 else as_jsonl(rows + bad)
         )
     landed["table.csv"] = as_csv(lines[550:])
     landed["cut.jsonl.gz"] = gzip.compress(as_jsonl(clicks("cut", 90_000)))[:-20]
@@ -53,12 +53,12 @@ def test_a_slice_is_the_same_whether_its_lines_fit_into_memory_or_not(tmp_path: 
         staged.extend(path.name for path in loading.folder.iterdir())
 
     monkeypatch.setattr(checked_lines._Loading, "_empty_held", counted)
-    whole = made(tmp_path / "whole", monkeypatch, checked_lines.ROW_BYTES, checked_lines.TEXT_SHARE)
+    in_memory = made(tmp_path / "in_memory", monkeypatch, checked_lines.ROW_BYTES, checked_lines.TEXT_SHARE)
     assert staged == []
-    moved = made(tmp_path / "moved", monkeypatch, 2**40, 2**40)
+    on_disk = made(tmp_path / "on_disk", monkeypatch, 2**40, 2**40)
     assert len(set(staged)) >= FILES + 1
-    assert moved == whole
-    counts = whole.counts
+    assert on_disk == in_memory
+    counts = in_memory.counts
     assert counts.good == 600
     assert counts.lines == counts.good + counts.quarantined + counts.duplicates
     assert counts.quarantined > 8

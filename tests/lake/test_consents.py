@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from customer360.lake.reference.consents import consents_query
+from customer360.lake.reference.customer_queries import consents_query
 from customer360.lake.reference.reference import load_reference
 from customer360.settings import Place, Settings
 from tests.support.random_shop import small_shop

@@ -16,15 +16,17 @@ def test_churn_looks_28_days_ahead_unless_the_shop_says_otherwise() -> None:
 
 
 @pytest.mark.parametrize(
-    ("horizons", "said"),
+    ("horizons", "reason"),
     [
         ({"label_horizon_days": 28}, r"churn_horizon_days \(28\) must exceed label_horizon_days \(28\)"),
         ({"churn_horizon_days": 7}, r"churn_horizon_days \(7\) must exceed label_horizon_days \(7\); set it to the days"),
         ({"churn_horizon_days": 366}, "less than or equal to 365"),
     ],
 )
-def test_a_churn_horizon_that_is_not_longer_than_the_labels_or_too_long_is_refused(horizons: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValidationError, match=said):
+def test_a_churn_horizon_that_is_not_longer_than_the_labels_or_too_long_is_refused(
+    horizons: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(ValidationError, match=reason):
         small_shop(**horizons)
 
 

@@ -85,7 +85,7 @@ def test_large_files_go_in_parts_and_parts_of_a_dead_upload_are_given_up(
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "words"),
+    ("variable", "value", "message"),
     [
         (SECRET_VARIABLE, "canary-wrong-77", "SignatureDoesNotMatch.*Check what the environment variables SHOP_S3_ACCESS_KEY"),
         (ACCESS_VARIABLE, "canary-wrong-77", "InvalidAccessKeyId.*Check what the environment variables SHOP_S3_ACCESS_KEY"),
@@ -93,10 +93,10 @@ def test_large_files_go_in_parts_and_parts_of_a_dead_upload_are_given_up(
     ],
 )
 def test_wrong_credentials_are_told_by_the_names_of_their_variables(
-    server: ObjectStore, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, words: str
+    server: ObjectStore, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, message: str
 ) -> None:
     monkeypatch.setenv(variable, value)
-    with pytest.raises(StoreError, match=words) as raised:
+    with pytest.raises(StoreError, match=message) as raised:
         list(client(server).objects())
     shown: BaseException | None = raised.value
     while shown is not None:
@@ -124,7 +124,7 @@ def test_a_store_that_is_away_or_never_answers_is_given_up_soon(server: ObjectSt
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "message"),
     [
         ({"secret_key": "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY"}, "give the name of an environment variable"),
         ({"access_key": "AKIAIOSFODNN7EXAMPLE"}, "give the name of an environment variable"),
@@ -137,9 +137,9 @@ def test_a_store_that_is_away_or_never_answers_is_given_up_soon(server: ObjectSt
         ({"bucket": "acme"}, "Extra inputs are not permitted"),
     ],
 )
-def test_settings_that_cannot_work_or_hold_a_key_are_refused(changes: dict[str, object], words: str) -> None:
+def test_settings_that_cannot_work_or_hold_a_key_are_refused(changes: dict[str, object], message: str) -> None:
     plain = {"landing": LANDING, "access_key": ACCESS_VARIABLE, "secret_key": SECRET_VARIABLE}
-    with pytest.raises(ValueError, match=words) as raised:
+    with pytest.raises(ValueError, match=message) as raised:
         small_shop(object_storage=plain | changes)
     assert "EXAMPLE" not in str(raised.value)
     assert "password@" not in str(raised.value)

@@ -331,8 +331,8 @@ def test_a_moved_place_is_read_at_once_and_its_database_from_the_next_publicatio
         with reader(moved) as own:
             assert own.execute("from a").fetchall() == [(1,)]
         publish(moved, connection, {"b": "select 2 as n"}, NOW, NOW)
-    with duckdb.connect(str(current_folder(moved) / "customer360.duckdb"), read_only=True) as others:
-        assert others.execute("select a.n, b.n from a, b").fetchall() == [(1, 2)]
+    with duckdb.connect(str(current_folder(moved) / "customer360.duckdb"), read_only=True) as connection:
+        assert connection.execute("select a.n, b.n from a, b").fetchall() == [(1, 2)]
 
 
 def old_version(settings: Settings) -> None:

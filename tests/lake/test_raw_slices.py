@@ -167,8 +167,8 @@ def test_a_line_that_breaks_a_rule_goes_to_quarantine_with_its_column_and_reason
     counts = write(settings, NOON)
     assert counts == SliceCounts(files=1, lines=3, good=2, quarantined=1, duplicates=0)
     ((file, number, found_column, found_reason, text),) = quarantined(settings, "*")
-    said = found_reason.replace("1e+30", "1e30")
-    assert (file, number, found_column, said) == ("a.jsonl", 2, column, reason)
+    shown = found_reason.replace("1e+30", "1e30")
+    assert (file, number, found_column, shown) == ("a.jsonl", 2, column, reason)
     assert (line if isinstance(line, str) else json.dumps(line)).startswith(text.rstrip("\n"))
 
 
@@ -367,8 +367,8 @@ def test_parquet_columns_of_many_types_are_read_or_quarantined(settings: Setting
 )
 def test_ids_of_every_parquet_type_have_one_form(settings: Settings, ids: pa.Array, canonical: list[str | None]) -> None:
     moment = datetime.fromisoformat("2026-05-01T12:01:00")
-    same = {"event_name": "view_item", "visitor_id": "v", "event_at": moment}
-    columns = {name: pa.array([value] * 2) for name, value in same.items()}
+    values = {"event_name": "view_item", "visitor_id": "v", "event_at": moment}
+    columns = {name: pa.array([value] * 2) for name, value in values.items()}
     land(settings, {"a.parquet": parquet({"event_id": pa.array(["a", "b"]), "customer_id": ids, **columns})})
     counts = write(settings, NOON)
     assert [name for _, name in good(settings, "event_id, customer_id")] == canonical
@@ -376,7 +376,7 @@ def test_ids_of_every_parquet_type_have_one_form(settings: Settings, ids: pa.Arr
 
 
 @pytest.mark.parametrize(
-    ("column", "array", "said"),
+    ("column", "array", "message"),
     [
         ("amount", pa.array([Decimal("1.25")], pa.decimal256(39, 2)), "column amount is of type DECIMAL with precision 39"),
         ("amount", pa.array([True]), "column amount is of type BOOLEAN; write an amount of money into it"),
@@ -388,13 +388,13 @@ def test_ids_of_every_parquet_type_have_one_form(settings: Settings, ids: pa.Arr
     ],
 )
 def test_a_parquet_column_of_another_type_sets_its_file_aside_with_the_column_and_the_remedy(
-    settings: Settings, column: str, array: pa.Array, said: str
+    settings: Settings, column: str, array: pa.Array, message: str
 ) -> None:
     line = {key: pa.array([value]) for key, value in click(event_at=datetime.fromisoformat("2026-05-01T12:01:00")).items()}
     land(settings, {"a.parquet": parquet({**line, column: array}), "b.jsonl": jsonl(click("e2"))})
     assert astuple(write(settings, NOON)) == (2, 2, 1, 1, 0)
     ((file, number, _, reason),) = quarantined(settings)
-    assert (file, number, said in reason) == ("a.parquet", 0, True)
+    assert (file, number, message in reason) == ("a.parquet", 0, True)
 
 
 @pytest.mark.parametrize(
@@ -473,7 +473,7 @@ def test_a_damaged_file_is_set_aside_whole_and_the_others_proceed(
     found = quarantined(settings)
     assert {file for file, *_ in found} == {name}
     assert found[0][1] == 0
-    assert all(said.startswith(reason) for *_, said in found)
+    assert all(text.startswith(reason) for *_, text in found)
 
 
 def test_lines_that_are_not_utf8_are_set_aside_one_by_one(settings: Settings) -> None:
@@ -568,8 +568,8 @@ def test_files_that_are_still_being_written_are_not_seen(settings: Settings) -> 
 def test_a_file_may_have_any_name(settings: Settings, name: str) -> None:
     line = click()
     kinds = {"jsonl": jsonl(line), "csv": as_csv(line), "parquet": parquet({k: pa.array([v]) for k, v in line.items()})}
-    other = parquet({k: pa.array([v]) for k, v in click("e2", dwell_seconds=-1).items()})
-    land(settings, {name: kinds[name.rsplit(".", 1)[1]], "a.parquet": other})
+    bad_parquet = parquet({k: pa.array([v]) for k, v in click("e2", dwell_seconds=-1).items()})
+    land(settings, {name: kinds[name.rsplit(".", 1)[1]], "a.parquet": bad_parquet})
     check_books(settings, write(settings, NOON))
     assert good(settings, "source_file, event_id") == [(name, "e1")]
     assert [file for file, *_ in quarantined(settings)] == ["a.parquet"]
@@ -714,10 +714,10 @@ def test_whatever_lands_is_good_or_quarantined_or_a_copy_and_again_the_same(
     rows, bad = good(settings, "*"), quarantined(settings, "*")
     assert write(settings, NOON) == counts
     assert (good(settings, "*"), quarantined(settings, "*")) == (rows, bad)
-    whole = {file for file, line, *_ in bad if line == 0}
-    for name in files.keys() & {"a.jsonl", "e.jsonl"} - whole:
+    set_aside = {file for file, line, *_ in bad if line == 0}
+    for name in files.keys() & {"a.jsonl", "e.jsonl"} - set_aside:
         numbers = [number for number, text in enumerate(files[name].split(b"\n"), 1) if text.strip(b" \t\r\n")]
-        copies = len(numbers) - len([one for one in [*rows, *bad] if name in one])
+        copies = len(numbers) - len([row for row in [*rows, *bad] if name in row])
         assert 0 <= copies <= counts.duplicates
 
 
@@ -726,17 +726,17 @@ def test_random_slices_are_what_the_oracle_reads(settings: Settings) -> None:
     shop.write(settings.place.landing)
     expected = oracle.read_clicks(settings.place.landing / "clicks", SHOP)
     for start in shop.slices:
-        one = expected[start]
+        slice_ = expected[start]
         counts = write(settings, start.replace(tzinfo=UTC))
         assert counts == SliceCounts(
             counts.files,
-            len(one.good) + len(one.quarantined) + len(one.duplicates),
-            len(one.good),
-            len(one.quarantined),
-            len(one.duplicates),
+            len(slice_.good) + len(slice_.quarantined) + len(slice_.duplicates),
+            len(slice_.good),
+            len(slice_.quarantined),
+            len(slice_.duplicates),
         )
         found = good(settings, "event_id, event_at, amount, line_no", start.replace(tzinfo=UTC))
-        assert found == sorted((e["event_id"], e["event_at"], e["amount"], e["line_no"]) for e in one.good)
+        assert found == sorted((e["event_id"], e["event_at"], e["amount"], e["line_no"]) for e in slice_.good)
 
 
 # ---- history ---------------------------------------------------------------------------------------------------------

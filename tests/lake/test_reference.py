@@ -204,8 +204,8 @@ def test_a_file_that_cannot_be_read_names_itself_and_leaves_the_last_good_versio
     land(settings, "customers", {name: parquet(data) if isinstance(data, pa.Table) else data for name, data in files.items()})
     with pytest.raises(BrokenReferenceError) as refused:
         load_reference(settings, "customers", at(1))
-    for words in ["customers", *message]:
-        assert words in str(refused.value)
+    for part in ["customers", *message]:
+        assert part in str(refused.value)
     assert history_file(settings.place, "customers").read_bytes() == before
 
 

@@ -132,7 +132,7 @@ def test_the_server_filters_by_the_cursor_and_sends_only_columns_of_the_contract
     assert "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY" in log
 
 
-@pytest.mark.parametrize("source", [{}, {"cursor": "updated_at"}], ids=["whole", "cursor"])
+@pytest.mark.parametrize("source", [{}, {"cursor": "updated_at"}], ids=["full", "cursor"])
 def test_a_table_of_postgresql_gets_the_same_versions_as_the_same_rows_in_files(
     shop: CrmShop, tmp_path: Path, source: dict[str, str]
 ) -> None:
@@ -166,9 +166,9 @@ def test_with_a_cursor_equal_times_and_late_commits_are_seen_and_deletes_with_th
     assert shop.load(1, **source).opened == 2
     assert set(shop.ages()) == {"a", "b", "equal", "late"}
     assert shop.load(2, **source).opened == 0
-    whole = shop.load(3, **source)
-    assert whole.postgres is not None
-    assert whole.postgres.is_full
+    full = shop.load(3, **source)
+    assert full.postgres is not None
+    assert full.postgres.is_full
     assert set(shop.ages()) == {"a", "equal", "late", "too_late"}
 
 
@@ -281,11 +281,11 @@ def test_rows_that_break_the_contract_are_told_by_key_and_leave_the_last_good_ve
     shop.put("10:00", a=1)
     shop.load(0)
     before = shop.kept()
-    for source, said in BROKEN:
+    for source, messages in BROKEN:
         with pytest.raises(BrokenReferenceError) as refused:
             shop.load(1, **source)
-        for words in ["customers: ", f"in PostgreSQL ({DSN})", *said]:
-            assert words in str(refused.value)
+        for message in ["customers: ", f"in PostgreSQL ({DSN})", *messages]:
+            assert message in str(refused.value)
         assert shop.kept() == before
 
 
@@ -389,12 +389,12 @@ def test_a_lost_source_leaves_the_last_good_version_in_force_and_says_so_without
     shop.put("10:00", a=1)
     first = shop.load(0)
     before = shop.kept()
-    for what, (source, environment, said) in LOST.items():
+    for case, (source, environment, message) in LOST.items():
         with monkeypatch.context() as lost_place:
             for name, value in environment.items():
                 lost_place.setenv(name, value.format(port=shop.server.port, password=IN_A_URI))
             lost = shop.load(1, **source)
-        assert said in lost.not_read, what
+        assert message in lost.not_read, case
         assert lost.not_read.startswith("customers: ")
         assert f"The last good version (1 row, read at {FIRST.isoformat()}) stays in force" in lost.not_read
         assert (lost.rows, lost.version, lost.opened, lost.closed) == (1, first.version, 0, 0)
@@ -406,16 +406,16 @@ def test_a_lost_source_leaves_the_last_good_version_in_force_and_says_so_without
 def test_a_lost_source_of_a_table_that_was_never_loaded_is_an_error_without_the_password(
     shop: CrmShop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for what in ("wrong password", "password that libpq reads as a host", "no such table"):
-        source, environment, said = LOST[what]
+    for case in ("wrong password", "password that libpq reads as a host", "no such table"):
+        source, environment, message = LOST[case]
         with monkeypatch.context() as lost_place:
             for name, value in environment.items():
                 lost_place.setenv(name, value.format(port=shop.server.port))
             with pytest.raises(UnreadableSourceError, match=DSN) as refused:
                 shop.load(0, **source)
-        assert said in str(refused.value)
-        told = "".join(traceback.format_exception(refused.value)) + repr(refused.value.__context__)
-        assert not [secret for secret in SECRETS if secret in told]
+        assert message in str(refused.value)
+        printed = "".join(traceback.format_exception(refused.value)) + repr(refused.value.__context__)
+        assert not [secret for secret in SECRETS if secret in printed]
     assert not shop.place.raw.exists()
 
 

@@ -36,10 +36,10 @@ def test_the_example_of_the_docs_is_valid_and_every_field_is_explained() -> None
     shop = small_shop(**yaml.safe_load(example))
     assert shop.reference["customers"].postgres.table == "crm.customers"
     assert shop.reference["purchases"].postgres.overlap_minutes == 60
-    told = dict(re.findall(r"^\| `(\w+)` \| (\S*) ?\|", SECTION, re.MULTILINE))
-    assert list(told) == list(PostgresSource.model_fields)
+    documented = dict(re.findall(r"^\| `(\w+)` \| (\S*) ?\|", SECTION, re.MULTILINE))
+    assert list(documented) == list(PostgresSource.model_fields)
     for name in ("overlap_minutes", "full_every_days", "timeout_seconds"):
-        assert told[name] == str(PostgresSource.model_fields[name].default)
+        assert documented[name] == str(PostgresSource.model_fields[name].default)
 
 
 def test_a_connection_string_in_shop_yaml_is_refused_and_not_repeated(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_a_connection_string_in_shop_yaml_is_refused_and_not_repeated(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "message"),
     [
         ({"dsn": "D"}, "either a table or a query"),
         ({"dsn": "D", "table": "t", "query": "select 1"}, "either a table or a query"),
@@ -63,13 +63,13 @@ def test_a_connection_string_in_shop_yaml_is_refused_and_not_repeated(tmp_path: 
         ({"dsn": "D", "table": "t", "timeout": 1}, "Extra inputs are not permitted"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(source: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValidationError, match=said):
+def test_what_cannot_be_meant_is_refused(source: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         sourced(**source)
 
 
 @pytest.mark.parametrize(
-    ("given", "begins", "options"),
+    ("dsn", "begins", "options"),
     [
         ("host=db password='a b'", "host=db password='a b' connect_timeout='10' ", f"options='{LIMITS}'"),
         ("host=db options=-csearch_path=x", "host=db ", f"options='-csearch_path=x {LIMITS}'"),
@@ -88,8 +88,8 @@ def test_what_cannot_be_meant_is_refused(source: dict[str, Any], said: str) -> N
         ("postgresql://db/s?options=-c%20a%3Db", "postgresql://db/s?options=", "options=-c%20a%3Db%20-c%20statement_timeout"),
     ],
 )
-def test_limits_are_added_to_either_form_of_a_connection_string(given: str, begins: str, options: str) -> None:
-    made = address(given, 60)
+def test_limits_are_added_to_either_form_of_a_connection_string(dsn: str, begins: str, options: str) -> None:
+    made = address(dsn, 60)
     assert made.startswith(begins)
     assert options in made
     assert "tcp_user_timeout" in made

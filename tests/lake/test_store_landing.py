@@ -68,12 +68,12 @@ def test_a_slice_of_the_store_gives_the_same_rows_and_quarantine_as_the_same_fil
     counts = write_raw_slice(settings, START)
     assert counts == write_raw_slice(local, START)
     assert (counts.files, counts.good, counts.quarantined, counts.duplicates) == (4, 2, 3, 1)
-    told = [
+    quarantined = [
         [(entry.file, entry.line, entry.reason, entry.text) for entry in quarantined_lines(place, Selection())]
         for place in (settings.place, local.place)
     ]
-    assert told[0] == told[1]
-    assert {file for file, *_ in told[0]} == {"b web.jsonl", "orders.txt", "sub"}
+    assert quarantined[0] == quarantined[1]
+    assert {file for file, *_ in quarantined[0]} == {"b web.jsonl", "orders.txt", "sub"}
     assert list((settings.place.root / ".tmp").glob(".tmp-*")) == []
     assert not settings.place.landing.exists()
 

@@ -171,14 +171,14 @@ def test_readers_are_never_sent_to_a_version_that_cannot_be_read_back(
     fewer = place.root / "fewer.parquet"
     with connect(place.root / ".tmp") as connection:
         connection.execute(f"copy (select 1 as id) to '{fewer}' (format parquet)")
-    for number, damaged, words in (
+    for number, damaged, message in (
         (2, "customer_profiles/part.parquet", "the number of rows differs in customer_profiles"),
         (3, "customer360.duckdb", "not a valid DuckDB database file"),
     ):
         now = version(place, number)
         with monkeypatch.context() as patch:
             patch.setattr(object_store.ObjectStore, "put", partialmethod(put, damaged=damaged))
-            with pytest.raises(StoreError, match=f"version {number} was uploaded, but cannot be read back: .*{words}"):
+            with pytest.raises(StoreError, match=f"version {number} was uploaded, but cannot be read back: .*{message}"):
                 upload_current(place, storage, now)
         assert seen(storage, place) == 1
     upload_current(place, storage, now)  # the damaged object is sent again

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from customer360.lake.raw.quarantine import quarantined_lines
+from customer360.lake.reference.customer_queries import suppressions_query
 from customer360.lake.reference.reference import load_reference
 from customer360.lake.reference.reference_rows import BrokenReferenceError
-from customer360.lake.reference.suppressions import suppressions_query
 from customer360.settings import Place, Settings
 from tests.support.random_shop import small_shop
 

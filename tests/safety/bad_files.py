@@ -281,8 +281,8 @@ def whole_files(chance: Random) -> Files:
     page = b"<!doctype html><html><body>502 Bad Gateway</body></html>\n"
     contents = {"empty": b"", "a newline": b"\n", "blanks": b" \t\r\n \n", "a NUL": b"\0", "noise": chance.randbytes(3000)}
     contents |= {"a page": page, "a million NULs": bytes(1_000_000), "magic": b"PAR1", "magic twice": b"PAR1" * 2}
-    contents |= {f"in truth {other[1:]}": as_kind(other, clicks(f"other{other}")) for other in KINDS}
-    files = {f"w {what}{kind}": data for what, data in contents.items() for kind in KINDS}
+    contents |= {f"in truth {actual[1:]}": as_kind(actual, clicks(f"other{actual}")) for actual in KINDS}
+    files = {f"w {name}{kind}": data for name, data in contents.items() for kind in KINDS}
     unknown = (".JSONL", ".json", ".xlsx", ".jsonl.bz2", ".csv.gz", ".parquet.gz", ".sql", ".html", "")
     return files | {f"w unknown{suffix}": as_jsonl(clicks(f"unknown{suffix}")) for suffix in unknown}
 
@@ -307,8 +307,8 @@ def odd_json(chance: Random) -> Files:
         lines = clicks(f"v{number}", 4)
         texts = [json.dumps(line, ensure_ascii=False) for line in lines]
         column = chance.choice(list(lines[2]))
-        rest = json.dumps({name: of for name, of in lines[2].items() if name != column})[1:]
-        texts[2] = f'{{"{column}": {value}, {rest}'
+        other_fields = json.dumps({name: of for name, of in lines[2].items() if name != column})[1:]
+        texts[2] = f'{{"{column}": {value}, {other_fields}'
         texts[3] = f'{{"odd": {value}, {texts[3][1:]}'
         files[f"v{number} {column}.jsonl"] = "\n".join(texts).encode("utf-8", "surrogatepass")
     for number, odd in enumerate(ODD_LINES):
@@ -319,9 +319,9 @@ def odd_json(chance: Random) -> Files:
 
 def odd_gzip() -> Files:
     """Gzip cut at every eighth of its length and in its header and trailer, in several members, with garbage, and a bomb."""
-    whole = gzip.compress(as_jsonl(clicks("g", 400)), mtime=0)
-    cuts = {*range(1, 12), *range(len(whole) // 8, len(whole), len(whole) // 8), *range(len(whole) - 9, len(whole))}
-    files = {f"g cut at {cut}.jsonl.gz": whole[:cut] for cut in sorted(cuts)}
+    data = gzip.compress(as_jsonl(clicks("g", 400)), mtime=0)
+    cuts = {*range(1, 12), *range(len(data) // 8, len(data), len(data) // 8), *range(len(data) - 9, len(data))}
+    files = {f"g cut at {cut}.jsonl.gz": data[:cut] for cut in sorted(cuts)}
     two = [gzip.compress(as_jsonl(clicks(f"g{part}", 3)), mtime=0) for part in "ab"]
     files["g two members.jsonl.gz"] = b"".join(two)
     files["g an empty member.jsonl.gz"] = gzip.compress(b"") + gzip.compress(as_jsonl(clicks("g empty", 3)))
@@ -330,9 +330,9 @@ def odd_gzip() -> Files:
     files["g a line after.jsonl.gz"] = gzip.compress(as_jsonl(clicks("g line", 3))) + as_jsonl(clicks("g plain", 1))
     files["g gzip in gzip.jsonl.gz"] = gzip.compress(gzip.compress(as_jsonl(clicks("g twice", 3))))
     files["g zlib.jsonl.gz"] = zlib.compress(as_jsonl(clicks("g zlib")))
-    files["g wrong method.jsonl.gz"] = whole[:2] + b"\x07" + whole[3:]
-    files["g wrong length.jsonl.gz"] = whole[:-4] + struct.pack("<I", 7)
-    files["g in truth zip.jsonl.gz"] = b"PK\x03\x04" + whole
+    files["g wrong method.jsonl.gz"] = data[:2] + b"\x07" + data[3:]
+    files["g wrong length.jsonl.gz"] = data[:-4] + struct.pack("<I", 7)
+    files["g in truth zip.jsonl.gz"] = b"PK\x03\x04" + data
     files["g bomb.jsonl.gz"] = gzip.compress(bytes(40_000_000), mtime=0)
     return files
 
@@ -419,7 +419,7 @@ def odd_parquet() -> Files:
     named = ("", " ", 'a"b', "'; drop table x; --", "<script>", "a.b", "line\nbreak", "EVENT_id", "rowid", "\u00e4", "select")
     for number, name in enumerate(named):
         tables[f"column named {number}"] = table(f"p named {number}", **{name: ids})
-    files = {f"p {name}.parquet": as_parquet(one) for name, one in tables.items()}
+    files = {f"p {name}.parquet": as_parquet(content) for name, content in tables.items()}
     rows = clicks("p rows", 50)
     for codec in ("none", "gzip", "brotli", "zstd", "lz4"):
         files[f"p {codec}.parquet"] = as_parquet(pa.Table.from_pylist(rows), compression=codec)  # the same rows: copies

@@ -24,13 +24,13 @@ def main(root: str, megabytes: str) -> None:
     if int(megabytes):
         limit = int(megabytes) * 1024 * 1024
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    said: dict[str, object] = {}
+    result: dict[str, object] = {}
     try:
-        said["counts"] = vars(write_raw_slice(settings, NOON, isolate=True))
+        result["counts"] = vars(write_raw_slice(settings, NOON, isolate=True))
     except (BrokenFileError, MemoryError, duckdb.OutOfMemoryException) as error:
-        said["error"] = f"{type(error).__name__}: {error}"
-    said["megabytes"] = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    sys.stdout.write(json.dumps(said))
+        result["error"] = f"{type(error).__name__}: {error}"
+    result["megabytes"] = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    sys.stdout.write(json.dumps(result))
 
 
 if __name__ == "__main__":

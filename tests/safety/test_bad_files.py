@@ -106,7 +106,7 @@ def test_there_are_bad_files_by_the_hundred_of_every_kind(corpus: Corpus) -> Non
 
 def test_every_line_of_every_file_is_good_or_quarantined_or_a_copy(corpus: Corpus) -> None:
     good, bad = corpus.by_file(corpus.outcome.good), corpus.by_file(corpus.outcome.bad)
-    known = {row["event_id"].encode() for row in corpus.outcome.good}
+    good_ids = {row["event_id"].encode() for row in corpus.outcome.good}
     lines = copies = forgiven = 0
     for name, data in corpus.files.items():
         texts = texts_of(name, data)
@@ -121,7 +121,7 @@ def test_every_line_of_every_file_is_good_or_quarantined_or_a_copy(corpus: Corpu
         assert texts is not None, f"{name} cannot be read, but was not set aside"
         missing = len(texts) - len(found)
         assert missing >= 0, f"{name}: {len(texts)} lines in, {len(found)} out"
-        copied = sum(any(event_id in text for event_id in known) for text in texts) if missing else 0
+        copied = sum(any(event_id in text for event_id in good_ids) for text in texts) if missing else 0
         assert missing <= copied or name.endswith(".parquet"), f"{name}: {missing} lines vanished that are copies of nothing"
         lines, copies = lines + len(texts), copies + missing
     counts = corpus.outcome.counts
@@ -131,8 +131,8 @@ def test_every_line_of_every_file_is_good_or_quarantined_or_a_copy(corpus: Corpu
 
 
 def test_a_file_is_set_aside_whole_only_when_it_cannot_be_read(corpus: Corpus) -> None:
-    whole = {row["source_file"]: row["reason"] for row in corpus.outcome.bad if row["source_line"] == 0}
-    for name, reason in whole.items():
+    set_aside = {row["source_file"]: row["reason"] for row in corpus.outcome.bad if row["source_line"] == 0}
+    for name, reason in set_aside.items():
         is_unreadable = texts_of(name, corpus.files[name]) is None
         assert is_unreadable or reason.startswith(
             (
@@ -142,10 +142,10 @@ def test_a_file_is_set_aside_whole_only_when_it_cannot_be_read(corpus: Corpus) -
                 "file cannot be read by the contract: column",
             )
         ), name
-    assert {name for name in whole if name.endswith((".jsonl", ".csv"))} <= {
+    assert {name for name in set_aside if name.endswith((".jsonl", ".csv"))} <= {
         name for name in corpus.files if name.startswith("caf\\udce9") or name.endswith(".csv") or texts_of(name, b"") is None
     }
-    assert len([name for name, reason in whole.items() if "by its byte order mark" in reason]) == 6
+    assert len([name for name, reason in set_aside.items() if "by its byte order mark" in reason]) == 6
 
 
 def test_every_quarantined_line_has_a_reason_a_file_and_its_text(corpus: Corpus) -> None:
@@ -174,9 +174,9 @@ def test_lines_that_nothing_happened_to_are_read_beside_those_that_are_broken(co
     for name, data in corpus.files.items():
         if name.startswith("d") and name.endswith(".jsonl"):
             lines = data.split(b"\n")
-            whole = [line for line in clicks(f"{name.split()[0]}.jsonl") if as_jsonl([line]).strip() in lines]
-            assert {line["event_id"] for line in whole} <= ids, name
-            untouched += len(whole)
+            intact = [line for line in clicks(f"{name.split()[0]}.jsonl") if as_jsonl([line]).strip() in lines]
+            assert {line["event_id"] for line in intact} <= ids, name
+            untouched += len(intact)
     assert untouched > 250
 
 
@@ -255,9 +255,9 @@ def test_the_commands_name_what_is_bad_and_send_nothing_of_it_to_the_terminal(
 
     checked = command("check", str(settings.place.landing))
     assert f"{counts.good:,} good, {counts.quarantined - checked.count('set aside whole') + 1:,} bad" in checked
-    for said in (checked, command("quarantine", "list"), command("status")):
-        assert [one for one in said if not (one.isprintable() or one == "\n")] == []
-        assert "is not a timestamp" in said
+    for printed in (checked, command("quarantine", "list"), command("status")):
+        assert [letter for letter in printed if not (letter.isprintable() or letter == "\n")] == []
+        assert "is not a timestamp" in printed
 
 
 # ---- reference tables ------------------------------------------------------------------------------------------------

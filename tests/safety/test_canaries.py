@@ -22,7 +22,7 @@ from orchestration.cli import main
 from sensors.run_failure import what_broke
 from tests.orchestration.place import TINY, TinyShop, tiny_shop
 
-# Environment variables and shop.yaml: nowhere at all. What customers said and are: only where rows are kept.
+# Values of environment variables and shop.yaml may be stored nowhere; personal data only in the folders of rows (OF_ROWS).
 WEBHOOK, DATABASE, SALT = "canary-webhook-7f3a", "canary-database-9c1e", "canary-salt-44d2"
 ADDRESS, SEARCH, NEVER, PERSON, AGE, TWICE, CUT, NESTED, BYTES, VISITOR, READ, FEATURE, PROFILE = (
     f"canary-{what}"
@@ -40,10 +40,10 @@ OF_ROWS = ("landing", "raw", "quarantine", "published", "warehouse.duckdb", "sho
 class CanaryShop(TinyShop):
     """The tiny shop with marked values in its environment, its shop.yaml and its data.
 
-    ``said`` is all that was printed, ``alerts`` what the alerts of failed runs said.
+    ``printed``: all that runs and commands printed; ``alerts``: the texts of the alerts of failed runs.
     """
 
-    said: str = ""
+    printed: str = ""
     alerts: list[str] = field(default_factory=list)
 
     @property
@@ -77,7 +77,7 @@ class CanaryShop(TinyShop):
         """A run of a slice that fails at a step; what it printed and what an alert says of it."""
         run = self.run("slice_job", self.key(number), assets=assets)
         assert run.wait() == 1, run.log.read_text(encoding="utf-8")[-4000:]
-        self.said += run.log.read_text(encoding="utf-8")
+        self.printed += run.log.read_text(encoding="utf-8")
         with self.instance() as instance:
             events = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
         (failure,) = [entry.get_dagster_event() for entry in events]
@@ -133,13 +133,13 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> CanaryShop:
     place.write(*customers, f"{header}c-1,true,41,{PERSON}\n")
     runs.append(place.run("slice_job", place.key(0)).succeed())
     fail_at_every_stage(place)
-    said = [run.log.read_text(encoding="utf-8") for run in runs]
+    logs = [run.log.read_text(encoding="utf-8") for run in runs]
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as printed:
         for name, value in place.environment.items():
             patch.setenv(name, value)
         for command in ("status", "categories", "contracts"):
             assert main([command]) == 0
-    place.said += "".join([*said, printed.getvalue(), *place.alerts])
+    place.printed += "".join([*logs, printed.getvalue(), *place.alerts])
     return place
 
 
@@ -179,9 +179,9 @@ def test_the_canaries_were_there_to_be_found(shop: CanaryShop) -> None:
     assert places_of(SALT, shop.data) == {"shop/shop.yaml"}
     for value in (ADDRESS, SEARCH, NEVER, CUT):
         assert any(name.startswith("landing/") for name in places_of(value, shop.data)), value
-    assert "quarantine 6 lines" in shop.said
-    assert "age: is not a whole number" in shop.said
-    assert "repeats the key (customer_id) of customers.csv row 1" in shop.said
+    assert "quarantine 6 lines" in shop.printed
+    assert "age: is not a whole number" in shop.printed
+    assert "repeats the key (customer_id) of customers.csv row 1" in shop.printed
     ((columns, good, quarantined),) = shop.published(
         "select (select count(*) from customer_profiles), good, quarantined from slice_log where source = 'clicks'"
     )
@@ -191,14 +191,14 @@ def test_the_canaries_were_there_to_be_found(shop: CanaryShop) -> None:
 @pytest.mark.parametrize("value", SECRETS)
 def test_a_secret_of_the_environment_or_of_shop_yaml_is_written_nowhere(shop: CanaryShop, value: str) -> None:
     assert places_of(value, shop.root) - {"data/shop/shop.yaml"} == set()
-    assert value not in shop.said
+    assert value not in shop.printed
 
 
 @pytest.mark.parametrize("value", PERSONAL)
 def test_personal_data_stay_in_the_files_of_rows(shop: CanaryShop, value: str) -> None:
     found = places_of(value, shop.data)
     assert {name for name in found if not name.startswith(OF_ROWS)} == set()
-    assert value not in shop.said
+    assert value not in shop.printed
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,6 @@ def test_an_alert_mentions_nobody_and_links_to_nothing(name: str, monkeypatch: p
     with webhook() as hook:
         send(hook.url, Alert("slice_job", "2026-04-30-16:00", "r", ["raw__clicks"], f"{name}.jsonl is damaged"))
     (document,) = hook.documents
-    for said in (document["text"], document["message"]):
-        assert not set("<>@[]`") & set(said)
-        assert len(said) < 400
+    for text in (document["text"], document["message"]):
+        assert not set("<>@[]`") & set(text)
+        assert len(text) < 400

@@ -25,7 +25,7 @@ GOOD = {"good.jsonl": as_jsonl(clicks("good", 1_000)), "good.parquet": as_parque
 
 
 def in_a_child(settings: Settings, limit: str = "4GB", address_space_megabytes: int = 0) -> dict[str, Any]:
-    """Make the slice in a process of its own, in its last attempt; what it said."""
+    """Make the slice in a process of its own, in its last attempt; return its counts or its error."""
     ended = subprocess.run(
         [sys.executable, "-m", "tests.safety.slice_child", str(settings.place.root), str(address_space_megabytes)],
         cwd=REPOSITORY,
@@ -38,8 +38,8 @@ def in_a_child(settings: Settings, limit: str = "4GB", address_space_megabytes: 
     if address_space_megabytes and ended.returncode != 0:  # the C library may end a process that gets no memory for a thread
         return {"error": ended.stderr}
     assert ended.returncode == 0, ended.stderr[-3000:]
-    said: dict[str, Any] = json.loads(ended.stdout)
-    return said
+    result: dict[str, Any] = json.loads(ended.stdout)
+    return result
 
 
 def set_aside(settings: Settings) -> dict[tuple[str, int], str]:
@@ -53,10 +53,10 @@ def test_a_line_that_does_not_fit_into_memory_costs_itself_and_little_memory(set
         file.write(as_jsonl(clicks("before", 2)) + b'{"event_id": "')
         file.seek(LONG, os.SEEK_CUR)  # a hole, which reads as NUL bytes and takes no room
         file.write(b'"}\n' + as_jsonl(clicks("after", 2)))
-    said = in_a_child(settings, limit="150MB")
-    assert said["counts"] == {"files": 3, "lines": 2_005, "good": 2_004, "quarantined": 1, "duplicates": 0}
+    result = in_a_child(settings, limit="150MB")
+    assert result["counts"] == {"files": 3, "lines": 2_005, "good": 2_004, "quarantined": 1, "duplicates": 0}
     assert set_aside(settings) == {("long.jsonl", 3): "longer than 1048576 bytes"}
-    assert said["megabytes"] < 250
+    assert result["megabytes"] < 250
 
 
 def rows_of_nothing(path: Path) -> None:
@@ -79,11 +79,11 @@ def test_bombs_are_set_aside_whole_before_they_go_off(settings: Settings) -> Non
         (folder / f"{name}.jsonl.gz").write_bytes(member * 150)
     rows_of_nothing(folder / "rows.parquet")
     one_long_value(folder / "value.parquet")
-    said = in_a_child(settings, limit="300MB")
-    assert said["counts"] == {"files": 7, "lines": 2_005, "good": 2_000, "quarantined": 5, "duplicates": 0}
+    result = in_a_child(settings, limit="300MB")
+    assert result["counts"] == {"files": 7, "lines": 2_005, "good": 2_000, "quarantined": 5, "duplicates": 0}
     names = ("braces.jsonl.gz", "ends.jsonl.gz", "zeros.jsonl.gz", "rows.parquet", "value.parquet")
     assert set_aside(settings) == {(name, 0): f"file {EXPANDS}" for name in names}
-    assert said["megabytes"] < 400
+    assert result["megabytes"] < 400
 
 
 def test_many_copies_of_a_line_are_no_bomb(settings: Settings) -> None:
@@ -99,10 +99,10 @@ def test_too_little_memory_fails_by_name_sets_no_good_file_aside_and_enough_heal
     before = run_slice(settings)
     land(settings, {f"{n}.jsonl": as_jsonl(clicks(f"{n}", 8_000)) for n in range(2)})
     land(settings, {"c.parquet": as_parquet(clicks("c", 8_000))})
-    said = in_a_child(settings, limit, address_space_megabytes)
-    assert "error" in said, f"it was enough: {said}"
-    assert "memory" in said["error"].lower() or "bad_alloc" in said["error"]
-    assert address_space_megabytes or "0.jsonl: too little memory to read it; give CUSTOMER360_MEMORY_LIMIT" in said["error"]
+    result = in_a_child(settings, limit, address_space_megabytes)
+    assert "error" in result, f"it was enough: {result}"
+    assert "memory" in result["error"].lower() or "bad_alloc" in result["error"]
+    assert address_space_megabytes or "0.jsonl: too little memory to read it; give CUSTOMER360_MEMORY_LIMIT" in result["error"]
     assert rows_of(raw_slice_folder(settings.place.raw, NOON) / PART) == before.good
     assert set_aside(settings) == {}
     assert run_slice(settings).counts.good == 12 + 24_000

@@ -144,12 +144,12 @@ def test_a_lost_store_fails_the_tick_with_its_words_and_keeps_the_cursor(bench: 
     bench.land(2)
     kept = bench.cursor
     assert bench.store is not None
-    for endpoint, words in (
+    for endpoint, message in (
         ("http://127.0.0.1:1", "s3://acme/landing at http://127.0.0.1:1: cannot be listed: the store does not answer"),
         (bench.store.endpoint.replace("http", "https"), "the store does not answer"),
     ):
         bench.write_shop(storage_yaml(bench.store, publish=None, endpoint=endpoint))
-        with pytest.raises(StoreError, match=re.escape(words)):
+        with pytest.raises(StoreError, match=re.escape(message)):
             bench.tick()
         assert bench.cursor == kept
     bench.write_shop(storage_yaml(bench.store, publish=None))

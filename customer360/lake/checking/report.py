@@ -115,8 +115,8 @@ def _problem_lines(problem: Problem, unit: str) -> Iterator[str]:
         yield from _wrapped(f"-> {problem.remedy}", "    ", "       ")
 
 
-def _wrapped(text: str, first: str, rest: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False)
+def _wrapped(text: str, first_indent: str, other_indent: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent=first_indent, subsequent_indent=other_indent, break_on_hyphens=False)
 
 
 def _summary(report: Report) -> Iterator[str]:

@@ -272,9 +272,9 @@ def _is_of_the_machine(error: Exception) -> bool:
 
 
 def _is_no_memory(error: Exception) -> bool:
-    """DuckDB hands on a ``MemoryError`` of the stream that it reads as an invalid input, with its words."""
-    said = str(error)
-    return isinstance(error, duckdb.OutOfMemoryException | MemoryError) or (FROM_READING in said and "MemoryError" in said)
+    """True also where DuckDB reports a ``MemoryError`` of the stream that it reads as an invalid input, with that message."""
+    text = str(error)
+    return isinstance(error, duckdb.OutOfMemoryException | MemoryError) or (FROM_READING in text and "MemoryError" in text)
 
 
 def _broken(file: LandedFile, error: Exception) -> BrokenFileError:

@@ -64,14 +64,14 @@ class _Span:
     """Slices in the order of their keys as pages bring them; the last one may go on in the next page."""
 
     found: dict[datetime, list[StoredObject]] = field(default_factory=dict)
-    whole: bool = False
+    has_last_page: bool = False
 
     def add(self, page: Page) -> None:
         for entry in page.objects:
             start = _slice_of(entry.key)
             if start is not None:
                 self.found.setdefault(start, []).append(entry)
-        self.whole = page.is_last
+        self.has_last_page = page.is_last
 
     @property
     def last(self) -> datetime | None:
@@ -145,7 +145,7 @@ class StoreLanding:
             span.add(page)
             if span.last is not None and span.last > last:
                 break
-            if number >= NEW_PAGES and not span.whole and len(span.found) > 1:
+            if number >= NEW_PAGES and not span.has_last_page and len(span.found) > 1:
                 last = min(last, span.last - self.width) if span.last is not None else last
                 break
         return self._listings(span.found, begin, last), last
@@ -160,7 +160,7 @@ class StoreLanding:
         span = _Span()
         for number, page in enumerate(self.store.pages(CLICKS, after=_folder(begin)), 1):
             span.add(page)
-            if span.whole or (span.last is not None and span.last >= end):
+            if span.has_last_page or (span.last is not None and span.last >= end):
                 return self._listings(span.found, begin, end - self.width), ""
             if number >= OLD_PAGES and len(span.found) > 1 and span.last is not None:
                 listed = self._listings(span.found, begin, span.last - timedelta(microseconds=1))
@@ -224,12 +224,12 @@ class StoreLanding:
             for attempt in range(1, TRIES + 1):
                 objects = list(self.store.objects(below))
                 try:
-                    yield_of = self._fetch(objects, below, Path(folder), deep)
+                    listing = self._fetch(objects, below, Path(folder), deep)
                     break
                 except ObjectGoneError:
                     if attempt == TRIES:
                         raise
-            yield yield_of
+            yield listing
 
     def _fetch(self, objects: list[StoredObject], below: str, folder: Path, deep: bool) -> Listing:
         listing = self._listing(objects, below, deep)

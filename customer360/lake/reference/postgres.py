@@ -20,7 +20,7 @@ from customer360.settings import PostgresSource
 EXTENSION = "postgres_scanner"
 CATALOG = "remote"
 CONNECT_SECONDS = 10
-# A server whose cable is pulled says nothing: without these a load would wait for hours.
+# A server that lost its network sends nothing: without these limits a load would wait for hours.
 KEEPALIVE = {"keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3", "tcp_user_timeout": "60000"}
 URI = ("postgresql://", "postgres://")
 OPTIONS = re.compile(r"(?:^|\s)options\s*=\s*(?:'((?:[^'\\]|\\.)*)'|(\S+))")
@@ -61,9 +61,9 @@ class Remote:
         except duckdb.OutOfMemoryException:
             raise
         except duckdb.Error as error:
-            said = _said(str(error), self.secret)
-        # Raised here, not above: an error that is chained to DuckDB's would carry its words, and they hold the password.
-        raise UnreadableSourceError(f"{self.source.title} cannot be read: {said}")
+            reason = _reason(str(error), self.secret)
+        # Raised here, not above: an error that is chained to DuckDB's would carry its message, which holds the password.
+        raise UnreadableSourceError(f"{self.source.title} cannot be read: {reason}")
 
     def relation(self, sql: str) -> str:
         """DuckDB's table function for a query in PostgreSQL's own SQL."""
@@ -95,14 +95,14 @@ def address(dsn: str, timeout_seconds: int) -> str:
     """A connection string, in either form of libpq, with the limits added: of a parameter given twice the last counts."""
     is_uri = dsn.startswith(URI)
     query = dsn.rpartition("@")[2].partition("?")[2] if is_uri else ""
-    given = parse_qs(query).get("options", [""])[-1] if is_uri else _given_options(dsn)
+    own_options = parse_qs(query).get("options", [""])[-1] if is_uri else _own_options(dsn)
     limits = {
         "statement_timeout": f"{timeout_seconds}s",
         "default_transaction_read_only": "on",
         "TimeZone": "UTC",
         "DateStyle": "ISO",
     }
-    options = " ".join([*([given] if given else []), *(f"-c {name}={value}" for name, value in limits.items())])
+    options = " ".join([*([own_options] if own_options else []), *(f"-c {name}={value}" for name, value in limits.items())])
     added = {"connect_timeout": str(CONNECT_SECONDS), "application_name": "customer360", **KEEPALIVE, "options": options}
     if is_uri:
         return f"{dsn}{'&' if query else '?'}{urlencode(added, quote_via=quote)}"
@@ -113,7 +113,7 @@ def _conninfo_value(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def _given_options(dsn: str) -> str:
+def _own_options(dsn: str) -> str:
     """The last ``options`` of a key=value connection string, as libpq reads it."""
     found = [quoted if quoted else plain for quoted, plain in OPTIONS.findall(dsn)]
     return re.sub(r"\\(.)", r"\1", found[-1]) if found else ""
@@ -141,21 +141,21 @@ def _started(remote: Remote) -> str:
     return str(started)
 
 
-def _said(message: str, secret: str) -> str:
-    """PostgreSQL's own words out of DuckDB's error, without the connection string.
+def _reason(message: str, secret: str) -> str:
+    """PostgreSQL's message out of DuckDB's error, without the connection string.
 
-    Of a failed connection only what the server or the network said is told: where libpq cannot read the connection string, it
-    quotes the piece that it stumbled over.
+    Of a failed connection only the message of the server or the network is returned: where libpq cannot parse the connection
+    string, its message quotes the part that it cannot parse.
     """
-    words = message.replace(secret, "")
-    if "Unable to connect to Postgres" in words:
-        told = re.findall(r"failed: ([^\n]+)", words)
-        if told:
-            return str(told[-1]).strip()
-        if "could not translate host name" in words:
+    text = message.replace(secret, "")
+    if "Unable to connect to Postgres" in text:
+        reasons = re.findall(r"failed: ([^\n]+)", text)
+        if reasons:
+            return str(reasons[-1]).strip()
+        if "could not translate host name" in text:
             return "the host of the connection string is unknown"
         return (
             "the connection string is not one that libpq takes; characters such as @ : / in a password are written %40 %3A %2F"
         )
-    told = re.findall(r"(?:ERROR|FATAL): +([^\n]+)", words)
-    return (str(told[-1]) if told else words.splitlines()[0])[:500].strip()
+    reasons = re.findall(r"(?:ERROR|FATAL): +([^\n]+)", text)
+    return (str(reasons[-1]) if reasons else text.splitlines()[0])[:500].strip()

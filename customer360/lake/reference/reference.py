@@ -144,9 +144,9 @@ def _with_quarantine(
     connection: duckdb.DuckDBPyConnection, settings: Settings, contract: ReferenceTable, load: ReferenceLoad
 ) -> ReferenceLoad:
     is_full = load.postgres is None or load.postgres.is_full
-    kept = write_reference_quarantine(connection, settings.place, load.table, is_full)
+    count = write_reference_quarantine(connection, settings.place, load.table, is_full)
     faults = tuple(problem.for_logs for problem in set_aside_rows(connection, contract, SHOWN_PROBLEMS))
-    return replace(load, set_aside=kept, faults=faults)
+    return replace(load, set_aside=count, faults=faults)
 
 
 def _load_postgres(settings: Settings, contract: ReferenceTable, source: PostgresSource, now: datetime) -> ReferenceLoad:
@@ -180,12 +180,12 @@ def _take_fetched(
 def _still_in_force(table: str, last: dict[str, object], reason: str) -> ReferenceLoad:
     """The last good version, with what happened instead of a load."""
     known = {field.name for field in fields(ReferenceLoad)} - {"postgres", "opened", "closed", "set_aside", "faults"}
-    kept = {name: value for name, value in last.items() if name in known}
+    written = {name: value for name, value in last.items() if name in known}
     read = last.get("postgres")
     rows = many(int(str(last["rows"])), "row")
-    since = f"read at {read['read_at']}" if isinstance(read, dict) else f"valid from {last['valid_from']}"
-    not_read = f"{table}: {reason}. The last good version ({rows}, {since}) stays in force."
-    return ReferenceLoad(**{**kept, "opened": 0, "closed": 0, "not_read": not_read})  # type: ignore[arg-type]  # as it was written
+    in_force = f"read at {read['read_at']}" if isinstance(read, dict) else f"valid from {last['valid_from']}"
+    not_read = f"{table}: {reason}. The last good version ({rows}, {in_force}) stays in force."
+    return ReferenceLoad(**{**written, "opened": 0, "closed": 0, "not_read": not_read})  # type: ignore[arg-type]  # as it was written
 
 
 def _rows_of(connection: duckdb.DuckDBPyConnection, relation: str) -> int:

@@ -108,9 +108,9 @@ def merge(
     names = column_names(contract)
     history = history_file(place, contract.name)
     # A clock that went back must not give a moment two versions of a row.
-    since = f"greatest(timestamp '{naive(now)}', (select max(valid_from) from past))"
+    changed_at = f"greatest(timestamp '{naive(now)}', (select max(valid_from) from past))"
     is_first = not history.exists()
-    stamp = BEGINNING if is_first else since
+    stamp = BEGINNING if is_first else changed_at
     is_full = postgres is None or postgres.is_full
     concerned = "" if is_full else f"and ({_has_key(contract, 'incoming')} or {_has_key(contract, 'set_aside')})"
     connection.execute(f"create temp view before as select {names} from past where valid_to is null {concerned}")

@@ -215,22 +215,22 @@ def _require_customers(connection: duckdb.DuckDBPyConnection, contract: Referenc
 
 
 def broken_rows(
-    connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, message: str, remedy: str, which: str = "true"
+    connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, message: str, remedy: str, condition: str = "true"
 ) -> BrokenReferenceError:
     """The error for a table whose rows in ``set_aside`` are too many, or must not be lost."""
-    problems = set_aside_rows(connection, contract, SHOWN_PROBLEMS * 2, which)
+    problems = set_aside_rows(connection, contract, SHOWN_PROBLEMS * 2, condition)
     shown, for_logs = ("\n  ".join(lines) for lines in (map(str, problems), (problem.for_logs for problem in problems)))
     return BrokenReferenceError(f"{message}:\n  {shown}\n{remedy}", tuple(problems), f"{message}:\n  {for_logs}\n{remedy}")
 
 
 def set_aside_rows(
-    connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, most: int, which: str = "true"
+    connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, most: int, condition: str = "true"
 ) -> list[RowProblem]:
     """The first rows of ``set_aside``, by file and row."""
     key = ", ".join(f"'{name} ' || coalesce(cast({quoted(name)} as varchar), '(empty)')" for name in contract.key)
     rows = connection.execute(
         f"select _file, coalesce(_row, 0), _column, _reason, _fault, concat_ws(', ', {key}) from set_aside "
-        f"where {which} order by _file, _row, _reason limit {most}"
+        f"where {condition} order by _file, _row, _reason limit {most}"
     ).fetchall()
     return [RowProblem(*row) for row in rows]
 
@@ -247,7 +247,7 @@ def set_repeats_aside(connection: duckdb.DuckDBPyConnection, contract: Reference
     """Of the rows of ``incoming`` with one key keep the first by file and row; a consent holds only where all give it."""
     keys = [f"{key} as key_{number}" for number, key in enumerate(key_values(contract, "incoming"))]
     numbered = ", ".join(f"key_{number}" for number in range(len(keys)))
-    same = " and ".join(f"{key} = key_{number}" for number, key in enumerate(key_values(contract, "incoming")))
+    same_key = " and ".join(f"{key} = key_{number}" for number, key in enumerate(key_values(contract, "incoming")))
     consents = [quoted(column.name) for column in contract.columns if column.is_consent]
     position = f"{{'file': _file, 'row': _row, 'content': hash({column_names(contract)})}}"
     connection.execute(
@@ -266,10 +266,10 @@ def set_repeats_aside(connection: duckdb.DuckDBPyConnection, contract: Reference
             {literal(contract.key[0])}, {literal(fault)} || first, {literal(fault)} || first,
             cast(to_json(struct_pack({", ".join(f"{quoted(c.name)} := incoming.{quoted(c.name)}" for c in contract.columns)}))
                 as varchar)
-        from incoming inner join repeated on {same} where incoming.rowid <> kept
+        from incoming inner join repeated on {same_key} where incoming.rowid <> kept
         """
     )
     if consents:
         agreed = ", ".join(f"{name} = repeated.{name}" for name in consents)
         connection.execute(f"update incoming set {agreed} from repeated where incoming.rowid = kept")
-    connection.execute(f"delete from incoming using repeated where {same} and incoming.rowid <> kept")
+    connection.execute(f"delete from incoming using repeated where {same_key} and incoming.rowid <> kept")

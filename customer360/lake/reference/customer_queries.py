@@ -1,0 +1,45 @@
+"""SQL of what the reference tables say of customers, read from the tables themselves and not from the last transform.
+
+A withdrawn consent or a suppression is in force from its load on, also before the next slice.
+"""
+
+from __future__ import annotations
+
+from customer360.lake.engine import literal, quoted
+from customer360.lake.landing.contracts import reference_tables
+from customer360.lake.reference.reference_history import reference_relation
+from customer360.settings import Place, Shop
+
+
+def attribute_versions_query(place: Place, shop: Shop) -> str:
+    """SQL of one row per customer and version: customer_id, valid_from, valid_to (UTC, null while in force), attributes."""
+    relation = reference_relation(place, reference_tables(shop)["customers"])
+    columns = ", ".join(["customer_id", "valid_from", "valid_to", *map(quoted, shop.attributes)])
+    return f"select {columns} from ({relation}) order by customer_id, valid_from"
+
+
+def consents_query(place: Place, shop: Shop) -> str:
+    """SQL of one row per customer and channel: customer_id, channel, is_allowed (false where the table has no value)."""
+    relation = reference_relation(place, reference_tables(shop)["customers"])
+    return " union all ".join(
+        f"select customer_id, {literal(channel)} as channel, coalesce({quoted(f'consent_{channel}')}, false) as is_allowed "
+        f"from ({relation}) where valid_to is null"
+        for channel in shop.channels
+    )
+
+
+def suppressions_query(place: Place, shop: Shop) -> str:
+    """SQL of one row per customer and channel that is suppressed: customer_id, channel, reason (never empty).
+
+    A row without a channel, or with a channel that shop.yaml does not name, suppresses all channels.
+    """
+    relation = reference_relation(place, reference_tables(shop)["suppressions"])
+    channels = " union all ".join(f"select {literal(channel)} as channel" for channel in shop.channels)
+    named = ", ".join(literal(channel) for channel in shop.channels)
+    return f"""
+        select customer_id, channels.channel, min(coalesce(reason, 'no reason given')) as reason
+        from (select * from ({relation}) where valid_to is null) as listed
+        join ({channels}) as channels
+            on listed.channel = channels.channel or listed.channel is null or listed.channel not in ({named})
+        group by customer_id, channels.channel
+    """
