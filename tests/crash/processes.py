@@ -103,8 +103,8 @@ class Served:
 
     def ended_by_themselves(self) -> list[str]:
         """What ended though nobody had killed it."""
-        said = ENDED_BY_ITSELF.findall(self.log.read_text(encoding="utf-8", errors="replace"))
-        return [*said, *["customer360 serve ended"] * self._ended]
+        reports = ENDED_BY_ITSELF.findall(self.log.read_text(encoding="utf-8", errors="replace"))
+        return [*reports, *["customer360 serve ended"] * self._ended]
 
     def code_servers(self) -> list[int]:
         """The process that evaluates sensors, unless it is being replaced."""

@@ -74,50 +74,50 @@ def test_without_customers_or_recent_orders_there_is_no_base_rate() -> None:
 
 
 def test_a_brief_adds_up_contacts_reasons_costs_and_profit() -> None:
-    told = brief(plan([0.25, 0.5], held=1, left_out=("budget", "gap", "budget"), budget=5), None, SHOP)
-    assert (told["audience"], told["contacts"], told["holdouts"], told["left_out"]) == (6, 2, 1, 3)
-    assert told["left_out_reasons"] == "gap 1, budget 2"
-    assert (told["cost"], told["expected_conversions"], told["expected_value"]) == (2, 0.75, 15)
-    assert (told["expected_profit"], told["budget_left"]) == (13, 3)
-    assert told["is_measurable"] is None
+    row = brief(plan([0.25, 0.5], held=1, left_out=("budget", "gap", "budget"), budget=5), None, SHOP)
+    assert (row["audience"], row["contacts"], row["holdouts"], row["left_out"]) == (6, 2, 1, 3)
+    assert row["left_out_reasons"] == "gap 1, budget 2"
+    assert (row["cost"], row["expected_conversions"], row["expected_value"]) == (2, 0.75, 15)
+    assert (row["expected_profit"], row["budget_left"]) == (13, 3)
+    assert row["is_measurable"] is None
     # Of who orders: variance 20 * 20 * (3/16 + 4/16), so half of the interval is 1.96 * 20 * sqrt(7/16).
     half = 1.959964 * 20 * (7 / 16) ** 0.5
-    assert (told["profit_low"], told["profit_high"]) == (pytest.approx(13 - half, rel=1e-6), pytest.approx(13 + half, rel=1e-6))
+    assert (row["profit_low"], row["profit_high"]) == (pytest.approx(13 - half, rel=1e-6), pytest.approx(13 + half, rel=1e-6))
 
 
 def test_the_error_of_the_model_widens_the_interval() -> None:
-    told = brief(plan([0.25, 0.5], relative_error=0.2), None, SHOP)
+    row = brief(plan([0.25, 0.5], relative_error=0.2), None, SHOP)
     half = 1.959964 * (400 * 7 / 16 + (0.2 * 15) ** 2) ** 0.5
-    assert told["profit_high"] == pytest.approx(13 + half, rel=1e-6)
+    assert row["profit_high"] == pytest.approx(13 + half, rel=1e-6)
 
 
 def test_the_interval_holds_the_profit_in_about_95_of_100_campaigns_where_the_model_is_right() -> None:
     rng = np.random.default_rng(4)
     chance = rng.beta(2, 8, 400)
-    told = brief(plan(chance), 0.05, SHOP)
+    row = brief(plan(chance), 0.05, SHOP)
     profit = (rng.random((2_000, 400)) < chance).sum(axis=1) * VALUE - 400
-    inside = ((profit >= told["profit_low"]) & (profit <= told["profit_high"])).mean()
+    inside = ((profit >= row["profit_low"]) & (profit <= row["profit_high"])).mean()
     assert 0.935 <= inside <= 0.965  # three standard errors of .95 among 2,000
 
 
 def test_the_interval_of_an_effect_holds_what_the_same_customers_order_with_and_without() -> None:
     rng = np.random.default_rng(5)
     chance = rng.beta(3, 7, 400) * 0.8 + 0.1
-    told = brief(plan(chance, without=0.1), None, SHOP)
+    row = brief(plan(chance, without=0.1), None, SHOP)
     ordered = (rng.random((2_000, 400)) < chance).sum(axis=1).astype(float)
     anyway = rng.binomial(400, 0.1, 2_000)
     profit = (ordered - anyway) * VALUE - 400
-    inside = ((profit >= told["profit_low"]) & (profit <= told["profit_high"])).mean()
+    inside = ((profit >= row["profit_low"]) & (profit <= row["profit_high"])).mean()
     assert 0.935 <= inside <= 0.965
 
 
 def test_an_error_that_all_predictions_share_is_held_by_the_interval() -> None:
     rng = np.random.default_rng(6)
     chance = rng.beta(2, 8, 400)
-    told = brief(plan(chance, relative_error=0.1), 0.05, SHOP)
+    row = brief(plan(chance, relative_error=0.1), 0.05, SHOP)
     off = 1 + 0.1 * rng.standard_normal((2_000, 1))
     profit = (rng.random((2_000, 400)) < chance * off).sum(axis=1) * VALUE - 400
-    inside = ((profit >= told["profit_low"]) & (profit <= told["profit_high"])).mean()
+    inside = ((profit >= row["profit_low"]) & (profit <= row["profit_high"])).mean()
     assert 0.935 <= inside <= 0.965
 
 

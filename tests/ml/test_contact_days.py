@@ -100,7 +100,7 @@ def test_each_contact_has_its_own_day_daypart_and_zone() -> None:
     days = ContactDays.of(campaign(), SHOP, date(2026, 5, 7))
     zones = pd.Series(["Europe/Amsterdam", "Asia/Kolkata", "Europe/Amsterdam"], index=[7, 3, 5])
     found = days.send_at(np.array([0, 1, 3]), np.array([MORNING, AFTERNOON, EVENING]), zones)
-    assert [str(one)[5:16] for one in found] == ["05-08T06:00", "05-09T06:30", "05-11T16:00"]
+    assert [str(send_at)[5:16] for send_at in found] == ["05-08T06:00", "05-09T06:30", "05-11T16:00"]
     assert found.dtype == np.dtype("datetime64[us]")
 
 

@@ -21,7 +21,7 @@ def touch(number: int, when: str, channel: str | None = "email", *, customer: st
 
 
 def history(touches: list[dict[str, object]], moments: list[str], orders: pd.DataFrame | None = None) -> pd.DataFrame:
-    points = pd.DataFrame({"customer_id": "c1", "at": [at(one) for one in moments]})
+    points = pd.DataFrame({"customer_id": "c1", "at": [at(moment) for moment in moments]})
     return contact_history(points, pd.DataFrame(touches), orders, CHANNELS)
 
 

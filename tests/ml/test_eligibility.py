@@ -49,7 +49,7 @@ def found(
     )
     index = pd.Index(ids, dtype="str")
     consents = pd.DataFrame(
-        [(one, channel, (one, channel) not in no) for one in ids for channel in shop.channels],
+        [(customer, channel, (customer, channel) not in no) for customer in ids for channel in shop.channels],
         columns=["customer_id", "channel", "is_allowed"],
     )
     suppressions = pd.DataFrame(barred, columns=["customer_id", "channel"], dtype=object)
@@ -112,13 +112,13 @@ EARLIER: tuple[Before, ...] = (("C1", -1, "email", "old"),)
 @pytest.mark.parametrize("first", range(len(STEPS)))
 def test_of_all_reasons_the_first_in_order_is_named(first: int) -> None:
     """With every rule from ``first`` on broken, the reason is that of ``first``."""
-    told: dict[str, Any] = {}
+    changes: dict[str, Any] = {}
     for _, step in STEPS[first:]:
-        told |= step
+        changes |= step
     committed = EARLIER if first < 5 else ()
     if first == 5:
-        told["minimum_gap_days"] = 20
-    result = found(committed=committed, **told)
+        changes["minimum_gap_days"] = 20
+    result = found(committed=committed, **changes)
     assert result.reason.tolist() == [STEPS[first][0]]
     assert not result.allowed.any()
 
@@ -178,16 +178,16 @@ def test_a_cap_of_a_channel_counts_that_channel_alone_of_all_campaigns() -> None
 def test_a_contact_by_an_unknown_channel_counts_towards_caps_of_all_channels_only() -> None:
     caps = campaign(frequency_caps={"channels": {"sms": {"contacts": 1, "days": 3}}})
     assert open_days(found(committed=(("C1", 3, "fax", "old"),), of=caps), SMS) == ALL_DAYS
-    one = campaign(frequency_caps={"overall": {"contacts": 1, "days": 3}})
-    assert open_days(found(committed=(("C1", 3, "fax", "old"),), of=one), SMS) == [6, 7]
+    capped = campaign(frequency_caps={"overall": {"contacts": 1, "days": 3}})
+    assert open_days(found(committed=(("C1", 3, "fax", "old"),), of=capped), SMS) == [6, 7]
 
 
 def test_campaigns_that_come_first_take_days_and_are_named_only_where_they_took_the_last() -> None:
     first = (("C1", 4, "email", "other"),)
-    some = found(planned=first, minimum_gap_days=2)
-    assert (some.reason.tolist(), open_days(some)) == ([None], [1, 2, 6, 7])
-    none = found(planned=first, minimum_gap_days=5)
-    assert none.reason.tolist() == ["other campaign first"]
+    short_gap = found(planned=first, minimum_gap_days=2)
+    assert (short_gap.reason.tolist(), open_days(short_gap)) == ([None], [1, 2, 6, 7])
+    long_gap = found(planned=first, minimum_gap_days=5)
+    assert long_gap.reason.tolist() == ["other campaign first"]
     # caps hold over both together: one before, one of the other campaign
     both = found(committed=EARLIER, planned=first, frequency_cap=FrequencyCap(contacts=2, days=12))
     assert both.reason.tolist() == ["other campaign first"]

@@ -100,8 +100,10 @@ def test_the_size_that_is_named_finds_the_effect_four_times_out_of_five(base: fl
     held = round(needed * share)
     contacts = needed - held
     chance, found = np.random.default_rng(8), 0
-    for one, other in zip(chance.binomial(contacts, base + effect, 4000), chance.binomial(held, base, 4000), strict=True):
-        interval = rate_difference(int(one), contacts, int(other), held)
+    for among_contacts, among_held in zip(
+        chance.binomial(contacts, base + effect, 4000), chance.binomial(held, base, 4000), strict=True
+    ):
+        interval = rate_difference(int(among_contacts), contacts, int(among_held), held)
         found += interval.low > 0 if effect > 0 else interval.high < 0
     assert found / 4000 == pytest.approx(0.8, abs=0.03)
 

@@ -57,7 +57,7 @@ class Desk:
         return PlanningInputs(
             customers=pd.DataFrame({"customer_id": self.ids, "segment": "Loyal", "time_zone": self.zone}),
             consents=pd.DataFrame(
-                [(one, channel, True) for one in self.ids for channel in self.shop.channels],
+                [(customer, channel, True) for customer in self.ids for channel in self.shop.channels],
                 columns=["customer_id", "channel", "is_allowed"],
             ),
             suppressions=pd.DataFrame(columns=["customer_id", "channel"], dtype=object),
@@ -68,7 +68,7 @@ class Desk:
 
     def predict(self, _: Campaign, ids: pd.Index[str]) -> Predicted:
         chance = dict(zip(self.ids, self.chance, strict=True))
-        values = [self.table.get(one, np.full((3, 7, 3), chance[one])) for one in ids]
+        values = [self.table.get(customer, np.full((3, 7, 3), chance[customer])) for customer in ids]
         conversion = np.array(values, dtype=np.float32).reshape(len(ids), 3, 7, 3)
         if self.without is None:
             return Predicted(conversion, None, "m1", RESPONSE)
@@ -81,8 +81,8 @@ class Desk:
         assert made.problems == []
         return made
 
-    def plan(self, one: Campaign) -> CampaignPlan:
-        return self.planning(one).plans[0]
+    def plan(self, campaign: Campaign) -> CampaignPlan:
+        return self.planning(campaign).plans[0]
 
 
 def who(plan: CampaignPlan, decision: str = "contact", reason: str | None = None) -> list[str]:
@@ -204,8 +204,8 @@ def test_one_more_euro_brings_what_its_shadow_price_says() -> None:
 
 def test_one_more_contact_brings_what_its_shadow_price_says() -> None:
     table = {f"C{number:03}": np.zeros((3, 7, 3)) for number in range(60)}
-    for number, one in enumerate(table.values()):
-        one[0, 5], one[0, 6] = 0.3 + 0.01 * number, 0.2 + 0.005 * number  # Saturday beside Sunday
+    for number, chance in enumerate(table.values()):
+        chance[0, 5], chance[0, 6] = 0.3 + 0.01 * number, 0.2 + 0.005 * number  # Saturday beside Sunday
     desk = Desk([0.0] * 60, table, rules={"capacity_per_day": {"email": 10}})
     plan = desk.plan(campaign())
     for day, price in enumerate(plan.limits.price[:2]):
@@ -213,9 +213,9 @@ def test_one_more_contact_brings_what_its_shadow_price_says() -> None:
         looser = replace(desk, rules={"capacity_per_day": {"email": 11}}, commitments=freed)
         assert net(looser.plan(campaign())) - net(plan) == pytest.approx(price, abs=1e-3)
         assert price > 0.5
-    told = shadow_prices(plan, desk.shop)
-    assert told[0] == f"one more email on Saturday 02 May brings {plan.limits.price[0]:.2f} EUR"
-    assert told[1] == f"one more email on Sunday 03 May brings {plan.limits.price[1]:.2f} EUR"
+    sentences = shadow_prices(plan, desk.shop)
+    assert sentences[0] == f"one more email on Saturday 02 May brings {plan.limits.price[0]:.2f} EUR"
+    assert sentences[1] == f"one more email on Sunday 03 May brings {plan.limits.price[1]:.2f} EUR"
 
 
 def test_where_no_limit_binds_more_of_it_brings_nothing() -> None:

@@ -1,4 +1,4 @@
-"""What holds of every plan, whatever the shop, its customers and its campaigns: random worlds, and exact answers beside."""
+"""Properties of plans on random shops, customers and campaigns, and of allocations beside exhaustive search."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SEEDS = st.integers(0, 2**32 - 1)
 
 
 @dataclass(frozen=True)
-class World:
+class PlanningCase:
     """A shop, its campaigns by priority, what plans are made of, and P(convert) of each customer."""
 
     shop: Shop
@@ -45,7 +45,7 @@ class World:
 
     def predict(self, campaign: Campaign, ids: pd.Index[str]) -> Predicted:
         shape = (len(ids), len(self.shop.channels), 7, len(self.shop.dayparts))
-        chance = np.array([self.conversion[one] for one in ids], dtype=np.float32).reshape(shape)
+        chance = np.array([self.conversion[customer] for customer in ids], dtype=np.float32).reshape(shape)
         return Predicted(chance, None, None, RESPONSE)
 
     def plan(self) -> Planning:
@@ -53,12 +53,12 @@ class World:
         assert planning.problems == []
         return planning
 
-    def with_campaign(self, **changes: Any) -> World:
+    def with_campaign(self, **changes: Any) -> PlanningCase:
         return replace(self, campaigns=[self.campaigns[0].model_copy(update=changes), *self.campaigns[1:]])
 
 
-def world(seed: int, customers: int = 14) -> World:
-    """A random world; every rule is there in some of them."""
+def planning_case(seed: int, customers: int = 14) -> PlanningCase:
+    """A random case; each rule is set in a part of the cases."""
     rng = np.random.default_rng(seed)
 
     def maybe(value: Any) -> Any:
@@ -83,7 +83,7 @@ def world(seed: int, customers: int = 14) -> World:
             name: {"cost": float(rng.choice([0, 0.07, 0.5, 1])), "capacity_per_day": maybe(int(rng.integers(0, 4)))}
             for name in rng.permutation(shop.channels)[: rng.integers(1, 4)]
         }
-        caps = {"overall": cap(), "channels": {name: one for name in channels if (one := cap())}}
+        caps = {"overall": cap(), "channels": {name: limit for name in channels if (limit := cap())}}
         hours = {"from": start, "to": int(rng.integers(max(start + 1, 8), 25))}
         campaigns.append(
             Campaign.model_validate(
@@ -94,7 +94,9 @@ def world(seed: int, customers: int = 14) -> World:
                     "value_per_conversion": float(rng.integers(1, 6)),
                     "budget": maybe(float(rng.integers(0, 6))),
                     "channels": channels,
-                    "send_windows": [{**hours, "days": [int(one) + 1 for one in rng.permutation(7)[: rng.integers(2, 8)]]}],
+                    "send_windows": [
+                        {**hours, "days": [int(weekday) + 1 for weekday in rng.permutation(7)[: rng.integers(2, 8)]]}
+                    ],
                     "frequency_caps": caps,
                     "minimum_gap_days": int(rng.integers(0, 3)),
                     "ends_on": maybe("2026-03-29"),
@@ -105,9 +107,12 @@ def world(seed: int, customers: int = 14) -> World:
             )
         )
     answers = [
-        (one, name, bool(rng.random() < 0.7)) for one in ids for name in shop.channels for _ in range(rng.integers(0, 3))
+        (customer, name, bool(rng.random() < 0.7))
+        for customer in ids
+        for name in shop.channels
+        for _ in range(rng.integers(0, 3))
     ]
-    barred = [(one, rng.choice(["email", "sms", None])) for one in ids if rng.random() < 0.15]
+    barred = [(customer, rng.choice(["email", "sms", None])) for customer in ids if rng.random() < 0.15]
     before = [
         (
             str(rng.choice(ids)),
@@ -128,9 +133,9 @@ def world(seed: int, customers: int = 14) -> World:
         salt=f"salt {seed}",
         as_of=AS_OF,
     )
-    audiences = {one.campaign_id: pd.Index([c for c in ids if rng.random() < 0.8], dtype="str") for one in campaigns}
-    conversion = {one: (rng.random((3, 7, 3)) * rng.random()).astype(np.float32) for one in ids}
-    return World(shop, campaigns, inputs, audiences, conversion)
+    audiences = {campaign.campaign_id: pd.Index([c for c in ids if rng.random() < 0.8], dtype="str") for campaign in campaigns}
+    conversion = {customer: (rng.random((3, 7, 3)) * rng.random()).astype(np.float32) for customer in ids}
+    return PlanningCase(shop, campaigns, inputs, audiences, conversion)
 
 
 def contacts_of(planning: Planning) -> pd.DataFrame:
@@ -145,14 +150,14 @@ def net_value(planning: Planning) -> float:
 @given(SEEDS)
 @settings(max_examples=60, deadline=None)
 def test_no_plan_breaks_a_rule(seed: int) -> None:
-    made = world(seed)
+    made = planning_case(seed)
     rows = made.plan().rows
     assert violations(rows, made.campaigns, made.audiences, made.inputs, made.shop) == []
-    # the same once more, for some rules, in other words
+    # Consents, budgets, capacities and send windows are computed here independently of ``violations``.
     contacts = rows[rows["decision"] == "contact"]
-    said_no = made.inputs.consents[~made.inputs.consents["is_allowed"].fillna(value=False).astype(bool)]
+    refusals = made.inputs.consents[~made.inputs.consents["is_allowed"].fillna(value=False).astype(bool)]
     assert not set(zip(contacts["customer_id"], contacts["channel"], strict=True)) & set(
-        zip(said_no["customer_id"], said_no["channel"], strict=True)
+        zip(refusals["customer_id"], refusals["channel"], strict=True)
     )
     zones = made.inputs.customers.set_index("customer_id")["time_zone"].fillna(made.shop.time_zone)
     for campaign in made.campaigns:
@@ -175,7 +180,7 @@ def test_no_plan_breaks_a_rule(seed: int) -> None:
 @given(SEEDS)
 @settings(max_examples=60, deadline=None)
 def test_every_customer_of_the_audience_has_one_row(seed: int) -> None:
-    made = world(seed)
+    made = planning_case(seed)
     rows = made.plan().rows
     for campaign_id, audience in made.audiences.items():
         assert sorted(rows.loc[rows["campaign_id"] == campaign_id, "customer_id"]) == sorted(audience)
@@ -185,17 +190,17 @@ def test_every_customer_of_the_audience_has_one_row(seed: int) -> None:
 
 @given(SEEDS, st.floats(0, 5), st.floats(0, 5))
 @settings(max_examples=60, deadline=None)
-def test_a_larger_budget_never_lowers_the_planned_value(seed: int, one: float, other: float) -> None:
-    made = world(seed)
+def test_a_larger_budget_never_lowers_the_planned_value(seed: int, budget: float, other_budget: float) -> None:
+    made = planning_case(seed)
     alone = replace(made, campaigns=made.campaigns[:1], audiences={"k0": made.audiences["k0"]})
-    small, large = (net_value(alone.with_campaign(budget=budget).plan()) for budget in sorted([one, other]))
+    small, large = (net_value(alone.with_campaign(budget=money).plan()) for money in sorted([budget, other_budget]))
     assert large >= small - 1e-5 * max(small, 1)
 
 
 @given(SEEDS)
 @settings(max_examples=30, deadline=None)
 def test_the_order_of_the_input_rows_is_of_no_matter_and_a_rerun_makes_the_same_plan(seed: int) -> None:
-    made = world(seed)
+    made = planning_case(seed)
     first = made.plan().rows
     pd.testing.assert_frame_equal(made.plan().rows, first)
     frames = ("customers", "consents", "suppressions", "commitments")
@@ -212,7 +217,7 @@ def test_the_order_of_the_input_rows_is_of_no_matter_and_a_rerun_makes_the_same_
 @given(SEEDS)
 @settings(max_examples=40, deadline=None)
 def test_the_same_plan_has_the_same_version_and_another_one_another(seed: int) -> None:
-    made = world(seed)
+    made = planning_case(seed)
     first = made.plan().plans[0].rows
     richer = made.with_campaign(value_per_conversion=made.campaigns[0].value_per_conversion + 1).plan().plans[0].rows
     if len(first):
@@ -245,8 +250,8 @@ def best_possible(problem: Problem) -> float:
         found = best(customer + 1, left, money)
         for option, value in enumerate(problem.value[customer]):
             if np.isfinite(value) and left[option] >= 1 and cents[option] <= money:
-                rest = (*left[:option], left[option] - 1, *left[option + 1 :])
-                found = max(found, float(value) + best(customer + 1, rest, money - cents[option]))
+                remaining = (*left[:option], left[option] - 1, *left[option + 1 :])
+                found = max(found, float(value) + best(customer + 1, remaining, money - cents[option]))
         return found
 
     money = np.inf if np.isinf(problem.budget) else round(problem.budget * 100)
@@ -320,9 +325,9 @@ def test_the_programs_stay_small_however_many_customers_there_are(monkeypatch: p
 # -- those held out ------------------------------------------------------------------------------------------------------------
 
 
-def graded(seed: int) -> World:
+def graded(seed: int) -> PlanningCase:
     """Customers who differ in one number only: all have the same options, at one price."""
-    made = world(seed, customers=40)
+    made = planning_case(seed, customers=40)
     ids = list(made.inputs.customers["customer_id"])
     rng = np.random.default_rng(seed)
     pattern = rng.random((3, 7, 3)).astype(np.float32)
@@ -338,15 +343,15 @@ def graded(seed: int) -> World:
             "exploration_share": 0,
         }
     )
-    answers = pd.DataFrame([(one, name, True) for one in ids for name in made.shop.channels])
+    answers = pd.DataFrame([(customer, name, True) for customer in ids for name in made.shop.channels])
     inputs = replace(
         made.inputs,
         consents=answers.set_axis(["customer_id", "channel", "is_allowed"], axis=1),
         suppressions=made.inputs.suppressions.head(0),
         commitments=made.inputs.commitments.head(0),
     )
-    conversion = {one: pattern * np.float32(scale) for one, scale in zip(ids, rng.permutation(40) / 40, strict=True)}
-    return World(made.shop, [campaign], inputs, {"k0": pd.Index(ids, dtype="str")}, conversion)
+    conversion = {customer: pattern * np.float32(scale) for customer, scale in zip(ids, rng.permutation(40) / 40, strict=True)}
+    return PlanningCase(made.shop, [campaign], inputs, {"k0": pd.Index(ids, dtype="str")}, conversion)
 
 
 @given(SEEDS)
@@ -354,7 +359,7 @@ def graded(seed: int) -> World:
 def test_a_customer_who_is_held_out_is_judged_as_if_contacts_were_theirs_to_have(seed: int) -> None:
     made = graded(seed)
     rows = made.plan().rows
-    worth = rows["customer_id"].map(lambda one: float(made.conversion[one].sum()))
+    worth = rows["customer_id"].map(lambda customer: float(made.conversion[customer].sum()))
     held = worth[rows["decision"] == "holdout"]
     contacted = worth[rows["decision"] == "contact"]
     out = rows[rows["decision"] == "left out"]
@@ -362,7 +367,7 @@ def test_a_customer_who_is_held_out_is_judged_as_if_contacts_were_theirs_to_have
     if not len(contacted):
         return
     # who would be contacted, were the draw another: nobody of them is left out
-    drawn = pd.Series([in_draw(one, made) for one in rows["customer_id"]], index=rows.index)
+    drawn = pd.Series([in_draw(customer, made) for customer in rows["customer_id"]], index=rows.index)
     better = drawn & (worth > contacted.min() * 1.001) & (rows["decision"] == "left out")
     assert not better.any()
     assert not (rows["decision"] == "contact")[drawn].any()
@@ -371,20 +376,20 @@ def test_a_customer_who_is_held_out_is_judged_as_if_contacts_were_theirs_to_have
         assert held.min() >= competing.max() * 0.999
 
 
-def in_draw(customer: str, made: World) -> bool:
+def in_draw(customer: str, made: PlanningCase) -> bool:
     """The lowest hashes are held out, by definition of the holdout; written out once more."""
     salt, campaign = made.inputs.salt, made.campaigns[0]
     shares = {salt: made.shop.campaigns.global_holdout_share, f"{salt}:{campaign.campaign_id}": campaign.holdout_share}
     return any(
-        int.from_bytes(sha256(f"{one}:{customer}".encode()).digest()[:8], "big") / 2**64 < share
-        for one, share in shares.items()
+        int.from_bytes(sha256(f"{prefix}:{customer}".encode()).digest()[:8], "big") / 2**64 < share
+        for prefix, share in shares.items()
     )
 
 
 @given(SEEDS)
 @settings(max_examples=40, deadline=None)
 def test_a_customer_who_is_held_out_takes_nothing_from_the_others(seed: int) -> None:
-    made = world(seed)
+    made = planning_case(seed)
     made = replace(made, campaigns=made.campaigns[:1], audiences={"k0": made.audiences["k0"]}).with_campaign(holdout_share=0.4)
     rows = made.plan().rows
     held = set(rows.loc[rows["decision"] == "holdout", "customer_id"])
@@ -398,13 +403,13 @@ def test_a_customer_who_is_held_out_takes_nothing_from_the_others(seed: int) -> 
 
 
 def test_a_campaign_that_fails_leaves_the_others_planned(tmp_path: Path) -> None:
-    made = world(3)
+    made = planning_case(3)
     text = "title: T\naudience: everyone\nvalue_per_conversion: 5\nchannels: {email: {cost: 0.1}}\n"
     for name in ("good", "lost", "strange", "worse"):
         (tmp_path / f"{name}.yaml").write_text(text)
     (tmp_path / "broken.yaml").write_text("title: [unclosed")
     campaigns, problems = load_campaigns(tmp_path, made.shop)
-    assert [(one.file, one.field) for one in problems] == [("broken.yaml", "(whole file)")]
+    assert [(problem.file, problem.field) for problem in problems] == [("broken.yaml", "(whole file)")]
     everybody = pd.Index(made.inputs.customers["customer_id"], dtype="str")
 
     audiences = {campaign.campaign_id: everybody for campaign in campaigns if campaign.campaign_id != "lost"}
@@ -418,6 +423,6 @@ def test_a_campaign_that_fails_leaves_the_others_planned(tmp_path: Path) -> None
     planning = plan_campaigns(campaigns, made.inputs, audiences, predict, made.shop)
     assert [plan.campaign.campaign_id for plan in planning.plans] == ["good"]
     assert sorted(planning.rows["customer_id"]) == sorted(everybody)
-    told = {one.campaign_id: (one.field, one.message) for one in planning.problems}
-    assert set(told) == {"strange", "worse"}  # of an audience that cannot be looked up, the look-up tells
-    assert "age" in told["strange"][1] and "no probabilities" in told["worse"][1]
+    messages = {problem.campaign_id: problem.message for problem in planning.problems}
+    assert set(messages) == {"strange", "worse"}  # the look-up of audiences reports "lost"
+    assert "age" in messages["strange"] and "no probabilities" in messages["worse"]

@@ -111,7 +111,7 @@ def test_rows_of_one_customer_are_drawn_together(world):
     rows = slice(0, 2_000)
     is_contacted, is_converted = (part[rows] for part in drawn(world["p0"], world["effect"], 0.5, seed=6))
     scores, who = world["effect"][rows], np.arange(2_000)
-    one = qini(scores, is_contacted, is_converted, seed=1)
+    once = qini(scores, is_contacted, is_converted, seed=1)
     copied = [np.tile(part, 10) for part in (scores, is_contacted, is_converted)]
     together = qini(*copied, seed=1, customers=np.tile(who, 10).astype(object))
     alone = qini(*copied, seed=1)
@@ -119,18 +119,18 @@ def test_rows_of_one_customer_are_drawn_together(world):
     def width(found: Qini) -> float:
         return found.area.high - found.area.low
 
-    assert together.area.estimate == pytest.approx(one.area.estimate)
-    assert width(together) == pytest.approx(width(one), rel=0.15)
-    assert width(alone) < 0.5 * width(one)
+    assert together.area.estimate == pytest.approx(once.area.estimate)
+    assert width(together) == pytest.approx(width(once), rel=0.15)
+    assert width(alone) < 0.5 * width(once)
 
 
 def test_the_same_rows_give_the_same_figures_and_words(world):
     is_contacted, is_converted = drawn(world["p0"], world["effect"], 0.5, seed=7)
-    one, other = (qini(world["effect"], is_contacted, is_converted, seed=9, resamples=100) for _ in range(2))
-    assert one.area == other.area
-    assert one.to_markdown() == other.to_markdown()
-    assert "better than random beyond chance" in one.verdict
-    assert one.plot().startswith(b"\x89PNG")
+    first, second = (qini(world["effect"], is_contacted, is_converted, seed=9, resamples=100) for _ in range(2))
+    assert first.area == second.area
+    assert first.to_markdown() == second.to_markdown()
+    assert "better than random beyond chance" in first.verdict
+    assert first.plot().startswith(b"\x89PNG")
 
 
 def test_an_empty_arm_and_missing_scores_are_refused():

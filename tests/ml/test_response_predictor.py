@@ -45,8 +45,8 @@ def predictor() -> ResponsePredictor:
 def test_each_customer_has_the_same_predictions_whoever_else_is_asked_about(predictor: ResponsePredictor) -> None:
     every = predictor(campaign("newsletter", "f1"), IDS)
     every.check(len(IDS), SHOP)
-    some = np.random.default_rng(1).permutation(len(IDS))[:50]
-    assert np.array_equal(predictor(campaign("newsletter", "f1"), IDS[some]).conversion, every.conversion[some])
+    sample = np.random.default_rng(1).permutation(len(IDS))[:50]
+    assert np.array_equal(predictor(campaign("newsletter", "f1"), IDS[sample]).conversion, every.conversion[sample])
 
 
 def test_without_controls_the_value_is_a_predicted_response(predictor: ResponsePredictor) -> None:

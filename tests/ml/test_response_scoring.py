@@ -68,10 +68,10 @@ def test_questions_about_several_features_are_asked_of_every_row() -> None:
 
 
 def test_batches_change_nothing(model: ClassModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = response_predictions(model, CAMPAIGN, ROWS, SHOP)
+    in_one_batch = response_predictions(model, CAMPAIGN, ROWS, SHOP)
     monkeypatch.setattr("ml.responses.scoring.BATCH", 64)
     monkeypatch.setattr(pairs, "BATCH", 17)
-    assert np.array_equal(response_predictions(model, CAMPAIGN, ROWS, SHOP), whole)
+    assert np.array_equal(response_predictions(model, CAMPAIGN, ROWS, SHOP), in_one_batch)
 
 
 def test_nobody_to_score_gives_an_empty_block(model: ClassModel) -> None:

@@ -115,7 +115,7 @@ def test_contacts_too_close_together_are_judged_on_customers_that_taught_nothing
 
 
 @pytest.mark.parametrize(
-    ("touches", "columns", "said"),
+    ("touches", "columns", "message"),
     [
         (200, {}, "campaign_touch_history has 200 contacts with known channel and time whose 3 days"),
         (0, {}, "has 0 contacts"),
@@ -124,12 +124,12 @@ def test_contacts_too_close_together_are_judged_on_customers_that_taught_nothing
         (3_000, {"is_control": True}, "has 0 contacts"),
     ],
 )
-def test_too_little_says_what_is_missing(touches: int, columns: dict[str, object], said: str) -> None:
+def test_too_little_says_what_is_missing(touches: int, columns: dict[str, object], message: str) -> None:
     inputs = changed(drawn_inputs(SHOP, touches=3_000), **columns)
     short = replace(inputs, touches=inputs.touches.iloc[:touches])
     with pytest.raises(TrainingSetError) as refused:
         build_response_training_set(short, SHOP, KNOWN_AT)
-    assert said in str(refused.value)
+    assert message in str(refused.value)
 
 
 def test_a_frame_without_a_column_is_named(inputs: ResponseInputs) -> None:

@@ -44,7 +44,7 @@ class Known:
         self.at: datetime = pd.Timestamp(self.world.first_day).to_pydatetime()
         self.response_set = build_response_training_set(self.inputs, SHOP, self.at)
         self.organic_set = build_organic_training_set(self.inputs, SHOP, self.at)
-        self.response, self.organic = (self._trained(one) for one in (self.response_set, self.organic_set))
+        self.response, self.organic = (self._trained(training_set) for training_set in (self.response_set, self.organic_set))
 
     def _trained(self, training_set: TrainingSet) -> Trained:
         model = train(training_set, seed=1, threads=2).model
@@ -120,11 +120,11 @@ def test_the_model_beats_the_baselines_and_says_what_customers_do_without_contac
     days = [known.world.orders(known.world.first_day + timedelta(days=number)) for number in range(3)]
     orders = ids.isin(pd.concat(days)["customer_id"])
     fifths = np.array_split(np.argsort(predicted), 5)
-    said, came = ([float(values[rows].mean()) for rows in fifths] for values in (predicted, orders))
+    expected, came = ([float(values[rows].mean()) for rows in fifths] for values in (predicted, orders))
     assert came[4] > 5 * came[0]
     assert came[4] > came[3] > came[1]
     # Too high at the top: the world began 150 days ago, so everyone has more orders in the last 365 days than ever before.
-    assert np.allclose(said, came, atol=0.08)
+    assert np.allclose(expected, came, atol=0.08)
 
 
 def test_the_difference_of_the_two_models_finds_whom_a_contact_changes(known):
@@ -158,12 +158,12 @@ def test_on_the_same_touches_the_true_effect_ranks_best_and_what_customers_do_an
 
 def test_a_score_does_not_tell_whether_the_contact_was_made(known):
     rows = known.inputs.touches.tail(400).reset_index(drop=True)
-    one = effect_scores(rows, known.inputs, SHOP, known.response.model, known.organic.model)
+    scores = effect_scores(rows, known.inputs, SHOP, known.response.model, known.organic.model)
     places = np.random.default_rng(1).permutation(len(rows))
     others = rows.assign(**{name: rows[name].to_numpy()[places] for name in ("is_control", "channel", "is_converted")})
-    other = effect_scores(others, known.inputs, SHOP, known.response.model, known.organic.model)
-    assert np.allclose(one, other)
-    assert np.ptp(one) > 0.1
+    changed = effect_scores(others, known.inputs, SHOP, known.response.model, known.organic.model)
+    assert np.allclose(scores, changed)
+    assert np.ptp(scores) > 0.1
 
 
 def test_where_contacts_add_nothing_the_models_do_not_beat_random():
@@ -175,14 +175,16 @@ def test_where_contacts_add_nothing_the_models_do_not_beat_random():
 def test_only_touches_that_neither_model_has_seen_are_judged(known):
     late = known.inputs.touches["touched_at"].max().to_pydatetime()
     hardly = replace(known.response, judged_from=late - timedelta(hours=3))
-    said = judge_effect(known.inputs, SHOP, known.at, hardly, known.organic)
-    assert isinstance(said, str)
-    assert "were seen by neither model, and 100 of each are needed" in said
+    refusal = judge_effect(known.inputs, SHOP, known.at, hardly, known.organic)
+    assert isinstance(refusal, str)
+    assert "were seen by neither model, and 100 of each are needed" in refusal
     assert judge_effect(known.inputs, SHOP, known.at, None, known.organic) == (
         "the effect was not judged: no response model serves yet"
     )
     # where customers were held out instead, theirs are judged
-    held_out = [replace(one, trained_until=late, judged_from=one.judged_from) for one in (known.response, known.organic)]
+    held_out = [
+        replace(trained, trained_until=late, judged_from=trained.judged_from) for trained in (known.response, known.organic)
+    ]
     found = judge_effect(known.inputs, SHOP, known.at, *held_out)
     assert isinstance(found, Qini)
     assert found.contacts + found.controls == pytest.approx(len(known.inputs.touches) / 5, rel=0.1)

@@ -69,7 +69,7 @@ def approve(
 
 def observed(instance: dg.DagsterInstance, done: dg.ExecuteInProcessResult) -> dict[str, Any]:
     assert done.success
-    (record,) = [one for one in instance.fetch_observations(LEDGER, limit=20).records if one.run_id == done.run_id]
+    (record,) = [record for record in instance.fetch_observations(LEDGER, limit=20).records if record.run_id == done.run_id]
     assert record.asset_observation is not None
     return {name: value.value for name, value in record.asset_observation.metadata.items()}
 

@@ -119,9 +119,9 @@ def test_a_run_of_everything_also_runs_the_tests_that_are_no_checks(project: Pro
     no_checks = project.names("test") - {key.name for key in checks}
     assert {"every_kept_click_is_counted", VISITOR_LINKS_KEY} <= no_checks
     assert everything == project.names("model", "seed", "test")
-    one = sorted(checks)[0]
-    without_one = project.selected(assets.subset_for(set(assets.keys), checks - {one}))
-    assert everything - without_one == no_checks - {"every_kept_click_is_counted"} | {one.name}
+    left_out = sorted(checks)[0]
+    others = project.selected(assets.subset_for(set(assets.keys), checks - {left_out}))
+    assert everything - others == no_checks - {"every_kept_click_is_counted"} | {left_out.name}
 
 
 def test_checks_say_when_they_run_and_only_those_of_a_slice_block(project: Project) -> None:
@@ -212,12 +212,12 @@ def test_a_changed_shop_is_parsed_again_and_an_unchanged_one_is_not(project: Pro
     assert parsed_manifest(Settings.load(project.settings.shop_folder, project.settings.place.root)) is not before
 
 
-def test_what_dbt_is_told_is_what_shop_yaml_and_the_feature_list_say() -> None:
+def test_dbt_vars_hold_what_shop_yaml_and_the_feature_list_say() -> None:
     for path in (TINY, *sorted((REPOSITORY / "shops").glob("*"))):
         shop = load_shop(path / "shop.yaml", resolved_categories=["one", "two"])
-        told = dbt_vars(shop)
-        assert [entry["id"] for entry in told["categories"]] == shop.category_ids
-        assert [entry["name"] for entry in told["attributes"]] == list(shop.attributes)
-        assert [entry["name"] for entry in told["features"]] == [feature.name for feature in feature_list(shop)]
-        assert told["windows_days"] == shop.windows_days
-        assert told["label_horizon_days"] == shop.label_horizon_days
+        variables = dbt_vars(shop)
+        assert [entry["id"] for entry in variables["categories"]] == shop.category_ids
+        assert [entry["name"] for entry in variables["attributes"]] == list(shop.attributes)
+        assert [entry["name"] for entry in variables["features"]] == [feature.name for feature in feature_list(shop)]
+        assert variables["windows_days"] == shop.windows_days
+        assert variables["label_horizon_days"] == shop.label_horizon_days

@@ -40,7 +40,7 @@ class Trainer:
     def train(self) -> Run:
         return self.shop.run("training_job", assets=[MODEL.path]).succeed()
 
-    def told(self) -> tuple[dict[str, Any], dict[str, bool]]:
+    def results(self) -> tuple[dict[str, Any], dict[str, bool]]:
         """Metadata of the last materialization, and its checks."""
         with self.shop.instance() as instance:
             event = instance.get_latest_materialization_event(MODEL)
@@ -48,7 +48,7 @@ class Trainer:
             assert event.asset_materialization is not None
             logs = instance.all_logs(event.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
         found = [entry.dagster_event.asset_check_evaluation_data for entry in logs if entry.dagster_event]
-        checks = {one.check_name: one.passed for one in found if one.asset_key == MODEL}
+        checks = {check.check_name: check.passed for check in found if check.asset_key == MODEL}
         return {name: value.value for name, value in event.asset_materialization.metadata.items()}, checks
 
 
@@ -84,22 +84,22 @@ def trainer(answered: TinyShop) -> Iterator[Trainer]:
 
 
 def test_training_job_trains_it_and_promotes_it_where_it_beats_the_baselines(trainer: Trainer) -> None:
-    told, checks = trainer.told()
+    metadata, checks = trainer.results()
     (version,) = trainer.store.versions(RESPONSE)
     manifest = trainer.store.manifest(RESPONSE, version)
-    assert told["model_version"] == version
-    assert told["dagster/row_count"] == manifest.rows_train >= 200
+    assert metadata["model_version"] == version
+    assert metadata["dagster/row_count"] == manifest.rows_train >= 200
     assert set(checks) == CHECKS
     assert checks == dict.fromkeys(CHECKS, True)
     baselines = {name: scores["log_loss"] for name, scores in manifest.metrics.items() if name != "model"}
     assert set(baselines) == {"prior", "channel", "channel, day and daypart"}
     assert manifest.metrics["model"]["log_loss"] < min(baselines.values())
-    assert told["decision"] == "promoted"
+    assert metadata["decision"] == "promoted"
     assert trainer.store.champion_version(RESPONSE) == version
-    assert told["auc"] == pytest.approx(manifest.metrics["model"]["auc"])
-    assert told["auc_interval"].endswith("(95%)")
+    assert metadata["auc"] == pytest.approx(manifest.metrics["model"]["auc"])
+    assert metadata["auc_interval"].endswith("(95%)")
     card = trainer.shop.settings.place.reports / "models" / RESPONSE / version / "card.md"
-    assert told["reason"] in card.read_text(encoding="utf-8")
+    assert metadata["reason"] in card.read_text(encoding="utf-8")
     assert trainer.shop.published("select model_version from model_versions where model_name = 'response'") == [(version,)]
 
 
@@ -121,9 +121,9 @@ def test_a_rerun_on_the_same_contacts_keeps_the_champion(trainer: Trainer) -> No
     (first,) = trainer.store.versions(RESPONSE)
     assert trainer.store.champion_version(RESPONSE) == first
     trainer.train()
-    told, _ = trainer.told()
-    assert told["decision"] == "rejected"
-    assert told["model_version"] != first
+    metadata, _ = trainer.results()
+    assert metadata["decision"] == "rejected"
+    assert metadata["model_version"] != first
     assert trainer.store.champion_version(RESPONSE) == first
     versions = [trainer.store.manifest(RESPONSE, version) for version in trainer.store.versions(RESPONSE)]
     assert versions[0].data_fingerprint == versions[1].data_fingerprint
@@ -150,18 +150,18 @@ def test_a_version_with_other_features_is_refused_and_the_command_says_so(
 ) -> None:
     (version,) = trainer.store.versions(RESPONSE)
     path = trainer.store.root / RESPONSE / version / "manifest.json"
-    told = json.loads(path.read_text(encoding="utf-8"))
-    told["features"] = [one for one in told["features"] if one["name"] != "previous_channel"]
-    path.write_text(json.dumps(told), encoding="utf-8")
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    manifest["features"] = [feature for feature in manifest["features"] if feature["name"] != "previous_channel"]
+    path.write_text(json.dumps(manifest), encoding="utf-8")
     common = ["--shop", str(trainer.shop.settings.shop_folder), "--data-dir", str(trainer.shop.data), "models"]
     assert main([*common, "show", version, "--model", RESPONSE]) == 1
     assert "it lacks ['previous_channel']" in " ".join(capsys.readouterr().out.split())
     found = servable_for_shop(trainer.shop.settings, RESPONSE)
     assert found.loaded is None
-    assert [one.version for one in found.refusals] == [version]
+    assert [refusal.version for refusal in found.refusals] == [version]
     trainer.train()  # nothing serves, so what is trained now has no champion to beat
-    told_now, _ = trainer.told()
-    assert trainer.store.champion_version(RESPONSE) == told_now["model_version"] != version
+    metadata, _ = trainer.results()
+    assert trainer.store.champion_version(RESPONSE) == metadata["model_version"] != version
     assert servable_for_shop(trainer.shop.settings, RESPONSE).loaded is not None
 
 
@@ -170,8 +170,8 @@ def test_a_shop_without_contacts_waits_for_them_and_fails_no_run(trainer: Traine
         connection.execute("delete from campaign_touch_history")
     before = trainer.store.versions(RESPONSE)
     trainer.train()
-    told, checks = trainer.told()
-    assert told["decision"] == "not trained"
-    assert "campaign_touch_history has 0 contacts" in told["missing"]
+    metadata, checks = trainer.results()
+    assert metadata["decision"] == "not trained"
+    assert "campaign_touch_history has 0 contacts" in metadata["missing"]
     assert checks == dict.fromkeys(CHECKS, False)
     assert trainer.store.versions(RESPONSE) == before

@@ -88,9 +88,9 @@ class StoreShop(TinyShop):
             connection.execute(f"set extension_directory = '{self.root / 'extensions'}'; set TimeZone = 'UTC'")
             duckdb_extensions.import_extension("httpfs", con=connection)  # in place of "install httpfs"
             connection.execute(load)
-            here = {"<access key>": ACCESS_KEY, "<secret key>": SECRET_KEY, "use_ssl true": "use_ssl false"}
-            for told, meant in {**here, "s3.example.com": self.store.endpoint.removeprefix("http://")}.items():
-                statements = [statement.replace(told, meant) for statement in statements]
+            values = {"<access key>": ACCESS_KEY, "<secret key>": SECRET_KEY, "use_ssl true": "use_ssl false"}
+            for placeholder, value in {**values, "s3.example.com": self.store.endpoint.removeprefix("http://")}.items():
+                statements = [statement.replace(placeholder, value) for statement in statements]
             *_, rows = [connection.execute(statement).fetchall() for statement in statements]
             yield connection, rows
 

@@ -156,8 +156,8 @@ def test_a_broken_reference_file_fails_its_asset_and_the_last_good_version_stays
     published = current_publication(story.shop.settings.place)
     (file,) = folder.glob("*.csv")
     good = file.read_text(encoding="utf-8")
-    header, first, *rest = good.splitlines()
-    file.write_text("\n".join([header, first, first, *rest]) + "\n", encoding="utf-8")
+    header, first, *others = good.splitlines()
+    file.write_text("\n".join([header, first, first, *others]) + "\n", encoding="utf-8")
     try:
         run = story.shop.run("daily_job", assets=[["raw", "products"]])
         assert run.wait() == 1

@@ -81,8 +81,8 @@ class ObjectStore:
             self.process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         deadline = time.monotonic() + READY_SECONDS
         while not (self._answers() and self._reads()):
-            said = (self.folder / "server.log").read_text(encoding="utf-8")[-3000:]
-            assert self.process.poll() is None and time.monotonic() < deadline, said
+            log_tail = (self.folder / "server.log").read_text(encoding="utf-8")[-3000:]
+            assert self.process.poll() is None and time.monotonic() < deadline, log_tail
             time.sleep(0.1)
 
     def _reads(self) -> bool:
