@@ -60,7 +60,7 @@ SEED = 360
 class Memory:
     """What a policy knows: the shop's touches and orders so far, and its models."""
 
-    world: CampaignSimulation
+    simulation: CampaignSimulation
     shop: Shop
     touches: pd.DataFrame
     orders: pd.DataFrame
@@ -74,7 +74,7 @@ class Memory:
     def inputs(self) -> ResponseInputs:
         """For the response models. All campaigns are of one kind and carry no offer."""
         ids = self.touches["campaign_id"].unique()
-        customers = self.world.customers
+        customers = self.simulation.customers
         attributes = customers[["customer_id", *self.shop.attributes]].assign(
             valid_from=pd.Timestamp("1970-01-01"), valid_to=pd.Series(pd.NaT, index=customers.index, dtype="datetime64[us]")
         )
@@ -117,7 +117,7 @@ def no_one(memory: Memory, first: date, week: int) -> pd.DataFrame:
 
 def everyone(memory: Memory, first: date, week: int) -> pd.DataFrame:
     """An e-mail on Tuesday morning to all who allow it, as far as the budget goes."""
-    customers = memory.world.customers
+    customers = memory.simulation.customers
     allowed = customers.loc[customers["consent_email"], "customer_id"]
     most = int(BUDGET / CHANNELS["email"]["cost"])
     return contacts_of(
@@ -127,7 +127,7 @@ def everyone(memory: Memory, first: date, week: int) -> pd.DataFrame:
 
 def argmax(memory: Memory, first: date, week: int) -> pd.DataFrame:
     """Each customer's best allowed combination by predicted response; the best scores first until budget or capacity end."""
-    shop, customers = memory.shop, memory.world.customers
+    shop, customers = memory.shop, memory.simulation.customers
     ids = pd.Index(customers["customer_id"], dtype="str")
     conversion = memory.predicted(ids, as_of(first, shop)).conversion
     allowed = customers[[f"consent_{channel}" for channel in shop.channels]].to_numpy(dtype=bool)
@@ -150,7 +150,7 @@ def argmax(memory: Memory, first: date, week: int) -> pd.DataFrame:
 
 def plan(memory: Memory, first: date, week: int) -> pd.DataFrame:
     """The product's plan of the week. Whom it holds out becomes the control group that it learns from."""
-    shop, customers = memory.shop, memory.world.customers
+    shop, customers = memory.shop, memory.simulation.customers
     campaign = Campaign.model_validate(
         {
             "campaign_id": f"week{week}",
@@ -218,13 +218,15 @@ CHOICES: dict[str, Policy] = {"none": no_one, "everyone": everyone, "argmax": ar
 
 
 def eight_weeks(
-    policy: str, world: CampaignSimulation, shop: Shop, past: tuple[pd.DataFrame, pd.DataFrame]
+    policy: str, simulation: CampaignSimulation, shop: Shop, past: tuple[pd.DataFrame, pd.DataFrame]
 ) -> dict[str, float]:
     """Profit of all orders in the weeks, and of those that contacts of the last days still add; what was spent; contacts."""
-    memory = Memory(world, shop, *past)
-    monday = world.first_day + timedelta(days=(-world.first_day.weekday()) % 7)
-    for number in range((monday - world.first_day).days):  # days before the first Monday, the same for all
-        memory.orders = pd.concat([memory.orders, world.orders(world.first_day + timedelta(days=number))], ignore_index=True)
+    memory = Memory(simulation, shop, *past)
+    monday = simulation.first_day + timedelta(days=(-simulation.first_day.weekday()) % 7)
+    for number in range((monday - simulation.first_day).days):  # days before the first Monday, the same for all
+        memory.orders = pd.concat(
+            [memory.orders, simulation.orders(simulation.first_day + timedelta(days=number))], ignore_index=True
+        )
     revenue = cost = contacted = 0.0
     for week in range(WEEKS):
         first = monday + timedelta(weeks=week)
@@ -232,7 +234,9 @@ def eight_weeks(
             memory.learn(as_of(first, shop))
         contacts = CHOICES[policy](memory, first, week)
         sent = contacts[~contacts["is_control"]]
-        made = [world.orders(first + timedelta(days=day), sent[sent["day"] == first + timedelta(days=day)]) for day in range(7)]
+        made = [
+            simulation.orders(first + timedelta(days=day), sent[sent["day"] == first + timedelta(days=day)]) for day in range(7)
+        ]
         orders = pd.concat(made, ignore_index=True)
         revenue, cost, contacted = revenue + orders["amount"].sum(), cost + sent["cost"].sum(), contacted + len(sent)
         memory.orders = pd.concat([memory.orders, orders], ignore_index=True)
@@ -275,10 +279,10 @@ def main() -> None:
     profits: dict[str, list[float]] = {policy: [] for policy in POLICIES}
     figures: dict[str, float] = {"seeds": len(seeds), "customers": CUSTOMERS, "weeks": WEEKS}
     for seed in seeds:
-        world = CampaignSimulation.build(shop, CUSTOMERS, seed)
-        past = world.past()
+        simulation = CampaignSimulation.build(shop, CUSTOMERS, seed)
+        past = simulation.past()
         for policy in POLICIES:
-            made = eight_weeks(policy, world, shop, past)
+            made = eight_weeks(policy, simulation, shop, past)
             profits[policy].append(made["profit"])
             print(f"seed {seed} {policy}: " + ", ".join(f"{name} {value:,.0f}" for name, value in made.items()), flush=True)
             figures[f"contacts_{policy}"] = figures.get(f"contacts_{policy}", 0.0) + made["contacts"] / len(seeds)

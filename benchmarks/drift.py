@@ -1,9 +1,10 @@
 """False alarms over 90 days without drift, 60 planted drifts, and what a retraining recovers.
 
-``python -m benchmarks.drift [clean | planted | recovered]`` for some of it. Reports are made as the product makes them, one a
-day at the same hour, but not drawn. A drift is caught where two reports in a row alarm by the third day after it. What is
-recovered: the share of the log loss between the stale model and one that knows only the new world, which a retraining closes
-that is asked for by the alarms (the second repetition, two horizons after the first) and passes the gate; on the horizon after.
+``python -m benchmarks.drift [clean | planted | recovered]`` runs one part. The product's functions make one report a day at the
+same hour; no HTML is drawn. A drift counts as caught where two reports in a row alarm by the third day after it. ``recovered`` is
+(stale - retrained) / (stale - new world) of the log losses on the horizon after the retraining: ``retrained`` serves after the
+gate has judged the training that the alarms ask for (the second repetition, two horizons after the first); ``new world`` is a
+model trained only on data from after the drift.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 import duckdb
 import pandas as pd
 
-from benchmarks.drifting_world import DAY, World, kept_scores, losses, world
+from benchmarks.drifting_shop import DAY, SimulatedShop, kept_scores, losses, simulated_shop
 from benchmarks.measuring import write_result
 from customer360.settings import REPOSITORY, Settings
 from customer360.simulation import Drift, Simulation
@@ -86,9 +87,9 @@ def shares(runs: list[dict[str, float]]) -> dict[str, float]:
 
 @dataclass
 class Monitor:
-    """Reports on a world as of any day, by one champion and one reference."""
+    """Drift reports on a simulated shop as of any day, by one champion and one reference."""
 
-    world: World
+    simulated: SimulatedShop
     loaded: LoadedModel
     training: pd.DataFrame
     reader: WindowReader
@@ -98,22 +99,24 @@ class Monitor:
     @classmethod
     def start(
         cls,
-        place: World,
+        simulated: SimulatedShop,
         loaded: LoadedModel,
         training: pd.DataFrame,
         trained_at: datetime,
         connection: duckdb.DuckDBPyConnection,
     ) -> Monitor:
         """With the reference that the first report after a training at ``trained_at`` makes."""
-        reader = WindowReader(connection, place.settings.shop, place.end, 0)
-        period = reference_period(trained_at, (), place.end - place.days * DAY)
+        reader = WindowReader(connection, simulated.settings.shop, simulated.end, 0)
+        period = reference_period(trained_at, (), simulated.end - simulated.days * DAY)
         if period is None:
             raise RuntimeError("the history is too short for a reference")
-        return cls(place, loaded, training, reader, make_reference(reader, period), pd.DataFrame(columns=list(METRIC_COLUMNS)))
+        return cls(
+            simulated, loaded, training, reader, make_reference(reader, period), pd.DataFrame(columns=list(METRIC_COLUMNS))
+        )
 
     def report(self, as_of: datetime, features: pd.DataFrame | None) -> pd.DataFrame:
         """The metrics of a day, which become part of the history. Without ``features`` the model's own columns are left out."""
-        day_no = (self.world.end - as_of) // DAY
+        day_no = (self.simulated.end - as_of) // DAY
         limits = self.reference.limits()
         performance = early_performance(self.reader.connection, self.loaded, self.training, as_of, day_no)
         samples = self.reference.samples(self.reader, day_no)
@@ -131,14 +134,14 @@ class Monitor:
 def clean(seed: int) -> dict[str, float]:
     """Days with an alarm in 90 days without drift, by learned thresholds and by the fixed .1, all by one champion."""
     simulation = Simulation(customers=CUSTOMERS, days=BEFORE + WARM_UP + CLEAN_DAYS, seed=seed)
-    with world(simulation) as place:
-        trained_at = place.end - (WARM_UP + CLEAN_DAYS) * DAY
-        frame = place.training_frame(trained_at)
-        loaded, _ = place.train(frame)
+    with simulated_shop(simulation) as simulated:
+        trained_at = simulated.end - (WARM_UP + CLEAN_DAYS) * DAY
+        frame = simulated.training_frame(trained_at)
+        loaded, _ = simulated.train(frame)
         moments = [trained_at + number * DAY for number in range(WARM_UP + CLEAN_DAYS + 1)]
-        features = place.features(moments)
-        with place.published(kept_scores(features, loaded)) as connection:
-            monitor = Monitor.start(place, loaded, frame, trained_at, connection)
+        features = simulated.features(moments)
+        with simulated.published(kept_scores(features, loaded)) as connection:
+            monitor = Monitor.start(simulated, loaded, frame, trained_at, connection)
             for moment in moments[1:]:
                 monitor.report(moment, features[features["as_of"] == moment])
         history = monitor.history
@@ -176,18 +179,18 @@ def planted(kind: str, seed: int) -> dict[str, object]:
     start = _end() - CAUGHT_WITHIN * DAY
     drift = KINDS[kind](start.replace(tzinfo=UTC))
     simulation = Simulation(customers=CUSTOMERS, days=days, seed=seed, drift=drift)
-    with world(simulation) as place:
-        day, _, columns = _first_alarm(place, start, CAUGHT_WITHIN)
+    with simulated_shop(simulation) as simulated:
+        day, _, columns = _first_alarm(simulated, start, CAUGHT_WITHIN)
     return {"kind": kind, "seed": seed, "is_caught": day is not None, "day": day, "columns": ", ".join(columns[:3])}
 
 
-def _first_alarm(place: World, start: datetime, within: int) -> tuple[int | None, Monitor, list[str]]:
-    frame = place.training_frame(start)
-    loaded, _ = place.train(frame)
+def _first_alarm(simulated: SimulatedShop, start: datetime, within: int) -> tuple[int | None, Monitor, list[str]]:
+    frame = simulated.training_frame(start)
+    loaded, _ = simulated.train(frame)
     moments = [start + number * DAY for number in range(-1, within + 1)]
-    features = place.features(moments[:-1])  # a report looks at the scores of the day before
-    with place.published(kept_scores(features, loaded)) as connection:
-        monitor = Monitor.start(place, loaded, frame, start, connection)
+    features = simulated.features(moments[:-1])  # a report looks at the scores of the day before
+    with simulated.published(kept_scores(features, loaded)) as connection:
+        monitor = Monitor.start(simulated, loaded, frame, start, connection)
         for moment in moments[1:]:
             monitor.report(moment, None)
             columns = alarming_columns(monitor.history)
@@ -197,27 +200,27 @@ def _first_alarm(place: World, start: datetime, within: int) -> tuple[int | None
 
 
 def recovered(seed: int) -> dict[str, float]:
-    """Log losses on the horizon after a retraining: of the stale model, the retrained one, and one of the new world alone."""
+    """Log losses on the horizon after a retraining: of the stale, the retrained and the after-drift model."""
     shop = Settings.load(REPOSITORY / "shops" / "synthetic", Path("unused")).shop
     horizon = timedelta(days=shop.label_horizon_days)
     after = CAUGHT_WITHIN * DAY + 3 * horizon + DAY
     start = _end() - after
     drift = KINDS[SWAP](start.replace(tzinfo=UTC))
     days = BEFORE + after // DAY
-    with world(Simulation(customers=CUSTOMERS, days=days, seed=seed, drift=drift)) as place:
-        day, monitor, _ = _first_alarm(place, start, CAUGHT_WITHIN)
+    with simulated_shop(Simulation(customers=CUSTOMERS, days=days, seed=seed, drift=drift)) as simulated:
+        day, monitor, _ = _first_alarm(simulated, start, CAUGHT_WITHIN)
         change = found_change(monitor.history, [])
         if day is None or change is None:
             raise RuntimeError(f"seed {seed}: the drift was not caught, so nothing asks for a training")
         retrained_at = start + day * DAY + 2 * horizon  # asked for at the alarm, then once a horizon: the third time
-        fresh, decision = place.train(place.training_frame(retrained_at, [change.since]), monitor.loaded)
+        fresh, decision = simulated.train(simulated.training_frame(retrained_at, [change.since]), monitor.loaded)
         serving = fresh if decision.is_promoted else monitor.loaded
-        rows = place.features([retrained_at])
+        rows = simulated.features([retrained_at])
         found = {"stale": losses(monitor.loaded, rows).mean(), "retrained": losses(serving, rows).mean()}
     always = KINDS[SWAP]((start - 400 * DAY).replace(tzinfo=UTC))
     new = Simulation(customers=CUSTOMERS, days=days, seed=seed + 1_000, drift=always)
-    with world(new) as place:
-        knowing, _ = place.train(place.training_frame(retrained_at))
+    with simulated_shop(new) as simulated:
+        knowing, _ = simulated.train(simulated.training_frame(retrained_at))
         found["new_world"] = losses(knowing, rows).mean()
     return {"seed": seed, "alarm_day": day, "is_promoted": decision.is_promoted, **{k: float(v) for k, v in found.items()}}
 

@@ -1,4 +1,4 @@
-"""Does the interval of ``campaign_results`` hold the true lift? 400 campaigns of a world whose truth is known.
+"""Does the interval of ``campaign_results`` hold the true lift? 400 simulated campaigns with known effect.
 
 Each seed draws 3,000 customers anew, holds a tenth of them out, and suppresses 3% of the contacts before they are sent, who
 count all the same. Customers order of their own accord with a probability that differs between them (4% on average, gamma), and
@@ -78,8 +78,8 @@ def judged(shop: Shop, customers: int, contacted: float, held: float) -> dict[st
     analytic = 2 * Z * math.sqrt(contacted * (1 - contacted) / sizes[0] + held * (1 - held) / sizes[1])
     runs = []
     for seed in range(SEEDS):
-        world = drawn(np.random.default_rng([seed, customers]), customers, sizes[0])
-        rows = results(standing(world.ledger), world.orders, shop, AS_OF, {"v": 20.0}).campaigns.set_index("arm")
+        population = drawn(np.random.default_rng([seed, customers]), customers, sizes[0])
+        rows = results(standing(population.ledger), population.orders, shop, AS_OF, {"v": 20.0}).campaigns.set_index("arm")
         contact = rows.loc[CONTACT]
         rates, counts = rows["conversion_rate"].astype("float64"), rows["customers"]
         wald = Z * math.sqrt(float((rates * (1 - rates) / counts).sum()))

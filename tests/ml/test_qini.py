@@ -13,7 +13,7 @@ def drawn(p0: np.ndarray, effect: np.ndarray, contacted_share: float, seed: int)
 
 
 @pytest.fixture(scope="module")
-def world() -> dict[str, np.ndarray]:
+def customers() -> dict[str, np.ndarray]:
     """30,000 customers; those who order anyway are not those whom a contact changes."""
     chance = np.random.default_rng(5)
     return {"p0": chance.beta(1, 9, 30_000), "effect": 0.3 * chance.beta(0.5, 2.5, 30_000)}
@@ -54,22 +54,22 @@ def test_the_best_ranking_there_can_be_has_the_coefficient_one():
 
 
 @pytest.mark.parametrize("contacted_share", [0.5, 0.9])
-def test_the_area_is_that_of_the_effects_themselves_whatever_the_sizes_of_the_arms(world, contacted_share):
-    is_contacted, is_converted = drawn(world["p0"], world["effect"], contacted_share, seed=2)
-    found = qini(world["effect"], is_contacted, is_converted, seed=1)
-    assert found.area.low < exact_area(world["effect"], world["effect"]) < found.area.high
-    assert found.everyone.low < world["effect"].mean() < found.everyone.high
+def test_the_area_is_that_of_the_effects_themselves_whatever_the_sizes_of_the_arms(customers, contacted_share):
+    is_contacted, is_converted = drawn(customers["p0"], customers["effect"], contacted_share, seed=2)
+    found = qini(customers["effect"], is_contacted, is_converted, seed=1)
+    assert found.area.low < exact_area(customers["effect"], customers["effect"]) < found.area.high
+    assert found.everyone.low < customers["effect"].mean() < found.everyone.high
     assert found.beats_random
 
 
-def test_ranking_by_the_true_effect_has_the_largest_area(world):
-    is_contacted, is_converted = drawn(world["p0"], world["effect"], 0.8, seed=3)
+def test_ranking_by_the_true_effect_has_the_largest_area(customers):
+    is_contacted, is_converted = drawn(customers["p0"], customers["effect"], 0.8, seed=3)
     rankings = {
-        "effect": world["effect"],
-        "noisy effect": world["effect"] + np.random.default_rng(1).normal(0, 0.1, 30_000),
-        "response": world["p0"] + world["effect"],
-        "without contact": world["p0"],
-        "reversed": -world["effect"],
+        "effect": customers["effect"],
+        "noisy effect": customers["effect"] + np.random.default_rng(1).normal(0, 0.1, 30_000),
+        "response": customers["p0"] + customers["effect"],
+        "without contact": customers["p0"],
+        "reversed": -customers["effect"],
     }
     areas = {name: qini(score, is_contacted, is_converted, seed=1).area.estimate for name, score in rankings.items()}
     assert max(areas, key=lambda name: areas[name]) == "effect"
@@ -77,10 +77,10 @@ def test_ranking_by_the_true_effect_has_the_largest_area(world):
     assert areas["effect"] > areas["response"] + 0.002
 
 
-def test_the_interval_of_a_random_ranking_covers_zero_nearly_always(world):
+def test_the_interval_of_a_random_ranking_covers_zero_nearly_always(customers):
     covers = beats = 0
     for seed in range(60):
-        is_contacted, is_converted = drawn(world["p0"][:4_000], world["effect"][:4_000], 0.8, seed=seed)
+        is_contacted, is_converted = drawn(customers["p0"][:4_000], customers["effect"][:4_000], 0.8, seed=seed)
         scores = np.random.default_rng(1_000 + seed).random(4_000)
         found = qini(scores, is_contacted, is_converted, seed=2_000 + seed)
         covers += found.area.low <= 0 <= found.area.high
@@ -90,27 +90,27 @@ def test_the_interval_of_a_random_ranking_covers_zero_nearly_always(world):
     assert beats <= 5
 
 
-def test_where_contacts_change_nothing_no_ranking_beats_random(world):
+def test_where_contacts_change_nothing_no_ranking_beats_random(customers):
     beats = 0
     for seed in range(40):
-        is_contacted, is_converted = drawn(world["p0"][:4_000], np.zeros(4_000), 0.8, seed=seed)
-        beats += qini(world["p0"][:4_000], is_contacted, is_converted, seed=seed, resamples=200).beats_random
+        is_contacted, is_converted = drawn(customers["p0"][:4_000], np.zeros(4_000), 0.8, seed=seed)
+        beats += qini(customers["p0"][:4_000], is_contacted, is_converted, seed=seed, resamples=200).beats_random
     assert beats <= 4
 
 
-def test_equal_scores_are_one_step_so_that_a_constant_is_the_random_line(world):
-    is_contacted, is_converted = drawn(world["p0"], world["effect"], 0.7, seed=4)
+def test_equal_scores_are_one_step_so_that_a_constant_is_the_random_line(customers):
+    is_contacted, is_converted = drawn(customers["p0"], customers["effect"], 0.7, seed=4)
     found = qini(np.ones(30_000), is_contacted, is_converted, seed=1, resamples=50)
     assert found.curve["share"].tolist() == [0.0, 1.0]
     assert found.area.estimate == pytest.approx(0, abs=1e-15)
     assert not found.beats_random
 
 
-def test_rows_of_one_customer_are_drawn_together(world):
+def test_rows_of_one_customer_are_drawn_together(customers):
     """Ten copies of each row tell nothing new: the interval stays as wide, where rows drawn alone would say it is narrow."""
     rows = slice(0, 2_000)
-    is_contacted, is_converted = (part[rows] for part in drawn(world["p0"], world["effect"], 0.5, seed=6))
-    scores, who = world["effect"][rows], np.arange(2_000)
+    is_contacted, is_converted = (part[rows] for part in drawn(customers["p0"], customers["effect"], 0.5, seed=6))
+    scores, who = customers["effect"][rows], np.arange(2_000)
     once = qini(scores, is_contacted, is_converted, seed=1)
     copied = [np.tile(part, 10) for part in (scores, is_contacted, is_converted)]
     together = qini(*copied, seed=1, customers=np.tile(who, 10).astype(object))
@@ -124,9 +124,9 @@ def test_rows_of_one_customer_are_drawn_together(world):
     assert width(alone) < 0.5 * width(once)
 
 
-def test_the_same_rows_give_the_same_figures_and_words(world):
-    is_contacted, is_converted = drawn(world["p0"], world["effect"], 0.5, seed=7)
-    first, second = (qini(world["effect"], is_contacted, is_converted, seed=9, resamples=100) for _ in range(2))
+def test_the_same_rows_give_the_same_figures_and_words(customers):
+    is_contacted, is_converted = drawn(customers["p0"], customers["effect"], 0.5, seed=7)
+    first, second = (qini(customers["effect"], is_contacted, is_converted, seed=9, resamples=100) for _ in range(2))
     assert first.area == second.area
     assert first.to_markdown() == second.to_markdown()
     assert "better than random beyond chance" in first.verdict

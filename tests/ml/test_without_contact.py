@@ -34,14 +34,14 @@ SHOP: Shop = load_shop(REPOSITORY / "shops" / "synthetic" / "shop.yaml")
 
 
 class Known:
-    """A light world, its frames, and both models trained on them."""
+    """A simulation of campaigns without clicks, its frames, and both models trained on them."""
 
     def __init__(self, seed: int, base_conversion: float) -> None:
-        self.world = CampaignSimulation.build(SHOP, 5_000, seed, control_share=0.3, base_conversion=base_conversion)
-        touches, orders = self.world.past()
-        calendar, catalogue = self.world.synthetic.calendar, self.world.synthetic.catalogue
-        self.inputs = ResponseInputs(touches, self.world.attribute_versions, calendar.table(), catalogue.offers(), orders)
-        self.at: datetime = pd.Timestamp(self.world.first_day).to_pydatetime()
+        self.simulation = CampaignSimulation.build(SHOP, 5_000, seed, control_share=0.3, base_conversion=base_conversion)
+        touches, orders = self.simulation.past()
+        calendar, catalogue = self.simulation.synthetic.calendar, self.simulation.synthetic.catalogue
+        self.inputs = ResponseInputs(touches, self.simulation.attribute_versions, calendar.table(), catalogue.offers(), orders)
+        self.at: datetime = pd.Timestamp(self.simulation.first_day).to_pydatetime()
         self.response_set = build_response_training_set(self.inputs, SHOP, self.at)
         self.organic_set = build_organic_training_set(self.inputs, SHOP, self.at)
         self.response, self.organic = (self._trained(training_set) for training_set in (self.response_set, self.organic_set))
@@ -56,7 +56,7 @@ class Known:
         return found
 
     def customers(self, frame: pd.DataFrame) -> np.ndarray:
-        return pd.Index(self.world.synthetic.population.customer_ids).get_indexer(frame["customer_id"])
+        return pd.Index(self.simulation.synthetic.population.customer_ids).get_indexer(frame["customer_id"])
 
 
 @pytest.fixture(scope="module")
@@ -111,26 +111,26 @@ def test_the_model_beats_the_baselines_and_says_what_customers_do_without_contac
     judged = evaluate(known.organic_set, known.organic.model)
     assert decide(judged).is_promoted
     assert set(judged.scores["contender"]) == {"model", "prior", "days since the last order"}
-    ids = pd.Index(known.world.synthetic.population.customer_ids)
+    ids = pd.Index(known.simulation.synthetic.population.customer_ids)
     rows = rows_at(ids, known.at, known.inputs, SHOP)
     predicted = without_predictions(known.organic.model, rows)
     assert predicted.dtype == np.float32
     assert predicted.shape == (len(ids),)
     # what the customers do in the three days after, by fifth of what was predicted
-    days = [known.world.orders(known.world.first_day + timedelta(days=number)) for number in range(3)]
+    days = [known.simulation.orders(known.simulation.first_day + timedelta(days=number)) for number in range(3)]
     orders = ids.isin(pd.concat(days)["customer_id"])
     fifths = np.array_split(np.argsort(predicted), 5)
     expected, came = ([float(values[rows].mean()) for rows in fifths] for values in (predicted, orders))
     assert came[4] > 5 * came[0]
     assert came[4] > came[3] > came[1]
-    # Too high at the top: the world began 150 days ago, so everyone has more orders in the last 365 days than ever before.
+    # Too high at the top: the history began 150 days ago, so everyone has more orders in the last 365 days than ever before.
     assert np.allclose(expected, came, atol=0.08)
 
 
 def test_the_difference_of_the_two_models_finds_whom_a_contact_changes(known):
     found = known.effect()
     assert found.beats_random
-    truth = known.world.response
+    truth = known.simulation.response
     effects = (truth.probability.mean(axis=(1, 2, 3))) * (1 - truth.without)
     assert found.everyone.low < effects.mean() < found.everyone.high
     assert min(found.contacts, found.controls) > 500
@@ -140,7 +140,7 @@ def test_on_the_same_touches_the_true_effect_ranks_best_and_what_customers_do_an
     touches = known.inputs.touches
     rows = touches[touches["touched_at"] >= max(known.response.judged_from, known.organic.judged_from)].reset_index(drop=True)
     who, shop = known.customers(rows), SHOP
-    truth = known.world.response
+    truth = known.simulation.response
     daypart = np.searchsorted([span.end for span in shop.dayparts.values()], rows["local_hour"], side="right")
     p = truth.probability[who, :, rows["day_of_week"].to_numpy() - 1, daypart].mean(axis=1)
     rankings = {

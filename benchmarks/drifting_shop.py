@@ -1,6 +1,6 @@
-"""A synthetic shop whose history is loaded, and what the product's own functions say of its days: models, reports, alarms.
+"""A synthetic shop with a loaded history, and the product's functions for its features, trainings and published tables.
 
-The shop is the demo's with RFM windows of 60 days, so that a history of 78 days is as full as any later one.
+The shop is the demo's with RFM windows of 60 days: a history of 78 days fills them.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ TABLES = ("monitoring_activity", "monitoring_customers", "product_activity", "tr
 
 
 @dataclass
-class World:
+class SimulatedShop:
     """A loaded history of ``days`` days that ends at ``end`` (plain UTC)."""
 
     settings: Settings
@@ -69,7 +69,7 @@ class World:
         """What a training at that moment is made from."""
         cutoffs = weekly_cutoffs(self.settings.shop, self.end - self.days * DAY, at)
         frame = self.features(cutoffs)
-        number = {cutoff: place for place, cutoff in enumerate(cutoffs, 1)}
+        number = {cutoff: no for no, cutoff in enumerate(cutoffs, 1)}
         weight = dict(zip(cutoffs, cutoff_weights(cutoffs, changes), strict=True))
         return frame.assign(cutoff_no=frame["as_of"].map(number), weight=frame["as_of"].map(weight))
 
@@ -97,8 +97,8 @@ class World:
 
 
 @contextmanager
-def world(simulation: Simulation) -> Iterator[World]:
-    """The world of these parameters, loaded in a folder of this process, where dbt's parsed project stays for the next."""
+def simulated_shop(simulation: Simulation) -> Iterator[SimulatedShop]:
+    """The simulated shop, loaded in a folder of this process; dbt's parsed project stays there for the next call."""
     folder = Path(os.environ.get("BENCH_DIR", tempfile.gettempdir())) / f"customer360-drift-{os.getpid()}"
     folder.mkdir(parents=True, exist_ok=True)
     shop = yaml.safe_load((REPOSITORY / "shops" / "synthetic" / "shop.yaml").read_text(encoding="utf-8"))
@@ -109,7 +109,7 @@ def world(simulation: Simulation) -> Iterator[World]:
     try:
         with patch("customer360.features.MONITORED_DAYS", MONITORED_DAYS):
             _load(settings, simulation)
-            yield World(settings, simulation.days)
+            yield SimulatedShop(settings, simulation.days)
     finally:
         for path in folder.iterdir():
             if path.name not in {"dbt", "shop"}:
@@ -126,15 +126,15 @@ def _load(settings: Settings, simulation: Simulation) -> None:
     models = [*(f"+{name}" for name in TABLES), "+training_features"]
     selection = ["build", "--quiet", "--select", *models, "--exclude", "training_features"]
     types = ["--exclude-resource-type", "test", "--exclude-resource-type", "unit_test"]
-    done = invoke(settings, [*selection, *types], settings.place.dbt_target / "load", _unheard)
+    done = invoke(settings, [*selection, *types], settings.place.dbt_target / "load", _ignore_result)
     if not done.success:
         raise RuntimeError(f"dbt failed; its log is in {settings.place.dbt_target}")
     with open_warehouse(settings.place) as connection:
         mark_transformed(connection, NOW)
 
 
-def _unheard(_: object) -> None:
-    """Results of dbt that nobody waits for."""
+def _ignore_result(_: object) -> None:
+    """Ignore dbt's results."""
 
 
 def kept_scores(features: pd.DataFrame, loaded: LoadedModel) -> pd.DataFrame:
