@@ -14,7 +14,7 @@ from pathlib import Path
 import duckdb
 
 from customer360.lake.atomic import write_text
-from customer360.lake.publishing.version import reader
+from customer360.lake.publishing.version import open_version
 from customer360.settings import Settings
 
 ANSWER = re.compile(r"```sql\n(?P<sql>(?:(?!```).)*)```\n\n<!-- answer -->\n(?P<answer>.*?)<!-- end of answer -->\n", re.DOTALL)
@@ -61,8 +61,8 @@ def main() -> None:
     if len(sys.argv) != 2:
         sys.exit("usage: python -m orchestration.answers docs/bi.md")
     path = Path(sys.argv[1])
-    with reader(Settings.from_environment().place) as connection:
-        write_text(path, answered(path.read_text(encoding="utf-8"), connection))
+    with open_version(Settings.from_environment().place) as version:
+        write_text(path, answered(path.read_text(encoding="utf-8"), version.connection))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import duckdb
 
 from customer360.lake.engine import literal, quoted
-from customer360.lake.publishing.version import current_folder, reader
+from customer360.lake.publishing.version import current_folder, open_version
 from customer360.settings import NONE, Settings, Shop, slug
 
 SMALLEST_CHANCE = 0.001
@@ -17,7 +17,8 @@ SMALLEST_CHANCE = 0.001
 def report(settings: Settings, seconds: Mapping[str, float]) -> str:
     """Rows per stage, bad and copied lines, segments, model against baselines, profiles, the plan, times, and what is next."""
     place = settings.place
-    with reader(place) as connection:
+    with open_version(place) as version:
+        connection = version.connection
         parts = [
             _title("Rows in and out"),
             _flow(connection),

@@ -16,7 +16,7 @@ from customer360.campaigns.attribution import record_outcomes
 from customer360.campaigns.ledger import read_ledger
 from customer360.decisions import Request
 from customer360.lake.publishing.publishing import publish
-from customer360.lake.publishing.version import reader
+from customer360.lake.publishing.version import open_version
 from customer360.snapshot import published_touches
 from tests.campaigns.conftest import Desk, holdout
 from tests.cli.conftest import Ran, Shop
@@ -153,9 +153,9 @@ def test_readers_see_a_decision_and_a_hand_over_at_once(terminal: Terminal) -> N
     drafted(terminal)
 
     def published() -> dict[str, int]:
-        with reader(terminal.place) as connection:
-            assert connection.execute("select n from other").fetchall() == [(1,)]
-            return dict(connection.execute("select event, count(*) from campaign_ledger group by event").fetchall())
+        with open_version(terminal.place) as version:
+            assert version.connection.execute("select n from other").fetchall() == [(1,)]
+            return dict(version.connection.execute("select event, count(*) from campaign_ledger group by event").fetchall())
 
     terminal("approve", "spring", "spring-1", "--reason", "looks right")
     assert published() == {"planned": 3, "approved": 3}
@@ -208,7 +208,7 @@ def test_results_tell_what_was_brought_or_that_it_is_not_known(terminal: Termina
     assert found[4].startswith("  profit: +570.00 EUR")
     assert found[5] == "  decile 6: 25.00% expected, 50.00% of 60 converted"
     assert terminal("results", "autumn").out == "autumn has no approved plan yet.\n"
-    with reader(terminal.place) as connection:
-        counts = record_outcomes(terminal.place, terminal.settings.shop, connection, AS_OF, "run 1")
+    with open_version(terminal.place) as version:
+        counts = record_outcomes(terminal.place, terminal.settings.shop, version.connection, AS_OF, "run 1")
     assert counts == {"opened": 1, "converted": 30}
     assert pd.Timestamp("2026-05-12") == read_ledger(terminal.place, ["converted"])["recorded_at"].max()

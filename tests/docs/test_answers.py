@@ -5,7 +5,7 @@ from __future__ import annotations
 import duckdb
 import pytest
 
-from customer360.lake.publishing.version import reader
+from customer360.lake.publishing.version import open_version
 from customer360.settings import REPOSITORY
 from orchestration.answers import answered, questions
 from tests.support.lab import Lab
@@ -36,13 +36,13 @@ def test_the_page_asks_at_least_five_questions() -> None:
 
 @pytest.mark.parametrize("number", range(len(list(questions(PAGE)))))
 def test_every_question_runs_on_the_published_tables(published: Lab, number: int) -> None:
-    with reader(published.settings.place) as connection:
-        connection.execute(list(questions(PAGE))[number]).fetchall()
+    with open_version(published.settings.place) as version:
+        version.connection.execute(list(questions(PAGE))[number]).fetchall()
 
 
 def test_every_answer_of_the_page_has_the_columns_of_its_question(published: Lab) -> None:
-    with reader(published.settings.place) as connection:
-        made = answered(PAGE, connection)
+    with open_version(published.settings.place) as version:
+        made = answered(PAGE, version.connection)
     headers = [[line for line in page.splitlines() if line.startswith("| ")][:0] for page in (PAGE, made)]
     for page, found in zip((PAGE, made), headers, strict=True):
         parts = page.split("<!-- answer -->\n\n")[1:]

@@ -8,7 +8,7 @@ import duckdb
 import pytest
 
 from customer360.lake.publishing.tables import published_tables
-from customer360.lake.publishing.version import DATABASE, current_folder, current_publication, reader
+from customer360.lake.publishing.version import DATABASE, current_folder, current_publication, open_version
 from customer360.settings import REPOSITORY
 from orchestration.data_dictionary import GROUPS, dictionary_markdown
 from tests.docs.conftest import SHOP
@@ -28,8 +28,10 @@ def found(published: Lab) -> Described:
     """Table -> name and type of its columns, as published."""
     publication = current_publication(published.settings.place)
     assert publication is not None
-    with reader(published.settings.place) as connection:
-        return {name: [row[:2] for row in connection.execute(f"describe {name}").fetchall()] for name in publication.rows}
+    with open_version(published.settings.place) as version:
+        return {
+            name: [row[:2] for row in version.connection.execute(f"describe {name}").fetchall()] for name in publication.rows
+        }
 
 
 def test_every_published_table_is_described_and_nothing_else(described: Described, found: Described) -> None:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from customer360.lake.publishing.nightly_tables import NIGHTLY, keep_nightly_tables
 from customer360.lake.publishing.publications import file_tables
 from customer360.lake.publishing.publishing import publish
-from customer360.lake.publishing.version import current_folder, reader
+from customer360.lake.publishing.version import current_folder, open_version
 from customer360.settings import Settings
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -49,5 +49,5 @@ def test_versions_share_a_nights_files_and_an_older_version_keeps_its_own(settin
     for name in NIGHTLY:
         assert pq.read_table(second[name]).to_pydict() == {"night": [1, 1], "number": [1, 2]}
         assert pq.read_table(third[name]).to_pydict() == {"night": [2, 2], "number": [1, 2]}
-    with reader(settings.place) as connection:
-        assert connection.execute("select max(night) from monitoring_activity").fetchall() == [(2,)]
+    with open_version(settings.place) as version:
+        assert version.connection.execute("select max(night) from monitoring_activity").fetchall() == [(2,)]

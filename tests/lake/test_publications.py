@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from customer360.lake.publishing.publications import publish_files, publish_training_set, publish_warehouse
-from customer360.lake.publishing.version import current_folder, current_publication, reader
+from customer360.lake.publishing.version import current_folder, current_publication, open_version
 from customer360.lake.warehouse.frames import write_parquet
 from customer360.lake.warehouse.unchanged import built_contents, set_built_contents
 from customer360.settings import Settings
@@ -68,8 +68,8 @@ def test_a_build_that_fails_leaves_no_content_version_so_that_the_table_is_publi
     warehouse.execute("create or replace table marts.customer_orders as select 2 as n")
     publish_warehouse(warehouse, settings, NOW, {})
     assert inode(settings, "customer_orders") != orders
-    with reader(settings.place) as connection:
-        assert connection.execute("from customer_orders").fetchall() == [(2,)]
+    with open_version(settings.place) as version:
+        assert version.connection.execute("from customer_orders").fetchall() == [(2,)]
 
 
 def test_a_training_publishes_its_set_and_takes_over_all_else(settings: Settings, warehouse: duckdb.DuckDBPyConnection) -> None:
@@ -106,8 +106,8 @@ def test_files_are_published_with_their_declared_types_and_only_where_one_was_re
     made = publish_files(settings.place, NOW)
     assert made is not None
     assert (made.rows["drift_metrics"], made.as_of) == (2, NOW.replace(hour=11, minute=45))
-    with reader(settings.place) as connection:
-        found = connection.execute(
+    with open_version(settings.place) as version:
+        found = version.connection.execute(
             "select typeof(report_date), report_date::varchar, kind, value from drift_metrics"
         ).fetchall()
     assert found == [("DATE", "2026-05-01", None, 0.5), ("DATE", "2026-05-02", None, 0.5)]

@@ -21,7 +21,7 @@ import pytest
 from customer360.lake.atomic import exclusive
 from customer360.lake.publishing import publishing
 from customer360.lake.publishing.publishing import TableSource, publish, remove_old_versions
-from customer360.lake.publishing.version import current_folder, current_publication, open_version, reader
+from customer360.lake.publishing.version import current_folder, current_publication, open_version
 from customer360.settings import REPOSITORY, Place, Settings
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -62,8 +62,8 @@ def version_tables(number: int) -> dict[str, str]:
 
 
 def published(settings: Settings, query: str) -> list[tuple[Any, ...]]:
-    with reader(settings.place) as connection:
-        return connection.execute(query).fetchall()
+    with open_version(settings.place) as version:
+        return version.connection.execute(query).fetchall()
 
 
 def put(settings: Settings, tables: dict[str, str], now: datetime = NOW, **more: Any) -> int:
@@ -110,7 +110,7 @@ def test_a_version_published_while_another_is_opened_is_not_mixed_into_it(
 
 
 def test_a_publication_is_a_database_and_parquet_folders_under_stable_names(settings: Settings) -> None:
-    with pytest.raises(FileNotFoundError, match="nothing is published"), reader(settings.place):
+    with pytest.raises(FileNotFoundError, match="nothing is published"), open_version(settings.place):
         pass
     assert current_publication(settings.place) is None
     tables = {
@@ -135,11 +135,11 @@ def test_a_publication_is_a_database_and_parquet_folders_under_stable_names(sett
 
 def test_a_reader_keeps_its_version_while_others_are_published(settings: Settings) -> None:
     put(settings, version_tables(1))
-    with reader(settings.place) as connection:
+    with open_version(settings.place) as version:
         put(settings, version_tables(2))
-        assert connection.execute("select distinct version from a").fetchall() == [(1,)]
+        assert version.connection.execute("select distinct version from a").fetchall() == [(1,)]
         with pytest.raises(duckdb.Error):
-            connection.execute("insert into a values (3, 3)")
+            version.connection.execute("insert into a values (3, 3)")
     assert published(settings, "select distinct version from a") == [(2,)]
 
 
@@ -237,11 +237,11 @@ def test_three_versions_and_the_last_hour_are_kept(settings: Settings) -> None:
 def test_a_version_that_is_read_is_not_removed(settings: Settings) -> None:
     put(settings, version_tables(0))
     tomorrow = datetime.now(UTC) + timedelta(days=1)
-    with reader(settings.place) as connection:
+    with open_version(settings.place) as version:
         for number in range(1, 5):
             put(settings, version_tables(number))
         assert remove_old_versions(settings.place, tomorrow) == ["00000002"]
-        assert connection.execute("select distinct version from a").fetchall() == [(0,)]
+        assert version.connection.execute("select distinct version from a").fetchall() == [(0,)]
     assert remove_old_versions(settings.place, tomorrow) == ["00000001"]
 
 
@@ -328,8 +328,8 @@ def test_a_moved_place_is_read_at_once_and_its_database_from_the_next_publicatio
     with duckdb.connect() as connection:
         publish(place, connection, {"a": "select 1 as n", "b": "select 1 as n"}, NOW, NOW)
         moved = Place(root=place.root.rename(tmp_path / "there"))
-        with reader(moved) as own:
-            assert own.execute("from a").fetchall() == [(1,)]
+        with open_version(moved) as version:
+            assert version.connection.execute("from a").fetchall() == [(1,)]
         publish(moved, connection, {"b": "select 2 as n"}, NOW, NOW)
     with duckdb.connect(str(current_folder(moved) / "customer360.duckdb"), read_only=True) as connection:
         assert connection.execute("select a.n, b.n from a, b").fetchall() == [(1, 2)]

@@ -12,7 +12,7 @@ import pytest
 
 from customer360.lake.operations.retention import remove_old
 from customer360.lake.publishing.publishing import publish
-from customer360.lake.publishing.version import current_folder, current_publication, reader
+from customer360.lake.publishing.version import current_folder, current_publication, open_version
 from customer360.lake.slices import slice_folder, slice_key
 from customer360.settings import Place, Settings
 
@@ -73,8 +73,8 @@ def published(settings: Settings, versions: int) -> None:
 
 
 def version(settings: Settings) -> int:
-    with reader(settings.place) as connection:
-        (number,) = connection.execute("select version from a").fetchone() or (0,)
+    with open_version(settings.place) as version:
+        (number,) = version.connection.execute("select version from a").fetchone() or (0,)
     return int(number)
 
 

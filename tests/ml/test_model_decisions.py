@@ -20,7 +20,7 @@ from customer360.decisions import DecisionRefused, Request
 from customer360.features import feature_list
 from customer360.lake.engine import connect
 from customer360.lake.publishing.publishing import publish
-from customer360.lake.publishing.version import current_publication, reader
+from customer360.lake.publishing.version import current_publication, open_version
 from customer360.settings import NONE, Settings
 from ml.datasets.training_sets import build_training_set
 from ml.fitting.training import train
@@ -72,8 +72,8 @@ class Desk:
 
     def published(self) -> dict[str, tuple[Any, ...]]:
         """Version -> (is_champion, status, reason, decided_by) as BI sees it."""
-        with reader(self.settings.place) as connection:
-            rows = connection.execute(
+        with open_version(self.settings.place) as published:
+            rows = published.connection.execute(
                 "select model_version, is_champion, status, reason, decided_by from model_versions"
             ).fetchall()
         return {version: tuple(columns) for version, *columns in rows}
@@ -126,8 +126,8 @@ def test_a_rollback_goes_to_the_champion_before_and_bi_sees_why(desk: Desk) -> N
     assert seen["v2"] == (True, "promoted", "better", "training")
     after = current_publication(desk.settings.place)
     assert before and after and (after.version, after.as_of) == (before.version + 1, before.as_of)
-    with reader(desk.settings.place) as connection:
-        assert connection.execute("from traffic").fetchall() == [(7,)]
+    with open_version(desk.settings.place) as version:
+        assert version.connection.execute("from traffic").fetchall() == [(7,)]
 
 
 def test_a_rollback_to_a_named_version_withdraws_all_above_it(desk: Desk) -> None:

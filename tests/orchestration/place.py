@@ -26,7 +26,7 @@ import dagster as dg
 import duckdb
 from dagster._core.utils import make_new_run_id
 
-from customer360.lake.publishing.version import current_folder, reader
+from customer360.lake.publishing.version import current_folder, open_version
 from customer360.lake.slices import slice_key
 from customer360.settings import REPOSITORY, Settings
 from customer360.simulation import Faults, Simulation, simulate_history, simulate_slice
@@ -224,15 +224,17 @@ class TinyShop:
 
     def published(self, sql: str) -> list[tuple[Any, ...]]:
         """Rows of a query on the published version."""
-        with reader(self.settings.place) as connection:
-            return connection.execute(sql).fetchall()
+        with open_version(self.settings.place) as version:
+            return version.connection.execute(sql).fetchall()
 
     def tables(self) -> Tables:
         """Every published table with its rows in a fixed order, without what the clock of the run says."""
-        with reader(self.settings.place) as connection:
-            names = [name for (name,) in connection.execute("select table_name from duckdb_tables() order by 1").fetchall()]
+        with open_version(self.settings.place) as version:
+            names = [
+                name for (name,) in version.connection.execute("select table_name from duckdb_tables() order by 1").fetchall()
+            ]
             return {
-                name: connection.execute(f"select * {_without(name)} from {name} order by all").fetchall()
+                name: version.connection.execute(f"select * {_without(name)} from {name} order by all").fetchall()
                 for name in names
                 if OF_THE_RUN.get(name, "") is not None
             }

@@ -29,7 +29,7 @@ from customer360.campaigns.drafts import definition_of
 from customer360.campaigns.sending import send
 from customer360.decisions import Request
 from customer360.lake.publishing.publishing import publish
-from customer360.lake.publishing.version import current_publication, reader
+from customer360.lake.publishing.version import current_publication, open_version
 from customer360.lake.reference.reference import load_reference
 from customer360.settings import REPOSITORY, Settings
 from customer360.snapshot import published_touches
@@ -120,8 +120,8 @@ class Day:
         return {path.stem: pd.read_parquet(path) for path in sorted(folder.glob("*.parquet"))}
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        with reader(self.settings.place) as connection:
-            return connection.execute(sql).fetchall()
+        with open_version(self.settings.place) as version:
+            return version.connection.execute(sql).fetchall()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from customer360.lake.publishing.version import reader
+from customer360.lake.publishing.version import open_version
 from customer360.lake.slices import slice_folder
 from ml.monitoring.matured import matured_scores
 from tests.orchestration.place import TinyShop
@@ -56,16 +56,16 @@ def test_a_day_of_scores_matures_and_is_judged_by_what_was_bought(shop: TinyShop
     shop.run("slice_job", shop.key(3 * DAY + 1)).succeed()
     shop.run("slice_job", shop.key(5 * DAY - 1)).succeed()
     shop.run("warehouse_job", shop.key(5 * DAY - 1)).succeed()
-    with reader(shop.settings.place) as connection:
-        assert list(matured_scores(connection)) == []  # half an hour too early
+    with open_version(shop.settings.place) as version:
+        assert list(matured_scores(version.connection)) == []  # half an hour too early
     land(shop, 5 * DAY)
     shop.run("slice_job", shop.key(5 * DAY)).succeed()
     shop.run("warehouse_job", shop.key(5 * DAY)).succeed()
 
     labels = {first: "beauty", second: "computers"}
     assert shop.published("from realised_labels order by customer_id") == [(as_of, *pair) for pair in sorted(labels.items())]
-    with reader(shop.settings.place) as connection:
-        (judged,) = matured_scores(connection)
+    with open_version(shop.settings.place) as version:
+        (judged,) = matured_scores(version.connection)
     scores = shop.published(
         "select customer_id, category_id, probability, is_label, model_version from customer_scores_daily "
         f"where as_of = timestamp '{as_of}'"

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from customer360.lake.publishing.version import current_folder, parquet_files, reader
+from customer360.lake.publishing.version import current_folder, open_version, parquet_files
 from customer360.lake.warehouse.frames import write_parquet
 from ml.versions.model_store import ModelStore
 from tests.orchestration.place import TinyShop
@@ -53,8 +53,8 @@ class Till:
         return {name: check.passed for name, check in checks.items()}
 
     def value(self) -> pd.DataFrame:
-        with reader(self.shop.settings.place) as connection:
-            return connection.execute("from customer_value order by customer_id").df()
+        with open_version(self.shop.settings.place) as version:
+            return version.connection.execute("from customer_value order by customer_id").df()
 
 
 def draw_outcomes(shop: TinyShop) -> None:

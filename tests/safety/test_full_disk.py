@@ -13,7 +13,7 @@ import pytest
 from customer360.lake.disk import DiskFullError
 from customer360.lake.engine import connect
 from customer360.lake.publishing.publishing import publish
-from customer360.lake.publishing.version import current_folder, current_publication, reader
+from customer360.lake.publishing.version import current_folder, current_publication, open_version
 from customer360.lake.raw.history import write_history
 from customer360.lake.raw.raw_clicks import PART, quarantine_folder, raw_slice_folder
 from customer360.lake.reference.reference import load_reference
@@ -105,8 +105,8 @@ def test_history_and_reference_tables_that_find_no_room_fail_clearly_and_load_wi
 
 
 def rows_published(settings: Settings) -> list[int]:
-    with reader(settings.place) as connection:
-        database = connection.execute("select count(*), count(distinct noise) from traffic").fetchone()
+    with open_version(settings.place) as version:
+        database = version.connection.execute("select count(*), count(distinct noise) from traffic").fetchone()
     parquet = rows_of(current_folder(settings.place) / "parquet" / "traffic" / "part.parquet")
     assert database is not None
     return [*database, len(parquet)]

@@ -13,7 +13,7 @@ import duckdb
 
 from customer360.lake.landing.location import find_landing
 from customer360.lake.operations.clock import last_closed_slice
-from customer360.lake.publishing.version import current_publication, reader
+from customer360.lake.publishing.version import current_publication, open_version
 from customer360.lake.slices import slice_key, slice_start
 from customer360.settings import Settings
 
@@ -67,8 +67,8 @@ def freshness(settings: Settings, now: datetime) -> Freshness:
 def done_slices(settings: Settings) -> dict[str, str]:
     """Raw fingerprint by slice key of every slice that the published version holds."""
     try:
-        with reader(settings.place) as connection:
-            rows = connection.execute(
+        with open_version(settings.place) as version:
+            rows = version.connection.execute(
                 "select slice, raw_fingerprint from slice_log where source = 'clicks' and is_transformed"
             ).fetchall()
     except (FileNotFoundError, duckdb.CatalogException):
@@ -84,8 +84,8 @@ def is_published(settings: Settings, key: str) -> bool:
 
 def volume(settings: Settings) -> Volume:
     """Compare the last slices with the same time of day on up to 14 days before."""
-    with reader(settings.place) as connection:
-        rows = connection.execute(
+    with open_version(settings.place) as version:
+        rows = version.connection.execute(
             "select slice, lines from slice_log "
             f"where slice > (select max(slice) from slice_log) - interval '{COMPARED_DAYS + 1} days'"
         ).fetchall()

@@ -20,7 +20,7 @@ from customer360.lake.object_store import StoreError
 from customer360.lake.operations.clock import last_closed_slice
 from customer360.lake.operations.slice_health import Freshness, freshness
 from customer360.lake.publishing.store_publishing import Uploaded, last_uploaded
-from customer360.lake.publishing.version import Publication, current_folder, current_publication, reader
+from customer360.lake.publishing.version import Publication, current_folder, current_publication, open_version
 from customer360.lake.raw.quarantine import quarantine_counts
 from customer360.lake.slices import slice_key
 from customer360.lake.warehouse.warehouse import is_locked, lock_holder
@@ -166,15 +166,15 @@ def _problems(settings: Settings, status: Status, now: datetime) -> Iterator[Sta
 def _slice_log(place: Place) -> tuple[list[tuple[Any, ...]], tuple[int, int] | None, dict[datetime, str]]:
     """The last slices, slices and good lines of the history, and the fingerprint of every transformed slice."""
     try:
-        with reader(place) as connection:
+        with open_version(place) as version:
             columns = ", ".join(SLICE_COLUMNS)
-            last = connection.execute(
+            last = version.connection.execute(
                 f"select {columns} from slice_log where source = 'clicks' order by slice desc limit {SHOWN_SLICES}"
             ).fetchall()
-            past = connection.execute(
+            past = version.connection.execute(
                 "select count(*), coalesce(sum(good), 0) from slice_log where source = 'click_history'"
             ).fetchone() or (0, 0)
-            done = connection.execute(
+            done = version.connection.execute(
                 "select slice, raw_fingerprint from slice_log where source = 'clicks' and is_transformed"
             ).fetchall()
     except (FileNotFoundError, duckdb.CatalogException):

@@ -115,13 +115,6 @@ def is_in_use(folder: Path) -> bool:
     return False
 
 
-@contextmanager
-def reader(place: Place) -> Iterator[duckdb.DuckDBPyConnection]:
-    """The connection of ``open_version``, for callers that need no more."""
-    with open_version(place) as version:
-        yield version.connection
-
-
 def create_views(
     connection: duckdb.DuckDBPyConnection, files: Mapping[str, list[Path] | list[str]], schema: str = "main"
 ) -> None:
