@@ -3,8 +3,8 @@
 ``python -m benchmarks.drift [clean | planted | recovered]`` runs one part. The product's functions make one report a day at the
 same hour; no HTML is drawn. A drift counts as caught where two reports in a row alarm by the third day after it. What a
 retraining recovers is (stale - retrained) / (stale - new_world) of the log losses on the horizon after it: ``retrained`` serves
-after the gate has judged the training that the alarms ask for (the second repetition, two horizons after the first); ``new_world`` is
-trained only on data from after the drift.
+after the gate has judged the training that the alarms ask for (the second repetition, two horizons after the first);
+``new_world`` is trained only on data from after the drift.
 """
 
 from __future__ import annotations
