@@ -1,4 +1,4 @@
-"""Typed settings: one shop's ``shop.yaml``, and the environment that says which shop and where its data lie.
+"""Typed settings: a shop's ``shop.yaml``, and the environment variables for the shop and its data folder.
 
 dbt and ``ml`` both take categories, windows and attributes from here; nothing is declared twice.
 """
@@ -116,7 +116,7 @@ class FrequencyCap(Strict):
 
 
 class CampaignRules(Strict):
-    """What holds for every campaign; a campaign's own file may be stricter, never laxer.
+    """Limits of every campaign; a campaign's own file may be stricter, not laxer.
 
     A customer converts by an order within ``attribution_days`` x 24 hours after the contact. ``global_holdout_share`` of the
     customers is contacted by no campaign; ``global_holdout_salt`` draws them (the ledger keeps the salt that was used first).
@@ -181,7 +181,7 @@ class PostgresSource(Strict):
 
     @property
     def title(self) -> str:
-        """The source in words, without anything secret."""
+        """The source, for messages; it holds no secret."""
         return f"{self.table or 'a query'} in PostgreSQL ({self.dsn})"
 
 
@@ -417,7 +417,7 @@ def load_shop(path: Path, resolved_categories: list[str] | None = None) -> Shop:
 
 @lru_cache(maxsize=16)
 def _validated(path: Path, text: str, resolved_categories: tuple[str, ...] | None) -> Shop:
-    """A shop is asked for a score of times a run, and takes 50 ms to parse."""
+    """Parsing takes 50 ms, and a run needs the shop about 20 times."""
     try:
         loaded = yaml.safe_load(text)
     except yaml.YAMLError as error:

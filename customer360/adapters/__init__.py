@@ -1,4 +1,4 @@
-"""Adapters: foreign data, written into ``landing/`` as a shop would write them. What happens to the files does not live here.
+"""Adapters: foreign data as landing files. They end at ``landing/``; the pipeline does the rest.
 
 Foreign formats: one module each, with ``clicks``, a function from a row to the click contract; ``formats`` and ``conversion``
 apply it to files for ``customer360 adapt``.

@@ -33,7 +33,7 @@ REJECTS = Path("rejects")
 SPOOLED_BYTES = 64 * 1024 * 1024
 CHUNK_BYTES = 1024 * 1024
 KEPT_REJECTS = 10
-ANONYMOUS = "neither customer nor visitor"  # as with consent denied, or a tracker that is told to be anonymous
+ANONYMOUS = "neither customer nor visitor"  # consent denied, or a tracker in anonymous mode
 
 
 class Into(StrEnum):
@@ -45,7 +45,7 @@ class Into(StrEnum):
 
 @dataclass
 class Converted:
-    """What became of a file: every row was used, skipped or rejected; a used row gives one click or more."""
+    """Counts of a converted file: every row was used, skipped or rejected; a used row gives one click or more."""
 
     source: Path
     rows: int = 0
@@ -147,7 +147,7 @@ def _add(done: Converted, spool: _Spool, outcome: list[Click] | Skip | RowError,
 
 
 def _is_anonymous(click: Click) -> bool:
-    """Whether it names nobody. Sales are kept all the same: the contract sets them aside, where their amounts can be seen."""
+    """Whether it has neither customer nor visitor. Sales are kept: the contract quarantines them, which keeps their amounts."""
     return not click.get("customer_id") and not click.get("visitor_id") and click.get("event_name") != "purchase"
 
 
@@ -159,7 +159,7 @@ def _reject(done: Converted, spool: _Spool, number: int, row: Row, error: RowErr
 
 
 def _publish(place: Place, spooled: dict[Path, Path], target: str, done: Converted) -> None:
-    """Bring the lines to their places, by rename. A file that is there with the same content keeps its time."""
+    """Write the landing files, by rename. A file with the same content keeps its modification time."""
     rejects = place.quarantine / "adapters" / target
     for folder, lines in spooled.items():
         path = rejects if folder == REJECTS else place.landing / folder / target

@@ -24,7 +24,7 @@ Bytes = gzip.GzipFile | io.BufferedReader
 Row = str | dict[str, Any]
 Rows = Iterator[tuple[int, Row]]
 
-# A row of a file: its line number from 1, what it said, and what it gives.
+# A row of a file: its line number from 1, its text, and its clicks or the reason for none.
 Outcome = tuple[int, Row, list[Click] | Skip | RowError]
 
 

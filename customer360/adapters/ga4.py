@@ -5,8 +5,8 @@ the promotion events give one click per item, all others one click. A ``refund``
 amounts and line numbers; without items, one line with the refunded value.
 Columns: https://support.google.com/analytics/answer/7029846
 
-The export has no event id. An event is told by user, time, name and place in its batch, which are the same in the intraday and
-in the daily table. ``engagement_time_msec`` is the time before an event, not on its page, so ``dwell_seconds`` stays empty.
+The export has no event id. User, time, name and place in its batch identify an event; they are the same in the intraday and the
+daily table. ``engagement_time_msec`` is the time before an event, not on its page, so ``dwell_seconds`` stays empty.
 """
 
 from __future__ import annotations

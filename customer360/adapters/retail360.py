@@ -1,4 +1,4 @@
-"""The retail360 world as a shop's landing files: published customers and purchases, and browsing simulated as it was published.
+"""The retail360 data set as landing files: published customers and purchases, and browsing simulated as it was published.
 
 The folder that the reader names holds three CSV files without header:
 
@@ -15,10 +15,10 @@ customer's day in three categories and an event of the click contract has one, s
 201,000 messages, 603,000 lines. The published simulator sent four sessions of messages an hour, one in each slice:
 
 - Live slices: a session each, all 67 days at once. Nearly all of it is late, by up to 66 days, and nothing of it was there
-  before. So every slice tells more of the same days, and views and seconds of a window grow by what one session holds.
+  before. So every slice adds a session to the same days, and views and seconds of a window grow by one session.
 - History: each message on its own day, since a model learns only from what was known at a cut-off. Days within the longest
-  window have one session, up to the day before ``slices_start``; older days have as many more as there are live slices. So once
-  the slices are in, the last month has been told of as often as the month before it, which the model was trained on.
+  window have one session, up to the day before ``slices_start``; older days have as many more as there are live slices. After
+  the last slice, the last month has as many sessions a day as the month before it, which the model was trained on.
 """
 
 from __future__ import annotations

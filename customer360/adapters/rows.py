@@ -1,4 +1,4 @@
-"""What the adapters of foreign formats share: clicks, rows that are none, ids, order lines, times, URLs and user agents."""
+"""Shared by the adapters of foreign formats: clicks, skipped and invalid rows, ids, order lines, times, URLs, user agents."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class RowError(ValueError):
 class EventIds:
     """Ids for rows that have none: a hash of the row's identity and of how often it came before in the file.
 
-    The same file gives the same ids again, and so does one that has grown at its end since.
+    The same file gives the same ids again, also after lines were appended.
     """
 
     seen: Counter[bytes] = field(default_factory=Counter)
@@ -134,7 +134,7 @@ def order_lines(lines: Iterable[Click], sign: int) -> list[Click]:
 
 
 def _content(line: Click) -> str:
-    """What an order line is, as text: product, quantity and amount, however the numbers are written."""
+    """The content of an order line as text: product, quantity and amount with normalised numbers."""
     numbers = (line.get("quantity"), line.get("amount"))
     return "\0".join([str(line.get("product_id")), *(_plain(number) for number in numbers)])
 
@@ -169,7 +169,7 @@ def decimal_of(values: Mapping[str, Any], column: str) -> Decimal | None:
 
 
 def without_query(url: str | None) -> str | None:
-    """A URL up to its query: what follows may hold e-mail addresses and tokens."""
+    """A URL up to its query, which may hold e-mail addresses and tokens."""
     return re.split(r"[?#]", url, maxsplit=1)[0] or None if url else None
 
 

@@ -205,7 +205,7 @@ def _order_lines(event: Mapping[str, Any], products: Sequence[Mapping[str, Any]]
 
 
 def _transaction_item(event: Mapping[str, Any]) -> Click:
-    """The line of an order in the tracker's older commands ``addTrans`` and ``addItem``. A line is told by its product."""
+    """The line of an order in the tracker's older commands ``addTrans`` and ``addItem``. The product identifies a line."""
     return {
         "event_name": "purchase",
         "order_id": first(event.get("ti_orderid")),

@@ -1,4 +1,4 @@
-"""Files of a published data set in a folder that the reader names: which must be there, and their rows, checked."""
+"""Files of a published data set in a folder that the user names: the required files, and their rows, checked."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _row(values: list[str], fields: Sequence[Field], where: str) -> dict[str, An
 
 
 def one_of(known: Collection[str]) -> Callable[[str], str]:
-    """A parser of texts that are known already."""
+    """A parser that accepts only the texts in ``known``."""
 
     def parse(value: str) -> str:
         if value not in known:

@@ -1,4 +1,4 @@
-"""The synthetic shop as landing files: a history, then live slices, one of them with what goes wrong in real shops."""
+"""The synthetic shop as landing files: a history, then live slices, one of them with late, copied and bad lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Web server logs in the combined format, as Apache and nginx write it, as clicks. The shop says which request means what.
+"""Web server logs in the combined format, as Apache and nginx write it, as clicks. ``weblog.yaml`` maps requests to events.
 
 ``%h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-agent}i"``, where further fields in quotes may follow, such as a cookie. Before
 ``%l`` may stand the virtual host (``%v:%p``) and the addresses of proxies (``%{X-Forwarded-For}i``): the first address counts.
@@ -50,7 +50,7 @@ _SETTABLE = frozenset(column.name for column in CLICK_COLUMNS) - {"event_id", "e
 
 
 class Rule(Strict):
-    """A request and what it means: ``path`` is a regular expression of the whole path, its named groups are columns."""
+    """A rule for requests: ``path`` is a regular expression for the full path, its named groups are columns."""
 
     event: str
     path: re.Pattern[str]

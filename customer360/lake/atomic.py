@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: write under a temporary name, flush to disk, rename."""
+"""Atomic files: written under a temporary name, flushed to disk, renamed."""
 
 from __future__ import annotations
 

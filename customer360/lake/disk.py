@@ -30,12 +30,12 @@ def is_disk_full(error: BaseException) -> bool:
 
 @contextmanager
 def explaining_full_disk(root: Path) -> Iterator[None]:
-    """Turn whatever a full disk makes fail in this block into ``DiskFullError``; other errors pass as they are."""
+    """Raise ``DiskFullError`` for an error in this block that a full disk caused; other errors pass unchanged."""
     try:
         yield
     except DiskFullError:
         raise
-    except Exception as error:  # whatever a full disk broke; anything else passes on
+    except Exception as error:  # an error of any type may be caused by a full disk; others pass
         if not is_disk_full(error):
             raise
         room = shutil.disk_usage(root)
@@ -47,7 +47,7 @@ def explaining_full_disk(root: Path) -> Iterator[None]:
 
 
 def lack_of_room(folder: Path) -> str:
-    """Words on how little room a folder's disk has; "" where there are ``LITTLE_ROOM`` bytes or more."""
+    """A sentence on the free space of a folder's disk; "" where there are ``LITTLE_ROOM`` bytes or more."""
     room = shutil.disk_usage(folder)
     if room.free >= LITTLE_ROOM:
         return ""

@@ -46,7 +46,7 @@ def literal(text: str) -> str:
 
 
 def file_literal(path: Path | str) -> str:
-    """A SQL string literal that names this one file, also where its name holds a pattern's characters."""
+    """A SQL string literal that names exactly this file, also where its name has glob characters."""
     return literal(re.sub(r"[*?\[]", r"[\g<0>]", str(path)))
 
 

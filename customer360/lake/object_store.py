@@ -1,6 +1,6 @@
-"""A prefix in a bucket of an S3-compatible store: list, get, put, copy, remove; errors in words, without any secret.
+"""A prefix in a bucket of an S3-compatible store: list, get, put, copy, remove; error messages hold no secret.
 
-One PUT makes an object appear whole or not at all. Deletions go one by one: not every store has the other request.
+One PUT makes an object appear whole or not at all. Objects are deleted one by one: not every store supports bulk deletion.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ REFUSED = {"AccessDenied", "SignatureDoesNotMatch", "InvalidAccessKeyId", "Expir
 
 
 class StoreError(OperatorError, RuntimeError):
-    """The store could not be used: away, refused, or not as it should be. The message has no secret, and a remedy."""
+    """The store could not be used: no answer, refused, or wrong content. The message has a remedy and no secret."""
 
 
 class ObjectGoneError(StoreError):
@@ -78,7 +78,7 @@ class ObjectStore:
 
     @property
     def title(self) -> str:
-        """The store in words."""
+        """The store, for messages."""
         return f"{self.url} at {self.storage.endpoint}" if self.storage.endpoint else self.url
 
     def url_of(self, key: str) -> str:
@@ -167,7 +167,7 @@ class ObjectStore:
         return any(entry.key == key for page in self.pages(key) for entry in page.objects[:1])
 
     def abort_unfinished(self, below: str) -> int:
-        """Give up uploads in parts that a dead process left; returns how many there were. Nobody else may be writing."""
+        """Abort multipart uploads that a dead process left; returns their number. No other process may be writing."""
         with self._as_store_errors("unfinished uploads cannot be removed"):
             pages = self.client.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=self.prefix + below)
             found = [upload for page in pages for upload in page.get("Uploads", [])]
@@ -196,7 +196,7 @@ class ObjectStore:
             raised = StoreError(f"{self.title}: {fault}: {self.without_keys(str(error))}")
         else:
             return
-        # Raised here, not above: what is chained would carry the request, and with it a key's name.
+        # Raised here, not above: a chained exception would carry the request, and with it a key's name.
         raise raised
 
     def without_keys(self, message: str) -> str:

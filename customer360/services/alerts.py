@@ -46,7 +46,7 @@ class AlertError(RuntimeError):
 
 @dataclass(frozen=True)
 class Alert:
-    """A job, or slices of it, that failed for good or is well again: what a person needs to act.
+    """A job, or slices of it, that failed for good or recovered, with the cause and the next step.
 
     ``message`` is the first line of the error, which quotes no row, ``next_step`` what happens without anybody. An error
     may name files and categories, which producers name: chat tools must not take them for mentions or links.
@@ -144,7 +144,7 @@ def report_failure(place: Place, alert: Alert, slices: Collection[str], now: dat
 
 
 def report_success(place: Place, job: str, run_id: str, is_well: Callable[[str], bool], deliver: Deliver) -> list[Incident]:
-    """Close what is well again after a run of ``job``, and say so once where the failure was announced.
+    """Close the incidents that ended with a run of ``job``; send one alert of recovery where the failure was announced.
 
     An incident of slices is over when ``is_well`` of each (by key), that of another job when the job succeeds. Returns what
     was closed.

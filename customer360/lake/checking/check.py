@@ -71,7 +71,7 @@ def check(settings: Settings, path: Path, now: datetime, most: int = 10) -> Repo
 
 @dataclass
 class _Checker:
-    """Collects what is found; names are shown relative to ``base``."""
+    """Collects the findings; names are shown relative to ``base``."""
 
     settings: Settings
     base: Path
@@ -122,7 +122,7 @@ class _Checker:
             )
 
     def add_table(self, group: TableFiles) -> None:
-        """Each file by itself, so that all broken ones are listed, then all together for keys that two files share."""
+        """Judge each file alone, to list all broken files, then all files together, to find keys that two files share."""
         source = self.settings.shop.reference.get(group.table)
         if source is not None and group.files:
             remedy = f"Take the files away, or take {group.table} out of `reference` in shop.yaml."
@@ -175,7 +175,7 @@ class _Checker:
             self.notes.append(f"{name}: column {column}{closest(column, known)} is not in the contract; nobody reads it")
 
     def _count_unknown(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Add up the columns and event names that no rule knows."""
+        """Count the columns and event names outside the contract."""
         keys = "select unnest(json_keys(extra)) as name from checked where extra is not null"
         self.extra.update(dict(connection.execute(f"select name, count(*) from ({keys}) group by name").fetchall()))
         known = ", ".join(literal(name) for name in EVENT_NAMES)
@@ -193,7 +193,7 @@ def _problem(found: RowProblem, with_file: bool = False) -> Problem:
 
 
 def _unmatched_notes(customers: Mapping[str, set[str]]) -> Iterator[str]:
-    """Which tables speak of customers whom nothing else knows: their ids may be written in another form."""
+    """Note the customers of a table that occur in no other data: their ids may be written in another form."""
     for table in OF_CUSTOMERS:
         others = ACTIVE if table == "customers" else (*ACTIVE, "customers")
         known = set().union(*(customers.get(name, set()) for name in others))

@@ -1,6 +1,6 @@
 """What kind of files a folder holds and by which rules they are judged: a landing folder, a part of one, or plain click files.
 
-Files that lie where the pipeline does not look are reported here; what is in the files is ``checking``'s concern.
+Files that lie where the pipeline does not look are reported here; ``check`` judges their content.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class TableFiles:
 
 @dataclass(frozen=True)
 class Misplaced:
-    """A file or folder that the pipeline would overlook, and what to do."""
+    """A file or folder that the pipeline does not read, and the remedy."""
 
     path: Path
     reason: str
@@ -54,7 +54,7 @@ class Misplaced:
 
 @dataclass
 class Layout:
-    """What a folder holds; ``all_tables`` where it has room for every reference table, so that none is judged alone."""
+    """What a folder holds; ``all_tables`` where it is a landing or reference folder, whose tables are judged together."""
 
     clicks: list[ClickFiles] = field(default_factory=list)
     tables: list[TableFiles] = field(default_factory=list)
@@ -144,7 +144,7 @@ def _add_history(layout: Layout, shop: Shop, files: tuple[LandedFile, ...]) -> N
 
 
 def _add_plain(layout: Layout, shop: Shop, files: tuple[LandedFile, ...], now: datetime) -> None:
-    """Click files outside any slice: the age of an event cannot be judged, only that it is not of the future."""
+    """Click files outside any slice: of event times only those in the future can be refused."""
     latest = now + timedelta(hours=1) if shop.live else shop.slices_end or END_OF_TIME
     late = "lies in the future" if shop.live else "lies after slices_end"
     bounds = ClickBounds(EARLIEST, latest, "lies before 1970", late)

@@ -40,7 +40,7 @@ WRONG = {
 
 
 def remedy(shop: Shop, column: str, reason: str) -> str:
-    """The remedy for a reason of ``click_rules``; empty where the reason says it all."""
+    """The remedy for a reason of ``click_rules``; empty where the reason includes it."""
     if not column:
         return next((advice for words, advice in WHOLE_LINE if words in reason), "")
     if found := id_remedy(reason):
@@ -55,7 +55,7 @@ def remedy(shop: Shop, column: str, reason: str) -> str:
 
 
 def id_remedy(reason: str) -> str:
-    """The remedy for an id that is none; empty for other reasons."""
+    """The remedy for an invalid id; empty for other reasons."""
     return next((advice for fault, advice in IDS.items() if fault in reason), "")
 
 

@@ -50,7 +50,7 @@ class FileReport:
 
 @dataclass
 class Report:
-    """Everything that a check found; ``notes`` are worth a look but break no rule."""
+    """All findings of a check; ``notes`` break no rule."""
 
     files: list[FileReport] = field(default_factory=list)
     misplaced: list[tuple[str, Problem]] = field(default_factory=list)
@@ -96,7 +96,7 @@ def _counts(file: FileReport) -> str:
 
 
 def _file_problems(file: FileReport) -> Iterator[str]:
-    """The problems; a remedy that the next one shares is said once, after the last of them."""
+    """The problems; a remedy shared by consecutive problems is printed once, after the last of them."""
     unit = "line" if file.kind in CLICK_KINDS else "row"
     for problem, following in zip_longest(file.problems, file.problems[1:]):
         is_shared = following is not None and following.remedy == problem.remedy

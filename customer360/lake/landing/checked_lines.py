@@ -1,7 +1,7 @@
-"""Landed click files as checked lines: read, judged by the contract, each with the file and line that it came from.
+"""Landed click files as checked lines: read and judged by the contract, each with its file and line number.
 
-They are the temporary view ``checked`` (see ``click_rules.checked``) beside the table ``files`` (file_no, name). What a third
-of DuckDB's memory cannot hold is moved to Parquet files meanwhile, so that memory does not follow the load.
+They are the temporary view ``checked`` (see ``click_rules.checked``) beside the table ``files`` (file_no, name). Lines beyond a
+third of DuckDB's memory limit are kept in Parquet files meanwhile, so that memory does not grow with the size of the slice.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from customer360.lake.landing.listing import LandedFile, click_obstacle
 from customer360.lake.landing.reading import ExpandsError, LineStream, refuse_expansion
 from customer360.lake.landing.values import parquet_precisions, refused_precision, refused_type
 
-FROM_READING = "get_next failed"  # how DuckDB begins its words for an error of ``LineStream``
-MACHINE_IS_FULL = "Allocation failure"  # DuckDB's words where the system gives nothing more, whatever its own limit
+FROM_READING = "get_next failed"  # how DuckDB's message for an error of ``LineStream`` begins
+MACHINE_IS_FULL = "Allocation failure"  # DuckDB's message where the system refuses memory below DuckDB's own limit
 ROW_BYTES = 600  # of a checked line in DuckDB's memory: 1.2 GB for 2,000,000
 HELD_SHARE, TEXT_SHARE = 3, 16  # of the memory limit: lines that are held in memory, and text that is read at once
 EXPANSION = 5  # text in a compressed file
@@ -125,7 +125,7 @@ class _Loading:
         return stream.broken
 
     def _set_lines_aside(self, entry: NumberedFile, reason: str) -> None:
-        """Read the lines before a file's break once more, this time with their text, and give all of them its reason."""
+        """Read the lines before the damage of a file again, with their text, and set all aside with the file's reason."""
         number, file = entry
         self._drop([entry])
         self.connection.register("landed_lines", LineStream([file], [number]).reader())
@@ -141,7 +141,7 @@ class _Loading:
         self.connection.unregister("landed_lines")
 
     def _text_one_by_one(self, files: list[NumberedFile]) -> dict[int, str]:
-        """After a failure of the whole: find the file that fails, and name it or set it aside."""
+        """After loading all files together failed: find the file that fails, and name it or set it aside."""
         broken: dict[int, str] = {}
         for number, file in files:
             try:
@@ -194,7 +194,7 @@ class _Loading:
         return f"cannot be read by the contract: {reasons}" if reasons else None
 
     def _parquet_batch(self, files: list[NumberedFile]) -> dict[int, str]:
-        """Load all files at once; where that fails, one by one, so that a damaged file is known by name."""
+        """Load all files at once; where that fails, file by file, to find the damaged file."""
         paths = {str(file.path): number for number, file in files}
         try:
             types = dict(self._columns(files[0][1]))
@@ -211,7 +211,7 @@ class _Loading:
         return {}
 
     def _not_parquet(self, file: LandedFile, error: duckdb.Error) -> str:
-        """What to say of a file that cannot be read. One that asks for far more memory than it says to hold is damaged."""
+        """The reason for a file that cannot be read. A file that needs far more memory than its footer declares is damaged."""
         if _is_of_the_machine(error):
             asks_too_much = 8 * self._promised(file)[1] < memory_limit(self.connection)
             if not self.isolate or is_disk_full(error) or MACHINE_IS_FULL in str(error) or not asks_too_much:
@@ -219,7 +219,7 @@ class _Loading:
         return f"not readable as Parquet: {str(error).splitlines()[0][:300]}"
 
     def _fetch_bad_rows(self, paths: dict[int, str]) -> None:
-        """Read the rows that broke a rule once more, whole, so that the quarantine keeps what they said."""
+        """Read the rows that broke a rule again with all columns, for the quarantine."""
         found = self.connection.execute(
             "select distinct file_no from held where reason is not null and text is null"
         ).fetchall()
@@ -280,7 +280,7 @@ def _is_no_memory(error: Exception) -> bool:
 def _broken(file: LandedFile, error: Exception) -> BrokenFileError:
     cause = f"{type(error).__name__}: {error}"
     is_of_reading = isinstance(error, OSError) or FROM_READING in str(error)
-    if not is_of_reading and not _is_of_the_machine(error):  # DuckDB's words may quote a line
+    if not is_of_reading and not _is_of_the_machine(error):  # DuckDB's message may quote a line
         cause = f"{type(error).__name__}; customer360 check says more of the file"
     if _is_no_memory(error) and not is_disk_full(error):
         cause = f"too little memory to read it; give CUSTOMER360_MEMORY_LIMIT more, or land it in smaller files. {cause}"

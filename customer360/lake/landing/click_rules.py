@@ -32,7 +32,7 @@ SAYS_SOMETHING = r"(problem is not null or not regexp_full_match(text, '[ \t\r\n
 
 @dataclass(frozen=True)
 class ClickBounds:
-    """Event times that are accepted: [earliest, latest], and what to say of others."""
+    """Event times that are accepted: [earliest, latest], and the reasons for others."""
 
     earliest: datetime
     latest: datetime

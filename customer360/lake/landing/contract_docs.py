@@ -1,4 +1,4 @@
-"""The contracts as Markdown, for ``customer360 contracts`` and ``docs/your-data.md``: told from what the validator checks."""
+"""The contracts as Markdown, for ``customer360 contracts`` and ``docs/your-data.md``: made from what the validator checks."""
 
 from __future__ import annotations
 

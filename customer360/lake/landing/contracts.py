@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from customer360.settings import AttributeType, Shop
 
-# What customers do, and what became of a contact on its way to them: the latter is no activity of theirs.
+# Activities of customers, and delivery states of a contact, which are no activities.
 CUSTOMER_EVENTS = (
     "page_view",
     "view_item",
@@ -86,7 +86,7 @@ ATTRIBUTE_TYPES = {
     AttributeType.DATE: "DATE",
 }
 
-# What a raw slice holds beside the contract's columns.
+# Columns of a raw slice beside the contract's.
 RAW_LINEAGE = (
     Column("extra", "VARCHAR", "Columns outside the contract, as one JSON object"),
     Column("slice", "TIMESTAMP", "Start of the arrival slice, UTC"),

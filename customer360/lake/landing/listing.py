@@ -50,12 +50,12 @@ class LandedFile:
 
     @property
     def where(self) -> str:
-        """Where whoever is to mend it finds it."""
+        """Path or URL of the file, for the person who has to mend it."""
         return self.url or str(self.path)
 
     @property
     def obstacle(self) -> str | None:
-        """Why nobody should try to read it, whatever it holds; None for ordinary files. A pipe would be waited for for ever."""
+        """Why the file must not be opened, whatever its content; None for ordinary files. Opening a pipe would block."""
         if not self.is_regular:
             return "is no regular file: a folder, a pipe or a link to nothing; land its content as files of the slice's folder"
         try:
@@ -91,7 +91,7 @@ def is_complete(name: str) -> bool:
 
 
 def click_obstacle(file: LandedFile) -> str | None:
-    """Why this cannot be a file of clicks, whatever it holds; None where it can."""
+    """Why this cannot be a click file, whatever its content; None where it can."""
     if not file.name.endswith(SUFFIXES):
         return f"is of no known type: {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
     return file.obstacle
@@ -100,7 +100,7 @@ def click_obstacle(file: LandedFile) -> str | None:
 def list_folder(folder: Path, recursive: bool = False) -> Listing:
     """All complete files of ``folder``; a folder that does not exist has none.
 
-    Files of unknown types are listed too: they are quarantined, not overlooked.
+    Files of unknown types are listed too: they are quarantined.
     """
     found = []
     for root, folders, names in os.walk(folder):
@@ -115,7 +115,7 @@ def list_folder(folder: Path, recursive: bool = False) -> Listing:
 def list_slice(landing: Path, start: datetime) -> Listing:
     """Complete files of the slice that starts at ``start``.
 
-    Folders in it are listed too: they are quarantined, not overlooked.
+    Folders in it are listed too: they are quarantined.
     """
     folder = slice_folder(landing / "clicks", start)
     inside = [Path(entry.path) for entry in _subfolders(folder) if is_complete(entry.name)]

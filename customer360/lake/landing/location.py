@@ -1,4 +1,4 @@
-"""Where a shop's landing is: a local folder, or an object store. Both answer the same questions."""
+"""A shop's landing: a local folder or an object store, with one interface."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from customer360.settings import Settings
 
 @dataclass(frozen=True)
 class FolderLook:
-    """What one look of the sensor at a folder shows: everything, each time, up to the last closed slice."""
+    """What a tick of the sensor sees of a folder: all slices up to the last closed one."""
 
     folder: Path
     until: datetime | None
@@ -30,7 +30,7 @@ class FolderLook:
         return slice_folders(self.folder)
 
     def fingerprint(self, start: datetime) -> str:
-        """Of a slice as it is now."""
+        """The fingerprint of a slice as it is now."""
         return list_slice(self.folder, start).fingerprint
 
 
@@ -42,12 +42,12 @@ class FolderLanding:
 
     @property
     def title(self) -> str:
-        """Where landing is, for people."""
+        """Path of landing, for messages."""
         return str(self.folder)
 
     @property
     def short_title(self) -> str:
-        """The same for whoever knows where the data are."""
+        """The folder's name, for messages to people who know the data folder."""
         return self.folder.name
 
     def newest(self) -> datetime | None:
@@ -65,7 +65,7 @@ class FolderLanding:
             yield start, list_slice(self.folder, start)
 
     def look(self, _newest: str | None, _scanned: str, last_closed: datetime | None) -> FolderLook:
-        """What a tick of the sensor sees."""
+        """The slices that a tick of the sensor compares."""
         return FolderLook(self.folder, last_closed)
 
     @contextmanager

@@ -1,6 +1,7 @@
-"""Text files as one stream of numbered lines, whatever is wrong with them.
+"""Text files as one stream of numbered lines.
 
-A line that cannot be used is still handed on, with its problem; a file that breaks off is reported and the rest goes on.
+An unusable line is part of the stream, with its problem. A file that cannot be read to its end is reported in ``broken``, and
+the stream continues with the next file.
 """
 
 from __future__ import annotations
@@ -47,11 +48,11 @@ MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)  # UTF-3
 
 
 class EncodingError(ValueError):
-    """A file that says itself that it is in another encoding."""
+    """A file that begins with the byte order mark of another encoding."""
 
 
 class ExpandsError(ValueError):
-    """A compressed file of a few megabytes that holds gigabytes of nothing, by accident or on purpose."""
+    """A compressed file that expands far beyond what click data do: a decompression bomb."""
 
 
 def refuse_expansion(size: int, lines: int, expanded: int) -> None:
@@ -100,7 +101,7 @@ def _line_batches(file: LandedFile, number: int) -> Iterator[pa.RecordBatch]:
                 refuse_expansion(file.size, first + chunk.count(b"\n"), expanded)
             data = carry + chunk
             end = data.rfind(b"\n") + 1
-            carry = data[end : end + MAX_LINE_BYTES + 1]  # one byte too many is enough to be refused, however long the line is
+            carry = data[end : end + MAX_LINE_BYTES + 1]  # one byte above the limit suffices to refuse a line
             if end:
                 batch = _batch(number, first, data[:end])
                 yield batch

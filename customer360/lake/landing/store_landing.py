@@ -1,10 +1,10 @@
 """Landing in an object store: listings by requests that are bounded, and objects fetched into a scratch folder to be read.
 
-A producer's PUT appears whole or not at all, so no rename is needed; names that begin with ``.`` or ``_`` or end in ``.tmp``
-are not seen all the same. Fingerprints come from the store's own names, sizes and ETags, never from the scratch copies.
+A producer's PUT is atomic, so no rename is needed; names that begin with ``.`` or ``_`` or end in ``.tmp`` are ignored as in a
+folder. Fingerprints come from the store's own names, sizes and ETags, never from the scratch copies.
 
-One look of the sensor lists the last day and what follows it. Older slices are listed in a round, a few pages a look, so that
-late objects are found however many lie there: 400,000 objects (400 days) take 200 looks of 15 seconds, which is 50 minutes.
+A tick of the sensor lists the last day and later slices. It lists older slices in rounds, 2 pages of 1,000 objects a tick, to
+find late objects: a round over 400,000 objects (400 days) takes 200 ticks of 15 seconds, which is 50 minutes.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ ROOM_LEFT = 200_000_000
 
 @dataclass(frozen=True)
 class Look:
-    """What one look at the store showed: slices that were listed, up to which one, and where the next look's round goes on."""
+    """Result of a tick: the listed slices, the last slice that is complete, and the folder where the next round begins."""
 
     listed: dict[datetime, Listing]
     until: datetime | None
@@ -55,13 +55,13 @@ class Look:
         return [(start, now_ns) for start in sorted(self.listed)]
 
     def fingerprint(self, start: datetime) -> str:
-        """Of a slice up to ``until`` that was listed, or that lies in the span that was and has no objects."""
+        """The fingerprint of a slice up to ``until``; a slice without objects is not in ``listed`` and has ``NO_FILES``."""
         return self.listed[start].fingerprint if start in self.listed else NO_FILES
 
 
 @dataclass
 class _Span:
-    """Slices in the order of their keys as pages bring them; the last one may go on in the next page."""
+    """Objects by slice, in the order of keys, as pages bring them; the last slice may continue on the next page."""
 
     found: dict[datetime, list[StoredObject]] = field(default_factory=dict)
     has_last_page: bool = False
@@ -75,7 +75,7 @@ class _Span:
 
     @property
     def last(self) -> datetime | None:
-        """The last slice that was begun."""
+        """The last slice with an object so far."""
         return next(reversed(self.found), None)
 
 
@@ -90,12 +90,12 @@ class StoreLanding:
 
     @property
     def title(self) -> str:
-        """Where landing is, for people."""
+        """URL of landing, for messages."""
         return self.store.url
 
     @property
     def short_title(self) -> str:
-        """The same: a URL is not shortened."""
+        """The same URL; it is not shortened."""
         return self.title
 
     def newest(self) -> datetime | None:
@@ -121,9 +121,9 @@ class StoreLanding:
                 yield start, self._listing(objects, _folder(start))
 
     def look(self, newest: str | None, scanned: str, last_closed: datetime | None) -> Look:
-        """List what a tick of the sensor has to see, up to ``last_closed`` or, while much is to be caught up, a part of it.
+        """List the slices that a tick compares, up to ``last_closed``, or fewer after an outage: ``NEW_PAGES`` pages at most.
 
-        ``newest`` is the key of the newest slice that earlier looks considered, ``scanned`` the ``Look.scanned`` of the last.
+        ``newest``: key of the newest slice that earlier ticks compared; ``scanned``: the ``Look.scanned`` of the last tick.
         """
         if last_closed is None:
             return Look({}, None, scanned)
@@ -139,7 +139,7 @@ class StoreLanding:
         return Look(older | listed, until, scanned)
 
     def _list(self, begin: datetime, last: datetime) -> tuple[dict[datetime, Listing], datetime]:
-        """Slices from ``begin`` to ``last`` and up to which one they are complete: at least one, whatever it takes."""
+        """Slices from ``begin`` to ``last``, and the last one that is complete: one at least, however many pages it has."""
         span = _Span()
         for number, page in enumerate(self.store.pages(CLICKS, after=_folder(begin)), 1):
             span.add(page)
@@ -151,7 +151,7 @@ class StoreLanding:
         return self._listings(span.found, begin, last), last
 
     def _round(self, scanned: str, end: datetime) -> tuple[dict[datetime, Listing], str]:
-        """Some pages of the slices before ``end``, from where the last look stopped; then from the beginning again."""
+        """``OLD_PAGES`` pages of the slices before ``end``, from the folder ``scanned`` on; after the last, from the first."""
         begin = max(folder_start(scanned) or self.slices_start, self.slices_start)
         if begin >= end:
             begin = self.slices_start
@@ -190,9 +190,9 @@ class StoreLanding:
         return True
 
     def follow(self, written: Sequence[Path], removed: Sequence[Path]) -> str:
-        """Bring the store to what was written and removed in the folder of landing, which stays; returns where it went.
+        """Put the files written in the local landing folder into the store, and remove those removed; returns the store's URL.
 
-        The folder is what an adapter goes by when it converts a file again.
+        The local files stay: an adapter compares them when it converts a file again.
         """
         for path in written:
             self.store.put(path.relative_to(self.folder).as_posix(), path)
@@ -217,7 +217,7 @@ class StoreLanding:
 
     @contextmanager
     def _opened(self, below: str, deep: bool) -> Iterator[Listing]:
-        """Fetch what is listed now, all or nothing. An object that changes meanwhile is listed again, ``TRIES`` times."""
+        """Fetch all listed objects, or none. When an object changes meanwhile, repeat, at most ``TRIES`` times."""
         scratch = self.root / ".tmp"
         scratch.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=scratch) as folder:
@@ -241,7 +241,7 @@ class StoreLanding:
         return Listing(tuple(replace(file, path=copies.get(file.url, file.path)) for file in listing.files))
 
     def _listing(self, objects: Iterable[StoredObject], below: str, deep: bool = False) -> Listing:
-        """Objects below a prefix as files. Not ``deep``: what lies in a folder there is the folder, as in a local slice."""
+        """Objects below a prefix as files. Not ``deep``: an object in a subfolder stands for it, as in a local slice."""
         files: dict[str, LandedFile] = {}
         for entry in objects:
             parts = entry.key.removeprefix(below).split("/")
@@ -268,13 +268,13 @@ def _folder(start: datetime) -> str:
 
 
 def _slice_of(key: str) -> datetime | None:
-    """The slice that an object lies in, or None; a folder's own mark is no object."""
+    """The slice that an object lies in, or None; the empty object that marks a folder is in no slice."""
     parts = key.removeprefix(CLICKS).split("/")
     return folder_start("/".join(parts[:4])) if len(parts) > 4 and parts[4] else None
 
 
 def _suffix(name: str) -> str:
-    """The known ending of a name: DuckDB and the readers go by it. The rest of a key is not trusted as a path."""
+    """The known ending of a name, by which DuckDB and the readers choose the format. A key is never used as a local path."""
     endings = (".jsonl", ".jsonl.gz", ".csv", ".csv.gz", ".parquet")
     return max((ending for ending in endings if name.endswith(ending)), key=len, default="")
 

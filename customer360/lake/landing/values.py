@@ -1,4 +1,4 @@
-"""What counts as a value of a contract's type, in SQL: one rule for clicks, history and reference tables, whatever the source.
+"""Rules in SQL for values of the contracts' types, the same for clicks, history and reference tables in every format.
 
 Text is judged by its form before DuckDB casts it: its casts take ``BST`` for a time zone of Asia and 5.55e-17 for a cent. Ids
 have one canonical form, so that two tables cannot name one customer in two ways:
@@ -7,8 +7,8 @@ have one canonical form, so that two tables cannot name one customer in two ways
 - a placeholder (``null``, ``-``, ``(not set)``, the NUL UUID, nothing but punctuation) is no id: NULL;
 - letter case and leading zeros are significant;
 - of a numeric type 1001.0 is 1001; a fraction, NaN, infinity and 2^53 or more in a floating type are refused;
-- as text, a number written with ``.0`` or as 1.001e3 is refused: nobody can say whether it is 1001. So is an invisible or a
-  control character within.
+- as text, a number written with ``.0`` or as 1.001e3 is refused, since it may or may not mean 1001; so is an invisible or a
+  control character within an id.
 """
 
 from __future__ import annotations

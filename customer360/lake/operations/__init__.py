@@ -1,1 +1,1 @@
-"""How the lake is doing and what is due: clock, requests, health, status, retention."""
+"""Operation of the lake: clock, slice requests, health, status, retention, replay."""

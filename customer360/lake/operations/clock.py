@@ -10,7 +10,7 @@ from customer360.settings import Settings
 
 
 def shop_now(settings: Settings, wall_clock: datetime) -> datetime:
-    """What time it is in the shop, UTC. A replay stands at the start of its newest landed slice."""
+    """The shop's time, UTC. In a replay it is the start of the newest landed slice."""
     if settings.shop.live:
         return wall_clock
     return find_landing(settings).newest() or settings.shop.slices_start

@@ -1,4 +1,4 @@
-"""Quarantined lines back to landing, once they can be used.
+"""Replay of quarantined lines: back to landing, once they keep the contract.
 
 Landing is only added to: a replay is a new file whose name is a hash of its lines, so sending the same lines again changes
 nothing. The run that it causes reads the old file too, and what is good in both is a duplicate by its ``event_id``. A line goes
@@ -36,7 +36,7 @@ TOO_FAR = timedelta(days=DUPLICATE_DAYS)
 
 
 class ReplayError(OperatorError, ValueError):
-    """Lines cannot be sent back like this. The message says why and what to do."""
+    """Lines cannot be sent back. The message has the reason and the remedy."""
 
 
 @dataclass
@@ -204,7 +204,7 @@ def _unreachable(shop: Shop, line: Line, target: str, event_at: datetime) -> str
 
 
 def _write_all(settings: Settings, good: dict[str, list[Line]], now: datetime, result: Replay) -> None:
-    """Write one file a slice, whole, unless it is there; then note its lines. A crash between is harmless."""
+    """Write one file a slice, atomically, unless it exists; then record its lines. A crash in between is harmless."""
     landing = find_landing(settings)
     for target, lines in good.items():
         texts = list(dict.fromkeys(line.text for line in lines))

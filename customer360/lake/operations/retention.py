@@ -1,4 +1,4 @@
-"""Upkeep: what is old enough is removed. Everything here can be run at any time, and again."""
+"""Retention: removes data older than its limits. Every function can be run at any time, and again."""
 
 from __future__ import annotations
 

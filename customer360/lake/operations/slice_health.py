@@ -1,4 +1,4 @@
-"""Is the last slice published, and is it of the usual size: questions to the published slice log."""
+"""Freshness and volume of the last slice, from the published slice log."""
 
 from __future__ import annotations
 

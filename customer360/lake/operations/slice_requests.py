@@ -20,7 +20,7 @@ MAX_RANGE = 96
 MAX_REQUESTS = 20
 MAX_ATTEMPTS = 4
 BACK_OFF = (timedelta(seconds=15), timedelta(minutes=1), timedelta(minutes=5))
-# A run whose process was killed says nothing against its slice. Once may be anything; who dies again may lack memory.
+# A killed process is no fault of its slice. A second kill may be for lack of memory.
 BACK_OFF_KILLED = (timedelta(0), timedelta(seconds=15), timedelta(minutes=5))
 RETRY_INTERVAL = timedelta(hours=1)
 LOST_AFTER = timedelta(minutes=10)
@@ -60,7 +60,7 @@ class Cursor:
     scanned: str = ""
 
     def dumps(self) -> str:
-        """As text for the orchestrator to keep."""
+        """As text, for the orchestrator's storage."""
         values = {key: asdict(value) for key, value in sorted(self.pending.items())}
         state = {"watermark_ns": self.watermark_ns, "high": self.high, "wanted": values}
         return json.dumps(state | ({"scanned": self.scanned} if self.scanned else {}))
@@ -224,7 +224,7 @@ def _due_attempts(pending: dict[str, PendingSlice], inputs: Inputs) -> tuple[dic
 
 
 def _pause(state: RunState | None, attempt: int) -> timedelta:
-    """The pauses grow; a full disk or a lost database may last, and when it is over nobody should be needed."""
+    """The pauses grow, and retries never end, so that a run succeeds by itself once a full disk or database is repaired."""
     if attempt >= MAX_ATTEMPTS:
         return RETRY_INTERVAL
     return (BACK_OFF_KILLED if state is RunState.KILLED else BACK_OFF)[attempt - 1]

@@ -30,7 +30,7 @@ from customer360.text import many
 
 SHOWN_SLICES = 8
 SHOWN_REASONS = 6
-UNDER_WAY = timedelta(minutes=5)  # in a live shop a slice that closed so recently is not behind: its run takes its time
+UNDER_WAY = timedelta(minutes=5)  # a live slice is behind this long after its close: its run takes time
 CRITICAL_SLICES = 5  # as many as the check last_slice_is_fresh calls an error
 LEAST_FREE_BYTES = 100_000_000
 WARNING_FACTOR = 10
@@ -56,7 +56,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class StatusProblem:
-    """One thing that is not as it should be; ``code`` is behind, failing, disk_space, foreign_process, store or unpublished."""
+    """A problem; ``code`` is behind, failing, disk_space, foreign_process, store or unpublished."""
 
     code: str
     state: State

@@ -1,1 +1,1 @@
-"""What others read: versions in a folder or an object store, what each table holds, and profiles."""
+"""Published versions in a folder or an object store, the declarations of their tables, and customer profiles."""

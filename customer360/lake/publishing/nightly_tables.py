@@ -1,6 +1,6 @@
 """Tables that are made once a night, kept as Parquet files beside the warehouse: every version links to them.
 
-Written again with each slice, as other tables are, they would cost every slice what changes once a day.
+Other tables are written with each slice; these change once a day.
 """
 
 from __future__ import annotations

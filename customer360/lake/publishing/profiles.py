@@ -1,4 +1,4 @@
-"""Customer profiles: what a person would want to read of a customer, one row each. Made after scores and plan."""
+"""Customer profiles: one row per customer with segment, scores, reasons and next contact. Made after scores and plan."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 A version holds one folder of Parquet files per table, ``customer360.duckdb`` with a view over each of them, and
 ``version.json``. Only tables that changed are written; the files of all others are hard links to those of the version before.
-Readers never block a run and never see half a version.
+Readers never block a run and always see a complete version.
 """
 
 from __future__ import annotations

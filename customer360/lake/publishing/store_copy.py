@@ -1,4 +1,4 @@
-"""A part of an object store as a local folder, for ``customer360 check``: the same names, gone afterwards."""
+"""A part of an object store as a temporary local folder with the same names, for ``customer360 check``."""
 
 from __future__ import annotations
 

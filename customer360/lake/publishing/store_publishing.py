@@ -1,7 +1,7 @@
 """Published versions in an object store: uploaded completely, read back as a reader would, then one small object is swapped.
 
 ``versions/<number>-<time>/`` holds a version as its local folder does; ``current.json`` names it and is replaced by one PUT, so
-that a reader who begins there never sees half a version. A version counts from its ``version.json`` on, which is written last.
+that a reader who begins there always sees a complete version. A version is complete with ``version.json``, written last.
 What did not change since the version before is copied inside the store and not sent again.
 """
 
@@ -64,9 +64,9 @@ class _File:
 
 
 def upload_current(place: Place, storage: ObjectStorage, now: datetime) -> Upload | None:
-    """Bring the store to the version that is published locally; None before the first one. Again, it changes nothing.
+    """Upload the version that is published locally; None before the first one. A second call changes nothing.
 
-    Raises ``StoreError``; readers of the store then keep what they have, and the next call makes it good.
+    Raises ``StoreError``; readers of the store then keep their version, and the next call uploads again.
     """
     if storage.publish is None or not current_folder(place).exists():
         return None
@@ -205,7 +205,7 @@ def _remember(place: Place, uploaded: Uploaded) -> None:
 
 
 def _remove_old(store: ObjectStore, current: str, now: datetime) -> int:
-    """Remove versions beyond the last three that are over an hour old, and halves that a dead upload left; how many."""
+    """Remove versions beyond the last three that are over an hour old, and unfinished uploads; returns their number."""
     found: dict[str, list[str]] = {}
     for entry in store.objects(VERSIONS):
         found.setdefault(entry.key.split("/")[1], []).append(entry.key)
@@ -214,7 +214,7 @@ def _remove_old(store: ObjectStore, current: str, now: datetime) -> int:
     kept = {name for number, name in enumerate(complete, 2) if number <= KEEP_VERSIONS or now - _time_of(name) <= KEEP_FOR}
     gone = [name for name in others if name not in kept]
     for name in gone:
-        store.remove(_manifest(name))  # first: what is left after a crash is a half
+        store.remove(_manifest(name))  # first: after a crash the version counts as unfinished
         for key in others[name]:
             store.remove(key)
     return len(gone)

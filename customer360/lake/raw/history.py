@@ -117,7 +117,7 @@ def _write_days(connection: duckdb.DuckDBPyConnection, raw: Path, expression: st
 
 
 def _count_again(connection: duckdb.DuckDBPyConnection, files: list[Path]) -> None:
-    """Raise ``RuntimeError`` unless the files hold every row that was counted: rows were lost here once, without a word."""
+    """Raise ``RuntimeError`` unless the files hold every row that was counted: DuckDB lost rows here without an error."""
     (expected,) = connection.execute("select coalesce(sum(good), 0) from slices").fetchone() or (0,)
     written = 0
     if files:

@@ -1,4 +1,4 @@
-"""Quarantined lines: what they are, how many of which kind, and which have been sent back to landing."""
+"""Quarantined lines: their entries, their numbers by reason, and which were sent back to landing."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """Where it came from, for people."""
+        """File and line, for messages."""
         return f"{self.slice} {self.file}" + (f" line {self.line}" if self.line else "")
 
 
@@ -148,7 +148,7 @@ def _ledger(place: Place) -> Path:
 
 
 def _identity(slice_of_line: str, file: str, line: int, text: str | None) -> str:
-    """The text is part of it: a file may be replaced by another one of the same name."""
+    """The key of a quarantined line. It includes the text, since a file may be replaced by another of the same name."""
     return f"{slice_of_line} {file} {line} {hashlib.sha256((text or '').encode()).hexdigest()[:12]}"
 
 

@@ -73,7 +73,7 @@ def write_raw_slice(settings: Settings, start: datetime, isolate: bool = False) 
         metadata = {"fingerprint": listing.fingerprint, **asdict(counts)}
         with replacing(raw_slice_folder(place.raw, start) / PART) as temporary:
             copy_raw(connection, kept_rows(f"timestamp '{naive(start)}'"), temporary, metadata)
-            # Inside, so that where either cannot be written the old ones stay together.
+            # Within the block: where either file cannot be written, both old files stay.
             write_quarantine(connection, quarantine_folder(place.quarantine, start) / PART)
     return counts
 

@@ -1,4 +1,4 @@
-"""The categories of a shop that asks for its top K: chosen once by revenue, then frozen, since features have their names."""
+"""The categories of a shop that asks for its top K: chosen once by revenue, then frozen, since they name feature columns."""
 
 from __future__ import annotations
 

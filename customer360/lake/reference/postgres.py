@@ -27,15 +27,15 @@ OPTIONS = re.compile(r"(?:^|\s)options\s*=\s*(?:'((?:[^'\\]|\\.)*)'|(\S+))")
 
 
 class UnreadableSourceError(RuntimeError):
-    """PostgreSQL could not be read: away, refused, too slow, or the table is not there.
+    """PostgreSQL could not be read: no connection, refused, timed out, or no such table.
 
-    The message names the environment variable, never what is in it.
+    The message names the environment variable, never its value.
     """
 
 
 @dataclass(frozen=True)
 class Remote:
-    """A server that is attached read-only; ``started_at`` is its own time from before anything was read."""
+    """A server that is attached read-only; ``started_at`` is its clock before the first read."""
 
     connection: duckdb.DuckDBPyConnection
     source: PostgresSource

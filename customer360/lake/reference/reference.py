@@ -2,7 +2,7 @@
 
 All files in ``landing/reference/<table>/`` together are the table, unless shop.yaml says that it is in PostgreSQL. Rows that
 break the contract are set aside in the quarantine; a load that fails leaves the last good version in force. The first version
-is valid from the beginning of time, later ones from the load's own time, so that a training set sees a customer as known then.
+is valid from the beginning of time, later ones from the time of the load, so that training sees attributes as of each cut-off.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ def _take_fetched(
 
 
 def _still_in_force(table: str, last: dict[str, object], reason: str) -> ReferenceLoad:
-    """The last good version, with what happened instead of a load."""
+    """The last good version as the result of a load that could not read its source, with the reason."""
     known = {field.name for field in fields(ReferenceLoad)} - {"postgres", "opened", "closed", "set_aside", "faults"}
     written = {name: value for name, value in last.items() if name in known}
     read = last.get("postgres")

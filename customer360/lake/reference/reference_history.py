@@ -22,7 +22,7 @@ BEGINNING = "timestamp '1970-01-01'"
 
 @dataclass(frozen=True)
 class PostgresRead:
-    """How far a table of PostgreSQL has been read, so that the next load goes on from here.
+    """How far a table of PostgreSQL has been read: the next load continues there.
 
     ``source`` names table, query and cursor by a hash; ``is_full`` where all ``rows`` were read, not only those that may have
     changed; ``mark`` is the cursor's highest value (none without a cursor); ``full_at`` is when all rows were last read,
@@ -77,7 +77,7 @@ def last_version(place: Place, table: str) -> dict[str, Any] | None:
 
 
 def create_past(connection: duckdb.DuckDBPyConnection, place: Place, contract: ReferenceTable) -> None:
-    """A temporary view ``past`` of all versions so far; columns that the contract has gained since are empty in old rows."""
+    """A temporary view ``past`` of all versions so far; columns added to the contract later are null in old rows."""
     connection.execute(f"create temp view past as {reference_relation(place, contract)}")
 
 
@@ -103,11 +103,11 @@ def merge(
     """Make ``incoming`` the version in force from ``now`` on, if it differs from the one in ``past``, and record it.
 
     ``incoming`` is the full table, or where PostgreSQL was asked for changes, the rows that may have changed. A row that was
-    set aside is closed either way: what it said before (a consent, say) may be what it no longer says.
+    set aside is closed either way, since its earlier values (a consent, for example) may no longer hold.
     """
     names = column_names(contract)
     history = history_file(place, contract.name)
-    # A clock that went back must not give a moment two versions of a row.
+    # After a clock was set back, no two versions of a row may be valid at one moment.
     changed_at = f"greatest(timestamp '{naive(now)}', (select max(valid_from) from past))"
     is_first = not history.exists()
     stamp = BEGINNING if is_first else changed_at
@@ -150,7 +150,7 @@ def _has_key(contract: ReferenceTable, relation: str) -> str:
 
 
 def _record(place: Place, load: ReferenceLoad, now: datetime, *, is_first: bool, is_new: bool) -> None:
-    """Append the load after its rows are in place: a mark that runs ahead of its rows would skip what lies between."""
+    """Append the load after its rows are written: a mark ahead of the rows would skip the changes in between."""
     last = last_version(place, load.table)
     valid_from = "beginning" if is_first else now.isoformat() if is_new or last is None else last["valid_from"]
     not_kept = {"not_read", "set_aside", "faults"}

@@ -1,4 +1,4 @@
-"""Reference tables that stay in PostgreSQL: what changed since the last load comes over as text, into a Parquet file."""
+"""Reference tables in PostgreSQL: the rows that changed after the last load are fetched as text into a Parquet file."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ WHOLE_NUMBERS = ("BIGINT", "INTEGER", "SMALLINT")
 
 @dataclass(frozen=True)
 class Fetched:
-    """What came over: a file of text columns, ``present`` with the types that they had, and how far it goes.
+    """A fetch: a file of text columns, ``present`` with the types of the source, and how far the source was read.
 
     Columns of the source that nobody reads are ``ignored``.
     """
@@ -55,7 +55,7 @@ def trusted_read(
 ) -> PostgresRead | None:
     """The last read to go on from, or None where the whole table is to be read.
 
-    A mark speaks only of the rows that it was recorded with: after a restored history, another source, a new attribute or
+    A mark holds only for the source and rows it was recorded with: after a restored history, another source, a new attribute or
     ``full_every_days`` all rows are read.
     """
     if source.cursor is None or record is None or not isinstance(record.get("postgres"), dict):
@@ -109,7 +109,7 @@ def _is_number(kind: str) -> bool:
 
 
 def origin_of(source: PostgresSource) -> Origin:
-    """The source in the words of errors."""
+    """The source, for error messages."""
     remedy = "Mend the rows in PostgreSQL, or give a query in shop.yaml that leaves them out or shapes them"
     return Origin(source.title, remedy)
 
@@ -153,7 +153,7 @@ def _counted(
         return rows, None
     kind = columns[source.cursor]
     highest = f"max(cast({CURSOR} as {kind}))"
-    if kind not in WHOLE_NUMBERS:  # a value of next year must not hide all changes until then
+    if kind not in WHOLE_NUMBERS:  # a cursor value in the future must not hide the changes before it
         now = f"cast(timestamptz {literal(remote.started_at)} as {kind})"
         highest = f"case when {highest} > {now} then {now} else {highest} end"
     before = f"cast({literal(last.mark)} as {kind})" if last and last.mark else "null"

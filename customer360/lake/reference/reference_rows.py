@@ -17,7 +17,7 @@ from customer360.lake.landing.contracts import Column, ReferenceTable
 from customer360.lake.landing.values import EARLIEST_TIME, EXPECTED, LATEST_TIME, id_fault, id_value, text_value
 
 SHOWN_PROBLEMS = 5
-EMPTY_KEYS = {"BIGINT": "0", "VARCHAR": "''"}  # what a part of a key counts as that may be left empty
+EMPTY_KEYS = {"BIGINT": "0", "VARCHAR": "''"}  # value of an empty part of a key
 EMPTY = "is empty but required"
 SUPPRESSIONS = "suppressions"
 SEE_VALUES = "The values are not in this log: customer360 check shows them."
@@ -53,7 +53,7 @@ class BrokenReferenceError(ValueError):
     """A reference table cannot be loaded. The message names file, row, column and remedy.
 
     ``problems`` are the rows at fault, where the cause is rows. ``for_logs`` is the message without any value of a row:
-    logs and alerts are read by people who may not see what customers are called.
+    logs and alerts are read by people who may not see personal data.
     """
 
     def __init__(self, message: str, problems: tuple[RowProblem, ...] = (), for_logs: str = "") -> None:
@@ -72,7 +72,7 @@ class Origin:
 
     @property
     def name(self) -> str:
-        """What a row's ``source_file`` says."""
+        """Value of a row's ``source_file``."""
         return self.short or self.title
 
 

@@ -1,4 +1,4 @@
-"""A relation with everything altered that was not known at a moment: a test against look-ahead in features.
+"""A relation with all facts altered that were not known at a moment: a test against look-ahead in features.
 
 When a row became known is read from the relation's columns, so that a relation or a column that is added is covered:
 

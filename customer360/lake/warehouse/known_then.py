@@ -83,7 +83,7 @@ class ChangedSlice:
 
 @dataclass(frozen=True)
 class Exceptions:
-    """What is not as it was known then, so that scores may differ with good reason."""
+    """Data that could not be restored as known then: reasons why recomputed scores may differ."""
 
     slices: tuple[ChangedSlice, ...]
     tables: tuple[str, ...]
@@ -150,7 +150,7 @@ def warehouse_copy(place: Place, holder: str) -> Iterator[Path]:
 
 
 def set_as_known(connection: duckdb.DuckDBPyConnection, settings: Settings, snapshot: Snapshot) -> Exceptions:
-    """Set a copy of the warehouse to what was known then: its clock, and the reference tables. What cannot be is returned."""
+    """Set the clock and reference tables of a copy of the warehouse to what was known then; return what cannot be restored."""
     as_of, known = snapshot.as_of, snapshot.known
     connection.execute("delete from ops.clock")
     connection.execute("insert into ops.clock values (?, ?)", [as_of - settings.shop.slice_width, as_of])

@@ -22,11 +22,11 @@ SCHEMAS = ("ops", "raw", "staging", "intermediate", "marts", "predictions", "pub
 
 
 class WarehouseBusyError(OperatorError, RuntimeError):
-    """Somebody else holds the warehouse. The message names the holder and the remedy."""
+    """Another process holds the warehouse. The message names the holder and the remedy."""
 
 
 def lock_file(place: Place) -> Path:
-    """The file whose lock is the right to open the warehouse."""
+    """The lock file: its holder alone may open the warehouse."""
     return place.root / "warehouse.lock"
 
 
@@ -52,7 +52,7 @@ def is_locked(place: Place) -> bool:
 
 @contextmanager
 def warehouse_lock(place: Place, holder: str, wait_seconds: float = 60.0) -> Iterator[None]:
-    """Hold the warehouse, also while dbt works on it. The kernel frees the lock when we die.
+    """Hold the warehouse, also while dbt works on it. The kernel frees the lock when the process dies.
 
     Raises ``WarehouseBusyError`` after ``wait_seconds``.
     """
