@@ -13,8 +13,7 @@ import duckdb
 from customer360.lake.disk import explaining_full_disk
 from customer360.lake.operations.clock import shop_now
 from customer360.lake.redaction import redacted_errors
-from customer360.lake.warehouse.row_counts import count_rows
-from customer360.lake.warehouse.warehouse import open_warehouse, warehouse_lock
+from customer360.lake.warehouse.warehouse import count_rows, open_warehouse, warehouse_lock
 from customer360.settings import Settings
 from customer360.snapshot import Snapshot, open_snapshot
 

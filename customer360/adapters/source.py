@@ -31,8 +31,8 @@ def require_files(folder: Path, names: Iterable[str]) -> None:
     wanted = list(names)
     missing = [name for name in wanted if not (folder / name).is_file()]
     if missing:
-        what = f"lacks {', '.join(missing)}" if folder.is_dir() else "is not a folder"
-        raise SourceError(f"{folder} {what}; FROM=<folder> is to name one that holds {', '.join(wanted)}")
+        problem = f"lacks {', '.join(missing)}" if folder.is_dir() else "is not a folder"
+        raise SourceError(f"{folder} {problem}; FROM=<folder> is to name one that holds {', '.join(wanted)}")
 
 
 def read_rows(path: Path, fields: Sequence[Field], key: Sequence[str]) -> pd.DataFrame:

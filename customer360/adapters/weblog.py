@@ -172,8 +172,8 @@ def _client(head: str) -> tuple[str | None, str | None]:
     user = _unescaped(" ".join(fields[at + 1 :]))
     if not addresses or len(fields) < at + 2 or _is_shifted(user):
         raise RowError(f"{len(fields)} fields before the time are not: address (or a list of them), identity, user")
-    known = [text for text in map(_bare, addresses) if text not in _NO_ADDRESS]
-    return next(iter(known), None), None if user in {"", "-"} else user
+    valid = [text for text in map(_bare, addresses) if text not in _NO_ADDRESS]
+    return next(iter(valid), None), None if user in {"", "-"} else user
 
 
 def _is_shifted(user: str) -> bool:

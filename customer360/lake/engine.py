@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import duckdb
+import duckdb_extensions
 
 MEMORY_LIMIT = "4GB"
 SPILL_LIMIT = "20GB"
@@ -31,6 +32,13 @@ def connect(temporary: Path, database: str = ":memory:") -> duckdb.DuckDBPyConne
     )
     connection.execute("set TimeZone = 'UTC'; set enable_progress_bar = false")
     return connection
+
+
+def load_extension(connection: duckdb.DuckDBPyConnection, name: str, scratch: Path) -> None:
+    """Load an extension from its wheel by way of ``scratch``: a home folder may be read-only, or hold another version of it."""
+    connection.execute(f"set extension_directory = {literal(str(scratch / 'extensions'))}")
+    duckdb_extensions.import_extension(name, con=connection)
+    connection.load_extension(name)
 
 
 def memory_limit(connection: duckdb.DuckDBPyConnection) -> int:

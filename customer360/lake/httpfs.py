@@ -9,21 +9,16 @@ from pathlib import Path
 
 import boto3
 import duckdb
-import duckdb_extensions
 
-from customer360.lake.engine import connect, literal
+from customer360.lake.engine import connect, literal, load_extension
 from customer360.lake.object_store import ObjectStore
-
-EXTENSION = "httpfs"
 
 
 @contextmanager
 def reading(store: ObjectStore, scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A DuckDB of its own that can read ``s3://`` URLs of the store; ``scratch`` keeps the extension's file."""
     with connect(scratch) as connection:
-        connection.execute(f"set extension_directory = {literal(str(scratch / 'extensions'))}")
-        duckdb_extensions.import_extension(EXTENSION, con=connection)
-        connection.load_extension(EXTENSION)
+        load_extension(connection, "httpfs", scratch)
         connection.execute(f"set http_timeout = {store.storage.timeout_seconds}")
         if certificates := os.environ.get("AWS_CA_BUNDLE"):
             connection.execute(f"set ca_cert_file = {literal(certificates)}")

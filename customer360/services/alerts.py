@@ -127,19 +127,19 @@ def report_failure(place: Place, alert: Alert, slices: Collection[str], now: dat
     """
     with exclusive(place.root / ".alerts.lock"):
         incidents = open_incidents(place)
-        same = [incident for incident in incidents if incident.job == alert.job and _covers(incident, slices)]
-        new = set(slices) - {key for incident in same for key in incident.slices}
-        if (same and not new) and all(incident.is_announced for incident in same):
+        matching = [incident for incident in incidents if incident.job == alert.job and _covers(incident, slices)]
+        new = set(slices) - {key for incident in matching for key in incident.slices}
+        if (matching and not new) and all(incident.is_announced for incident in matching):
             return False
         is_announced = deliver(alert)
-        known = [replace(incident, is_announced=incident.is_announced or is_announced) for incident in same]
-        if new or not same:
+        updated = [replace(incident, is_announced=incident.is_announced or is_announced) for incident in matching]
+        if new or not matching:
             message = without_markup(alert.message, LONGEST)
             at = now.isoformat(timespec="seconds")
-            known.append(
+            updated.append(
                 Incident(alert.job, alert.partition, tuple(sorted(new)), at, alert.run_id, message, alert.runbook, is_announced)
             )
-        _write(place, [*(incident for incident in incidents if incident not in same), *known])
+        _write(place, [*(incident for incident in incidents if incident not in matching), *updated])
         return is_announced
 
 
@@ -152,17 +152,17 @@ def report_success(place: Place, job: str, run_id: str, is_well: Callable[[str],
     if not open_incidents(place):
         return []
     with exclusive(place.root / ".alerts.lock"):
-        kept, closed = [], []
+        still_open, closed = [], []
         for incident in open_incidents(place):
             failing = tuple(key for key in incident.slices if not is_well(key))
             if failing or (not incident.slices and incident.job != job):
-                kept.append(replace(incident, slices=failing))
+                still_open.append(replace(incident, slices=failing))
             else:
                 closed.append(incident)
         for incident in closed:
             if incident.is_announced:
                 deliver(Alert(incident.job, incident.partition, run_id, status=RECOVERED))
-        _write(place, kept)
+        _write(place, still_open)
     return closed
 
 

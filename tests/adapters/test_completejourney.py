@@ -28,7 +28,7 @@ needs_data = pytest.mark.skipif(
 
 @dataclass(frozen=True)
 class Landed:
-    """A landing folder written once for all tests, and what the adapter said of it."""
+    """A landing folder written once for all tests, and the counts that the adapter returned."""
 
     landing: Path
     counts: dict[str, int]

@@ -1,4 +1,4 @@
-"""Files in, landing files out: where they go, that twice is once, and that every row is accounted for."""
+"""Conversion of foreign files: their landing files, that a second conversion adds nothing, and the count of every row."""
 
 from __future__ import annotations
 

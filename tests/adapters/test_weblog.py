@@ -189,7 +189,7 @@ def test_hosts_by_name_are_clients_too() -> None:
 
 
 @pytest.mark.parametrize("head", ["- - -", "- - jane"])
-def test_without_an_address_nobody_is_made_up(head: str) -> None:
+def test_without_an_address_there_is_no_visitor(head: str) -> None:
     assert "visitor_id" not in only_click(request(head))
 
 

@@ -8,8 +8,7 @@ import re
 import pyarrow.parquet as pq
 import pytest
 
-from customer360.lake.landing.contract_docs import contracts_markdown
-from customer360.lake.landing.contracts import EVENT_NAMES
+from customer360.lake.landing.contracts import EVENT_NAMES, contracts_markdown
 from customer360.settings import REPOSITORY, Attribute, CampaignRules, Rfm, Settings, Shop, Training, load_shop
 from orchestration.cli import main
 

@@ -1,4 +1,4 @@
-"""What an alteration of the future touches, and what it leaves: rows worked out by hand."""
+"""Rows that an alteration of the future changes and keeps, worked out by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lines that do not fit into memory are moved to files meanwhile, and nobody can tell."""
+"""Lines beyond the memory limit are moved to files meanwhile, without any effect on the result."""
 
 from __future__ import annotations
 

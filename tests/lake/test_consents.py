@@ -1,4 +1,4 @@
-"""Consents as they stand now: what is not said is not allowed, and a withdrawn one counts at once."""
+"""Consents in force: a missing value is no consent, and a withdrawal holds from its load on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a shop says of the time after a cut-off: how far labels look ahead, how far churn does, and which names are taken."""
+"""Settings of the time after a cut-off: horizons of labels and of churn, and reserved names."""
 
 from __future__ import annotations
 

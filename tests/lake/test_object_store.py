@@ -1,4 +1,4 @@
-"""The store's client against a real server: what it says when it fails, and that nobody sees half an object."""
+"""The store's client against a real server: its error messages, and that no reader sees a partial object."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_large_files_go_in_parts_and_parts_of_a_dead_upload_are_given_up(
         (SECRET_VARIABLE, "", "the environment variable SHOP_S3_SECRET_KEY is not set"),
     ],
 )
-def test_wrong_credentials_are_told_by_the_names_of_their_variables(
+def test_errors_on_wrong_credentials_name_their_variables(
     server: ObjectStore, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, message: str
 ) -> None:
     monkeypatch.setenv(variable, value)
@@ -150,6 +150,6 @@ def test_a_shop_without_a_store_needs_no_settings_of_one() -> None:
     assert shop.object_storage is None
 
 
-def test_what_a_store_says_is_told_without_the_keys(server: ObjectStore) -> None:
+def test_messages_of_a_store_are_shown_without_the_keys(server: ObjectStore) -> None:
     message = f"The key {ACCESS_KEY} signed with {SECRET_KEY} is not known"
     assert client(server).without_keys(message) == "The key ... signed with ... is not known"

@@ -1,4 +1,4 @@
-"""Publishing: readers see one whole version at any moment, and never a half one."""
+"""Publishing: readers see one complete version at any moment."""
 
 from __future__ import annotations
 

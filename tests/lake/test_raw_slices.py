@@ -1,4 +1,4 @@
-"""Landed click files to raw slices: the click contract rule by rule, every file type, and whatever else may lie in a folder."""
+"""Landed click files to raw slices: the click contract rule by rule, every file type, and other entries of a folder."""
 
 from __future__ import annotations
 
@@ -513,7 +513,7 @@ def test_line_numbers_are_those_of_the_file(settings: Settings, monkeypatch: pyt
     ]
 
 
-def test_a_file_in_utf16_or_utf32_is_set_aside_whole_and_told_so(settings: Settings) -> None:
+def test_a_file_in_utf16_or_utf32_is_set_aside_with_its_encoding_as_the_reason(settings: Settings) -> None:
     lines, rows = jsonl(click("x")).decode(), as_csv(click("x")).decode()
     marked = {
         "a.jsonl": lines.encode("utf-16"),

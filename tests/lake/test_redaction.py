@@ -47,7 +47,7 @@ def test_an_error_that_quotes_a_value_tells_its_kind_alone(sql: str) -> None:
         ("set memory_limit = '1MB'; select count(*) from (select random() as r from range(9000000) order by r)", "memory"),
     ],
 )
-def test_an_error_that_quotes_no_row_is_told_whole(sql: str, needed: str) -> None:
+def test_an_error_that_quotes_no_row_is_shown_in_full(sql: str, needed: str) -> None:
     connecting = duckdb.connect(config={"temp_directory": ""})
     with connecting as connection, pytest.raises(duckdb.Error) as raised, redacted_errors("look there"):
         connection.execute(sql).fetchall()

@@ -1,4 +1,4 @@
-"""Reference tables: what a broken file says, and which version of a row was in force when."""
+"""Reference tables: errors of broken files, and the validity of the versions of a row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reference tables in PostgreSQL, on a real server: what it is asked, what a load makes of it, what a lost one leaves."""
+"""Reference tables in PostgreSQL, on a real server: its queries, the results of loads, and the state after a lost server."""
 
 from __future__ import annotations
 
@@ -220,7 +220,7 @@ def test_a_restored_history_is_loaded_on_from_its_own_mark(shop: CrmShop, tmp_pa
     assert again.postgres is not None
     assert (again.version, again.postgres.is_full) == (expected, False)
 
-    # Only the rows are restored: the mark no longer speaks of them, so all are read.
+    # Only the rows are restored: the mark does not hold for them, so all are read.
     shutil.copy(tmp_path / "backup" / "history.parquet", history_file(shop.place, "customers"))
     again = shop.load(1, cursor="updated_at")
     assert again.postgres is not None
@@ -277,7 +277,7 @@ BROKEN: tuple[tuple[dict[str, str], list[str]], ...] = (
 )
 
 
-def test_rows_that_break_the_contract_are_told_by_key_and_leave_the_last_good_version_in_force(shop: CrmShop) -> None:
+def test_errors_on_broken_rows_name_their_keys_and_the_last_good_version_stays_in_force(shop: CrmShop) -> None:
     shop.put("10:00", a=1)
     shop.load(0)
     before = shop.kept()

@@ -1,4 +1,4 @@
-"""What shop.yaml may say of a table in PostgreSQL, and what becomes of a connection string; no server is needed."""
+"""Settings of a table in PostgreSQL, and the connection string made from them; no server is needed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Upkeep removes what is old and nothing else, and running it again removes nothing more."""
+"""Retention removes what is old and nothing else; a second run removes nothing."""
 
 from __future__ import annotations
 

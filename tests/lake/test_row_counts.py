@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import duckdb
 import pytest
 
-from customer360.lake.warehouse.row_counts import count_rows
+from customer360.lake.warehouse.warehouse import count_rows
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Is the last slice published, and is it of the usual size; and what the two asset checks make of that."""
+"""Freshness and volume of the last slice, and the two asset checks on them."""
 
 from __future__ import annotations
 

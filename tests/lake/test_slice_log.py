@@ -1,4 +1,4 @@
-"""The slice log against a transform that is nothing but duplicates and rewriting: whatever happened on the way, it ends right.
+"""The slice log against a transform of duplicates and rewriting only: its end state is right after any sequence of events.
 
 Raw slices are written as ``write_raw_slice`` leaves them, without landing files. Slices are 12 hours wide, so that the three
 days in which a copy is recognised are six slices.

@@ -1,4 +1,4 @@
-"""What the sensor asks for, decided without a clock, a disk or an orchestrator: only folders, runs and what is done."""
+"""The sensor's requests as a function of folders, runs and published slices, without clock, disk or orchestrator."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def test_a_failed_slice_is_retried_with_pauses_and_a_failing_file_is_set_aside_t
     sensor.finish(request, succeeded=False)
     assert sensor.tick(seconds=3_595) == []
     (later,) = sensor.tick(seconds=5)
-    assert (later.attempt, later.isolate) == (5, True)  # whatever broke it may be over after an hour, or after many
+    assert (later.attempt, later.isolate) == (5, True)  # the cause may be gone after an hour, or after many
     sensor.finish(later, succeeded=False)
     sensor.land(0)  # a repair begins anew
     (again,) = sensor.tick()

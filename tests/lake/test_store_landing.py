@@ -1,4 +1,4 @@
-"""Landing in a store gives what landing in a folder gives, with bounded requests, and loses nothing when the store is away."""
+"""Landing in a store has the results of landing in a folder, with bounded requests, and loses nothing in an outage."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_slice_of_the_store_gives_the_same_rows_and_quarantine_as_the_same_fil
     (folder / "_hidden.jsonl").write_text(GOOD.format(4), encoding="utf-8")
     (folder / "half.jsonl.tmp").write_text(GOOD.format(5), encoding="utf-8")
     upload(server, local.place.landing)
-    server.put(f"{FOLDER}/", b"")  # the mark that some consoles leave for a folder
+    server.put(f"{FOLDER}/", b"")  # an empty object that some consoles make for a folder
     counts = write_raw_slice(settings, START)
     assert counts == write_raw_slice(local, START)
     assert (counts.files, counts.good, counts.quarantined, counts.duplicates) == (4, 2, 3, 1)

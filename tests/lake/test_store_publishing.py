@@ -1,4 +1,4 @@
-"""Published versions in a store: readers go from one whole version to the next, whatever breaks in between."""
+"""Published versions in a store: readers go from one complete version to the next, whatever step fails in between."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who must not be contacted: one channel or every one, at once, and never by a slip of the pen less."""
+"""Suppressions: of one channel or of all, in force from their load on; an unreadable channel suppresses all."""
 
 from __future__ import annotations
 

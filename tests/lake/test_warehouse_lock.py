@@ -1,4 +1,4 @@
-"""One writer at a time, known by name, and nothing left behind by one that was killed."""
+"""The warehouse's lock: one writer at a time, named in the lock; a killed writer leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ with warehouse_lock(place, "run abc"), open_warehouse(place) as connection:
 """
 
 
-def test_who_waits_is_told_who_holds_and_a_killed_holder_leaves_no_lock(settings: Settings) -> None:
+def test_a_waiting_process_sees_the_holder_and_a_killed_holder_leaves_no_lock(settings: Settings) -> None:
     place = settings.place
     assert (is_locked(place), lock_holder(place)) == (False, "nobody yet")
     command = [sys.executable, "-c", HOLD, str(place.root)]

@@ -1,6 +1,6 @@
 """Files as broken producers, disks, copies and attackers leave them: several hundred, all from one seed.
 
-Every file begins as a good one with ids of its own, so that what comes out of it can be told from what went in.
+Every file begins as a good one with ids of its own, so that each output row can be traced to its file.
 """
 
 from __future__ import annotations

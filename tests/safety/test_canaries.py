@@ -1,4 +1,4 @@
-"""Marked secrets and personal data go through runs, failures, commands and alerts: none turns up where it does not belong."""
+"""Marked secrets and personal data go through runs, failures, commands and alerts: none is found outside its place."""
 
 from __future__ import annotations
 
@@ -69,12 +69,12 @@ class CanaryShop(TinyShop):
         (target / name).write_bytes(content.encode() if isinstance(content, str) else content)
 
     def change(self, sql: str) -> None:
-        """Change the warehouse behind the product's back, as a mistake by hand or a half upgrade would."""
+        """Change the warehouse outside the product, as a manual mistake or an interrupted upgrade would."""
         with duckdb.connect(str(self.settings.place.warehouse)) as connection:
             connection.execute(sql)
 
     def fail(self, number: int, step: str, assets: Sequence[Sequence[str]] = ()) -> None:
-        """A run of a slice that fails at a step; what it printed and what an alert says of it."""
+        """Run a slice that fails at a step; keep its output and the text of its alert."""
         run = self.run("slice_job", self.key(number), assets=assets)
         assert run.wait() == 1, run.log.read_text(encoding="utf-8")[-4000:]
         self.printed += run.log.read_text(encoding="utf-8")

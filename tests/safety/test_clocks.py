@@ -90,7 +90,7 @@ def test_no_slice_of_the_future_is_closed_by_a_clock_that_is_right_or_slow(live:
 
 @pytest.mark.parametrize("skew", [SKEW, -SKEW], ids=["ahead", "behind"])
 def test_a_clock_that_was_wrong_for_a_while_costs_repairs_or_delay_but_no_event(live: Bench, skew: timedelta) -> None:
-    """Files land by the true time; the sensor looks by the wrong one, and then the clock is put right."""
+    """Files land by the true time; the sensor has the wrong time, and then the right one."""
     for number in range(14):
         live.now = live.at(number) + timedelta(minutes=4)
         live.land(number)

@@ -1,4 +1,4 @@
-"""A disk that fills at any step: a clear failure, the last version stays whole, and all is well once there is room again."""
+"""A disk that fills at any step: a clear failure, the last version stays complete, and the next run with room succeeds."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_a_publication_that_finds_no_room_fails_clearly_and_readers_keep_the_las
 
 
 def test_a_query_that_spills_onto_a_full_disk_fails_clearly(disk: SmallDisk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same words whether the disk or the bound on spilling is what is full: DuckDB says "out of memory" then."""
+    """The same message whether the disk or the limit on spilled data is full: DuckDB says "out of memory" then."""
     monkeypatch.setenv("CUSTOMER360_MEMORY_LIMIT", "150MB")
     settings = settings_at(disk.root)
     large = {f"{n}.jsonl": as_jsonl(incompressible(f"large{n}", 6_000)) * 30 for n in range(1)}

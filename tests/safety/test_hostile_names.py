@@ -92,7 +92,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[DriftReport, str, T
     return report_of(PLAIN, PLAIN, tmp_path_factory.mktemp("plain"))
 
 
-def test_the_drift_report_has_the_same_elements_whatever_things_are_called(
+def test_the_drift_report_has_the_same_elements_whatever_the_names_of_categories_and_values(
     hostile: tuple[DriftReport, str, Trained], plain: tuple[DriftReport, str, Trained]
 ) -> None:
     ours, theirs = Tags(hostile[1]), Tags(plain[1])
@@ -128,7 +128,7 @@ def test_tables_of_the_ui_show_names_as_text(hostile: tuple[DriftReport, str, Tr
     assert cells == ["| a\\|b |", "| x y |", "| R&amp;B |", "| &lt;b&gt; |", "| 1_000 |", "|  |"]
 
 
-def test_pictures_draw_any_name_and_what_is_said_of_a_model_shows_them_as_text(
+def test_plots_and_the_text_on_a_model_show_any_name_as_text(
     hostile: tuple[DriftReport, str, Trained],
 ) -> None:
     _, _, trained = hostile

@@ -1,4 +1,4 @@
-"""Files that would fill the memory, and a memory that is too small for ordinary ones."""
+"""Files that would fill the memory, and a memory limit that is too small for ordinary files."""
 
 from __future__ import annotations
 

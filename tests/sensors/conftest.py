@@ -1,4 +1,4 @@
-"""The sensor on a real landing folder: what Dagster's daemon and the runs would do around it, step by step."""
+"""The sensor on a real landing folder, with the steps of Dagster's daemon and of the runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sensor that asks for slices: nothing is lost and nothing is done twice, whatever happens around it."""
+"""The sensor that requests slices: no slice is lost or run twice, whatever fails around it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sensor on landing in an object store: the same promises as on a folder, and a lost store is told and loses nothing."""
+"""The sensor on landing in an object store: the results of a folder; an unreachable store is reported, without loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Alerts: what a webhook is sent, and what is said when it does not take it."""
+"""Alerts: the document sent to a webhook, and the error where it is refused."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Phone:
-    """Whoever is alerted: keeps what was delivered; while ``is_off`` nothing is."""
+    """A receiver of alerts: keeps the delivered ones; while ``is_off`` it accepts none."""
 
     def __init__(self, root: Path) -> None:
         self.place = Place(root=root)
@@ -98,7 +98,7 @@ def test_a_job_without_slices_alerts_once_and_its_own_next_success_ends_it(phone
     assert [incident.job for incident in open_incidents(phone.place)] == ["training_job"]
 
 
-def test_an_alert_that_did_not_arrive_is_tried_again_at_the_next_failure_and_its_end_is_not_told(phone: Phone) -> None:
+def test_an_undelivered_alert_is_tried_again_at_the_next_failure_and_has_no_alert_of_recovery(phone: Phone) -> None:
     phone.is_off = True
     phone.fail(DBT, KEY)
     phone.is_off = False

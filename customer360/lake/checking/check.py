@@ -195,8 +195,8 @@ def _problem(found: RowProblem, with_file: bool = False) -> Problem:
 def _unmatched_notes(customers: Mapping[str, set[str]]) -> Iterator[str]:
     """Note the customers of a table that occur in no other data: their ids may be written in another form."""
     for table in OF_CUSTOMERS:
-        others = ACTIVE if table == "customers" else (*ACTIVE, "customers")
-        known = set().union(*(customers.get(name, set()) for name in others))
+        other_tables = ACTIVE if table == "customers" else (*ACTIVE, "customers")
+        known = set().union(*(customers.get(name, set()) for name in other_tables))
         unmatched = sorted(customers.get(table, set()) - known)
         if known and unmatched:
             folded = {customer.casefold(): customer for customer in sorted(known)}
@@ -204,9 +204,9 @@ def _unmatched_notes(customers: Mapping[str, set[str]]) -> Iterator[str]:
                 f"{customer} ({folded[customer.casefold()]} is one)" if customer.casefold() in folded else customer
                 for customer in unmatched[:SHOWN_IDS]
             ]
-            what = "occur in no click and no purchase" if table == "customers" else "match no customer"
+            finding = "occur in no click and no purchase" if table == "customers" else "match no customer"
             yield (
-                f"{table}: {len(unmatched):,} of {many(len(customers[table]), 'customer')} {what}, "
+                f"{table}: {len(unmatched):,} of {many(len(customers[table]), 'customer')} {finding}, "
                 f"such as {', '.join(map(printable, shown))}; letter case and leading zeros of ids are significant"
             )
 

@@ -220,11 +220,11 @@ def _read_reference(layout: Layout, shop: Shop, reference: Path, path: Path) -> 
         if entry.is_dir() and entry.name in known:
             layout.tables.append(TableFiles(entry.name, _files(entry)))
         else:
-            what = "is no reference table" if entry.is_dir() else "lies beside the folders of the reference tables"
+            problem = "is no reference table" if entry.is_dir() else "lies beside the folders of the reference tables"
             layout.misplaced.append(
                 Misplaced(
                     entry,
-                    what + closest(entry.name.split(".")[0], known),
+                    problem + closest(entry.name.split(".")[0], known),
                     f"Nothing reads it. Put it into reference/<table>/, one of {', '.join(known)}.",
                 )
             )

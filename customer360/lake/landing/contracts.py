@@ -25,6 +25,15 @@ EVENT_NAMES = CUSTOMER_EVENTS + CAMPAIGN_EVENTS
 MAX_FUTURE_HOURS = 1
 MAX_AGE_DAYS = 400
 DUPLICATE_DAYS = 3
+TYPE_NAMES = {
+    "VARCHAR": "text",
+    "TIMESTAMP": "timestamp, UTC",
+    "DOUBLE": "number",
+    "BIGINT": "whole number",
+    "DECIMAL(18,2)": "number, 2 decimals",
+    "BOOLEAN": "true or false",
+    "DATE": "date",
+}
 
 
 @dataclass(frozen=True)
@@ -228,3 +237,21 @@ def reference_tables(shop: Shop) -> dict[str, ReferenceTable]:
         ),
     )
     return {table.name: table for table in tables}
+
+
+def contracts_markdown(shop: Shop) -> str:
+    """Every table that a shop may bring, with its columns, types and meaning, as Markdown."""
+    parts = ["### Clicks", "", *_column_table(CLICK_COLUMNS)]
+    for table in reference_tables(shop).values():
+        key = ", ".join(f"`{name}`" for name in table.key)
+        parts += ["", f"### {table.name}", "", f"{table.description}. One row per {key}.", "", *_column_table(table.columns)]
+    return "\n".join(parts) + "\n"
+
+
+def _column_table(columns: tuple[Column, ...]) -> list[str]:
+    """Lines of a Markdown table."""
+    rows = [
+        f"| `{column.name}` | {TYPE_NAMES[column.type]} | {'required' if column.required else ''} | {column.description} |"
+        for column in columns
+    ]
+    return ["| column | type | | meaning |", "|---|---|---|---|", *rows]

@@ -211,13 +211,13 @@ def _remove_old(store: ObjectStore, current: str, now: datetime) -> int:
         found.setdefault(entry.key.split("/")[1], []).append(entry.key)
     others = {name: keys for name, keys in found.items() if NAME.fullmatch(name) and name != current}
     complete = sorted((name for name, keys in others.items() if _manifest(name) in keys), key=_time_of, reverse=True)
-    kept = {name for number, name in enumerate(complete, 2) if number <= KEEP_VERSIONS or now - _time_of(name) <= KEEP_FOR}
-    gone = [name for name in others if name not in kept]
-    for name in gone:
+    retained = {name for number, name in enumerate(complete, 2) if number <= KEEP_VERSIONS or now - _time_of(name) <= KEEP_FOR}
+    expired = [name for name in others if name not in retained]
+    for name in expired:
         store.remove(_manifest(name))  # first: after a crash the version counts as unfinished
         for key in others[name]:
             store.remove(key)
-    return len(gone)
+    return len(expired)
 
 
 def _manifest(name: str) -> str:

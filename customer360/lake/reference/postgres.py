@@ -12,12 +12,10 @@ from typing import Any
 from urllib.parse import parse_qs, quote, urlencode
 
 import duckdb
-import duckdb_extensions
 
-from customer360.lake.engine import connect, literal
+from customer360.lake.engine import connect, literal, load_extension
 from customer360.settings import PostgresSource
 
-EXTENSION = "postgres_scanner"
 CATALOG = "remote"
 CONNECT_SECONDS = 10
 # A server that lost its network sends nothing: without these limits a load would wait for hours.
@@ -85,7 +83,7 @@ def reading(source: PostgresSource, scratch: Path) -> Iterator[Remote]:
         )
     secret = address(dsn, source.timeout_seconds)
     with connect(scratch) as connection:
-        _load_extension(connection, scratch)
+        load_extension(connection, "postgres_scanner", scratch)
         remote = Remote(connection, source, secret)
         remote.run(f"attach {literal(secret)} as {CATALOG} (type postgres, read_only)")
         yield replace(remote, started_at=_started(remote))
@@ -117,13 +115,6 @@ def _own_options(dsn: str) -> str:
     """The last ``options`` of a key=value connection string, as libpq reads it."""
     found = [quoted if quoted else plain for quoted, plain in OPTIONS.findall(dsn)]
     return re.sub(r"\\(.)", r"\1", found[-1]) if found else ""
-
-
-def _load_extension(connection: duckdb.DuckDBPyConnection, scratch: Path) -> None:
-    """From the installed wheel, by way of ``scratch``: a home folder may be read-only, or hold another origin's extension."""
-    connection.execute(f"set extension_directory = {literal(str(scratch / 'extensions'))}")
-    duckdb_extensions.import_extension(EXTENSION, con=connection)
-    connection.load_extension(EXTENSION)
 
 
 def _started(remote: Remote) -> str:

@@ -179,8 +179,8 @@ def _take_fetched(
 
 def _still_in_force(table: str, last: dict[str, object], reason: str) -> ReferenceLoad:
     """The last good version as the result of a load that could not read its source, with the reason."""
-    known = {field.name for field in fields(ReferenceLoad)} - {"postgres", "opened", "closed", "set_aside", "faults"}
-    written = {name: value for name, value in last.items() if name in known}
+    field_names = {field.name for field in fields(ReferenceLoad)} - {"postgres", "opened", "closed", "set_aside", "faults"}
+    written = {name: value for name, value in last.items() if name in field_names}
     read = last.get("postgres")
     rows = many(int(str(last["rows"])), "row")
     in_force = f"read at {read['read_at']}" if isinstance(read, dict) else f"valid from {last['valid_from']}"
@@ -253,14 +253,14 @@ def _read_parquet(
 ) -> tuple[list[str], Mapping[str, tuple[str, int]]]:
     relation = f"read_parquet({file_literal(file.path)}, hive_partitioning = false)"
     kinds = _columns_of(connection, relation)
-    known = [column for column in contract.columns if column.name in kinds]
-    wide = refused_precision(parquet_precisions(connection, file.path, [column.name for column in known]))
-    refused = [reason for reason in (wide, *(refused_type(column, kinds[column.name]) for column in known)) if reason]
+    columns = [column for column in contract.columns if column.name in kinds]
+    wide = refused_precision(parquet_precisions(connection, file.path, [column.name for column in columns]))
+    refused = [reason for reason in (wide, *(refused_type(column, kinds[column.name]) for column in columns)) if reason]
     if refused:
         raise BrokenReferenceError(f"{contract.name}: {file.where} cannot be read by the contract: {'; '.join(refused)}")
     _create_texts(connection, contract, relation, list(kinds))
-    ids = [column.name for column in known if column.is_id]
-    return list(kinds), {name: (str(kinds[name] not in TEXT).lower(), exact_below(kinds[name])) for name in ids}
+    ids = {column.name: kinds[column.name] for column in columns if column.is_id}
+    return list(kinds), {name: (str(kind not in TEXT).lower(), exact_below(kind)) for name, kind in ids.items()}
 
 
 def _read_lines(
@@ -286,17 +286,17 @@ def _read_lines(
     present = [key for (key,) in keys]
     if not present and (found := connection.execute("select line, problem from lines order by line limit 1").fetchone()):
         raise BrokenReferenceError(f"{contract.name}: {file.where} cannot be read: line {found[0]} {found[1]}")
-    known = [column for column in contract.columns if column.name in present]
-    structure = literal(json.dumps({column.name: "VARCHAR" for column in known}))
-    fields = "".join(f"fields.{quoted(column.name)} as {quoted(column.name)}, " for column in known)
+    columns = [column for column in contract.columns if column.name in present]
+    structure = literal(json.dumps({column.name: "VARCHAR" for column in columns}))
+    fields = "".join(f"fields.{quoted(column.name)} as {quoted(column.name)}, " for column in columns)
     row = "row_number() over (order by line)" if file.name.endswith((".csv", ".csv.gz")) else "line"
     connection.execute(
         f"""
         create or replace temp table texts as
         select {fields} {row} as _row, problem as _problem, text as _raw, object as _object
-        from (select *, {f"json_transform(object, {structure})" if known else "null"} as fields from lines)
+        from (select *, {f"json_transform(object, {structure})" if columns else "null"} as fields from lines)
         """
     )
     connection.execute("drop table lines")
-    ids = [column.name for column in known if column.is_id]
+    ids = [column.name for column in columns if column.is_id]
     return present, {name: (f"json_type(_object, '$.{name}') = 'DOUBLE'", exact_below("DOUBLE")) for name in ids}

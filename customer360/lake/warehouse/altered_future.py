@@ -123,10 +123,10 @@ def _within(name: str, at: str, length: str) -> str:
     return f"{at} + ({quoted(name)} - time_bucket({length}, {quoted(name)}, {at}))"
 
 
-def _rows(relation: Timed, where: str, texts: str, given: dict[str, str], *, is_altered: bool = True) -> str:
-    """A selection of the relation: columns ``given`` as SQL, the others altered or as they are."""
+def _rows(relation: Timed, where: str, texts: str, values: dict[str, str], *, is_altered: bool = True) -> str:
+    """A selection of the relation: columns in ``values`` by their SQL, the others altered or as they are."""
     columns = [
-        f"cast({given.get(name) or (_altered(name, kind, texts) if is_altered else quoted(name))} as {kind}) as {quoted(name)}"
+        f"cast({values.get(name) or (_altered(name, kind, texts) if is_altered else quoted(name))} as {kind}) as {quoted(name)}"
         for name, kind in relation.columns.items()
     ]
     joins = [

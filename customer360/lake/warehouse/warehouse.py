@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from pathlib import Path
 import duckdb
 
 from customer360.errors import OperatorError
-from customer360.lake.engine import connect
+from customer360.lake.engine import connect, literal, quoted
 from customer360.settings import Place
 
 POLL_SECONDS = 0.2
@@ -94,3 +94,17 @@ def open_warehouse(place: Place, wait_seconds: float = 30.0) -> duckdb.DuckDBPyC
             for schema in SCHEMAS:
                 connection.execute(f"create schema if not exists {schema}")
             return connection
+
+
+def count_rows(connection: duckdb.DuckDBPyConnection, tables: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """Rows by (schema, name). Relations that do not exist are left out."""
+    found = connection.execute(
+        "select table_schema, table_name from information_schema.tables where table_catalog = current_database()"
+    ).fetchall()
+    present = sorted(set(tables) & set(found))
+    if not present:
+        return {}
+    counted = " union all ".join(
+        f"select {literal(schema)}, {literal(name)}, count(*) from {quoted(schema)}.{quoted(name)}" for schema, name in present
+    )
+    return {(schema, name): int(rows) for schema, name, rows in connection.execute(counted).fetchall()}
