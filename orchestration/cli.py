@@ -9,29 +9,10 @@ from typing import Annotated
 
 import typer
 
-from orchestration.commands import (
-    adapt,
-    campaigns,
-    categories,
-    check,
-    contracts,
-    dbt,
-    models,
-    quarantine,
-    rebuild,
-    serve,
-    simulate,
-    status,
-)
-from orchestration.console import EXIT_CODES, DataDirOption, ShopOption, command, keep_options
+from orchestration.commands import adapt, campaigns, dbt, inspection, models, operation, quarantine, simulate
+from orchestration.console import EXIT_CODES, command, group
 
-app = typer.Typer(
-    name="customer360",
-    help="Check, simulate, watch and repair a shop's data.",
-    epilog=f"\b\n{EXIT_CODES}",
-    rich_markup_mode=None,  # importing rich takes longer than the command itself
-    pretty_exceptions_enable=False,
-)
+app = group("customer360", "Check, simulate, watch and repair a shop's data.", f"\b\n{EXIT_CODES}")
 
 
 def _print_version(is_asked: bool) -> None:
@@ -40,34 +21,21 @@ def _print_version(is_asked: bool) -> None:
         raise typer.Exit
 
 
+VersionOption = Annotated[bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Show the version.")]
+
+
 @app.callback()
-def options(
-    context: typer.Context,
-    shop: ShopOption = None,
-    data_dir: DataDirOption = None,
-    version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Show the version.")
-    ] = False,
-) -> None:
+def options(version: VersionOption = False) -> None:
     """Options of every command; they may also follow its name."""
-    keep_options(context, shop, data_dir)
 
 
-COMMANDS: tuple[Callable[..., int], ...] = (
-    check.check,
-    adapt.adapt,
-    simulate.simulate,
-    status.status,
-    serve.serve,
-    categories.categories,
-    rebuild.rebuild,
-    contracts.contracts,
-)
-for function in COMMANDS:
+FUNCTIONS: list[Callable[..., int | None]] = [inspection.check, adapt.adapt, simulate.simulate, operation.status]
+FUNCTIONS += [operation.serve, inspection.categories, operation.rebuild, inspection.contracts]
+for function in FUNCTIONS:
     command(app)(function)
-for group in (quarantine.app, models.app, campaigns.app):
-    app.add_typer(group)
-dbt.register(app)
+for noun in (quarantine, models, campaigns):
+    app.add_typer(noun.app)
+command(app, context_settings=dbt.CONTEXT_SETTINGS, add_help_option=False)(dbt.dbt)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

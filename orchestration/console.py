@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import functools
 import getpass
-import inspect
 import json
 import os
 import shutil
 import sys
 import textwrap
-import typing
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from customer360.errors import OperatorError
 from customer360.text import printable
 
 if TYPE_CHECKING:
+    from customer360.decisions import Request
     from customer360.settings import Settings
 
-WELL, WRONG, USAGE, UNKNOWN, INTERRUPTED = 0, 1, 2, 3, 130
-WARNING, CRITICAL = 1, 2  # what `status` says with the codes above; 3 is "unknown" there, as in Nagios
+WELL, WRONG, USAGE, INTERRUPTED = 0, 1, 2, 130
+STATUS_CODES = {"healthy": 0, "warning": 1, "critical": 2, "unknown": 3}  # as in Nagios
 EXIT_CODES = """Exit codes:
   0    well; of status: healthy
   1    the data, plan or model that was looked at is wrong, or not every line or file could be used;
@@ -33,120 +33,115 @@ EXIT_CODES = """Exit codes:
   2    wrong usage or settings, or refused: nothing was changed; of status: critical
   3    of status alone: not known, such as before the first publication
   130  interrupted (Ctrl-C)"""
-PLACE_ENTRIES = (
-    "landing",
-    "raw",
-    "published",
-    "models",
-    "plans",
-    "campaigns",
-    "quarantine",
-    "dagster",
-    "warehouse.duckdb",
-    "warehouse.lock",
-)
-
-ShopOption = Annotated[
-    str | None, typer.Option("--shop", help="Folder under shops/, or a path with shop.yaml (default: $SHOP, else synthetic).")
-]
-DataDirOption = Annotated[
-    str | None, typer.Option("--data-dir", help="Folder with the shop's data (default: $DATA_DIR, else ./data).")
-]
+PLACE_FOLDERS = ["landing", "raw", "published", "models", "plans", "campaigns", "quarantine", "dagster"]
+PLACE_ENTRIES = [*PLACE_FOLDERS, "warehouse.duckdb", "warehouse.lock"]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")]
 ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept with the decision.")]
 
 
-@dataclass(frozen=True)
-class Invocation:
-    """The shop and the data folder that a command was called with."""
-
-    shop: str | None = None
-    data_dir: str | None = None
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """The environment with ``--shop`` and ``--data-dir`` in it."""
-        options = {"SHOP": self.shop, "DATA_DIR": self.data_dir}
-        return {**os.environ, **{name: value for name, value in options.items() if value}}
-
-    @property
-    def settings(self) -> Settings:
-        """The shop and its place, which may not exist yet. Raises ``SettingsError`` where the named place is a file."""
-        from customer360.settings import Settings
-
-        settings = Settings.from_environment(self.environment)
-        if settings.place.root.exists() and not settings.place.root.is_dir():
-            raise self._no_place("is a file")
-        return settings
-
-    @property
-    def place_settings(self) -> Settings:
-        """The same for a command that reads the place. Raises ``SettingsError`` where the named folder is no data folder."""
-        named = self.environment.get("DATA_DIR")
-        settings = self.settings
-        root = settings.place.root
-        if named and not root.exists():
-            raise self._no_place("does not exist")
-        if named and any(root.iterdir()) and not any((root / name).exists() for name in PLACE_ENTRIES):
-            raise self._no_place(f"is no data folder, it has none of {', '.join(PLACE_ENTRIES)}")
-        return settings
-
-    def _no_place(self, problem: str) -> Exception:
-        from customer360.settings import SettingsError
-
-        source = "--data-dir" if self.data_dir else "DATA_DIR"
-        return SettingsError(
-            f"{source} {self.environment['DATA_DIR']} {problem}: name the folder that holds a shop's landing and published; "
-            "customer360 simulate and make demo make one"
-        )
+def _keep(context: typer.Context, parameter: typer.CallbackParam, value: str | None) -> None:
+    """Keep an option for the commands below: the one nearest to the command is parsed last and wins."""
+    if value:
+        context.meta[str(parameter.name).upper()] = value
 
 
-def noun(name: str, description: str) -> typer.Typer:
-    """A group of commands, such as ``models``, which takes ``--shop`` and ``--data-dir`` too."""
-    return typer.Typer(name=name, help=description, callback=keep_options, no_args_is_help=False, rich_markup_mode=None)
+_shared = partial(typer.Option, callback=_keep, expose_value=False)
 
 
-def keep_options(context: typer.Context, shop: ShopOption = None, data_dir: DataDirOption = None) -> None:
-    """Hand the options of a group on to its commands; the option nearest to the command wins."""
-    context.obj = _nearest(context.obj, shop, data_dir)
+def _shared_options(
+    shop: Annotated[
+        str | None, _shared("--shop", help="Folder under shops/, or a path with shop.yaml (default: $SHOP, else synthetic).")
+    ] = None,
+    data_dir: Annotated[
+        str | None, _shared("--data-dir", help="Folder with the shop's data (default: $DATA_DIR, else ./data).")
+    ] = None,
+) -> None:
+    """Options of every command."""
 
 
-def command(app: typer.Typer, name: str | None = None, **options: Any) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """Register ``function(invocation, ...) -> exit code``; the command takes ``--shop`` and ``--data-dir`` as well.
+_options = typer.Typer(add_completion=False)
+_options.command()(_shared_options)
+SHARED_OPTIONS = typer.main.get_command(_options).params
+
+
+class Command(TyperCommand):
+    """A command with the shared options, which ends with the exit code that its function returns."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        if "ignore_unknown_options" not in self.context_settings:  # else all options are those of another program
+            self.params += SHARED_OPTIONS
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the function and end with its exit code."""
+        raise typer.Exit(exit_code(partial(super().invoke, ctx)))
+
+
+class Group(TyperGroup):
+    """Commands below a name, such as ``models``, with the shared options."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.params += SHARED_OPTIONS
+
+
+def group(name: str, description: str, epilog: str | None = None) -> typer.Typer:
+    """Commands below a name. Without rich, whose import takes longer than most commands."""
+    settings: dict[str, Any] = {"cls": Group, "rich_markup_mode": None, "pretty_exceptions_enable": False}
+    return typer.Typer(name=name, help=description, epilog=epilog, no_args_is_help=False, **settings)
+
+
+def command(app: typer.Typer, name: str | None = None, **settings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a function of the context and its own options, which returns its exit code, or None where all is well."""
+    return app.command(name, cls=Command, **settings)
+
+
+def environment(context: typer.Context) -> dict[str, str]:
+    """The environment with ``--shop`` and ``--data-dir`` in it."""
+    return {**os.environ, **{name: context.meta[name] for name in ("SHOP", "DATA_DIR") if name in context.meta}}
+
+
+def shop_settings(context: typer.Context) -> Settings:
+    """The shop and its place, which may not exist yet. Raises ``SettingsError`` where the named place is a file."""
+    from customer360.settings import Settings
+
+    settings = Settings.from_environment(environment(context))
+    if settings.place.root.exists() and not settings.place.root.is_dir():
+        raise _no_place(context, "is a file")
+    return settings
+
+
+def place_settings(context: typer.Context) -> Settings:
+    """The same for a command that reads the place. Raises ``SettingsError`` where the named folder is no data folder."""
+    settings = shop_settings(context)
+    root = settings.place.root
+    if environment(context).get("DATA_DIR"):
+        if not root.exists():
+            raise _no_place(context, "does not exist")
+        names = {path.name for path in root.iterdir()}
+        if names and names.isdisjoint(PLACE_ENTRIES):
+            raise _no_place(context, f"is no data folder, it has none of {', '.join(PLACE_ENTRIES)}")
+    return settings
+
+
+def _no_place(context: typer.Context, problem: str) -> Exception:
+    from customer360.settings import SettingsError
+
+    source = "--data-dir" if "DATA_DIR" in context.meta else "DATA_DIR"
+    return SettingsError(
+        f"{source} {environment(context)['DATA_DIR']} {problem}: name the folder that holds a shop's landing and published; "
+        "customer360 simulate and make demo make one"
+    )
+
+
+def exit_code(run: Callable[[], int | None]) -> int:
+    """The exit code of a command's function.
 
     ``OperatorError`` and files that are missing or refused end it with one line on stderr and ``USAGE``; a reader that closes
     the pipe, such as ``head``, ends it well.
     """
-
-    def register(function: Callable[..., int]) -> Callable[..., int]:
-        hints = typing.get_type_hints(function, include_extras=True)
-        own = list(inspect.signature(function).parameters.values())[1:]
-
-        @functools.wraps(function)
-        def run(context: typer.Context, shop: str | None = None, data_dir: str | None = None, **values: Any) -> None:
-            raise typer.Exit(exit_code(functools.partial(function, _nearest(context.obj, shop, data_dir), **values)))
-
-        common = inspect.signature(keep_options, eval_str=True).parameters.values()
-        parameters = [*(parameter.replace(annotation=hints[parameter.name]) for parameter in own), *common]
-        run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-            [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
-        )
-        run.__annotations__ = {}
-        app.command(name, **options)(run)
-        return function
-
-    return register
-
-
-def _nearest(outer: Invocation | None, shop: str | None, data_dir: str | None) -> Invocation:
-    outer = outer or Invocation()
-    return replace(outer, shop=shop or outer.shop, data_dir=data_dir or outer.data_dir)
-
-
-def exit_code(run: Callable[[], int]) -> int:
-    """The exit code of a command's work; expected errors become one line on stderr."""
     try:
-        return run()
+        return run() or WELL
     except (OperatorError, FileNotFoundError, PermissionError) as error:
         sys.stderr.write(f"customer360: {error}\n")
         return USAGE
@@ -164,12 +159,13 @@ def say(*lines: str) -> None:
     sys.stdout.flush()
 
 
-def answer(as_json: bool, document: object, lines: Iterable[str]) -> None:
-    """Write a result as one JSON document, or as lines for people."""
+def answer(as_json: bool, document: object, lines: Iterable[str], is_well: bool = True) -> int:
+    """Write a result as one JSON document, or as lines for people. Returns the exit code."""
     if as_json:
         say(json.dumps(document, default=_plain, indent=2))
     else:
         say(*lines)
+    return WELL if is_well else WRONG
 
 
 def _plain(value: Any) -> Any:
@@ -205,6 +201,13 @@ def user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return f"user {os.getuid()}"
+
+
+def request(reason: str) -> Request:
+    """A decision by the user at the terminal, now. Raises ``DecisionRefused`` where the reason is empty."""
+    from customer360.decisions import Request
+
+    return Request(reason, now(), user())
 
 
 def slice_option(text: str) -> datetime:

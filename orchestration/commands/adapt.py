@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from customer360.text import many
-from orchestration.console import WELL, WRONG, Invocation, now, say, slice_option
+from orchestration.console import WELL, WRONG, environment, now, say, shop_settings, slice_option
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -20,7 +20,7 @@ SHOWN_FILES = 5
 
 
 def adapt(
-    invocation: Invocation,
+    context: typer.Context,
     format_name: Annotated[
         Literal["weblog", "ga4", "snowplow"], typer.Argument(metavar="FORMAT", help="weblog, ga4 or snowplow.")
     ],
@@ -35,13 +35,13 @@ def adapt(
     from customer360.adapters.formats import ConversionError
     from customer360.lake.landing.location import find_landing
 
-    settings = invocation.settings
+    settings = shop_settings(context)
     target = _target(settings, into)
     landing = find_landing(settings)
     is_well = True
     for source in files:
         try:
-            done = convert(settings, format_name, source, into=target, now=now(), environment=invocation.environment)
+            done = convert(settings, format_name, source, into=target, now=now(), environment=environment(context))
             # What was written before is sent again: it may be there because sending it failed.
             sent_to = landing.follow([*done.written, *done.unchanged], done.removed)
         except ConversionError as error:

@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from customer360.text import many
-from orchestration.console import (
-    WELL,
-    WRONG,
-    Invocation,
-    JsonOption,
-    ReasonOption,
-    answer,
-    command,
-    moment_option,
-    noun,
-    now,
-    say,
-    user,
-)
+from orchestration import console
+from orchestration.console import JsonOption, ReasonOption, answer, command, place_settings, say
 
 if TYPE_CHECKING:
     import duckdb
@@ -32,7 +21,7 @@ if TYPE_CHECKING:
     from customer360.campaigns.overview import CampaignOverview, Draft, Version
     from customer360.settings import Settings, Shop
 
-app = noun("campaigns", "Check, approve, withdraw and send plans, and see what they brought.")
+app = console.group("campaigns", "Check, approve, withdraw and send plans, and see what they brought.")
 
 CampaignArgument = Annotated[str, typer.Argument(metavar="CAMPAIGN")]
 MEASURES = {"revenue_lift": "revenue a customer", "cuped_revenue_lift": "the same, by spend before", "profit": "profit"}
@@ -40,136 +29,124 @@ DECILE = ["decile", "customers", "predicted", "realised"]
 
 
 @command(app)
-def check(invocation: Invocation, as_json: JsonOption = False) -> int:
+def check(context: typer.Context, as_json: JsonOption = False) -> int:
     """Judge the campaign files and count their audiences once something is published; exits with 1 where a file is wrong."""
     from customer360.campaigns.definition import load_campaigns
     from customer360.lake.publishing.version import current_publication, open_version
 
-    settings = invocation.settings
+    settings = console.shop_settings(context)
     folder, shop = settings.campaign_folder, settings.shop
-    if current_publication(settings.place) is None:
-        campaigns, problems = load_campaigns(folder, shop)
-        found = [_not_counted(campaign) for campaign in campaigns]
-    else:
-        with open_version(settings.place) as version:
-            offers = None
-            if version.publication.rows.get("offers"):
-                offers = [offer for (offer,) in version.connection.execute("select offer_id from offers").fetchall()]
-            campaigns, problems = load_campaigns(folder, shop, offers)
-            found = [_audience(version.connection, campaign, shop) for campaign in campaigns]
-    lines = [f"{each['campaign_id']}: {'well' if each['is_well'] else 'wrong'}; {each['audience']}" for each in found]
+    with open_version(settings.place) if current_publication(settings.place) else nullcontext() as version:
+        connection, offers = version.connection if version else None, None
+        if version and version.publication.rows.get("offers"):
+            offers = [offer for (offer,) in version.connection.execute("select offer_id from offers").fetchall()]
+        campaigns, problems = load_campaigns(folder, shop, offers)
+        rows = [_audience(connection, campaign, shop) for campaign in campaigns]
+    lines = [f"{row['campaign_id']}: {'well' if row['is_well'] else 'wrong'}; {row['audience']}" for row in rows]
     for problem in problems:
         lines += [f"{problem.file}, {problem.field}: {problem.message}", f"  -> {problem.remedy}"]
-    if not campaigns and not problems:
-        lines.append(f"{folder} has no campaigns: put a file <campaign>.yaml there")
-    answer(as_json, {"campaigns": found, "problems": problems}, lines)
-    return WRONG if problems or not all(each["is_well"] for each in found) else WELL
+    lines = lines or [f"{folder} has no campaigns: put a file <campaign>.yaml there"]
+    return answer(
+        as_json, {"campaigns": rows, "problems": problems}, lines, not problems and all(row["is_well"] for row in rows)
+    )
 
 
 @command(app, "list")
-def list_campaigns(invocation: Invocation, as_json: JsonOption = False) -> int:
+def list_campaigns(context: typer.Context, as_json: JsonOption = False) -> int:
     """Every campaign with its newest draft and what was approved; exits with 1 where a file is wrong."""
     from customer360.campaigns.overview import campaign_overviews
 
-    overviews = campaign_overviews(invocation.place_settings)
+    overviews = campaign_overviews(place_settings(context))
     lines = [line for overview in overviews for line in _lines(overview)] or ["There are no campaigns."]
-    answer(as_json, [_document(overview) for overview in overviews], lines)
-    return WRONG if any(overview.problems for overview in overviews) else WELL
+    documents = [_document(overview) for overview in overviews]
+    return answer(as_json, documents, lines, not any(overview.problems for overview in overviews))
 
 
 @command(app)
-def show(invocation: Invocation, campaign: CampaignArgument, as_json: JsonOption = False) -> int:
+def show(context: typer.Context, campaign: CampaignArgument, as_json: JsonOption = False) -> int:
     """One campaign: costs, contacts by channel and day, why others are left out; exits with 1 where its file is wrong."""
     from customer360.campaigns.overview import campaign_overviews
     from customer360.decisions import DecisionRefused
 
-    settings = invocation.place_settings
+    settings = place_settings(context)
     overviews = {overview.campaign_id: overview for overview in campaign_overviews(settings)}
     if campaign not in overviews:
         raise DecisionRefused(f"there is no campaign {campaign}; there are: {', '.join(overviews) or 'none'}")
     overview = overviews[campaign]
     brief = _brief(settings, overview)
     lines = [*_lines(overview), *_details(overview, settings.shop.currency), *(f"  {line}" for line in brief)]
-    answer(as_json, {**_document(overview), "brief": brief}, lines)
-    return WRONG if overview.problems else WELL
+    return answer(as_json, {**_document(overview), "brief": brief}, lines, not overview.problems)
 
 
 @command(app)
 def approve(
-    invocation: Invocation,
+    context: typer.Context,
     campaign: CampaignArgument,
     version: Annotated[str, typer.Argument(metavar="VERSION", help="The draft's plan_version, as list shows it.")],
     reason: ReasonOption,
-) -> int:
+) -> None:
     """Have the newest draft sent when it is due; it never changes from then on."""
     from customer360.campaigns.approval import approve as approve_plan
-    from customer360.decisions import Request
     from customer360.lake.operations.clock import shop_now
     from customer360.snapshot import published_touches
 
-    settings = invocation.place_settings
-    request, touches = Request(reason, now(), user()), published_touches(settings)
+    settings, request = place_settings(context), console.request(reason)
+    touches = published_touches(settings)
     done = approve_plan(settings, campaign, version, request, shop_now(settings, request.at), touches=touches)
     if done.before:
         say(f"{done.plan_version} was {done.before} already. Nothing was changed.")
-        return WELL
+        return
     contacts = f"{many(done.contacts, 'contact')} for {done.cost:,.2f} {settings.shop.currency}"
     say(f"{done.plan_version} is approved: {contacts}, {done.holdouts:,} held out.")
     if done.committed:
         say(f"{many(done.committed, 'customer')} of an earlier version keep to that one.")
     say("What is due leaves with customer360 campaigns send, or hourly once send_schedule is switched on.")
-    return WELL
 
 
 @command(app)
 def withdraw(
-    invocation: Invocation,
+    context: typer.Context,
     campaign: CampaignArgument,
     reason: ReasonOption,
     customer: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this one; may be repeated.")] = None,
-) -> int:
+) -> None:
     """Take back what is approved and not sent."""
     from customer360.campaigns.approval import withdraw as withdraw_plan
-    from customer360.decisions import Request
     from customer360.lake.operations.clock import shop_now
 
-    settings = invocation.place_settings
-    request = Request(reason, now(), user())
+    settings, request = place_settings(context), console.request(reason)
     done = withdraw_plan(settings, campaign, request, shop_now(settings, request.at), customer or [])
     say(f"{many(done.contacts, 'contact')} of {done.campaign_id} withdrawn, and {done.holdouts:,} who were held out.")
     if done.sent:
         say(f"{many(done.sent, 'contact')} had been sent and stay sent.")
-    return WELL
 
 
 @command(app)
 def send(
-    invocation: Invocation,
+    context: typer.Context,
     until: Annotated[
         datetime | None,
-        typer.Option(parser=moment_option, metavar="TIME", help="Also those due until then, at most 24 hours ahead."),
+        typer.Option(parser=console.moment_option, metavar="TIME", help="Also those due until then, at most 24 hours ahead."),
     ] = None,
-) -> int:
+) -> None:
     """Hand approved contacts that are due over to the outbox."""
     from customer360.campaigns.sending import outbox
     from customer360.campaigns.sending import send as send_contacts
     from customer360.lake.operations.clock import shop_now
 
-    settings = invocation.place_settings
-    moment = now()
-    done = send_contacts(settings, moment, shop_now(settings, moment), user(), until)
+    settings, moment = place_settings(context), console.now()
+    done = send_contacts(settings, moment, shop_now(settings, moment), console.user(), until)
     folder = outbox(settings.place)
     lines = [f"handed over after a crash: {file.relative_to(folder)}" for file in done.finished]
     lines += [f"{many(contacts, 'contact')} sent: {file.relative_to(folder)}" for file, contacts in done.files.items()]
     lines += [f"{many(contacts, 'contact')} not sent, {reason}" for reason, contacts in done.suppressed.items()]
     next_due = [f"The next contact is due at {done.next_due:%Y-%m-%d %H:%M} UTC."] if done.next_due else []
     say(*(lines or ["No approved contact is due."]), *next_due)
-    return WELL
 
 
 @command(app)
 def results(
-    invocation: Invocation,
+    context: typer.Context,
     campaign: Annotated[str | None, typer.Argument(metavar="[CAMPAIGN]", help="Only this one.")] = None,
     as_json: JsonOption = False,
 ) -> int:
@@ -179,63 +156,53 @@ def results(
     from customer360.snapshot import ORDERS, open_snapshot
     from ml.effects.results import published_results
 
-    settings = invocation.place_settings
-    try:
-        with open_snapshot(settings) as snapshot:
-            found = published_results(snapshot) if snapshot.has(ORDERS) else None
-    except FileNotFoundError:
-        found = None
-    if found is None:
+    settings, published = place_settings(context), None
+    with suppress(FileNotFoundError), open_snapshot(settings) as snapshot:
+        published = published_results(snapshot) if snapshot.has(ORDERS) else None
+    if published is None:
         raise DecisionRefused("no orders are published yet; run warehouse_job first")
-    rows, deciles = found.campaigns, found.deciles
-    if campaign:
-        rows, deciles = rows[rows["campaign_id"] == campaign], deciles[deciles["campaign_id"] == campaign]
+    rows, deciles = (
+        table[table["campaign_id"] == campaign] if campaign else table for table in (published.campaigns, published.deciles)
+    )
     lines = []
-    if rows.empty:
-        lines.append(f"{campaign} has no approved plan yet." if campaign else "No plan is approved yet.")
     for name, arms in rows.groupby("campaign_id", sort=False):
         lines.append(f"{name}: {arms['verdict'].iloc[0]}")
         lines += _measures(arms[arms["arm"] == CONTACT].iloc[0], settings.shop.currency)
-        for decile, customers, predicted, realised in deciles.loc[deciles["campaign_id"] == name, DECILE].itertuples(
-            index=False
-        ):
-            lines.append(f"  decile {decile}: {predicted:.2%} expected, {realised:.2%} of {customers:,} converted")
-    answer(as_json, {"campaigns": rows, "deciles": deciles}, lines)
-    return WELL
+        for decile, customers, predicted, realised in deciles.loc[deciles["campaign_id"] == name, DECILE].to_numpy():
+            lines.append(f"  decile {decile:.0f}: {predicted:.2%} expected, {realised:.2%} of {customers:,.0f} converted")
+    none = f"{campaign} has no approved plan yet." if campaign else "No plan is approved yet."
+    return answer(as_json, {"campaigns": rows, "deciles": deciles}, lines or [none])
 
 
-def _not_counted(campaign: Campaign) -> dict[str, Any]:
-    audience = "its audience is counted once something is published"
-    return {"campaign_id": campaign.campaign_id, "is_well": True, "customers": None, "audience": audience}
-
-
-def _audience(connection: duckdb.DuckDBPyConnection, campaign: Campaign, shop: Shop) -> dict[str, Any]:
+def _audience(connection: duckdb.DuckDBPyConnection | None, campaign: Campaign, shop: Shop) -> dict[str, Any]:
     """The size of a campaign's audience, the same in words, and whether the filter is one of this shop."""
     from customer360.campaigns.audience import AudienceError, members
 
+    row: dict[str, Any] = {"campaign_id": campaign.campaign_id, "is_well": True, "customers": None}
+    if connection is None:
+        return {**row, "audience": "its audience is counted once something is published"}
     try:
         customers = len(members(connection, campaign.audience, shop))
     except AudienceError as error:
-        return {**_not_counted(campaign), "is_well": False, "audience": f"audience: {error}"}
-    return {**_not_counted(campaign), "customers": customers, "audience": f"{many(customers, 'customer')} in its audience"}
+        return {**row, "is_well": False, "audience": f"audience: {error}"}
+    return {**row, "customers": customers, "audience": f"{many(customers, 'customer')} in its audience"}
 
 
 def _document(overview: CampaignOverview) -> dict[str, Any]:
     """A campaign for JSON, whose keys are texts."""
-    document: dict[str, Any] = {
+    draft = overview.draft
+    return {
         "campaign_id": overview.campaign_id,
         "title": overview.campaign.title if overview.campaign else None,
         "problems": overview.problems,
-        "draft": None,
+        "draft": draft and {**vars(draft), "by_channel_and_day": _contact_counts(draft)},
         "approved": overview.versions,
     }
-    if overview.draft:
-        places = [
-            {"channel": channel, "day": day, "contacts": contacts}
-            for (channel, day), contacts in overview.draft.by_channel_and_day.items()
-        ]
-        document["draft"] = {**vars(overview.draft), "by_channel_and_day": places}
-    return document
+
+
+def _contact_counts(draft: Draft) -> list[dict[str, Any]]:
+    counts = draft.by_channel_and_day.items()
+    return [{"channel": channel, "day": day, "contacts": contacts} for (channel, day), contacts in counts]
 
 
 def _brief(settings: Settings, overview: CampaignOverview) -> list[str]:
@@ -255,32 +222,27 @@ def _brief(settings: Settings, overview: CampaignOverview) -> list[str]:
 
 
 def _lines(overview: CampaignOverview) -> list[str]:
+    """A campaign with its problems, its newest draft and its approved versions."""
     from ml.planning.reasons import CONTACT, HOLDOUT, LEFT_OUT
 
     decisions = {CONTACT: "to contact", HOLDOUT: "to hold out", LEFT_OUT: "left out"}
+    draft, versions = overview.draft, overview.versions
     title = overview.campaign.title if overview.campaign else "its file is wrong" if overview.problems else "its file is gone"
     lines = [f"{overview.campaign_id}: {title}"]
     lines += [f"  {problem.field}: {problem.message} -> {problem.remedy}" for problem in overview.problems]
-    draft = overview.draft
     if draft:
-        is_approved = draft.plan_version in [version.plan_version for version in overview.versions]
-        counts = [
-            f"{draft.decisions[decision]:,} {text}" for decision, text in decisions.items() if decision in draft.decisions
-        ]
-        lines.append(
-            f"  {'newest plan' if is_approved else 'draft'} {draft.plan_version}: {', '.join(counts)}{_changed(draft)}"
-        )
-    lines += [f"  approved {version.plan_version}: {_counts(version)}{_changed(version)}" for version in overview.versions]
+        status = "newest plan" if draft.plan_version in [version.plan_version for version in versions] else "draft"
+        counts = [f"{draft.decisions[name]:,} {text}" for name, text in decisions.items() if name in draft.decisions]
+        lines.append(f"  {status} {draft.plan_version}: {', '.join(counts)}{_changed(draft)}")
+    for version in versions:
+        counts = [many(version.contacts, "contact"), f"{version.holdouts:,} held out"]
+        counts += [f"{count:,} {event}" for event, count in version.events.items()]
+        lines.append(f"  approved {version.plan_version}: {', '.join(counts)}{_changed(version)}")
     return lines
 
 
 def _changed(plan: Draft | Version) -> str:
     return f"; changed since this plan: {', '.join(plan.changed)}" if plan.changed else ""
-
-
-def _counts(version: Version) -> str:
-    events = "".join(f", {count:,} {event}" for event, count in version.events.items())
-    return f"{many(version.contacts, 'contact')}, {version.holdouts:,} held out{events}"
 
 
 def _details(overview: CampaignOverview, currency: str) -> list[str]:
@@ -298,9 +260,10 @@ def _details(overview: CampaignOverview, currency: str) -> list[str]:
 
 
 def _measures(row: pd.Series, currency: str) -> list[str]:
-    judged = f"{row['customers']:,} judged and {row['planned']:,} planned"
+    """Contacts and cost of a campaign, and its measures that have a bounded interval."""
     import pandas as pd
 
+    judged = f"{row['customers']:,} judged and {row['planned']:,} planned"
     lines = [f"  {row['contacted']:,} contacted of {judged}, for {row['cost']:,.2f} {currency}"]
     for name, text in MEASURES.items():
         value, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))

@@ -11,57 +11,38 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from customer360.text import many
-from orchestration.console import (
-    WELL,
-    WRONG,
-    Invocation,
-    JsonOption,
-    ReasonOption,
-    answer,
-    command,
-    day_option,
-    noun,
-    now,
-    say,
-    user,
-)
+from orchestration.console import JsonOption, ReasonOption, answer, command, day_option, group, place_settings, request, say
 
 if TYPE_CHECKING:
-    from customer360.decisions import Request
     from customer360.lake.warehouse.known_then import Exceptions
     from ml.versions.model_decisions import VersionDecision
     from orchestration.recompute import Recomputed
 
 SHOWN = 8
 
-app = noun("models", "Show versions of the models, and decide which one serves.")
+app = group("models", "Show versions of the models, and decide which one serves.")
 
 ModelOption = Annotated[str, typer.Option("--model", help="affinity, spend, churn or response.")]
 
 
 @command(app, "list")
-def list_versions(invocation: Invocation, model: ModelOption = "affinity", as_json: JsonOption = False) -> int:
+def list_versions(context: typer.Context, model: ModelOption = "affinity", as_json: JsonOption = False) -> int:
     """Every version and the last decision about it; exits with 1 where the champion is refused or nothing serves."""
     from ml.versions.model_text import list_lines
     from ml.versions.model_versions import model_versions
     from ml.versions.shop_models import servable_for_shop, store_of
 
-    settings = invocation.place_settings
+    settings = place_settings(context)
     servable = servable_for_shop(settings, model)
     versions = model_versions(store_of(settings, model), model)
-    document = {
-        "model": model,
-        "serving": servable.loaded.version if servable.loaded else None,
-        "refusals": servable.refusals,
-        "versions": versions,
-    }
-    answer(as_json, document, list_lines(model, versions, servable))
-    return WRONG if servable.refusals else WELL
+    serving = servable.loaded.version if servable.loaded else None
+    document = {"model": model, "serving": serving, "refusals": servable.refusals, "versions": versions}
+    return answer(as_json, document, list_lines(model, versions, servable), not servable.refusals)
 
 
 @command(app)
 def show(
-    invocation: Invocation,
+    context: typer.Context,
     version: Annotated[str, typer.Argument(help="A version, or champion.")],
     model: ModelOption = "affinity",
     as_json: JsonOption = False,
@@ -71,7 +52,7 @@ def show(
     from ml.versions.model_text import show_lines
     from ml.versions.shop_models import load_for_shop, store_of
 
-    settings = invocation.place_settings
+    settings = place_settings(context)
     store = store_of(settings, model)
     champion = store.champion_version(model)
     if version == "champion":
@@ -89,45 +70,41 @@ def show(
     last = [entry["decision"] for entry in decisions if entry["version"] == version][-1:]
     status = "the champion" if version == champion else last[0] if last else "undecided"
     document = {"status": status, "refused": problem or None, "manifest": manifest, "decisions": decisions}
-    answer(as_json, document, show_lines(manifest, status, problem, decisions))
-    return WRONG if problem else WELL
+    return answer(as_json, document, show_lines(manifest, status, problem, decisions), not problem)
 
 
 @command(app)
-def promote(invocation: Invocation, version: str, reason: ReasonOption, model: ModelOption = "affinity") -> int:
+def promote(context: typer.Context, version: str, reason: ReasonOption, model: ModelOption = "affinity") -> None:
     """Make a version champion."""
     from ml.versions.model_decisions import promote as decide
 
-    say(*_decided_lines(decide(invocation.place_settings, model, version, _request(reason))))
-    return WELL
+    _say_decision(decide(place_settings(context), model, version, request(reason)))
 
 
 @command(app)
-def reject(invocation: Invocation, version: str, reason: ReasonOption, model: ModelOption = "affinity") -> int:
+def reject(context: typer.Context, version: str, reason: ReasonOption, model: ModelOption = "affinity") -> None:
     """Have a version serve no more, also where no other loads."""
     from ml.versions.model_decisions import reject as decide
 
-    say(*_decided_lines(decide(invocation.place_settings, model, version, _request(reason))))
-    return WELL
+    _say_decision(decide(place_settings(context), model, version, request(reason)))
 
 
 @command(app)
 def rollback(
-    invocation: Invocation,
+    context: typer.Context,
     reason: ReasonOption,
     version: Annotated[str | None, typer.Argument(help="An earlier champion (default: the one before).")] = None,
     model: ModelOption = "affinity",
-) -> int:
+) -> None:
     """Withdraw the champion: an earlier one serves again."""
     from ml.versions.model_decisions import roll_back as decide
 
-    say(*_decided_lines(decide(invocation.place_settings, model, version, _request(reason))))
-    return WELL
+    _say_decision(decide(place_settings(context), model, version, request(reason)))
 
 
 @command(app)
 def recompute(
-    invocation: Invocation,
+    context: typer.Context,
     day: Annotated[
         str | None,
         typer.Option(parser=day_option, metavar="DAY", help="Shop-local, as in 2026-05-01 (default: the newest)."),
@@ -138,7 +115,7 @@ def recompute(
     from orchestration.recompute import recompute as recompute_scores
 
     with redirect_stdout(sys.stderr):  # dbt reports every model that it builds
-        recomputed = recompute_scores(invocation.place_settings, day, "customer360 models recompute")
+        recomputed = recompute_scores(place_settings(context), day, "customer360 models recompute")
     document = {
         "day": recomputed.snapshot.day,
         "as_of": recomputed.snapshot.as_of,
@@ -146,27 +123,22 @@ def recompute(
         "comparison": recomputed.comparison,
         "exceptions": list(_exceptions(recomputed.exceptions)),
     }
-    answer(as_json, document, _recomputed_lines(recomputed))
-    return WELL if recomputed.comparison.is_equal or recomputed.exceptions else WRONG
+    is_explained = recomputed.comparison.is_equal or bool(recomputed.exceptions)
+    return answer(as_json, document, _recomputed_lines(recomputed), is_explained)
 
 
-def _request(reason: str) -> Request:
-    from customer360.decisions import Request
-
-    return Request(reason, now(), user())
-
-
-def _decided_lines(decided: VersionDecision) -> list[str]:
+def _say_decision(decided: VersionDecision) -> None:
     from ml.versions.decision_log import PROMOTED, REJECTED
 
     if decided.decision == REJECTED:
-        return [f"{decided.name} {decided.version} is rejected: it serves no more, until it is promoted."]
-    before = decided.champion_before or "none"
-    return [
+        say(f"{decided.name} {decided.version} is rejected: it serves no more, until it is promoted.")
+        return
+    consequence = "" if decided.decision == PROMOTED else ", which serves no more until it is promoted"
+    say(
         f"{decided.name} {decided.champion} is the champion now.",
-        f"Before it: {before}{'' if decided.decision == PROMOTED else ', which serves no more until it is promoted'}.",
+        f"Before it: {decided.champion_before or 'none'}{consequence}.",
         "The next slice scores with it. To have it at once, run warehouse_job.",
-    ]
+    )
 
 
 def _recomputed_lines(recomputed: Recomputed) -> Iterator[str]:

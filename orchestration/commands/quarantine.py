@@ -10,32 +10,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from customer360.text import many
-from orchestration.console import (
-    WELL,
-    WRONG,
-    Invocation,
-    JsonOption,
-    answer,
-    command,
-    fitted,
-    noun,
-    now,
-    say,
-    slice_option,
-    slice_or_history_option,
-)
+from orchestration import console
+from orchestration.console import JsonOption, answer, command, fitted, place_settings, say
 
 if TYPE_CHECKING:
     from customer360.lake.operations.replay import Replay
     from customer360.lake.raw.quarantine import Entry
     from customer360.settings import Settings
 
-app = noun("quarantine", "List lines that broke the contract, and send them back.")
+app = console.group("quarantine", "List lines that broke the contract, and send them back.")
 
 SliceOption = Annotated[
     str | None,
     typer.Option(
-        "--slice", parser=slice_or_history_option, metavar="KEY", help="Only this slice (2026-05-01-10:00), or history."
+        "--slice", parser=console.slice_or_history_option, metavar="KEY", help="Only this slice (2026-05-01-10:00), or history."
     ),
 ]
 FileOption = Annotated[str | None, typer.Option("--file", metavar="NAME", help="Only this file.")]
@@ -49,7 +37,7 @@ SHOWN_TEXT = 93
 
 @command(app, "list")
 def list_lines(
-    invocation: Invocation,
+    context: typer.Context,
     *,
     slice_name: SliceOption = None,
     file: FileOption = None,
@@ -62,20 +50,16 @@ def list_lines(
     from customer360.lake.raw.quarantine import Selection, quarantined_lines, reason_kind
 
     selection = Selection(slice_name, file, where_reason, replayed_too=replayed_too)
-    entries = quarantined_lines(invocation.place_settings.place, selection)
+    entries = quarantined_lines(place_settings(context).place, selection)
     counts = Counter((entry.column, reason_kind(entry.reason)) for entry in entries if entry.line).most_common()
-    document = {
-        "reasons": [{"column": column, "reason": reason, "lines": lines} for (column, reason), lines in counts],
-        "lines": entries[:limit],
-        "total": len(entries),
-    }
-    answer(as_json, document, _listed(entries, counts, limit))
-    return WELL
+    reasons = [{"column": column, "reason": reason, "lines": lines} for (column, reason), lines in counts]
+    document = {"reasons": reasons, "lines": entries[:limit], "total": len(entries)}
+    return answer(as_json, document, _listed(entries, counts, limit))
 
 
 @command(app)
 def replay(
-    invocation: Invocation,
+    context: typer.Context,
     *,
     slice_name: SliceOption = None,
     file: FileOption = None,
@@ -83,7 +67,9 @@ def replay(
     replayed_too: AllOption = False,
     into: Annotated[
         datetime | None,
-        typer.Option(parser=slice_option, metavar="KEY", help="Another slice than the line's own, at most 3 days away."),
+        typer.Option(
+            parser=console.slice_option, metavar="KEY", help="Another slice than the line's own, at most 3 days away."
+        ),
     ] = None,
     edit: Annotated[
         Path | None, typer.Option("--edit", metavar="FILE", help="Write the lines to FILE, to be repaired; sends nothing.")
@@ -104,23 +90,18 @@ def replay(
 
     if edit and source:
         raise typer.BadParameter("--edit and --from exclude each other")
-    settings = invocation.place_settings
+    settings, now = place_settings(context), console.now()
     selection = Selection(slice_name, file, where_reason, replayed_too=replayed_too)
     if edit:
-        written = export_for_editing(settings.place, selection, edit)
-        say(
-            f"{many(written, 'line')} written to {edit}. Repair them below their comments, or delete them; then send them with",
-            f"customer360 quarantine replay --from {edit}",
-        )
-        return WELL
-    if source:
-        result = replay_mended(settings, source, now(), slice_name, into)
-    else:
-        result = replay_lines(settings, selection, now(), into)
+        lines = many(export_for_editing(settings.place, selection, edit), "line")
+        say(f"{lines} written to {edit}. Repair them below their comments, or delete them; then send them with")
+        say(f"customer360 quarantine replay --from {edit}")
+        return console.WELL
+    result = replay_mended(settings, source, now, slice_name, into) if source else replay_lines(settings, selection, now, into)
     say(*_sent(settings, result), *_not_sent(settings, result))
     if source and result.still_bad:
         say(*fitted(f"Nothing was sent: repair these lines, or delete them from {source}: they stay in quarantine then."))
-    return WRONG if result.still_bad or result.to_mend or result.broken_files else WELL
+    return console.WRONG if result.still_bad or result.to_mend or result.broken_files else console.WELL
 
 
 def _listed(entries: list[Entry], counts: list[tuple[tuple[str, str], int]], limit: int) -> list[str]:
@@ -132,12 +113,11 @@ def _listed(entries: list[Entry], counts: list[tuple[tuple[str, str], int]], lim
         lines += [f"{number:>9,}  {first}", *(f"{'':11}{line}" for line in others)]
     broken = sum(not entry.line for entry in entries)
     if broken:
-        lines += fitted(
-            f"{many(broken, 'file')} set aside whole; for each, put a repaired copy under the same name into its folder."
-        )
+        files = many(broken, "file")
+        lines += fitted(f"{files} set aside whole; for each, put a repaired copy under the same name into its folder.")
     lines.append("")
     for entry in entries[:limit]:
-        lines.append(f"{entry.name}{'  (replayed)' if entry.is_replayed else ''}")
+        lines += [f"{entry.name}{'  (replayed)' if entry.is_replayed else ''}"]
         lines += fitted(_problem(entry.column, entry.reason), "  ")
         text = " ".join((entry.text or "").split())
         if text:
@@ -157,9 +137,10 @@ def _sent(settings: Settings, result: Replay) -> list[str]:
     landing = find_landing(settings).short_title
     lines = [f"{many(number, 'line')} sent: {landing}/{path}" for path, number in result.written]
     lines += [f"sent before: {landing}/{path}" for path in result.unchanged]
-    if any("history" in path.parts for path, _ in result.written):
+    folders = {part for path, _ in result.written for part in path.parts}
+    if "history" in folders:
         lines.append("The history is loaded by hand: run history_job.")
-    if any("clicks" in path.parts for path, _ in result.written):
+    if "clicks" in folders:
         lines.append("The sensor runs these slices again. Lines that are good in their old file too count as duplicates.")
     return lines or ["No lines to send."]
 
@@ -169,16 +150,14 @@ def _not_sent(settings: Settings, result: Replay) -> list[str]:
     from customer360.lake.raw.quarantine import reason_kind
 
     lines = []
-    if result.still_bad:
-        lines.append(f"not sent, because they still break the contract: {many(len(result.still_bad), 'line')}")
-        for name, reason in result.still_bad[:SHOWN]:
-            lines += fitted(f"{name}: {reason}", "  ")
-        if len(result.still_bad) > SHOWN:
-            lines.append(f"  ... and {len(result.still_bad) - SHOWN:,} more")
-    if result.to_mend:
-        lines.append(
-            f"not sent, because they are damaged: {many(len(result.to_mend), 'line')}; repair them with --edit, then --from"
-        )
+    bad, damaged = len(result.still_bad), len(result.to_mend)
+    if bad:
+        lines.append(f"not sent, because they still break the contract: {many(bad, 'line')}")
+        lines += [line for name, reason in result.still_bad[:SHOWN] for line in fitted(f"{name}: {reason}", "  ")]
+    if bad > SHOWN:
+        lines.append(f"  ... and {bad - SHOWN:,} more")
+    if damaged:
+        lines.append(f"not sent, because they are damaged: {many(damaged, 'line')}; repair them with --edit, then --from")
         kinds = Counter(reason_kind(entry.reason) for entry in result.to_mend)
         lines += [f"  {count:,}  {reason}" for reason, count in kinds.most_common(SHOWN)]
     for entry in result.broken_files:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from customer360.text import many
-from orchestration.console import WELL, Invocation, now, say
+from orchestration.console import now, say, shop_settings
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def simulate(
-    invocation: Invocation,
+    context: typer.Context,
     *,
     what: Annotated[
         Literal["all", "history", "slices", "stream"],
@@ -34,11 +34,11 @@ def simulate(
     slices: Annotated[int, typer.Option(min=0, metavar="N", help="Live slices, after those in landing.")] = 5,
     faults: Annotated[Literal["none", "everyday"], typer.Option(help="Late, copied and broken lines.")] = "none",
     speed: Annotated[float, typer.Option(help="Of a stream: 1 is real time, 10 ten times as fast.")] = 1.0,
-) -> int:
+) -> None:
     """Write the files of the synthetic shop into landing. Later slices fit the history that is there."""
     from customer360.simulation import Faults, Simulation, SimulationError, read_simulation
 
-    settings = invocation.settings
+    settings = shop_settings(context)
     if settings.shop.landing_url:
         raise SimulationError(
             f"landing of {settings.shop.name} is {settings.shop.landing_url}, and simulated files go into folders only; use a "
@@ -49,13 +49,13 @@ def simulate(
     simulation = replace(read_simulation(settings.place) or Simulation(), **given)
     chosen = Faults.everyday() if faults == "everyday" else Faults()
     if what == "stream":
-        return _stream(settings, simulation, chosen, speed)
+        _stream(settings, simulation, chosen, speed)
+        return
     if what in {"all", "history"}:
         _history(settings, simulation)
     if what in {"all", "slices"}:
         _slices(settings, simulation, chosen, slices)
     say(f"The files are in {settings.place.landing}")
-    return WELL
 
 
 def _history(settings: Settings, simulation: Simulation) -> None:
@@ -99,7 +99,7 @@ def _copies(total: dict[str, int]) -> int:
     return sum(total.get(name, 0) for name in ("duplicates_inside", "duplicates_across", "restamped"))
 
 
-def _stream(settings: Settings, simulation: Simulation, faults: Faults, speed: float) -> int:
+def _stream(settings: Settings, simulation: Simulation, faults: Faults, speed: float) -> None:
     """Write files until Ctrl-C; no half file stays."""
     from customer360.lake.slices import slice_key
     from customer360.simulation import stream
@@ -115,7 +115,6 @@ def _stream(settings: Settings, simulation: Simulation, faults: Faults, speed: f
             say(f"{now():%H:%M:%S}   {slice_key(arrived.slice_start)}  {arrived.path.name}  {many(lines, 'line')}")
     except KeyboardInterrupt:
         say("stopped")
-    return WELL
 
 
 def _stream_start(settings: Settings, speed: float) -> datetime:

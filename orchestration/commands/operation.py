@@ -1,0 +1,111 @@
+"""``customer360 status | serve | rebuild``: watch a place, keep it running, have its warehouse made again."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from customer360.errors import OperatorError
+from orchestration.console import STATUS_CODES, JsonOption, answer, environment, fitted, now, place_settings, say, shop_settings
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from customer360.settings import Place
+
+WAIT_SECONDS = 10.0
+
+
+def status(context: typer.Context, as_json: JsonOption = False) -> int:
+    """What is published, waiting, quarantined and wrong.
+
+    Disturbs no run. Exits as monitors expect: 0 healthy, 1 warning, 2 critical, 3 unknown; the first line says why.
+    """
+    from customer360.lake.operations.status import read_status, status_lines
+
+    settings, moment = place_settings(context), now()
+    found = read_status(settings, moment)
+    lines = [part for line in status_lines(settings, found, moment) for part in fitted(line, hanging=" " * 11)]
+    answer(as_json, {"state": found.state, **vars(found)}, lines)
+    return STATUS_CODES[found.state]
+
+
+def serve(
+    context: typer.Context,
+    port: Annotated[int | None, typer.Option(min=0, help="Of the web server; without it there is none.")] = None,
+) -> None:
+    """Keep Dagster's daemon, code server and web server running.
+
+    Ends with SIGTERM or Ctrl-C. The Dagster home is $DAGSTER_HOME, else dagster in the data folder.
+    """
+    from orchestration.runtime.home import prepare_home
+    from orchestration.runtime.services import services
+
+    os.environ.update(environment(context))
+    home = Path(os.environ.setdefault("DAGSTER_HOME", str(shop_settings(context).place.root.absolute() / "dagster")))
+    prepare_home(home)
+    with services(home, port, say) as served:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: served.end())
+        served.run()
+
+
+def rebuild(
+    context: typer.Context,
+    anew: Annotated[bool, typer.Option("--anew", help="Set the file aside, also where it is damaged.")] = False,
+) -> None:
+    """Have the next run make the warehouse from raw again.
+
+    By default every slice is marked as not transformed, in the warehouse as it is. With --anew the file is set aside: slices
+    whose raw files are past their retention are then lost to the new one.
+    """
+    from customer360.lake.operations.clock import last_closed_slice
+    from customer360.lake.publishing.version import current_publication
+    from customer360.lake.slices import slice_key
+    from customer360.lake.warehouse.warehouse import warehouse_lock
+
+    settings, moment = place_settings(context), now()
+    shop, place = settings.shop, settings.place
+    if not place.warehouse.exists():
+        say(f"{place.warehouse} does not exist: the next run makes it from raw.")
+    else:
+        with warehouse_lock(place, "customer360 rebuild", WAIT_SECONDS):
+            _set_aside(place, moment) if anew else _forget(place)
+    publication = current_publication(place)
+    as_of = publication.as_of if publication else None
+    last = as_of - shop.slice_width if as_of else last_closed_slice(settings, moment)
+    key = slice_key(last or shop.slices_start - shop.slice_width)
+    say(
+        "Any run rebuilds it now. To do so at once:",
+        f"""dagster job launch -w workspace.yaml -j warehouse_job --tags '{{"dagster/partition": "{key}"}}'""",
+    )
+
+
+def _forget(place: Place) -> None:
+    """Mark every slice as not transformed."""
+    import duckdb
+
+    from customer360.lake.warehouse.slice_log import forget_transforms
+    from customer360.lake.warehouse.warehouse import open_warehouse
+
+    try:
+        with open_warehouse(place) as connection:
+            known = "select 1 from duckdb_tables() where schema_name = 'ops' and table_name = 'slice_log'"
+            if connection.execute(known).fetchone():
+                forget_transforms(connection)
+    except duckdb.IOException as error:
+        raise OperatorError(f"{error}; customer360 rebuild --anew sets the file aside") from error
+    say(f"Every slice of {place.warehouse} is to be transformed again.")
+
+
+def _set_aside(place: Place, moment: datetime) -> None:
+    """Rename the file and what DuckDB keeps beside it; the new names carry the moment."""
+    name, kept = place.warehouse.name, f"{place.warehouse.name}.before-"
+    for path in sorted(place.warehouse.parent.glob(f"{name}*")):
+        if path.is_file() and not path.name.startswith(kept):
+            target = path.rename(path.with_name(f"{kept}{moment:%Y%m%dT%H%M%SZ}{path.name.removeprefix(name)}"))
+            say(f"{path.name} is {target.name} now; delete it when all is well.")
