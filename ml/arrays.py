@@ -1,4 +1,4 @@
-"""Names for the arrays of ``ml``: what their entries are, so that a signature says it in one word."""
+"""Array types of ``ml`` by the type of their entries."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def _table_lines(table: PublishedTable) -> Iterator[str]:
 
 
 def _meaning(column: PublishedColumn) -> str:
-    """What all columns of a pattern have in common; the first one's own words would speak of one window and category."""
+    """The description that all columns of a pattern share; that of the first column names its own window and category."""
     return PATTERN_WORDS[column.pattern] if column.pattern else column.description.replace("|", "\\|")
 
 

@@ -80,7 +80,7 @@ class ShopTranslator(DagsterDbtTranslator):
         return GROUPS.get(dbt_resource_props["config"].get("schema") or "", groups.RAW)
 
     def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> Sequence[str] | None:
-        """All dbt models are the data team's."""
+        """The data team owns all dbt models."""
         return [DATA_TEAM]
 
     def get_partitions_def(self, dbt_resource_props: Mapping[str, Any]) -> dg.PartitionsDefinition[str] | None:

@@ -1,4 +1,4 @@
-"""``make demo``: a shop's history and live slices through the real jobs, then a short report of what came out."""
+"""``make demo``: a shop's history and live slices through the real jobs, then a short report of the results."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 def say(text: str = "") -> None:
-    """Write a line for the person who waits."""
+    """Print a line to the terminal, also while stdout is redirected."""
     sys.__stdout__.write(text + "\n")  # type: ignore[union-attr]  # a console program has a standard output
     sys.__stdout__.flush()  # type: ignore[union-attr]  # likewise
 
 
 class Stages:
-    """Runs stages, says what happens, and remembers how long each took."""
+    """Prints the stages and keeps the duration of each, in seconds."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Say that a stage begins and, with its time, that it has ended."""
+        """Print the begin of a stage and, with its duration, its end."""
         say(f"-> {name}")
         started = time.monotonic()
         yield
@@ -73,13 +73,13 @@ def main() -> None:
             runner.run_slices(keys)
     with stages.stage("planning campaigns and looking for drift"):
         runner.run("daily_job", partition=runner.today())
-    from orchestration.demo_report import report  # after the data are there: it reads what was published
+    from orchestration.demo_report import report
 
     say(report(Settings.from_environment(), stages.seconds))
 
 
 def _require_empty(settings: Settings) -> None:
-    """Start from nothing, but never delete what a person may have put there."""
+    """Empty the place of an earlier demo. Raises ``SettingsError`` where the place holds data that no demo made."""
     root = settings.place.root
     marker = root / "demo"
     if marker.exists():
@@ -91,7 +91,7 @@ def _require_empty(settings: Settings) -> None:
 
 
 def _landing_writer(settings: Settings, source: Path | None) -> Callable[[], Mapping[str, int]]:
-    """What fills landing: the shop's adapter, with the folder of its ``SOURCE_FILES`` where it reads some."""
+    """The function that fills landing: the shop's adapter, with the folder of its ``SOURCE_FILES`` where it has any."""
     shop = settings.shop
     if shop.adapter is None:
         raise SettingsError(f"{settings.shop_folder}/shop.yaml names no adapter, so there is nothing that could fill landing/")
@@ -147,7 +147,7 @@ class Runner:
             sys.exit(f"{job} failed: {' '.join(failures)[:2000]}\nThe log is {self.log}; `make ui` shows the run.")
 
     def run_slices(self, keys: list[str]) -> None:
-        """One slice, or a range of slices in one run, as the sensor would ask for them."""
+        """Run one slice, or a range of slices in one run, as the sensor requests them."""
         if len(keys) == 1:
             self.run("slice_job", partition=keys[0])
         else:
@@ -180,13 +180,13 @@ class Runner:
 
     @contextlib.contextmanager
     def _quietly(self) -> Iterator[None]:
-        """Send what the tools print to the log."""
+        """Redirect stdout and stderr to the log."""
         with self.log.open("a", encoding="utf-8") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
             yield
 
     @contextlib.contextmanager
     def _showing_steps(self, run_id: str) -> Iterator[None]:
-        """Say each step when it begins."""
+        """Print each step when it begins."""
         ended = threading.Event()
         watcher = threading.Thread(target=self._watch, args=(run_id, ended), daemon=True)
         watcher.start()

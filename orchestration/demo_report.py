@@ -1,4 +1,4 @@
-"""The demo's closing report: what came in and out, read from the published tables as a BI user would."""
+"""The report at the end of the demo, read from the published tables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SMALLEST_CHANCE = 0.001
 
 
 def report(settings: Settings, seconds: Mapping[str, float]) -> str:
-    """Rows per stage, bad and copied lines, segments, model against baselines, profiles, the plan, times, and what is next."""
+    """Rows per stage, bad and copied lines, segments, model against baselines, profiles, the plan, times, and next steps."""
     place = settings.place
     with open_version(place) as version:
         connection = version.connection
@@ -84,7 +84,7 @@ def _title(text: str) -> str:
 
 
 def _flow(connection: duckdb.DuckDBPyConnection) -> str:
-    """Lines landed and their fate, then rows of the tables that people ask for."""
+    """Counts of landed lines by result, then rows of the main published tables."""
     landed = _show(
         connection,
         "select source, sum(lines)::bigint as lines, sum(good)::bigint as good, sum(quarantined)::bigint as quarantined, "
@@ -108,7 +108,7 @@ def _models(settings: Settings) -> str:
 
 
 def _classes(connection: duckdb.DuckDBPyConnection, shop: Shop) -> dict[str, str]:
-    """The classes that anybody has a chance of, with their columns. "other" has none where the shop's categories are all."""
+    """Classes with a probability of at least .001 for some customer, with their columns. "other" may have none."""
     columns = {name: f"probability_{slug(name)}" for name in [*shop.category_ids, NONE]}
     highest = ", ".join(f"coalesce(max({column}), 0)" for column in columns.values())
     chances = connection.execute(f"select {highest} from customer_profiles").fetchall()[0]

@@ -69,7 +69,7 @@ def newest_slice(as_of: datetime) -> str:
 
 
 def published_day(partition_key: str, shop: Shop, as_of: datetime) -> date:
-    """The partition's day. Raises ``Failure`` for any other day than that of ``as_of``: what is known now is of no other."""
+    """The partition's day. Raises ``Failure`` for another day than that of ``as_of``: only its data are published."""
     today = day_key(shop, as_of)
     if partition_key != today:
         raise dg.Failure(

@@ -1,7 +1,7 @@
-"""A day's kept scores made again: by the version that they name, from what was known then, in a copy of the warehouse.
+"""Recompute the kept scores of a day with their model version and the data known then, in a copy of the warehouse.
 
-Features come from the models that make them in a slice, and so from the one macro; only the clock and the reference tables
-differ. No run waits for longer than the copy takes.
+The dbt models of a slice compute the features, with another clock and the reference tables of that time. Runs wait only while the
+warehouse is copied.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from ml.versions.model_store import ModelRefused
 from ml.versions.shop_models import load_for_shop
 from orchestration.runtime.dbt_run import DbtError, failure_text, invoke
 
-# What customer_features is made of, without what a slice wrote when it arrived.
+# The models upstream of customer_features, without those that each slice writes once, on its arrival.
 SELECTION = ["--select", "+customer_features", "--exclude", "+tag:slice_grain"]
 
 
 @dataclass(frozen=True)
 class Recomputed:
-    """A day's kept scores, how they compare with those made again, and what is not as it was known then."""
+    """A day's kept scores, their comparison with the recomputed ones, and the inputs that differ from those known then."""
 
     snapshot: Snapshot
     comparison: Comparison
@@ -33,9 +33,9 @@ class Recomputed:
 
 
 def recompute(settings: Settings, day: str | None, holder: str) -> Recomputed:
-    """Make the kept scores of a shop-local day (default: the newest) again, and compare.
+    """Recompute the kept scores of a shop-local day (default: the newest), and compare.
 
-    Raises ``SnapshotError`` where there are none, ``ModelRefused`` when their version does not load for the shop of now,
+    Raises ``SnapshotError`` without kept scores, ``ModelRefused`` when their version does not load for the present shop,
     ``WarehouseBusyError`` where a run holds the warehouse for longer than a minute, ``DbtError`` when dbt fails.
     """
     snapshot = read_snapshot(settings.place, day)

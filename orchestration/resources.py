@@ -1,4 +1,4 @@
-"""The one resource that assets need: the shop's settings, its clock and its warehouse."""
+"""The resource of all assets: the shop's settings, its clock and its warehouse."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from customer360.lake.warehouse.warehouse import count_rows, open_warehouse, war
 from customer360.settings import Settings
 from customer360.snapshot import Snapshot, open_snapshot
 
-# A training set of 6,000 customers is built in 3 seconds, one of a million in minutes; what else holds the lock is in the pool.
+# The build of a training set holds the lock outside the warehouse's pool: 3 seconds for 6,000 customers, minutes for a million.
 WAIT_SECONDS = 300.0
-SEE = "run the step's query on a copy of the warehouse to see it"
+REMEDY = "run the step's query on a copy of the warehouse to see it"
 
 
 class Platform(dg.ConfigurableResource):  # type: ignore[type-arg]  # dagster's generic parameter is the resource itself
-    """A shop and the place of its data. Settings are read anew each time: "top K" categories may have been resolved since."""
+    """A shop and the place of its data. Settings are read at each call, because a run may have resolved the "top K" categories."""
 
     shop_folder: str
     data_dir: str
@@ -73,7 +73,7 @@ class Platform(dg.ConfigurableResource):  # type: ignore[type-arg]  # dagster's 
     @contextmanager
     def opened(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Open the warehouse; the lock is already held."""
-        with open_warehouse(self.settings().place) as connection, redacted_errors(SEE):
+        with open_warehouse(self.settings().place) as connection, redacted_errors(REMEDY):
             yield connection
 
     def count_rows(self, tables: list[tuple[str, str]]) -> dict[tuple[str, str], int]:

@@ -1,7 +1,7 @@
-"""Schedules: what runs by the clock. Slices run by sensor.
+"""Schedules: the jobs that run by the clock. A sensor starts the slices.
 
-What runs once a day of a live shop has a time of its day. A replay has days of its own, shorter or longer than those of the
-wall clock: its schedules look every quarter of an hour whether the day of what is published has turned.
+A daily job of a live shop runs at a fixed local time. The days of a replay are shorter or longer than those of the wall clock:
+its schedules check every 15 minutes whether the published data have reached the next day.
 """
 
 import dagster as dg
@@ -29,7 +29,7 @@ REPLAY_CRON = "*/15 * * * *"
     ),
 )
 def daily_schedule(context: dg.ScheduleEvaluationContext, platform: Platform) -> dg.RunRequest | dg.SkipReason:
-    """Ask for the published day once; a replay's day that has a plan is not planned again."""
+    """Request the published day once; a day of a replay that has a plan is not planned again."""
     settings = platform.settings()
     current = current_publication(settings.place)
     if current is None or current.as_of is None:
@@ -53,7 +53,7 @@ def daily_schedule(context: dg.ScheduleEvaluationContext, platform: Platform) ->
     ),
 )
 def warehouse_schedule(context: dg.ScheduleEvaluationContext, platform: Platform) -> dg.RunRequest | dg.SkipReason:
-    """Ask for the newest published slice, once a day; a replay's first day has no night before it."""
+    """Request the newest published slice, once a day; not on the first day of a replay."""
     settings = platform.settings()
     current = current_publication(settings.place)
     if current is None or current.as_of is None:
@@ -72,7 +72,7 @@ def warehouse_schedule(context: dg.ScheduleEvaluationContext, platform: Platform
     description="Every hour, once it is switched on: nothing leaves a shop that nobody switched on.",
 )
 def send_schedule(context: dg.ScheduleEvaluationContext, platform: Platform) -> dg.RunRequest | dg.SkipReason:
-    """Ask for a hand-over where an approved contact waits, or one was cut off."""
+    """Request a hand-over where an approved contact is due or a hand-over was interrupted."""
     place = platform.settings().place
     if not waiting_contacts(place, platform.shop_now()) and not is_cut_off(place):
         return dg.SkipReason("no approved contact is due")

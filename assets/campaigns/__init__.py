@@ -1,1 +1,1 @@
-"""Who is contacted, how, when, and why not."""
+"""Campaign plans, ledger and results."""

@@ -1,4 +1,4 @@
-"""The published version in an object store, where shop.yaml names one."""
+"""The published version in the object store that shop.yaml names."""
 
 from collections.abc import Iterator
 from dataclasses import asdict

@@ -1,1 +1,1 @@
-"""What contacts bring: effects against customers who were held out, with intervals, and how many it takes to see one."""
+"""Effects of contacts against customers who were held out, with intervals, and the sample sizes that detect them."""

@@ -1,4 +1,4 @@
-"""The two models of response judged together: whether their difference finds the customers whom a contact changes."""
+"""Evaluation of the uplift, P(convert | contacted) less P(convert | not contacted), as a ranking of customers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ml.responses.training_set import known_contacts, unseen
 from ml.responses.without_contact import known_controls
 
 SEED = 360
-MIN_JUDGED = 100  # contacts, and controls; below that an interval says nothing
+MIN_JUDGED = 100  # contacts, and as many controls; with fewer the interval is too wide to use
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ def judge_effect(
 ) -> Qini | str:
     """The Qini of ranking by P(convert | contacted) less P(convert | not contacted), on touches that neither model has seen.
 
-    The score of a touch must not depend on whether it was made, so a contact counts at its own day and daypart with the mean
-    over the channels, weighted as the contacts were made, and a control likewise. Only campaigns with a control group count:
-    the contacts of others were chosen otherwise. A sentence where there is nothing to judge.
+    The score of a touch must not depend on whether it was made: contacts and controls are both scored at their own day and
+    daypart by the mean over the channels, weighted by each channel's share of contacts. Only campaigns with a control group
+    count: the contacts of others were not drawn at random. Returns the reason as a sentence where there is nothing to judge.
     """
     if response is None:
         return "the effect was not judged: no response model serves yet"
@@ -69,7 +69,7 @@ def judge_effect(
 def effect_scores(
     touches: pd.DataFrame, inputs: ResponseInputs, shop: Shop, response: ClassModel, without: ClassModel
 ) -> Floats:
-    """What a contact of each touch's customer adds at its day and daypart, as the two models see it just before."""
+    """Predicted uplift of each touch: what a contact of its customer adds at its day and daypart, by what was known before."""
     shares = touches.loc[~touches["is_control"].astype(bool), "channel"].value_counts(normalize=True)
     values = contact_rows(touches, inputs, shop)
     contacted = np.zeros(len(touches))

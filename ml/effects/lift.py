@@ -1,4 +1,4 @@
-"""Differences between those who were to be contacted and those held out, with 95% intervals.
+"""Differences between the treated and the held-out customers, with 95% intervals.
 
 Of rates: Newcombe's hybrid score interval (method 10 in Newcombe, Interval estimation for the difference between independent
 proportions, Statistics in Medicine 17, 1998). With 900 against 100 customers and 3% against 2% it holds the true difference in
@@ -60,10 +60,10 @@ def mean_difference(values: Floats, control: Floats) -> Interval:
 
 
 def adjusted_difference(values: Floats, before: Floats, control: Floats, control_before: Floats) -> Interval:
-    """``mean_difference`` of what is left when the part that ``before`` predicts is taken off (CUPED).
+    """``mean_difference`` after subtracting the part that the covariate ``before`` predicts (CUPED).
 
-    The slope is that within the arms, pooled, so that the effect itself is no part of it. Where nobody differed before, nothing
-    is taken off.
+    The slope is pooled within the arms, so that it does not contain the effect. Where ``before`` is constant, nothing is
+    subtracted.
     """
     centred = [(x - x.mean()) if len(x) else x for x in (before, control_before)]
     spread = sum(float(x @ x) for x in centred)

@@ -1,4 +1,4 @@
-"""How many customers it takes to tell an effect from chance: four times out of five, by the interval of results.
+"""Sample sizes that detect an effect with a power of 80%, by the interval that results use.
 
 An effect is found where Newcombe's 95% interval leaves 0 out: its bound on the side of 0 is worked out for the difference that
 four draws out of five exceed, by the normal approximation. The textbook size for two shares (Fleiss, Levin and Paik, 2003,
@@ -15,7 +15,7 @@ from scipy import optimize, stats
 from ml.effects.lift import wilson
 
 POWER = 0.8
-MOST = 10**10  # customers; more are as good as none
+MOST = 10**10  # customers; a larger size counts as impossible
 _Z = float(stats.norm.ppf(POWER))
 
 
@@ -37,7 +37,7 @@ def holdout_needed(base_rate: float, effect: float, contacts: int) -> int | None
 
 
 def detectable_effect(base_rate: float, contacts: int, holdouts: int) -> float | None:
-    """The smallest rise above ``base_rate`` that these two arms find; None where not even all of the contacted would do."""
+    """The smallest rise above ``base_rate`` that these arms detect; None where a rate of 1 among the contacted is too small."""
     most = 1 - base_rate
     if contacts < 1 or holdouts < 1 or most <= 0 or _surplus(base_rate, most, contacts, holdouts) <= 0:
         return None
@@ -49,9 +49,9 @@ def _is_possible(base_rate: float, effect: float) -> bool:
 
 
 def _surplus(base_rate: float, effect: float, contacts: float, holdouts: float) -> float:
-    """How far the bound of an unluckily small difference lies beyond 0; it grows with either arm.
+    """Distance from 0 to the interval's bound at the 20th percentile of the difference; it grows with either arm.
 
-    Bad luck is shared as the variances are: mostly by the small holdout, whose bound is the wider for it.
+    The deviation is divided between the arms in proportion to their variances: most of it falls on the smaller holdout.
     """
     variances = [max(rate * (1 - rate), 0.0) / size for rate, size in ((base_rate + effect, contacts), (base_rate, holdouts))]
     spread = math.sqrt(sum(variances))

@@ -1,4 +1,4 @@
-"""How well a ranking finds those whom a contact changes: the Qini curve and coefficient.
+"""The Qini curve and coefficient: how well a ranking finds the customers whom a contact changes.
 
 Radcliffe, Using Control Groups to Target on Predicted Lift: Building and Assessing Uplift Models, 2007. Customers are ranked by
 a score. At each share of them from the top, the curve has the conversions that contacting this share adds: those of the
@@ -49,7 +49,7 @@ class Qini:
 
     @property
     def verdict(self) -> str:
-        """In a sentence what the ranking is worth."""
+        """One sentence: conversions that the ranking adds over a random one, and whether that is beyond chance."""
         everyone, area = self.everyone, self.area
         return (
             f"contacting everyone adds {1000 * everyone.estimate:.1f} conversions per 1,000 customers (95%: "
@@ -89,7 +89,7 @@ def qini(
 ) -> Qini:
     """The Qini of ranking by ``scores``, highest first; equal scores are one step.
 
-    Rows are contacts and controls that chance told apart, with a score that does not depend on which they are. With
+    Rows are randomised contacts and controls; a score must not depend on which of the two a row is. With
     ``customers`` (the customer of each row) a customer's rows are drawn together. Raises ``ValueError`` where an arm is empty
     or a score is missing.
     """

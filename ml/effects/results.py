@@ -1,4 +1,4 @@
-"""What campaigns brought: ``campaign_results`` and ``campaign_result_deciles``, from the ledger and the published orders.
+"""Results of campaigns: ``campaign_results`` and ``campaign_result_deciles``, from the ledger and the published orders.
 
 Intention to treat: everyone who was to be contacted, also if they were suppressed later, against those who were held out and
 would have been. Customers held out of every campaign and of this one both count. A customer's outcome is any order within
@@ -141,7 +141,7 @@ def _verdict(
     is_closed: bool,
     is_conclusive: bool,
 ) -> str:
-    """What the numbers say, in a sentence or two, and what they do not."""
+    """One or two sentences: the conclusion from the numbers, and its limits."""
     if contact.empty and held.empty:
         return "No customer's window has passed yet."
     if held.empty or contact.empty:

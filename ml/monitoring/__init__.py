@@ -1,6 +1,6 @@
-"""Drift: what is measured, the reference it is compared with, the thresholds, and when a training is asked for.
+"""Drift: measures, reference, thresholds, alarms and requests for a training.
 
-The flow: ``windows`` reads the activity in a window of hours; ``reference`` keeps the activity of when the last model was
-judged, and how far normal days lie from that; ``samples`` and ``performance`` are what a report compares; ``thresholds`` learns
-the limits; ``report`` puts it together and has ``evidently_report`` draw it; ``alarms`` decides.
+``windows`` reads the activity in a window of days. ``reference`` keeps the activity of the days before the last training and
+the distances of normal days from it. ``samples`` and ``performance`` hold what a report compares, ``thresholds`` learns the
+limits, ``report`` computes the metrics, ``evidently_report`` draws them, ``alarms`` decides.
 """

@@ -1,4 +1,4 @@
-"""When drift is an alarm, since when something is different, and whether to ask for a training."""
+"""When drift is an alarm, when the change began, and whether to ask for a training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WINDOW = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Change:
-    """Columns were different from ``since`` on (plain UTC), by the report of ``reported_on`` (shop-local)."""
+    """Columns drifted from the moment ``since`` on (plain UTC), by the report of ``reported_on`` (shop-local)."""
 
     since: datetime
     reported_on: date

@@ -1,4 +1,4 @@
-"""Matured scores: those of a label horizon ago, judged by what customers then bought.
+"""Matured scores: the scores of a label horizon ago, judged by what customers then bought.
 
 The kept scores of a day are seven rows a customer and may be millions: the database adds them up, and only one loss a customer
 is read. The measures are those of ``ml.measures``.
@@ -71,7 +71,7 @@ def _judged(
         where s.as_of = $as_of
     """
     known = f"select * from ({outcomes}) where list_contains($classes, label)"
-    # In the order of their size, so that a seed draws the same ones whatever the order of the rows.
+    # Sorted, so that a seed draws the same losses whatever the order of the rows.
     losses = connection.execute(
         f"select -ln(greatest(probability, 1e-15)) as loss from ({known}) where category_id = label order by loss",
         {**values, "classes": classes},

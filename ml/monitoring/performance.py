@@ -1,8 +1,8 @@
 """Realised performance: of yesterday's buyers at once, of complete days of scores a label horizon later.
 
-Labels mature after a horizon. Whoever bought in the last 24 hours is known at once: of the probability that the scores before
-gave to buying at all, how much lay on the category that was bought? When browsing no longer predicts what is bought, this rises
-on the first day, though the distributions of features and scores stay as they were.
+Labels mature after a horizon; the buyers of the last 24 hours are known at once. ``surprise_of_buyers`` is minus the logarithm
+of P(bought category) / P(any purchase) by the scores before. It rises on the first day on which browsing no longer predicts
+what is bought, also where the distributions of features and scores do not change.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def surprise_of_buyers(connection: duckdb.DuckDBPyConnection, as_of: datetime, d
 
 
 def surprise_limit(judged: pd.DataFrame, loaded: LoadedModel, buyers: int) -> Limit | None:
-    """The threshold for so many buyers, from rows that the model never saw: a feature matrix with ``label``.
+    """The threshold for that number of buyers, from rows that the model never saw: a feature matrix with ``label``.
 
     Four standard errors above the mean of the buyers among them. None with fewer than 30.
     """
@@ -86,7 +86,7 @@ def matured_measures(matured: MaturedScores, loaded: LoadedModel, limits: Mappin
     """Rows of a day of scores that has matured: log loss, the same in multiples of the prior's, and calibration error.
 
     The second has a threshold from the start: half of the gain over the prior is lost that the cut-off showed which judged the
-    model. The prior is that of the same days, so a week in which more people buy is none. ``limits``: of earlier reports.
+    model. The prior is that of the same days, so that a week with more buyers is no drift. ``limits``: of earlier reports.
     """
     judged = loaded.manifest.metrics
     expected = judged["model"]["log_loss"] / judged["prior"]["log_loss"]

@@ -168,7 +168,7 @@ def load_reference(folder: Path, until: datetime) -> Reference | None:
 def window_limits(folder: Path, reference: Reference) -> dict[tuple[str, str], Limit]:
     """The threshold of each column: from the reference's own days, or, with fewer than 30, from those of the newest one before.
 
-    How much a window of a length differs from normal is much the same before and after a change.
+    The variation of windows of one length is about the same before and after a change.
     """
     limits = reference.limits()
     missing = [key for key, limit in limits.items() if not limit.is_learned]

@@ -17,7 +17,7 @@ from ml.monitoring.samples import FEATURE, JENSEN_SHANNON, MAX_ROWS, SCORE, WASS
 from ml.monitoring.thresholds import UNLEARNED, Limit, Measured
 from ml.versions.model_store import LoadedModel
 
-# Below the thirty most important features the model hardly looks.
+# The thirty most important features; the others have little weight in the model.
 TOP_FEATURES = 30
 # With fewer rows the distances exceed the fixed threshold by chance; drift is then left open.
 MIN_ROWS = 2_000

@@ -12,7 +12,7 @@ from scipy.stats import wasserstein_distance
 
 from ml.arrays import Floats
 
-# Above this a report takes minutes; the distances do not change.
+# With more rows a report takes minutes, and the distances do not change.
 MAX_ROWS = 50_000
 WASSERSTEIN, JENSEN_SHANNON, DIFFERENCE, MISSING_SHARE = "wasserstein", "jensenshannon", "difference", "missing_share"
 
@@ -42,7 +42,7 @@ class Sample:
 
     @property
     def title(self) -> str:
-        """For readers: features by their names, windows with their length."""
+        """The title in reports: the name of a feature; of a window also its length."""
         return self.column if self.kind in (FEATURE, SCORE) else f"{self.column}, {self.kind}"
 
     @property

@@ -1,9 +1,9 @@
 """Thresholds of drift, learned for each column from normal windows, because noise differs by column and window.
 
-A threshold lies eight standard deviations above the mean distance of normal windows, for those are bounded below and have long
-tails, and never below a floor under which a difference is of no interest. Measured on two seeds of the synthetic shop, 46
-columns over 90 normal days: with seven deviations no column exceeds its threshold in two reports in a row, with five on one day
-with the one seed and on three with the other; the fixed .1 is exceeded so on three and seven days.
+A threshold lies eight standard deviations above the mean distance of normal windows, because distances are bounded below and
+have long tails, and never below a floor under which a difference does not matter. Measured on two seeds of the synthetic shop,
+46 columns over 90 normal days: with seven deviations no column exceeds its threshold in two reports in a row; with five
+deviations that happens on one day and on three days, with the fixed .1 on three and on seven days.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 from ml.arrays import Floats
 from ml.monitoring.samples import FEATURE, PERFORMANCE, QUALITY, SCORE
 
-MIN_NORMAL = 30  # with fewer windows their spread is a guess
+MIN_NORMAL = 30  # with fewer windows the standard deviation is too uncertain
 DEVIATIONS = 8.0
-SMALLEST_SPREAD = 0.2  # of the mean: thirty windows may happen to agree
+SMALLEST_SPREAD = 0.2  # of the mean, because thirty windows can be alike by chance
 FIXED = 0.1  # Evidently's own
 FLOORS = {FEATURE: FIXED, SCORE: FIXED, QUALITY: 0.01, PERFORMANCE: 0.03}
 FLOOR = 0.02

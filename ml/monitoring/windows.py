@@ -85,7 +85,9 @@ class WindowReader:
             f"where {self._within(day_no, days)} and purchases > 0 order by event_slice, product_id"
         ).df()
         level = frame["price"] / frame["product_id"].map(prices).astype("float64")
-        return pd.Series([level.median()], dtype="float64")  # as a distribution, orders of several pieces hide 20% on prices
+        return pd.Series(
+            [level.median()], dtype="float64"
+        )  # a distribution does not show prices 20% higher, because orders differ in pieces
 
     def _visits(self, kind: str, day_no: int, days: int) -> Columns:
         found = {}

@@ -50,8 +50,8 @@ def brief(plan: CampaignPlan, rate: float | None, shop: Shop) -> dict[str, objec
     """One row of ``campaign_briefs``.
 
     The interval of the profit holds the chance of who orders (each customer for themselves) and, where the model was judged,
-    that all of its probabilities are off by the same share: its calibration error on the contacts that judged it. What it does
-    not hold: a market that has changed since.
+    that all of its probabilities are off by the same share: its calibration error on the contacts that judged it. It does not
+    include a change of the market after that.
 
     ``rate``: orders without contact; where a control group taught the model, what it says of the contacted counts instead.
     """
@@ -149,7 +149,7 @@ def contact_calendar(plan: pd.DataFrame, shop: Shop) -> pd.DataFrame:
 
 
 def heat_map(calendar: pd.DataFrame) -> bytes:
-    """The calendar as a PNG: the darker, the more contacts; the numbers stand within."""
+    """The calendar as a PNG heat map: darker cells have more contacts, and each cell shows its number."""
     figure = Figure(
         figsize=(max(4.0, 0.9 * max(calendar.shape[1], 1) + 1.2), 0.55 * len(calendar) + 1.1), dpi=110, layout="constrained"
     )

@@ -42,13 +42,13 @@ class ContactDays:
 
     @property
     def weekdays(self) -> Integers:
-        """Of each day its place in the week, Monday 0."""
+        """The weekday of each day, Monday 0."""
         return np.array([day.weekday() for day in self.days], dtype=np.int64)
 
     def send_at(self, day: Integers, daypart: Integers, zones: pd.Series[str]) -> npt.NDArray[np.datetime64]:
         """The first allowed hour of each contact's day and daypart where its customer is, as plain UTC.
 
-        An hour that the clock leaves out that day is passed over, where the daypart has another; the first of two counts.
+        Where the clock skips an hour, the daypart's next allowed hour counts, if any; of an hour that occurs twice, the first.
         """
         keys = pd.DataFrame({"day": day, "daypart": daypart, "zone": zones.to_numpy(dtype=object)})
         found = {key: self._moment(*key) for key in keys.drop_duplicates().itertuples(index=False, name=None)}
@@ -71,6 +71,6 @@ def _hours(campaign: Campaign, day: date, daypart: set[int], zone: ZoneInfo) -> 
 
 
 def _exists(day: date, hour: int, zone: ZoneInfo) -> bool:
-    """Whether the clock shows this hour on this day: not where it is put forward over it."""
+    """Whether this local hour exists on this day: it does not where the clock is put forward over it."""
     start = datetime.combine(day, datetime.min.time(), zone).replace(hour=hour)
     return start.astimezone(ZoneInfo("UTC")).astimezone(zone).hour == hour

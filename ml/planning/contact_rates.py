@@ -5,8 +5,8 @@ is compared with calls. The group's level, its channels, its weekdays, its daypa
 single combinations are then shrunk one after the other by ``ml.planning.shrinkage``, each by a strength of its own, and kept as
 shifts of the log-odds. A touch of which a dimension is unknown counts for the others.
 
-What this is not: touches of the past were not drawn at random, so a difference between combinations is an association. The
-holdout measures what contacts cause.
+Past touches were not randomised, so a difference between combinations is an association, not an effect. The holdout measures
+the effect of contacts.
 
 Shrinkage is empirical Bayes by the beta-binomial model: group j has c_j successes in n_j trials, and its rate is Beta with mean
 m_j (what the layer above expects) and strength s, counted in trials. The posterior mean is (c + s m) / (n + s). s comes from
@@ -26,7 +26,7 @@ from ml.arrays import Booleans, Floats, Integers
 
 DIMENSIONS = ("channel", "day", "daypart")
 UNKNOWN = -1
-# Below 1 trial a prior says nothing, above 10,000 everything; the upper bound is also what groups that differ by chance give.
+# A prior below 1 trial has no weight, above 10,000 it has all. Groups that differ by chance alone get the upper bound.
 STRENGTH_BOUNDS = (1.0, 10_000.0)
 _EDGE = 1e-6
 
@@ -43,7 +43,7 @@ class Touches:
 
 @dataclass(frozen=True)
 class ContactRates:
-    """Log-odds of conversion. ``segments``: segments x channels x 7 x dayparts; the rest are the customers' own shifts."""
+    """Log-odds of conversion. ``segments``: segments x channels x 7 x dayparts; ``customer_*``: the customers' own shifts."""
 
     segments: Floats
     customer_level: Floats

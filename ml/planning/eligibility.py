@@ -1,4 +1,4 @@
-"""Who may be contacted how and when: channels x days x dayparts of each customer, and what took the last of them away.
+"""Eligibility: the allowed channels x days x dayparts of each customer, and the rule that removed the last of them.
 
 Rules are asked in a fixed order, and the first that leaves a customer no option is why they are left out. Caps and gaps count
 contacts on both sides of a day: a contact tomorrow must not come too soon before one that is approved for the day after.
@@ -18,7 +18,7 @@ from ml.arrays import Booleans, Integers, Texts
 from ml.planning.contact_days import ContactDays
 from ml.planning.reasons import FREQUENCY_CAP, GAP, NO_CONSENT, OTHER_FIRST, OUTSIDE_WINDOW, SUPPRESSED
 
-# Customers at a time whose earlier contacts are laid out by day.
+# Customers per batch of the customers x days matrix of earlier contacts.
 BATCH = 50_000
 
 
@@ -56,7 +56,7 @@ class Eligibility:
 
 @dataclass(frozen=True)
 class Permissions:
-    """Customers x channels: who allowed it, and who must not be contacted so even if they allowed it."""
+    """Customers x channels: consents and suppressions; a suppression overrides a consent."""
 
     consent: Booleans
     suppressed: Booleans
@@ -82,7 +82,7 @@ class Permissions:
 def eligibility(
     permissions: Permissions, *, committed: Contacts, planned: Contacts, days: ContactDays, campaign: Campaign, shop: Shop
 ) -> Eligibility:
-    """What is left of all options. ``committed``: contacts made or approved; ``planned``: by campaigns that come first."""
+    """The options that all rules allow. ``committed``: contacts made or approved; ``planned``: by campaigns that come first."""
     customers = len(permissions.consent)
     used = np.array([channel in campaign.channels for channel in shop.channels], dtype=bool)
     allowed = np.zeros((customers, len(shop.channels), len(days.days), len(shop.dayparts)), dtype=bool)

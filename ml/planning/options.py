@@ -1,4 +1,4 @@
-"""What each option of a customer is worth, and the draws by which customers explore or are held out."""
+"""The value of each option of a customer, and the draws of exploration and of holdouts."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def holdouts(ids: pd.Index[str], campaign: Campaign, salt: str, shop: Shop) -> T
     """
     holdout: Texts = np.full(len(ids), None, dtype=object)
     holdout[draws(ids, salt, campaign.campaign_id) < campaign.holdout_share] = "campaign"
-    # Last, so that a customer whom both hold out is "global": that one outlasts the campaign.
+    # Last, so that a customer of both holdouts is "global": the global holdout outlasts the campaign.
     holdout[draws(ids, salt) < shop.campaigns.global_holdout_share] = "global"
     return holdout
 

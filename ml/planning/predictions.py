@@ -1,4 +1,4 @@
-"""What a plan is told of its customers: how probably each converts, by channel, weekday and daypart."""
+"""Predictions for plans: the probability that each customer converts, by channel, weekday and daypart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Predictions without a response model: smoothed rates of past touches, and when customers buy if touches do not say when."""
+"""Predictions without a response model: smoothed rates of past touches, with weekday and daypart of purchases as fallback."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ml.responses.contact_history import contacts
 
 # Customers x 63 combinations at a time: about 10 MB an array.
 BATCH = 20_000
-# With fewer touches that say when, weekday and daypart are learned from purchases instead.
+# With fewer touches of known weekday and daypart, both are learned from purchases instead.
 MIN_TIMED_TOUCHES = 100
 NO_SEGMENT = "Prospect"
 
@@ -26,7 +26,7 @@ def rate_predictions(customers: pd.DataFrame, touches: pd.DataFrame, purchase_ti
     """The smoothed share of past touches that converted, by segment and customer, channel, weekday and daypart.
 
     ``customers``: customer_id, segment. ``touches``: ``campaign_touch_history``. ``purchase_times``: the published table. Where
-    too few touches say on which day or when they were made, the odds move with the share of orders that are made then.
+    too few touches have a weekday or a daypart, the odds follow the share of orders of that weekday or daypart.
     """
     indexed = index_customers(customers)
     past = index_touches(touches, indexed, shop)
@@ -53,7 +53,7 @@ def rate_predictions(customers: pd.DataFrame, touches: pd.DataFrame, purchase_ti
 
 
 def _shift(shares: Floats) -> Floats:
-    """Log of each share over an equal one."""
+    """Logarithm of each share divided by an equal share."""
     return np.asarray(np.log(shares * shares.shape[1]), dtype=np.float64)
 
 
@@ -81,7 +81,7 @@ def index_customers(customers: pd.DataFrame) -> IndexedCustomers:
 
 
 def index_touches(touches: pd.DataFrame, customers: IndexedCustomers, shop: Shop) -> Touches:
-    """Past touches of the plan's customers. Weekday or daypart count as unknown while too few touches say them."""
+    """Past touches of the plan's customers. Weekday or daypart count as unknown while too few touches have them."""
     made = contacts(touches)
     customer = customers.places(made["customer_id"])
     rows = made[customer >= 0]

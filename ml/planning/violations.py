@@ -1,4 +1,4 @@
-"""The rules that a plan breaks, counted from its rows alone, without anything of the planner that made them.
+"""The rules that a plan breaks, counted from its rows alone, independently of the planner.
 
 The checks of the asset of plans, which block a publication, come from here. Budget, capacities, caps and gaps are counted by
 the function that counts them for an approval.

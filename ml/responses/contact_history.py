@@ -1,4 +1,4 @@
-"""What was known of a customer just before a contact: attributes, earlier contacts, their conversions and orders.
+"""A customer's state just before a contact: attributes, earlier contacts, their conversions and orders.
 
 Training asks for the moments of past touches, planning for the moment of the plan; both call these functions. All of the
 history lies strictly before the moment: a touch is never part of its own features, and two touches at one instant do not see
@@ -51,7 +51,9 @@ def contact_history(
     """
     moments = as_moments(points["at"])
     made = contacts(touches).reset_index(drop=True)
-    if "touch_id" in made:  # of two contacts at one instant, which one was the last must not depend on the order of rows
+    if (
+        "touch_id" in made
+    ):  # orders contacts of one instant by their id, so that the result does not depend on the order of rows
         made = made.sort_values("touch_id", ignore_index=True)
     columns = {**_earlier_contacts(points, moments, made, channels), "conversions": _conversions(points, moments, made)}
     columns |= _orders(points, moments, orders)
@@ -60,7 +62,7 @@ def contact_history(
 
 
 def contacts(touches: pd.DataFrame) -> pd.DataFrame:
-    """The touches that reached somebody: all but controls. What was published before there were any does not say, and did."""
+    """Touches without controls. Tables of releases that had no controls lack the column; all of their touches count."""
     return touches[~touches["is_control"].astype("boolean").fillna(value=False)] if "is_control" in touches else touches
 
 
@@ -83,7 +85,7 @@ def _earlier_contacts(
 def _conversions(points: pd.DataFrame, moments: Moments, made: pd.DataFrame) -> Floats:
     is_converted = made["is_converted"].astype("boolean").fillna(value=False).to_numpy(dtype=bool)
     won = made[is_converted & made["converted_at"].notna().to_numpy()]
-    # No conversion is known before its contact, whatever the producer wrote: else a touch would tell its own outcome.
+    # A conversion is known at its contact at the earliest, whatever the producer wrote: else a touch would leak its outcome.
     known_at = won[["converted_at", "touched_at"]].max(axis=1)
     start, end = Timeline.of(won["customer_id"], known_at).before(points, moments)
     return np.asarray(end - start, dtype=np.float64)
@@ -141,7 +143,7 @@ class Timeline:
 
     @classmethod
     def of(cls, customer_ids: pd.Series[str], times: pd.Series[pd.Timestamp]) -> Timeline:
-        """Events without a time are not on it."""
+        """The timeline of these events; those without a time are left out."""
         moments = as_moments(times)
         known = np.flatnonzero(~np.isnat(moments))
         codes, customers = pd.factorize(customer_ids.astype(str).to_numpy(dtype=object)[known])
@@ -168,7 +170,7 @@ def as_moments(times: pd.Series[pd.Timestamp]) -> Moments:
 
 
 def earlier(moments: Moments, days: int) -> Moments:
-    """So many times 24 hours before each."""
+    """Each moment less that number of times 24 hours."""
     return np.asarray(moments - np.timedelta64(days, "D"), dtype="datetime64[us]")
 
 

@@ -1,4 +1,4 @@
-"""Contacts as rows of features: who, what was known before, which campaign, which channel, day and daypart."""
+"""Contacts as rows of features: customer, history before the contact, campaign, channel, day and daypart."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ class ResponseInputs:
 def response_inputs(snapshot: Snapshot) -> ResponseInputs:
     """The inputs as the snapshot has them.
 
-    Touches are the shop's own and those that this product sent or held back, of which the ledger tells; campaigns are
-    those of ``known_campaigns``. Raises ``TrainingSetError`` where no contacts are published yet.
+    Touches are the shop's own and those that this product sent or held back, by the ledger; campaigns are those of
+    ``known_campaigns``. Raises ``TrainingSetError`` where no contacts are published yet.
     """
     if not snapshot.has(TOUCHES):
         raise TrainingSetError(f"{TOUCHES} is not published yet; run history_job, or warehouse_job after an upgrade")
@@ -120,7 +120,7 @@ def campaign_rows(campaign_ids: pd.Series[str], campaigns: pd.DataFrame, offers:
 
 
 def campaign_facts(kind: str | None, offer_id: str | None, offers: pd.DataFrame) -> CampaignFacts:
-    """A campaign of now as the model knows campaigns; ``offers`` is the reference table."""
+    """The model's features of a current campaign; ``offers`` is the reference table."""
     category = offers.loc[offers["offer_id"] == offer_id, "category_id"].dropna()
     return CampaignFacts(kind, str(category.iloc[0]) if len(category) else None)
 

@@ -1,8 +1,8 @@
 """The features of the response model: the customer, the history before the contact, the campaign, and the contact itself.
 
-A campaign's id is none of them: the next campaign's id was never seen, so that a model which had learned the old ones would
-know nothing of it, and until then would take what a campaign's weeks had in common for its doing. What the next campaign shares
-with earlier ones, its kind and the category of its offer, is a feature.
+A campaign's id is not a feature: the next campaign's id is in no training row, and a model with ids would attribute to a
+campaign what its weeks had in common. The kind of a campaign and the category of its offer, which the next campaign shares with
+earlier ones, are features.
 """
 
 from __future__ import annotations

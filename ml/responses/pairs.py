@@ -1,10 +1,10 @@
 """A model's probabilities for every pair of a customer and an option, without a row for each pair.
 
-A split of a tree asks either about the customer or about the option. So where a pair ends follows from where the customer goes
-and where the option goes, each looked up once: of 100,000 customers and 63 options, 100,063 rows are read instead of 6,300,000.
-The sums are those of the model itself.
+Each split of a tree tests a feature either of the customer or of the option. The leaf of a pair follows from the bits of both,
+each computed once: for 100,000 customers and 63 options, 100,063 rows are read instead of 6,300,000. The sums are those of the
+model itself.
 
-CatBoost's trees are oblivious (one question a level), so that a leaf's number is made of bits, each of a question.
+CatBoost's trees are oblivious (one split a level), so that a leaf's index has one bit for each split.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from scipy.special import softmax
 from ml.arrays import Floats, Integers
 from ml.fitting.class_model import ClassModel
 
-# Customers at a time: with 63 options and 8 bytes, what is added to for every tree stays within a processor's cache.
+# Customers per batch: with 63 options of 8 bytes, the sums that every tree adds to stay within a processor's cache.
 BATCH = 2_000
 
 
@@ -46,7 +46,7 @@ def _shares(model: ClassModel, customers: pd.DataFrame, options: pd.DataFrame) -
     trees = _Trees.of(model.classifier, set(options.columns))
     if trees is None:
         return _row_by_row(model, customers, options)
-    # Each beside the first of the others, whose own bits are then left out.
+    # Customers and options are each combined with the first row of the other side, whose bits are masked out.
     leaves = [
         model.classifier.calc_leaf_indexes(model.pool(rows.assign(**{str(name): others[name].iloc[0] for name in others})))
         for rows, others in ((customers, options), (options, customers))
@@ -56,7 +56,7 @@ def _shares(model: ClassModel, customers: pd.DataFrame, options: pd.DataFrame) -
 
 
 def _row_by_row(model: ClassModel, customers: pd.DataFrame, options: pd.DataFrame) -> Floats:
-    """For trees with questions about several features at once: target statistics, of categories with too many values."""
+    """For trees with splits on several features at once: target statistics of categories with too many values."""
     people, choices = np.repeat(np.arange(len(customers)), len(options)), np.tile(np.arange(len(options)), len(customers))
     rows = pd.concat(
         [customers.iloc[people].reset_index(drop=True), options.iloc[choices].reset_index(drop=True)], axis="columns"
@@ -67,7 +67,7 @@ def _row_by_row(model: ClassModel, customers: pd.DataFrame, options: pd.DataFram
 
 @dataclass(frozen=True)
 class _Trees:
-    """CatBoost's oblivious trees: of each the leaf values (leaves x classes) and the bits of its questions about options."""
+    """CatBoost's oblivious trees: of each the leaf values (leaves x classes) and the bits of its splits on options."""
 
     values: tuple[Floats, ...]
     option_bits: Integers
@@ -75,7 +75,7 @@ class _Trees:
 
     @classmethod
     def of(cls, classifier: CatBoostClassifier, option_names: set[str]) -> _Trees | None:
-        """None where a question is not of a single feature, or a tree not oblivious."""
+        """None where a split has more than one feature, or a tree is not oblivious."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.json"
             classifier.save_model(str(path), format="json")  # the documented way to a model's splits
@@ -132,7 +132,7 @@ def _table(values: Floats, option_leaves: Integers) -> Floats:
 
 
 def _feature(split: dict[str, Any], places: dict[str, dict[int, str]]) -> str | None:
-    """The feature that a split asks about, None for another kind of question."""
+    """The feature of a split, None for another kind of split."""
     if split["split_type"] == "FloatFeature":
         return places["float_features"][split["float_feature_index"]]
     if split["split_type"] == "OneHotFeature":

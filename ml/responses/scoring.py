@@ -17,7 +17,7 @@ from ml.responses.contact_rows import CampaignFacts, ResponseInputs, customer_ro
 from ml.responses.features import CAMPAIGN, CONTACT
 from ml.responses.pairs import pair_probabilities
 
-# Customers at a time: their 63 options as two probabilities of 8 bytes and as many again between them take 40 MB.
+# Customers per batch: 63 options with two probabilities of 8 bytes, and as much for intermediate values, take 40 MB.
 BATCH = 20_000
 DAYS = 7
 

@@ -1,7 +1,7 @@
 """The training set of the response model: past contacts, the newest of which judge it.
 
 A contact's outcome is known when its attribution window has passed. Contacts whose window reaches into the time of the judging
-ones are left out (purging; Lopez de Prado, Advances in Financial Machine Learning, 2018, ch. 7), and so are those of now.
+ones are left out (purging; Lopez de Prado, Advances in Financial Machine Learning, 2018, ch. 7), and so are those whose window is still open.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from ml.responses.features import response_features
 TABLE = "campaign_touch_history"
 JUDGED_SHARE = 1 / FOLDS
 MIN_CONVERSIONS = 20  # among the rows to train on; a quarter of them among those that judge
-# Where purging takes more than this share of the older contacts, all lie so close together that customers are held out instead.
+# Where purging removes more than this share of the older contacts, the split is by customer instead of by time.
 MOST_PURGED = 0.5
 
 
 @dataclass(frozen=True)
 class _Parts:
-    """Masks of the rows that train and that judge, the splits of the training rows, and in words what judges."""
+    """Masks of the training and of the judging rows, the splits of the training rows, and a description of the judging rows."""
 
     is_train: Booleans
     is_judge: Booleans
@@ -53,7 +53,7 @@ class _Parts:
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of touches: the target, its features, what one row is called, and by which groups the model is judged."""
+    """A target of touches: its features, the name of a row, and the groups by which the model is judged."""
 
     target: Target
     features: tuple[Feature, ...]
@@ -166,7 +166,7 @@ def unseen(touches: pd.DataFrame, trained_until: datetime, judged_from: datetime
 
 
 def _salted(customer_ids: pd.Series[str]) -> pd.Series[str]:
-    """Other folds than those of the ids themselves, of which one is missing here."""
+    """Ids that hash to folds of their own: of the folds of the plain ids, one is missing here."""
     return "tuning:" + customer_ids.astype(str)
 
 
@@ -189,7 +189,7 @@ def _require_outcomes(labels: Texts, parts: _Parts, noun: str) -> None:
 
 
 def _groups(rows: pd.DataFrame, shop: Shop) -> pd.DataFrame:
-    """By channel, kind of campaign and contacts before: a model must not be good for some of them only."""
+    """By channel, kind of campaign and number of contacts before: each group is judged by itself."""
     before = rows[[f"contacts_{channel}" for channel in shop.channels]].sum(axis=1).to_numpy(np.float64)
     names: npt.NDArray[np.object_] = np.array(["none", "1 or 2", "3 and more"], dtype=object)
     return pd.DataFrame(

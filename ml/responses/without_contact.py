@@ -1,4 +1,4 @@
-"""What customers do who are not contacted: a model of control groups, so that a plan may count what a contact adds.
+"""The model of control groups, P(convert | not contacted), with which plans count the effect of a contact.
 
 Two models (Hansotia and Rukstales, Incremental Value Modeling, 2002): the response model says P(convert | contacted so), this
 one P(convert | not contacted); the difference is the effect of the contact. Both are trained, judged, kept and promoted alike.
@@ -23,7 +23,7 @@ from ml.responses.contact_rows import ResponseInputs
 from ml.responses.features import organic_features
 from ml.responses.training_set import TABLE, Question, training_set_of
 
-# Measured on two worlds of 12,000 customers, three draws of controls each, by the log loss of 1,150 newer ones: with 300 to 700
+# Measured on two simulated shops of 12,000 customers, three draws of controls each, by the log loss of 1,150 newer ones: with 300 to 700
 # controls a model is worse than their mean in 4 of 17 draws, with 1,000 in 1 of 6, with 1,500 to 4,000 in none of 24.
 MIN_CONTROLS = 1_500
 
@@ -88,7 +88,7 @@ def _too_few(controls: int, shop: Shop) -> str:
 
 
 def _groups(rows: pd.DataFrame, shop: Shop) -> pd.DataFrame:
-    """By orders and contacts before: a model must not be good for some of them only."""
+    """By number of orders and contacts before: each group is judged by itself."""
     orders = rows["orders_365d"].to_numpy(np.float64)
     before = rows[[f"contacts_{channel}" for channel in shop.channels]].sum(axis=1).to_numpy(np.float64)
     names: npt.NDArray[np.object_] = np.array(["none", "1 or 2", "3 and more"], dtype=object)

@@ -1,4 +1,4 @@
-"""dbt in the run's own process: it needs no interpreter of its own, no second parse, and it dies with its run.
+"""dbt in the process of the run: no second interpreter, no second parse, and dbt ends when its run ends.
 
 Starting dbt as a child, as dagster-dbt's ``DbtCliResource`` does, costs 4 to 5 CPU seconds a run: its imports, its manifest,
 and its artifacts as JSON.

@@ -73,7 +73,7 @@ class Template:
         return self.process.poll() is None and self.code == code_fingerprint()
 
     def close(self) -> None:
-        """Let it end; the runs that it started go on."""
+        """Close the channel, so that the template ends; its runs go on."""
         self._messages.close()
         self.channel.close()
         try:

@@ -33,7 +33,7 @@ DEFINITIONS = "orchestration.definitions"
 LOOK_SECONDS = 0.25
 FILES_SECONDS = 3.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
-LIVED_SECONDS = 10.0  # a process that lived that long had started well: the next pause is short again
+LIVED_SECONDS = 10.0  # after this time a process counts as started, and the next pause is short again
 MOST_LOG_BYTES = 50_000_000  # of the log and of the one before it
 END_SECONDS = 30.0
 PR_SET_PDEATHSIG = 1
@@ -112,7 +112,7 @@ class Service:
 
 @dataclass
 class Services:
-    """All of them. ``say`` tells people what died.
+    """The services of a place. ``say`` prints which process ended.
 
     ``data_end`` is the end of the newest closed slice of a replay, None for other shops: partitions end there. Once the data go
     on, they end a day later, and the code server is replaced once a day of the shop.
@@ -164,7 +164,7 @@ class Services:
             self.code_server.environment[END_VARIABLE] = end.isoformat()
 
     def end(self) -> None:
-        """Have ``run`` return."""
+        """Make ``run`` return."""
         self.is_ending = True
 
 
@@ -222,7 +222,7 @@ def _python(module: str, *arguments: str) -> list[str]:
 
 @contextmanager
 def _alone(home: Path) -> Iterator[None]:
-    """Two daemons on one home would ask for everything twice. The kernel frees the lock when we die."""
+    """Lock the home: two daemons would request every run twice. The kernel frees the lock when this process ends."""
     home.mkdir(parents=True, exist_ok=True)
     with (home / "serve.lock").open("a+", encoding="utf-8") as handle:
         try:

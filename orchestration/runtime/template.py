@@ -46,11 +46,11 @@ def process_start(pid: int) -> str:
 def serve(channel: socket.socket, execute: Execute) -> None:
     """Fork a child for every request until the other side closes the channel. Says its own pid first."""
     gc.collect()
-    gc.freeze()  # what was imported is never garbage: children neither look through it nor copy its pages
+    gc.freeze()  # excludes the imported objects from garbage collection: children do not scan them or copy their pages
     try:
         _answer(channel, execute)
     except (BrokenPipeError, ConnectionResetError):
-        return  # closed by somebody who no longer wanted to know how children ended
+        return  # the other side closed the channel and needs no exit codes
 
 
 def _answer(channel: socket.socket, execute: Execute) -> None:

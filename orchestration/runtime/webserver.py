@@ -15,7 +15,7 @@ from customer360.settings import Settings
 
 
 class ReportsWebserver(DagsterWebserver):  # type: ignore[type-arg]  # generic over contexts that are not public
-    """The reports' route comes first: Dagster's last one takes every path."""
+    """Dagster's web server with the reports' route first: the last route of Dagster matches every path."""
 
     def build_routes(self) -> list[BaseRoute]:
         """Files in the reports' folder alone; one that is not there is 404."""

@@ -19,7 +19,7 @@ from ml.planning.allocation.programs import MORE, Columns, integer, relax
 EXACT_COLUMNS = 4_000
 SAMPLE, CORE, CLOSE, SPLIT = 1_000, 3_000, 1_500, 60
 MOST_ROUNDS = 8
-MOST_COLUMNS = 150_000  # 20 s of HiGHS where customers are all alike; 1 s of 30,000
+MOST_COLUMNS = 150_000  # HiGHS takes up to 20 s at this size, where customers are all alike; 1 s for 30,000
 ENOUGH = 1e-4
 
 

@@ -2,7 +2,7 @@
 
 At given prices every customer takes the best option by itself, so that the value of the dual and the direction in which it
 falls come from one pass over all values. Kelley's cutting planes (Kelley 1960) put the passes together; a box around the best
-prices so far, narrower when a step fails, keeps the steps from swinging. Deterministic, and equal values of many customers do
+prices so far, which shrinks when a step fails, keeps the steps from oscillating. Deterministic; ties between many customers do
 not slow it.
 """
 
@@ -15,7 +15,7 @@ from ml.arrays import Floats, Integers
 from ml.planning.allocation.problem import Prices, Problem
 
 MOST_PASSES = 150
-ENOUGH = 1e-5  # of the bound
+ENOUGH = 1e-5  # relative to the bound
 SERIOUS, GROWS, SHRINKS = 0.1, 1.5, 0.8
 CONSTRAINED = 1e-12
 
@@ -61,7 +61,7 @@ def _at(problem: Problem, prices: Prices, limited: Integers, limits: Floats) -> 
 
 
 def _lowest(cuts: list[tuple[float, Floats, Floats]], centre: Floats, width: Floats) -> tuple[Floats, float]:
-    """Where the cuts together are lowest, within the box around ``centre``, and how low they are there."""
+    """The minimum of the cuts' maximum within the box around ``centre``: the point and its value."""
     slopes = np.array([slope for _, slope, _ in cuts])
     heights = np.array([value - slope @ point for value, slope, point in cuts])
     scale = np.maximum(np.abs(slopes).max(axis=0), 1.0)

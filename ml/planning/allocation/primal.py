@@ -1,4 +1,4 @@
-"""From prices to an allocation: everyone takes the best option that is still open, those with the most to lose first."""
+"""From prices to an allocation: each customer takes the best open option, in the order of the loss by the next best."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def at_prices(problem: Problem, prices: Prices) -> Integers:
 
 
 def _with_leftovers(problem: Problem, chosen: Integers, room: Floats, money: float) -> Integers:
-    """Also those who are worth it beside what is left, the best for their money first."""
+    """Give customers without an option one that fits into what is left, in descending order of value per cost."""
     while True:
         is_open = (room > 0) & (problem.units <= money)
         free = np.flatnonzero(chosen == NOBODY)
@@ -70,7 +70,7 @@ def _with_leftovers(problem: Problem, chosen: Integers, room: Floats, money: flo
 
 
 def _place_in_option(options: Integers) -> Integers:
-    """Of each entry how many of the same option stand before it."""
+    """For each entry, the number of earlier entries with the same option."""
     order = np.argsort(options, kind="stable")
     ordered = options[order]
     starts = np.searchsorted(ordered, ordered, side="left")

@@ -1,4 +1,4 @@
-"""The problem, and what a solution is: at most one option a customer, within the capacities and the budget."""
+"""The allocation problem and its solutions: at most one option a customer, within the capacities and the budget."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Problem:
 
     @cached_property
     def budget_units(self) -> float:
-        """Whole units that the budget holds; inf without a limit."""
+        """The budget in whole units; inf without a limit."""
         if math.isinf(self.budget):
             return math.inf
         return max(math.floor(round(self.budget * MILLIONTHS)) // self.unit_millionths, 0)
@@ -81,7 +81,7 @@ class Prices:
         return np.asarray(self.budget * problem.units + self.capacity, dtype=np.float64)
 
     def bound(self, problem: Problem) -> float:
-        """No choice is worth more (weak duality): what the limits cost, and what each customer is worth beyond it."""
+        """Upper bound on any choice's value (weak duality): limits at these prices, and each customer's best reduced value."""
         best = (problem.value - self.charge(problem)).max(axis=1, initial=0.0)
         limits = np.where(self.capacity > 0, problem.capacity, 0.0)
         spent = self.budget * problem.budget_units if self.budget > 0 else 0.0

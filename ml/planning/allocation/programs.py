@@ -15,7 +15,7 @@ from ml.arrays import Floats, Integers
 from ml.planning.allocation.problem import Prices, Problem
 
 MOST_NODES = 2_000
-# A limit is loosened by so much to learn what more of it brings. Above HiGHS's tolerance, below half a contact.
+# Limits are loosened by this amount to compute their marginal value. Above HiGHS's tolerance, below half a contact.
 MORE = 1e-3
 _TOLERANCES = {"primal_feasibility_tolerance": 1e-9, "dual_feasibility_tolerance": 1e-10}
 
