@@ -1,7 +1,7 @@
 """Recompute the kept scores of a day with their model version and the data known then, in a copy of the warehouse.
 
-The dbt models of a slice compute the features, with another clock and the reference tables of that time. Runs wait only while the
-warehouse is copied.
+The dbt models of a slice compute the features, with another clock and the reference tables of that time. Runs wait only while
+the warehouse is copied.
 """
 
 from __future__ import annotations

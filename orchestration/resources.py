@@ -23,7 +23,7 @@ REMEDY = "run the step's query on a copy of the warehouse to see it"
 
 
 class Platform(dg.ConfigurableResource):  # type: ignore[type-arg]  # dagster's generic parameter is the resource itself
-    """A shop and the place of its data. Settings are read at each call, because a run may have resolved the "top K" categories."""
+    """A shop and the place of its data. Settings are read at each call: a run may have resolved the "top K" categories."""
 
     shop_folder: str
     data_dir: str

@@ -1,7 +1,8 @@
 """The training set of the response model: past contacts, the newest of which judge it.
 
-A contact's outcome is known when its attribution window has passed. Contacts whose window reaches into the time of the judging
-ones are left out (purging; Lopez de Prado, Advances in Financial Machine Learning, 2018, ch. 7), and so are those whose window is still open.
+A contact's outcome is known when its attribution window has passed; contacts with an open window are left out. So are contacts
+whose window reaches into the time of the judging ones (purging; Lopez de Prado, Advances in Financial Machine Learning, 2018,
+ch. 7).
 """
 
 from __future__ import annotations
