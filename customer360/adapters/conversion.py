@@ -1,7 +1,7 @@
 """Foreign event files to landing files, one source file at a time, with an account of every row.
 
-A landing file is named for its format and for the content of its source, compressed or not: converting a file again, say with
-other rules, writes over what it gave before, and adds nothing. Rows that cannot be read go to ``quarantine/adapters`` with line
+A landing file is named for its format and for the content of its source, compressed or not: converting a file again, for
+example with other rules, replaces its landing files. Rows that cannot be read go to ``quarantine/adapters`` with line
 and reason; clicks are judged by the contract when their slice runs.
 """
 
@@ -66,7 +66,7 @@ def convert(
     """Convert a file of the format ``name`` (see ``formats.FORMATS``), compressed where it ends in ``.gz``, into landing files.
 
     Clicks go into one slice, given by its start or by ``now`` (the wall clock, UTC), or by event time; then those from before
-    ``slices_start`` go to ``history/``. What came by ``Into.NOW`` stays in its slice when it is converted again.
+    ``slices_start`` go to ``history/``. Lines written by ``Into.NOW`` stay in their slice when the file is converted again.
     Raises ``ConversionError`` where the file is damaged or of another format, or where the slice never comes.
     """
     place = settings.place
@@ -184,7 +184,7 @@ def _content_hash(source: Path) -> str:
 
 
 def _landed(place: Place, target: str) -> list[Path]:
-    """The landing files that the same source gave before."""
+    """The landing files of an earlier conversion of the same source."""
     found = [*(place.landing / "clicks").glob(f"*/*/*/*/{target}"), place.landing / HISTORY / target]
     return [path for path in found if path.exists()]
 

@@ -22,7 +22,7 @@ from customer360.lake.landing.values import canonical_id
 
 ID_COLUMNS = frozenset(column.name for column in CLICK_COLUMNS if column.is_id)
 
-# Columns of the click contract by name; `event_at` is a datetime in UTC, what is unknown is None or left out.
+# Columns of the click contract by name; `event_at` is a datetime in UTC; unknown values are None or left out.
 Click = dict[str, Any]
 
 _TABLET = re.compile(r"iPad|Tablet|PlayBook|Silk/|Android(?!.*Mobile)")

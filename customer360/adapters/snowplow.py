@@ -119,7 +119,7 @@ def from_enriched(line: str) -> Mapping[str, Any]:
 
 
 def _envelope(event: dict[str, Any], column: str) -> Any:
-    """Take what a self-describing field of a line holds."""
+    """Add the content of a self-describing field of a line."""
     return record(_parsed(event.pop(column), column, {}), column).get("data")
 
 

@@ -19,7 +19,7 @@ class SourceError(ValueError):
 
 @dataclass(frozen=True)
 class Field:
-    """A column of a file: how its text becomes a value (``ValueError`` where it does not), and what it should be, in words."""
+    """A column of a file: a parser of its text (``ValueError`` where it is invalid), and a description of valid text."""
 
     name: str
     expected: str

@@ -8,6 +8,6 @@ Each package imports only those below it (import-linter holds the order):
 - ``warehouse``: the DuckDB file of the runs, its slice log and cut-offs
 - ``reference``: reference tables with the validity of every row, from files or PostgreSQL
 - ``raw``: validated slices and history, and the quarantine
-- ``landing``: where producers write, the contracts of what they write, and the reading of it
+- ``landing``: the files of producers, their contracts, and their reading
 - modules: connections to DuckDB, the object store, slice keys, atomic files, the full disk
 """

@@ -58,7 +58,7 @@ class StoredObject:
 
 @dataclass(frozen=True)
 class Page:
-    """What one request listed, in the order of keys."""
+    """The result of one listing request, in the order of keys."""
 
     objects: tuple[StoredObject, ...]
     is_last: bool

@@ -1,6 +1,6 @@
 """Alerts about jobs that fail for good and are well again, as one JSON document to one address.
 
-What is open is kept in ``DATA_DIR/alerts.json``, so that a restart repeats no alert, and ``customer360 status`` shows it.
+Open incidents are kept in ``DATA_DIR/alerts.json``, so that a restart repeats no alert, and ``customer360 status`` shows it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FAILED, RECOVERED = "failed", "recovered"
 # Python's own message quotes the address, which holds a password or token.
 NO_ADDRESS = "the webhook is not an address: look for stray blanks, line ends, and a password that is not percent-encoded"
 FAILED_MODEL = re.compile(r"^dbt failed: (?P<model>\w+): (?P<cause>.*)")
-# The runbook's entry by what the cause says, else by the job.
+# The runbook's section by a text in the cause, else by the job.
 PAGE_OF_CAUSE = (
     (r"no room to|no space left|offload data block|disk of .* is full", "disk-full"),
     (r"is held by|conflicting lock", "stuck-lock"),
@@ -112,7 +112,7 @@ def incidents_file(place: Place) -> Path:
 
 
 def open_incidents(place: Place) -> list[Incident]:
-    """What failed for good and is not well again, oldest first."""
+    """Incidents that are not over, oldest first."""
     file = incidents_file(place)
     if not file.exists():
         return []
@@ -146,8 +146,8 @@ def report_failure(place: Place, alert: Alert, slices: Collection[str], now: dat
 def report_success(place: Place, job: str, run_id: str, is_well: Callable[[str], bool], deliver: Deliver) -> list[Incident]:
     """Close the incidents that ended with a run of ``job``; send one alert of recovery where the failure was announced.
 
-    An incident of slices is over when ``is_well`` of each (by key), that of another job when the job succeeds. Returns what
-    was closed.
+    An incident of slices is over when ``is_well`` of each (by key), that of another job when the job succeeds. Returns the
+    closed incidents.
     """
     if not open_incidents(place):
         return []

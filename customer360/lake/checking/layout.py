@@ -64,7 +64,7 @@ class Layout:
 
 
 def read_layout(shop: Shop, path: Path, now: datetime) -> Layout:
-    """Find the files below ``path`` (a folder or one file) and say what they are. ``now`` is the wall clock, UTC."""
+    """Find the files below ``path`` (a folder or one file) and their kinds. ``now`` is the wall clock, UTC."""
     layout = Layout()
     path = path.resolve()
     part, base = _part_of_landing(shop, path)
@@ -177,7 +177,7 @@ def _add_folder(layout: Layout, shop: Shop, clicks: Path, folder: Path, files: t
 
 
 def _folder_problem(shop: Shop, clicks: Path, folder: Path, start: datetime | None) -> Misplaced | None:
-    """What is wrong with a folder that holds click files, or None."""
+    """The problem of a folder with click files, or None."""
     example = slice_folder(Path(), shop.slices_start)
     if start is None or slice_folder(clicks, start) != folder:
         return Misplaced(

@@ -1,4 +1,4 @@
-"""What a check found, as numbers and as text of at most 100 columns."""
+"""The report of a check: counts, problems, and text of at most 100 columns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CLICK_KINDS = {"clicks", "history"}
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong, and the remedy. ``line`` is None for a whole file, ``column`` empty for a whole line."""
+    """A problem and its remedy. ``line`` is None for a whole file, ``column`` empty for a whole line."""
 
     line: int | None
     column: str

@@ -90,7 +90,7 @@ def id_value(text: str, is_number: str = "false") -> str:
 
 
 def id_fault(text: str, is_number: str = "false", below: str = str(EXACT_BELOW["DOUBLE"])) -> str:
-    """SQL of what is wrong with the id in ``text``, without the value; NULL where nothing is.
+    """SQL of the fault of the id in ``text``, without the value; NULL for a valid id.
 
     A numeric type tells whole numbers apart ``below`` this.
     """
@@ -200,7 +200,7 @@ def exact_below(kind: str) -> int:
 
 
 def refused_type(column: Column, kind: str) -> str | None:
-    """What is wrong with a typed source's column, and the remedy; None where its values can be read one by one."""
+    """The fault of a typed column, and the remedy; None where its values can be read one by one."""
     base = kind.partition("(")[0]
     numbers = (*WHOLE, "DOUBLE", "FLOAT", "DECIMAL")
     accepted = {
@@ -224,6 +224,6 @@ def parquet_precisions(connection: duckdb.DuckDBPyConnection, path: Path, names:
 
 
 def refused_precision(precisions: Mapping[str, int]) -> str | None:
-    """What is wrong with decimals of a Parquet file, and the remedy: DuckDB reads a precision above 38 as a wrong double."""
+    """The fault of decimals in a Parquet file, and the remedy: DuckDB reads a precision above 38 as a wrong double."""
     wide = [f"column {name} is of type DECIMAL with precision {digits}" for name, digits in precisions.items() if digits > 38]
     return f"{', '.join(wide)}; write at most 38 digits, such as DECIMAL(18,2)" if wide else None

@@ -41,7 +41,7 @@ class ReplayError(OperatorError, ValueError):
 
 @dataclass
 class Replay:
-    """What a replay did: files (paths in landing) with their number of lines, and lines that stayed and what is wrong now."""
+    """Result of a replay: files (paths in landing) with their numbers of lines, and lines that stayed, with their faults."""
 
     written: list[tuple[Path, int]] = field(default_factory=list)
     unchanged: list[Path] = field(default_factory=list)
@@ -52,7 +52,7 @@ class Replay:
 
 @dataclass(frozen=True)
 class Line:
-    """A line to be sent: its text, the slice it was quarantined in, what to call it, and its entry where there is one."""
+    """A line to be sent: its text, the slice it was quarantined in, its name in messages, and its entry, if any."""
 
     text: str
     slice: str
@@ -83,7 +83,7 @@ def replay(settings: Settings, selection: Selection, now: datetime, into: dateti
 
 
 def export_for_editing(place: Place, selection: Selection, target: Path) -> int:
-    """Write the selected lines to a file to be mended, each below a comment that says where it came from and what is wrong.
+    """Write the selected lines to a file to be mended, each below a comment with its origin and fault.
 
     Returns how many there are. Raises ``ReplayError`` where ``target`` exists.
     """
@@ -142,7 +142,7 @@ def _mended(source: Path, known: dict[tuple[str, str, int], Entry], default_slic
 def _good_lines(
     settings: Settings, lines: list[Line], into: datetime | None, now: datetime, result: Replay
 ) -> dict[str, list[Line]]:
-    """The lines that keep the contract where they go, by slice key; what is wrong with the others is noted in ``result``."""
+    """The lines that keep the contract in their target slice, by slice key; the faults of the others go into ``result``."""
     if into is not None:
         _require_slice(settings, into, now)
     targets: dict[str, list[Line]] = {}
@@ -169,7 +169,7 @@ def _require_slice(settings: Settings, start: datetime, now: datetime) -> None:
 
 
 def _judged(settings: Settings, lines: list[Line], target: str) -> Iterator[tuple[Line, str | None, datetime]]:
-    """Each line with what is wrong with it by the pipeline's rules (None: nothing), and when it happened (UTC)."""
+    """Each line with its fault by the pipeline's rules (None for a good line), and its event time (UTC)."""
     shop = settings.shop
     start = None if target == HISTORY else slice_start(target)
     bounds = history_bounds(shop) if start is None else ClickBounds.of_slice(start, start + shop.slice_width)

@@ -61,7 +61,7 @@ def _older(paths: Iterable[Path], limit: datetime) -> list[Path]:
 
 
 def _modified(path: Path) -> float:
-    """Of a link itself, which may point nowhere. What has gone in the meantime is not old."""
+    """Modification time in seconds, of a link that of the link; infinity where the path is gone, so that it counts as new."""
     try:
         return path.lstat().st_mtime
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Which slices to run next: from folder listings, what is done, and what became of earlier requests. Pure decisions, no I/O.
+"""The slices to run next, decided from folder listings, published slices and the runs of earlier requests. No I/O.
 
 A request's key is ``slice:fingerprint:attempt``, so asking twice for the same thing is harmless: a crash between any two
 steps leads to the same requests again. Contiguous slices are asked for together, at most a day in one run.
@@ -29,7 +29,7 @@ SETTLE_NS = 2_000_000_000
 
 
 class RunState(StrEnum):
-    """What became of a requested run."""
+    """State of the run of a request."""
 
     WORKING = "working"
     SUCCEEDED = "succeeded"
@@ -49,7 +49,7 @@ class PendingSlice:
 
 @dataclass(frozen=True)
 class Cursor:
-    """What the sensor remembers: folders looked at so far, the newest slice considered, and slices not done yet.
+    """State of the sensor: the newest folder change seen (ns), the key of the newest slice compared, and pending slices.
 
     ``scanned`` is where the round through the older objects of a store goes on; see ``store_landing``.
     """
@@ -105,7 +105,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class Inputs:
-    """Everything that a decision depends on: folders, runs, what is done, and the clock."""
+    """The inputs of a decision: folders, runs, published slices, and the clock."""
 
     folders: Callable[[], Iterable[tuple[datetime, int]]]
     fingerprint: Callable[[datetime], str]
@@ -195,7 +195,7 @@ def _open_closed_slices(cursor: Cursor, inputs: Inputs, last_closed: datetime, p
 
 
 def _due_attempts(pending: dict[str, PendingSlice], inputs: Inputs) -> tuple[dict[str, int], list[str]]:
-    """Drop what is done; return the attempt that each remaining slice is due for, and notes on the others."""
+    """Drop published slices; return the attempt that each remaining slice is due for, and notes on the others."""
     due: dict[str, int] = {}
     notes: list[str] = []
     states: dict[str, RunState | None] = {}
@@ -237,7 +237,7 @@ def _waiting(key: str, attempt: int) -> str:
 
 
 def _age(entry: PendingSlice, inputs: Inputs) -> timedelta:
-    """How long ago it was asked for; very long where that seems to lie in the future: the clock was set back."""
+    """Age of the request; the longest duration where its time lies in the future, since the clock was set back."""
     asked = datetime.fromisoformat(entry.changed_at) if entry.changed_at else datetime.min.replace(tzinfo=UTC)
     return inputs.now - asked if asked <= inputs.now else timedelta.max
 

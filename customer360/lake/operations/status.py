@@ -1,4 +1,4 @@
-"""``customer360 status``: what is published, waiting and wrong, from published files and listings: it disturbs no run."""
+"""``customer360 status``: published data, waiting slices and problems, from published files and listings. It blocks no run."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Waiting:
 
 
 class State(StrEnum):
-    """How things stand, the worst of all problems; of what is unknown, what is known to be wrong counts more."""
+    """State of the shop: that of the worst problem; a known problem counts more than an unknown state."""
 
     HEALTHY = "healthy"
     UNKNOWN = "unknown"
@@ -183,7 +183,7 @@ def _slice_log(place: Place) -> tuple[list[tuple[Any, ...]], tuple[int, int] | N
 
 
 def _landed(settings: Settings, now: datetime, done: dict[datetime, str]) -> tuple[Freshness | None, Waiting, str]:
-    """What depends on landing, and why it is not known. A live shop's freshness goes by the clock alone."""
+    """The part that depends on landing, and why it is unknown, if so. A live shop's freshness depends on the clock alone."""
     health = None
     try:
         health = freshness(settings, now)

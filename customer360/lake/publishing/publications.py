@@ -1,4 +1,4 @@
-"""Which tables are published, and where each comes from. Names are stable: BI tools depend on them."""
+"""The published tables and their sources. Names are stable, since BI tools depend on them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SLICE_LOG = """
 
 
 def warehouse_tables(connection: duckdb.DuckDBPyConnection, settings: Settings) -> dict[str, TableSource]:
-    """Published name to source: what the warehouse has, reference rows in force, and ``file_tables``."""
+    """Published name to source: tables of the warehouse, reference rows in force, and ``file_tables``."""
     found = connection.execute("select schema_name, table_name from duckdb_tables()").fetchall()
     contents, contracts = built_contents(connection), reference_tables(settings.shop)
     wanted = [("marts", name) for name in MARTS]

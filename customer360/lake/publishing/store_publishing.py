@@ -2,7 +2,7 @@
 
 ``versions/<number>-<time>/`` holds a version as its local folder does; ``current.json`` names it and is replaced by one PUT, so
 that a reader who begins there always sees a complete version. A version is complete with ``version.json``, written last.
-What did not change since the version before is copied inside the store and not sent again.
+Files that the version before has too are copied inside the store and not sent again.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Upload:
 
 @dataclass(frozen=True)
 class Uploaded:
-    """The last version that readers of the store were given, as this place remembers it."""
+    """The last version that this place uploaded."""
 
     version: int
     published_at: datetime
@@ -94,7 +94,7 @@ def upload_current(place: Place, storage: ObjectStorage, now: datetime) -> Uploa
 
 
 def last_uploaded(place: Place) -> Uploaded | None:
-    """What this place remembers of its last upload; None before the first one."""
+    """The record of this place's last upload; None before the first."""
     note = place.published / "store.json"
     if not note.exists():
         return None
@@ -111,7 +111,7 @@ def next_number(settings: Settings) -> int:
 
 
 def readers_wait_long(place: Place, now: datetime) -> bool:
-    """True where readers of the store have nothing, or what they have was published over an hour ago."""
+    """True where readers of the store have no version, or one that was published over an hour ago."""
     uploaded = last_uploaded(place)
     return uploaded is None or now - uploaded.published_at > READERS_WAIT
 
@@ -135,7 +135,7 @@ def _file(path: Path) -> _File:
 
 
 def _send(store: ObjectStore, files: dict[str, _File], target: str, pointer: dict[str, Any]) -> tuple[list[_File], int]:
-    """Put or copy what is not there yet, so that an upload which broke off goes on; returns what was sent, how much copied."""
+    """Put or copy the missing objects, so that an interrupted upload continues; returns objects sent and number copied."""
     past = str(pointer.get("folder", "")).removeprefix(f"{store.url}/")
     present = {entry.key: entry.etag for entry in store.objects(f"{target}/")}
     sent: list[_File] = []

@@ -1,4 +1,4 @@
-"""The declaration of each published table: what a row is, and the type, unit and meaning of its columns.
+"""The declaration of each published table: its grain, and the type, unit and meaning of its columns.
 
 ``tables.yml`` declares the tables that dbt does not make. Those of dbt are declared in the yml of their models, which the
 manifest holds, and reference tables in their contracts. The data dictionary, comments and Parquet metadata, the types of the
@@ -94,7 +94,7 @@ class PublishedColumn:
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """A published table: what a row is, the columns that identify one, and when it is made again."""
+    """A published table: its grain, its key, and when it is made again."""
 
     name: str
     description: str

@@ -22,7 +22,7 @@ DOCUMENT = "version.json"
 
 @dataclass(frozen=True)
 class Publication:
-    """What ``version.json`` says of a published version.
+    """The content of a version's ``version.json``.
 
     ``as_of``: the point in time that the version describes, UTC. ``rows``: rows by table. ``contents``: a table's content
     version, where it has one (see ``publish``). ``descriptions``: by table, and below it by column ("" is the table itself).
@@ -59,13 +59,13 @@ def current_folder(place: Place) -> Path:
 
 
 def current_publication(place: Place) -> Publication | None:
-    """What is published now, or None before the first publication."""
+    """The current publication, or None before the first."""
     document = current_folder(place) / DOCUMENT
     return read_publication(document) if document.exists() else None
 
 
 def read_publication(document: Path) -> Publication:
-    """A version as the ``version.json`` of its folder says. Releases before 0.2 listed tables without a view apart."""
+    """The publication in the ``version.json`` of a version's folder. Releases before 0.2 listed tables without a view apart."""
     values = json.loads(document.read_text(encoding="utf-8"))
     return Publication(
         values["version"],

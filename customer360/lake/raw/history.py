@@ -26,7 +26,7 @@ EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class History:
-    """What a history load made: counts over all files, and the span of days."""
+    """Result of a history load: counts over all files, and the first and last day."""
 
     counts: SliceCounts
     slices: int

@@ -1,4 +1,4 @@
-"""SQL of what the reference tables say of customers, read from the tables themselves and not from the last transform.
+"""SQL of customers' consents, suppressions and attributes, from the reference tables and not from the last transform.
 
 A withdrawn consent or a suppression is in force from its load on, also before the next slice.
 """

@@ -39,7 +39,7 @@ class PostgresRead:
 
 @dataclass(frozen=True)
 class ReferenceLoad:
-    """What a load found: rows now in force, rows that opened or closed a validity, and columns that nobody reads.
+    """Result of a load: rows in force, rows that opened or closed a validity, and unread columns.
 
     ``not_read`` says why PostgreSQL could not be read; the rows in force are those of the last good version then.
     ``set_aside`` counts the rows that the quarantine of the table holds, ``faults`` are the first of this load, without values.

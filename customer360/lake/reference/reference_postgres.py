@@ -94,7 +94,7 @@ def fetch(contract: ReferenceTable, source: PostgresSource, last: PostgresRead |
 
 
 def take(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, source: PostgresSource, fetched: Fetched) -> None:
-    """Append what was fetched to ``incoming``, and rows that break the contract to ``set_aside``."""
+    """Append the fetched rows to ``incoming``, and those that break the contract to ``set_aside``."""
     connection.execute(
         "create temp view texts as select *, null::bigint as _row, null::varchar as _problem, null::varchar as _raw "
         f"from read_parquet({literal(str(fetched.file))}, hive_partitioning = false)"

@@ -1,1 +1,1 @@
-"""The private DuckDB file: its lock, what is pending, points in time, and copies of it that show another time."""
+"""The private DuckDB file: its lock, the log of pending slices, cut-offs, and copies as of an earlier time."""

@@ -119,7 +119,7 @@ def _known_from(relation: Timed, moment: str) -> dict[str, str]:
 
 
 def _within(name: str, at: str, length: str) -> str:
-    """The time moved into [at, at + length), by as much as it lies after a whole number of lengths."""
+    """The time moved into [at, at + length) by a whole number of lengths."""
     return f"{at} + ({quoted(name)} - time_bucket({length}, {quoted(name)}, {at}))"
 
 

@@ -13,7 +13,7 @@ from customer360.lake.warehouse.frames import snapshot_folder
 from customer360.settings import Settings, Shop
 
 CUTOFF_COLUMNS = "cutoff_no integer, as_of timestamp, weight double"
-# The weight of a cut-off's rows when a model is fitted, and of those before a change of what the rows say. Of two seeds of a
+# The weight of a cut-off's rows when a model is fitted, and of the rows before a dated change of the data. Of two seeds of a
 # shop in which the purchases of two categories were exchanged, one horizon of new labels closed 83% and 82% of the gap to a
 # model fitted on the new behaviour alone with .05, 72% and 69% with .3, 52% and 44% with 1.
 EVERY_CUTOFF, BEFORE_CHANGE = 1.0, 0.05

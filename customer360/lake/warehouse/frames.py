@@ -69,8 +69,8 @@ def keep_daily_snapshot(
 ) -> None:
     """Keep the first ``scores`` (a table with as_of) of each shop-local day; later runs of the day leave them as they are.
 
-    What ``metadata`` returns is kept in the file: what was known when they were made (``known_then``). It is asked only when a
-    file is written, once a day, since it reads the whole dbt project.
+    The file keeps the result of ``metadata``: the data known when the scores were made (``known_then``). It is called only when
+    a file is written, once a day, since it reads all files of the dbt project.
     """
     (moment,) = connection.execute(f"select max(as_of) from {scores}").fetchone() or (None,)
     if moment is None:

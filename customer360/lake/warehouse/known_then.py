@@ -40,7 +40,7 @@ class SnapshotError(OperatorError, ValueError):
 
 @dataclass(frozen=True)
 class Known:
-    """What scores were made from: when (UTC, ISO 8601), by which models' SQL and settings, and the reference versions seen.
+    """The inputs of scores: when they were made (UTC, ISO 8601), hash of the models' SQL and settings, reference versions.
 
     ``references``: table -> (content version, from when it is in force); a table that was never loaded is left out.
     """
@@ -96,7 +96,7 @@ class Exceptions:
 
 
 def known_now(settings: Settings, now: datetime) -> Known:
-    """What scores that are made at ``now`` (UTC) are made from."""
+    """The record of the inputs of scores that are made at ``now`` (UTC)."""
     loads = {table: last_version(settings.place, table) for table in reference_tables(settings.shop)}
     references = {table: (str(load["version"]), str(load["valid_from"])) for table, load in loads.items() if load}
     return Known(now.isoformat(), models_fingerprint(settings), references)

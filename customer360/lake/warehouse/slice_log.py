@@ -34,7 +34,7 @@ PENDING = "not is_archived and transformed_fingerprint is distinct from raw_fing
 
 @dataclass(frozen=True)
 class Plan:
-    """What a transform will do: the slices that it rewrites (all UTC), in time order, and which of them are repairs."""
+    """The plan of a transform: the slices that it rewrites (UTC), in time order, and which of them are repairs."""
 
     pending: list[datetime]
     repaired: list[datetime]

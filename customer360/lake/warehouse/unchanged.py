@@ -43,7 +43,7 @@ def unchanged(connection: duckdb.DuckDBPyConnection, settings: Settings) -> list
 
 
 def mark_built(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
-    """Note, after dbt succeeded with all models, what they were made of."""
+    """Record, after dbt succeeded with all models, the versions of their inputs."""
     rows = [list(column) for column in zip(*_fingerprints(connection, settings).items(), strict=True)]
     connection.execute("insert or replace into ops.built select unnest(?::varchar[]), unnest(?::varchar[])", rows)
 
