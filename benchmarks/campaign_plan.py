@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from datetime import UTC
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from benchmarks.campaign_response import as_published
 from customer360.campaigns.definition import Campaign
 from customer360.settings import CampaignRules, FrequencyCap, Shop
 from customer360.simulation.leads import Leads
-from ml.arrays import Floats
+from ml.arrays import Booleans, Floats, SingleFloats
 from ml.planning.campaign_planning import CampaignPlan, plan_campaigns
 from ml.planning.inputs import PlanningInputs
 from ml.planning.predictions import RESPONSE, Predicted
@@ -78,12 +77,12 @@ class Setting:
         made = pd.Timestamp(self.inputs.as_of.astimezone(self.shop.zone).date())
         return pd.date_range(made + pd.Timedelta(days=1), periods=self.shop.campaigns.days_ahead)
 
-    def is_free(self) -> npt.NDArray[np.bool_]:
+    def is_free(self) -> Booleans:
         """Leads x days: the cap allows a contact. Written apart from the planner: every touch lies before the plan."""
         latest = self.inputs.commitments.groupby("customer_id")["contact_date"].max()
         latest = latest.reindex(self.leads.customers["customer_id"])
         days_since = (self.days.to_numpy()[None, :] - latest.to_numpy()[:, None]) / np.timedelta64(1, "D")
-        free: npt.NDArray[np.bool_] = np.isnan(days_since) | (days_since >= CAP.days)
+        free: Booleans = np.isnan(days_since) | (days_since >= CAP.days)
         return free
 
 
@@ -104,7 +103,7 @@ def _inputs(leads: Leads, shop: Shop) -> PlanningInputs:
     )
 
 
-def constrained_figures(leads: Leads, conversion: npt.NDArray[np.float32]) -> dict[str, float]:
+def constrained_figures(leads: Leads, conversion: SingleFloats) -> dict[str, float]:
     """The constrained half of ``campaign``, of what a model says of the leads: ``conversion`` is shaped as the posterior."""
     setting = Setting.of(leads)
     plan, planning_seconds = _plan(setting, conversion)
@@ -127,7 +126,7 @@ def constrained_figures(leads: Leads, conversion: npt.NDArray[np.float32]) -> di
     }
 
 
-def _plan(setting: Setting, conversion: npt.NDArray[np.float32]) -> tuple[CampaignPlan, float]:
+def _plan(setting: Setting, conversion: SingleFloats) -> tuple[CampaignPlan, float]:
     """The product's plan and the seconds that it took. Raises ``RuntimeError`` where it fails or breaks a limit."""
     ids = pd.Index(setting.leads.customers["customer_id"], dtype="str")
 
@@ -166,7 +165,7 @@ def _mean_conversion(setting: Setting, plan: CampaignPlan) -> float:
     return float(_chosen(setting, plan).mean())
 
 
-def greedy_value(setting: Setting, conversion: npt.NDArray[np.float32]) -> float:
+def greedy_value(setting: Setting, conversion: SingleFloats) -> float:
     """Best score first: every lead and combination by our score, taken while lead, capacity and budget last.
 
     Dayparts have no limit, so the best one of a lead's channel and day comes before its others, and stands for them.

@@ -26,6 +26,7 @@ from sklearn.ensemble import RandomForestClassifier
 from benchmarks.measuring import output_of
 from customer360.settings import REPOSITORY, Shop, load_shop
 from customer360.simulation.leads import ATTRIBUTES, JUDGED_CAMPAIGN, Leads, draw_leads
+from ml.arrays import SingleFloats
 from ml.datasets.targets import CONVERTED, RESPONSE, target_of
 from ml.datasets.training_sets import TrainingSet
 from ml.fitting.boosting_settings import CONTACTS
@@ -36,7 +37,7 @@ from ml.judging.evaluation import evaluate
 from ml.measures import auc
 from ml.responses.contact_rows import CampaignFacts, ResponseInputs, contact_rows
 from ml.responses.features import response_features
-from ml.responses.scoring import Predictions, response_predictions, rows_at
+from ml.responses.scoring import response_predictions, rows_at
 from ml.responses.training_set import build_response_training_set
 from ml.versions.model_store import ModelStore
 
@@ -52,7 +53,7 @@ class ScoredLeads:
     """The leads with their truth, what the model says of every combination (as ``posterior``), and the figures so far."""
 
     leads: Leads
-    conversion: Predictions
+    conversion: SingleFloats
     figures: dict[str, float]
 
 
@@ -78,7 +79,7 @@ def scored_leads(count: int = LEADS, seed: int = SEED) -> ScoredLeads:
         inputs.touches.to_parquet(folder / "touches.parquet")
         inputs.attributes.to_parquet(folder / "attributes.parquet")
         measured = json.loads(output_of("benchmarks.campaign_response", name, known_at.isoformat()))
-        conversion: Predictions = np.load(folder / SCORES)
+        conversion: SingleFloats = np.load(folder / SCORES)
     true_means = leads.posterior.reshape(count, -1)
     forest = forest_of(training_set, seed)
     return ScoredLeads(

@@ -78,11 +78,11 @@ class Reference:
 def reference_period(until: datetime, changes: Sequence[datetime], oldest: datetime) -> Period | None:
     """The days before a training that windows may be compared with; None where there are not 14.
 
-    ``until``: as of when the model was judged; ``changes``: since when something was known to be different, later ones do not
+    ``until``: as of when the model was judged; ``changes``: the moments at which changes began; later ones do not
     count; ``oldest``: the start of the oldest day at hand. All plain UTC.
     """
-    since = max([change for change in changes if change <= until], default=oldest)
-    days = (until - max(since, oldest)) // timedelta(days=1)
+    last_change = max([change for change in changes if change <= until], default=oldest)
+    days = (until - max(last_change, oldest)) // timedelta(days=1)
     return Period(until, min(days, REFERENCE_DAYS)) if days >= LEAST_DAYS else None
 
 

@@ -7,12 +7,11 @@ from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from customer360.campaigns.definition import Campaign
 from customer360.settings import Shop
-from ml.arrays import Booleans, Integers
+from ml.arrays import Booleans, Integers, Moments
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class ContactDays:
         """The weekday of each day, Monday 0."""
         return np.array([day.weekday() for day in self.days], dtype=np.int64)
 
-    def send_at(self, day: Integers, daypart: Integers, zones: pd.Series[str]) -> npt.NDArray[np.datetime64]:
+    def send_at(self, day: Integers, daypart: Integers, zones: pd.Series[str]) -> Moments:
         """The first allowed hour of each contact's day and daypart where its customer is, as plain UTC.
 
         Where the clock skips an hour, the daypart's next allowed hour counts, if any; of an hour that occurs twice, the first.

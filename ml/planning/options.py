@@ -7,12 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from customer360.campaigns.definition import Campaign
 from customer360.settings import Shop
-from ml.arrays import Booleans, Floats, Integers, Texts
+from ml.arrays import Booleans, Floats, Integers, SingleFloats, Texts
 from ml.planning.contact_days import ContactDays
 from ml.planning.eligibility import BATCH
 from ml.planning.predictions import Predicted
@@ -32,8 +31,8 @@ class Options:
 
     value: Floats
     daypart: Integers
-    conversion: npt.NDArray[np.float32]
-    gross: npt.NDArray[np.float32]
+    conversion: SingleFloats
+    gross: SingleFloats
     explores: Booleans
 
 

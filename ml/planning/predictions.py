@@ -6,12 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from customer360.campaigns.definition import Campaign
 from customer360.settings import Shop
+from ml.arrays import SingleFloats
 from ml.frames import FrameError
 
 Basis = Literal["incremental", "predicted response"]
@@ -29,8 +28,8 @@ class Predicted:
     ``relative_error``: one standard error of the mean prediction as a share of it, where it was judged.
     """
 
-    conversion: npt.NDArray[np.float32]
-    without: npt.NDArray[np.float32] | None
+    conversion: SingleFloats
+    without: SingleFloats | None
     model_version: str | None
     basis: Basis
     relative_error: float | None = None

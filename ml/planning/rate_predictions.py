@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from customer360.campaigns.definition import Campaign
 from customer360.settings import Shop
-from ml.arrays import Floats, Integers, Texts
+from ml.arrays import Floats, Integers, SingleFloats, Texts
 from ml.planning.contact_rates import UNKNOWN, Touches, estimate_rates, expit, posterior_mean, prior_strength
 from ml.planning.predictions import RESPONSE, Predict, Predicted
 from ml.responses.contact_history import contacts
@@ -38,7 +37,7 @@ def rate_predictions(customers: pd.DataFrame, touches: pd.DataFrame, purchase_ti
 
     def predict(_: Campaign, ids: pd.Index[str]) -> Predicted:
         places = np.asarray(indexed.ids.get_indexer(ids), dtype=np.int64)
-        conversion: npt.NDArray[np.float32] = np.empty((len(ids), len(shop.channels), 7, len(shop.dayparts)), dtype=np.float32)
+        conversion: SingleFloats = np.empty((len(ids), len(shop.channels), 7, len(shop.dayparts)), dtype=np.float32)
         for start in range(0, len(ids), BATCH):
             rows = places[start : start + BATCH]
             log_odds = rates.log_odds(rows, indexed.segment[rows])

@@ -15,13 +15,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ml.arrays import Floats, Integers
+from ml.arrays import Floats, Integers, Moments
 
 ORDER_DAYS = 365
 ORDER_COLUMNS = ("days_since_last_order", "orders_365d", "spend_365d")
 DAY = np.timedelta64(1, "D")
-
-Moments = npt.NDArray[np.datetime64]
 
 
 def history_columns(channels: Sequence[str]) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from customer360.campaigns.attribution import own_touches, with_own_touches
@@ -13,6 +12,7 @@ from customer360.campaigns.definition import load_campaigns
 from customer360.campaigns.drafts import approved_definitions
 from customer360.settings import Shop
 from customer360.snapshot import ORDERS, TIME_ZONES, TOUCHES, Snapshot
+from ml.arrays import Texts
 from ml.datasets.training_sets import TrainingSetError
 from ml.frames import require_columns
 from ml.responses.contact_history import attributes_at, contact_history
@@ -125,7 +125,7 @@ def campaign_facts(kind: str | None, offer_id: str | None, offers: pd.DataFrame)
     return CampaignFacts(kind, str(category.iloc[0]) if len(category) else None)
 
 
-def daypart_names(local_hours: pd.Series[int], shop: Shop) -> npt.NDArray[np.object_]:
+def daypart_names(local_hours: pd.Series[int], shop: Shop) -> Texts:
     """The daypart of each hour, None outside of all of them and where the hour is unknown."""
     names = np.full(25, None, dtype=object)
     for name, daypart in shop.dayparts.items():

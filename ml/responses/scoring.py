@@ -6,10 +6,10 @@ from datetime import datetime
 from itertools import product
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from customer360.settings import Shop
+from ml.arrays import SingleFloats
 from ml.datasets.targets import CONVERTED
 from ml.fitting.class_model import ClassModel
 from ml.frames import feature_matrix
@@ -21,8 +21,6 @@ from ml.responses.pairs import pair_probabilities
 BATCH = 20_000
 DAYS = 7
 
-Predictions = npt.NDArray[np.float32]
-
 
 def rows_at(customer_ids: pd.Index[str], at: datetime, inputs: ResponseInputs, shop: Shop) -> pd.DataFrame:
     """Attributes and history of these customers as known at a moment (plain UTC), in their order: what a plan is made of."""
@@ -30,7 +28,7 @@ def rows_at(customer_ids: pd.Index[str], at: datetime, inputs: ResponseInputs, s
     return customer_rows(points, inputs, shop)
 
 
-def response_predictions(model: ClassModel, campaign: CampaignFacts, customers: pd.DataFrame, shop: Shop) -> Predictions:
+def response_predictions(model: ClassModel, campaign: CampaignFacts, customers: pd.DataFrame, shop: Shop) -> SingleFloats:
     """P(convert | contacted so) as customers x channels x 7 days (Monday first) x dayparts, in the orders of shop.yaml.
 
     ``customers``: the rows of ``rows_at``; the history is that of the plan's moment for every day of it. Raises ``FrameError``

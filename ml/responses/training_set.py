@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from customer360.features import Feature
@@ -192,7 +191,7 @@ def _require_outcomes(labels: Texts, parts: _Parts, noun: str) -> None:
 def _groups(rows: pd.DataFrame, shop: Shop) -> pd.DataFrame:
     """By channel, kind of campaign and number of contacts before: each group is judged by itself."""
     before = rows[[f"contacts_{channel}" for channel in shop.channels]].sum(axis=1).to_numpy(np.float64)
-    names: npt.NDArray[np.object_] = np.array(["none", "1 or 2", "3 and more"], dtype=object)
+    names: Texts = np.array(["none", "1 or 2", "3 and more"], dtype=object)
     return pd.DataFrame(
         {
             "channel": rows["channel"].to_numpy(dtype=object),

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from customer360.settings import Shop
 from customer360.text import many
+from ml.arrays import SingleFloats, Texts
 from ml.datasets.targets import CONVERTED, ORGANIC_RESPONSE, target_of
 from ml.datasets.training_sets import TrainingSet, TrainingSetError
 from ml.fitting.class_model import ClassModel
@@ -70,7 +70,7 @@ def effect_is_usable(touches: pd.DataFrame, shop: Shop, known_at: datetime, orga
     return EffectBasis(True, f"{many(controls, 'control')} say what customers do without contact ({organic_version})")
 
 
-def without_predictions(model: ClassModel, customers: pd.DataFrame) -> npt.NDArray[np.float32]:
+def without_predictions(model: ClassModel, customers: pd.DataFrame) -> SingleFloats:
     """P(convert | not contacted) of each customer, from the rows of ``ml.responses.scoring.rows_at``, in their order.
 
     Raises ``FrameError`` where they lack a feature of the model.
@@ -91,7 +91,7 @@ def _groups(rows: pd.DataFrame, shop: Shop) -> pd.DataFrame:
     """By number of orders and contacts before: each group is judged by itself."""
     orders = rows["orders_365d"].to_numpy(np.float64)
     before = rows[[f"contacts_{channel}" for channel in shop.channels]].sum(axis=1).to_numpy(np.float64)
-    names: npt.NDArray[np.object_] = np.array(["none", "1 or 2", "3 and more"], dtype=object)
+    names: Texts = np.array(["none", "1 or 2", "3 and more"], dtype=object)
     return pd.DataFrame(
         {
             "orders_before": np.where(
