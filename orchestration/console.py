@@ -12,18 +12,20 @@ from collections.abc import Callable, Iterable
 from dataclasses import fields, is_dataclass
 from datetime import UTC, date, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from customer360.errors import OperatorError
+from customer360.lake.slices import slice_key, slice_start
 from customer360.text import printable
 
 if TYPE_CHECKING:
     from customer360.decisions import Request
     from customer360.settings import Settings
 
+Parsed = TypeVar("Parsed")
 WELL, WRONG, USAGE, INTERRUPTED = 0, 1, 2, 130
 STATUS_CODES = {"healthy": 0, "warning": 1, "critical": 2, "unknown": 3}  # as in Nagios
 EXIT_CODES = """Exit codes:
@@ -210,37 +212,30 @@ def request(reason: str) -> Request:
     return Request(reason, now(), user())
 
 
-def slice_option(text: str) -> datetime:
-    """Start of a slice, from its key."""
-    from customer360.lake.slices import slice_start
+def _option_parser(parse: Callable[[str], Parsed], remedy: str) -> Callable[[str], Parsed]:
+    """``parse`` as the parser of an option; the remedy ends the message about what it refuses with ``ValueError``."""
 
-    try:
-        return slice_start(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is no slice; write its start in UTC, as in 2026-05-01-10:00") from None
+    def parse_option(text: str) -> Parsed:
+        try:
+            return parse(text)
+        except ValueError:
+            raise typer.BadParameter(f"{text!r} is {remedy}") from None
+
+    return parse_option
+
+
+def _aware(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(text)
+    return moment
+
+
+slice_option = _option_parser(slice_start, "no slice; write its start in UTC, as in 2026-05-01-10:00")
+moment_option = _option_parser(_aware, "no moment; write it with its time zone, as in 2026-05-01T18:00+02:00")
+day_option = _option_parser(lambda text: f"{date.fromisoformat(text)}", "no day; write it as in 2026-05-01")
 
 
 def slice_or_history_option(text: str) -> str:
     """Key of a slice, or ``history``."""
-    from customer360.lake.slices import slice_key
-
     return text if text == "history" else slice_key(slice_option(text))
-
-
-def moment_option(text: str) -> datetime:
-    """A moment with its time zone."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise typer.BadParameter(f"{text!r} is no moment; write it with its time zone, as in 2026-05-01T18:00+02:00")
-    return moment
-
-
-def day_option(text: str) -> str:
-    """A calendar day, as in 2026-05-01."""
-    try:
-        return f"{date.fromisoformat(text)}"
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is no day; write it as in 2026-05-01") from None

@@ -25,7 +25,7 @@ class Draft:
     plan_version: str
     decisions: dict[str, int]
     reasons: dict[str, int]
-    by_channel_and_day: dict[tuple[str, str], int]
+    by_channel_and_day: list[dict[str, str | int]]
     cost: float
     value: float
     changed: list[str]
@@ -98,7 +98,7 @@ def _draft(rows: pd.DataFrame, place: Place, campaign: Campaign | None) -> Draft
         plan_version,
         _counts(rows["decision"]),
         _counts(left_out["reason"]),
-        dict(sorted(Counter(places).items())),
+        [{"channel": channel, "day": day, "contacts": count} for (channel, day), count in sorted(Counter(places).items())],
         float(contacts["cost"].sum()),
         float(contacts["expected_value"].sum()),
         _changed(place, campaign, plan_version),

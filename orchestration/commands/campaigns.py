@@ -189,20 +189,9 @@ def _audience(connection: duckdb.DuckDBPyConnection | None, campaign: Campaign, 
 
 
 def _document(overview: CampaignOverview) -> dict[str, Any]:
-    """A campaign for JSON, whose keys are texts."""
-    draft = overview.draft
-    return {
-        "campaign_id": overview.campaign_id,
-        "title": overview.campaign.title if overview.campaign else None,
-        "problems": overview.problems,
-        "draft": draft and {**vars(draft), "by_channel_and_day": _contact_counts(draft)},
-        "approved": overview.versions,
-    }
-
-
-def _contact_counts(draft: Draft) -> list[dict[str, Any]]:
-    counts = draft.by_channel_and_day.items()
-    return [{"channel": channel, "day": day, "contacts": contacts} for (channel, day), contacts in counts]
+    title = overview.campaign.title if overview.campaign else None
+    problems, draft, versions = overview.problems, overview.draft, overview.versions
+    return {"campaign_id": overview.campaign_id, "title": title, "problems": problems, "draft": draft, "approved": versions}
 
 
 def _brief(settings: Settings, overview: CampaignOverview) -> list[str]:
@@ -250,11 +239,10 @@ def _details(overview: CampaignOverview, currency: str) -> list[str]:
         f"  {version.plan_version} by {version.approved_by}, {version.approved_at:%Y-%m-%d %H:%M} UTC: {version.reason}"
         for version in overview.versions
     ]
-    draft = overview.draft
-    if draft:
+    if draft := overview.draft:
         costs = f"{draft.cost:,.2f} {currency} for an expected value of {draft.value:,.2f} {currency}"
         lines.append(f"  {draft.plan_version} costs {costs}")
-        lines += [f"    {count:,} by {channel} on {day}" for (channel, day), count in draft.by_channel_and_day.items()]
+        lines += [f"    {row['contacts']:,} by {row['channel']} on {row['day']}" for row in draft.by_channel_and_day]
         lines += [f"    {count:,} left out: {reason}" for reason, count in draft.reasons.items()]
     return lines
 

@@ -13,12 +13,7 @@ from orchestration.console import JsonOption, answer, now, shop_settings
 
 def check(
     context: typer.Context,
-    folder: Annotated[
-        str,
-        typer.Argument(
-            help="A landing folder, a part of it, any folder with click files, or s3://bucket/... in the shop's store."
-        ),
-    ],
+    folder: Annotated[str, typer.Argument(help="Landing, a part of it, any folder of click files, or s3://bucket/...")],
     most: Annotated[int, typer.Option(min=0, metavar="N", help="Problems shown per file.")] = 10,
     as_json: JsonOption = False,
 ) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from customer360.lake.slices import slice_key
 from customer360.text import many
 from orchestration.console import JsonOption, ReasonOption, answer, command, day_option, group, place_settings, request, say
 
@@ -106,8 +107,7 @@ def rollback(
 def recompute(
     context: typer.Context,
     day: Annotated[
-        str | None,
-        typer.Option(parser=day_option, metavar="DAY", help="Shop-local, as in 2026-05-01 (default: the newest)."),
+        str | None, typer.Option(parser=day_option, metavar="DAY", help="Shop-local, as in 2026-05-01 (default: the newest).")
     ] = None,
     as_json: JsonOption = False,
 ) -> int:
@@ -116,14 +116,10 @@ def recompute(
 
     with redirect_stdout(sys.stderr):  # dbt reports every model that it builds
         recomputed = recompute_scores(place_settings(context), day, "customer360 models recompute")
-    document = {
-        "day": recomputed.snapshot.day,
-        "as_of": recomputed.snapshot.as_of,
-        "model_version": recomputed.snapshot.model_version,
-        "comparison": recomputed.comparison,
-        "exceptions": list(_exceptions(recomputed.exceptions)),
-    }
-    is_explained = recomputed.comparison.is_equal or bool(recomputed.exceptions)
+    snapshot, comparison, exceptions = recomputed.snapshot, recomputed.comparison, list(_exceptions(recomputed.exceptions))
+    document = {"day": snapshot.day, "as_of": snapshot.as_of, "model_version": snapshot.model_version}
+    document |= {"comparison": comparison, "exceptions": exceptions}
+    is_explained = comparison.is_equal or bool(recomputed.exceptions)
     return answer(as_json, document, _recomputed_lines(recomputed), is_explained)
 
 
@@ -158,14 +154,10 @@ def _recomputed_lines(recomputed: Recomputed) -> Iterator[str]:
 
 
 def _exceptions(exceptions: Exceptions) -> Iterator[str]:
-    from customer360.lake.slices import slice_key
-
-    repaired = [slice_key(changed.slice) for changed in exceptions.slices if changed.is_repair]
-    written = [slice_key(changed.slice) for changed in exceptions.slices if not changed.is_repair]
-    if repaired:
-        yield f"{many(len(repaired), 'slice')} repaired since: {_first_names(repaired)}"
-    if written:
-        yield f"{many(len(written), 'slice')} loaded since, or written again from the same files: {_first_names(written)}"
+    for is_repair, event in ((True, "repaired since"), (False, "loaded since, or written again from the same files")):
+        keys = [slice_key(changed.slice) for changed in exceptions.slices if changed.is_repair == is_repair]
+        if keys:
+            yield f"{many(len(keys), 'slice')} {event}: {_first_names(keys)}"
     for table in exceptions.tables:
         yield f"{table} was loaded again at the same moment of the shop's clock: its earlier rows cannot be told apart"
     if exceptions.is_other_code:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from customer360.errors import OperatorError
+from customer360.lake.slices import slice_key
 from orchestration.console import STATUS_CODES, JsonOption, answer, environment, fitted, now, place_settings, say, shop_settings
 
 if TYPE_CHECKING:
@@ -65,7 +66,6 @@ def rebuild(
     """
     from customer360.lake.operations.clock import last_closed_slice
     from customer360.lake.publishing.version import current_publication
-    from customer360.lake.slices import slice_key
     from customer360.lake.warehouse.warehouse import warehouse_lock
 
     settings, moment = place_settings(context), now()

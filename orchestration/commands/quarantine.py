@@ -22,9 +22,7 @@ app = console.group("quarantine", "List lines that broke the contract, and send 
 
 SliceOption = Annotated[
     str | None,
-    typer.Option(
-        "--slice", parser=console.slice_or_history_option, metavar="KEY", help="Only this slice (2026-05-01-10:00), or history."
-    ),
+    typer.Option("--slice", parser=console.slice_or_history_option, metavar="KEY", help="As in 2026-05-01-10:00, or history."),
 ]
 FileOption = Annotated[str | None, typer.Option("--file", metavar="NAME", help="Only this file.")]
 WhereOption = Annotated[
@@ -77,9 +75,7 @@ def replay(
     source: Annotated[
         Path | None,
         typer.Option(
-            "--from",
-            metavar="FILE",
-            help="Send the repaired lines of FILE, all or none. A line that you delete from it stays in quarantine.",
+            "--from", metavar="FILE", help="Send FILE's repaired lines, all or none; deleted ones stay in quarantine."
         ),
     ] = None,
 ) -> int:

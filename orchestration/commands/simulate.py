@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from customer360.lake.slices import floor_to_slice, slice_key
 from customer360.text import many
 from orchestration.console import now, say, shop_settings
 
@@ -70,15 +71,12 @@ def _history(settings: Settings, simulation: Simulation) -> None:
     say(f"history    {simulation.days} days of {simulation.customers:,} customers, seed {simulation.seed} ...")
     began = time.monotonic()
     made = simulate_history(simulation, settings.shop, settings.place)
-    seconds = time.monotonic() - began
-    say(
-        f"history    {made['events']:,} events, {made['purchases']:,} purchases, {many(made['files'], 'file')}, {seconds:.1f} s"
-    )
+    counts = f"{made['events']:,} events, {made['purchases']:,} purchases, {many(made['files'], 'file')}"
+    say(f"history    {counts}, {time.monotonic() - began:.1f} s")
     say(f"reference  {', '.join(f'{table} {rows:,}' for table, rows in made['reference'].items())}")
 
 
 def _slices(settings: Settings, simulation: Simulation, faults: Faults, count: int) -> None:
-    from customer360.lake.slices import slice_key
     from customer360.simulation import next_slice, simulate_slice
 
     shop, place = settings.shop, settings.place
@@ -87,21 +85,17 @@ def _slices(settings: Settings, simulation: Simulation, faults: Faults, count: i
         start = first + number * shop.slice_width
         made = simulate_slice(simulation, shop, place, start, faults)
         total = made["total"]
+        copies = sum(total.get(name, 0) for name in ("duplicates_inside", "duplicates_across", "restamped"))
         say(
             f"slice      {slice_key(start)}  {total.get('lines', 0):>7,} lines in {many(len(made['files']), 'file')}: "
-            f"{total.get('late', 0):,} late, {_copies(total):,} copies, {total.get('poison', 0):,} broken"
+            f"{total.get('late', 0):,} late, {copies:,} copies, {total.get('poison', 0):,} broken"
         )
     if count and not shop.live:
         say("           A replayed slice is closed when a later one has files: the last one stays open.")
 
 
-def _copies(total: dict[str, int]) -> int:
-    return sum(total.get(name, 0) for name in ("duplicates_inside", "duplicates_across", "restamped"))
-
-
 def _stream(settings: Settings, simulation: Simulation, faults: Faults, speed: float) -> None:
     """Write files until Ctrl-C; no half file stays."""
-    from customer360.lake.slices import slice_key
     from customer360.simulation import stream
 
     start = _stream_start(settings, speed)
@@ -119,7 +113,6 @@ def _stream(settings: Settings, simulation: Simulation, faults: Faults, speed: f
 
 def _stream_start(settings: Settings, speed: float) -> datetime:
     """The slice after the last in landing; in a live shop, whose files have to arrive in their slice, the next to begin."""
-    from customer360.lake.slices import floor_to_slice
     from customer360.simulation import SimulationError, next_slice
 
     shop, start = settings.shop, next_slice(settings.shop, settings.place)
