@@ -48,6 +48,12 @@ def memory_limit(connection: duckdb.DuckDBPyConnection) -> int:
     return int(float(number) * 1024 ** ("bytes", "KiB", "MiB", "GiB", "TiB").index(unit))
 
 
+def row_count(connection: duckdb.DuckDBPyConnection, relation: str) -> int:
+    """Number of rows of a relation, given as the text after ``from``."""
+    (rows,) = connection.execute(f"select count(*) from {relation}").fetchone() or (0,)
+    return int(rows)
+
+
 def literal(text: str) -> str:
     """A SQL string literal."""
     return "'" + text.replace("'", "''") + "'"

@@ -15,7 +15,7 @@ from pathlib import Path
 import duckdb
 import pandas as pd
 
-from customer360.lake.engine import connect, literal, quoted
+from customer360.lake.engine import connect, literal, quoted, row_count
 from customer360.lake.warehouse.altered_future import Timed, altered_future, without_future
 from customer360.lake.warehouse.sampled_copy import Relation
 from customer360.text import many
@@ -97,7 +97,7 @@ def look_ahead(
                 own = f"{database}.{schema}.{name}"
                 future = without_future(timed_relation, moment) if is_empty else altered_future(timed_relation, moment, horizon)
                 connection.execute(f"create or replace table {own} as {future}")
-                added += max(_rows(connection, own) - _rows(connection, timed_relation.name), 0)
+                added += max(row_count(connection, own) - row_count(connection, timed_relation.name), 0)
             connection.execute(f"create or replace temp table after as from ({sql}) where as_of <= timestamp '{moment}'")
             for feature, customers in _changed_features(connection, moment, features).items():
                 changed[moment, feature] = max(customers, changed.get((moment, feature), 0))
@@ -105,11 +105,6 @@ def look_ahead(
     return LookAhead(
         tuple(moments), added, labels, tuple(ChangedFeature(*key, customers) for key, customers in changed.items())
     )
-
-
-def _rows(connection: duckdb.DuckDBPyConnection, relation: str) -> int:
-    (rows,) = connection.execute(f"select count(*) from {relation}").fetchone() or (0,)
-    return int(rows)
 
 
 def _changed_features(connection: duckdb.DuckDBPyConnection, moment: datetime, features: Sequence[str]) -> dict[str, int]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from customer360.lake.engine import literal
+from customer360.lake.engine import literal, row_count
 from customer360.lake.warehouse.frames import append_rows, replace_table
 from customer360.settings import NONE, Shop
 from ml.serving.customer_value import VALUE_SCHEMA, Serving, customer_value
@@ -50,7 +50,7 @@ def serve(connection: duckdb.DuckDBPyConnection, serving: Serving, shop: Shop, t
         raise
     finally:
         reading.close()
-    (scores,) = connection.execute(f"select count(*) from {tables.scores}").fetchone() or (0,)
+    scores = row_count(connection, tables.scores)
     value = connection.execute(
         f"select count(*), avg(purchase_probability), sum(expected_spend) from {tables.value}"
     ).fetchone()
@@ -77,7 +77,7 @@ def count_consistent(connection: duckdb.DuckDBPyConnection, tables: Tables) -> t
     Probabilities lie in [0, 1] and expected spend is no less than 0, where they are not null; and the purchase probability is
     1 less that of "none" in the scores, where there are scores.
     """
-    (customers,) = connection.execute(f"select count(*) from {tables.features}").fetchone() or (0,)
+    customers = row_count(connection, tables.features)
     (consistent,) = connection.execute(
         f"""
         select count(*) from (
@@ -99,7 +99,7 @@ def count_consistent(connection: duckdb.DuckDBPyConnection, tables: Tables) -> t
 
 def count_complete(connection: duckdb.DuckDBPyConnection, classes: int, tables: Tables) -> tuple[int, int]:
     """Customers with features, and those with complete scores: every one of ``classes`` once, probabilities that sum to 1."""
-    (customers,) = connection.execute(f"select count(*) from {tables.features}").fetchone() or (0,)
+    customers = row_count(connection, tables.features)
     (complete,) = connection.execute(
         f"""
         select count(*) from (

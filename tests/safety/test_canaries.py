@@ -25,8 +25,8 @@ from tests.orchestration.place import TINY, TinyShop, tiny_shop
 # Values of environment variables and shop.yaml may be stored nowhere; personal data only in the folders of rows (OF_ROWS).
 WEBHOOK, DATABASE, SALT = "canary-webhook-7f3a", "canary-database-9c1e", "canary-salt-44d2"
 ADDRESS, SEARCH, NEVER, PERSON, AGE, TWICE, CUT, NESTED, BYTES, VISITOR, READ, FEATURE, PROFILE = (
-    f"canary-{what}"
-    for what in (
+    f"canary-{name}"
+    for name in (
         *("mail", "search", "never", "name", "age", "twice", "cut", "nested", "bytes"),
         *("visitor", "read", "feature", "profile"),  # in runs that fail
     )

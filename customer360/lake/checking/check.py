@@ -246,6 +246,6 @@ def _unknown_notes(extra: Counter[str], events: Counter[str]) -> Iterator[str]:
         yield f"clicks: column {name}{closest(name, known)} is not in the contract; {many(lines, 'line')} with it in extra"
     for name, lines in sorted(events.most_common(SHOWN_UNKNOWN)):
         yield f"clicks: event {name}{closest(name, EVENT_NAMES)} is kept and ignored in {many(lines, 'line')}"
-    for what, found in (("column", extra), ("event name", events)):
+    for kind, found in (("column", extra), ("event name", events)):
         if len(found) > SHOWN_UNKNOWN:
-            yield f"clicks: {many(len(found) - SHOWN_UNKNOWN, f'more {what}')} outside the contract, each in fewer lines"
+            yield f"clicks: {many(len(found) - SHOWN_UNKNOWN, f'more {kind}')} outside the contract, each in fewer lines"

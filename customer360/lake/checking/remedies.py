@@ -42,7 +42,7 @@ WRONG = {
 def remedy(shop: Shop, column: str, reason: str) -> str:
     """The remedy for a reason of ``click_rules``; empty where the reason includes it."""
     if not column:
-        return next((advice for words, advice in WHOLE_LINE if words in reason), "")
+        return next((advice for fragment, advice in WHOLE_LINE if fragment in reason), "")
     if found := id_remedy(reason):
         return found
     if reason.startswith("is missing"):

@@ -138,9 +138,9 @@ def read_status(settings: Settings, now: datetime) -> Status:
 
 def _problems(settings: Settings, status: Status, now: datetime) -> Iterator[StatusProblem]:
     for incident in status.incidents:
-        what = f"{incident.job}{f' for {incident.partition}' if incident.partition else ''}"
+        subject = f"{incident.job}{f' for {incident.partition}' if incident.partition else ''}"
         yield StatusProblem(
-            "failing", State.CRITICAL, f"{what} has failed since {incident.since}: {incident.message}; {incident.runbook}"
+            "failing", State.CRITICAL, f"{subject} has failed since {incident.since}: {incident.message}; {incident.runbook}"
         )
     if status.free_bytes < WARNING_FACTOR * status.needed_bytes:
         state = State.CRITICAL if status.free_bytes < status.needed_bytes else State.WARNING

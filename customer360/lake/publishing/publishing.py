@@ -230,7 +230,7 @@ def write_database(
                 (f"column next_version.main.{quoted(table)}.{quoted(column)}", descriptions.get(table, {}).get(column))
                 for table, column in columns
             ]
-            connection.execute(";".join(f"comment on {what} is {literal(text)}" for what, text in comments if text))
+            connection.execute(";".join(f"comment on {target} is {literal(text)}" for target, text in comments if text))
             connection.commit()
         finally:
             connection.execute("detach next_version")

@@ -18,7 +18,7 @@ import duckdb
 
 from customer360.lake.atomic import TEMPORARY_PREFIX, exclusive
 from customer360.lake.disk import explaining_full_disk
-from customer360.lake.engine import connect, file_literal, literal, quoted
+from customer360.lake.engine import connect, file_literal, literal, quoted, row_count
 from customer360.lake.landing.contracts import ReferenceTable, reference_tables
 from customer360.lake.landing.listing import LandedFile
 from customer360.lake.landing.location import find_landing
@@ -106,7 +106,7 @@ def _checked(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, ig
     problems = set_aside_rows(connection, contract, most)
     has_customers = any(column.name == "customer_id" for column in contract.columns)
     ids = connection.execute("select distinct customer_id from incoming").fetchall() if has_customers else []
-    rows, aside = _rows_of(connection, "incoming"), _rows_of(connection, "set_aside")
+    rows, aside = row_count(connection, "incoming"), row_count(connection, "set_aside")
     return CheckedTable(rows, aside, problems, ignored, {customer for (customer,) in ids})
 
 
@@ -130,8 +130,8 @@ def _load_files(settings: Settings, contract: ReferenceTable, now: datetime) -> 
 
 def _refuse_mostly_broken(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, remedy: str) -> None:
     """Raise ``BrokenReferenceError`` where the table in force would lose more rows to faults than the new one has."""
-    good, aside = _rows_of(connection, "incoming"), _rows_of(connection, "set_aside")
-    if aside > good and _rows_of(connection, "past where valid_to is null"):
+    good, aside = row_count(connection, "incoming"), row_count(connection, "set_aside")
+    if aside > good and row_count(connection, "past where valid_to is null"):
         raise broken_rows(
             connection,
             contract,
@@ -157,7 +157,7 @@ def _load_postgres(settings: Settings, contract: ReferenceTable, source: Postgre
         last = trusted_read(connection, contract, source, last_version(settings.place, contract.name), now)
         fetched = fetch(contract, source, last, Path(folder), now)
         _take_fetched(connection, contract, source, fetched)
-        if fetched.read.is_full and not fetched.read.rows and _rows_of(connection, "past where valid_to is null"):
+        if fetched.read.is_full and not fetched.read.rows and row_count(connection, "past where valid_to is null"):
             raise BrokenReferenceError(
                 f"{contract.name}: {source.title} has no rows any more, as while it is filled anew. The last good version "
                 "stays in force; to empty the table, take it out of `reference` in shop.yaml and land a file with its header "
@@ -186,11 +186,6 @@ def _still_in_force(table: str, last: dict[str, object], reason: str) -> Referen
     in_force = f"read at {read['read_at']}" if isinstance(read, dict) else f"valid from {last['valid_from']}"
     not_read = f"{table}: {reason}. The last good version ({rows}, {in_force}) stays in force."
     return ReferenceLoad(**{**written, "opened": 0, "closed": 0, "not_read": not_read})  # type: ignore[arg-type]  # as it was written
-
-
-def _rows_of(connection: duckdb.DuckDBPyConnection, relation: str) -> int:
-    (rows,) = connection.execute(f"select count(*) from {relation}").fetchone() or (0,)
-    return int(rows)
 
 
 def _read_files(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, files: tuple[LandedFile, ...]) -> list[str]:
