@@ -13,7 +13,7 @@ from orchestration.console import WELL, WRONG, environment, now, say, shop_setti
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from customer360.adapters.conversion import Converted, Into
+    from customer360.adapters.conversion import Converted
     from customer360.settings import Settings
 
 SHOWN_FILES = 5
@@ -26,17 +26,18 @@ def adapt(
     ],
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Also compressed (.gz).")],
     into: Annotated[
-        str | None,
-        typer.Option(metavar="WHERE", help="now, event-time, or a slice (default: now; in a replayed shop event-time)."),
+        str | None, typer.Option(metavar="WHERE", help="now, event-time, or a slice (default: now; of a replay event-time).")
     ] = None,
 ) -> int:
     """Convert web server logs, GA4 or Snowplow events into landing files."""
-    from customer360.adapters.conversion import convert
+    from customer360.adapters.conversion import Into, convert
     from customer360.adapters.formats import ConversionError
     from customer360.lake.landing.location import find_landing
 
     settings = shop_settings(context)
-    target = _target(settings, into)
+    if into is None:
+        into = Into.NOW if settings.shop.live else Into.EVENT_TIME
+    target: Into | datetime = Into(into) if into in list(Into) else slice_option(into)
     landing = find_landing(settings)
     is_well = True
     for source in files:
@@ -53,14 +54,6 @@ def adapt(
                 say(f"  sent to   {sent_to}")
             is_well = is_well and not done.rejected
     return WELL if is_well else WRONG
-
-
-def _target(settings: Settings, into: str | None) -> datetime | Into:
-    from customer360.adapters.conversion import Into
-
-    if into is None:
-        return Into.NOW if settings.shop.live else Into.EVENT_TIME
-    return Into(into) if into in list(Into) else slice_option(into)
 
 
 def _lines(settings: Settings, done: Converted) -> list[str]:

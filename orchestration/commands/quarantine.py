@@ -105,7 +105,7 @@ def _listed(entries: list[Entry], counts: list[tuple[tuple[str, str], int]], lim
         return ["No quarantined lines."]
     lines = []
     for (column, reason), number in counts:
-        first, *others = fitted(_problem(column, reason))
+        first, *others = fitted(f"{column}: {reason}".removeprefix(": "))
         lines += [f"{number:>9,}  {first}", *(f"{'':11}{line}" for line in others)]
     broken = sum(not entry.line for entry in entries)
     if broken:
@@ -113,18 +113,14 @@ def _listed(entries: list[Entry], counts: list[tuple[tuple[str, str], int]], lim
         lines += fitted(f"{files} set aside whole; for each, put a repaired copy under the same name into its folder.")
     lines.append("")
     for entry in entries[:limit]:
-        lines += [f"{entry.name}{'  (replayed)' if entry.is_replayed else ''}"]
-        lines += fitted(_problem(entry.column, entry.reason), "  ")
+        lines.append(f"{entry.name}{'  (replayed)' if entry.is_replayed else ''}")
+        lines += fitted(f"{entry.column}: {entry.reason}".removeprefix(": "), "  ")
         text = " ".join((entry.text or "").split())
         if text:
             lines.append(f"  {text if len(text) <= SHOWN_TEXT + 3 else text[:SHOWN_TEXT] + '...'}")
     if len(entries) > limit:
         lines.append(f"... and {len(entries) - limit:,} more; see --limit, --slice, --file, --where-reason")
     return lines
-
-
-def _problem(column: str, reason: str) -> str:
-    return f"{column}: {reason}" if column else reason
 
 
 def _sent(settings: Settings, result: Replay) -> list[str]:
