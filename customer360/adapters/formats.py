@@ -70,7 +70,7 @@ def _adapter(name: str, settings: Settings, environment: dict[str, str]) -> Call
 
 
 def _snowplow(source: Path) -> tuple[Callable[[Bytes], Rows], Callable[[Any], list[Click] | Skip]]:
-    """How rows lie in a file of Snowplow's, which its name tells."""
+    """The layout of rows in a file of Snowplow's, by its name."""
     name = source.name.removesuffix(COMPRESSED)
     if name.endswith(".csv"):
         return _csv_rows, lambda row: snowplow.clicks(_whole(row))

@@ -10,7 +10,7 @@ Customers, products and purchases are reference tables: in that shop they stay i
 product is its description in ``product.csv``, where T2 is Apparel and T3 Cosmetics. The text that was published with the files
 has the two the other way round. Purchases and browsing both carry the ids T2 and T3, so no number depends on it; the names do.
 
-Browsing (``simulation/retail360_browsing.py``) has 67 daily stamps, the last at ``slices_start``. A message tells of a
+Browsing (``simulation/retail360_browsing.py``) has 67 daily stamps, the last at ``slices_start``. A message covers a
 customer's day in three categories and an event of the click contract has one, so a message becomes three ``view_item`` lines:
 201,000 messages, 603,000 lines. The published simulator sent four sessions of messages an hour, one in each slice:
 

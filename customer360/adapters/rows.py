@@ -32,7 +32,7 @@ _CRAWLERS = CrawlerDetect()
 
 @dataclass(frozen=True)
 class Skip:
-    """A row that is no click by the adapter's own rules, such as an image of a web log. Skips are counted by reason."""
+    """A row that the adapter's rules skip, such as an image in a web log. Skips are counted by reason."""
 
     reason: str
 

@@ -71,7 +71,7 @@ class Rule(Strict):
 class Weblog(Strict):
     """``weblog.yaml``: the rules, the first that fits counts, and how the shop's log differs from the usual.
 
-    ``robots`` adds to the kept lists of robots; an agent that ``people`` finds is no robot, whatever the lists say.
+    ``robots`` adds to the kept lists of robots; an agent that matches ``people`` is no robot, even if a list has it.
     """
 
     events: Annotated[list[Rule], Field(min_length=1)]
@@ -239,7 +239,7 @@ def _further(text: str, weblog: Weblog) -> dict[str, Any]:
 
 
 def _visitor(key: bytes, address: str | None, agent: str) -> str | None:
-    """A keyed hash of address and agent; without an address nothing tells visitors apart."""
+    """A keyed hash of address and agent; without an address visitors cannot be distinguished."""
     if address is None:
         return None
     return hmac.new(key, f"{address}\0{agent}".encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[:32]

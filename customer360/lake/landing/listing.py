@@ -19,7 +19,7 @@ from customer360.text import printable
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".csv", ".parquet")
 NO_FILES = "empty"
-ALWAYS_LISTED = timedelta(days=1)  # slices so far back are compared by every look of the sensor
+ALWAYS_LISTED = timedelta(days=1)  # slices of this last period are compared in every tick of the sensor
 
 
 @dataclass(frozen=True)

@@ -172,13 +172,13 @@ class StoreLanding:
 
     @contextmanager
     def open_slice(self, start: datetime) -> Iterator[Listing]:
-        """The objects of a slice as files that can be read, with the store's names, sizes and versions; gone afterwards."""
+        """The objects of a slice as files that can be read, with the store's names, sizes and versions; removed afterwards."""
         with self._opened(_folder(start), deep=False) as listing:
             yield listing
 
     @contextmanager
     def open_folder(self, relative: str) -> Iterator[Listing]:
-        """All complete objects below ``history`` or ``reference/<table>`` as files that can be read; gone afterwards."""
+        """All complete objects below ``history`` or ``reference/<table>`` as files that can be read; removed afterwards."""
         with self._opened(f"{relative}/", deep=True) as listing:
             yield listing
 

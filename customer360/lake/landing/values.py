@@ -24,8 +24,8 @@ from customer360.lake.engine import file_literal, literal
 from customer360.lake.landing.contracts import Column
 from customer360.settings import TIME_ZONES
 
-EXACT_BELOW = {"DOUBLE": 2**53, "FLOAT": 2**24}  # whole numbers that a floating type can tell apart
-WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT")
+EXACT_BELOW = {"DOUBLE": 2**53, "FLOAT": 2**24}  # a floating type represents every whole number below
+INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT")
 TEXT = ("VARCHAR", "JSON", "UUID")
 TIMES = ("TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMP WITH TIME ZONE", "DATE")
 EARLIEST_TIME, LATEST_TIME = "1970-01-01", "2200-01-01"
@@ -92,7 +92,7 @@ def id_value(text: str, is_number: str = "false") -> str:
 def id_fault(text: str, is_number: str = "false", below: str = str(EXACT_BELOW["DOUBLE"])) -> str:
     """SQL of the fault of the id in ``text``, without the value; NULL for a valid id.
 
-    A numeric type tells whole numbers apart ``below`` this.
+    A numeric type represents every whole number ``below`` this bound.
     """
     is_whole = f"regexp_full_match({text}, '-?\\d+') or {_is_exact(f'try_cast({text} as double)', below)}"
     inner = f"regexp_replace({text}, {literal(_EDGES)}, '', 'g')"  # composing would end at a NUL character
@@ -188,26 +188,26 @@ def typed_value(column: Column, value: str, kind: str) -> str:
         return text_value(column, value)
     if column.type == "TIMESTAMP":
         return f"case when isfinite({value}) then cast(cast({value} as timestamptz) as timestamp) end"
-    if column.type == "BIGINT" and kind not in WHOLE:
+    if column.type == "BIGINT" and kind not in INTEGERS:
         return f"case when trunc({value}) = {value} then try_cast({value} as bigint) end"
     cast = f"try_cast({value} as {column.type})"
     return f"case when isfinite({cast}) then {cast} end" if column.type == "DOUBLE" else cast
 
 
 def exact_below(kind: str) -> int:
-    """The whole numbers that a column of this DuckDB type tells apart lie below this."""
+    """A column of this DuckDB type represents every whole number below this bound."""
     return EXACT_BELOW.get(kind, EXACT_BELOW["DOUBLE"])
 
 
 def refused_type(column: Column, kind: str) -> str | None:
     """The fault of a typed column, and the remedy; None where its values can be read one by one."""
     base = kind.partition("(")[0]
-    numbers = (*WHOLE, "DOUBLE", "FLOAT", "DECIMAL")
+    numbers = (*INTEGERS, "DOUBLE", "FLOAT", "DECIMAL")
     accepted = {
         "VARCHAR": (*TEXT, *numbers) if column.is_id or column.is_time_zone else (*TEXT, *numbers, *TIMES, "BOOLEAN", "TIME"),
         "TIMESTAMP": (*TEXT, *TIMES),
         "DATE": (*TEXT, *TIMES),
-        "BOOLEAN": (*TEXT, "BOOLEAN", *WHOLE),
+        "BOOLEAN": (*TEXT, "BOOLEAN", *INTEGERS),
     }.get(column.type, (*TEXT, *numbers))
     if base in accepted and not kind.endswith("]"):
         return None

@@ -137,7 +137,7 @@ def decide(cursor: Cursor, inputs: Inputs) -> Decision:
 
 
 def _only_slices(inputs: Inputs) -> tuple[Inputs, list[str]]:
-    """The inputs with the folders that are slices of this shop, and notes on those that are not: nobody reads them."""
+    """The inputs with the slice folders of this shop only, and notes on other folders, which no run reads."""
     folders = list(inputs.folders())
     slices = [(start, modified) for start, modified in folders if not (start - EPOCH) % inputs.width]
     misplaced = [start for start, _ in folders if (start - EPOCH) % inputs.width]

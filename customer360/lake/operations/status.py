@@ -75,7 +75,7 @@ class Holder:
 
 @dataclass(frozen=True)
 class Status:
-    """Everything that ``status`` says. Times are UTC; ``last_slices`` are rows of ``SLICE_COLUMNS``, the newest first.
+    """The facts that ``status`` prints. Times are UTC; ``last_slices`` are rows of ``SLICE_COLUMNS``, the newest first.
 
     Where landing is in a store that cannot be listed, ``landing_problem`` says why, and what depends on it is missing.
     """

@@ -118,7 +118,7 @@ def _is_unchanged(name: str, source: TableSource, past: Publication) -> bool:
 
 
 def remove_old_versions(place: Place, now: datetime) -> list[str]:
-    """Delete versions beyond the last three that were published over an hour ago, unless somebody has one open."""
+    """Delete versions beyond the last three that were published over an hour ago, except those that a reader has open."""
     folders = sorted(_version_folders(place), key=lambda path: int(path.name))
     current = current_folder(place).resolve()
     removed = []
@@ -160,7 +160,7 @@ class _NextVersion:
         self.rows[name] = int(copied[0]) if copied else 0
 
     def link(self, name: str, files: Mapping[str, Path], rows: int | None = None) -> None:
-        """Give files that nobody writes into a second name here; their rows are counted where they are not known."""
+        """Hard-link files that are never modified; their rows are counted where they are not known."""
         target = self.folder / "parquet" / name
         target.mkdir(parents=True)
         for part, source in files.items():

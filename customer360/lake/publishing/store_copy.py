@@ -32,7 +32,7 @@ def local_copy(settings: Settings, url: str) -> Iterator[Path]:
     landing = str(storage.landing or "").removeprefix(f"s3://{bucket}").strip("/")
     is_of_landing = storage.landing is not None and f"{url.rstrip('/')}/".startswith(f"{storage.landing}/")
     with TemporaryDirectory(prefix="customer360-check-") as scratch:
-        # The layout tells landing by its name.
+        # The layout recognises landing by its name.
         target = Path(scratch) / "landing" / key[len(landing) :].strip("/") if is_of_landing else Path(scratch) / bucket / key
         _fetch(store, found, key, target)
         yield target

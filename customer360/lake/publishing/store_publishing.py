@@ -146,7 +146,7 @@ def _send(store: ObjectStore, files: dict[str, _File], target: str, pointer: dic
         if pointer.get("files", {}).get(name) == {"bytes": file.size, "md5": file.md5}:
             try:
                 store.copy(f"{past}/{name}", f"{target}/{name}")
-            except ObjectGoneError:  # somebody removed the version before: its content is still here
+            except ObjectGoneError:  # the version before was removed from the store: its content is still here
                 pass
             else:
                 copied += 1

@@ -51,7 +51,7 @@ FRAME_TYPES = {
     **dict.fromkeys(("DATE", "TIMESTAMP"), "datetime64[us]"),
 }
 REQUIRED_FRAME_TYPES = {"Int64": "int64", "Float64": "float64", "boolean": "bool"}
-# Ends of names that say the unit, by the naming convention of all tables.
+# Suffixes of column names that denote a unit, by the naming convention of all tables.
 UNITS = {
     "_at": "UTC",
     "as_of": "UTC",

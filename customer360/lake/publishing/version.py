@@ -1,4 +1,4 @@
-"""Reading a published version: ``current`` is resolved once, and everything that is read comes from the folder found then."""
+"""Reading a published version: ``current`` is resolved once, and all reads come from that folder."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _in_use(document: Path) -> Iterator[None]:
 
 
 def is_in_use(folder: Path) -> bool:
-    """True while somebody has the version open by ``open_version``."""
+    """True while a reader has the version open by ``open_version``."""
     if not (folder / DOCUMENT).exists():
         return False
     with (folder / DOCUMENT).open() as handle:

@@ -189,7 +189,7 @@ def _still_in_force(table: str, last: dict[str, object], reason: str) -> Referen
 
 
 def _read_files(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, files: tuple[LandedFile, ...]) -> list[str]:
-    """Fill the temporary tables ``incoming`` and ``set_aside``; returns the columns that nobody reads."""
+    """Fill the temporary tables ``incoming`` and ``set_aside``; returns the columns outside the contract."""
     create_incoming(connection, contract)
     ignored: set[str] = set()
     for file in files:
@@ -211,7 +211,7 @@ def _read_files(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable,
 def _read_file(
     connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, file: LandedFile
 ) -> tuple[list[str], Mapping[str, tuple[str, int]]]:
-    """Make ``texts`` of a file's rows; returns its columns, and what ``take_rows`` wants to know of its ids."""
+    """Make ``texts`` of a file's rows; returns its columns, and the argument ``numeric`` of ``take_rows``."""
     if file.obstacle:
         raise BrokenReferenceError(f"{file.name} {file.obstacle}")
     if file.name.endswith(".parquet"):
@@ -261,7 +261,7 @@ def _read_parquet(
 def _read_lines(
     connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, file: LandedFile
 ) -> tuple[list[str], Mapping[str, tuple[str, int]]]:
-    """Every key as text, as it stands in the file: guessed types rewrite ids that look like dates and quote mixed ones."""
+    """Every value as text, unchanged: DuckDB's type detection rewrites ids that look like dates, and quotes mixed types."""
     stream = LineStream([file], [0])
     connection.register("file_lines", stream.reader())
     is_object = "problem is null and json_valid(text) and json_type(text) = 'OBJECT'"

@@ -13,7 +13,7 @@ import duckdb
 
 from customer360.lake.engine import literal, quoted
 from customer360.lake.landing.contracts import ReferenceTable
-from customer360.lake.landing.values import WHOLE, exact_below
+from customer360.lake.landing.values import INTEGERS, exact_below
 from customer360.lake.reference.postgres import Remote, reading
 from customer360.lake.reference.reference_history import PostgresRead, content_version
 from customer360.lake.reference.reference_rows import BrokenReferenceError, Origin, check_columns, take_rows
@@ -37,7 +37,7 @@ WHOLE_NUMBERS = ("BIGINT", "INTEGER", "SMALLINT")
 class Fetched:
     """A fetch: a file of text columns, ``present`` with the types of the source, and how far the source was read.
 
-    Columns of the source that nobody reads are ``ignored``.
+    Columns of the source outside the contract are ``ignored``.
     """
 
     file: Path
@@ -105,7 +105,7 @@ def take(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, source
 
 
 def _is_number(kind: str) -> bool:
-    return kind in {*WHOLE, "DOUBLE", "FLOAT"} or kind.startswith("DECIMAL")
+    return kind in {*INTEGERS, "DOUBLE", "FLOAT"} or kind.startswith("DECIMAL")
 
 
 def origin_of(source: PostgresSource) -> Origin:
@@ -162,6 +162,6 @@ def _counted(
 
 
 def _fingerprint(source: PostgresSource) -> str:
-    """Changes with everything that says which rows are meant."""
-    meant = json.dumps([RULES, source.dsn, source.table, source.query, source.cursor])
-    return hashlib.sha256(meant.encode()).hexdigest()[:16]
+    """Hash of the reading rules, the connection variable, table, query and cursor: all that selects rows."""
+    selection = json.dumps([RULES, source.dsn, source.table, source.query, source.cursor])
+    return hashlib.sha256(selection.encode()).hexdigest()[:16]

@@ -119,7 +119,7 @@ def take_rows(
     """Append the rows of ``texts`` to ``incoming``, those that break the contract to ``set_aside``.
 
     ``texts`` has the columns ``present`` as text, _row, _problem (where the row itself cannot be read) and _raw. ``numeric``
-    says of id columns in SQL whether a value has a numeric type, and below which number it tells whole numbers apart.
+    maps an id column to SQL that is true for a value of a numeric type, and to the bound below which that type is exact.
     """
     columns = [column for column in contract.columns if column.name in present]
     values = [f"{_value(column, numeric)} as {quoted(f'_value_{column.name}')}" for column in columns]
