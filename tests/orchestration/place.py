@@ -230,12 +230,9 @@ class TinyShop:
     def tables(self) -> Tables:
         """Every published table with its rows in a fixed order, without what the clock of the run says."""
         with open_version(self.settings.place) as version:
-            names = [
-                name for (name,) in version.connection.execute("select table_name from duckdb_tables() order by 1").fetchall()
-            ]
             return {
                 name: version.connection.execute(f"select * {_without(name)} from {name} order by all").fetchall()
-                for name in names
+                for name in sorted(version.publication.rows)
                 if OF_THE_RUN.get(name, "") is not None
             }
 

@@ -100,11 +100,13 @@ class StoreShop(TinyShop):
             pointer = "select database from read_json('s3://acme/published/current.json')"
             (url,) = connection.execute(pointer).fetchone() or ("",)
             connection.execute(f"attach '{url}' as customer360 (read_only)")
-            names = connection.execute("select table_name from duckdb_tables() where database_name = 'customer360'").fetchall()
+            names = connection.execute(
+                "select view_name from duckdb_views() where database_name = 'customer360' and not internal"
+            ).fetchall()
             return {name: connection.execute(f"from customer360.{name} order by all").fetchall() for (name,) in sorted(names)}
 
     def local(self) -> dict[str, list[tuple[Any, ...]]]:
-        names = self.published("select table_name from duckdb_tables() order by all")
+        names = self.published("select view_name from duckdb_views() where not internal order by all")
         return {name: self.published(f"from {name} order by all") for (name,) in names}
 
 
