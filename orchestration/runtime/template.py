@@ -93,8 +93,10 @@ def _fork(channel: socket.socket, execute: Execute, request: dict[str, Any]) -> 
         status = execute(request)
     except BaseException:  # noqa: BLE001  a forked child must never return into the template's loop
         traceback.print_exc()
-        if home := os.environ.get("DAGSTER_HOME"):  # on a full disk Dagster cannot record why the run failed, and raises
-            sys.stderr.write(f"{lack_of_room(Path(home))}\n")
+        home = Path(os.environ.get("DAGSTER_HOME", "."))
+        # On a full disk Dagster cannot record why the run failed, and raises.
+        if home.is_dir() and (is_full := lack_of_room(home)):
+            sys.stderr.write(f"{is_full}\n")
     try:
         _exit_function()  # unlinks the locks that dbt made in this child; the template's own it leaves alone
         sys.stdout.flush()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import gc
 import json
 import os
-import sys
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
@@ -202,7 +201,7 @@ def test_a_feature_of_another_type_than_declared_fails_the_model_and_leaves_its_
     variables = dbt_vars(one_go.shop)
     age = next(feature for feature in variables["features"] if feature["name"] == "age")
     age["type"] = "double"
-    monkeypatch.setattr(sys.modules[type(one_go).__module__], "dbt_vars", lambda _: variables)
+    monkeypatch.setitem(type(one_go).run.__globals__, "dbt_vars", lambda _: variables)
     before = one_go.query("from marts.customer_features order by all")
     with pytest.raises(pytest.fail.Exception, match=r"contract\. Missing .*: age DOUBLE; not declared: age BIGINT"):
         one_go.run("run", "--select", "customer_features", pending=[], last=at("10:45"))

@@ -46,9 +46,9 @@ class Reader(threading.Thread):
             ).fetchall()
             wrong = [] if moments == [(naive(as_of),)] else [f"version {version} of {as_of} holds {moments}"]
             for table in rows:
-                part = folder / "parquet" / table / "part.parquet"
+                files = f"read_parquet('{folder}/parquet/{table}/*.parquet', union_by_name = true, hive_partitioning = false)"
                 counts = connection.execute(
-                    f"select (select count(*) from published.{table}), (select count(*) from read_parquet('{part}'))"
+                    f"select (select count(*) from published.{table}), (select count(*) from {files})"
                 ).fetchone()
                 if counts != (rows[table], rows[table]):
                     wrong.append(f"version {version}: {table} has {counts} rows, not {rows[table]}")

@@ -381,10 +381,10 @@ def test_a_broken_customer_table_stops_the_plan_before_it_relies_on_old_consents
     place.land_customers(BEFORE)
     place.load_customers()
     place.publish()
-    place.land_customers(NOW + "C1,true,true,true\n")
+    place.land_customers(NOW.replace("true", "perhaps"))  # two of three rows, so that the table is broken and not a row of it
     result = place.run(*REFERENCE, *PLANS)
     assert not result.success
-    assert "1 keys (customer_id) appear more than once" in failure(result)
+    assert "customers" in failure(result)
     assert not place.settings.place.plans.exists()
 
 
