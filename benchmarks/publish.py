@@ -70,7 +70,7 @@ def main() -> None:
 
 def extract(commit: str, target: Path) -> None:
     """The files of a commit. Raises ``RuntimeError`` where this clone does not have it."""
-    archive = subprocess.run(["git", "archive", commit], cwd=REPOSITORY, capture_output=True, check=False)  # noqa: S603, S607
+    archive = subprocess.run(["git", "archive", commit], cwd=REPOSITORY, capture_output=True, check=False)  # noqa: S603, S607  git of the path
     if archive.returncode:
         raise RuntimeError(f"commit {commit} is not in this clone: run git fetch --unshallow, or clone it whole")
     with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
@@ -91,7 +91,7 @@ def step(code: Path, function: str, root: Path) -> str:
     environment = os.environ | {"PYTHONPATH": str(code), "SHOP": "synthetic", "DATA_DIR": str(root)}
     environment["DAGSTER_HOME"] = str(root / "dagster")
     command = [sys.executable, "-P", __file__, function, str(root)]
-    done = subprocess.run(command, cwd=code, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run(command, cwd=code, env=environment, capture_output=True, text=True, check=False)  # noqa: S603  own module
     if done.returncode:
         raise RuntimeError(f"{function} with {code} failed:\n{done.stdout[-1000:]}\n{done.stderr[-3000:]}")
     return done.stdout
