@@ -28,6 +28,7 @@ from customer360.adapters.rows import (
     order_lines,
     query_of,
     record,
+    text_of,
     without_query,
 )
 
@@ -95,9 +96,7 @@ def _value(entry: Mapping[str, Any]) -> Any:
 def _text(values: Mapping[str, Any], name: str) -> str | None:
     """A value as text; GA4 writes ``(not set)`` for a missing one. Numbers of whole value are written without a fraction."""
     value = first(values.get(name))
-    if value is None or value == "(not set)":
-        return None
-    return f"{value:.0f}" if isinstance(value, Decimal) and value == value.to_integral_value() else str(value)
+    return None if value is None or value == "(not set)" else text_of(value)
 
 
 def _time(microseconds: Any) -> datetime:

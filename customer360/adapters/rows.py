@@ -25,6 +25,8 @@ ID_COLUMNS = frozenset(column.name for column in CLICK_COLUMNS if column.is_id)
 # Columns of the click contract by name; `event_at` is a datetime in UTC; unknown values are None or left out.
 Click = dict[str, Any]
 
+LONGEST_NUMBER = 100  # digits before or behind the point; JSON may write a number with a thousand million of them
+
 _TABLET = re.compile(r"iPad|Tablet|PlayBook|Silk/|Android(?!.*Mobile)")
 _PHONE = re.compile(r"Mobi|iPhone|iPod|Windows Phone")
 _CRAWLERS = CrawlerDetect()
@@ -76,11 +78,15 @@ def with_canonical_ids(click: Click) -> Click:
     return {column: _canonical(value, column) if column in ID_COLUMNS else value for column, value in click.items()}
 
 
+def text_of(value: Any) -> str:
+    """A JSON value as text; a number of whole value is written without a fraction."""
+    is_short = isinstance(value, Decimal) and value.is_finite() and abs(value.adjusted()) < LONGEST_NUMBER
+    return f"{value:.0f}" if is_short and value == value.to_integral_value() else str(value)
+
+
 def _canonical(value: Any, column: str) -> str | None:
-    if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
-        value = f"{value:.0f}"
     try:
-        return None if value is None else canonical_id(str(value))
+        return None if value is None else canonical_id(text_of(value))
     except ValueError as error:
         raise RowError(f"{column}: {error}") from error
 
@@ -144,7 +150,7 @@ def _plain(number: Any) -> str:
         value = Decimal(str(number))
     except InvalidOperation:
         return str(number)
-    return f"{value.normalize():f}" if value.is_finite() else str(number)
+    return f"{value.normalize():f}" if value.is_finite() and abs(value.adjusted()) < LONGEST_NUMBER else str(number)
 
 
 def utc_time(text: str, column: str) -> datetime:
@@ -163,7 +169,7 @@ def decimal_of(values: Mapping[str, Any], column: str) -> Decimal | None:
         number = None if value is None else Decimal(str(value))
     except InvalidOperation as error:
         raise RowError(f"{column}: {value!r} is not a number") from error
-    if number is not None and not number.is_finite():
+    if number is not None and not (number.is_finite() and abs(number.adjusted()) < LONGEST_NUMBER):
         raise RowError(f"{column}: {value!r} is not a number")
     return number
 

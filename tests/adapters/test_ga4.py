@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from customer360.adapters import ga4
@@ -116,8 +116,15 @@ def test_refunds_of_an_order_are_lines_of_their_own_and_the_same_one_sent_again_
     assert len(set(line_keys(*[{**bulb, "ecommerce": {"transaction_id": "o-1"}} for bulb in bulbs]))) == 2
 
 
+def test_an_id_or_a_quantity_with_a_huge_exponent_is_not_written_out() -> None:
+    items = '[{"item_id": 1e99999999, "quantity": 1e99999999, "price": 1, "item_revenue": 1}]'
+    text = json.dumps(event("purchase", items=[])).replace('"items": []', f'"items": {items}')
+    (line,) = ga4.clicks(text, EventIds())
+    assert line["product_id"] == "1E+99999999"
+
+
 def test_numbers_that_are_none_are_refused_with_their_column() -> None:
-    for value in ("NaN", "Infinity", float("nan"), float("inf")):
+    for value in ("NaN", "Infinity", float("nan"), float("inf"), "1e999999999", "1e-999999999"):
         with pytest.raises(RowError, match=r"^price: .* is not a number"):
             ga4.clicks(json.dumps(event("purchase", items=[{**LAMP, "price": value}])), EventIds())
 
@@ -179,7 +186,8 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=50)
+# The first text of a new checkout builds Hypothesis' table of Unicode, which takes seconds.
+@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from([*event("x"), "ecommerce"]), JSON))
 def test_no_json_breaks_the_adapter(changes: dict[str, Any]) -> None:
     try:

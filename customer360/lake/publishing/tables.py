@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from customer360.features import Feature, feature_list
+from customer360.features import Feature, feature_list, feature_type
 from customer360.lake.engine import quoted
 from customer360.lake.landing.contracts import ATTRIBUTE_TYPES, reference_tables
 from customer360.lake.publishing.nightly_tables import NIGHTLY
@@ -45,7 +45,6 @@ MARTS = (
 )
 TRAINING = "training_features"
 REFERENCE = ("products", "categories", "offers", "campaigns")
-MEASURE_TYPES = {"dwell_seconds": "DOUBLE", "spend": MONEY, "monetary": MONEY, "last_category_id": "VARCHAR"}
 FRAME_TYPES = {
     **{"VARCHAR": "str", "BIGINT": "Int64", "INTEGER": "Int32", "DOUBLE": "Float64", MONEY: "Float64", "BOOLEAN": "boolean"},
     **dict.fromkeys(("DATE", "TIMESTAMP"), "datetime64[us]"),
@@ -250,7 +249,9 @@ def _ordered_columns(shop: Shop, table: str, declared: Mapping[str, PublishedCol
 def _feature_column(shop: Shop, feature: Feature) -> PublishedColumn:
     if feature.name in shop.attributes:
         return _attribute(shop, feature.name)
-    kind, text = MEASURE_TYPES.get(feature.measure, "BIGINT"), feature.description[:1].upper() + feature.description[1:]
+    declared = feature_type(shop, feature)
+    kind = "VARCHAR" if declared == "string" else declared.upper().replace(", ", ",")  # dbt's name as DuckDB's
+    text = feature.description[:1].upper() + feature.description[1:]
     category = "<category>_" if feature.category_id else ""
     pattern = f"{feature.measure}_{category}<n>d" if feature.window_days is not None else None
     return PublishedColumn(feature.name, kind, text, pattern)
