@@ -8,7 +8,8 @@ the pipeline never reads and evaluations may.
     simulate_history(simulation, shop, place)
     simulate_slice(simulation, shop, place, shop.slices_start, Faults.everyday())
 
-``retail360_browsing`` alone is of another shop: it adds browsing to a published data set that lacks it.
+Two are of other shops: ``retailer`` draws the files of an online retailer without clicks, as newcomers have them, and
+``retail360_browsing`` adds browsing to a published data set that lacks it.
 
 Nothing here validates, transforms or predicts.
 """
@@ -16,6 +17,7 @@ Nothing here validates, transforms or predicts.
 from customer360.simulation.faults import Faults
 from customer360.simulation.history import simulate_history
 from customer360.simulation.parameters import Drift, Simulation, SimulationError
+from customer360.simulation.retailer import Retailer, SimulatedRetailer, simulate_retailer, write_retailer
 from customer360.simulation.slices import simulate_slice
 from customer360.simulation.stream import ArrivedFile, next_slice, stream
 from customer360.simulation.truth import read_simulation
@@ -24,11 +26,15 @@ __all__ = [
     "ArrivedFile",
     "Drift",
     "Faults",
+    "Retailer",
+    "SimulatedRetailer",
     "Simulation",
     "SimulationError",
     "next_slice",
     "read_simulation",
     "simulate_history",
+    "simulate_retailer",
     "simulate_slice",
     "stream",
+    "write_retailer",
 ]

@@ -1,9 +1,10 @@
-"""``customer360 simulate [all | history | slices | stream]``."""
+"""``customer360 simulate [all | history | slices | stream | retailer]``."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -23,11 +24,16 @@ def simulate(
     context: typer.Context,
     *,
     what: Annotated[
-        Literal["all", "history", "slices", "stream"],
-        typer.Argument(metavar="[all|history|slices|stream]", help="History, live slices, both, or files that keep coming."),
+        Literal["all", "history", "slices", "stream", "retailer"],
+        typer.Argument(
+            metavar="[all|history|slices|stream|retailer]",
+            help="History, live slices, both, or files that keep coming; or the CSV files of a retailer without clicks.",
+        ),
     ] = "all",
-    customers: Annotated[int | None, typer.Option(min=0, help="Customers (default 6000, or as the history was made).")] = None,
-    days: Annotated[int | None, typer.Option(min=0, help="Days of history (default 60).")] = None,
+    customers: Annotated[
+        int | None, typer.Option(min=0, help="Customers (default 6000, or as the history was made; of a retailer 1500).")
+    ] = None,
+    days: Annotated[int | None, typer.Option(min=0, help="Days of history (default 60, of a retailer 730).")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="The same seed gives the same files (default 360).")] = None,
     events_per_slice: Annotated[
         float | None, typer.Option(help="Mean load; without it customers browse at a natural rate.")
@@ -35,10 +41,21 @@ def simulate(
     slices: Annotated[int, typer.Option(min=0, metavar="N", help="Live slices, after those in landing.")] = 5,
     faults: Annotated[Literal["none", "everyday"], typer.Option(help="Late, copied and broken lines.")] = "none",
     speed: Annotated[float, typer.Option(help="Of a stream: 1 is real time, 10 ten times as fast.")] = 1.0,
+    lines: Annotated[int | None, typer.Option(min=0, help="Of a retailer: about how many sold lines (default 100000).")] = None,
+    into: Annotated[
+        Path | None, typer.Option(help="Of a retailer: the folder for purchases.csv, products.csv, customers.csv.")
+    ] = None,
 ) -> None:
-    """Write the files of the synthetic shop into landing. Later slices fit the history that is there."""
+    """Write the files of the synthetic shop into landing. Later slices fit the history that is there.
+
+    A retailer's files, two years of purchases with products and customers, go into a folder of their own: they are a newcomer's
+    files for a first try, with no shop.yaml yet.
+    """
     from customer360.simulation import Faults, Simulation, SimulationError, read_simulation
 
+    if what == "retailer":
+        _retailer(into, {"customers": customers, "days": days, "seed": seed, "lines": lines})
+        return
     settings = shop_settings(context)
     if settings.shop.landing_url:
         raise SimulationError(
@@ -57,6 +74,17 @@ def simulate(
     if what in {"all", "slices"}:
         _slices(settings, simulation, chosen, slices)
     say(f"The files are in {settings.place.landing}")
+
+
+def _retailer(into: Path | None, options: dict[str, int | None]) -> None:
+    from customer360.simulation import Retailer, SimulationError, simulate_retailer, write_retailer
+
+    if into is None:
+        raise SimulationError("a retailer's files go into a folder of their own: simulate retailer --into FOLDER")
+    retailer = Retailer(**{name: value for name, value in options.items() if value is not None})  # type: ignore[arg-type]  # all are whole numbers
+    rows = write_retailer(simulate_retailer(retailer), into)
+    for name, count in rows.items():
+        say(f"{into / f'{name}.csv'}  {count:,} rows")
 
 
 def _history(settings: Settings, simulation: Simulation) -> None:

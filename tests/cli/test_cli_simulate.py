@@ -103,3 +103,15 @@ def test_a_stream_of_a_live_shop_waits_for_the_next_slice(synthetic, monkeypatch
     monkeypatch.setattr("customer360.simulation.stream", lambda *args, **options: iter(()))
     assert synthetic("simulate", "stream").code == 0
     assert 0 <= waited[0] <= 900
+
+
+def test_a_retailer_is_written_as_the_files_of_a_newcomer_without_a_shop(shop, tmp_path):
+    folder = tmp_path / "my-files"
+    shop.folder = tmp_path / "nowhere"
+    ran = shop(
+        "simulate", "retailer", "--into", str(folder), "--lines", "500", "--customers", "50", "--days", "90", "--seed", "7"
+    )
+    assert (ran.code, ran.err) == (0, "")
+    assert {path.name for path in folder.iterdir()} == {"purchases.csv", "products.csv", "customers.csv"}
+    assert "customers.csv  50 rows" in ran.out
+    assert shop("simulate", "retailer").code == 2
