@@ -358,3 +358,52 @@ def test_loads_of_a_table_at_one_time_give_one_version(settings: Settings) -> No
         loads = list(pool.map(lambda hour: load_reference(settings, "products", FIRST + timedelta(hours=hour)), range(4)))
     assert sorted(load.opened for load in loads) == [0, 0, 0, 1]
     assert len(versions_file(settings.place, "products").read_text(encoding="utf-8").splitlines()) == 1
+
+
+def test_a_purchase_without_a_customer_is_a_guest_order_however_the_file_writes_nobody(settings: Settings) -> None:
+    written = ["c1", "", "-", "null", "(not set)"]
+    rows = "".join(f"o{number},p,{number},{customer},2026-04-01,1\n" for number, customer in enumerate(written))
+    land(settings, "purchases", {"a.csv": f"order_id,product_id,line_no,customer_id,purchased_at,amount\n{rows}"})
+    load = load_reference(settings, "purchases", FIRST)
+    assert (load.rows, load.set_aside) == (5, 0)
+    assert versions(settings, "purchases", "order_id, customer_id") == [
+        ("o0", "c1"),
+        ("o1", None),
+        ("o2", None),
+        ("o3", None),
+        ("o4", None),
+    ]
+
+
+def test_a_file_without_the_column_of_customers_is_refused_since_it_may_have_another_name(settings: Settings) -> None:
+    land(settings, "purchases", {"a.csv": "order_id,product_id,client,purchased_at,amount\no1,p,c1,2026-04-01,1\n"})
+    with pytest.raises(BrokenReferenceError, match="lacks the required column customer_id; it has order_id,"):
+        load_reference(settings, "purchases", FIRST)
+
+
+def test_a_product_without_a_category_is_a_product(settings: Settings) -> None:
+    land(settings, "products", {"a.csv": "product_id,name,category_id\np1,Vase,\np2,Cup,n/a\np3,Lamp,lamps\n"})
+    load = load_reference(settings, "products", FIRST)
+    assert (load.rows, load.set_aside) == (3, 0)
+    assert versions(settings, "products", "product_id, category_id") == [("p1", None), ("p2", None), ("p3", "lamps")]
+
+
+def test_each_fault_costs_its_row_alone(settings: Settings) -> None:
+    files = {
+        "customers": "customer_id,age\nc1,30\nc1,31\nc2,40\nc3,old\n",
+        "purchases": "order_id,product_id,line_no,customer_id,purchased_at,amount\n"
+        "o1,p,1,c1,2026-04-01,12.50\no2,p,1,c1,2026-04-01,a lot\no3,p,1,c1,soon,3\no4,,1,c1,2026-04-01,3\n",
+    }
+    for table, text in files.items():
+        land(settings, table, {"a.csv": text})
+    assert (load_reference(settings, "customers", FIRST).rows, load_reference(settings, "purchases", FIRST).rows) == (2, 1)
+    aside = [(entry.slice, entry.line, entry.column) for entry in quarantined_lines(settings.place)]
+    assert aside == [
+        ("reference/customers", 2, "customer_id"),
+        ("reference/customers", 4, "age"),
+        ("reference/purchases", 2, "amount"),
+        ("reference/purchases", 3, "purchased_at"),
+        ("reference/purchases", 4, "product_id"),
+    ]
+    assert versions(settings, "customers", "customer_id, age") == [("c1", 30), ("c2", 40)]
+    assert versions(settings, "purchases", "order_id, amount") == [("o1", Decimal("12.50"))]

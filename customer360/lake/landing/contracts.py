@@ -38,13 +38,17 @@ TYPE_NAMES = {
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a contract: its DuckDB type, whether it must be there, and its meaning; see ``values`` for its values."""
+    """A column of a contract: its DuckDB type and its meaning; see ``values`` for its values.
+
+    ``required``: no value may be empty. ``must_exist``: the column may not be left out, a value may be empty.
+    """
 
     name: str
     type: str
     description: str
     required: bool = False
     personal: bool = False
+    must_exist: bool = False
 
     @property
     def is_id(self) -> bool:
@@ -142,7 +146,7 @@ def reference_tables(shop: Shop) -> dict[str, ReferenceTable]:
             (
                 Column("product_id", "VARCHAR", "Product", required=True),
                 Column("name", "VARCHAR", "Name"),
-                Column("category_id", "VARCHAR", "Category", required=True),
+                Column("category_id", "VARCHAR", 'Category; empty counts as "other"', must_exist=True),
                 Column("price", "DECIMAL(18,2)", "List price in the shop's currency"),
             ),
             "Products with their category",
@@ -163,7 +167,7 @@ def reference_tables(shop: Shop) -> dict[str, ReferenceTable]:
                 Column("order_id", "VARCHAR", "Order", required=True),
                 Column("product_id", "VARCHAR", "Product", required=True),
                 Column("line_no", "BIGINT", "Line of the order; empty counts as 0"),
-                Column("customer_id", "VARCHAR", "Customer", required=True),
+                Column("customer_id", "VARCHAR", "Customer; empty for a guest order", must_exist=True),
                 Column("category_id", "VARCHAR", "Category; else the product's"),
                 Column("purchased_at", "TIMESTAMP", "When, UTC", required=True),
                 Column("quantity", "DOUBLE", "Units"),
@@ -251,7 +255,10 @@ def contracts_markdown(shop: Shop) -> str:
 def _column_table(columns: tuple[Column, ...]) -> list[str]:
     """Lines of a Markdown table."""
     rows = [
-        f"| `{column.name}` | {TYPE_NAMES[column.type]} | {'required' if column.required else ''} | {column.description} |"
-        for column in columns
+        f"| `{column.name}` | {TYPE_NAMES[column.type]} | {_presence(column)} | {column.description} |" for column in columns
     ]
     return ["| column | type | | meaning |", "|---|---|---|---|", *rows]
+
+
+def _presence(column: Column) -> str:
+    return "required" if column.required else "column required" if column.must_exist else ""

@@ -105,7 +105,8 @@ def check_postgres(settings: Settings, table: str, source: PostgresSource, now: 
 def _checked(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, ignored: list[str], most: int) -> CheckedTable:
     problems = set_aside_rows(connection, contract, most)
     has_customers = any(column.name == "customer_id" for column in contract.columns)
-    ids = connection.execute("select distinct customer_id from incoming").fetchall() if has_customers else []
+    distinct = "select distinct customer_id from incoming where customer_id is not null"
+    ids = connection.execute(distinct).fetchall() if has_customers else []
     rows, aside = row_count(connection, "incoming"), row_count(connection, "set_aside")
     return CheckedTable(rows, aside, problems, ignored, {customer for (customer,) in ids})
 

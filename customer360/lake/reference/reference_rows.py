@@ -101,7 +101,7 @@ def create_incoming(connection: duckdb.DuckDBPyConnection, contract: ReferenceTa
 
 def check_columns(contract: ReferenceTable, origin: Origin, present: list[str]) -> None:
     """Raises ``BrokenReferenceError`` where a required column is missing."""
-    missing = [column.name for column in contract.columns if column.required and column.name not in present]
+    missing = [c.name for c in contract.columns if (c.required or c.must_exist) and c.name not in present]
     if missing:
         raise BrokenReferenceError(
             f"{contract.name}: {origin.title} lacks the required column{'s' * (len(missing) > 1)} {', '.join(missing)}; "

@@ -31,6 +31,7 @@
     where valid_from <= {{ as_of }}
         and (valid_to is null or valid_to > {{ as_of }})
         and purchased_at < {{ as_of }}
+        and customer_id is not null
 {%- endmacro %}
 
 

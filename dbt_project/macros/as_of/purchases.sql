@@ -5,16 +5,31 @@
 -#}
 
 {#-
-    One row per line of an order, of known customers: order_id, product_id, line_no, unnumbered_amount, customer_id, category_id,
-    purchased_at, quantity, amount, is_purchase. A repeat counts once; a reference row replaces the events of its line.
+    One row per line of an order: order_id, product_id, line_no, unnumbered_amount, customer_id, category_id, purchased_at, quantity,
+    amount, is_purchase. A repeat counts once; a reference row replaces the events of its line. A reference row without a customer
+    is of the one customer that the order's events name, else of a guest. Lines of guests are left out unless `with_guests`.
 -#}
-{% macro purchase_lines_as_of(event_lines, reference_lines, products, visitor_customers, clock) -%}
+{% macro purchase_lines_as_of(event_lines, reference_lines, products, visitor_customers, clock, with_guests=false) -%}
     {%- set as_of = as_of_clock(clock) -%}
     with
 
     event_lines as (
 
-        {{ first_event_of_each_line(event_lines, 'slice < ' ~ as_of) }}
+        select
+            e.order_id,
+            e.product_id,
+            e.line_no,
+            e.unnumbered_amount,
+            coalesce(e.customer_id, v.customer_id) as customer_id,
+            e.category_id,
+            e.purchased_at,
+            e.quantity,
+            e.amount
+
+        from (
+            {{ first_event_of_each_line(event_lines, 'slice < ' ~ as_of) }}
+        ) as e
+        left join {{ visitor_customers }} as v on e.visitor_id = v.visitor_id
 
     ),
 
@@ -36,42 +51,45 @@
 
     ),
 
-    known_lines as (
+    guest_orders as (
 
         select
-            e.order_id,
-            e.product_id,
-            e.line_no,
-            e.unnumbered_amount,
-            coalesce(e.customer_id, v.customer_id) as customer_id,
-            e.category_id,
-            e.purchased_at,
-            e.quantity,
-            e.amount
+            order_id,
+            min(customer_id) as customer_id
+
+        from event_lines
+        where order_id in (select order_id from reference_lines where customer_id is null)
+        group by order_id
+        having min(customer_id) = max(customer_id)
+
+    ),
+
+    known_lines as (
+
+        select e.*
 
         from event_lines as e
-        left join {{ visitor_customers }} as v on e.visitor_id = v.visitor_id
         left join reference_lines as r
             on e.order_id = r.order_id
             and e.product_id = r.product_id
             and e.line_no = r.line_no
         where r.order_id is null
-            and coalesce(e.customer_id, v.customer_id) is not null
 
         union all
 
         select
-            order_id,
-            product_id,
-            line_no,
+            r.order_id,
+            r.product_id,
+            r.line_no,
             cast(null as decimal(18, 2)) as unnumbered_amount,
-            customer_id,
-            category_id,
-            purchased_at,
-            quantity,
-            amount
+            coalesce(r.customer_id, g.customer_id) as customer_id,
+            r.category_id,
+            r.purchased_at,
+            r.quantity,
+            r.amount
 
-        from reference_lines
+        from reference_lines as r
+        left join guest_orders as g on r.order_id = g.order_id
 
     )
 
@@ -90,6 +108,9 @@
     from known_lines as l
     left join ({{ products_as_of(products, clock) }}) as p on l.product_id = p.product_id
     where l.purchased_at < {{ as_of }}
+        {%- if not with_guests %}
+        and l.customer_id is not null
+        {%- endif %}
 {%- endmacro %}
 
 
