@@ -11,6 +11,7 @@ from customer360.lake.landing.location import find_landing
 from customer360.lake.operations.clock import last_closed_slice
 from customer360.lake.operations.slice_health import done_slices
 from customer360.lake.operations.slice_requests import Cursor, Inputs, Request, RunState, decide
+from customer360.lake.publishing.version import current_publication
 from customer360.settings import Settings, Shop
 from orchestration.partitions import END, SHOP
 from orchestration.resources import Platform
@@ -67,6 +68,7 @@ def click_slices(context: dg.SensorEvaluationContext, platform: Platform) -> dg.
             slices_start=settings.shop.slices_start,
             width=settings.shop.slice_width,
             now=now,
+            has_history=current_publication(settings.place) is not None,
         ),
     )
     requests = [run_request(request) for request in decision.requests]

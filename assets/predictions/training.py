@@ -14,7 +14,7 @@ from dagster_dbt import dbt_assets
 from assets.publishing.published import DESCRIPTIONS
 from assets.transform.warehouse import MANIFEST
 from customer360.lake.publishing.publications import publish_training_set
-from customer360.lake.warehouse.cutoffs import set_training_cutoffs
+from customer360.lake.warehouse.cutoffs import history_start, set_training_cutoffs
 from customer360.settings import Settings, Shop
 from customer360.snapshot import Snapshot
 from ml.datasets import leakage, training_sets
@@ -206,7 +206,7 @@ def _not_trained(missing: dict[str, str]) -> dg.MaterializeResult:
 
 @dataclass(frozen=True)
 class CustomerInputs:
-    """``training_features``, one row a cut-off and customer, and the start of the oldest slice (UTC, None without one)."""
+    """``training_features``, one row a cut-off and customer, and since when behaviour is known (UTC; None where nothing is)."""
 
     frame: pd.DataFrame
     first_slice: datetime | None
@@ -221,7 +221,7 @@ class ContactInputs:
 
 
 def _read_customers(snapshot: Snapshot) -> CustomerInputs:
-    (first,) = snapshot.connection.execute("select min(slice) from slice_log").fetchone() or (None,)
+    first = history_start(snapshot.connection, snapshot.settings, "slice_log")
     return CustomerInputs(snapshot.read("from training_features order by cutoff_no, customer_id"), first)
 
 

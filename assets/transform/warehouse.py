@@ -39,6 +39,8 @@ def warehouse_models(context: dg.AssetExecutionContext, platform: Platform) -> I
     with platform.lock(f"run {context.run.run_id}"):
         with platform.opened() as connection:
             plan = plan_transform(connection, settings, platform.now())
+            if plan.last_slice is None:
+                raise dg.Failure(nothing_known(settings), allow_retries=False)
             skipped = unchanged(connection, settings)
             built = {spec.key for spec in context.assets_def.specs if not set(skipped) & spec.tags.keys()}
             models = [key.path[-1] for key in built & context.selected_asset_keys]
@@ -58,6 +60,16 @@ def warehouse_models(context: dg.AssetExecutionContext, platform: Platform) -> I
                 mark_transformed(connection, platform.now())
                 mark_built(connection, settings)
     yield from _other_slices(context, [slice_key_of(start) for start in plan.pending])
+
+
+def nothing_known(settings: Settings) -> str:
+    """Why nothing is published for a place without clicks and purchases, and what to do."""
+    landing = settings.shop.landing_url or settings.place.landing
+    return (
+        f"no click and no purchase from before slices_start ({settings.shop.slices_start:%Y-%m-%d %H:%M} UTC) is known, "
+        f"so there is nothing to publish: put click files into {landing}/history or purchases into "
+        f"{landing}/reference/purchases, or correct slices_start in shop.yaml; docs/your-data.md shows an example of every file"
+    )
 
 
 def without_partition(settings: Settings) -> str:

@@ -49,6 +49,7 @@ class Sensor:
     cursor: Cursor = field(default_factory=Cursor)
     closed: int = -1
     now: datetime = START
+    has_history: bool = False
 
     def land(self, number: int) -> None:
         """A file appears."""
@@ -74,6 +75,7 @@ class Sensor:
                 slices_start=START,
                 width=WIDTH,
                 now=self.now,
+                has_history=self.has_history,
             ),
         )
         new = [request for request in decision.requests if request.run_key not in self.runs]  # a used key makes no run
@@ -104,6 +106,17 @@ def test_nothing_is_asked_for_before_a_slice_with_files_is_closed() -> None:
     sensor.land(5)
     assert sensor.tick(closed=4) == []
     assert asked(sensor.tick(closed=5)) == [(key(5), key(5))]
+
+
+def test_a_published_shop_without_click_folders_runs_its_newest_closed_slice_and_those_after_it() -> None:
+    sensor = Sensor(has_history=True)
+    (request,) = sensor.tick(closed=70)
+    assert (request.first, request.last) == (key(70), key(70))
+    sensor.finish(request)
+    assert sensor.tick() == []
+    assert asked(sensor.tick(closed=72)) == [(key(71), key(72))]
+    sensor.land(69)  # the first file, late
+    assert asked(sensor.tick(closed=72)) == [(key(69), key(69))]
 
 
 def test_a_closed_slice_is_asked_for_once_and_its_key_names_slice_files_and_attempt() -> None:

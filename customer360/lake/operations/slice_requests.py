@@ -105,7 +105,11 @@ class Decision:
 
 @dataclass(frozen=True)
 class Inputs:
-    """The inputs of a decision: folders, runs, published slices, and the clock."""
+    """The inputs of a decision: folders, runs, published slices, and the clock.
+
+    ``has_history``: something is published. Where no folder of clicks exists, the newest closed slice and those after it then
+    run without files, so that a shop without clicks stays up to date.
+    """
 
     folders: Callable[[], Iterable[tuple[datetime, int]]]
     fingerprint: Callable[[datetime], str]
@@ -115,6 +119,7 @@ class Inputs:
     slices_start: datetime
     width: timedelta
     now: datetime
+    has_history: bool = False
 
 
 def decide(cursor: Cursor, inputs: Inputs) -> Decision:
@@ -180,6 +185,8 @@ def _open_closed_slices(cursor: Cursor, inputs: Inputs, last_closed: datetime, p
         start = slice_start(cursor.high) + inputs.width
     else:
         first = next((start for start, _ in inputs.folders() if start >= inputs.slices_start), None)
+        if first is None and inputs.has_history:
+            first = last_closed
         if first is None or first > last_closed:
             return None
         start = first

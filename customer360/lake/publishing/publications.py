@@ -37,6 +37,7 @@ SLICE_LOG = """
 def warehouse_tables(connection: duckdb.DuckDBPyConnection, settings: Settings) -> dict[str, TableSource]:
     """Published name to source: tables of the warehouse, reference rows in force, and ``file_tables``."""
     found = connection.execute("select schema_name, table_name from duckdb_tables()").fetchall()
+    views = set(connection.execute("select schema_name, view_name from duckdb_views()").fetchall())
     contents, contracts = built_contents(connection), reference_tables(settings.shop)
     wanted = [("marts", name) for name in MARTS]
     wanted += [*(("predictions", name) for name in SCORED), ("publishing", PROFILES)]
@@ -48,10 +49,12 @@ def warehouse_tables(connection: duckdb.DuckDBPyConnection, settings: Settings) 
     in_force = {
         name: TableSource(
             f"select * exclude (valid_from, valid_to) from raw.{quoted(name)} where valid_to is null",
-            content=_content_of([history_file(settings.place, name)], repr(contracts[name].columns)),
+            content=_content_of(
+                [file for file in [history_file(settings.place, name)] if file.exists()], repr(contracts[name].columns)
+            ),
         )
-        for name in REFERENCE
-        if history_file(settings.place, name).exists()
+        for name in REFERENCE  # also those that were never loaded, without rows: readers find every table
+        if ("raw", name) in views
     }
     return {**tables, **in_force, "slice_log": TableSource(SLICE_LOG), **file_tables(settings.place)}
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import cast
 
 import duckdb
 
 from customer360.features import MATURED_CUTOFFS
 from customer360.lake.engine import file_list
+from customer360.lake.landing.contracts import reference_tables
+from customer360.lake.reference.reference_history import reference_relation
 from customer360.lake.warehouse.frames import snapshot_folder
 from customer360.settings import Settings, Shop
 
@@ -25,16 +28,30 @@ def set_training_cutoffs(
 ) -> list[datetime]:
     """Write the weekly cut-offs, newest (1) first, each with one weight for its rows; see ``cutoff_weights``.
 
-    The newest lies at the last slice - horizon - 2 days. A cut-off needs ``training.min_history_days`` of slices before it.
+    The newest lies at the clock - horizon - 2 days. A cut-off needs ``training.min_history_days`` of history before it, see
+    ``history_start``.
     ``changes``: when the drift report dated changes of the data (plain UTC).
     """
-    shop = settings.shop
-    first, last = connection.execute("select min(slice), max(slice) from ops.slice_log").fetchone() or (None, None)
+    first = history_start(connection, settings, "ops.slice_log")
+    clock = connection.execute("select as_of from ops.clock").fetchone()
     cutoffs: list[datetime] = []
-    if first is not None:
-        cutoffs = weekly_cutoffs(shop, first, last + shop.slice_width)
+    if first is not None and clock is not None:
+        cutoffs = weekly_cutoffs(settings.shop, first, clock[0])
     write_training_cutoffs(connection, cutoffs, cutoff_weights(cutoffs, changes))
     return cutoffs
+
+
+def history_start(connection: duckdb.DuckDBPyConnection, settings: Settings, slice_log: str) -> datetime | None:
+    """Since when behaviour is known (plain UTC): the oldest slice; where none has a good line, the first reference purchase.
+
+    ``slice_log``: name of the log, in the warehouse or as published. None where neither slices nor purchases are known.
+    """
+    first, good = connection.execute(f"select min(slice), coalesce(sum(good), 0) from {slice_log}").fetchone() or (None, 0)
+    if good:
+        return cast("datetime | None", first)
+    purchases = reference_relation(settings.place, reference_tables(settings.shop)["purchases"])
+    bought = connection.execute(f"select min(purchased_at) from ({purchases}) where valid_to is null").fetchone()
+    return min((moment for moment in (first, *(bought or ())) if moment is not None), default=None)
 
 
 def write_training_cutoffs(

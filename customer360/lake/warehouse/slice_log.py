@@ -53,7 +53,7 @@ def plan_transform(connection: duckdb.DuckDBPyConnection, settings: Settings, no
         repaired = _replace_changed(connection, settings, now)
         _create_views(connection, settings)
         _remember_touched(connection, is_new_code)
-        _set_clock(connection, settings)
+        _set_clock(connection, settings, now)
         # From here on their rows may be half rewritten: only the mark makes them transformed again, not the return of old code.
         connection.execute("update ops.slice_log set transformed_fingerprint = null where slice in (from ops.pending_slices)")
         pending = [row[0] for row in connection.execute("select slice from ops.pending_slices order by slice").fetchall()]
@@ -308,11 +308,22 @@ def _remember_touched(connection: duckdb.DuckDBPyConnection, is_new_code: bool) 
             connection.execute(f"insert into ops.touched_event_slices select distinct event_slice from {event_slices[table]}")
 
 
-def _set_clock(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+def _set_clock(connection: duckdb.DuckDBPyConnection, settings: Settings, now: datetime) -> None:
+    """The last slice; before the first live one also that of the last reference purchase, which is history as clicks are."""
     connection.execute("delete from ops.clock")
+    shop = settings.shop
+    known_before = min(naive(shop.slices_start), naive(now))
+    bucket = f"time_bucket(interval '{shop.slice_minutes} minutes', max(purchased_at), timestamp '1970-01-01')"
     connection.execute(
-        f"insert into ops.clock select max(slice), max(slice) + interval '{settings.shop.slice_minutes} minutes' "
-        "from ops.slice_log having max(slice) is not null"
+        f"""
+        insert into ops.clock select max(slice), max(slice) + interval '{shop.slice_minutes} minutes' from (
+            select max(slice) as slice from ops.slice_log
+            union all
+            select {bucket} from raw.purchases
+            where valid_to is null and purchased_at < ? and (select coalesce(max(slice) < ?, true) from ops.slice_log)
+        ) as known having max(slice) is not null
+        """,
+        [known_before, naive(shop.slices_start)],
     )
 
 
