@@ -529,7 +529,9 @@ def test_a_file_in_utf16_or_utf32_is_set_aside_with_its_encoding_as_the_reason(s
     assert good(settings, "event_id") == [("good",)]
     found = quarantined(settings, "source_file, source_line, reason")
     assert [(name, line) for name, line, _ in found] == [(name, 0) for name in marked]
-    assert {reason for *_, reason in found} == {"file is UTF-16 or UTF-32, by its byte order mark; only UTF-8 is read"}
+    assert {reason for *_, reason in found} == {
+        "file is UTF-16 or UTF-32, by its byte order mark; write UTF-8, or for CSV set `encoding: utf-16` in shop.yaml"
+    }
     assert "iconv -f UTF-16 -t UTF-8" in remedy(SHOP, "", found[0][2])
 
 

@@ -40,7 +40,8 @@ TYPE_NAMES = {
 class Column:
     """A column of a contract: its DuckDB type and its meaning; see ``values`` for its values.
 
-    ``required``: no value may be empty. ``must_exist``: the column may not be left out, a value may be empty.
+    ``required``: no value may be empty. ``must_exist``: the column may not be left out, a value may be empty. ``only``: what a
+    value must be where there is one.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Column:
     required: bool = False
     personal: bool = False
     must_exist: bool = False
+    only: str | None = None
 
     @property
     def is_id(self) -> bool:
@@ -111,12 +113,21 @@ RAW_LINEAGE = (
 
 @dataclass(frozen=True)
 class ReferenceTable:
-    """A reference table's contract. All files in ``landing/reference/<name>/`` together are the table."""
+    """A reference table's contract. All files in ``landing/reference/<name>/`` together are the table.
+
+    Columns of ``judged_only`` are read and judged, and not kept.
+    """
 
     name: str
     key: tuple[str, ...]
     columns: tuple[Column, ...]
     description: str
+    judged_only: tuple[Column, ...] = ()
+
+    @property
+    def read_columns(self) -> tuple[Column, ...]:
+        """All columns that a file may have."""
+        return self.columns + self.judged_only
 
 
 def reference_tables(shop: Shop) -> dict[str, ReferenceTable]:
@@ -174,6 +185,7 @@ def reference_tables(shop: Shop) -> dict[str, ReferenceTable]:
                 Column("amount", "DECIMAL(18,2)", "Line total in the shop's currency", required=True),
             ),
             "Purchases outside the click stream; a row here wins over a purchase event of the same line",
+            (Column("currency", "VARCHAR", "ISO 4217; empty means the shop's", only=shop.currency),),
         ),
         ReferenceTable(
             "offers",
@@ -248,7 +260,14 @@ def contracts_markdown(shop: Shop) -> str:
     parts = ["### Clicks", "", *_column_table(CLICK_COLUMNS)]
     for table in reference_tables(shop).values():
         key = ", ".join(f"`{name}`" for name in table.key)
-        parts += ["", f"### {table.name}", "", f"{table.description}. One row per {key}.", "", *_column_table(table.columns)]
+        parts += [
+            "",
+            f"### {table.name}",
+            "",
+            f"{table.description}. One row per {key}.",
+            "",
+            *_column_table(table.read_columns),
+        ]
     return "\n".join(parts) + "\n"
 
 

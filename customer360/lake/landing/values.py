@@ -151,7 +151,7 @@ def text_value(column: Column, text: str, is_number: str = "false") -> str:
         names = ", ".join(f"({literal(written)}, {literal(name)})" for written, name in TIME_ZONES.items())
         return f"(select any_value(name) from (values {names}) as zones (written, name) where written = lower(trim({text})))"
     if column.type == "TIMESTAMP":
-        return _timestamp(text)
+        return iso_timestamp(text)
     day, double = f"try_cast(left({text}, 10) as date)", f"try_cast({text} as double)"
     is_number_text = f"regexp_full_match({text}, {literal(_NUMBER)})"
     forms = {
@@ -168,7 +168,8 @@ def text_value(column: Column, text: str, is_number: str = "false") -> str:
     return forms[column.type]
 
 
-def _timestamp(text: str) -> str:
+def iso_timestamp(text: str) -> str:
+    """SQL of an ISO 8601 time as a UTC timestamp, NULL for other forms; a time without an offset is UTC."""
     spelt = f"replace(replace(upper({text}), ',', '.'), ' ', 'T')"
     spelt = f"replace(regexp_replace({spelt}, '^(.{{16}})(T?[Z+-].*)?$', '\\1:00\\2'), 'TZ', 'Z')"
     spelt = f"regexp_replace({spelt}, 'T([+-])', '\\1')"

@@ -7,6 +7,7 @@ is valid from the beginning of time, later ones from the time of the load, so th
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -17,12 +18,13 @@ from tempfile import TemporaryDirectory
 import duckdb
 
 from customer360.lake.atomic import TEMPORARY_PREFIX, exclusive
-from customer360.lake.disk import explaining_full_disk
+from customer360.lake.disk import explaining_full_disk, is_disk_full
 from customer360.lake.engine import connect, file_literal, literal, quoted, row_count
 from customer360.lake.landing.contracts import ReferenceTable, reference_tables
 from customer360.lake.landing.listing import LandedFile
 from customer360.lake.landing.location import find_landing
-from customer360.lake.landing.reading import LineStream
+from customer360.lake.landing.reading import ContentError, LineStream, csv_fault, csv_relation, is_csv
+from customer360.lake.landing.source_columns import Source, UnknownColumnError, source_columns
 from customer360.lake.landing.values import TEXT, exact_below, parquet_precisions, refused_precision, refused_type
 from customer360.lake.object_store import StoreError
 from customer360.lake.raw.quarantine import write_reference_quarantine
@@ -37,15 +39,16 @@ from customer360.lake.reference.reference_rows import (
     broken_rows,
     check_columns,
     create_incoming,
+    keep_distinct,
     set_aside_rows,
     set_repeats_aside,
     take_rows,
 )
-from customer360.settings import PostgresSource, Settings
+from customer360.settings import PostgresSource, Settings, Shop
 from customer360.text import many
 
 MEND_FILE = "Rows count from 1, of CSV after the header. Mend the file"
-LONG_TEXT = 800
+OUT_OF_MEMORY = "too little memory; give CUSTOMER360_MEMORY_LIMIT more, or land it in smaller files"
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ def check_files(settings: Settings, table: str, files: tuple[LandedFile, ...], m
     """Judge a table of files; raises ``BrokenReferenceError`` where it would not be loaded. Writes nothing."""
     contract = reference_tables(settings.shop)[table]
     with connect(settings.place.root / ".tmp") as connection:
-        ignored = _read_files(connection, contract, files)
+        ignored = _read_files(connection, settings.shop, contract, files)
         return _checked(connection, contract, ignored, most)
 
 
@@ -122,7 +125,7 @@ def _load_files(settings: Settings, contract: ReferenceTable, now: datetime) -> 
                     "to empty the table, land a file with its header and no rows."
                 )
             return ReferenceLoad(contract.name, 0, 0, 0, 0, "none", [])
-        ignored = _read_files(connection, contract, listing.files)
+        ignored = _read_files(connection, settings.shop, contract, listing.files)
         create_past(connection, settings.place, contract)
         _refuse_mostly_broken(connection, contract, MEND_FILE)
         load = merge(connection, settings.place, contract, now, files=len(listing.files), ignored=ignored)
@@ -189,45 +192,60 @@ def _still_in_force(table: str, last: dict[str, object], reason: str) -> Referen
     return ReferenceLoad(**{**written, "opened": 0, "closed": 0, "not_read": not_read})  # type: ignore[arg-type]  # as it was written
 
 
-def _read_files(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, files: tuple[LandedFile, ...]) -> list[str]:
+def _read_files(
+    connection: duckdb.DuckDBPyConnection, shop: Shop, contract: ReferenceTable, files: tuple[LandedFile, ...]
+) -> list[str]:
     """Fill the temporary tables ``incoming`` and ``set_aside``; returns the columns outside the contract."""
     create_incoming(connection, contract)
+    source = Source.of(shop, contract.name)
     ignored: set[str] = set()
     for file in files:
         origin = Origin(file.where, MEND_FILE, file.name)
         try:
-            present, numeric = _read_file(connection, contract, file)
+            columns, present, numeric = _read_file(connection, contract, file, source)
+        except (ContentError, UnknownColumnError, csv.Error) as error:
+            fault = f"not readable as CSV: {csv_fault(error)}" if isinstance(error, csv.Error) else str(error)
+            raise BrokenReferenceError(f"{contract.name}: {file.where} cannot be read: {fault}") from error
         except duckdb.Error as error:
-            message = f"{contract.name}: {file.where} cannot be read: "
-            cause = str(error).replace(str(file.path), file.where)
-            # DuckDB's further lines quote the line at fault.
-            raise BrokenReferenceError(message + cause[:LONG_TEXT], for_logs=message + cause.splitlines()[0][:300]) from error
-        check_columns(contract, origin, present)
-        take_rows(connection, contract, origin, present, numeric)
-        ignored |= set(present) - {column.name for column in contract.columns}
+            if is_disk_full(error):
+                raise
+            fault = OUT_OF_MEMORY if isinstance(error, duckdb.OutOfMemoryException) else _parquet_fault(file)
+            raise BrokenReferenceError(f"{contract.name}: {file.where} cannot be read: {fault}") from error
+        check_columns(contract, origin, columns, present)
+        take_rows(connection, contract, origin, columns, numeric)
+        ignored |= set(present) - {column.name for column in contract.read_columns} - source.used_columns
+    if source.options.distinct:
+        keep_distinct(connection, contract)
     set_repeats_aside(connection, contract)
     return sorted(ignored)
 
 
-def _read_file(
-    connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, file: LandedFile
-) -> tuple[list[str], Mapping[str, tuple[str, int]]]:
-    """Make ``texts`` of a file's rows; returns its columns, and the argument ``numeric`` of ``take_rows``."""
+def _parquet_fault(file: LandedFile) -> str:
+    with file.path.open("rb") as opened:
+        is_parquet = opened.read(4) == b"PAR1"
+    return f"it {'is a damaged or unfinished' if is_parquet else 'is no'} Parquet file; write it again, then rename it"
+
+
+Read = tuple[list[str], list[str], Mapping[str, tuple[str, int]]]
+
+
+def _read_file(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, file: LandedFile, source: Source) -> Read:
+    """Make ``texts`` of a file's rows; returns its columns of the contract, all of them, and ``numeric`` of ``take_rows``."""
     if file.obstacle:
         raise BrokenReferenceError(f"{file.name} {file.obstacle}")
     if file.name.endswith(".parquet"):
-        return _read_parquet(connection, contract, file)
-    if file.name.endswith((".csv", ".csv.gz")):
-        shape = "header = true, skip = 0, comment = '', delim = ',', quote = '\"', escape = '\"'"
-        relation = f"read_csv({file_literal(file.path)}, all_varchar = true, {shape})"
-        try:
-            columns = _columns_of(connection, relation)
-            _create_texts(connection, contract, relation, list(columns))
-        except duckdb.Error:  # a row is not as the others: read line by line, ten times slower, to name it
-            return _read_lines(connection, contract, file)
-        return list(columns), {column.name: ("false", 0) for column in contract.columns if column.is_id}
+        return _read_parquet(connection, contract, file, source.typed)
+    if is_csv(file):
+        (scratch,) = connection.execute("select current_setting('temp_directory')").fetchone() or ("",)
+        with csv_relation(file, source.options, Path(scratch)) as (present, relation):
+            columns = source_columns(contract.read_columns, source, present)
+            try:
+                _create_texts(connection, columns, relation)
+            except duckdb.Error:  # a row is not as the others: read line by line, ten times slower, to name it
+                return _read_lines(connection, contract, file, source)
+        return list(columns), present, {column.name: ("false", 0) for column in contract.columns if column.is_id}
     if file.name.endswith((".jsonl", ".jsonl.gz")):
-        return _read_lines(connection, contract, file)
+        return _read_lines(connection, contract, file, source.typed)
     raise BrokenReferenceError(f"{file.where} is of no known type: .csv, .csv.gz, .jsonl, .jsonl.gz or .parquet")
 
 
@@ -235,35 +253,36 @@ def _columns_of(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[st
     return {name: kind for name, kind, *_ in connection.execute(f"describe select * from {relation}").fetchall()}
 
 
-def _create_texts(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, relation: str, present: list[str]) -> None:
-    names = [column.name for column in contract.columns if column.name in present]
-    columns = "".join(f"cast({quoted(name)} as varchar) as {quoted(name)}, " for name in names)
+def _create_texts(
+    connection: duckdb.DuckDBPyConnection, columns: Mapping[str, str], relation: str, kinds: Mapping[str, str] | None = None
+) -> None:
+    texts = "".join(f"{expression} as {quoted(name)}, " for name, expression in columns.items())
+    source = "*" if kinds is None else ", ".join(f"cast({quoted(name)} as varchar) as {quoted(name)}" for name in kinds)
     connection.execute(
-        f"create or replace temp table texts as select {columns} row_number() over () as _row, "
-        f"null::varchar as _problem, null::varchar as _raw from {relation}"
+        f"create or replace temp table texts as select {texts} _row, null::varchar as _problem, null::varchar as _raw "
+        f"from (select {source}, row_number() over () as _row from {relation})"
     )
 
 
-def _read_parquet(
-    connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, file: LandedFile
-) -> tuple[list[str], Mapping[str, tuple[str, int]]]:
+def _read_parquet(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, file: LandedFile, source: Source) -> Read:
     relation = f"read_parquet({file_literal(file.path)}, hive_partitioning = false)"
     kinds = _columns_of(connection, relation)
-    columns = [column for column in contract.columns if column.name in kinds]
-    wide = refused_precision(parquet_precisions(connection, file.path, [column.name for column in columns]))
-    refused = [reason for reason in (wide, *(refused_type(column, kinds[column.name]) for column in columns)) if reason]
+    columns = source_columns(contract.read_columns, source, kinds)
+    names = {column: source.name_of(column.name) for column in contract.columns}
+    typed = {column: kinds[name] for column, name in names.items() if name in kinds}
+    wide = refused_precision(parquet_precisions(connection, file.path, [name for name in names.values() if name]))
+    refused = [reason for reason in (wide, *(refused_type(column, kind) for column, kind in typed.items())) if reason]
     if refused:
         raise BrokenReferenceError(f"{contract.name}: {file.where} cannot be read by the contract: {'; '.join(refused)}")
-    _create_texts(connection, contract, relation, list(kinds))
-    ids = {column.name: kinds[column.name] for column in columns if column.is_id}
-    return list(kinds), {name: (str(kind not in TEXT).lower(), exact_below(kind)) for name, kind in ids.items()}
+    _create_texts(connection, columns, relation, kinds)
+    ids = {column.name: typed.get(column, "VARCHAR") for column in contract.columns if column.is_id}
+    numeric = {name: (str(kind not in TEXT).lower(), exact_below(kind)) for name, kind in ids.items()}
+    return list(columns), list(kinds), numeric
 
 
-def _read_lines(
-    connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, file: LandedFile
-) -> tuple[list[str], Mapping[str, tuple[str, int]]]:
+def _read_lines(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, file: LandedFile, source: Source) -> Read:
     """Every value as text, unchanged: DuckDB's type detection rewrites ids that look like dates, and quotes mixed types."""
-    stream = LineStream([file], [0])
+    stream = LineStream([file], [0], source.options)
     connection.register("file_lines", stream.reader())
     is_object = "problem is null and json_valid(text) and json_type(text) = 'OBJECT'"
     connection.execute(
@@ -282,17 +301,23 @@ def _read_lines(
     present = [key for (key,) in keys]
     if not present and (found := connection.execute("select line, problem from lines order by line limit 1").fetchone()):
         raise BrokenReferenceError(f"{contract.name}: {file.where} cannot be read: line {found[0]} {found[1]}")
-    columns = [column for column in contract.columns if column.name in present]
-    structure = literal(json.dumps({column.name: "VARCHAR" for column in columns}))
-    fields = "".join(f"fields.{quoted(column.name)} as {quoted(column.name)}, " for column in columns)
-    row = "row_number() over (order by line)" if file.name.endswith((".csv", ".csv.gz")) else "line"
+    columns = source_columns(contract.read_columns, source, present)
+    read = sorted({*source.used_columns, *columns} & set(present))
+    fields = "".join(f"fields.{quoted(name)} as {quoted(name)}, " for name in read)
+    structure = literal(json.dumps(dict.fromkeys(read, "VARCHAR")))
+    texts = "".join(f"{expression} as {quoted(name)}, " for name, expression in columns.items())
+    row = "row_number() over (order by line)" if is_csv(file) else "line"
     connection.execute(
         f"""
         create or replace temp table texts as
-        select {fields} {row} as _row, problem as _problem, text as _raw, object as _object
-        from (select *, {f"json_transform(object, {structure})" if columns else "null"} as fields from lines)
+        select {texts} _row, _problem, _raw, _object
+        from (
+            select {fields} {row} as _row, problem as _problem, text as _raw, object as _object
+            from (select *, {f"json_transform(object, {structure})" if read else "null"} as fields from lines)
+        )
         """
     )
     connection.execute("drop table lines")
-    ids = [column.name for column in columns if column.is_id]
-    return present, {name: (f"json_type(_object, '$.{name}') = 'DOUBLE'", exact_below("DOUBLE")) for name in ids}
+    paths = {column.name: source.name_of(column.name) for column in contract.columns if column.is_id and column.name in columns}
+    types = {name: f"json_type(_object, {literal(f'$.{json.dumps(path)}')})" for name, path in paths.items()}
+    return list(columns), present, {name: (f"{kind} = 'DOUBLE'", exact_below("DOUBLE")) for name, kind in types.items()}

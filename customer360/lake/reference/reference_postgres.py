@@ -77,7 +77,7 @@ def fetch(contract: ReferenceTable, source: PostgresSource, last: PostgresRead |
     file = folder / f"{contract.name}.parquet"
     with reading(source, folder.parent) as remote:
         columns = remote.columns(f"select * from {_relation(source)}")
-        check_columns(contract, origin_of(source), list(columns))
+        check_columns(contract, origin_of(source), columns, list(columns))
         wanted = [column.name for column in contract.columns if column.name in columns]
         fields = [f"{quoted(name)}::text as {quoted(name)}" for name in wanted]
         condition = ""

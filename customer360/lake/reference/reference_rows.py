@@ -7,7 +7,7 @@ every channel); without one the table is refused, so that nobody is contacted un
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import duckdb
@@ -99,13 +99,14 @@ def create_incoming(connection: duckdb.DuckDBPyConnection, contract: ReferenceTa
     )
 
 
-def check_columns(contract: ReferenceTable, origin: Origin, present: list[str]) -> None:
-    """Raises ``BrokenReferenceError`` where a required column is missing."""
-    missing = [c.name for c in contract.columns if (c.required or c.must_exist) and c.name not in present]
+def check_columns(contract: ReferenceTable, origin: Origin, columns: Collection[str], present: list[str]) -> None:
+    """Raises ``BrokenReferenceError`` where a required column is not among ``columns``; the source has those ``present``."""
+    missing = [c.name for c in contract.columns if (c.required or c.must_exist) and c.name not in columns]
     if missing:
         raise BrokenReferenceError(
             f"{contract.name}: {origin.title} lacks the required column{'s' * (len(missing) > 1)} {', '.join(missing)}; "
-            f"it has {', '.join(present)}. Add the column, or rename one; see docs/your-data.md."
+            f"it has {', '.join(present) or 'none'}. Add the column, or say in shop.yaml which one is meant, as in "
+            f"`sources: {{{contract.name}: {{columns: {{{missing[0]}: NAME}}}}}}`; see docs/your-data.md."
         )
 
 
@@ -121,7 +122,7 @@ def take_rows(
     ``texts`` has the columns ``present`` as text, _row, _problem (where the row itself cannot be read) and _raw. ``numeric``
     maps an id column to SQL that is true for a value of a numeric type, and to the bound below which that type is exact.
     """
-    columns = [column for column in contract.columns if column.name in present]
+    columns = [column for column in contract.read_columns if column.name in present]
     values = [f"{_value(column, numeric)} as {quoted(f'_value_{column.name}')}" for column in columns]
     values += [f"{_id_fault(column, numeric)} as {quoted(f'_fault_{column.name}')}" for column in columns if column.is_id]
     rules = [rule for column in columns for rule in _rules(column)]
@@ -190,6 +191,9 @@ def _rules(column: Column) -> list[tuple[str, str, str]]:
         rules.append((column.name, f"{value} is not null and not ({_is_in_range(value)})", literal(span)))
     if column.required:
         rules.append((column.name, f"{value} is null", literal(EMPTY)))
+    if column.only is not None:
+        other = f"upper(trim({text})) <> {literal(column.only)}"
+        rules.append((column.name, other, literal(f"is not the {column.name} of the shop ({column.only})")))
     return rules
 
 
@@ -241,6 +245,28 @@ def key_values(contract: ReferenceTable, relation: str) -> list[str]:
     empty = {column.name: EMPTY_KEYS[column.type] for column in optional}
     columns = {name: f"{relation}.{quoted(name)}" for name in contract.key}
     return [f"coalesce({column}, {empty[name]})" if name in empty else column for name, column in columns.items()]
+
+
+def keep_distinct(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable) -> None:
+    """Make ``incoming`` one row for each key, with the most frequent value of each column (the smallest of equal ones).
+
+    Rows whose key is empty are those of something else, and are not set aside.
+    """
+    keys, others = contract.key, [column.name for column in contract.columns if column.name not in contract.key]
+    by_count = "list_sort(list_transform(map_entries(histogram({})), lambda entry: {{'n': -entry.value, 'v': entry.key}}))[1].v"
+    columns = [f"{by_count.format(quoted(name))} as {quoted(name)}" for name in others]
+    numbered = ", ".join(map(quoted, keys))
+    connection.execute(
+        f"""
+        create or replace temp table distinct_rows as
+        select {", ".join([numbered, *columns])}, arg_min(_file, (_file, _row)) as _file, arg_min(_row, (_file, _row)) as _row
+        from incoming group by {numbered}
+        """
+    )
+    connection.execute("truncate incoming")
+    connection.execute("insert into incoming by name from distinct_rows")
+    connection.execute("drop table distinct_rows")
+    connection.execute("delete from set_aside where _fault = ? and list_contains(?, _column)", [EMPTY, list(keys)])
 
 
 def set_repeats_aside(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable) -> None:
