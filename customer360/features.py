@@ -10,7 +10,11 @@ from customer360.settings import AttributeType, Shop, slug
 
 CATEGORY_MEASURES = ("views", "dwell_seconds", "orders", "spend")
 WINDOW_TOTALS = ("views", "dwell_seconds", "carts", "orders", "spend", "offers_shown", "offers_clicked")
+# Over everything known, by category; the first two also in all.
+LIFETIME_MEASURES = ("lifetime_lines", "lifetime_spend", "lifetime_share")
 HISTORY = ("recency_days", "frequency", "monetary", "days_since_last_activity")
+# Sums since the beginning: they move as the history grows, without any change of what customers do.
+GROWING_MEASURES = {"lifetime_lines", "lifetime_spend"}
 # What the drift report compares: 70 days of at most 50,000 customers. More customers hardly move its figures.
 MONITORED_DAYS, MONITORED_CUSTOMERS = 70, 50_000
 # Kept scores are one file a shop-local day, so at most eight of them lie in the 7 x 24 hours of matured scores.
@@ -20,6 +24,8 @@ MEASURE_TYPES = {
     "dwell_seconds": "double",
     "spend": "decimal(18, 2)",
     "monetary": "decimal(18, 2)",
+    "lifetime_spend": "decimal(18, 2)",
+    "lifetime_share": "double",
     "last_category_id": "string",
 }
 ATTRIBUTE_TYPES = {
@@ -45,7 +51,7 @@ class Feature:
 
 
 def feature_list(shop: Shop) -> list[Feature]:
-    """Every feature, in column order: attributes, history, window totals, category x window, last category."""
+    """Every feature, in column order: attributes, history, window totals, category x window, lifetime, last category."""
     attributes = [
         Feature(name, "numeric" if spec.type in NUMERIC_ATTRIBUTES else "categorical", spec.description or name, name)
         for name, spec in shop.attributes.items()
@@ -70,10 +76,16 @@ def feature_list(shop: Shop) -> list[Feature]:
         for days in shop.windows_days
         for measure in CATEGORY_MEASURES
     ]
+    lifetime = [Feature(measure, "numeric", _MEASURE_TEXT[measure], measure) for measure in LIFETIME_MEASURES[:2]]
+    lifetime += [
+        Feature(f"{measure}_{slug(category)}", "numeric", f"{_MEASURE_TEXT[measure]} in category {category}", measure, category)
+        for category in shop.category_ids
+        for measure in LIFETIME_MEASURES
+    ]
     last = Feature(
         "last_category_id", "categorical", "category of the last purchase, none before the first", "last_category_id"
     )
-    return [*attributes, *history, *totals, *by_category, last]
+    return [*attributes, *history, *totals, *by_category, *lifetime, last]
 
 
 _MEASURE_TEXT = {
@@ -84,6 +96,9 @@ _MEASURE_TEXT = {
     "spend": "net spend",
     "offers_shown": "offers shown",
     "offers_clicked": "offers clicked",
+    "lifetime_lines": "purchase lines ever",
+    "lifetime_spend": "net spend ever",
+    "lifetime_share": "share of all purchase lines ever",
 }
 _HISTORY_TEXT = {
     "recency_days": "shop-local days since the last order",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from customer360.features import GROWING_MEASURES
 from customer360.lake.publishing.tables import TABLES
 from ml.frames import feature_matrix, require_columns
 from ml.markdown import table
@@ -108,9 +109,10 @@ def _row(name: tuple[str, str, str], value: float, limit: Limit | None, rows: tu
 def model_samples(current: pd.DataFrame, reference: pd.DataFrame, loaded: LoadedModel, seed: int) -> list[Sample]:
     """Features and scores of the champion for ``customer_features``, beside those for ``training_features``.
 
-    Its thirty most important features, and its probability of each category (``score_<category>``), computed with the same
-    model on both sides; at most 50,000 rows a side, drawn with ``seed``. Raises ``FrameError`` when a frame lacks a feature,
-    ``ValueError`` when a side has no rows.
+    Its thirty most important features (but sums since the beginning, which grow with the history), and its probability of each
+    category (``score_<category>``), computed with the same model on both sides; at most 50,000 rows, drawn with ``seed``.
+
+    Raises ``FrameError`` when a frame lacks a feature, ``ValueError`` when a side has no rows.
     """
     names = [feature.name for feature in loaded.model.features]
     require_columns(current, "customer_features", ["as_of", *names])
@@ -123,7 +125,9 @@ def model_samples(current: pd.DataFrame, reference: pd.DataFrame, loaded: Loaded
 def _features_and_scores(frame: pd.DataFrame, loaded: LoadedModel, seed: int) -> dict[tuple[str, str], pd.Series]:
     matrix = feature_matrix(drawn_rows(frame, seed), loaded.model.features, "customer_features or training_features")
     probabilities = loaded.model.probabilities(matrix)
-    features = {(FEATURE, name): matrix[name] for name in loaded.manifest.top_features(TOP_FEATURES)}
+    growing = {feature.name for feature in loaded.model.features if feature.measure in GROWING_MEASURES}
+    strongest = [name for name in loaded.manifest.top_features(len(matrix.columns)) if name not in growing]
+    features = {(FEATURE, name): matrix[name] for name in strongest[:TOP_FEATURES]}
     scores = {
         (SCORE, f"score_{category}"): pd.Series(probabilities[:, place])
         for place, category in enumerate(loaded.model.categories)

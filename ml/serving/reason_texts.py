@@ -15,7 +15,13 @@ from ml.frames import MISSING
 # Longer titles and values are cut, so that a reason mostly has at most 60 characters.
 LONGEST = 24
 # Measures of one quantity in two units: one reason for both, with both in its text.
-TOPICS = {"dwell_seconds": "views", "spend": "orders", "monetary": "frequency"}
+TOPICS = {
+    "dwell_seconds": "views",
+    "spend": "orders",
+    "monetary": "frequency",
+    "lifetime_spend": "lifetime_lines",
+    "lifetime_share": "lifetime_lines",
+}
 QUIET_DAYS = 7  # from then on the reason is the absence
 
 
@@ -60,9 +66,10 @@ class ReasonTexts:
         title = self._title(category) if category else None
         if about == "views":
             return f"{_looks(title, first, second, is_time=feature.measure == 'dwell_seconds')} {within}"
-        if about in {"orders", "frequency"}:
+        if about in {"orders", "frequency", "lifetime_lines"}:
             paid = f", {second:,.2f} {self._shop.currency}" if first and second > 0 else ""
-            return f"{_orders(title, first)} {within}{paid}"
+            bought = _lifetime(title, first) if about == "lifetime_lines" else f"{_orders(title, first)} {within}"
+            return f"{bought}{paid}"
         if about in _COUNTS:
             return f"{_count(about, value or 0.0)} {within}"
         if about == "recency_days":
@@ -86,7 +93,12 @@ class ReasonTexts:
         return f"{value:,.0f}" if value == int(value) else f"{value:,.2f}"
 
 
-_PAIRS = {"views": ("views", "dwell_seconds"), "orders": ("orders", "spend"), "frequency": ("frequency", "monetary")}
+_PAIRS = {
+    "views": ("views", "dwell_seconds"),
+    "orders": ("orders", "spend"),
+    "frequency": ("frequency", "monetary"),
+    "lifetime_lines": ("lifetime_lines", "lifetime_spend"),
+}
 _COUNTS = {  # none, one, several
     "carts": ("put nothing into the cart", "put 1 product into the cart", "put {} products into the cart"),
     "offers_shown": ("saw no offer", "saw 1 offer", "saw {} offers"),
@@ -116,6 +128,12 @@ def _orders(title: str | None, orders: float) -> str:
     if not count:
         return f"did not buy {title}"
     return f"bought {title} {'once' if count == 1 else f'{count:,} times'}"
+
+
+def _lifetime(title: str | None, lines: float) -> str:
+    if not lines:
+        return f"never bought {title or 'anything'}"
+    return f"{_orders(title, lines)} so far" if title else f"bought {many(round(lines), 'product')} so far"
 
 
 def _count(measure: str, amount: float) -> str:

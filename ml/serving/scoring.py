@@ -32,15 +32,15 @@ def score(customer_features: pd.DataFrame, loaded: LoadedModel) -> pa.Table:
 
     The probabilities of a customer sum to 1; rank 1 is the most probable category, ties go by category id. ``is_label`` marks
     the one category that the model's decision names, which may be another one (``ml.fitting.decisions``). Raises ``FrameError``
-    when ``customer_features`` has other columns than the model was trained on.
+    when ``customer_features`` lacks a column that the model reads.
     """
     return to_table(customer_features, loaded, loaded.model.probabilities(served_matrix(customer_features, loaded)))
 
 
 def served_matrix(customer_features: pd.DataFrame, loaded: LoadedModel) -> pd.DataFrame:
-    """The feature matrix of these customers, which every model of the shop reads. Raises ``FrameError`` on other columns."""
+    """The feature matrix of these customers, as the model reads them. Raises ``FrameError`` on a missing column."""
     features = loaded.model.features
-    require_columns(customer_features, TABLE, ["customer_id", "as_of", *[feature.name for feature in features]], exact=True)
+    require_columns(customer_features, TABLE, ["customer_id", "as_of", *[feature.name for feature in features]])
     return feature_matrix(customer_features, features, TABLE)
 
 

@@ -212,12 +212,14 @@ class ModelStore:
     ) -> LoadedModel:
         """Load a version for the shop's present features and categories ("none" included), and horizon where it is given.
 
+        The shop may have features that the version does not read: those of a later release or of a wider shop.yaml.
+
         Raises ``ModelRefused`` when the file's hash differs from the manifest's, when it holds no multiclass CatBoost
-        classifier, or when features, categories or horizon differ from the shop's.
+        classifier, when it reads a feature that the shop lacks, or when categories or horizon differ from the shop's.
         """
         manifest = self._verified_manifest(name, version)
         path = self._version_folder(name, version) / manifest.model_file
-        _require_same("features", path, [f.name for f in manifest.features], [f.name for f in features])
+        own = _own_features(path, manifest, features)
         _require_same("categories", path, list(manifest.categories), list(categories))
         if None not in (horizon_days, manifest.horizon_days) and horizon_days != manifest.horizon_days:
             raise ModelRefused(
@@ -225,16 +227,14 @@ class ModelStore:
             )
         if tuple(categories) == BAND_NAMES and (manifest.bands is None or len(manifest.bands.means) != len(BAND_NAMES)):
             raise ModelRefused(f"{path} predicts bands of an amount, and its manifest does not say which; train again")
-        if manifest.features != feature_types(tuple(features)):
-            raise ModelRefused(f"{path}: a feature changed between numeric and categorical; train again")
         classifier = _read_classifier(path)
-        _require_same("features in the model file", path, list(classifier.feature_names_), [f.name for f in features])
+        _require_same("features in the model file", path, list(classifier.feature_names_), [f.name for f in own])
         seen = [str(category) for category in classifier.classes_]
         if not set(seen) <= set(categories):
             raise ModelRefused(f"{path} predicts {seen}, which are not the classes of {name}; train again")
         model = ClassModel(
             classifier,
-            tuple(features),
+            own,
             tuple(categories),
             manifest.unseen_probability,
             manifest.calibration,
@@ -311,6 +311,18 @@ def _reading(path: Path) -> Iterator[None]:
         raise ModelRefused(f"{path} does not exist; restore the version, or promote another one") from error
     except OSError as error:
         raise ModelRefused(f"{path} cannot be read ({error.strerror}); {RESTORE}") from error
+
+
+def _own_features(path: Path, manifest: Manifest, features: Sequence[Feature]) -> tuple[Feature, ...]:
+    """The shop's features that the version reads, in its order."""
+    by_name = {feature.name: feature for feature in features}
+    lost = [feature.name for feature in manifest.features if feature.name not in by_name]
+    if lost:
+        raise ModelRefused(f"{path}: features are not those of the present shop.yaml, which lacks {lost[:5]}; train again")
+    own = tuple(by_name[feature.name] for feature in manifest.features)
+    if manifest.features != feature_types(own):
+        raise ModelRefused(f"{path}: a feature changed between numeric and categorical; train again")
+    return own
 
 
 def _require_same(what: str, path: Path, found: list[str], required: list[str]) -> None:

@@ -83,6 +83,7 @@ def feature_frame(shop: Shop, customers: int, seed: int, shift: float = 0.0) -> 
         values[f"offers_shown_{days}d"] = rng.poisson(0.5 * days, customers)
         values[f"offers_clicked_{days}d"] = rng.poisson(0.01 * days, customers)
     longest = shop.windows_days[-1]
+    values |= lifetime(shop, pd.DataFrame(values))
     bought = totals["orders", longest] > 0
     values["recency_days"] = np.where(bought, rng.integers(0, longest, customers), np.nan)
     values["frequency"] = totals["orders", longest]
@@ -103,6 +104,18 @@ def feature_frame(shop: Shop, customers: int, seed: int, shift: float = 0.0) -> 
     frame["spend"] = np.where(buys, np.round((size + 0.3 * usual) * later.gamma(6, 1 / 6, customers) + 0.01, 2), 0)
     frame["is_churned"] = pd.Series(~buys & (later.random(customers) < np.exp(-0.5 * rate))).astype("boolean")
     return frame
+
+
+def lifetime(shop: Shop, values: pd.DataFrame) -> dict[str, pd.Series]:
+    """Everything known: before the longest window as much was bought as in it, one line an order."""
+    longest = shop.windows_days[-1]
+    lines = 2 * values[f"orders_{longest}d"]
+    found = {"lifetime_lines": lines, "lifetime_spend": 2 * values[f"spend_{longest}d"]}
+    for name in map(slug, shop.category_ids):
+        found[f"lifetime_lines_{name}"] = 2 * values[f"orders_{name}_{longest}d"]
+        found[f"lifetime_spend_{name}"] = 2 * values[f"spend_{name}_{longest}d"]
+        found[f"lifetime_share_{name}"] = found[f"lifetime_lines_{name}"] / lines.where(lines > 0)
+    return found
 
 
 def training_frame(shop: Shop, customers: int, cutoffs: int, seed: int = 7) -> pd.DataFrame:

@@ -506,6 +506,7 @@ def customer_features(facts: Known) -> Table:
         moments = [e["event_at"] for e in facts.events if e["owner"] == customer and e["event_at"] < facts.as_of]
         row["days_since_last_activity"] = (facts.as_of - max(moments)).days if moments else None
         row["last_category_id"] = last_category(facts, customer)
+        row.update(lifetime(facts, customer))
     for days in facts.shop.windows_days:
         totals = activity(facts, timedelta(days=days), "owner")
         by_category = activity(facts, timedelta(days=days), "owner", "category")
@@ -515,6 +516,21 @@ def customer_features(facts: Known) -> Table:
                 cell = by_category[(*key, category_id)]
                 row.update({f"{name}_{slug(category_id)}_{days}d": cell[name] for name in BY_CATEGORY})
     return table
+
+
+def lifetime(facts: Known, customer: str) -> Row:
+    """Purchase lines, net spend and shares of lines over everything known, in all and by category."""
+    lines = [line for line in facts.purchases if line["owner"] == customer and line["at"] < facts.as_of]
+    bought = [line for line in lines if is_purchase(line)]
+    row = Row(lifetime_lines=len(bought), lifetime_spend=sum((line["amount"] for line in lines), Decimal(0)))
+    in_categories = sum(line["category"] is not None for line in bought)
+    for category_id in facts.shop.category_ids:
+        name = slug(category_id)
+        count = sum(line["category"] == category_id for line in bought)
+        row[f"lifetime_lines_{name}"] = count
+        row[f"lifetime_spend_{name}"] = sum((line["amount"] for line in lines if line["category"] == category_id), Decimal(0))
+        row[f"lifetime_share_{name}"] = count / in_categories if in_categories else None
+    return row
 
 
 def last_category(facts: Known, customer: str) -> str:

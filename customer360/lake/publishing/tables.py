@@ -160,7 +160,7 @@ def declared_tables(shop: Shop) -> dict[str, PublishedTable]:
 
 
 def feature_columns(shop: Shop) -> list[PublishedColumn]:
-    """The feature columns of ``customer_features`` and ``training_features``; those of windows have a pattern."""
+    """The feature columns of ``customer_features`` and ``training_features``; a pattern where there is a window or category."""
     return [_feature_column(shop, feature) for feature in feature_list(shop)]
 
 
@@ -253,7 +253,11 @@ def _feature_column(shop: Shop, feature: Feature) -> PublishedColumn:
     kind = "VARCHAR" if declared == "string" else declared.upper().replace(", ", ",")  # dbt's name as DuckDB's
     text = feature.description[:1].upper() + feature.description[1:]
     category = "<category>_" if feature.category_id else ""
-    pattern = f"{feature.measure}_{category}<n>d" if feature.window_days is not None else None
+    pattern = None
+    if feature.window_days is not None:
+        pattern = f"{feature.measure}_{category}<n>d"
+    elif feature.category_id is not None:
+        pattern = f"{feature.measure}_<category>"
     return PublishedColumn(feature.name, kind, text, pattern)
 
 

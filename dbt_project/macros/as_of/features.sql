@@ -113,11 +113,12 @@
     Everything that a model reads is computed here, for serving and for training alike.
 
     `parts` maps the names of the macros above (known_customers, customers, activity_windows, offer_windows, last_activity,
-    recent_orders, category_activity, rfm, last_category) to relations as of `clock`.
+    recent_orders, category_activity, rfm, category_history, last_category) to relations as of `clock`.
 -#}
 {% macro features_as_of(parts, clock) -%}
     {%- set as_of = as_of_clock(clock) -%}
-    {%- set category_features = var('features') | selectattr('category_id') | list -%}
+    {%- set category_features = var('features') | selectattr('category_id') | selectattr('window_days') | list -%}
+    {%- set lifetime_features = var('features') | selectattr('measure', 'in', ['lifetime_lines', 'lifetime_spend', 'lifetime_share']) | list -%}
     {%- set total_features = var('features') | selectattr('window_days') | rejectattr('category_id') | list -%}
     {%- set total_measures = {
         'activity_windows': ['views', 'dwell_seconds', 'carts'],
@@ -168,6 +169,25 @@
         group by customer_id
 
     ),
+
+    lifetime_wide as (
+
+        select
+            customer_id
+            {%- for feature in lifetime_features %},
+            {%- set of_category = " filter (where category_id = " ~ text_literal(feature['category_id']) ~ ")" if feature['category_id'] else '' %}
+            {%- if feature['measure'] == 'lifetime_share' %}
+            cast(coalesce(sum(lines){{ of_category }}, 0) as double)
+                / nullif(sum(lines) filter (where category_id is not null), 0) as {{ feature['name'] }}
+            {%- else %}
+            sum({{ feature['measure'] | replace('lifetime_', '') }}){{ of_category }} as {{ feature['name'] }}
+            {%- endif %}
+            {%- endfor %}
+
+        from {{ parts['category_history'] }}
+        group by customer_id
+
+    ),
     {%- for relation, measures in total_measures.items() %}
 
     {{ relation }}_wide as (
@@ -198,6 +218,10 @@
             cast(coalesce(r.monetary, 0) as decimal(18, 2))
         {%- elif feature['measure'] == 'last_category_id' -%}
             coalesce(l.last_category_id, 'none')
+        {%- elif feature['measure'] == 'lifetime_share' -%}
+            h.{{ feature['name'] }}
+        {%- elif feature in lifetime_features -%}
+            cast(coalesce(h.{{ feature['name'] }}, 0) as {{ feature['type'] }})
         {%- elif feature['category_id'] -%}
             cast(coalesce(c.{{ feature['name'] }}, 0) as {{ feature['type'] }})
         {%- elif feature['measure'] in total_measures['activity_windows'] -%}
@@ -220,4 +244,5 @@
     left join orders_wide as o on u.customer_id = o.customer_id
     left join offer_windows_wide as s on u.customer_id = s.customer_id
     left join categories_wide as c on u.customer_id = c.customer_id
+    left join lifetime_wide as h on u.customer_id = h.customer_id
 {%- endmacro %}

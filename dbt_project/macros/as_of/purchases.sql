@@ -198,27 +198,37 @@
 
 
 {#-
-    The category of the last purchase line that has one, one row per customer: customer_id, last_category_id; ties by category id.
+    One row per customer and category (null where a line has none) with lines ever: customer_id, category_id, lines (purchase
+    lines), spend (net) and last_purchased_at (of the last purchase line, null where there are only returns).
 -#}
-{% macro last_category_as_of(lines) -%}
+{% macro category_history_as_of(lines) -%}
     select
-        l.customer_id,
-        min(l.category_id) as last_category_id
+        customer_id,
+        category_id,
+        count(*) filter (where is_purchase) as lines,
+        sum(amount) as spend,
+        max(purchased_at) filter (where is_purchase) as last_purchased_at
 
-    from {{ lines }} as l
-    inner join (
+    from {{ lines }}
+    group by customer_id, category_id
+{%- endmacro %}
+
+
+{#- The category of the last purchase line that has one, one row per customer: customer_id, last_category_id; ties by category id. -#}
+{% macro last_category_as_of(category_history) -%}
+    select
+        customer_id,
+        category_id as last_category_id
+
+    from (
         select
             customer_id,
-            max(purchased_at) as purchased_at
+            category_id,
+            row_number() over (partition by customer_id order by last_purchased_at desc nulls last, category_id asc nulls last) as place
 
-        from {{ lines }}
+        from {{ category_history }}
         where category_id is not null
-            and is_purchase
-        group by customer_id
-    ) as last_line
-        on l.customer_id = last_line.customer_id
-        and l.purchased_at = last_line.purchased_at
-    where l.category_id is not null
-        and l.is_purchase
-    group by l.customer_id
+            and last_purchased_at is not null
+    ) as ranked_categories
+    where place = 1
 {%- endmacro %}

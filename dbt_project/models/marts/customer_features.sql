@@ -8,9 +8,15 @@ offer_windows as (
 
 ),
 
+category_history as (
+
+    {{ category_history_as_of(ref('int_purchase_lines')) }}
+
+),
+
 last_category as (
 
-    {{ last_category_as_of(ref('int_purchase_lines')) }}
+    {{ last_category_as_of('category_history') }}
 
 ),
 
@@ -25,6 +31,7 @@ final as (
         'offer_windows': 'offer_windows',
         'rfm': ref('int_customer_rfm'),
         'last_activity': ref('int_last_activity'),
+        'category_history': 'category_history',
         'last_category': 'last_category',
     }, source('ops', 'clock')) }}
 

@@ -94,9 +94,15 @@ rfm_{{ number }} as (
 
 ),
 
+category_history_{{ number }} as (
+
+    {{ category_history_as_of('purchase_lines_' ~ number) }}
+
+),
+
 last_category_{{ number }} as (
 
-    {{ last_category_as_of('purchase_lines_' ~ number) }}
+    {{ last_category_as_of('category_history_' ~ number) }}
 
 ),
 
@@ -111,6 +117,7 @@ features_{{ number }} as (
         'offer_windows': 'offer_windows_' ~ number,
         'rfm': 'rfm_' ~ number,
         'last_activity': 'last_activity_' ~ number,
+        'category_history': 'category_history_' ~ number,
         'last_category': 'last_category_' ~ number,
     }, clock) }}
 
