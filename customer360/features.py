@@ -9,10 +9,10 @@ from customer360.lake.landing.contracts import CAMPAIGN_EVENTS, CUSTOMER_EVENTS
 from customer360.settings import AttributeType, Shop, slug
 
 CATEGORY_MEASURES = ("views", "dwell_seconds", "orders", "spend")
-WINDOW_TOTALS = ("views", "dwell_seconds", "carts", "orders", "spend", "offers_shown", "offers_clicked")
+WINDOW_TOTALS = ("views", "dwell_seconds", "carts", "orders", "spend", "returned_amount", "offers_shown", "offers_clicked")
 # Over everything known, by category; the first two also in all.
 LIFETIME_MEASURES = ("lifetime_lines", "lifetime_spend", "lifetime_share")
-HISTORY = ("recency_days", "frequency", "monetary", "days_since_last_activity")
+HISTORY = ("recency_days", "frequency", "monetary", "return_share", "days_since_last_activity")
 # Sums since the beginning: they move as the history grows, without any change of what customers do.
 GROWING_MEASURES = {"lifetime_lines", "lifetime_spend"}
 # What the drift report compares: 70 days of at most 50,000 customers. More customers hardly move its figures.
@@ -23,9 +23,11 @@ MATURED_CUTOFFS = 8
 MEASURE_TYPES = {
     "dwell_seconds": "double",
     "spend": "decimal(18, 2)",
+    "returned_amount": "decimal(18, 2)",
     "monetary": "decimal(18, 2)",
     "lifetime_spend": "decimal(18, 2)",
     "lifetime_share": "double",
+    "return_share": "double",
     "last_category_id": "string",
 }
 ATTRIBUTE_TYPES = {
@@ -93,7 +95,8 @@ _MEASURE_TEXT = {
     "dwell_seconds": "seconds spent on products",
     "carts": "additions to the cart",
     "orders": "orders",
-    "spend": "net spend",
+    "spend": "spend net of returns",
+    "returned_amount": "amount of the returns (a positive number)",
     "offers_shown": "offers shown",
     "offers_clicked": "offers clicked",
     "lifetime_lines": "purchase lines ever",
@@ -101,9 +104,10 @@ _MEASURE_TEXT = {
     "lifetime_share": "share of all purchase lines ever",
 }
 _HISTORY_TEXT = {
-    "recency_days": "shop-local days since the last order",
+    "recency_days": "shop-local days since the last order; a return is none",
     "frequency": "orders in the RFM window",
-    "monetary": "net spend in the RFM window",
+    "monetary": "spend net of returns in the RFM window",
+    "return_share": "amount of returns in the RFM window as a share of the gross amount bought in it, at most 1",
     "days_since_last_activity": "days since the last event",
 }
 

@@ -210,6 +210,7 @@ def _transaction_item(event: Mapping[str, Any]) -> Click:
         "event_name": "purchase",
         "order_id": first(event.get("ti_orderid")),
         "product_id": first(event.get("ti_sku")),
+        "line_no": 1,
         "category_id": first(event.get("ti_category")),
         "quantity": first(event.get("ti_quantity"), 1),
         "amount": line_total(event, "ti_price", "ti_quantity"),

@@ -1,10 +1,12 @@
 {#-
     What all tables mean by a line, a repeat, a return and an order.
 
-    line      An order's product by its line number; without a number, by its amount: (order_id, product_id, line_no,
-              unnumbered_amount). Two lines without a number and with different amounts are two lines.
-    repeat    A further event of a line, in whatever slice. The event of the lowest (slice, event_key) counts, at its own time.
-              In tables of customers a reference row replaces all events of its order_id, product_id and line_no.
+    line      An order's product by its line number: (order_id, product_id, line_no). An event without a number is a line of its
+              own, whatever its amount: (order_id, product_id, 0, its event_key). Lines without a number that are alike are in
+              doubt, and counted; the check no_line_in_doubt tells how many and how much.
+    repeat    A further event of a line, in whatever slice: the same line_no, or without one the same event_id. The event of the
+              lowest (slice, event_key) counts, at its own time. In tables of customers a reference row replaces all events of its
+              order_id, product_id and line_no, and one without a number all events without one.
     return    A line that is no purchase line, see is_purchase_line. Its amount counts in all sums.
     order     An order_id with a purchase line. It counts once in every window, event slice, product and category that holds one
               of its purchase lines, so a return never adds an order or makes one younger, under whatever order_id it comes.
@@ -16,6 +18,13 @@
 {%- endmacro %}
 
 
+{#- The event_key of an event of int_purchases_by_slice without a line number, which tells it from the order's other lines. -#}
+{% macro unnumbered_event_key(events=none) -%}
+    {%- set of = events ~ '.' if events else '' -%}
+    case when {{ of }}unnumbered_amount is not null then {{ of }}event_key end
+{%- endmacro %}
+
+
 {#- The events of int_purchases_by_slice that meet `condition` without repeats: its columns, and occurrence = 1. -#}
 {% macro first_event_of_each_line(events, condition) -%}
     select *
@@ -23,7 +32,7 @@
         select
             *,
             row_number() over (
-                partition by order_id, product_id, line_no, unnumbered_amount
+                partition by order_id, product_id, line_no, {{ unnumbered_event_key() }}
                 order by slice asc nulls last, event_key asc nulls last
             ) as occurrence
 

@@ -72,11 +72,16 @@ class ReasonTexts:
             return f"{bought}{paid}"
         if about in _COUNTS:
             return f"{_count(about, value or 0.0)} {within}"
-        if about == "recency_days":
-            return "no order yet" if value is None else f"last order {_ago(value)}"
-        if about == "days_since_last_activity":
-            return _visit(value)
+        if about in {"returned_amount", "return_share"}:
+            return f"returned {self._returned(feature, value)} {within}"
+        if about in _SINCE:
+            return _SINCE[about](value)
         return f"{_label(feature)}: {self._attribute(feature, value)}"
+
+    def _returned(self, feature: Feature, value: float | None) -> str:
+        if not value:
+            return "nothing"
+        return f"{value:.0%} of purchases" if feature.measure == "return_share" else f"{value:,.2f} {self._shop.currency}"
 
     def _title(self, category: str) -> str:
         if category == OTHER:
@@ -149,6 +154,13 @@ def _visit(days: float | None) -> str:
     if full_days >= QUIET_DAYS:
         return f"no visit for {many(full_days, 'day')}"
     return f"last visit {_ago(days)}" if full_days else "visited within a day"
+
+
+def _last_order(days: float | None) -> str:
+    return "no order yet" if days is None else f"last order {_ago(days)}"
+
+
+_SINCE = {"recency_days": _last_order, "days_since_last_activity": _visit}
 
 
 def _ago(days: float) -> str:

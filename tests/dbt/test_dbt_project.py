@@ -213,13 +213,14 @@ def test_a_feature_of_another_type_than_declared_fails_the_model_and_leaves_its_
 def test_what_becomes_of_a_contact_is_told_and_is_no_activity_of_the_customer(new_warehouse: Callable[[], Any]) -> None:
     warehouse = new_warehouse()
     mailed = {"customer_id": "C9", "visitor_id": "V9", "campaign_id": "K1"}
+    line = {"customer_id": "C1", "order_id": "O1", "product_id": "P1", "line_no": 1, "amount": Decimal("20.00")}
     warehouse.events = {
         at("10:00"): [
             event("d1", "campaign_delivered", "10:01", **mailed),
             event("d2", "campaign_opened", "10:02", **mailed),
             event("d3", "page_view", "10:03", visitor_id="V9", campaign_id="K1"),
-            event("d4", "purchase", "10:04", customer_id="C1", order_id="O1", product_id="P1", amount=Decimal("20.00")),
-            event("d5", "purchase", "10:04", customer_id="C1", order_id="O1", product_id="P1", amount=Decimal("20.00")),
+            event("d4", "purchase", "10:04", **line),
+            event("d5", "purchase", "10:04", **line),  # line 1 again under another id
         ]
     }
     warehouse.run("build", "--exclude-resource-type", "unit_test", "test", pending=[at("10:00")], last=at("10:00"))

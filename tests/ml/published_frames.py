@@ -79,6 +79,7 @@ def feature_frame(shop: Shop, customers: int, seed: int, shift: float = 0.0) -> 
     for days in shop.windows_days:
         for measure in ("views", "dwell_seconds", "orders", "spend"):
             values[f"{measure}_{days}d"] = totals[measure, days]
+        values[f"returned_amount_{days}d"] = np.round(0.1 * totals["spend", days], 2)
         values[f"carts_{days}d"] = rng.binomial(totals["views", days].astype(int), 0.1)
         values[f"offers_shown_{days}d"] = rng.poisson(0.5 * days, customers)
         values[f"offers_clicked_{days}d"] = rng.poisson(0.01 * days, customers)
@@ -88,6 +89,7 @@ def feature_frame(shop: Shop, customers: int, seed: int, shift: float = 0.0) -> 
     values["recency_days"] = np.where(bought, rng.integers(0, longest, customers), np.nan)
     values["frequency"] = totals["orders", longest]
     values["monetary"] = totals["spend", longest]
+    values["return_share"] = np.where(bought, 0.1, np.nan)
     values["days_since_last_activity"] = rng.exponential(3, customers)
     spends = np.column_stack([values[f"spend_{slug(c)}_{longest}d"] for c in categories])
     drawn_last = np.array(categories, dtype=object)[spends.argmax(axis=1)]

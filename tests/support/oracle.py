@@ -40,7 +40,7 @@ SHORT_WINDOWS = {
     "24h": timedelta(hours=24),
     "30d": timedelta(days=30),
 }
-TOTALS = ("views", "dwell_seconds", "carts", "orders", "spend", "offers_shown", "offers_clicked")
+TOTALS = ("views", "dwell_seconds", "carts", "orders", "spend", "returned_amount", "offers_shown", "offers_clicked")
 BY_CATEGORY = ("views", "dwell_seconds", "orders", "spend")
 EPOCH = datetime.fromisoformat("0001-01-01")
 END_OF_TIME = datetime.fromisoformat("9999-12-31")
@@ -296,12 +296,12 @@ def event_key(event_id: str) -> int:
 def event_lines(events: list[Row]) -> list[Row]:
     """Purchase events without repeats: of each line the event of the lowest (slice, event_key).
 
-    A line is an order's product by its line number, or by its amount where the event has no number.
+    A line is an order's product by its line number; an event without a number is a line of its own, however often it comes.
     """
     lines: dict[tuple[Any, ...], Row] = {}
     for event in sorted(events, key=lambda event: (event["slice"], event_key(event["event_id"]))):
         if event["event_name"] == "purchase":
-            number = event["line_no"] if event["line_no"] is not None else ("without a number", event["amount"])
+            number = event["line_no"] if event["line_no"] is not None else ("without a number", event["event_id"])
             lines.setdefault((event["order_id"], event["product_id"], number), Row({**event, "at": event["event_at"]}))
     return list(lines.values())
 
@@ -350,6 +350,7 @@ def activity(facts: Known, width: timedelta, *grain: str) -> Table:
             cells[key]["order_ids"] |= orders([line])
             cells[key]["orders"] = len(cells[key]["order_ids"])
             cells[key]["spend"] += line["amount"]
+            cells[key]["returned_amount"] -= 0 if is_purchase(line) else line["amount"]
     return cells
 
 
@@ -473,14 +474,11 @@ def rfm_segments(facts: Known) -> Table:
     Scores are 1 + floor(5 x percent_rank), at most 5, among customers with orders in the window; 1 for those who bought only
     before it, None for those who never bought.
     """
-    today = local_date(facts.as_of, facts.shop)
     table: Table = {}
     for customer in facts.customers:
-        bought = [line for line in facts.purchases if line["owner"] == customer and line["at"] < facts.as_of]
-        ages = [(line, (today - local_date(line["at"], facts.shop)).days) for line in bought]
-        inside = [line for line, age in ages if age < facts.shop.rfm.window_days]
+        inside = rfm_lines(facts, customer)
         table[customer,] = Row(
-            recency_days=min((age for line, age in ages if is_purchase(line)), default=None),
+            recency_days=min((line["days_ago"] for line in lines_of(facts, customer) if is_purchase(line)), default=None),
             frequency=len(orders(inside)),
             monetary=sum((line["amount"] for line in inside), Decimal(0)),
         )
@@ -490,6 +488,25 @@ def rfm_segments(facts: Known) -> Table:
             other = None if row["recency_days"] is None else 1
             row[f"{name}_score"] = score(row, buyers, column, sign) if row["frequency"] else other
     return table
+
+
+def lines_of(facts: Known, customer: str) -> list[Row]:
+    """The customer's lines before as_of, with how many of the shop's days ago each was bought."""
+    today = local_date(facts.as_of, facts.shop)
+    own = [line for line in facts.purchases if line["owner"] == customer and line["at"] < facts.as_of]
+    return [Row({**line, "days_ago": (today - local_date(line["at"], facts.shop)).days}) for line in own]
+
+
+def rfm_lines(facts: Known, customer: str) -> list[Row]:
+    """The customer's lines in the RFM window."""
+    return [line for line in lines_of(facts, customer) if line["days_ago"] < facts.shop.rfm.window_days]
+
+
+def return_share(lines: list[Row]) -> float | None:
+    """The amount of the returns as a share of the amount of the purchase lines, at most 1; None where nothing was paid."""
+    bought = sum((line["amount"] for line in lines if is_purchase(line)), Decimal(0))
+    returned = sum((-line["amount"] for line in lines if not is_purchase(line)), Decimal(0))
+    return min(1.0, float(returned) / float(bought)) if bought > 0 else None
 
 
 def score(row: Row, rows: list[Row], column: str, sign: int) -> int:
@@ -507,6 +524,7 @@ def customer_features(facts: Known) -> Table:
         row["days_since_last_activity"] = (facts.as_of - max(moments)).days if moments else None
         row["last_category_id"] = last_category(facts, customer)
         row.update(lifetime(facts, customer))
+        row["return_share"] = return_share(rfm_lines(facts, customer))
     for days in facts.shop.windows_days:
         totals = activity(facts, timedelta(days=days), "owner")
         by_category = activity(facts, timedelta(days=days), "owner", "category")

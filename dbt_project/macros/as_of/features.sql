@@ -133,6 +133,7 @@
             order_id
             {%- for days in var('windows_days') %},
             sum(spend_{{ days }}d) as spend_{{ days }}d,
+            sum(returned_{{ days }}d) as returned_{{ days }}d,
             sum(purchase_lines_{{ days }}d) as purchase_lines_{{ days }}d
             {%- endfor %}
 
@@ -147,6 +148,7 @@
             customer_id
             {%- for days in var('windows_days') %},
             sum(spend_{{ days }}d) as spend_{{ days }}d,
+            sum(returned_{{ days }}d) as returned_amount_{{ days }}d,
             count(*) filter (where purchase_lines_{{ days }}d > 0) as orders_{{ days }}d
             {%- endfor %}
 
@@ -216,6 +218,8 @@
             cast(coalesce(r.frequency, 0) as bigint)
         {%- elif feature['measure'] == 'monetary' -%}
             cast(coalesce(r.monetary, 0) as decimal(18, 2))
+        {%- elif feature['measure'] == 'return_share' -%}
+            r.return_share
         {%- elif feature['measure'] == 'last_category_id' -%}
             coalesce(l.last_category_id, 'none')
         {%- elif feature['measure'] == 'lifetime_share' -%}
@@ -226,7 +230,7 @@
             cast(coalesce(c.{{ feature['name'] }}, 0) as {{ feature['type'] }})
         {%- elif feature['measure'] in total_measures['activity_windows'] -%}
             cast(coalesce(a.{{ feature['name'] }}, 0) as {{ feature['type'] }})
-        {%- elif feature['measure'] in ['orders', 'spend'] -%}
+        {%- elif feature['measure'] in ['orders', 'spend', 'returned_amount'] -%}
             cast(coalesce(o.{{ feature['name'] }}, 0) as {{ feature['type'] }})
         {%- elif feature['measure'] in total_measures['offer_windows'] -%}
             cast(coalesce(s.{{ feature['name'] }}, 0) as {{ feature['type'] }})

@@ -5,8 +5,8 @@
 -#}
 
 {#-
-    One row per line of an order: order_id, product_id, line_no, unnumbered_amount, customer_id, category_id, purchased_at, quantity,
-    amount, is_purchase. A repeat counts once; a reference row replaces the events of its line. A reference row without a customer
+    One row per line of an order: order_id, product_id, line_no, unnumbered_event_key, customer_id, category_id, purchased_at,
+    quantity, amount, is_purchase. A repeat counts once; a reference row replaces the events of its line. A reference row without a customer
     is of the one customer that the order's events name, else of a guest. Lines of guests are left out unless `with_guests`.
 -#}
 {% macro purchase_lines_as_of(event_lines, reference_lines, products, visitor_customers, clock, with_guests=false) -%}
@@ -19,7 +19,7 @@
             e.order_id,
             e.product_id,
             e.line_no,
-            e.unnumbered_amount,
+            {{ unnumbered_event_key('e') }} as unnumbered_event_key,
             coalesce(e.customer_id, v.customer_id) as customer_id,
             e.category_id,
             e.purchased_at,
@@ -81,7 +81,7 @@
             r.order_id,
             r.product_id,
             r.line_no,
-            cast(null as decimal(18, 2)) as unnumbered_amount,
+            cast(null as bigint) as unnumbered_event_key,
             coalesce(r.customer_id, g.customer_id) as customer_id,
             r.category_id,
             r.purchased_at,
@@ -97,7 +97,7 @@
         l.order_id,
         l.product_id,
         l.line_no,
-        l.unnumbered_amount,
+        l.unnumbered_event_key,
         l.customer_id,
         {{ shop_category('l.category_id', 'p.category_id', 'l.product_id') }} as category_id,
         l.purchased_at,
@@ -116,7 +116,8 @@
 
 {#-
     One row per customer, order_id and category (null where a line has none) with lines in the longest window: customer_id,
-    order_id, category_id and per window spend_<n>d (net; null without lines in it) and purchase_lines_<n>d.
+    order_id, category_id and per window spend_<n>d (net of returns; null without lines in it), returned_<n>d (the amount of the
+    returns among them, at least 0; null without one) and purchase_lines_<n>d.
 -#}
 {% macro recent_orders_as_of(lines, clock) -%}
     {%- set as_of = as_of_clock(clock) -%}
@@ -126,6 +127,9 @@
         category_id
         {%- for days in var('windows_days') %},
         sum(amount) filter (where purchased_at >= as_of - interval '{{ days }}' day) as spend_{{ days }}d,
+        sum(-amount) filter (
+            where not is_purchase and purchased_at >= as_of - interval '{{ days }}' day
+        ) as returned_{{ days }}d,
         count(*) filter (where is_purchase and purchased_at >= as_of - interval '{{ days }}' day) as purchase_lines_{{ days }}d
         {%- endfor %}
 
@@ -149,8 +153,10 @@
 
 {#-
     One row per customer with purchase lines or returns: customer_id, recency_days (shop-local days from the date of the last
-    purchase line to as_of's, null where there are only returns), frequency (orders) and monetary (net spend) of the RFM window, the
-    shop-local dates that lie 0 to rfm_window_days - 1 days back. Lines outside the window count for recency only.
+    purchase line to as_of's, null where there are only returns), and of the RFM window, the shop-local dates that lie 0 to
+    rfm_window_days - 1 days back: frequency (orders), monetary (spend net of returns) and return_share (the amount of the returns
+    as a share of the gross amount of the purchase lines, whenever the returned goods were bought; at most 1, null where nothing
+    was paid for). Lines outside the window count for recency only.
 -#}
 {% macro rfm_as_of(lines, clock) -%}
     {%- set as_of = as_of_clock(clock) -%}
@@ -179,7 +185,8 @@
             customer_id,
             order_id,
             min(days_ago) filter (where is_purchase) as days_ago,
-            sum(amount) filter (where days_ago < {{ var('rfm_window_days') }}) as spend
+            sum(amount) filter (where days_ago < {{ var('rfm_window_days') }}) as spend,
+            sum(amount) filter (where is_purchase and days_ago < {{ var('rfm_window_days') }}) as bought
 
         from recency
         group by customer_id, order_id
@@ -190,7 +197,11 @@
         customer_id,
         min(days_ago) as recency_days,
         count(*) filter (where days_ago < {{ var('rfm_window_days') }}) as frequency,
-        cast(coalesce(sum(spend), 0) as decimal(18, 2)) as monetary
+        cast(coalesce(sum(spend), 0) as decimal(18, 2)) as monetary,
+        case
+            when sum(bought) > 0
+                then least(cast(1 as double), cast(sum(bought) - sum(spend) as double) / cast(sum(bought) as double))
+        end as return_share
 
     from by_order
     group by customer_id

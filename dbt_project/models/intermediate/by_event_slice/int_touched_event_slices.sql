@@ -6,7 +6,7 @@ arrived_lines as (
         order_id,
         product_id,
         line_no,
-        unnumbered_amount
+        {{ unnumbered_event_key() }} as unnumbered_event_key
 
     from {{ ref('int_purchases_by_slice') }}
     where slice in (select slice from {{ source('ops', 'pending_slices') }})
@@ -30,4 +30,4 @@ inner join arrived_lines
     on purchases.order_id = arrived_lines.order_id
     and purchases.line_no = arrived_lines.line_no
     and purchases.product_id is not distinct from arrived_lines.product_id
-    and purchases.unnumbered_amount is not distinct from arrived_lines.unnumbered_amount
+    and {{ unnumbered_event_key('purchases') }} is not distinct from arrived_lines.unnumbered_event_key
