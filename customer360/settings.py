@@ -416,10 +416,10 @@ class Shop(Strict):
     @field_validator("attributes")
     @classmethod
     def _free_names(cls, value: dict[str, Attribute]) -> dict[str, Attribute]:
-        taken = [name for name in value if name in OUTCOMES]
+        taken = [name for name in value if name in (*OUTCOMES, "known_since")]
         if taken:
             raise ValueError(
-                f"{', '.join(taken)}: training_features has such a column of its own; name the attribute otherwise"
+                f"{', '.join(taken)}: training_features or customers has such a column of its own; name the attribute otherwise"
             )
         return value
 

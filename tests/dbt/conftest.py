@@ -51,6 +51,7 @@ class Warehouse:
     references: dict[str, list[Row]] = field(default_factory=dict)
     cutoffs: list[datetime] = field(default_factory=list)
     matured: list[datetime] = field(default_factory=list)
+    first_listing: datetime = BEGINNING
 
     def run(self, *arguments: str, pending: Sequence[datetime], last: datetime, touched: Sequence[datetime] = ()) -> Any:
         """Write the raw and ops schemas, with ``pending`` slices to transform as of the end of ``last``, and run dbt."""
@@ -89,6 +90,7 @@ class Warehouse:
         time = "TIMESTAMP"
         write(connection, "ops.pending_slices", {"slice": time}, [{"slice": start} for start in pending])
         write(connection, "ops.clock", {"slice": time, "as_of": time}, [{"slice": last, "as_of": last + SLICE}])
+        write(connection, "ops.first_listing", {"listed_at": time}, [{"listed_at": self.first_listing}])
         write(connection, "ops.touched_event_slices", {"event_slice": time}, [{"event_slice": start} for start in touched])
         cutoffs = [{"cutoff_no": number, "as_of": as_of, "weight": 2.5} for number, as_of in enumerate(self.cutoffs, start=1)]
         columns = {"cutoff_no": "INTEGER", "as_of": time, "weight": "DOUBLE"}

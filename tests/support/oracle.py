@@ -240,13 +240,27 @@ def floor(moment: datetime, minutes: int) -> datetime:
 
 @dataclass
 class Known:
-    """Events of slices that ended by as_of, with owner and category; purchase lines; customers."""
+    """Events of slices that ended by as_of, with owner and category; purchase lines; customers.
+
+    ``listed``: customer in the reference table -> known_since, None where empty. ``seen``: customers with an event or order.
+    """
 
     shop: Shop
     as_of: datetime
     events: list[Row]
     purchases: list[Row]
-    customers: set[str]
+    listed: dict[str, datetime | None]
+    seen: set[str]
+
+    @property
+    def customers(self) -> set[str]:
+        """Everyone who is known now."""
+        return self.listed.keys() | self.seen
+
+    def known_then(self, first_listing: datetime) -> set[str]:
+        """Who was known at as_of, a point of the past: by known_since, else by event or order, else from the first load on."""
+        since = {who: self.listed.get(who) or (EPOCH if who in self.seen else first_listing) for who in self.customers}
+        return {who for who, moment in since.items() if moment <= self.as_of}
 
 
 def known(landing: Path, shop: Shop, as_of: datetime) -> Known:
@@ -276,8 +290,12 @@ def known(landing: Path, shop: Shop, as_of: datetime) -> Known:
         for row in read_reference(landing, "purchases")
     ]
     bought = [row for row in reference if row["at"] < as_of]  # a customer of the future would be a leak
-    customers = {row["customer_id"] for row in [*read_reference(landing, "customers"), *events, *bought]} - {None}
-    return Known(shop, as_of, events, purchase_lines(events, reference), customers)
+    seen = {row["customer_id"] for row in [*events, *bought]} - {None}
+    listed = {
+        row["customer_id"]: timestamp(row["known_since"]) if row["known_since"] else None
+        for row in read_reference(landing, "customers")
+    }
+    return Known(shop, as_of, events, purchase_lines(events, reference), listed, seen)
 
 
 def category(row: Row, products: dict[str, str], shop: Shop) -> str | None:

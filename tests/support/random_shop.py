@@ -26,6 +26,7 @@ CATEGORIES = {"P1": "books", "P2": "books", "P3": "music", "P4": "music", "P5": 
 PRODUCTS = [*CATEGORIES, "P7"]  # P7 is missing from the reference, toys from shop.yaml: both are "other"
 PRICES = dict(zip(PRODUCTS, (12.5, 20, 8.99, 15, 40, 9.5, 3), strict=True))
 CUSTOMERS = [f"C{number:02d}" for number in range(1, 9)]
+SILENT = ["C98", "C99"]  # in the customers table alone
 OFFERS = ["O1", "O2", "O3"]
 NAMES = ["page_view", "view_item", "add_to_cart", "remove_from_cart", "begin_checkout", "view_promotion", "select_promotion"]
 WEIGHTS = [12, 25, 8, 2, 3, 10, 5]
@@ -270,7 +271,7 @@ def _poisoned(random: Random, line: Line) -> Line | str:
 
 
 def _reference(random: Random, kept: list[Line], first: datetime) -> dict[str, list[Line]]:
-    """Customers (not all of those in the events), products, categories, offers, and purchases: old ones and corrections."""
+    """Customers (not all of those in the events, and two who do nothing), products, offers, purchases: old and corrected."""
     old = [
         {
             "order_id": f"R{number // 2}",
@@ -295,8 +296,15 @@ def _reference(random: Random, kept: list[Line], first: datetime) -> dict[str, l
         if line["event_name"] == "purchase" and random.random() < 0.1
     ]
     corrected = list({(row["order_id"], row["product_id"], row["line_no"]): row for row in corrected}.values())
+    last = _parse(kept[-1]["event_at"])
+    # C02's orders and events were matched to it later; C98 is known for a year, of C99 the shop does not say.
+    moments = {"C02": first + (last - first) * 0.6, "C98": first - timedelta(days=365)}
+    since = {customer: f"{moment.isoformat(timespec='seconds')}Z" for customer, moment in moments.items()}
     return {
-        "customers": [{"customer_id": customer, "consent_email": "true"} for customer in [*CUSTOMERS[:6], "C99"]],
+        "customers": [
+            {"customer_id": customer, "consent_email": "true", "known_since": since.get(customer, "")}
+            for customer in [*CUSTOMERS[:6], *SILENT]
+        ],
         "products": [
             {"product_id": product, "category_id": name, "price": PRICES[product]} for product, name in CATEGORIES.items()
         ],

@@ -25,6 +25,7 @@ EVENT_NAMES = CUSTOMER_EVENTS + CAMPAIGN_EVENTS
 MAX_FUTURE_HOURS = 1
 MAX_AGE_DAYS = 400
 DUPLICATE_DAYS = 3
+KNOWN_SINCE = "known_since"  # of customers
 TYPE_NAMES = {
     "VARCHAR": "text",
     "TIMESTAMP": "timestamp, UTC",
@@ -146,6 +147,12 @@ def reference_tables(shop: Shop) -> dict[str, ReferenceTable]:
             (
                 Column("customer_id", "VARCHAR", "Customer", required=True),
                 Column("time_zone", "VARCHAR", "IANA time zone; empty means the shop's"),
+                Column(
+                    KNOWN_SINCE,
+                    "TIMESTAMP",
+                    "Since when the shop knows the customer, UTC; models learn from no moment before it. Empty means since the "
+                    "first event, order or load that lists the customer",
+                ),
                 *consents,
                 *attributes,
             ),

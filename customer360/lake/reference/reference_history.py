@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,20 @@ def last_version(place: Place, table: str) -> dict[str, Any] | None:
     if not file.exists() or not history_file(place, table).exists():
         return None
     return dict(json.loads(file.read_text(encoding="utf-8").splitlines()[-1]))
+
+
+def first_loaded_at(place: Place, table: str) -> datetime | None:
+    """When the table was first loaded (plain UTC), whose version is valid from the beginning of time; None before that.
+
+    Records of release 0.1.0 do not tell: then it was before the second version, or when the only one was written.
+    """
+    file, history = versions_file(place, table), history_file(place, table)
+    if not file.exists() or not history.exists():
+        return None
+    records = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    later = [record["valid_from"] for record in records if record["valid_from"] != "beginning"]
+    known = [records[0]["loaded_at"]] if "loaded_at" in records[0] else later
+    return naive(datetime.fromisoformat(known[0]) if known else datetime.fromtimestamp(history.stat().st_mtime, UTC))
 
 
 def create_past(connection: duckdb.DuckDBPyConnection, place: Place, contract: ReferenceTable) -> None:
@@ -157,7 +171,7 @@ def _record(place: Place, load: ReferenceLoad, now: datetime, *, is_first: bool,
     values = {name: value for name, value in asdict(load).items() if name not in not_kept and value is not None}
     file = versions_file(place, load.table)
     past = file.read_text(encoding="utf-8") if file.exists() else ""
-    write_text(file, past + json.dumps({**values, "valid_from": valid_from}) + "\n")
+    write_text(file, past + json.dumps({**values, "valid_from": valid_from, "loaded_at": now.isoformat()}) + "\n")
 
 
 def reference_relation(place: Place, contract: ReferenceTable) -> str:

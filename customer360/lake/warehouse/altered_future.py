@@ -4,6 +4,7 @@ When a row became known is read from the relation's columns, so that a relation 
 
 - ``slice``: the row became known when its arrival slice ended;
 - ``valid_from``, ``valid_to``: it was known from ``valid_from`` on, and that it ends only at ``valid_to``;
+- ``known_since``: says who is left out of the past, and is no fact of it;
 - any other timestamp: the time of an event, which is not known before it.
 """
 
@@ -15,6 +16,7 @@ from datetime import datetime, timedelta
 import duckdb
 
 from customer360.lake.engine import literal, quoted
+from customer360.lake.landing.contracts import KNOWN_SINCE
 
 ARRIVAL, VALID_FROM, VALID_TO = "slice", "valid_from", "valid_to"
 NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL", "U")
@@ -51,7 +53,7 @@ class Timed:
     @property
     def happened(self) -> list[str]:
         """The columns that say when something happened."""
-        own = {ARRIVAL, VALID_FROM, VALID_TO}
+        own = {ARRIVAL, VALID_FROM, VALID_TO, KNOWN_SINCE}
         return [name for name, kind in self.columns.items() if kind.startswith(MOMENTS) and name not in own]
 
     @property

@@ -11,9 +11,9 @@ import duckdb
 from customer360.features import MATURED_CUTOFFS
 from customer360.lake.engine import file_list
 from customer360.lake.landing.contracts import reference_tables
-from customer360.lake.reference.reference_history import reference_relation
+from customer360.lake.reference.reference_history import first_loaded_at, reference_relation
 from customer360.lake.warehouse.frames import snapshot_folder
-from customer360.settings import Settings, Shop
+from customer360.settings import Place, Settings, Shop
 
 CUTOFF_COLUMNS = "cutoff_no integer, as_of timestamp, weight double"
 # The weight of a cut-off's rows when a model is fitted, and of the rows before a dated change of the data. Of two seeds of a
@@ -32,6 +32,7 @@ def set_training_cutoffs(
     ``history_start``.
     ``changes``: when the drift report dated changes of the data (plain UTC).
     """
+    set_first_listing(connection, settings.place)
     first = history_start(connection, settings, "ops.slice_log")
     clock = connection.execute("select as_of from ops.clock").fetchone()
     cutoffs: list[datetime] = []
@@ -63,6 +64,13 @@ def write_training_cutoffs(
     if cutoffs:
         rows = [[number, moment, weight] for number, (moment, weight) in enumerate(zip(cutoffs, weights, strict=True), 1)]
         connection.executemany("insert into ops.training_cutoffs values (?, ?, ?)", rows)
+
+
+def set_first_listing(connection: duckdb.DuckDBPyConnection, place: Place) -> None:
+    """Write when customers were first listed: at a cut-off before that, being listed makes nobody known."""
+    listed_at = first_loaded_at(place, "customers")
+    connection.execute("create or replace table ops.first_listing (listed_at timestamp)")
+    connection.execute("insert into ops.first_listing select ? where ? is not null", [listed_at, listed_at])
 
 
 def weekly_cutoffs(shop: Shop, first: datetime, as_of: datetime) -> list[datetime]:

@@ -21,7 +21,7 @@ from customer360.lake.raw.history import day_file, history_folder, history_index
 from customer360.lake.raw.raw_clicks import METADATA_KEY, PART, RAW_COLUMNS
 from customer360.lake.reference.reference_history import reference_relation
 from customer360.lake.slices import naive, slice_start
-from customer360.lake.warehouse.cutoffs import CUTOFF_COLUMNS
+from customer360.lake.warehouse.cutoffs import CUTOFF_COLUMNS, set_first_listing
 from customer360.settings import REPOSITORY, Settings
 
 LOG_COLUMNS = """
@@ -52,6 +52,7 @@ def plan_transform(connection: duckdb.DuckDBPyConnection, settings: Settings, no
         _find_changes(connection, settings)
         repaired = _replace_changed(connection, settings, now)
         _create_views(connection, settings)
+        set_first_listing(connection, settings.place)
         _remember_touched(connection, is_new_code)
         _set_clock(connection, settings, now)
         # From here on their rows may be half rewritten: only the mark makes them transformed again, not the return of old code.

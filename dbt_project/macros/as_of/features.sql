@@ -10,11 +10,20 @@
 {%- endmacro %}
 
 
-{#- One row per known customer: in the reference table, seen in an event, or in a reference purchase: customer_id. -#}
-{% macro known_customers_as_of(customers, activity, reference_lines, clock) -%}
+{#-
+    One row per known customer: in the reference table, seen in an event, or in a reference purchase: customer_id.
+
+    `first_listing`: from when the first version of the reference table was known (an SQL expression), which is valid from the
+    beginning of time. Where it is later than as_of, being listed makes nobody known. Without it everyone listed is.
+-#}
+{% macro known_customers_as_of(customers, activity, reference_lines, clock, first_listing=none) -%}
     {%- set as_of = as_of_clock(clock) -%}
     select customer_id
     from ({{ customers_as_of(customers, clock) }}) as profiles
+    {%- if first_listing %}
+    where known_since is not null
+        or {{ first_listing }} <= {{ as_of }}
+    {%- endif %}
 
     union
 
@@ -32,6 +41,29 @@
         and (valid_to is null or valid_to > {{ as_of }})
         and purchased_at < {{ as_of }}
         and customer_id is not null
+{%- endmacro %}
+
+
+{#-
+    One row per customer whom the shop knew at as_of, a point of the past: customer_id. A customer is known since `known_since`
+    where the reference table gives it, whatever else says, because orders may have been matched to a customer later; else since the
+    first event, the first order or the load that listed it. Who is known now and was not then came later: to learn from such
+    customers is to learn from buyers that they buy.
+-#}
+{% macro customers_known_then(customers, activity, reference_lines, clock) -%}
+    select known.customer_id
+    from (
+        {{ known_customers_as_of(customers, activity, reference_lines, clock, first_listing()) }}
+    ) as known
+    left join ({{ customers_as_of(customers, clock) }}) as profiles on known.customer_id = profiles.customer_id
+    where profiles.known_since is null
+        or profiles.known_since <= {{ as_of_clock(clock) }}
+{%- endmacro %}
+
+
+{#- When customers were first listed in the reference table, an SQL expression; null where they never were. -#}
+{% macro first_listing() -%}
+    {{ return(control_value(source('ops', 'first_listing'), 'listed_at', 'timestamp')) }}
 {%- endmacro %}
 
 

@@ -18,7 +18,7 @@ appearances as (
 
     select
         customer_id,
-        min(valid_from) as known_at
+        greatest(min(valid_from), {{ first_listing() }}) as known_at
 
     from {{ ref('stg_customers') }}
     where valid_from <= {{ as_of }}
@@ -49,16 +49,34 @@ appearances as (
 
 ),
 
+first_appearances as (
+
+    select
+        customer_id,
+        min(known_at) as known_at
+
+    from appearances
+    group by customer_id
+
+),
+
+profiles as (
+
+    {{ customers_as_of(ref('stg_customers'), source('ops', 'clock')) }}
+
+),
+
 final as (
 
     select
         places.customer_id,
-        min(appearances.known_at) as known_at
+        -- at as_of everyone is known
+        least(coalesce(profiles.known_since, first_appearances.known_at), {{ as_of }}) as known_at
 
     from places
-    inner join appearances on places.customer_id = appearances.customer_id
+    inner join first_appearances on places.customer_id = first_appearances.customer_id
+    left join profiles on places.customer_id = profiles.customer_id
     where places.place <= {{ var('monitored_customers') }}
-    group by places.customer_id
 
 )
 

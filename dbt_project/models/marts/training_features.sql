@@ -28,7 +28,7 @@ visitor_customers_{{ number }} as (
 
 known_customers_{{ number }} as (
 
-    {{ known_customers_as_of(
+    {{ customers_known_then(
         ref('stg_customers'), ref('int_activity_by_slice'), ref('stg_purchases'), clock
     ) }}
 

@@ -1,6 +1,7 @@
 select
     customer_id,
     time_zone,
+    known_since,
     {%- for channel in var('channels') %}
     consent_{{ channel }},
     {%- endfor %}
