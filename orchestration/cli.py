@@ -29,7 +29,8 @@ def options(version: VersionOption = False) -> None:
     """Options of every command; they may also follow its name."""
 
 
-FUNCTIONS: list[Callable[..., int | None]] = [inspection.check, adapt.adapt, simulate.simulate, operation.status]
+FUNCTIONS: list[Callable[..., int | None]] = [inspection.check, operation.start, operation.status, adapt.adapt]
+FUNCTIONS += [simulate.simulate]
 FUNCTIONS += [operation.serve, inspection.categories, operation.rebuild, inspection.contracts]
 for function in FUNCTIONS:
     command(app)(function)

@@ -5,6 +5,7 @@ from dataclasses import asdict
 import dagster as dg
 
 from assets.raw.line_checks import line_check_results, line_check_specs
+from customer360 import progress
 from customer360.lake.raw.raw_clicks import RAW_COLUMNS, SliceCounts, write_raw_slice
 from customer360.lake.redaction import redacted_errors
 from customer360.lake.slices import slice_start
@@ -39,7 +40,8 @@ def raw_clicks(context: dg.AssetExecutionContext, platform: Platform) -> dg.Mate
     settings = platform.settings()
     isolate = context.run.tags.get(ISOLATE_TAG) == "true"
     counts = NOTHING
-    for key in context.partition_keys:
+    for number, key in enumerate(context.partition_keys):
+        progress.report(number, len(context.partition_keys), "slices", key)
         with redacted_errors(SEE_CHECK):
             counts += write_raw_slice(settings, slice_start(key), isolate)
         context.log.debug(f"slice {key}: {counts}")

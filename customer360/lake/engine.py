@@ -10,6 +10,8 @@ from pathlib import Path
 import duckdb
 import duckdb_extensions
 
+from customer360 import progress
+
 MEMORY_LIMIT = "4GB"
 SPILL_LIMIT = "20GB"
 
@@ -31,6 +33,7 @@ def connect(temporary: Path, database: str = ":memory:") -> duckdb.DuckDBPyConne
         },
     )
     connection.execute("set TimeZone = 'UTC'; set enable_progress_bar = false")
+    progress.register(connection)
     return connection
 
 

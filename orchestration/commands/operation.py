@@ -1,9 +1,10 @@
-"""``customer360 status | serve | rebuild``: watch a place, keep it running, have its warehouse made again."""
+"""``customer360 start | status | serve | rebuild``: begin with a place, watch it, keep it running, remake its warehouse."""
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,6 +34,24 @@ def status(context: typer.Context, as_json: JsonOption = False) -> int:
     lines = [part for line in status_lines(settings, found, moment) for part in fitted(line, hanging=" " * 11)]
     answer(as_json, {"state": found.state, **vars(found)}, lines)
     return STATUS_CODES[found.state]
+
+
+def start(
+    context: typer.Context,
+    has_check: Annotated[bool, typer.Option("--check/--no-check", help="Judge the files before they are loaded.")] = True,
+) -> int:
+    """Go from the files in landing to a first plan: check, load, train, run the waiting slices, plan, report.
+
+    Shows its progress, and writes debug output to start.log in the data folder. Safe to interrupt and to repeat: what is
+    done is not done again. Exits with 0 when every stage is done, with 1 when one failed (the report says which, and the
+    remedy), with 2 when nothing could begin: no files, wrong settings, or another program at work on the place.
+    """
+    os.environ.update(environment(context))
+    settings = shop_settings(context)
+    from orchestration.progress_display import Display
+    from orchestration.start import start_place
+
+    return start_place(settings, Display(sys.stdout), now(), has_check=has_check)
 
 
 def serve(

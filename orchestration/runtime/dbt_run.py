@@ -25,6 +25,7 @@ from dagster_dbt import DagsterDbtTranslator
 from dagster_dbt.asset_utils import get_manifest_and_translator_from_dbt_assets
 from dagster_dbt.core.dbt_cli_event import DbtCoreCliEventMessage
 
+from customer360 import progress
 from customer360.errors import OperatorError
 from customer360.features import dbt_vars
 from customer360.lake.atomic import exclusive
@@ -37,6 +38,7 @@ from orchestration.resources import Platform
 
 FAILED = {"error", "fail", "runtime error"}
 RESULTS = {"LogSeedResult", "LogModelResult", "LogTestResult"}
+DBT_UNIT = "models and tests"
 SHOWN_LEVELS = {"info", "warn", "error"}
 SEE = "customer360 dbt build --select <the model> shows it"
 
@@ -195,11 +197,17 @@ class _Listener:
     def __init__(self, log: TextIO, on_result: Callable[[DbtCoreCliEventMessage], None]) -> None:
         self.error: Exception | None = None
         self._log, self._on_result, self._lock = log, on_result, Lock()
+        self._done, self._total, self._detail = 0, 0, ""
 
     def __call__(self, message: Any) -> None:
         try:
             self._write(message)
+            if message.info.name == "LogStartLine":
+                self._total, self._detail = message.data.total, message.data.description
+                progress.report(self._done, self._total, DBT_UNIT, self._detail)
             if message.info.name in RESULTS:
+                self._done += 1
+                progress.report(self._done, self._total, DBT_UNIT, self._detail)
                 from dbt_common.events.functions import msg_to_dict  # noqa: PLC0415  loaded with dbt
 
                 self._on_result(DbtCoreCliEventMessage(raw_event=msg_to_dict(message), event_history_metadata={}))

@@ -190,7 +190,7 @@ def services(home: Path, port: int | None, say: Callable[[str], None]) -> Iterat
     settings = Settings.from_environment()
     log = settings.place.root / "logs" / "serve.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(home), tempfile.TemporaryDirectory(prefix="customer360-serve-") as folder:
+    with alone(home, "customer360 serve"), tempfile.TemporaryDirectory(prefix="customer360-serve-") as folder:
         socket, workspace = Path(folder) / "code", Path(folder) / "workspace.yaml"
         location = {"socket": str(socket), "location_name": DEFINITIONS}
         workspace.write_text(yaml.safe_dump({"load_from": [{"grpc_server": location}]}), encoding="utf-8")
@@ -221,17 +221,23 @@ def _python(module: str, *arguments: str) -> list[str]:
 
 
 @contextmanager
-def _alone(home: Path) -> Iterator[None]:
-    """Lock the home: two daemons would request every run twice. The kernel frees the lock when this process ends."""
+def alone(home: Path, program: str) -> Iterator[None]:
+    """Lock the home: two programs would request every run twice. The kernel frees the lock when this process ends.
+
+    Raises ``ServedAlreadyError``, which names the program that has it and its process.
+    """
     home.mkdir(parents=True, exist_ok=True)
     with (home / "serve.lock").open("a+", encoding="utf-8") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             handle.seek(0)
-            raise ServedAlreadyError(f"{home} is served already, by process {handle.read().strip()}; end it first") from None
+            process, _, holder = handle.read().strip().partition(" ")
+            raise ServedAlreadyError(
+                f"{home} is in use by {holder or 'customer360 serve'}, process {process}, which runs what is due; end it first"
+            ) from None
         handle.truncate(0)
-        handle.write(f"{os.getpid()}\n")
+        handle.write(f"{os.getpid()} {program}\n")
         handle.flush()
         yield
 

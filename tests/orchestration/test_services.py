@@ -146,7 +146,11 @@ def test_a_replay_that_goes_on_moves_the_end_of_the_partitions_by_a_day_at_most(
 def test_a_home_is_served_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATA_DIR", str(tmp_path))
     again = services(tmp_path, None, print)
-    with services(tmp_path, None, print), pytest.raises(ServedAlreadyError, match=f"by process {os.getpid()}; end it"), again:
+    with (
+        services(tmp_path, None, print),
+        pytest.raises(ServedAlreadyError, match=f"customer360 serve, process {os.getpid()}, which"),
+        again,
+    ):
         pytest.fail("served twice")
     with services(tmp_path, 3000, print) as served:
         assert [other.name for other in served.others] == ["daemon", "web server"]

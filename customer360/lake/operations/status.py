@@ -112,7 +112,7 @@ def read_status(settings: Settings, now: datetime) -> Status:
     plans, reports = sorted(place.plans.glob("*/campaign_plan.parquet")), sorted((place.reports / "drift").glob("*.html"))
     health, waiting, problem = _landed(settings, now, done)
     existing = next(path for path in (place.root, *place.root.parents) if path.exists())
-    holder, waiting_run = _holders(place)
+    holder, waiting_run = read_holders(place)
     sizes = _disk_use(place.root)
     status = Status(
         publication=current_publication(place),
@@ -202,7 +202,7 @@ def _waiting(settings: Settings, now: datetime, done: dict[datetime, str]) -> Wa
     return waiting
 
 
-def _holders(place: Place) -> tuple[Holder | None, Holder | None]:
+def read_holders(place: Place) -> tuple[Holder | None, Holder | None]:
     """Who holds the warehouse, and the run that waits for it where that is a foreign process."""
     noted = _noted_holder(place) if is_locked(place) else None
     process = file_lock_process(place.warehouse)
@@ -291,7 +291,7 @@ def status_lines(settings: Settings, status: Status, now: datetime) -> Iterator[
 def _published_lines(settings: Settings, status: Status, now: datetime) -> Iterator[str]:
     publication = status.publication
     if publication is None:
-        yield "published  nothing yet; see README.md for the first run"
+        yield "published  nothing yet; customer360 start loads what is in landing, trains and plans (docs/first-day.md)"
         return
     age = f"published {_age(now - publication.published_at)} ago"
     yield f"published  version {publication.version} as of {_utc(publication.as_of)}, {age}"
