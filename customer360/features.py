@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from customer360.lake.landing.contracts import CAMPAIGN_EVENTS, CUSTOMER_EVENTS
+from customer360.lake.landing.contracts import ATTRIBUTE_TYPES, CAMPAIGN_EVENTS, CUSTOMER_EVENTS
 from customer360.settings import AttributeType, Shop, slug
 
 CATEGORY_MEASURES = ("views", "dwell_seconds", "orders", "spend")
@@ -29,13 +29,6 @@ MEASURE_TYPES = {
     "lifetime_share": "double",
     "return_share": "double",
     "last_category_id": "string",
-}
-ATTRIBUTE_TYPES = {
-    AttributeType.TEXT: "string",
-    AttributeType.INTEGER: "bigint",
-    AttributeType.DOUBLE: "double",
-    AttributeType.BOOLEAN: "boolean",
-    AttributeType.DATE: "date",
 }
 NUMERIC_ATTRIBUTES = {AttributeType.INTEGER, AttributeType.DOUBLE, AttributeType.BOOLEAN}
 
@@ -115,8 +108,13 @@ _HISTORY_TEXT = {
 def feature_type(shop: Shop, feature: Feature) -> str:
     """The type of the feature's column, as dbt names it."""
     if feature.name in shop.attributes:
-        return ATTRIBUTE_TYPES[shop.attributes[feature.name].type]
+        return _dbt_type(shop.attributes[feature.name].type)
     return MEASURE_TYPES.get(feature.measure, "bigint")
+
+
+def _dbt_type(attribute: AttributeType) -> str:
+    kind = ATTRIBUTE_TYPES[attribute]
+    return "string" if kind == "VARCHAR" else kind.lower()
 
 
 def dbt_vars(shop: Shop) -> dict[str, Any]:
@@ -129,7 +127,7 @@ def dbt_vars(shop: Shop) -> dict[str, Any]:
         "event_names": list(CUSTOMER_EVENTS),
         "campaign_event_names": list(CAMPAIGN_EVENTS),
         "categories": [{"id": category, "slug": slug(category)} for category in shop.category_ids],
-        "attributes": [{"name": name, "type": ATTRIBUTE_TYPES[spec.type]} for name, spec in shop.attributes.items()],
+        "attributes": [{"name": name, "type": _dbt_type(spec.type)} for name, spec in shop.attributes.items()],
         "windows_days": shop.windows_days,
         "label_horizon_days": shop.label_horizon_days,
         "churn_horizon_days": shop.churn_horizon_days,

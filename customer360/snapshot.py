@@ -19,12 +19,13 @@ import pandas as pd
 from customer360.campaigns.ledger import APPROVED, SALT, SENT, SUPPRESSED, read_ledger
 from customer360.campaigns.standing import standing
 from customer360.lake.engine import quoted
-from customer360.lake.publishing.version import PublishedVersion, current_publication, open_version
+from customer360.lake.publishing.version import PublishedVersion, current_folder, open_version
 from customer360.lake.reference.customer_queries import attribute_versions_query, consents_query, suppressions_query
 from customer360.lake.slices import naive
 from customer360.settings import Place, Settings, Shop
 
 TOUCHES, ORDERS, TIME_ZONES = "campaign_touch_history", "customer_orders", "customer_time_zones"
+TOUCHES_QUERY = f"from {TOUCHES} order by touch_id"
 
 
 @dataclass
@@ -84,7 +85,7 @@ class Snapshot:
     @cached_property
     def touches(self) -> pd.DataFrame:
         """``campaign_touch_history``, in the order of touch_id."""
-        return self.read(f"from {TOUCHES} order by touch_id")
+        return self.read(TOUCHES_QUERY)
 
     @cached_property
     def orders(self) -> pd.DataFrame:
@@ -147,10 +148,10 @@ class Snapshot:
 def published_touches(settings: Settings) -> pd.DataFrame:
     """``campaign_touch_history`` of the version that is published now; without rows where nothing or no touch is published."""
     columns = ["customer_id", "campaign_id", "channel", "touched_at", "local_date"]
-    if current_publication(settings.place) is not None:
-        with open_snapshot(settings) as snapshot:
-            if snapshot.has(TOUCHES):
-                return snapshot.touches
+    if current_folder(settings.place).exists():
+        with open_version(settings.place) as version:
+            if TOUCHES in version.publication.rows:
+                return version.connection.execute(TOUCHES_QUERY).df()
     return pd.DataFrame(columns=columns)
 
 

@@ -1,7 +1,6 @@
 """Watches the clicks in landing and asks for the slices that are closed and not done."""
 
 from dataclasses import replace
-from datetime import datetime
 from functools import cache
 
 import dagster as dg
@@ -12,7 +11,7 @@ from customer360.lake.operations.clock import last_closed_slice
 from customer360.lake.operations.slice_health import done_slices
 from customer360.lake.operations.slice_requests import Cursor, Inputs, Request, RunState, decide
 from customer360.lake.publishing.version import current_publication
-from customer360.settings import Settings, Shop
+from customer360.settings import Shop
 from orchestration.partitions import END, SHOP
 from orchestration.resources import Platform
 
@@ -56,7 +55,13 @@ def click_slices(context: dg.SensorEvaluationContext, platform: Platform) -> dg.
     settings = platform.settings()
     now = platform.now()
     cursor = Cursor.loads(context.cursor)
-    look = find_landing(settings).look(cursor.high, cursor.scanned, last_requested_slice(settings, now))
+    last_closed = last_closed_slice(settings, now)
+    if END is not None and last_closed is not None and last_closed >= END:
+        return dg.SensorResult(
+            skip_reason=f"the data have passed the end of the partitions, {END:%Y-%m-%d %H:%M}: the code server is replaced",
+            cursor=context.cursor,
+        )
+    look = find_landing(settings).look(cursor.high, cursor.scanned, last_closed)
     decision = decide(
         replace(cursor, scanned=look.scanned),
         Inputs(
@@ -79,12 +84,6 @@ def click_slices(context: dg.SensorEvaluationContext, platform: Platform) -> dg.
     waiting = f"; {len(decision.cursor.pending)} slices are under way or waiting" if decision.cursor.pending else ""
     skipped = f"no closed slice has new files{waiting}. " + "; ".join(decision.notes[:5])
     return dg.SensorResult(skip_reason=skipped.strip(), cursor=decision.cursor.dumps())
-
-
-def last_requested_slice(settings: Settings, now: datetime) -> datetime | None:
-    """The newest closed slice that is a partition here: ``customer360 serve`` replaces a code server that a replay outran."""
-    last = last_closed_slice(settings, now)
-    return last if last is None or END is None else min(last, END - settings.shop.slice_width)
 
 
 def run_state(instance: dg.DagsterInstance, run_key: str) -> RunState | None:

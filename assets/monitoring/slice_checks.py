@@ -31,8 +31,9 @@ def last_slice_is_fresh(platform: Platform) -> dg.AssetCheckResult:
 @dg.asset_check(
     asset=PUBLISHED,
     description=(
-        "The last slice's lines are usual for its time of day on the last 14 days: between a fifth and five times the "
-        "median, or within chance for so few lines. Where one slice has too few lines to tell, the slices before it are added."
+        "The last slice's lines are usual for its time of day on the last 14 days, or of the week in the last 8 weeks: between "
+        "a fifth and five times the median, or within chance for so few lines. Where one slice has too few lines to tell, the "
+        "slices before it are added."
     ),
 )
 def last_slice_has_usual_volume(platform: Platform) -> dg.AssetCheckResult:

@@ -26,6 +26,7 @@ import yaml
 
 from customer360.errors import OperatorError
 from customer360.lake.operations.clock import last_closed_slice
+from customer360.lake.slices import floor_to_slice
 from customer360.settings import REPOSITORY, Settings
 from orchestration.runtime.code_files import END_VARIABLE, code_fingerprint
 
@@ -115,16 +116,20 @@ class Services:
     """The services of a place. ``say`` prints which process ended.
 
     ``data_end`` is the end of the newest closed slice of a replay, None for other shops: partitions end there. Once the data go
-    on, they end a day later, and the code server is replaced once a day of the shop.
+    on, they end with the day of the data (``day_end``), so that the code server is replaced once a day of the shop, and once
+    more, to end with the data, when those have stood still for ``still_seconds``.
     """
 
     code_server: Service
     others: list[Service]
     say: Callable[[str], None]
     data_end: Callable[[], datetime | None] = lambda: None
+    day_end: Callable[[datetime], datetime] = lambda moment: moment
+    still_seconds: float = 1800.0
     is_ending: bool = False
     _code: str = field(default_factory=code_fingerprint)
     _end: datetime | None = None
+    _data: tuple[datetime | None, float] = (None, 0.0)
 
     def run(self) -> None:
         """Keep them alive until ``end`` is called, then end them in good order; runs that are at work go on."""
@@ -154,8 +159,15 @@ class Services:
             self._code = code
             self.say("files that definitions come from have changed: the code server is replaced")
             self.code_server.replace()
-        elif data_end is not None and self._end is not None and data_end > self._end:
-            self._set_end(data_end + timedelta(days=1))
+        elif data_end is not None:
+            self._follow_data(data_end)
+
+    def _follow_data(self, data_end: datetime) -> None:
+        if data_end != self._data[0]:
+            self._data = data_end, time.monotonic()
+        is_still = time.monotonic() - self._data[1] > self.still_seconds
+        if self._end is None or data_end > self._end or (data_end < self._end and is_still):
+            self._set_end(data_end if is_still else self.day_end(data_end))
             self.code_server.replace()
 
     def _set_end(self, end: datetime | None) -> None:
@@ -175,6 +187,13 @@ def replay_end(settings: Settings, moment: datetime) -> datetime | None:
         return None
     last = last_closed_slice(settings, moment)
     return shop.slices_start if last is None else last + shop.slice_width
+
+
+def end_of_day(settings: Settings, moment: datetime) -> datetime:
+    """The end of the shop-local day that contains ``moment``, as the end of a slice, UTC; never before ``moment``."""
+    shop = settings.shop
+    midnight = datetime.combine(moment.astimezone(shop.zone).date() + timedelta(days=1), datetime.min.time(), shop.zone)
+    return max(moment, floor_to_slice(midnight, shop.slice_width))
 
 
 def _rotate(log: Path | None) -> None:
@@ -213,7 +232,15 @@ def services(home: Path, port: int | None, say: Callable[[str], None]) -> Iterat
             "Slices run when their files have landed, plans and reports once a day of the shop. Ctrl-C ends."
         )
         server = Service("code server", _python(*code_server), makes=socket, log=log)
-        yield Services(server, others, say, lambda: replay_end(settings, datetime.now(UTC)))
+        slices_stand_still = 2 * settings.shop.slice_width.total_seconds()  # a replay at half its speed or more goes on
+        yield Services(
+            server,
+            others,
+            say,
+            lambda: replay_end(settings, datetime.now(UTC)),
+            lambda moment: end_of_day(settings, moment),
+            slices_stand_still,
+        )
 
 
 def _python(module: str, *arguments: str) -> list[str]:

@@ -190,6 +190,42 @@ def test_an_outage_and_a_peak_on_the_days_compared_do_not_hide_the_next_outage()
     assert not judge_volume(counted([*counts, 0]), QUARTER).is_usual
 
 
+SUNDAY = 6
+
+
+def weekly_shop(seed: int, weeks: int, closed: int = SUNDAY) -> dict[datetime, int]:
+    """Lines of a shop with 30 lines a slice in visits of 6, three times as many by evening as by morning, none on Sundays."""
+    random = np.random.default_rng(seed)
+    starts = [START + number * QUARTER for number in range(weeks * 7 * 96)]
+    visits = [random.poisson(5 * (1 + np.sin((start.hour - 12) / 12 * np.pi) / 2)) for start in starts]
+    return {start: 0 if start.weekday() == closed else 6 * int(count) for start, count in zip(starts, visits, strict=True)}
+
+
+def window(lines: Mapping[datetime, int], last: datetime) -> dict[datetime, int]:
+    """What ``volume`` reads up to a slice: 8 weeks and a day."""
+    return {start: count for start, count in lines.items() if last - timedelta(days=57) < start <= last}
+
+
+@pytest.mark.parametrize("week", [1, 2, 3, 8])
+def test_a_shop_that_is_closed_on_sundays_raises_no_alarm_from_its_second_sunday_on_nor_on_the_monday_after_it(
+    week: int,
+) -> None:
+    lines = weekly_shop(seed=week, weeks=week + 2)
+    sunday = min(start for start in lines if start.weekday() == SUNDAY) + timedelta(weeks=week)
+    judged = [start for start in lines if sunday <= start < sunday + timedelta(days=2)][::4]
+    assert [start for start in judged if not judge_volume(window(lines, start), QUARTER).is_usual] == []
+
+
+@pytest.mark.parametrize("week", [2, 8])
+def test_an_outage_on_the_monday_after_a_closed_sunday_is_caught_within_18_visits(week: int) -> None:
+    """As many as 12 expected visits, and the chance in the median of few Mondays."""
+    lines = weekly_shop(seed=week, weeks=week + 2)
+    monday = min(start for start in lines if start.weekday() == SUNDAY) + timedelta(weeks=week, days=1)
+    silent = {start: 0 if start >= monday else count for start, count in lines.items()}
+    first = next(start for start in silent if start >= monday and not judge_volume(window(silent, start), QUARTER).is_usual)
+    assert (first - monday + QUARTER) / QUARTER * 5 <= 18
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("seed", [1, 2, *(pytest.param(seed, marks=pytest.mark.exhaustive) for seed in range(3, 8))])
 def test_thirty_days_of_a_healthy_shop_raise_no_alarm_and_an_outage_in_its_quietest_night_does(seed: int) -> None:

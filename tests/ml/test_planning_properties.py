@@ -22,7 +22,7 @@ from customer360.settings import CampaignRules, FrequencyCap, Shop
 from ml.frames import FrameError
 from ml.planning.allocation.allocate import allocate
 from ml.planning.allocation.problem import Prices, Problem
-from ml.planning.allocation.programs import Columns, relax
+from ml.planning.allocation.programs import Columns, integer, relax
 from ml.planning.campaign_planning import Planning, plan_campaigns
 from ml.planning.inputs import PlanningInputs
 from ml.planning.predictions import RESPONSE, Predicted
@@ -256,6 +256,20 @@ def best_possible(problem: Problem) -> float:
 
     money = np.inf if np.isinf(problem.budget) else round(problem.budget * 100)
     return best(0, tuple(problem.capacity), money)
+
+
+def test_the_solver_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    """This program makes the HiGHS of scipy 1.17 print a line, whatever its options say."""
+    random = np.random.default_rng(51)
+    customers, options = int(random.integers(5, 80)), int(random.integers(2, 8))
+    value = random.normal(1, 1, (customers, options))
+    customer, option = np.nonzero(value > 0)
+    units = random.integers(1, 400, options)
+    capacity, budget = random.integers(1, customers, options).astype(float), float(random.integers(1, customers * 100))
+    chosen, bound = integer(Columns(customer, option, value[customer, option], capacity, budget, units))
+    assert 0 < chosen @ value[customer, option] <= bound + 1e-6
+    print("what is printed afterwards is seen")  # noqa: T201
+    assert capfd.readouterr() == ("what is printed afterwards is seen\n", "")
 
 
 @given(SEEDS, st.integers(0, 7), st.integers(1, 4))

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from customer360.settings import REPOSITORY
+from customer360.settings import REPOSITORY, Place, Settings
 from orchestration.runtime import services as module
 from orchestration.runtime.code_files import END_VARIABLE
-from orchestration.runtime.services import LONGEST_PAUSE, ServedAlreadyError, Service, Services, services
+from orchestration.runtime.services import LONGEST_PAUSE, ServedAlreadyError, Service, Services, end_of_day, services
 from tests.orchestration.place import wait_until
+from tests.support.random_shop import small_shop
 
 STAYS = [sys.executable, "-c", "import time; time.sleep(600)"]
 LEAVES = [sys.executable, "-c", "raise SystemExit(3)"]
@@ -121,11 +122,12 @@ def test_the_code_server_alone_is_replaced_when_files_change(monkeypatch: pytest
         assert "the code server is replaced" in messages[0]
 
 
-def test_a_replay_that_goes_on_moves_the_end_of_the_partitions_by_a_day_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_partitions_of_a_replay_end_with_its_day_while_it_goes_on_and_with_its_data_once_it_stands_still() -> None:
     ends = [datetime(2026, 5, 1, 12, tzinfo=UTC)]
     code, daemon = service("code server", STAYS), service("daemon", STAYS)
     messages: list[str] = []
-    served = Services(code, [daemon], messages.append, lambda: ends[0])
+    midnight = datetime(2026, 5, 2, tzinfo=UTC)
+    served = Services(code, [daemon], messages.append, lambda: ends[0], lambda _: midnight, still_seconds=3600.0)
     thread = threading.Thread(target=served.run)
     thread.start()
     try:
@@ -133,14 +135,33 @@ def test_a_replay_that_goes_on_moves_the_end_of_the_partitions_by_a_day_at_most(
         assert code.environment == {END_VARIABLE: "2026-05-01T12:00:00+00:00"}
         ends[0] += timedelta(minutes=15)
         second = pid_of(code, other_than=first)
-        assert code.environment == {END_VARIABLE: "2026-05-02T12:15:00+00:00"}
-        ends[0] += timedelta(hours=24)
+        assert code.environment == {END_VARIABLE: "2026-05-02T00:00:00+00:00"}
+        ends[0] = midnight
         time.sleep(0.5)
         assert pid_of(code) == second
+        ends[0] -= timedelta(minutes=15)
+        served.still_seconds = 0.0
+        pid_of(code, other_than=second)
+        assert code.environment == {END_VARIABLE: "2026-05-01T23:45:00+00:00"}
         assert messages == []
     finally:
         served.end()
         thread.join(timeout=20)
+
+
+@pytest.mark.parametrize(
+    ("zone", "moment", "end"),
+    [
+        ("Europe/Berlin", "2026-05-01T21:45", "2026-05-01T22:00"),
+        ("Europe/Berlin", "2026-05-01T22:00", "2026-05-02T22:00"),
+        ("Europe/Berlin", "2026-10-24T22:00", "2026-10-25T23:00"),  # 25 hours: summer time ends
+        ("Asia/Kathmandu", "2026-05-01T12:00", "2026-05-01T18:15"),
+    ],
+)
+def test_the_day_of_a_replay_ends_at_the_shops_midnight(zone: str, moment: str, end: str) -> None:
+    shop = small_shop(time_zone=zone)
+    settings = Settings(shop=shop, shop_folder=REPOSITORY, place=Place(root=REPOSITORY / "nowhere"))
+    assert end_of_day(settings, datetime.fromisoformat(f"{moment}+00:00")) == datetime.fromisoformat(f"{end}+00:00")
 
 
 def test_a_home_is_served_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

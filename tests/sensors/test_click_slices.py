@@ -12,6 +12,7 @@ import pytest
 
 from assets.raw.clicks import ISOLATE_TAG
 from customer360.lake.operations.slice_requests import BACK_OFF, LOST_AFTER, MAX_ATTEMPTS, MAX_RANGE, Cursor, Inputs, decide
+from sensors import click_slices as click_slices_module
 from tests.sensors.conftest import CRASHES, SLICE, START, Bench, age_folder, names
 
 ATTEMPT = "customer360/attempt"
@@ -320,6 +321,21 @@ def test_whatever_happens_nothing_is_lost(tmp_path: Path, instance: dg.DagsterIn
     bench.settle()
     assert bench.is_whole()
     assert max(bench.made.values(), default=1) <= 1 + lost_cursors
+
+
+def test_data_that_have_passed_the_partitions_wait_for_the_code_server_that_knows_them(
+    replay: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that an outage is caught up in ranges of a day, and not in one to the end of the partitions and others after it."""
+    monkeypatch.setattr(click_slices_module, "END", replay.at(2))
+    replay.land(0)
+    replay.land(2)
+    assert names(replay.tick()) == [(replay.key(0), replay.key(1))]
+    replay.land(4)
+    assert replay.tick() == []
+    assert "the data have passed the end of the partitions, 2026-04-30 16:30" in str(replay.skip_reason)
+    monkeypatch.setattr(click_slices_module, "END", replay.at(96))
+    assert names(replay.tick()) == [(replay.key(2), replay.key(3))]
 
 
 def test_a_change_during_a_slow_look_is_seen_at_the_next_one() -> None:

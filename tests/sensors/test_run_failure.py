@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
@@ -46,6 +47,14 @@ def giving_up_job() -> None:
 def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.delenv(WEBHOOK, raising=False)
+
+
+@pytest.fixture
+def hook(no_proxy: None, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Webhook]:
+    """The webhook that alerts go to, which answers with 200 or the status that the test gives it."""
+    with webhook(getattr(request, "param", 200)) as hook:
+        monkeypatch.setenv(WEBHOOK, hook.url)
+        yield hook
 
 
 def fail(job: dg.JobDefinition, bench: Bench, tags: dict[str, str]) -> dg.RunFailureSensorContext:
@@ -103,13 +112,11 @@ def attempt(replay: Bench, hook: Webhook, caplog: pytest.LogCaptureFixture, *, h
 
 @pytest.mark.parametrize("how", ["fail", "kill"])
 def test_a_slice_alerts_at_its_last_quick_attempt_and_when_it_is_well_again_and_never_in_between(
-    replay: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, how: str
+    replay: Bench, hook: Webhook, caplog: pytest.LogCaptureFixture, how: str
 ) -> None:
     replay.land(0)
     replay.land(1)
-    with webhook() as hook:
-        monkeypatch.setenv(WEBHOOK, hook.url)
-        alerts = [attempt(replay, hook, caplog, how=name) for name in [how] * 7 + ["succeed"]]
+    alerts = [attempt(replay, hook, caplog, how=name) for name in [how] * 7 + ["succeed"]]
     assert alerts == [0, 0, 0, 1, 0, 0, 0, 1]
     first, last = hook.documents
     assert (first["status"], first["job"], first["partition"]) == ("failed", "slice_job", replay.key(0))
@@ -118,44 +125,38 @@ def test_a_slice_alerts_at_its_last_quick_attempt_and_when_it_is_well_again_and_
 
 
 def test_a_slice_that_recovers_before_its_last_attempt_alerts_nobody(
-    replay: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    replay: Bench, hook: Webhook, caplog: pytest.LogCaptureFixture
 ) -> None:
     replay.land(0)
     replay.land(1)
-    with webhook() as hook:
-        monkeypatch.setenv(WEBHOOK, hook.url)
-        assert [attempt(replay, hook, caplog, how=how) for how in ("fail", "kill", "fail", "succeed")] == [0, 0, 0, 0]
+    assert [attempt(replay, hook, caplog, how=how) for how in ("fail", "kill", "fail", "succeed")] == [0, 0, 0, 0]
     assert not (replay.settings.place.root / "alerts.json").exists()
 
 
 def test_an_old_failure_that_comes_after_its_slice_was_published_alerts_nobody(
-    replay: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    replay: Bench, hook: Webhook, caplog: pytest.LogCaptureFixture
 ) -> None:
     """After a time without a daemon the failure may be looked at after the success."""
     replay.land(0)
     replay.land(1)
-    with webhook() as hook:
-        monkeypatch.setenv(WEBHOOK, hook.url)
-        for _ in range(3):
-            attempt(replay, hook, caplog, how="fail")
-        replay.wait(minutes=6)
-        (failed,) = replay.tick()
-        replay.fail(failed)
-        replay.wait(minutes=61)
-        replay.succeed(*replay.tick())
-        evaluate(run_failure, ended(replay, failed, "run_failure").for_run_failure(), replay, caplog)
+    for _ in range(3):
+        attempt(replay, hook, caplog, how="fail")
+    replay.wait(minutes=6)
+    (failed,) = replay.tick()
+    replay.fail(failed)
+    replay.wait(minutes=61)
+    replay.succeed(*replay.tick())
+    evaluate(run_failure, ended(replay, failed, "run_failure").for_run_failure(), replay, caplog)
     assert hook.documents == []
 
 
 @pytest.mark.parametrize("tag", ["dagster/partition", "dagster/asset_partition_range_start"])
 def test_a_failed_job_is_logged_and_posted_with_its_partition_step_and_error(
-    replay: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tag: str
+    replay: Bench, hook: Webhook, caplog: pytest.LogCaptureFixture, tag: str
 ) -> None:
     context = fail(raising_job, replay, {tag: KEY})
     text = f"raising_job for {KEY} failed at raises: ValueError: the disk is full | Next: nobody tries again before its next "
-    with webhook() as hook:
-        monkeypatch.setenv(WEBHOOK, hook.url)
-        evaluate(run_failure, context, replay, caplog)
+    evaluate(run_failure, context, replay, caplog)
     (document,) = hook.documents
     assert document["text"].startswith(text)
     assert (document["run_id"], document["steps"]) == (context.dagster_run.run_id, ["raises"])
@@ -187,14 +188,12 @@ def test_a_run_that_died_between_its_steps_alerts_too(replay: Bench, caplog: pyt
     assert logged(caplog, logging.ERROR)[0].startswith(f"daily_job for {KEY} failed: the process was killed | ")
 
 
-@pytest.mark.parametrize("status", [500, 0])
+@pytest.mark.parametrize("hook", [500, 0], indirect=True)
 def test_a_webhook_that_does_not_take_the_alert_fails_no_sensor(
-    replay: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, status: int
+    replay: Bench, hook: Webhook, caplog: pytest.LogCaptureFixture
 ) -> None:
     context = fail(raising_job, replay, {})
-    with webhook(status) as hook:
-        monkeypatch.setenv(WEBHOOK, hook.url)
-        evaluate(run_failure, context, replay, caplog)
+    evaluate(run_failure, context, replay, caplog)
     assert len(hook.documents) == 1
     assert len(logged(caplog, logging.ERROR)) == 1
     (warning,) = logged(caplog, logging.WARNING)

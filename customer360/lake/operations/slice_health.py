@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from math import log
 from statistics import fmean, median
@@ -17,8 +17,9 @@ from customer360.lake.publishing.version import current_publication, open_versio
 from customer360.lake.slices import slice_key, slice_start
 from customer360.settings import Settings
 
-COMPARED_DAYS = 14
+COMPARED_DAYS, COMPARED_WEEKS = 14, 8
 FEWEST_DAYS = 3
+UNLIKE_FACTOR = 2
 USUAL_FACTOR = 5
 LEAST_SURPRISE = 11.0  # of healthy slices one in e^11 = 60,000 is more surprising: one in 624 days of quarters of an hour
 KEPT_SHARE, KEPT_MEAN = 0.95, 0.759  # the mean of a chi-square variable of one degree of freedom below its 95% quantile
@@ -35,8 +36,9 @@ class Freshness:
 
 @dataclass(frozen=True)
 class Volume:
-    """Lines of the last ``slices`` slices beside what was usual at the same time of day on up to 14 days before.
+    """Lines of the last ``slices`` slices beside what was usual at the same time on ``days`` earlier days.
 
+    The days are the last 14, or where those make the slices look unusual, the same weekday of the last 8 weeks.
     ``slices`` is 1 where one slice can tell an outage from chance, else as many as are needed, a day at most.
     ``dispersion`` is the variance of lines over their mean, 1 for independent events: visitors bring several lines each.
     ``surprise`` is minus the logarithm of the probability of such a deviation in a healthy shop (an upper bound).
@@ -83,11 +85,11 @@ def is_published(settings: Settings, key: str) -> bool:
 
 
 def volume(settings: Settings) -> Volume:
-    """Compare the last slices with the same time of day on up to 14 days before."""
+    """Compare the last slices with the same time of day, and of the week (``judge_volume``)."""
     with open_version(settings.place) as version:
         rows = version.connection.execute(
             "select slice, lines from slice_log "
-            f"where slice > (select max(slice) from slice_log) - interval '{COMPARED_DAYS + 1} days'"
+            f"where slice > (select max(slice) from slice_log) - interval '{7 * COMPARED_WEEKS + 1} days'"
         ).fetchall()
     return judge_volume({start: lines or 0 for start, lines in rows}, settings.shop.slice_width)
 
@@ -95,38 +97,63 @@ def volume(settings: Settings) -> Volume:
 def judge_volume(lines: Mapping[datetime, int], width: timedelta) -> Volume:
     """Judge the newest of ``lines`` (start of a slice -> its lines; a start that is missing counts as 0).
 
-    Counts are a Poisson variable times their dispersion, which is learned from all times of day (quasi-Poisson; McCullagh and
-    Nelder, Generalized Linear Models, 1989). Slices are added up until no line at all would be a surprise of
-    ``LEAST_SURPRISE``: an outage of a shop with independent events is noticed once 12 expected lines are missing, of one whose
-    visitors bring several lines each once that many visits are. Unusual is what is that surprising and beyond a fifth or five
-    times the usual. The surprise is Chernoff's bound of the Poisson tail: exact where no line came.
+    Slices are compared with the same time of day on the last 14 days. Where that makes them unusual and the same time of the
+    week has less than half or more than twice as many lines as other days (median of the last 8 weeks), as on a weekly closing
+    day and in the hours after it, they are compared with the same time of the week instead.
+
+    Counts are a Poisson variable times their dispersion (quasi-Poisson; McCullagh and Nelder, Generalized Linear Models, 1989).
+    That is learned from all times of day or, where it is less, of all times of the week. Slices are added up until no line at
+    all would be a surprise of ``LEAST_SURPRISE``: an outage of a shop with independent events is noticed once 12 expected lines
+    are missing, of one whose visitors bring several lines each once that many visits are. Unusual is what is that surprising
+    and beyond a fifth or five times the usual. The surprise is Chernoff's bound of the Poisson tail: exact where no line came.
     """
     last = max(lines, default=None)
     if last is None:
         return Volume(0, 0.0, 1, 0, 1.0, 0.0, is_usual=True)
     days = [day for day in range(1, COMPARED_DAYS + 1) if last - timedelta(days=day) in lines]
-    dispersion = _dispersion(lines, last)
-    totals, usual, slices = [0] * (len(days) + 1), 0.0, 0
-    while slices < max(1, timedelta(days=1) // width):
-        ends = [last, *(last - timedelta(days=day) for day in days)]
-        totals = [total + lines.get(end - slices * width, 0) for total, end in zip(totals, ends, strict=True)]
-        usual, slices = float(median(totals[1:] or [0])), slices + 1
-        if len(days) < FEWEST_DAYS or usual >= LEAST_SURPRISE * dispersion:
+    weekdays = [7 * week for week in range(1, COMPARED_WEEKS + 1) if last - timedelta(weeks=week) in lines]
+    if len(days) < FEWEST_DAYS:
+        return replace(_compared(lines, days, 1.0, [last]), is_usual=True)
+    dispersion = min(_dispersion(lines, last, is_weekly) for is_weekly in (False, len(weekdays) > 1))
+    ends = [last - number * width for number in range(max(1, timedelta(days=1) // width))]
+    by_day = _compared(lines, days, dispersion, ends)
+    usual = by_day.usual_lines
+    on_weekday = median([_total(lines, ends[: by_day.slices], day) for day in weekdays] or [usual])
+    is_like_other_days = usual / UNLIKE_FACTOR <= on_weekday <= usual * UNLIKE_FACTOR
+    return by_day if by_day.is_usual or is_like_other_days else _compared(lines, weekdays, dispersion, ends)
+
+
+def _compared(lines: Mapping[datetime, int], days: Sequence[int], dispersion: float, slices: Sequence[datetime]) -> Volume:
+    """The newest of ``slices``, as many as are needed, beside the same time ``days`` before."""
+    count, usual, number = 0, 0.0, 0
+    for number in range(1, len(slices) + 1):
+        count = _total(lines, slices[:number], 0)
+        usual = float(median([_total(lines, slices[:number], day) for day in days] or [0]))
+        if usual >= LEAST_SURPRISE * dispersion:
             break
-    surprise = _surprise(totals[0], usual) / dispersion
-    is_near = usual / USUAL_FACTOR <= totals[0] <= max(usual, 1) * USUAL_FACTOR
-    is_usual = len(days) < FEWEST_DAYS or is_near or surprise < LEAST_SURPRISE
-    return Volume(totals[0], usual, slices, len(days), dispersion, surprise, is_usual)
+    surprise = _surprise(count, usual) / dispersion
+    is_near = usual / USUAL_FACTOR <= count <= max(usual, 1) * USUAL_FACTOR
+    return Volume(count, usual, number, len(days), dispersion, surprise, is_near or surprise < LEAST_SURPRISE)
 
 
-def _dispersion(lines: Mapping[datetime, int], last: datetime) -> float:
+def _total(lines: Mapping[datetime, int], slices: Sequence[datetime], days_before: int) -> int:
+    return sum(lines.get(start - timedelta(days=days_before), 0) for start in slices)
+
+
+def _dispersion(lines: Mapping[datetime, int], last: datetime, is_weekly: bool) -> float:
     """Variance over mean, at least 1, without the largest 5% of deviations: of an outage or a peak on the days compared."""
-    by_time: dict[time, list[int]] = defaultdict(list)
+    by_time: dict[tuple[int, time], list[int]] = defaultdict(list)
+    first = last - timedelta(days=7 * COMPARED_WEEKS if is_weekly else COMPARED_DAYS)
     for start, count in lines.items():
-        if start < last:
-            by_time[start.time()].append(count)
-    medians = {moment: median(counts) for moment, counts in by_time.items()}
-    ratios = sorted((count - usual) ** 2 / usual for moment, usual in medians.items() if usual > 0 for count in by_time[moment])
+        if first <= start < last:
+            by_time[start.weekday() if is_weekly else 0, start.time()].append(count)
+    ratios = sorted(
+        # A variance about the mean of the same 2 to 8 weeks is too small by one of them; of 14 days that is 7%.
+        (count - usual) ** 2 / usual * (len(counts) / (len(counts) - 1) if is_weekly else 1.0)
+        for counts in by_time.values()
+        if len(counts) > 1 and (usual := median(counts)) > 0
+        for count in counts
+    )
     kept = ratios[: int(KEPT_SHARE * len(ratios))]
     return max(1.0, fmean(kept) / KEPT_MEAN) if kept else 1.0
 
