@@ -91,6 +91,6 @@ def write_reference(synthetic: SyntheticShop, touches: pd.DataFrame, place: Plac
         "campaign_touches": touches,
     }
     for name, frame in tables.items():
-        columns = [column.name for column in reference_tables(synthetic.shop)[name].columns]
+        columns = [column.name for column in reference_tables(synthetic.shop)[name].columns if column.name in frame]
         write_csv(place.landing / "reference" / name / f"{name}.csv", frame[columns])
     return {name: len(frame) for name, frame in tables.items()}
