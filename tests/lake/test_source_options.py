@@ -14,6 +14,7 @@ import pytest
 from pydantic import ValidationError
 
 from customer360.lake.landing.contracts import reference_tables
+from customer360.lake.raw.history import write_history
 from customer360.lake.raw.quarantine import quarantined_lines
 from customer360.lake.reference.reference import load_reference
 from customer360.lake.reference.reference_history import reference_relation
@@ -313,6 +314,51 @@ def test_columns_that_the_file_or_the_table_does_not_have_are_named(tmp_path: Pa
     settings = settings_with(tmp_path, products={"columns": {"sku": "product_id"}})
     with pytest.raises(BrokenReferenceError, match="says where sku is, which the table does not have"):
         load_reference(settings, "products", NOW)
+
+
+def test_history_in_csv_has_the_shops_own_form_and_keeps_other_columns_in_extra(tmp_path: Path) -> None:
+    columns = {
+        "event_id": {"join": ["Beleg", "Pos"]},
+        "event_name": {"value": "purchase"},
+        "event_at": "Zeit",
+        "customer_id": "Kunde",
+        "order_id": "Beleg",
+        "line_no": "Pos",
+        "amount": {"multiply": ["Menge", "Preis"]},
+    }
+    options = {
+        "delimiter": ";",
+        "decimal": ",",
+        "date_format": "%d.%m.%Y %H:%M",
+        "time_zone": "Europe/Berlin",
+        "columns": columns,
+    }
+    settings = settings_with(tmp_path, history=options)
+    folder = settings.place.landing / "history"
+    folder.mkdir(parents=True)
+    rows = ["7001;1;K1;02.04.2026 19:34;2;10,50;Laden", "7001;2;K1;02.04.2026 19:34;1;3.50;Laden", "7002;1;K2;31.02.2026;1;2;"]
+    (folder / "a.csv").write_text("\n".join(["Beleg;Pos;Kunde;Zeit;Menge;Preis;Kanal", *rows]) + "\n", encoding="utf-8")
+    (folder / "b.jsonl").write_text(
+        '{"event_id": "e", "event_name": "purchase", "event_at": "2026-04-02T17:34:00Z", "customer_id": "K1", '
+        '"order_id": "7003", "amount": 3.5}\n',
+        encoding="utf-8",
+    )
+    history = write_history(settings)
+    assert (history.counts.lines, history.counts.good) == (4, 2)
+    with duckdb.connect() as connection:
+        kept = connection.execute(
+            "select event_id, event_at, customer_id, line_no, amount, extra, source_line "
+            f"from read_parquet('{settings.place.raw}/click_history/day_key=*/part.parquet') order by event_id"
+        ).fetchall()
+    assert kept == [
+        ("7001-1", at("2026-04-02 17:34"), "K1", 1, Decimal("21.00"), '{"Kanal":"Laden"}', 2),
+        ("e", at("2026-04-02 17:34"), "K1", None, Decimal("3.50"), None, 1),
+    ]
+    reasons = sorted((line.line, line.column, line.reason) for line in quarantined_lines(settings.place))
+    assert reasons == [
+        (3, "amount", "1 x 3.50 is not an amount of money"),
+        (4, "event_at", "31.02.2026 (date_format: %d.%m.%Y %H:%M) is not a timestamp (ISO 8601, UTC)"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from customer360.lake.engine import connect, literal
 from customer360.lake.landing.checked_lines import checked_lines
 from customer360.lake.landing.contracts import CLICK_COLUMNS, EVENT_NAMES, reference_tables
 from customer360.lake.landing.listing import LandedFile
+from customer360.lake.landing.source_columns import Source
 from customer360.lake.raw.raw_clicks import kept_rows
 from customer360.lake.reference import reference
 from customer360.lake.reference.postgres import UnreadableSourceError
@@ -94,7 +95,8 @@ class _Checker:
         """The files of one slice, of the history, or of a plain folder."""
         if not group.files:
             return
-        with checked_lines(connection, group.files, group.bounds, self.settings.shop.currency, isolate=True):
+        source = Source.of(self.settings.shop, group.kind)
+        with checked_lines(connection, group.files, group.bounds, source, isolate=True):
             self._count_lines(connection, group)
             self._count_unknown(connection)
             ids = connection.execute(

@@ -21,8 +21,10 @@ from customer360.lake.engine import file_list, file_literal, literal, memory_lim
 from customer360.lake.landing.click_rules import SAYS_SOMETHING, ClickBounds, checked, json_source, parquet_source
 from customer360.lake.landing.contracts import CLICK_COLUMNS
 from customer360.lake.landing.listing import LandedFile, click_obstacle
-from customer360.lake.landing.reading import ExpandsError, LineStream, refuse_expansion
+from customer360.lake.landing.reading import ExpandsError, LineStream, is_csv, refuse_expansion
+from customer360.lake.landing.source_columns import Source, canonical_lines
 from customer360.lake.landing.values import parquet_precisions, refused_precision, refused_type
+from customer360.settings import SourceOptions
 
 FROM_READING = "get_next failed"  # how DuckDB's message for an error of ``LineStream`` begins
 MACHINE_IS_FULL = "Allocation failure"  # DuckDB's message where the system refuses memory below DuckDB's own limit
@@ -46,10 +48,12 @@ def checked_lines(
     connection: duckdb.DuckDBPyConnection,
     files: Sequence[LandedFile],
     bounds: ClickBounds,
-    currency: str,
+    source: Source,
     isolate: bool = False,
 ) -> Iterator[None]:
     """The view ``checked`` and the table ``files`` of these files, for as long as the block lasts.
+
+    The options of ``source`` are those of CSV files; others have the contract's form.
 
     With ``isolate`` a file whose processing fails is set aside whole; without it that is a ``BrokenFileError``. Files that are
     plainly damaged are set aside either way: with a reason for every line that could be read, and a line 0 for the file.
@@ -57,7 +61,7 @@ def checked_lines(
     (temporary,) = connection.execute("select current_setting('temp_directory')").fetchone() or ("",)
     folder = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=temporary))
     try:
-        _Loading(connection, bounds, currency, isolate, folder).load(files)
+        _Loading(connection, bounds, source, isolate, folder).load(files)
         yield
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -69,7 +73,7 @@ class _Loading:
 
     connection: duckdb.DuckDBPyConnection
     bounds: ClickBounds
-    currency: str
+    source: Source
     isolate: bool
     folder: Path
     expanded: dict[Path, int] = field(default_factory=dict)  # bytes that a Parquet file's footer promises
@@ -85,7 +89,9 @@ class _Loading:
         text = [entry for entry in readable if not entry[1].name.endswith(".parquet")]
         parquet = [entry for entry in readable if entry[1].name.endswith(".parquet")]
         limit = memory_limit(self.connection)
-        for batch in _batches(text, _text_bytes, limit // TEXT_SHARE):
+        own_form = [entry for entry in text if self._has_own_form(entry[1])]
+        text = [entry for entry in text if entry not in own_form]
+        for batch in [*_batches(text, _text_bytes, limit // TEXT_SHARE), *([entry] for entry in own_form)]:
             broken |= self._text_batch(batch)
             self._empty_held(limit)
         for group in self._alike(parquet, broken):
@@ -98,7 +104,11 @@ class _Loading:
         self.connection.execute(f"create or replace temp view checked as from held{more}")
 
     def _checked(self, source: str, types: dict[str, str] | None = None) -> str:
-        return checked(source, self.bounds, self.currency, types)
+        return checked(source, self.bounds, self.source.currency, types)
+
+    def _has_own_form(self, file: LandedFile) -> bool:
+        """True for a CSV file that is not written in the contract's form; such files are read one by one."""
+        return is_csv(file) and self.source.options != SourceOptions()
 
     def _empty_held(self, limit: int) -> None:
         (rows,) = self.connection.execute("select count(*) from held").fetchone() or (0,)
@@ -115,9 +125,11 @@ class _Loading:
             return self._text_one_by_one(files)
 
     def _text(self, files: list[NumberedFile]) -> dict[int, str]:
-        stream = LineStream([file for _, file in files], [number for number, _ in files])
+        stream = LineStream([file for _, file in files], [number for number, _ in files], self.source.options)
         self.connection.register("landed_lines", stream.reader())
-        self.connection.execute(f"insert into held {self._checked(json_source('landed_lines'))}")
+        is_of_own_form = self._has_own_form(files[0][1])
+        lines = canonical_lines("landed_lines", CLICK_COLUMNS, self.source) if is_of_own_form else "landed_lines"
+        self.connection.execute(f"insert into held {self._checked(json_source(lines))}")
         self.connection.unregister("landed_lines")
         by_number = dict(files)
         for number, reason in stream.broken.items():
@@ -128,7 +140,7 @@ class _Loading:
         """Read the lines before the damage of a file again, with their text, and set all aside with the file's reason."""
         number, file = entry
         self._drop([entry])
-        self.connection.register("landed_lines", LineStream([file], [number]).reader())
+        self.connection.register("landed_lines", LineStream([file], [number], self.source.options).reader())
         self.connection.execute(
             f"""
             insert into held by name

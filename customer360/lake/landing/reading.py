@@ -13,7 +13,7 @@ import io
 import json
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -197,7 +197,7 @@ def _decode(line: bytes) -> tuple[str, str | None]:
 def open_text(file: LandedFile, options: SourceOptions) -> Iterator[TextIO]:
     """The text of a CSV file from its header on, with line ends as they are. Raises ``ContentError`` for other content."""
     with gzip.open(file.path, "rb") if file.name.endswith(".gz") else file.path.open("rb") as opened:
-        refuse_content(opened.peek(64), options.encoding)
+        refuse_content(opened.peek(64)[:4096], options.encoding)
         encoding = "utf-8-sig" if options.encoding == "utf-8" else options.encoding
         stream = io.TextIOWrapper(opened, encoding=encoding, errors="replace", newline="")
         for _ in range(options.skip_lines):
@@ -205,13 +205,13 @@ def open_text(file: LandedFile, options: SourceOptions) -> Iterator[TextIO]:
         yield stream
 
 
-def text_lines(stream: TextIO, options: SourceOptions) -> Iterator[str]:
+def text_lines(stream: Iterable[str], options: SourceOptions) -> Iterator[str]:
     """Lines of which runs of blanks become one tab where they are the delimiter."""
     for line in stream:
         yield "\t".join(line.split()) + "\n" if options.delimiter == WHITESPACE else line
 
 
-def _csv_dialect(options: SourceOptions) -> dict[str, Any]:
+def csv_dialect(options: SourceOptions) -> dict[str, Any]:
     """Arguments of ``csv.reader``."""
     return {
         "delimiter": "\t" if options.delimiter == WHITESPACE else options.delimiter,
@@ -231,7 +231,7 @@ def csv_relation(file: LandedFile, options: SourceOptions, scratch: Path) -> Ite
     ``ContentError`` for other content and ``csv.Error`` where the header cannot be read.
     """
     csv.field_size_limit(MAX_LINE_BYTES)
-    dialect = _csv_dialect(options)
+    dialect = csv_dialect(options)
     if file.size == 0:
         raise ContentError("is empty; land it with its header")
     with open_text(file, options) as stream, TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=scratch) as folder:
@@ -259,7 +259,7 @@ def csv_relation(file: LandedFile, options: SourceOptions, scratch: Path) -> Ite
 def _csv_batches(file: LandedFile, number: int, options: SourceOptions) -> Iterator[pa.RecordBatch]:
     csv.field_size_limit(MAX_LINE_BYTES)
     with open_text(file, options) as stream:
-        records = csv.reader(text_lines(stream, options), **_csv_dialect(options))
+        records = csv.reader(text_lines(stream, options), **csv_dialect(options))
         header = _names(options.header or next(records, []))
         if not header:
             return

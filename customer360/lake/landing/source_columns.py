@@ -6,9 +6,11 @@ the option in parentheses, so that the contract's rules refuse it and their mess
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from customer360.errors import OperatorError
 from customer360.lake.engine import literal, quoted
 from customer360.lake.landing.contracts import Column
 from customer360.lake.landing.values import iso_timestamp
@@ -70,8 +72,8 @@ class Source:
         return {name for rule in rules for name in ([rule] if isinstance(rule, str) else rule.names)}
 
 
-class UnknownColumnError(ValueError):
-    """``columns`` of a source names a column that the file does not have. The message names both."""
+class UnknownColumnError(OperatorError, ValueError):
+    """``columns`` of a source names a column that the file or the table does not have. The message names both."""
 
 
 def source_columns(columns: Sequence[Column], source: Source, present: Iterable[str], row: str = "_row") -> dict[str, str]:
@@ -102,6 +104,29 @@ def source_columns(columns: Sequence[Column], source: Source, present: Iterable[
                 canonical_text(column, texts[0], source) if isinstance(rule, str) else _made(rule, texts, source, row)
             )
     return found
+
+
+def canonical_lines(lines: str, columns: Sequence[Column], source: Source) -> str:
+    """The relation ``lines`` (file_no, line, text, problem) of one CSV file, its rows as JSON objects of the contract's form.
+
+    Columns that are not used keep their names; a column that the file does not have is empty in every row.
+    """
+    used = source.used_columns
+    names = sorted(used | {column.name for column in columns})
+    expressions = source_columns(columns, source, names, row="line")
+    fields = ", ".join(f"fields.{quoted(name)} as {quoted(name)}" for name in names)
+    values = ", ".join(f"{quoted(name)} := {expression}" for name, expression in expressions.items())
+    structure, moved = json.dumps(dict.fromkeys(names, "VARCHAR")), json.dumps(dict.fromkeys(sorted(used)))
+    return f"""(
+        select file_no, line, problem, case when problem is null
+            then cast(json_merge_patch(text, {literal(moved)}, to_json(struct_pack({values}))) as varchar) else text end as text
+        from (
+            select file_no, line, problem, text, {fields}
+            from (
+                select *, json_transform(case when problem is null then text end, {literal(structure)}) as fields from {lines}
+            )
+        )
+    )"""
 
 
 def _made(rule: ColumnRule, texts: list[str], source: Source, row: str) -> str:

@@ -23,6 +23,7 @@ from customer360.lake.landing.click_rules import ClickBounds
 from customer360.lake.landing.contracts import DUPLICATE_DAYS
 from customer360.lake.landing.listing import LandedFile
 from customer360.lake.landing.location import find_landing
+from customer360.lake.landing.source_columns import Source
 from customer360.lake.operations.clock import shop_now
 from customer360.lake.raw.history import history_bounds
 from customer360.lake.raw.quarantine import HISTORY, Entry, Selection, note_replay, quarantined_lines
@@ -170,14 +171,14 @@ def _require_slice(settings: Settings, start: datetime, now: datetime) -> None:
 
 def _judged(settings: Settings, lines: list[Line], target: str) -> Iterator[tuple[Line, str | None, datetime]]:
     """Each line with its fault by the pipeline's rules (None for a good line), and its event time (UTC)."""
-    shop = settings.shop
+    shop, source = settings.shop, Source.of(settings.shop, "clicks")
     start = None if target == HISTORY else slice_start(target)
     bounds = history_bounds(shop) if start is None else ClickBounds.of_slice(start, start + shop.slice_width)
     with TemporaryDirectory(prefix="customer360-replay-") as scratch:
         path = Path(scratch) / "lines.jsonl"
         path.write_text("".join(f"{line.text}\n" for line in lines), encoding="utf-8")
         landed = LandedFile(path, path.name, path.stat().st_size, 0)
-        with connect(Path(scratch)) as connection, checked_lines(connection, [landed], bounds, shop.currency):
+        with connect(Path(scratch)) as connection, checked_lines(connection, [landed], bounds, source):
             found = connection.execute(
                 "select line, nullif(concat_ws(': ', nullif(column_name, ''), reason), ''), event_at from checked"
             )

@@ -18,6 +18,7 @@ from customer360.lake.engine import connect, file_list, literal
 from customer360.lake.landing.checked_lines import checked_lines
 from customer360.lake.landing.click_rules import ClickBounds
 from customer360.lake.landing.location import find_landing
+from customer360.lake.landing.source_columns import Source
 from customer360.lake.raw.raw_clicks import PART, SliceCounts, kept_rows, write_quarantine
 from customer360.settings import Settings, Shop
 
@@ -73,7 +74,7 @@ def write_history(settings: Settings) -> History:
         explaining_full_disk(place.root),
         find_landing(settings).open_folder("history") as listing,
         connect(place.root / ".tmp") as connection,
-        checked_lines(connection, listing.files, bounds, shop.currency),
+        checked_lines(connection, listing.files, bounds, Source.of(shop, "history")),
     ):
         connection.execute(
             f"create temp table slices as select {expression} as slice, count(*) as lines, count(distinct event_key) as good "

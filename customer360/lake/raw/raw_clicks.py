@@ -20,6 +20,7 @@ from customer360.lake.landing.checked_lines import checked_lines
 from customer360.lake.landing.click_rules import ClickBounds
 from customer360.lake.landing.contracts import CLICK_COLUMNS, RAW_LINEAGE
 from customer360.lake.landing.location import find_landing
+from customer360.lake.landing.source_columns import Source
 from customer360.lake.slices import naive, slice_key
 from customer360.settings import Settings
 
@@ -62,12 +63,12 @@ def write_raw_slice(settings: Settings, start: datetime, isolate: bool = False) 
     So is a store that does not answer, as ``StoreError``.
     """
     bounds = ClickBounds.of_slice(start, start + settings.shop.slice_width)
-    currency, place = settings.shop.currency, settings.place
+    source, place = Source.of(settings.shop, "clicks"), settings.place
     with (
         explaining_full_disk(place.root),
         find_landing(settings).open_slice(start) as listing,
         connect(place.root / ".tmp") as connection,
-        checked_lines(connection, listing.files, bounds, currency, isolate),
+        checked_lines(connection, listing.files, bounds, source, isolate),
     ):
         counts = _counts(connection, len(listing.files))
         metadata = {"fingerprint": listing.fingerprint, **asdict(counts)}
