@@ -15,25 +15,28 @@ from tempfile import TemporaryDirectory
 import duckdb
 
 from customer360.lake.checking.layout import ClickFiles, Misplaced, TableFiles, closest, read_layout
+from customer360.lake.checking.proposal import describe, differing, options_yaml, propose
 from customer360.lake.checking.remedies import id_remedy, remedy
 from customer360.lake.checking.report import FileReport, Problem, Report
 from customer360.lake.engine import connect, literal
 from customer360.lake.landing.checked_lines import checked_lines
 from customer360.lake.landing.contracts import CLICK_COLUMNS, EVENT_NAMES, reference_tables
 from customer360.lake.landing.listing import LandedFile
+from customer360.lake.landing.reading import ContentError, is_csv
 from customer360.lake.landing.source_columns import Source
 from customer360.lake.raw.raw_clicks import kept_rows
 from customer360.lake.reference import reference
 from customer360.lake.reference.postgres import UnreadableSourceError
 from customer360.lake.reference.reference import CheckedTable
 from customer360.lake.reference.reference_rows import BrokenReferenceError, RowProblem
-from customer360.settings import Place, Settings
+from customer360.settings import Place, Settings, SourceOptions
 from customer360.text import many, printable
 
 SHOWN_UNKNOWN = 50
 MEND_ROWS = "Rows count from 1, of CSV after the header. Leave a value empty where it is unknown, unless it is required."
 REPEATS = "repeats the key"
 ACTIVE = ("clicks", "purchases")
+MOSTLY_BAD = 0.5  # share of bad rows above which other options are proposed
 OF_CUSTOMERS = ("suppressions", "campaign_touches", "customers")
 SHOWN_IDS = 3
 
@@ -50,7 +53,7 @@ def check(settings: Settings, path: Path, now: datetime, most: int = 10) -> Repo
     layout = read_layout(settings.shop, path, now)
     with TemporaryDirectory(prefix="customer360-check-") as scratch:
         aside = settings.model_copy(update={"place": Place(root=Path(scratch))})
-        checker = _Checker(aside, path.resolve(), most)
+        checker = _Checker(aside, path.resolve(), most, now)
         for place in layout.misplaced:
             checker.add_misplaced(place)
         with connect(Path(scratch)) as connection:
@@ -77,16 +80,18 @@ class _Checker:
     settings: Settings
     base: Path
     most: int
+    now: datetime
     files: list[FileReport] = field(default_factory=list)
     misplaced: list[tuple[str, Problem]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    proposed: dict[str, SourceOptions] = field(default_factory=dict)
     extra: Counter[str] = field(default_factory=Counter)
     unknown_events: Counter[str] = field(default_factory=Counter)
     customers: dict[str, set[str]] = field(default_factory=dict)  # ids by where they occur: a table, or clicks
 
     def report(self) -> Report:
         notes = [*self.notes, *_unknown_notes(self.extra, self.unknown_events), *_unmatched_notes(self.customers)]
-        return Report(self.files, self.misplaced, notes)
+        return Report(self.files, self.misplaced, notes, options_yaml(self.proposed) if self.proposed else "")
 
     def add_misplaced(self, place: Misplaced) -> None:
         self.misplaced.append((self._shown(place.path), Problem(None, "", place.reason, place.remedy)))
@@ -103,6 +108,8 @@ class _Checker:
                 "select distinct customer_id from checked where reason is null and customer_id is not null"
             )
             self.customers.setdefault("clicks", set()).update(customer for (customer,) in ids.fetchall())
+        for file, report in zip(group.files, self.files[-len(group.files) :], strict=True):
+            self._propose(group.kind, file, report)
 
     def _count_lines(self, connection: duckdb.DuckDBPyConnection, group: ClickFiles) -> None:
         shop = self.settings.shop
@@ -132,9 +139,11 @@ class _Checker:
             self.add_misplaced(Misplaced(group.files[0].path.parent, reason, remedy))
             return
         reports = [self._table_file(group.table, file) for file in group.files]
+        for file, report in zip(group.files, reports, strict=True):
+            self._propose(group.table, file, report)
         self.files += reports
         if len(reports) > 1 and not any(report.is_broken for report in reports):
-            together = reference.check_files(self.settings, group.table, group.files, self.most)
+            together = reference.check_files(self.settings, group.table, group.files, self.most, self.now)
             repeats = together.set_aside - sum(report.bad for report in reports)
             if repeats:
                 found = [problem for problem in together.problems if problem.fault.startswith(REPEATS)]
@@ -157,15 +166,41 @@ class _Checker:
     def _table_file(self, table: str, file: LandedFile) -> FileReport:
         name = self._shown(file.path)
         try:
-            checked = reference.check_files(self.settings, table, (file,), self.most)
+            checked = reference.check_files(self.settings, table, (file,), self.most, self.now)
         except BrokenReferenceError as error:
             cause = str(error).removeprefix(f"{table}: ").replace(str(file.path), "the file")
             problems = tuple(_problem(problem) for problem in error.problems[: self.most]) or (Problem(None, "", cause, ""),)
             return FileReport(name, table, problems=problems, is_broken=True)
         return self._checked_table(name, table, checked)
 
+    def _propose(self, name: str, file: LandedFile, report: FileReport) -> None:
+        """Note what is odd in a CSV file, and where most of it cannot be read by the shop's options, propose others."""
+        if not is_csv(file):
+            return
+        options = self.settings.shop.sources.get(name, SourceOptions())
+        zone = options.time_zone or self.settings.shop.time_zone
+        try:
+            proposal = propose(file, name, zone)
+        except ContentError:  # the report names it
+            return
+        shown = self._shown(file.path)
+        is_unread = report.is_broken or report.bad > MOSTLY_BAD * report.lines
+        if is_unread and differing(proposal.options, options):
+            self.notes.append(f"{shown}: {describe(proposal.options)}; the options below read it")
+            self.proposed.setdefault(name, proposal.options)
+        self.notes += [f"{shown}: {note}" for note in (proposal.notes if options == SourceOptions() or is_unread else ())]
+        self.notes += [f"{shown}: {question}" for question in (proposal.questions if is_unread else ())]
+        dates = proposal.dates
+        if dates and dates.has_clock and not dates.has_offset and options.time_zone is None:
+            taken = f"the options take {zone}, the shop's" if is_unread else "they are read as UTC"
+            self.notes.append(
+                f"{shown}: its times name no time zone; {taken}. Set `time_zone: {zone}` in `sources: {name}` where they are "
+                "local, else `time_zone: UTC`"
+            )
+
     def _checked_table(self, name: str, table: str, checked: CheckedTable, is_remote: bool = False) -> FileReport:
         self._note_unread(name, table, checked.ignored)
+        self.notes += [f"{name}: {remark}" for remark in checked.remarks]
         self.customers.setdefault(table, set()).update(checked.customers)
         problems = tuple(_problem(problem) for problem in checked.problems)
         lines = checked.rows + checked.set_aside
@@ -201,9 +236,9 @@ def _unmatched_notes(customers: Mapping[str, set[str]]) -> Iterator[str]:
         known = set().union(*(customers.get(name, set()) for name in other_tables))
         unmatched = sorted(customers.get(table, set()) - known)
         if known and unmatched:
-            folded = {customer.casefold(): customer for customer in sorted(known)}
+            folded = {_folded(customer): customer for customer in sorted(known)}
             shown = [
-                f"{customer} ({folded[customer.casefold()]} is one)" if customer.casefold() in folded else customer
+                f"{customer} ({folded[_folded(customer)]} is one)" if _folded(customer) in folded else customer
                 for customer in unmatched[:SHOWN_IDS]
             ]
             finding = "occur in no click and no purchase" if table == "customers" else "match no customer"
@@ -211,6 +246,11 @@ def _unmatched_notes(customers: Mapping[str, set[str]]) -> Iterator[str]:
                 f"{table}: {len(unmatched):,} of {many(len(customers[table]), 'customer')} {finding}, "
                 f"such as {', '.join(map(printable, shown))}; letter case and leading zeros of ids are significant"
             )
+
+
+def _folded(customer: str) -> str:
+    """An id without letter case and leading zeros, which a spreadsheet takes away."""
+    return customer.casefold().lstrip("0") or "0"
 
 
 def _line_counts(connection: duckdb.DuckDBPyConnection, group: ClickFiles) -> list[tuple[int, int, int, int, bool, int]]:

@@ -24,7 +24,7 @@ from customer360.lake.landing.detection import (
 )
 from customer360.lake.landing.listing import LandedFile
 from customer360.lake.landing.reading import csv_dialect, open_text, text_lines
-from customer360.settings import ColumnRule, SourceOptions
+from customer360.settings import WHITESPACE, ColumnRule, SourceOptions
 from customer360.text import many
 
 SAMPLED_ROWS = 20_000
@@ -65,6 +65,7 @@ WANTED = {  # columns looked for, by table
     "customers": ("customer_id", "time_zone", "known_since", "consent_email", "consent_sms"),
     "categories": ("category_id", "name"),
     "history": ("event_id", "event_name", "event_at", "customer_id", "product_id", "order_id", "line_no", "quantity", "amount"),
+    "clicks": ("event_id", "event_name", "event_at", "customer_id", "product_id", "order_id", "line_no", "quantity", "amount"),
 }  # fmt: skip
 TIMES = ("purchased_at", "event_at", "known_since")
 AMOUNTS = ("amount", "price", "quantity")
@@ -91,10 +92,11 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Sample:
-    """Rows of a file, evenly spread: the form, values by column, the number of lines, and notes on lines of other kinds."""
+    """Rows of a file, evenly spread: the form, values by column, row numbers, how many there are in all, notes on odd rows."""
 
     form: Form
     columns: dict[str, list[str]]
+    rows: list[int]
     lines: int
     notes: list[str]
 
@@ -103,7 +105,7 @@ def read_sample(file: LandedFile) -> Sample:
     """A sample of at most about ``SAMPLED_ROWS`` rows of a CSV file. Raises ``ContentError`` where it is no text."""
     form = detect_form(file)
     every = max(1, file.size // (60 * SAMPLED_ROWS))
-    names, rows, notes, lines = form.names, [], list(form.notes), 0
+    names, rows, numbers, notes, lines = form.names, [], [], list(form.notes), 0
     odd: list[int] = []
     last: list[str] = []
     with open_text(file, form.options) as stream:
@@ -122,13 +124,14 @@ def read_sample(file: LandedFile) -> Sample:
                 notes.append(f"row {lines} repeats the header; it is set aside")
             elif lines % every == 0 or lines <= SAMPLED_ROWS // 10:
                 rows.append(record)
+                numbers.append(lines)
             last = record
     if odd:
         notes.append(f"{many(len(odd), 'row')} with another number of fields than the header, the first is row {odd[0]}")
     if any(TOTAL.fullmatch(value.strip()) for value in last):
         notes.append(f"the last row looks like a line of totals: {' '.join(filter(None, last))[:60]}; it is set aside")
     columns = {name: [row[number] for row in rows] for number, name in enumerate(names)}
-    return Sample(form, columns, lines, notes)
+    return Sample(form, columns, numbers, lines, notes)
 
 
 def propose(
@@ -149,6 +152,7 @@ def propose(
     columns = _columns(table, found, proposal)
     updates: dict[str, Any] = {"columns": columns}
     _judge_numbers(proposal, updates)
+    _judge_decimals(proposal, sample, updates.get("decimal", "."))
     _judge_dates(proposal, updates, time_zone, date_format)
     _judge_ids(proposal, updates)
     proposal.options = options.model_copy(update=updates)
@@ -186,9 +190,9 @@ def _table_of(found: Mapping[str, str]) -> str:
 
 def _columns(table: str, found: Mapping[str, str], proposal: Proposal) -> dict[str, str | ColumnRule]:
     columns: dict[str, str | ColumnRule] = {
-        column: found[column] for column in WANTED[table] if column in found and found[column] != column
+        column: found[column] for column in WANTED.get(table, ()) if column in found and found[column] != column
     }
-    if table != "purchases":
+    if table != "purchases" or not ({"customer_id", "purchased_at"} <= found.keys()):
         return columns
     if "order_id" not in found:
         columns["order_id"] = ColumnRule(join=[found["customer_id"], found["purchased_at"]])
@@ -199,7 +203,7 @@ def _columns(table: str, found: Mapping[str, str], proposal: Proposal) -> dict[s
     if "line_no" not in found:
         order = [found["order_id"]] if "order_id" in found else [found["customer_id"], found["purchased_at"]]
         columns["line_no"] = ColumnRule(number_within=order)
-    if "amount" not in found:
+    if "amount" not in found and {"quantity", "price"} <= found.keys():
         columns["amount"] = ColumnRule(multiply=[found["quantity"], found["price"]])
         proposal.notes.append(f"amounts are {found['quantity']} x {found['price']}")
     return columns
@@ -208,16 +212,12 @@ def _columns(table: str, found: Mapping[str, str], proposal: Proposal) -> dict[s
 def _judge_numbers(proposal: Proposal, updates: dict[str, Any]) -> None:
     names = [proposal.found[column] for column in AMOUNTS if column in proposal.found]
     values = [value for name in names for value in proposal.columns[name] if value.strip()]
-    form = detect_numbers(values)
-    if values and form is None:
-        readable = [value for value in values if detect_numbers([value]) is not None]
-        form = detect_numbers(readable) if len(readable) > MANY_VALUES * len(values) else None
-        odd = next((value for value in values if detect_numbers([value]) is None), values[0])
-        proposal.notes.append(
-            f"{many(len(values) - len(readable), 'value')} of {', '.join(names)} is no number, such as {odd!r}"
-        )
-    if form:
-        updates |= {"decimal": form[0], "thousands": form[1]}
+    if values:
+        (decimal, thousands), odd = detect_numbers(values)
+        updates |= {"decimal": decimal, "thousands": thousands}
+        if odd:
+            found = many(len(odd), "value")
+            proposal.questions.append(f"{found} of {', '.join(names)} are written otherwise, such as {odd[0]!r}; mend them")
     amounts = [value for column in ("amount", "price") for value in proposal.columns.get(proposal.found.get(column, ""), [])]
     if is_number_ambiguous(amounts):
         example = next(value for value in amounts if re.search(r"[.,]", value))
@@ -227,13 +227,27 @@ def _judge_numbers(proposal: Proposal, updates: dict[str, Any]) -> None:
         )
 
 
+def _judge_decimals(proposal: Proposal, sample: Sample, decimal: str) -> None:
+    """Note amounts with more decimals than are kept."""
+    name = proposal.found.get("amount", "")
+    form = re.compile(rf".*\d[{decimal}]\d*[1-9]\d*") if proposal.table == "purchases" else None
+    values = zip(sample.rows, sample.columns.get(name, []), strict=False)
+    found = [(row, value) for row, value in values if form and form.fullmatch(value) and len(value.rpartition(decimal)[2]) > 2]
+    if found:
+        row, value = found[0]
+        proposal.notes.append(
+            f"{name}: {len(found):,} of {len(sample.rows):,} rows looked at have three decimals or more, such as row {row}, "
+            f"{value}; amounts are rounded to two. Where the sign separates thousands, set decimal and thousands"
+        )
+
+
 def _judge_dates(proposal: Proposal, updates: dict[str, Any], time_zone: str | None, date_format: str | None) -> None:
-    column = next((column for column in TIMES if column in WANTED[proposal.table] and column in proposal.found), None)
+    column = next((column for column in TIMES if column in WANTED.get(proposal.table, ()) and column in proposal.found), None)
     if column is None:
         return
     name = proposal.found[column]
     values = [value for value in proposal.columns[name] if value.strip()]
-    dates = detect_dates(values) or _dates_of_most(values, name, proposal)
+    dates = (detect_dates(values) or _dates_of_most(values, name, proposal)) if values else None
     proposal.dates = dates
     if dates is None:
         return
@@ -272,7 +286,7 @@ def _dates_of_most(values: list[str], name: str, proposal: Proposal) -> Dates | 
 
 
 def _judge_ids(proposal: Proposal, updates: dict[str, Any]) -> None:
-    names = [proposal.found[c] for c in WANTED[proposal.table] if c.endswith("_id") and c in proposal.found]
+    names = [proposal.found[c] for c in WANTED.get(proposal.table, ()) if c.endswith("_id") and c in proposal.found]
     for name in names:
         values = [value.strip() for value in proposal.columns[name] if value.strip()]
         if any(FLOAT_ID.fullmatch(value) for value in values):
@@ -292,6 +306,22 @@ def _judge_ids(proposal: Proposal, updates: dict[str, Any]) -> None:
                     f"{name}: most ids have {longest} digits and {short / len(values):.1%} fewer: a spreadsheet may have taken "
                     "leading zeros away, which cannot be seen from here"
                 )
+
+
+def differing(options: SourceOptions, others: SourceOptions) -> bool:
+    """True where options read a file in another way; the time zone alone is no other way."""
+    return options.model_copy(update={"time_zone": None}) != others.model_copy(update={"time_zone": None})
+
+
+def describe(options: SourceOptions) -> str:
+    """What is special about a file, in words."""
+    separators = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", WHITESPACE: "blank"}
+    parts = [f"this is {separators.get(options.delimiter, options.delimiter)}-separated, in {options.encoding}"]
+    parts += [f"with {many(options.skip_lines, 'line')} above the header"] * bool(options.skip_lines)
+    parts += ["without a header"] * (options.header is not None)
+    parts += ["with decimal commas"] * (options.decimal == ",")
+    parts += [f"with dates as {' or '.join(options.date_formats)}"] * bool(options.date_formats)
+    return ", ".join(parts)
 
 
 def options_yaml(sources: Mapping[str, SourceOptions]) -> str:

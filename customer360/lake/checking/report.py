@@ -50,11 +50,12 @@ class FileReport:
 
 @dataclass
 class Report:
-    """All findings of a check; ``notes`` break no rule."""
+    """All findings of a check; ``notes`` break no rule, ``proposed`` is YAML for shop.yaml."""
 
     files: list[FileReport] = field(default_factory=list)
     misplaced: list[tuple[str, Problem]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    proposed: str = ""
 
     @property
     def is_clean(self) -> bool:
@@ -77,6 +78,8 @@ def report_lines(report: Report) -> Iterator[str]:
         yield f"... and {many(shown - CLEAN_SHOWN, 'more file')} without a problem"
     for note in report.notes:
         yield from _wrapped(f"note: {note}", "", "      ")
+    if report.proposed:
+        yield from ("", "Paste this into shop.yaml, and check again:", "", *report.proposed.rstrip().split("\n"))
     yield ""
     yield from _summary(report)
 

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import codecs
 import csv
-import gzip
-import io
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,7 +16,7 @@ from itertools import islice, pairwise
 from pathlib import Path
 
 from customer360.lake.landing.listing import LandedFile
-from customer360.lake.landing.reading import ContentError, csv_dialect, open_text, refuse_content, text_lines
+from customer360.lake.landing.reading import csv_dialect, open_bytes, open_text, refuse_blank, refuse_content, text_lines
 from customer360.settings import WHITESPACE, SourceOptions
 
 SAMPLE_BYTES = 4 * 1024 * 1024
@@ -81,7 +79,7 @@ def detect_encoding(path: Path) -> str:
     start, others = b"", b""
     decoder = codecs.getincrementaldecoder("utf-8")()
     is_utf8 = True
-    with _open(path) as stream:
+    with open_bytes(path) as stream:
         while chunk := stream.read(SAMPLE_BYTES):
             start = start or chunk
             try:
@@ -103,18 +101,13 @@ def _fit(text: bytes, encoding: str) -> float:
     return sum(1.0 if letter in alphabet else 0.9 * (letter.lower() in alphabet) for letter in letters) / max(len(letters), 1)
 
 
-def _open(path: Path) -> io.BufferedReader | gzip.GzipFile:
-    return gzip.open(path, "rb") if path.name.endswith(".gz") else path.open("rb")
-
-
 def detect_form(file: LandedFile) -> Form:
     """How a CSV file is written. Raises ``ContentError`` where it is no text or empty."""
-    with _open(file.path) as stream:
+    with open_bytes(file.path) as stream:
         start = stream.read(4096)
     encoding = detect_encoding(file.path)
     refuse_content(start, encoding)
-    if not start.strip(b"\xef\xbb\xbf\xff\xfe\0 \t\r\n"):
-        raise ContentError("is empty; land it with its header")
+    refuse_blank(start)
     base = SourceOptions(encoding=encoding)
     with open_text(file, base) as text:
         lines = list(islice(text, SAMPLE_LINES))
@@ -161,24 +154,22 @@ def _with_header(lines: list[str], options: SourceOptions) -> Form:
     return Form(options.model_copy(update={"skip_lines": skipped}), names, notes)
 
 
-def detect_numbers(values: Sequence[str]) -> tuple[str, str | None] | None:
-    """Decimal sign and thousands separator that read all ``values``, None where no pair does.
+def detect_numbers(values: Iterable[str]) -> tuple[tuple[str, str | None], list[str]]:
+    """Decimal sign and thousands separator that read most ``values``, the simplest of equal ones; and the values left over."""
+    distinct = {value for value in values if value.strip()}
+    unread = {form: [value for value in distinct if not _is_number(value, form)] for form in NUMBER_FORMS}
+    best = min(NUMBER_FORMS, key=lambda form: len(unread[form]))
+    return best, sorted(unread[best])
 
-    Values that two pairs read, such as 1,234 alone, are read by the first pair of ``NUMBER_FORMS`` whose groups fit.
-    """
-    bare = [
-        re.sub(r"[^\d.,' -]", "", value.replace("\u2019", "'").replace("\u00a0", " ").replace("\u202f", " "))
-        for value in values
-    ]
-    bare = [value.strip().strip("-").strip() for value in bare if value.strip()]
-    if not bare or not all(NUMBER.fullmatch(value.strip()) for value in values if value.strip()):
-        return None
-    for decimal, thousands in NUMBER_FORMS:
-        group = rf"\d{{1,3}}(?:[{thousands}]\d{{3}})+|" if thousands else ""
-        form = re.compile(rf"(?:{group}\d+)(?:[{decimal}]\d*)?|[{decimal}]\d+")
-        if all(form.fullmatch(value) for value in bare):
-            return decimal, thousands
-    return None
+
+def _is_number(value: str, form: tuple[str, str | None]) -> bool:
+    if not NUMBER.fullmatch(value.strip()):
+        return False
+    decimal, thousands = form
+    plain = value.replace("\u2019", "'").replace("\u00a0", " ").replace("\u202f", " ")
+    bare = re.sub(r"[^\d.,' ]", "", plain).strip()
+    groups = rf"\d{{1,3}}(?:[{thousands}]\d{{2,3}})*[{thousands}]\d{{3}}|" if thousands else ""
+    return bool(re.fullmatch(rf"(?:{groups}\d+)(?:[{decimal}]\d*)?|[{decimal}]\d+", bare))
 
 
 def is_number_ambiguous(values: Iterable[str]) -> bool:

@@ -97,8 +97,6 @@ class LineStream:
         for number, file in zip(self.numbers, self.files, strict=True):
             try:
                 yield from (_csv_batches(file, number, self.options) if is_csv(file) else _line_batches(file, number))
-            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-                self.broken[number] = f"gzip is damaged or cut short: {error}"
             except csv.Error as error:
                 self.broken[number] = f"not readable as CSV: {csv_fault(error)}"
             except (ExpandsError, ContentError) as error:
@@ -110,7 +108,7 @@ def _line_batches(file: LandedFile, number: int) -> Iterator[pa.RecordBatch]:
     expanded = 0
     carry = b""
     is_compressed = file.name.endswith(".gz")
-    with gzip.open(file.path, "rb") if is_compressed else file.path.open("rb") as stream:
+    with open_bytes(file.path) as stream:
         while chunk := stream.read(CHUNK_BYTES):
             if not expanded:
                 refuse_content(chunk, "utf-8")
@@ -141,6 +139,12 @@ def refuse_content(start: bytes, encoding: str) -> None:
         found = OTHER_UNICODE
     if found:
         raise ContentError(found)
+
+
+def refuse_blank(start: bytes) -> None:
+    """Raise ``ContentError`` where a file that begins so says nothing, not even a header."""
+    if not start.strip(b"\xef\xbb\xbf\xff\xfe\0 \t\r\n"):
+        raise ContentError("is empty; land it with its header")
 
 
 def is_csv(file: LandedFile) -> bool:
@@ -194,9 +198,19 @@ def _decode(line: bytes) -> tuple[str, str | None]:
 
 
 @contextmanager
+def open_bytes(path: Path) -> Iterator[io.BufferedReader | gzip.GzipFile]:
+    """The bytes of a file, decompressed where its name ends in ``.gz``. Raises ``ContentError`` where that is damaged."""
+    try:
+        with gzip.open(path, "rb") if path.name.endswith(".gz") else path.open("rb") as opened:
+            yield opened
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ContentError(f"gzip is damaged or cut short: {error}") from error
+
+
+@contextmanager
 def open_text(file: LandedFile, options: SourceOptions) -> Iterator[TextIO]:
     """The text of a CSV file from its header on, with line ends as they are. Raises ``ContentError`` for other content."""
-    with gzip.open(file.path, "rb") if file.name.endswith(".gz") else file.path.open("rb") as opened:
+    with open_bytes(file.path) as opened:
         refuse_content(opened.peek(64)[:4096], options.encoding)
         encoding = "utf-8-sig" if options.encoding == "utf-8" else options.encoding
         stream = io.TextIOWrapper(opened, encoding=encoding, errors="replace", newline="")
@@ -232,8 +246,8 @@ def csv_relation(file: LandedFile, options: SourceOptions, scratch: Path) -> Ite
     """
     csv.field_size_limit(MAX_LINE_BYTES)
     dialect = csv_dialect(options)
-    if file.size == 0:
-        raise ContentError("is empty; land it with its header")
+    with open_bytes(file.path) as opened:
+        refuse_blank(opened.read(CHUNK_BYTES))
     with open_text(file, options) as stream, TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=scratch) as folder:
         path, skipped = file.path, options.skip_lines
         if options.encoding != "utf-8" or options.delimiter == WHITESPACE:

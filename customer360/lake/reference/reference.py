@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
@@ -44,6 +44,7 @@ from customer360.lake.reference.reference_rows import (
     set_repeats_aside,
     take_rows,
 )
+from customer360.lake.slices import naive
 from customer360.settings import PostgresSource, Settings, Shop
 from customer360.text import many
 
@@ -53,13 +54,17 @@ OUT_OF_MEMORY = "too little memory; give CUSTOMER360_MEMORY_LIMIT more, or land 
 
 @dataclass(frozen=True)
 class CheckedTable:
-    """Good rows, the number of rows that would be set aside and the first ``problems``, unread columns, customers' ids."""
+    """Good rows, the number of rows that would be set aside and the first ``problems``, unread columns, customers' ids.
+
+    ``remarks`` are on times that keep the contract and may be wrong all the same.
+    """
 
     rows: int
     set_aside: int
     problems: list[RowProblem]
     ignored: list[str]
     customers: set[str]
+    remarks: list[str]
 
 
 def load_reference(settings: Settings, table: str, now: datetime) -> ReferenceLoad:
@@ -86,12 +91,17 @@ def load_reference(settings: Settings, table: str, now: datetime) -> ReferenceLo
         return _still_in_force(table, last, str(error))
 
 
-def check_files(settings: Settings, table: str, files: tuple[LandedFile, ...], most: int) -> CheckedTable:
-    """Judge a table of files; raises ``BrokenReferenceError`` where it would not be loaded. Writes nothing."""
+def check_files(settings: Settings, table: str, files: tuple[LandedFile, ...], most: int, now: datetime) -> CheckedTable:
+    """Judge a table of files; raises ``BrokenReferenceError`` where it would not be loaded. Writes nothing.
+
+    ``now`` is the wall clock, UTC: later times are remarked on.
+    """
     contract = reference_tables(settings.shop)[table]
     with connect(settings.place.root / ".tmp") as connection:
         ignored = _read_files(connection, settings.shop, contract, files)
-        return _checked(connection, contract, ignored, most)
+        zone = Source.of(settings.shop, table).options.time_zone
+        remarks = [*_future_remarks(connection, contract, now), *_repeated_hour_remarks(connection, contract, zone)]
+        return _checked(connection, contract, ignored, most, remarks)
 
 
 def check_postgres(settings: Settings, table: str, source: PostgresSource, now: datetime, most: int) -> CheckedTable:
@@ -102,16 +112,48 @@ def check_postgres(settings: Settings, table: str, source: PostgresSource, now: 
     with TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=scratch) as folder, connect(scratch) as connection:
         fetched = fetch(contract, source, None, Path(folder), now)
         _take_fetched(connection, contract, source, fetched)
-        return _checked(connection, contract, fetched.ignored, most)
+        return _checked(connection, contract, fetched.ignored, most, list(_future_remarks(connection, contract, now)))
 
 
-def _checked(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, ignored: list[str], most: int) -> CheckedTable:
+def _future_remarks(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, now: datetime) -> Iterator[str]:
+    """Remarks on times after ``now``."""
+    for name, rows, example in _times_where(connection, contract, f"{{}} > timestamp '{naive(now)}'"):
+        yield f"{name}: {many(rows, 'row')} lie in the future, the first is {example}; look at day and month, and the time zone"
+
+
+def _repeated_hour_remarks(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, zone: str | None) -> Iterator[str]:
+    """Remarks on local times that were twice, when the clocks of ``zone`` went back."""
+    local = f"timezone({literal(zone or 'UTC')}, timezone('UTC', {{}}))"
+    again = f"{local} = {local.replace('{}', '{} - interval 1 hour')}"
+    for name, rows, example in _times_where(connection, contract, again) if zone else ():
+        yield (
+            f"{name}: {many(rows, 'row')} lie in the hour that comes twice when the clocks of {zone} go back, the first is "
+            f"{example}; they are taken for the later hour"
+        )
+
+
+def _times_where(
+    connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, condition: str
+) -> Iterator[tuple[str, int, str]]:
+    """By column of times: its name, the rows of ``incoming`` in which ``condition`` holds, and the first of them."""
+    for name in [column.name for column in contract.columns if column.type == "TIMESTAMP"]:
+        rows, example = connection.execute(
+            f"select count(*), arg_min(concat_ws(' ', _file, 'row', _row) || ', ' || {quoted(name)} || ' UTC', (_file, _row)) "
+            f"from incoming where {condition.replace('{}', quoted(name))}"
+        ).fetchone() or (0, "")
+        if rows:
+            yield name, int(rows), str(example)
+
+
+def _checked(
+    connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, ignored: list[str], most: int, remarks: list[str]
+) -> CheckedTable:
     problems = set_aside_rows(connection, contract, most)
     has_customers = any(column.name == "customer_id" for column in contract.columns)
     distinct = "select distinct customer_id from incoming where customer_id is not null"
     ids = connection.execute(distinct).fetchall() if has_customers else []
     rows, aside = row_count(connection, "incoming"), row_count(connection, "set_aside")
-    return CheckedTable(rows, aside, problems, ignored, {customer for (customer,) in ids})
+    return CheckedTable(rows, aside, problems, ignored, {customer for (customer,) in ids if customer is not None}, remarks)
 
 
 def _load_files(settings: Settings, contract: ReferenceTable, now: datetime) -> ReferenceLoad:
