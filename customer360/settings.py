@@ -437,6 +437,9 @@ class Shop(Strict):
         unknown = [name for name in value if name not in SOURCE_NAMES]
         if unknown:
             raise ValueError(f"{', '.join(unknown)}: no source; there are {', '.join(SOURCE_NAMES)}")
+        refused = [name for name in ("clicks", "history", "purchases") if name in value and value[name].distinct]
+        if refused:
+            raise ValueError(f"distinct would delete lines of orders from {', '.join(refused)}; number them by number_within")
         return value
 
     @field_validator("windows_days")

@@ -376,3 +376,9 @@ def test_history_in_csv_has_the_shops_own_form_and_keeps_other_columns_in_extra(
 def test_impossible_options_are_refused_with_the_reason(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         SourceOptions.model_validate(options)
+
+
+@pytest.mark.parametrize("table", ["purchases", "history"])
+def test_no_option_deletes_the_lines_of_an_order(table: str) -> None:
+    with pytest.raises(ValidationError, match="distinct would delete lines"):
+        small_shop(sources={table: {"distinct": True}})

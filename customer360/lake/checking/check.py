@@ -184,7 +184,10 @@ class _Checker:
         except ContentError:  # the report names it
             return
         shown = self._shown(file.path)
-        is_unread = report.is_broken or report.bad > MOSTLY_BAD * report.lines
+        is_mostly_bad = report.is_broken or report.bad > MOSTLY_BAD * report.lines
+        is_unread = is_mostly_bad and (
+            differing(proposal.options, options) or bool(proposal.dates and proposal.dates.alternatives)
+        )
         if is_unread and differing(proposal.options, options):
             self.notes.append(f"{shown}: {describe(proposal.options)}; the options below read it")
             self.proposed.setdefault(name, proposal.options)
