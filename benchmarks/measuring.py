@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,16 +60,20 @@ def output_of(module: str, *arguments: str) -> str:
     return done.stdout
 
 
+def _rounded(value: float | Mapping[str, float]) -> float | dict[str, float]:
+    return {key: round(figure, 4) for key, figure in value.items()} if isinstance(value, Mapping) else round(value, 3)
+
+
 def _mib(usage: resource.struct_rusage) -> float:
     unit = 1 if sys.platform == "darwin" else 1024
     return usage.ru_maxrss * unit / 2**20
 
 
-def write_result(name: str, figures: dict[str, float]) -> Path:
-    """Write a flat object of figures to ``benchmarks/results/<name>.json`` and print it."""
+def write_result(name: str, figures: Mapping[str, float | Mapping[str, float]]) -> Path:
+    """Write figures, or figures by shop, to ``benchmarks/results/<name>.json`` and print them."""
     RESULTS.mkdir(exist_ok=True)
     target = RESULTS / f"{name}.json"
-    text = json.dumps({key: round(value, 3) for key, value in figures.items()}, indent=2)
+    text = json.dumps({key: _rounded(value) for key, value in figures.items()}, indent=2)
     target.write_text(text + "\n", encoding="utf-8")
     print(text)
     return target

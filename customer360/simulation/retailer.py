@@ -201,7 +201,7 @@ def _draw_orders(retailer: Retailer, people: _People) -> pd.DataFrame:
     first = pd.Timestamp(retailer.first_minute)
     month = (first.dayofyear + days) / DAYS_A_YEAR * 12
     weekday = np.array([1.0, 1.0, 1.0, 1.1, 1.0, 0.5, 0.7])[(first.dayofweek + np.arange(len(days))) % 7]
-    intensity = weekday * np.exp(0.5 * np.cos((month - 11) / 12 * 2 * np.pi))
+    intensity = weekday * np.exp(0.3 * np.cos((month - 11) / 12 * 2 * np.pi))
     passed = np.concatenate([[0.0], np.cumsum(intensity[:-1])])
     start, end = np.interp(people.arrived, days, passed), np.interp(people.left, days, passed)
     weight = np.where(people.never_buys, 0.0, people.rate * (end - start))

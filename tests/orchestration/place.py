@@ -137,9 +137,10 @@ class ForkServer:
 
 @dataclass
 class TinyShop:
-    """A place with the tiny shop's data and its Dagster home."""
+    """A place with the tiny shop's data, or those of another shop in ``folder``, and its Dagster home."""
 
     root: Path
+    folder: Path = TINY
     server: ForkServer | None = None
     clean: Tables | None = None
 
@@ -153,13 +154,13 @@ class TinyShop:
 
     @property
     def settings(self) -> Settings:
-        return Settings.load(TINY, self.data)
+        return Settings.load(self.folder, self.data)
 
     @property
     def environment(self) -> dict[str, str]:
         """Of every process that works on this place; dbt's own variables of other tests are left out."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("DBT_", "CUSTOMER360_", "DAGSTER_"))}
-        return {**kept, "SHOP": str(TINY), "DATA_DIR": str(self.data), "DAGSTER_HOME": str(self.home)}
+        return {**kept, "SHOP": str(self.folder), "DATA_DIR": str(self.data), "DAGSTER_HOME": str(self.home)}
 
     def instance(self) -> dg.DagsterInstance:
         """Its Dagster instance, seen from this process."""
