@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from customer360.lake.landing.contracts import ATTRIBUTE_TYPES, CAMPAIGN_EVENTS, CUSTOMER_EVENTS
-from customer360.settings import AttributeType, Shop, slug
+from customer360.settings import AttributeType, Shop, TopCategories, slug
 
 CATEGORY_MEASURES = ("views", "dwell_seconds", "orders", "spend")
 WINDOW_TOTALS = ("views", "dwell_seconds", "carts", "orders", "spend", "returned_amount", "offers_shown", "offers_clicked")
@@ -119,7 +119,10 @@ def _dbt_type(attribute: AttributeType) -> str:
 
 def dbt_vars(shop: Shop) -> dict[str, Any]:
     """The shop's settings as dbt ``--vars``: equal for an equal shop, so that dbt does not parse again between runs."""
+    excluded = shop.categories if isinstance(shop.categories, TopCategories) else TopCategories(top=1)
+    exclusions = {"excluded_categories": excluded.exclude, "excluded_products": excluded.exclude_products}
     return {
+        **{name: ids for name, ids in exclusions.items() if ids},
         "time_zone": shop.time_zone,
         "currency": shop.currency,
         "slice_minutes": shop.slice_minutes,

@@ -83,9 +83,15 @@ class Attribute(Strict):
 
 
 class TopCategories(Strict):
-    """The K categories with the highest revenue in the history; the rest is "other"."""
+    """The K categories with the highest revenue in the history; the rest is "other".
+
+    Lines of the categories ``exclude`` and of the products ``exclude_products``, such as postage, count in orders and revenue
+    and belong to no category: nobody prefers them, and no model recommends them.
+    """
 
     top: Annotated[int, Field(ge=1, le=50)]
+    exclude: list[str] = []
+    exclude_products: list[str] = []
 
 
 class Rfm(Strict):

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import duckdb
+import jinja2
 import pytest
 
 from customer360.lake.raw.history import write_history
 from customer360.lake.reference.categories import resolve_categories
 from customer360.lake.reference.reference import load_reference
-from customer360.settings import Place, Settings, TopCategories, read_resolved_categories
+from customer360.settings import REPOSITORY, Place, Settings, TopCategories, read_resolved_categories
 from tests.support.random_shop import small_shop
 
 NOW = datetime(2026, 5, 2, tzinfo=UTC)
@@ -64,3 +67,28 @@ def test_without_purchases_nothing_is_frozen(top_two: Settings) -> None:
 def test_listed_categories_are_left_alone(settings: Settings) -> None:
     assert resolve_categories(settings, again=True) == ["books", "music", "garden & home", "other"]
     assert not settings.place.categories_file.exists()
+
+
+def test_excluded_categories_and_products_are_not_chosen(tmp_path: Path) -> None:
+    choice = TopCategories(top=2, exclude=["charges"], exclude_products=["MANUAL"])
+    settings = Settings(shop=small_shop(categories=choice.model_dump()), place=Place(root=tmp_path), shop_folder=tmp_path)
+    category = {"P1": "toys", "P2": "books", "POST": "charges", "MANUAL": "misc"}
+    rows(settings, "products", *({"product_id": product, "category_id": name} for product, name in category.items()))
+    rows(
+        settings, "purchases", bought("1", "POST", 900), bought("2", "MANUAL", 800), bought("3", "P1", 7), bought("4", "P2", 6)
+    )
+    assert resolve_categories(settings) == ["books", "toys", "other"]
+
+
+def test_a_line_of_an_excluded_category_or_product_belongs_to_no_category() -> None:
+    text = (REPOSITORY / "dbt_project" / "macros" / "categories.sql").read_text(encoding="utf-8")
+    variables = {"categories": [{"id": "toys"}], "excluded_categories": ["charges"], "excluded_products": ["M"]}
+    macros: Any = jinja2.Environment().from_string(
+        text, globals={"var": lambda name, default=None: variables.get(name, default)}
+    )
+    macros.globals["dbt"] = SimpleNamespace(string_literal=lambda text: f"'{text}'", escape_single_quotes=lambda text: text)
+    expression = macros.module.shop_category("category", "product_category", "product")
+    lines = "('toys', null, 'P'), (null, 'charges', 'POST'), ('charges', null, null), (null, 'toys', 'M'), (null, 'art', 'Q')"
+    with duckdb.connect() as connection:
+        found = connection.execute(f"select {expression} from (values {lines}) as t (category, product_category, product)")
+        assert found.fetchall() == [("toys",), (None,), (None,), (None,), ("other",)]

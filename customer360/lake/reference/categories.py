@@ -16,6 +16,8 @@ from customer360.settings import OTHER, Settings, TopCategories
 def resolve_categories(settings: Settings, again: bool = False) -> list[str]:
     """The shop's categories; "top K by revenue" is worked out from history and reference purchases and frozen.
 
+    Categories and products that shop.yaml excludes are left out of it.
+
     With ``again`` it is worked out anew: the champion model then no longer fits and has to be trained again.
     """
     shop, place = settings.shop, settings.place
@@ -39,13 +41,14 @@ def resolve_categories(settings: Settings, again: bool = False) -> list[str]:
             )
             select coalesce(purchases.category_id, products.category_id) as category
             from purchases left join products using (product_id)
-            where category is not null and category <> ?
+            where category is not null and not list_contains(?, category)
+                and not list_contains(?, coalesce(purchases.product_id, ''))
             group by category
             having sum(amount) > 0
             order by sum(amount) desc, category
             limit ?
             """,
-            [OTHER, shop.categories.top],
+            [[OTHER, *shop.categories.exclude], shop.categories.exclude_products, shop.categories.top],
         ).fetchall()
     categories = sorted(row[0] for row in found)
     if categories:
