@@ -19,6 +19,7 @@ from assets.publishing.published import published
 from assets.raw.click_history import raw_click_history
 from assets.raw.clicks import raw_clicks
 from assets.raw.reference import REFERENCE_ASSETS
+from assets.transform.line_check import no_line_in_doubt
 from assets.transform.warehouse import warehouse_models
 from orchestration.campaign_jobs import approve_campaign, send_job, withdraw_campaign
 from orchestration.jobs import (
@@ -61,7 +62,7 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
                 drift,
             ]
         ),
-        asset_checks=[last_slice_is_fresh, last_slice_has_usual_volume, features_do_not_see_the_future],
+        asset_checks=[last_slice_is_fresh, last_slice_has_usual_volume, features_do_not_see_the_future, no_line_in_doubt],
         jobs=[
             slice_job,
             history_job,

@@ -90,7 +90,7 @@ def test_all_file_types_say_the_same(settings: Settings) -> None:
         land(settings, "customers", {name: data})
         load = load_reference(settings, "customers", at(number))
         assert (load.rows, load.opened) == (1, 0 if number else 1)
-    assert versions(settings, "customers", "* exclude (time_zone, valid_from, valid_to)") == [
+    assert versions(settings, "customers", "* exclude (time_zone, known_since, valid_from, valid_to)") == [
         ("007", True, 30, 1.5, 'x, "y"', date(1996, 5, 1))
     ]
 
@@ -291,6 +291,49 @@ def test_ids_of_every_type_of_file_are_one_customer(settings: Settings) -> None:
         land(settings, "customers", files)
         assert (load_reference(settings, "customers", at(number)).rows, number) == (2, number)
         assert [name for (name,) in as_of(settings, "customers", at(number), "customer_id")] == ["1001", "1002"]
+
+
+LINES = "order_id,product_id,line_no,customer_id,purchased_at,amount\n"
+
+
+def lines(*rows: str) -> str:
+    """Purchases of o and p: ``line_no,amount``, or with the minute of the purchase behind it."""
+    cells = [(*row.split(","), "0")[:3] for row in rows]
+    return LINES + "".join(f"o,p,{line_no},c,2026-05-01T10:{minute:>02}:00Z,{amount}\n" for line_no, amount, minute in cells)
+
+
+@pytest.mark.parametrize(
+    ("files", "amounts", "set_aside"),
+    [
+        ({"a.csv": lines(",10", ",15")}, [10, 15], 0),
+        ({"a.csv": lines(",10", ",10", ",10,5")}, [10, 10, 10], 0),  # in doubt, and counted
+        ({"a.csv": lines(",10", ",-10")}, [-10, 10], 0),
+        ({"a.csv": lines(",10", "1,10", "0,7")}, [10, 10], 1),  # empty counts as 0: the producer says that 0 is the same line
+        ({"a.csv": lines("1,10", "1,15")}, [10], 1),
+        ({"a.csv": lines(",10", ",10"), "b.csv": lines(",10", ",15")}, [10, 10, 15], 1),  # exports that overlap
+        ({"a.csv": lines(",10"), "b.csv": lines(",10", ",10", ",10")}, [10, 10, 10], 1),
+    ],
+)
+def test_rows_without_a_line_number_are_lines_of_their_own(
+    settings: Settings, files: dict[str, bytes | str], amounts: list[int], set_aside: int
+) -> None:
+    land(settings, "purchases", files)
+    assert load_reference(settings, "purchases", FIRST).set_aside == set_aside
+    assert [amount for (amount,) in versions(settings, "purchases", "amount")] == amounts
+    numbers = versions(settings, "purchases", "coalesce(line_no, 0)")
+    assert len(set(numbers)) == len(amounts)
+
+
+def test_the_order_of_rows_makes_no_new_version_and_a_new_line_closes_none_of_the_others(settings: Settings) -> None:
+    land(settings, "purchases", {"a.csv": lines(",10", ",15", ",15")})
+    load_reference(settings, "purchases", FIRST)
+    land(settings, "purchases", {"a.csv": lines(",15", ",10", ",15")})
+    load = load_reference(settings, "purchases", at(1))
+    assert (load.opened, load.closed) == (0, 0)
+    land(settings, "purchases", {"a.csv": lines(",15", ",10", ",15", ",20")})
+    load = load_reference(settings, "purchases", at(2))
+    assert (load.rows, load.opened, load.closed) == (4, 1, 0)
+    assert [amount for (amount,) in as_of(settings, "purchases", at(1), "amount")] == [10, 15, 15]
 
 
 def test_of_two_rows_of_a_customer_the_first_stays_and_consents_only_where_both_give_them(settings: Settings) -> None:

@@ -172,6 +172,32 @@ def test_with_a_cursor_equal_times_and_late_commits_are_seen_and_deletes_with_th
     assert set(shop.ages()) == {"a", "equal", "late", "too_late"}
 
 
+def test_a_line_without_a_number_that_joins_another_one_is_read_with_all_rows(shop: CrmShop) -> None:
+    """By the cursor alone the second line would replace the first, and with it its revenue."""
+    shop.server.sql(
+        """
+        create table "Crm".lines (
+            order_id text, product_id text, line_no int, customer_id text, purchased_at timestamptz, amount numeric, changed int
+        );
+        insert into "Crm".lines values ('o', 'p', null, 'c', '2026-05-01', 10, 1), ('o', 'q', null, 'c', '2026-05-01', 5, 1)
+        """
+    )
+    settings = shop.settings("purchases", table="Crm.lines", cursor="changed")
+
+    def load(day: int) -> tuple[bool, int, int]:
+        read = load_reference(settings, "purchases", FIRST + timedelta(days=day))
+        assert read.postgres is not None
+        return read.postgres.is_full, read.rows, read.closed
+
+    assert load(0) == (True, 2, 0)
+    shop.server.sql("""insert into "Crm".lines values ('o', 'p', null, 'c', '2026-05-01', 15, 2)""")
+    assert load(1) == (True, 3, 0)
+    assert shop.versions("amount", "purchases") == [(Decimal(5),), (Decimal(10),), (Decimal(15),)]
+    shop.server.sql("""insert into "Crm".lines values ('o', 'r', null, 'c', '2026-05-01', 1, 3)""")
+    shop.server.sql("""update "Crm".lines set changed = 0 where amount = 15""")
+    assert load(2) == (False, 4, 0)  # of an order and product that has no other line
+
+
 def test_rows_without_a_cursor_value_are_read_every_time_and_one_of_the_future_hides_nothing(shop: CrmShop) -> None:
     shop.put("12:00", a=1, b=1)
     shop.server.sql("""
@@ -319,7 +345,7 @@ def test_special_values_and_two_rows_of_a_key_cost_their_rows_alone(shop: CrmSho
             ('g', 3, '2026-05-01'), ('h', 3, '2026-05-01')
         ) as lines (order_id, amount, purchased_at)
     """
-    lines = f"select *, 'p' as product_id, 'x' as customer_id from ({query}) as lines"
+    lines = f"select *, 'p' as product_id, 1 as line_no, 'x' as customer_id from ({query}) as lines"
     assert load_reference(shop.settings("purchases", query=lines), "purchases", FIRST).set_aside == 4
     assert shop.versions("order_id, amount", "purchases") == [
         *(("a", Decimal("1.50")), ("e", Decimal(0)), ("f", Decimal(2)), ("g", Decimal(3)), ("h", Decimal(3))),

@@ -283,7 +283,7 @@ def known(landing: Path, shop: Shop, as_of: datetime) -> Known:
                 "line_no": int(row["line_no"] or 0),
                 "at": timestamp(row["purchased_at"]),
                 "amount": money(row["amount"]),
-                "owner": row["customer_id"],
+                "owner": row["customer_id"] or guest(row["order_id"], events),
                 "category": category(row, products, shop),
             }
         )
@@ -296,6 +296,12 @@ def known(landing: Path, shop: Shop, as_of: datetime) -> Known:
         for row in read_reference(landing, "customers")
     }
     return Known(shop, as_of, events, purchase_lines(events, reference), listed, seen)
+
+
+def guest(order_id: str, events: list[Row]) -> str | None:
+    """The one customer whom the lines of an order name that came as events; None where they name none, or several."""
+    named = {line["owner"] for line in event_lines(events) if line["order_id"] == order_id} - {None}
+    return min(named) if len(named) == 1 else None
 
 
 def category(row: Row, products: dict[str, str], shop: Shop) -> str | None:

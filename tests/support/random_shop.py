@@ -1,7 +1,8 @@
 """A small random shop for property tests: landing files as producers write them, and the same events clean and in order.
 
 Everything follows from the seed. Faults: copies of events (in the same slice, in later ones, restamped), events up to 48 hours
-late, lines that break the contract, visitors who link to one or two customers, reference purchases that correct an event.
+late, lines that break the contract, visitors who link to one or two customers, reference purchases that correct an event, that
+name no customer, or no line number and the order and product of another one.
 Orders have free lines, lines without a number, returns under the order's id or one of their own, and lines that are sent again
 in a later slice under another event id.
 """
@@ -277,7 +278,7 @@ def _reference(random: Random, kept: list[Line], first: datetime) -> dict[str, l
             "order_id": f"R{number // 2}",
             "product_id": random.choice(PRODUCTS),
             "line_no": random.choice(["", 1]) if number % 2 else 2,
-            "customer_id": random.choice(CUSTOMERS[: len(CUSTOMERS) - 2]),
+            "customer_id": random.choice(["", *CUSTOMERS[: len(CUSTOMERS) - 2]]),
             "category_id": random.choice(["", "", "books"]),
             "purchased_at": (first - timedelta(hours=random.randrange(1, 24 * 420))).isoformat() + "Z",
             "amount": random.choice([5, 5, 12.25, 30, -5]),
@@ -287,7 +288,7 @@ def _reference(random: Random, kept: list[Line], first: datetime) -> dict[str, l
     corrected = [
         {
             **{name: line.get(name, "") for name in ("order_id", "product_id", "line_no")},
-            "customer_id": line["customer_id"] or CUSTOMERS[0],
+            "customer_id": random.choice([line["customer_id"] or CUSTOMERS[0], ""]),
             "category_id": "",
             "purchased_at": line["event_at"],
             "amount": line["amount"] + 1,
@@ -295,6 +296,8 @@ def _reference(random: Random, kept: list[Line], first: datetime) -> dict[str, l
         for line in kept
         if line["event_name"] == "purchase" and random.random() < 0.1
     ]
+    # Further lines without a number of the same order and product: half of them alike, and all of them lines.
+    old += [row | {"amount": row["amount"] + random.choice([0, 1])} for row in old if row["line_no"] == ""]
     corrected = list({(row["order_id"], row["product_id"], row["line_no"]): row for row in corrected}.values())
     last = _parse(kept[-1]["event_at"])
     # C02's orders and events were matched to it later; C98 is known for a year, of C99 the shop does not say.

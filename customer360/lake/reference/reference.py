@@ -29,7 +29,14 @@ from customer360.lake.landing.values import TEXT, exact_below, parquet_precision
 from customer360.lake.object_store import StoreError
 from customer360.lake.raw.quarantine import write_reference_quarantine
 from customer360.lake.reference.postgres import UnreadableSourceError
-from customer360.lake.reference.reference_history import ReferenceLoad, create_past, history_file, last_version, merge
+from customer360.lake.reference.reference_history import (
+    ReferenceLoad,
+    create_past,
+    has_other_lines,
+    history_file,
+    last_version,
+    merge,
+)
 from customer360.lake.reference.reference_postgres import Fetched, fetch, origin_of, take, trusted_read
 from customer360.lake.reference.reference_rows import (
     SHOWN_PROBLEMS,
@@ -203,6 +210,9 @@ def _load_postgres(settings: Settings, contract: ReferenceTable, source: Postgre
         last = trusted_read(connection, contract, source, last_version(settings.place, contract.name), now)
         fetched = fetch(contract, source, last, Path(folder), now)
         _take_fetched(connection, contract, source, fetched)
+        if not fetched.read.is_full and has_other_lines(connection, contract):
+            fetched = fetch(contract, source, None, Path(folder), now)
+            _take_fetched(connection, contract, source, fetched)
         if fetched.read.is_full and not fetched.read.rows and row_count(connection, "past where valid_to is null"):
             raise BrokenReferenceError(
                 f"{contract.name}: {source.title} has no rows any more, as while it is filled anew. The last good version "

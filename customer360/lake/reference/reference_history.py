@@ -13,7 +13,7 @@ import duckdb
 from customer360.lake.atomic import replacing, write_text
 from customer360.lake.engine import literal, quoted
 from customer360.lake.landing.contracts import ReferenceTable
-from customer360.lake.reference.reference_rows import column_names, key_values
+from customer360.lake.reference.reference_rows import LINE_NO, column_names, is_unnumbered, key_values
 from customer360.lake.slices import naive
 from customer360.settings import Place
 
@@ -102,6 +102,28 @@ def content_version(connection: duckdb.DuckDBPyConnection, contract: ReferenceTa
         f"from (select {column_names(contract)} from {relation}) as content"
     ).fetchone() or (0, "")
     return rows, version
+
+
+def has_other_lines(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable) -> bool:
+    """Whether rows without a line number are of an order and product that has another such row in force.
+
+    Then changed rows alone do not tell whether a line has changed or another one has come: all rows must be read.
+    """
+    if LINE_NO not in contract.key:
+        return False
+    contents = (
+        f"struct_pack({', '.join(f'{quoted(c.name)} := {relation}.{quoted(c.name)}' for c in contract.columns)})"
+        for relation in ("past", "incoming")
+    )
+    found = connection.execute(
+        f"""
+        select 1 from incoming inner join past using (order_id, product_id)
+        where past.valid_to is null and {is_unnumbered("past.line_no")} and {is_unnumbered("incoming.line_no")}
+            and {" is distinct from ".join(contents)}
+        limit 1
+        """
+    ).fetchone()
+    return found is not None
 
 
 def merge(

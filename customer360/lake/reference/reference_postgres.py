@@ -96,7 +96,7 @@ def fetch(contract: ReferenceTable, source: PostgresSource, last: PostgresRead |
 def take(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, source: PostgresSource, fetched: Fetched) -> None:
     """Append the fetched rows to ``incoming``, and those that break the contract to ``set_aside``."""
     connection.execute(
-        "create temp view texts as select *, null::bigint as _row, null::varchar as _problem, null::varchar as _raw "
+        "create or replace temp view texts as select *, null::bigint as _row, null::varchar as _problem, null::varchar as _raw "
         f"from read_parquet({literal(str(fetched.file))}, hive_partitioning = false)"
     )
     kinds = {column.name: fetched.present[column.name] for column in contract.columns if column.name in fetched.present}

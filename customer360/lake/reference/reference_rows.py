@@ -1,8 +1,9 @@
 """Rows of reference tables against their contract: from text to typed values, each key once; broken rows are set aside.
 
-One broken row costs one row. Of rows with one key the first by file and row stays, and a consent holds only where all of them
-give it. A suppression is never lost: with a readable customer it stays in force, its unreadable values empty (no channel means
-every channel); without one the table is refused, so that nobody is contacted until it is mended.
+One broken row costs one row. Order lines without a number are numbered. Of rows with one key the first by file and row stays,
+and a consent holds only where all of them give it. A suppression is never lost: with a readable customer it stays in force, its
+unreadable values empty (no channel means every channel); without one the table is refused, so that nobody is contacted until it
+is mended.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from customer360.lake.landing.contracts import Column, ReferenceTable
 from customer360.lake.landing.values import EARLIEST_TIME, EXPECTED, LATEST_TIME, id_fault, id_value, text_value
 
 SHOWN_PROBLEMS = 5
+LINE_NO = "line_no"
 EMPTY_KEYS = {"BIGINT": "0", "VARCHAR": "''"}  # value of an empty part of a key
+UNNUMBERED = -(2**62)  # line numbers up to here stand for lines without one
 EMPTY = "is empty but required"
 SUPPRESSIONS = "suppressions"
 SEE_VALUES = "The values are not in this log: customer360 check shows them."
@@ -93,9 +96,9 @@ def create_incoming(connection: duckdb.DuckDBPyConnection, contract: ReferenceTa
     empty for PostgreSQL. No attribute of a shop begins with an underscore.
     """
     source = f"{typed_columns(contract)}, _file varchar, _row bigint"
-    connection.execute(f"create temp table incoming ({source})")
+    connection.execute(f"create or replace temp table incoming ({source})")
     connection.execute(
-        f"create temp table set_aside ({source}, _column varchar, _reason varchar, _fault varchar, _raw varchar)"
+        f"create or replace temp table set_aside ({source}, _column varchar, _reason varchar, _fault varchar, _raw varchar)"
     )
 
 
@@ -269,8 +272,44 @@ def keep_distinct(connection: duckdb.DuckDBPyConnection, contract: ReferenceTabl
     connection.execute("delete from set_aside where _fault = ? and list_contains(?, _column)", [EMPTY, list(keys)])
 
 
+def is_unnumbered(line_no: str) -> str:
+    """SQL that is true for the ``line_no`` of a line to which its producer gave none."""
+    return f"({line_no} is null or {line_no} <= {UNNUMBERED})"
+
+
+def number_lines(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable) -> None:
+    """Give the rows of ``incoming`` without a line number that share order and product numbers of their own.
+
+    They are lines of the order: the first keeps none (which counts as 0), the others get numbers from ``UNNUMBERED`` down, by
+    their content, whatever the order of rows. Rows that are alike in every column are as many lines as the file with most of
+    them has: in another file they are repeats, as of exports that overlap.
+    """
+    columns = [quoted(column.name) for column in contract.columns]
+    content = ", ".join(f"{name} nulls first" for name in columns)
+    connection.execute(
+        f"""
+        create or replace temp table unnumbered as
+        select id, dense_rank() over (partition by order_id, product_id order by {content}, occurrence) - 1 as place
+        from (
+            select rowid as id, *,
+                row_number() over (partition by {", ".join(columns)}, _file order by _row, rowid) as occurrence
+            from incoming where line_no is null and (order_id, product_id) in (
+                select (order_id, product_id) from incoming where line_no is null
+                group by order_id, product_id having count(*) > 1
+            )
+        )
+        """
+    )
+    connection.execute(
+        f"update incoming set line_no = {UNNUMBERED} - place from unnumbered where incoming.rowid = id and place > 0"
+    )
+    connection.execute("drop table unnumbered")
+
+
 def set_repeats_aside(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable) -> None:
     """Of the rows of ``incoming`` with one key keep the first by file and row; a consent holds only where all give it."""
+    if LINE_NO in contract.key:
+        number_lines(connection, contract)
     keys = [f"{key} as key_{number}" for number, key in enumerate(key_values(contract, "incoming"))]
     numbered = ", ".join(f"key_{number}" for number in range(len(keys)))
     same_key = " and ".join(f"{key} = key_{number}" for number, key in enumerate(key_values(contract, "incoming")))
