@@ -93,7 +93,7 @@ _MEASURE_TEXT = {
     "offers_shown": "offers shown",
     "offers_clicked": "offers clicked",
     "lifetime_lines": "purchase lines ever",
-    "lifetime_spend": "net spend ever",
+    "lifetime_spend": "spend ever, net of returns",
     "lifetime_share": "share of all purchase lines ever",
 }
 _HISTORY_TEXT = {

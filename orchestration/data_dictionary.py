@@ -110,7 +110,7 @@ PATTERN_WORDS = {
     "orders_<category>_<n>d": "Orders with a line of the category in the last n days",
     "spend_<category>_<n>d": "Spend net of returns in the category in the last n days",
     "lifetime_lines_<category>": "Purchase lines of the category ever",
-    "lifetime_spend_<category>": "Net spend in the category ever",
+    "lifetime_spend_<category>": "Spend in the category ever, net of returns",
     "lifetime_share_<category>": "The category's share of all purchase lines that have one; null without such a line",
     "probability_<category>": "The category's probability in customer_scores, `none` included",
 }

@@ -206,10 +206,14 @@ def _not_trained(missing: dict[str, str]) -> dg.MaterializeResult:
 
 @dataclass(frozen=True)
 class CustomerInputs:
-    """``training_features``, one row a cut-off and customer, and since when behaviour is known (UTC; None where nothing is)."""
+    """``training_features``, one row a cut-off and customer, and since when behaviour is known (UTC; None where nothing is).
+
+    ``at_cutoffs``: see ``customers_at_cutoffs``.
+    """
 
     frame: pd.DataFrame
     first_slice: datetime | None
+    at_cutoffs: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -222,11 +226,20 @@ class ContactInputs:
 
 def _read_customers(snapshot: Snapshot) -> CustomerInputs:
     first = history_start(snapshot.connection, snapshot.settings, "slice_log")
-    return CustomerInputs(snapshot.read("from training_features order by cutoff_no, customer_id"), first)
+    frame = snapshot.read("from training_features order by cutoff_no, customer_id")
+    return CustomerInputs(frame, first, training_sets.customers_at_cutoffs(snapshot.connection))
 
 
 def _read_contacts(snapshot: Snapshot) -> ContactInputs:
     return ContactInputs(response_inputs(snapshot), snapshot.outcomes_known_at)
+
+
+def _customers_at_cutoffs(customers: CustomerInputs, _: Settings, __: TrainingSet, ___: TrainedModel) -> Section:
+    left_out = (
+        "Customers who were not known yet at a cut-off are in none of its rows: known_since is later, or they had no event, no "
+        "order and no load that listed them."
+    )
+    return Section("customers", f"{left_out}\n\n{table(customers.at_cutoffs)}", {})
 
 
 def _effect(contacts: ContactInputs, settings: Settings, training_set: TrainingSet, trained: TrainedModel) -> Section:
@@ -252,6 +265,7 @@ CUSTOMERS = Recipe(
     outlook=lambda customers, shop, target: training_sets.training_outlook(
         customers.frame, shop, target, customers.first_slice
     ),
+    section=_customers_at_cutoffs,
 )
 CONTACTS = Recipe(
     deps=[

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import duckdb
 import numpy as np
 import pandas as pd
 
@@ -189,6 +190,23 @@ def fingerprint_of(matrix: pd.DataFrame, ordered: pd.DataFrame, labels: Texts) -
     for part in (matrix, keys):
         digest.update(pd.util.hash_pandas_object(part, index=False, categorize=False).to_numpy().tobytes())
     return digest.hexdigest()
+
+
+def customers_at_cutoffs(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
+    """Of each cut-off (as_of, oldest first): ``customers`` in its rows, and how many of today's were ``not_yet_known`` at it.
+
+    ``connection`` has the published tables training_features and customer_features.
+    """
+    return connection.execute(
+        f"""
+        select cutoffs.as_of, count(rows.customer_id) as customers,
+            count(*) filter (where rows.customer_id is null) as not_yet_known
+        from (select distinct as_of from {TABLE}) as cutoffs
+        cross join customer_features as present
+        left join {TABLE} as rows on rows.as_of = cutoffs.as_of and rows.customer_id = present.customer_id
+        group by cutoffs.as_of order by cutoffs.as_of
+        """
+    ).df()
 
 
 def training_outlook(frame: pd.DataFrame, shop: Shop, target: Target, first_slice: datetime | None) -> dict[str, str]:

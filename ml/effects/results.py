@@ -77,16 +77,17 @@ def judged_contacts(
     """One row per campaign and customer of either arm, with what they did in ``window`` and spent ``before`` the approval.
 
     campaign_id, plan_version, customer_id, arm, expected_conversion, cost, is_sent, is_judged (the window has passed by
-    ``as_of``), is_converted, revenue, spend_before.
+    ``as_of``), is_converted (by an order: a return is none), revenue and spend_before (net of returns, also of those under an
+    order_id of their own, which are counted when they were made).
     """
     rows = approved[~approved["is_withdrawn"]].drop_duplicates(["campaign_id", "customer_id"], ignore_index=True)
     rows["is_judged"] = rows["send_at"] + window <= as_of
-    bought = orders.loc[orders["lines"] > 0, ["customer_id", "ordered_at", "amount"]]
-    bought = bought.assign(customer_id=bought["customer_id"].astype("str"), amount=bought["amount"].astype("float64"))
+    bought = orders[["customer_id", "ordered_at", "amount"]].assign(is_order=orders["lines"] > 0)
+    bought = bought.astype({"customer_id": "str", "amount": "float64"})
     pairs = rows[["customer_id", "send_at", "event_at"]].reset_index(names="row").merge(bought, on="customer_id")
     after = pairs[(pairs["ordered_at"] >= pairs["send_at"]) & (pairs["ordered_at"] < pairs["send_at"] + window)]
     earlier = pairs[(pairs["ordered_at"] < pairs["event_at"]) & (pairs["ordered_at"] >= pairs["event_at"] - before)]
-    rows["is_converted"] = rows.index.isin(after["row"])
+    rows["is_converted"] = rows.index.isin(after.loc[after["is_order"], "row"])
     rows["revenue"] = after.groupby("row")["amount"].sum().reindex(rows.index, fill_value=0.0)
     rows["spend_before"] = earlier.groupby("row")["amount"].sum().reindex(rows.index, fill_value=0.0)
     columns = ["campaign_id", "plan_version", "customer_id", "arm", "expected_conversion", "cost", "is_sent", "is_judged"]

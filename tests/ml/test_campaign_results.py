@@ -166,9 +166,11 @@ def test_an_order_in_the_windows_of_two_campaigns_is_an_outcome_of_both() -> Non
     assert list(found(entries, orders(("c1", "2026-05-06", 1.0))).campaigns.query("arm == 'contact'")["converted"]) == [1, 1]
 
 
-def test_a_return_alone_converts_nobody() -> None:
-    row = found(ledger(approved(["c1"])), orders(("c1", "2026-05-06", -4.0), lines=0)).campaigns.iloc[0]
-    assert (row["converted"], row["revenue"]) == (0, 0.0)
+def test_a_return_converts_nobody_and_lowers_the_revenue_also_under_an_order_id_of_its_own() -> None:
+    bought = orders(("c1", "2026-05-06", 10.0), ("c2", "2026-05-06", 5.0))
+    returned = orders(("c1", "2026-05-07", -4.0), ("c3", "2026-05-06", -2.0), ("c2", "2026-06-30", -5.0), lines=0)
+    row = found(ledger(approved(names("c", 4))), pd.concat([bought, returned])).campaigns.iloc[0]
+    assert (row["converted"], row["revenue"]) == (2, 9.0)
 
 
 def test_late_and_repeated_runs_give_the_same_results() -> None:
