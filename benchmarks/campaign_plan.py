@@ -21,7 +21,7 @@ from customer360.simulation.leads import Leads
 from ml.arrays import Booleans, Floats, SingleFloats
 from ml.planning.campaign_planning import CampaignPlan, plan_campaigns
 from ml.planning.inputs import PlanningInputs
-from ml.planning.predictions import RESPONSE, Predicted
+from ml.planning.predictions import Predicted
 from ml.planning.violations import violations
 
 BUDGET_SHARE, CAPACITY_SHARE = 0.3, 0.025
@@ -131,7 +131,7 @@ def _plan(setting: Setting, conversion: SingleFloats) -> tuple[CampaignPlan, flo
     ids = pd.Index(setting.leads.customers["customer_id"], dtype="str")
 
     def predict(_: Campaign, customer_ids: pd.Index[str]) -> Predicted:
-        return Predicted(conversion[ids.get_indexer(customer_ids)], None, None, RESPONSE)
+        return Predicted(conversion[ids.get_indexer(customer_ids)], np.zeros(len(customer_ids), dtype=np.float32), None)
 
     started = time.perf_counter()
     planning = plan_campaigns([setting.campaign], setting.inputs, {setting.campaign.campaign_id: ids}, predict, setting.shop)

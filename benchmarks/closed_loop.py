@@ -36,7 +36,7 @@ from ml.fitting import boosting_settings, training
 from ml.fitting.class_model import ClassModel
 from ml.planning.campaign_planning import plan_campaigns
 from ml.planning.inputs import PlanningInputs
-from ml.planning.predictions import INCREMENTAL, Predicted
+from ml.planning.predictions import Predicted
 from ml.planning.reasons import CONTACT
 from ml.responses.contact_rows import ResponseInputs
 from ml.responses.scoring import CampaignFacts, response_predictions, rows_at
@@ -104,7 +104,7 @@ class Memory:
         response, without = self.models or self._untrained()
         rows = rows_at(ids, at, self.inputs(), self.shop)
         conversion = response_predictions(response, CampaignFacts("general", None), rows, self.shop)
-        return Predicted(conversion, without_predictions(without, rows), "loop", INCREMENTAL)
+        return Predicted(conversion, without_predictions(without, rows), "loop")
 
 
 Policy = Callable[[Memory, date, int], pd.DataFrame]

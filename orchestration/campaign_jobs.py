@@ -28,6 +28,9 @@ class Approval(dg.Config):
     campaign: str = Field(description="The campaign, as its file is named.")
     version: str = Field(description="plan_version of its newest draft, as in campaign_plan or `customer360 campaigns list`.")
     reason: str = Field(description=WHY)
+    without_evidence: bool = Field(
+        default=False, description="Also a draft of which nothing measured says what its contacts add (value_basis: prior)."
+    )
 
 
 class Withdrawal(dg.Config):
@@ -44,7 +47,15 @@ def approve_plan(context: dg.OpExecutionContext, config: Approval, platform: Pla
 
     def take(settings: Settings, request: Request) -> Mapping[str, str | int | float]:
         touches = published_touches(settings)
-        done = approve(settings, config.campaign, config.version, request, platform.shop_now(), touches=touches)
+        done = approve(
+            settings,
+            config.campaign,
+            config.version,
+            request,
+            platform.shop_now(),
+            touches=touches,
+            without_evidence=config.without_evidence,
+        )
         return {
             "plan_version": done.plan_version,
             "contacts": done.contacts,
@@ -52,6 +63,7 @@ def approve_plan(context: dg.OpExecutionContext, config: Approval, platform: Pla
             "cost": done.cost,
             "committed_before": done.committed,
             "nothing_changed": done.before or "no",
+            "without_evidence": done.unproven or "no",
         }
 
     _decide(context, platform, config.reason, f"{config.version} approved", take)

@@ -10,11 +10,10 @@ import pandas as pd
 from customer360.campaigns.definition import Campaign, CampaignProblem, load_campaigns
 from customer360.campaigns.drafts import write_definitions
 from customer360.lake.publishing.publications import publish_files
-from customer360.lake.slices import naive
 from customer360.lake.warehouse.frames import write_parquet
 from customer360.settings import Shop
 from ml.markdown import picture_in_text, table
-from ml.planning.briefs import base_rate, briefs, contact_calendar, heat_map, to_markdown
+from ml.planning.briefs import briefs, contact_calendar, heat_map, to_markdown
 from ml.planning.campaign_planning import Planning, plan_campaigns
 from ml.planning.inputs import audiences_of, planning_inputs
 from ml.planning.serving import Served, served_predictions
@@ -109,7 +108,7 @@ def campaign_plans(
         served = served_predictions(snapshot, inputs.customers)
         context.log.info(f"{len(campaigns)} campaigns; {served.basis}")
         planning = plan_campaigns(campaigns, inputs, audiences, served.predict, shop)
-        orders, unknown_zones = snapshot.orders, snapshot.unknown_zones
+        unknown_zones = snapshot.unknown_zones
     problems = [*file_problems, *audience_problems, *planning.problems]
     for problem in problems:
         context.log.warning(str(problem))
@@ -122,8 +121,7 @@ def campaign_plans(
         raise dg.Failure(
             f"the plan breaks {len(broken)} rules, so nothing was published: {broken[0].detail}", allow_retries=False
         )
-    rate = base_rate(orders[orders["lines"] > 0], len(inputs.customers), naive(inputs.as_of), shop)
-    brief = briefs(planning.plans, rate, shop)
+    brief = briefs(planning.plans, served.base_rate, shop)
     folder = place.plans / f"{plan_date:%Y-%m-%d}"
     write_parquet(folder / "campaign_briefs.parquet", brief)
     write_definitions(folder, {plan.version: plan.campaign for plan in planning.plans if len(plan.rows)})

@@ -13,7 +13,7 @@ from datetime import datetime, time
 import pandas as pd
 
 from customer360.campaigns.definition import Campaign
-from customer360.campaigns.drafts import approved_file, definition_file, definition_of, draft_of
+from customer360.campaigns.drafts import MEASURED, approved_file, definition_file, definition_of, draft_of
 from customer360.campaigns.ledger import (
     APPROVED,
     CONTACT,
@@ -22,6 +22,7 @@ from customer360.campaigns.ledger import (
     PLANNED,
     SENT,
     SUPPRESSED,
+    UNPROVEN,
     append,
     deciding,
     read_ledger,
@@ -39,7 +40,8 @@ from customer360.settings import Settings, Shop
 class Approved:
     """What an approval added: contacts and held-out customers. ``committed``: rows that an earlier version had already.
 
-    ``before`` says who approved the version, and when, where that had been done: nothing was added then.
+    ``before`` says who approved the version, and when, where that had been done: nothing was added then. ``unproven``: its
+    ``value_basis`` where no measured effect stands behind it.
     """
 
     campaign_id: str
@@ -49,6 +51,7 @@ class Approved:
     committed: int
     cost: float
     before: str | None = None
+    unproven: str | None = None
 
 
 @dataclass(frozen=True)
@@ -62,13 +65,21 @@ class Withdrawn:
 
 
 def approve(
-    settings: Settings, campaign_id: str, plan_version: str, request: Request, shop_now: datetime, *, touches: pd.DataFrame
+    settings: Settings,
+    campaign_id: str,
+    plan_version: str,
+    request: Request,
+    shop_now: datetime,
+    *,
+    touches: pd.DataFrame,
+    without_evidence: bool = False,
 ) -> Approved:
     """Approve the newest draft of a campaign: its contacts may be sent from now on, its held-out customers are counted.
 
     Customers whom an approved version of the campaign has already keep to that one. ``shop_now`` is the shop's time, UTC.
     Raises ``DecisionRefused`` when the draft is not the newest, its first day has passed, it was planned by an older version
-    that kept no copy of its campaign, or it would break a limit beside what is committed now; nothing has changed then.
+    that kept no copy of its campaign, it would break a limit beside what is committed now, or its values rest on no measured
+    effect and ``without_evidence`` does not say that this is known; nothing has changed then.
 
     Limits are those of the campaign that the draft was made from, whatever its file says now. They count the contacts of the
     ledger and of ``touches``: ``campaign_touch_history`` of one published version.
@@ -87,6 +98,13 @@ def approve(
             raise DecisionRefused(
                 f"{plan_version} was planned by an older version, which kept no copy of its campaign. Plan the day again"
             )
+        basis = str(draft["value_basis"].iloc[0])
+        if basis != MEASURED and not without_evidence:
+            raise DecisionRefused(
+                f"what the contacts of {plan_version} would add was not measured ({basis}). To find out, approve it with "
+                "--without-evidence (in Dagster without_evidence: true): that is kept with your reason"
+            )
+        detail = request.reason_line if basis == MEASURED else f"{UNPROVEN} ({basis}): {request.reason_line}"
         chosen = draft[draft["decision"].isin([CONTACT, HOLDOUT])]
         rows = standing(ledger)
         enrolled = rows.loc[(rows["campaign_id"] == campaign_id) & ~rows["is_withdrawn"], "customer_id"]
@@ -101,7 +119,7 @@ def approve(
                 f"{plan_version} cannot be approved beside what is committed now:\n  {limits}\nPlan the day again"
             )
         _keep(settings, draft, campaign)
-        append(place, _entries(added, request, shop_now, shop), request.at, request.by)
+        append(place, _entries(added, detail, shop_now, shop), request.at, request.by)
     publish_files(place, request.at)
     return Approved(
         campaign_id,
@@ -110,6 +128,7 @@ def approve(
         len(added) - len(contacts),
         int((~is_new).sum()),
         float(contacts["cost"].sum()),
+        unproven=None if basis == MEASURED else basis,
     )
 
 
@@ -172,11 +191,11 @@ def _keep(settings: Settings, draft: pd.DataFrame, campaign: Campaign) -> None:
         raise DecisionRefused(f"{target} holds another plan under this version; a version is never written again. Plan anew")
 
 
-def _entries(added: pd.DataFrame, request: Request, shop_now: datetime, shop: Shop) -> pd.DataFrame:
+def _entries(added: pd.DataFrame, detail: str, shop_now: datetime, shop: Shop) -> pd.DataFrame:
     """Planned and approved, of each row. A plan is made on its day, which begins at midnight where the shop is."""
     base = added[list(PLAN_COLUMNS)].assign(arm=added["decision"])
     made = datetime.combine(added["plan_date"].iloc[0], time(), shop.zone)
     held = added["holdout"].map({"global": "held out of every campaign", "campaign": "held out of this campaign"})
     planned = base.assign(event=PLANNED, event_at=pd.Timestamp(naive(made)), detail=held)
-    approved = base.assign(event=APPROVED, event_at=pd.Timestamp(naive(shop_now)), detail=request.reason_line)
+    approved = base.assign(event=APPROVED, event_at=pd.Timestamp(naive(shop_now)), detail=detail)
     return pd.concat([planned, approved], ignore_index=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import pandas as pd
 
@@ -16,8 +17,10 @@ from customer360.settings import Place
 
 DRAFT_COLUMNS = (
     *("campaign_id", "plan_version", "plan_date", "customer_id", "decision", "channel", "contact_date", "daypart", "send_at"),
-    *("offer_id", "expected_conversion", "expected_value", "cost", "is_exploration", "holdout", "model_version"),
+    *("offer_id", "expected_conversion", "expected_value", "cost", "is_exploration", "holdout", "model_version", "value_basis"),
 )
+# value_basis of a plan whose values rest mostly on effects that were measured; every other one lacks evidence.
+MEASURED: Final = "incremental"
 NEEDED = ("channel", "contact_date", "send_at", "cost")  # of whoever is contacted, or would be
 
 

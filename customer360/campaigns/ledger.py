@@ -24,6 +24,7 @@ from customer360.settings import Place
 PLANNED, APPROVED, SENT, SUPPRESSED = "planned", "approved", "sent", "suppressed"
 DELIVERED, OPENED, CLICKED, CONVERTED, SALT = "delivered", "opened", "clicked", "converted", "salt"
 CONTACT, HOLDOUT = "contact", "holdout"
+UNPROVEN = "without evidence"  # how the detail of an approval begins whose plan rests on no measured effect
 
 LEDGER = TABLES["campaign_ledger"]
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from customer360.campaigns.definition import Campaign, CampaignProblem, load_campaigns
 from customer360.campaigns.drafts import definition_of, newest_drafts
-from customer360.campaigns.ledger import APPROVED, CONTACT, HOLDOUT, PLANNED, SENT, SUPPRESSED, read_ledger
+from customer360.campaigns.ledger import APPROVED, CONTACT, HOLDOUT, PLANNED, SENT, SUPPRESSED, UNPROVEN, read_ledger
 from customer360.campaigns.standing import due_contacts, standing
 from customer360.settings import Place, Settings
 
@@ -19,7 +19,8 @@ from customer360.settings import Place, Settings
 class Draft:
     """The newest draft of a campaign: rows by decision, left-out rows by reason, contacts by channel and day, sums.
 
-    ``changed``: the fields of the campaign's file that differ from the definition that the version was made from.
+    ``value_basis``: what its expected value rests on. ``changed``: the fields of the campaign's file that differ from the
+    definition that the version was made from.
     """
 
     plan_version: str
@@ -28,12 +29,16 @@ class Draft:
     by_channel_and_day: list[dict[str, str | int]]
     cost: float
     value: float
+    value_basis: str
     changed: list[str]
 
 
 @dataclass(frozen=True)
 class Version:
-    """An approved version: who approved it and when, customers by arm, and entries by event since. ``changed``: as in Draft."""
+    """An approved version: who approved it and when, customers by arm, and entries by event since. ``changed``: as in Draft.
+
+    ``is_unproven``: it was approved without evidence of what its contacts add.
+    """
 
     plan_version: str
     approved_by: str
@@ -42,6 +47,7 @@ class Version:
     contacts: int
     holdouts: int
     events: dict[str, int]
+    is_unproven: bool
     changed: list[str]
 
 
@@ -101,6 +107,7 @@ def _draft(rows: pd.DataFrame, place: Place, campaign: Campaign | None) -> Draft
         [{"channel": channel, "day": day, "contacts": count} for (channel, day), count in sorted(Counter(places).items())],
         float(contacts["cost"].sum()),
         float(contacts["expected_value"].sum()),
+        str(rows["value_basis"].iloc[0]),
         _changed(place, campaign, plan_version),
     )
 
@@ -127,6 +134,7 @@ def _versions(ledger: pd.DataFrame, place: Place, campaign: Campaign | None) -> 
                         for event, n in _counts(since.loc[since["arm"] == HOLDOUT, "event"]).items()
                     },
                 },
+                str(first["detail"]).startswith(f"{UNPROVEN} ("),
                 _changed(place, campaign, str(version)),
             )
         )

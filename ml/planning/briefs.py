@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import math
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -23,37 +23,24 @@ from ml.bootstrap import LEVEL
 from ml.effects.power import detectable_effect, holdout_needed
 from ml.judging.plots import INK
 from ml.planning.campaign_planning import CampaignPlan
-from ml.planning.predictions import INCREMENTAL
+from ml.planning.predictions import INCREMENTAL, Predicted
 from ml.planning.reasons import CONTACT, HOLDOUT, LEFT_OUT, REASONS
 
-RATE_DAYS = 28
 MOST_SHOWN = 5
+WITHOUT_EVIDENCE = "--without-evidence"
+RESPONSES = "predicted response"  # value_basis of drafts that 0.1.0 planned
 _CENT = 0.005
-
-
-def base_rate(orders: pd.DataFrame, customers: int, as_of: datetime, shop: Shop) -> float | None:
-    """The share of all customers who order within an attribution window, mean over the windows of the last 28 days.
-
-    ``orders``: customer_id, ordered_at (plain UTC); ``as_of``: plain UTC. None without customers, or without an order then.
-    """
-    width = timedelta(days=shop.campaigns.attribution_days)
-    windows = max(RATE_DAYS // shop.campaigns.attribution_days, 1)
-    back = (pd.Timestamp(as_of) - orders["ordered_at"]).dt.total_seconds() / width.total_seconds()
-    recent = orders.assign(window=np.floor(back))[(back >= 0) & (back < windows)]
-    if not customers or recent.empty:
-        return None
-    buyers = recent.drop_duplicates(["customer_id", "window"])
-    return len(buyers) / windows / customers
 
 
 def brief(plan: CampaignPlan, rate: float | None, shop: Shop) -> dict[str, object]:
     """One row of ``campaign_briefs``.
 
-    The interval of the profit holds the chance of who orders (each customer for themselves) and, where the model was judged,
-    that all of its probabilities are off by the same share: its calibration error on the contacts that judged it. It does not
-    include a change of the market after that.
+    The interval of the profit holds the chance of who orders (each customer for themselves), the doubt about the mean effect
+    (the prior's width where nothing was measured) and, where the model was judged, that all of its probabilities are off by the
+    same share: its calibration error on the contacts that judged it. It does not include a change of the market after that.
 
-    ``rate``: orders without contact; where a control group taught the model, what it says of the contacted counts instead.
+    ``rate``: share of all customers who order within a window, None where no order is known; then a plan that rests on the
+    prior says of nobody what they would order anyway.
     """
     rows = plan.rows
     contacts, held = rows[rows["decision"] == CONTACT], rows[rows["decision"] == HOLDOUT]
@@ -63,10 +50,10 @@ def brief(plan: CampaignPlan, rate: float | None, shop: Shop) -> dict[str, objec
     gross = contacts["expected_value"].to_numpy(dtype=np.float64)
     cost = float(contacts["cost"].astype("float64").sum())
     profit = float(gross.sum()) - cost
-    half = _half_width(conversion, gross, value, plan.relative_error)
-    is_effect = bool((rows["value_basis"] == INCREMENTAL).all())
-    before = _before(conversion, gross, value, rate, is_effect=is_effect)
-    effect = float(conversion.mean()) - before if before is not None and len(contacts) else None
+    half = _half_width(conversion, gross, value, plan.predicted)
+    is_known = rate is not None or plan.predicted.basis == INCREMENTAL
+    effect = float(gross.mean() / value) if is_known and len(contacts) else None
+    before = rate if effect is None else max(float((conversion - gross / value).mean()), 0.0)
     needed = holdout_needed(before, effect, len(contacts)) if before is not None and effect is not None else None
     return {
         "campaign_id": plan.campaign.campaign_id,
@@ -86,7 +73,7 @@ def brief(plan: CampaignPlan, rate: float | None, shop: Shop) -> dict[str, objec
         "expected_profit": profit,
         "profit_low": profit - half,
         "profit_high": profit + half,
-        "value_basis": rows["value_basis"].iloc[0] if len(rows) else None,
+        "value_basis": plan.predicted.basis if len(rows) else None,
         "base_rate": before,
         "expected_effect": effect,
         "detectable_effect": None if before is None else detectable_effect(before, len(contacts), len(held)),
@@ -106,11 +93,15 @@ def briefs(plans: list[CampaignPlan], rate: float | None, shop: Shop) -> pd.Data
 
 def to_markdown(row: pd.Series[Any]) -> str:
     """A brief as a few lines of Markdown."""
+    is_measured = row["value_basis"] == INCREMENTAL
+    profit = (
+        f"profit {row['expected_profit']:,.2f} (95% interval {row['profit_low']:,.2f} to {row['profit_high']:,.2f}) for a cost "
+        f"of {row['cost']:,.2f}"
+    )
     lines = [
         f"**{row['campaign_id']}**: {row['contacts']:,} of {row['audience']:,} contacted, {row['holdouts']:,} held out, "
         f"{row['left_out']:,} left out ({row['left_out_reasons'] or 'nobody'}).",
-        f"Expected profit {row['expected_profit']:,.2f} (95% interval {row['profit_low']:,.2f} to "
-        f"{row['profit_high']:,.2f}) for a cost of {row['cost']:,.2f}; {row['value_basis']}.",
+        f"Expected {profit}; {row['value_basis']}." if is_measured else _supposed(row, profit),
         _measurable(row),
         f"Within {max(row['gap'], 0.0001):.2%} of the best plan there can be. {_sentence(str(row['shadow_prices']))}",
     ]
@@ -182,29 +173,39 @@ def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def _measurable(row: pd.Series[Any]) -> str:
-    if pd.isna(row["base_rate"]):
-        return "How many would order without a contact is not known yet, so the size of the holdout cannot be judged."
-    detectable = "no effect" if pd.isna(row["detectable_effect"]) else f"effects from {row['detectable_effect']:.2%} on"
-    if pd.isna(row["holdout_needed"]):
-        return f"{row['base_rate']:.2%} order anyway; the holdout finds {detectable}, and none of the size expected can be."
-    enough = "large enough" if row["is_measurable"] else f"too small: {row['holdout_needed']:,} would be needed"
+def _supposed(row: pd.Series[Any], profit: str) -> str:
+    """What a plan may bring of which the effect was not measured."""
+    if row["value_basis"] == RESPONSES:
+        return "An earlier version planned this draft and took all orders for effects of the contacts. Plan the day again."
+    if not row["contacts"]:
+        return f"Nobody is worth a contact by what documented campaigns suggest; {row['value_basis']}."
     return (
-        f"{row['base_rate']:.2%} order anyway, {row['expected_effect']:+.2%} are expected from contacts. A holdout of "
-        f"{row['holdouts']:,} finds {detectable} four times out of five: {enough}."
+        f"What a contact adds is unknown ({row['value_basis']}). If it is as documented campaigns suggest, {profit}: the "
+        f"interval holds that doubt. {row['explorers']:,} contacts are drawn at random to learn from. To approve this draft "
+        f"takes {WITHOUT_EVIDENCE}."
     )
 
 
-def _before(conversion: Floats, gross: Floats, value: float, rate: float | None, *, is_effect: bool) -> float | None:
-    """The mean probability of an order without the contact."""
-    if is_effect and len(conversion):
-        return max(float((conversion - gross / value).mean()), 0.0)
-    return rate
+def _measurable(row: pd.Series[Any]) -> str:
+    if pd.isna(row["base_rate"]):
+        return "How many would order without a contact is not known yet, so the size of the holdout cannot be judged."
+    if pd.isna(row["expected_effect"]):
+        return f"{row['base_rate']:.2%} of all customers order anyway; nobody is contacted, so there is no effect to measure."
+    by_prior = "" if row["value_basis"] == INCREMENTAL else " (supposed, not measured)"
+    expected = f"{row['base_rate']:.2%} order anyway, {row['expected_effect']:+.2%} are expected from contacts{by_prior}"
+    detectable = "no effect" if pd.isna(row["detectable_effect"]) else f"effects from {row['detectable_effect']:.2%} on"
+    if pd.isna(row["holdout_needed"]):
+        return (
+            f"{expected}. A holdout of {row['holdouts']:,} finds {detectable}; no holdout is large enough for so small a one."
+        )
+    enough = "large enough" if row["is_measurable"] else f"too small: {row['holdout_needed']:,} would be needed"
+    return f"{expected}. A holdout of {row['holdouts']:,} finds {detectable} four times out of five: {enough}."
 
 
-def _half_width(conversion: Floats, gross: Floats, value: float, relative_error: float | None) -> float:
+def _half_width(conversion: Floats, gross: Floats, value: float, predicted: Predicted) -> float:
     """Half of the 95% interval of the total value."""
     without = np.clip(conversion - gross / value, 0.0, 1.0)
     chance = value**2 * float((conversion * (1 - conversion) + without * (1 - without)).sum())
-    off = (relative_error or 0.0) * value * float(conversion.sum())
+    errors = ((predicted.relative_error or 0.0) * predicted.effect_share, predicted.effect_error)
+    off = math.hypot(*errors) * value * float(conversion.sum())
     return float(stats.norm.ppf((1 + LEVEL) / 2)) * math.sqrt(chance + off**2)

@@ -20,9 +20,10 @@ from ml.planning.allocation.programs import SolverError
 from ml.planning.contact_days import ContactDays
 from ml.planning.eligibility import Contacts, Permissions, eligibility
 from ml.planning.inputs import COMMITMENTS, PlanningInputs
+from ml.planning.learning import learning_terms
 from ml.planning.options import Options, holdouts, make_options, option_costs
 from ml.planning.plan_rows import NOBODY, Decisions, plan_rows
-from ml.planning.predictions import Predict
+from ml.planning.predictions import Predict, Predicted
 from ml.planning.reasons import BELOW_ZERO, BUDGET, CONTACT, NO_CAPACITY
 
 
@@ -46,6 +47,7 @@ class CampaignPlan:
     """One campaign's draft of a ``day``: its rows of ``campaign_plan``, and how they were found.
 
     ``gap``: how much more the best plan could bring at most, as a share; ``method`` "exact" or "prices" (Lagrangian).
+    ``predicted``: of the customers who may be contacted.
     """
 
     campaign: Campaign
@@ -54,7 +56,7 @@ class CampaignPlan:
     limits: Limits
     gap: float
     method: str
-    relative_error: float | None
+    predicted: Predicted
 
     @property
     def version(self) -> str:
@@ -132,8 +134,9 @@ def plan_campaign(
     places = np.flatnonzero(pd.isna(found.reason))
     predicted = predict(campaign, ids[places])
     predicted.check(len(places), shop)
-    options = make_options(predicted, found.allowed[places], days, campaign, shop, ids=ids[places], salt=inputs.salt)
-    holdout = holdouts(ids[places], campaign, inputs.salt, shop)
+    terms = learning_terms(campaign, predicted, _budget_left(campaign, inputs), shop)
+    options = make_options(predicted, found.allowed[places], days, terms, shop, ids=ids[places], salt=inputs.salt)
+    holdout = holdouts(ids[places], terms, inputs.salt, shop)
     problem = _problem(options, holdout, campaign, inputs, planned, days=days, shop=shop)
     allocation = allocate(problem)
     decisions = _decisions(options, holdout, problem, allocation).among(len(ids), places, found.reason)
@@ -147,7 +150,7 @@ def plan_campaign(
         spent=units * problem.unit,
         budget_price=allocation.prices.budget / problem.unit,
     )
-    return CampaignPlan(campaign, days.plan_date, rows, limits, allocation.gap, allocation.method, predicted.relative_error)
+    return CampaignPlan(campaign, days.plan_date, rows, limits, allocation.gap, allocation.method, predicted)
 
 
 def _problem(
@@ -168,9 +171,14 @@ def _problem(
     everybody = pd.concat([others[COMMITMENTS], planned], ignore_index=True) if len(planned) else others
     capacity = np.minimum(_left(limits, own, days, shop), _left(shared, everybody, days, shop))
     value = np.where(pd.isna(holdout)[:, None], options.value, -np.inf)
+    return Problem(value=value, cost=option_costs(campaign, shop), capacity=capacity, budget=_budget_left(campaign, inputs))
+
+
+def _budget_left(campaign: Campaign, inputs: PlanningInputs) -> float:
+    """What is not committed of the campaign's budget; inf without one."""
+    own = inputs.commitments[inputs.commitments["campaign_id"] == campaign.campaign_id]
     spent = float(own["cost"].astype("float64").sum())
-    budget = np.inf if campaign.budget is None else max(campaign.budget - spent, 0.0)
-    return Problem(value=value, cost=option_costs(campaign, shop), capacity=capacity, budget=budget)
+    return np.inf if campaign.budget is None else max(campaign.budget - spent, 0.0)
 
 
 def _left(limits: dict[str, int | None], used: pd.DataFrame, days: ContactDays, shop: Shop) -> Floats:

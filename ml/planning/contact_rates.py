@@ -1,9 +1,10 @@
 """Conversion by channel x weekday x daypart, learned from past touches: everyone, then the segment, then the customer.
 
-Each layer starts from what the layer above expects of exactly the touches that a group had: a group which only ever got calls
-is compared with calls. The group's level, its channels, its weekdays, its dayparts and (for everyone and for segments) its
-single combinations are then shrunk one after the other by ``ml.planning.shrinkage``, each by a strength of its own, and kept as
-shifts of the log-odds. A touch of which a dimension is unknown counts for the others.
+It starts from what is expected of each customer before any touch is seen, which counts as so many touches. Each layer starts
+from what the layer above expects of exactly the touches that a group had: a group which only ever got calls is compared with
+calls. The group's level, its channels, its weekdays, its dayparts and (for everyone and for segments) its single combinations
+are then shrunk one after the other, each by a strength of its own, and kept as shifts of the log-odds. A touch of which a
+dimension is unknown counts for the others.
 
 Past touches were not randomised, so a difference between combinations is an association, not an effect. The holdout measures
 the effect of contacts.
@@ -42,6 +43,32 @@ class Touches:
 
 
 @dataclass(frozen=True)
+class ResponsePrior:
+    """What is expected of a contact before any was seen: by customer, and how many contacts that is worth.
+
+    With the defaults every contact converts in half of the cases, and that counts as one contact (Jeffreys).
+    """
+
+    conversion: Floats
+    strength: float = 1.0
+
+    @property
+    def mean(self) -> float:
+        """Of all customers."""
+        return float(self.conversion.mean()) if len(self.conversion) else 0.5
+
+    @property
+    def shifts(self) -> Floats:
+        """Each customer's distance from the mean in log-odds."""
+        return logit(self.conversion) - logit(np.array([self.mean]))
+
+    @classmethod
+    def unknown(cls, customers: int) -> ResponsePrior:
+        """Nothing is expected."""
+        return cls(np.full(customers, 0.5))
+
+
+@dataclass(frozen=True)
 class ContactRates:
     """Log-odds of conversion. ``segments``: segments x channels x 7 x dayparts; ``customer_*``: the customers' own shifts."""
 
@@ -57,24 +84,34 @@ class ContactRates:
         return np.asarray(self.segments[segment] + own + day[:, None, :, None] + daypart[:, None, None, :], dtype=np.float64)
 
 
-def estimate_rates(touches: Touches, customers: int, segments: int, shape: tuple[int, int, int]) -> ContactRates:
-    """Fit the three layers. ``shape``: numbers of channels, weekdays and dayparts. Without touches every rate is one half."""
-    overall = (touches.converted.sum() + 0.5) / (len(touches.converted) + 1)  # Jeffreys
+def estimate_rates(touches: Touches, segments: int, shape: tuple[int, int, int], prior: ResponsePrior) -> ContactRates:
+    """Fit the three layers. ``shape``: numbers of channels, weekdays and dayparts.
+
+    The layers are fitted around the level of the touches. Then that level and all that was learned beside it are moved towards
+    the prior, by its weight beside the touches; without touches each rate is the prior's.
+    """
     strengths: dict[str, float] = {}
-    everyone = np.full((1, *shape), logit(np.array([overall]))[0])
-    nobody = np.zeros(len(touches.customer), dtype=np.int64)
-    layers = (("everyone", nobody, 1), ("segment", touches.segment, segments))
-    table = everyone
-    group_of_table = nobody
-    for name, group, groups in layers:
+    before = prior.shifts[touches.customer]
+    expected, converted = float(prior.conversion[touches.customer].sum()), float(touches.converted.sum())
+    seen = logit(np.array([prior.mean * (converted + 0.5) / (expected + 0.5)]))[0]
+    table = np.full((1, *shape), seen)
+    group_of_table = nobody = np.zeros(len(touches.customer), dtype=np.int64)
+    for name, group, groups in (("everyone", nobody, 1), ("segment", touches.segment, segments)):
         fit = _Layer(name, touches, group, groups, shape=shape, strengths=strengths)
-        level, shifts = fit.marginals(_expected(table, group_of_table, touches.values))
+        level, shifts = fit.marginals(_expected(table, group_of_table, touches.values, before))
         table = table + level[:, None, None, None] + _spread(shifts)
-        table = table + fit.cells(_expected(table, group, touches.values))
+        table = table + fit.cells(_expected(table, group, touches.values, before))
         group_of_table = group
-    fit = _Layer("customer", touches, touches.customer, customers, shape=shape, strengths=strengths)
-    level, shifts = fit.marginals(_expected(table, touches.segment, touches.values))
-    return ContactRates(table, level, shifts, strengths)
+    fit = _Layer("customer", touches, touches.customer, len(prior.conversion), shape=shape, strengths=strengths)
+    level, shifts = fit.marginals(_expected(table, touches.segment, touches.values, before))
+    supposed, weight = prior.strength * prior.mean, len(touches.converted) / (len(touches.converted) + prior.strength)
+    overall = logit(np.array([prior.mean * (converted + supposed) / (expected + supposed)]))[0]
+    return ContactRates(
+        overall + weight * (table - seen),
+        prior.shifts + weight * level,
+        (weight * shifts[0], weight * shifts[1], weight * shifts[2]),
+        strengths,
+    )
 
 
 class _Layer:
@@ -134,13 +171,13 @@ def _spread(shifts: Sequence[Floats]) -> Floats:
     return channel[:, :, None, None] + day[:, None, :, None] + daypart[:, None, None, :]
 
 
-def _expected(table: Floats, group: Integers, values: tuple[Integers, Integers, Integers]) -> Floats:
-    """The probability of each touch under ``table``; over an unknown dimension, the mean."""
+def _expected(table: Floats, group: Integers, values: tuple[Integers, Integers, Integers], before: Floats) -> Floats:
+    """The probability of each touch under ``table``, moved by ``before``; over an unknown dimension, the mean."""
     probability = expit(table)
     for axis in (1, 2, 3):
         probability = np.concatenate([probability, probability.mean(axis=axis, keepdims=True)], axis=axis)
     # -1, unknown, is the last place on each axis: the mean that was just appended.
-    return np.asarray(probability[group, values[0], values[1], values[2]], dtype=np.float64)
+    return expit(logit(probability[group, values[0], values[1], values[2]]) + before)
 
 
 def prior_strength(successes: Floats, trials: Floats, means: Floats) -> float:

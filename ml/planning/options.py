@@ -50,14 +50,16 @@ def make_options(
     for start in range(0, max(customers, 1), BATCH):
         batch = slice(start, min(start + BATCH, customers))
         chance = predicted.conversion[batch][:, :, days.weekdays, :].astype(np.float64)
-        added = chance if predicted.without is None else chance - predicted.without[batch][:, None, None, None]
-        worth = added * campaign.value_per_conversion
+        worth = predicted.effects(chance, batch) * campaign.value_per_conversion
+        after_cost = worth - cost[None, :, :, None]
         open_options = allowed[batch].copy()
         exploring = np.flatnonzero(is_explorer[batch])
         if len(exploring):
             numbers = draws(ids[batch][exploring], salt, campaign.campaign_id, "option")
-            open_options[exploring] = _drawn(open_options[exploring], numbers)
-        net = np.where(open_options, worth - cost[None, :, :, None], -np.inf)
+            # Half of all customers explore without evidence: an option that costs more than it brings would leave them out.
+            is_drawable = after_cost[exploring] > 0 if predicted.unknown_share else True
+            open_options[exploring] = _drawn(open_options[exploring] & is_drawable, numbers)
+        net = np.where(open_options, after_cost, -np.inf)
         best = net.argmax(axis=3)
         pick = best[..., None]
         flat = (batch.stop - batch.start, channels * ahead)

@@ -106,7 +106,7 @@ def plan_rows(
     )
     for column in ("day_of_week", "expected_conversion", "expected_value", "cost"):
         frame[column] = frame[column].where(is_planned)
-    frame["explanation"] = explanations(frame, campaign, shop, is_effect=predicted.basis == INCREMENTAL)
+    frame["explanation"] = explanations(frame, campaign, shop, is_measured=predicted.basis == INCREMENTAL)
     frame["plan_version"] = plan_version(frame, campaign, days)
     return TABLES["campaign_plan"].typed(frame)
 

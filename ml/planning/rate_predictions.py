@@ -1,7 +1,8 @@
-"""Predictions without a response model: smoothed rates of past touches, with weekday and daypart of purchases as fallback."""
+"""Responses without a response model: smoothed rates of past touches; until there are any, what is expected before."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,50 +11,64 @@ import pandas as pd
 from customer360.campaigns.definition import Campaign
 from customer360.settings import Shop
 from ml.arrays import Floats, Integers, SingleFloats, Texts
-from ml.planning.contact_rates import UNKNOWN, Touches, estimate_rates, expit, posterior_mean, prior_strength
-from ml.planning.predictions import RESPONSE, Predict, Predicted
+from ml.planning.contact_rates import (
+    UNKNOWN,
+    ResponsePrior,
+    Touches,
+    estimate_rates,
+    expit,
+    posterior_mean,
+    prior_strength,
+)
 from ml.responses.contact_history import contacts
 
 # Customers x 63 combinations at a time: about 10 MB an array.
 BATCH = 20_000
-# With fewer touches of known weekday and daypart, both are learned from purchases instead.
+# With fewer touches of known weekday and daypart, those of purchases settle the choice instead.
 MIN_TIMED_TOUCHES = 100
+# When customers buy says which of equal contacts to prefer, not what a contact at that time brings: at most so much of it.
+PREFERENCE = 0.01
 NO_SEGMENT = "Prospect"
 
+# A campaign and customers' ids -> P(an order within the window | contacted so), float32, as in ``Predicted.conversion``.
+Responses = Callable[[Campaign, "pd.Index[str]"], SingleFloats]
 
-def rate_predictions(customers: pd.DataFrame, touches: pd.DataFrame, purchase_times: pd.DataFrame, shop: Shop) -> Predict:
+
+def rate_responses(
+    customers: IndexedCustomers, touches: pd.DataFrame, purchase_times: pd.DataFrame, prior: ResponsePrior, shop: Shop
+) -> Responses:
     """The smoothed share of past touches that converted, by segment and customer, channel, weekday and daypart.
 
-    ``customers``: customer_id, segment. ``touches``: ``campaign_touch_history``. ``purchase_times``: the published table. Where
-    too few touches have a weekday or a daypart, the odds follow the share of orders of that weekday or daypart.
+    ``touches``: those of ``campaign_touch_history`` whose outcome is known. ``purchase_times``: the published table. ``prior``:
+    what is expected of each of ``customers`` before any touch. Where too few touches have a weekday or a daypart, those in
+    which a customer buys most are preferred, by ``PREFERENCE``.
     """
-    indexed = index_customers(customers)
-    past = index_touches(touches, indexed, shop)
-    rates = estimate_rates(past, len(indexed.ids), indexed.segments, (len(shop.channels), 7, len(shop.dayparts)))
-    shifts = [
-        None if (values != UNKNOWN).any() else _shift(time_shares(counts, indexed.segment, indexed.segments))
-        for values, counts in zip(past.values[1:], order_counts(purchase_times, indexed, shop), strict=True)
+    past = index_touches(touches, customers, shop)
+    rates = estimate_rates(past, customers.segments, (len(shop.channels), 7, len(shop.dayparts)), prior)
+    preferred = [
+        None if (values != UNKNOWN).any() else _preferences(time_shares(counts, customers.segment, customers.segments))
+        for values, counts in zip(past.values[1:], order_counts(purchase_times, customers, shop), strict=True)
     ]
 
-    def predict(_: Campaign, ids: pd.Index[str]) -> Predicted:
-        places = np.asarray(indexed.ids.get_indexer(ids), dtype=np.int64)
+    def respond(_: Campaign, ids: pd.Index[str]) -> SingleFloats:
+        places = np.asarray(customers.ids.get_indexer(ids), dtype=np.int64)
         conversion: SingleFloats = np.empty((len(ids), len(shop.channels), 7, len(shop.dayparts)), dtype=np.float32)
         for start in range(0, len(ids), BATCH):
             rows = places[start : start + BATCH]
-            log_odds = rates.log_odds(rows, indexed.segment[rows])
-            if shifts[0] is not None:
-                log_odds = log_odds + shifts[0][rows][:, None, :, None]
-            if shifts[1] is not None:
-                log_odds = log_odds + shifts[1][rows][:, None, None, :]
-            conversion[start : start + BATCH] = expit(log_odds)
-        return Predicted(conversion, None, None, RESPONSE)
+            found = expit(rates.log_odds(rows, customers.segment[rows]))
+            if preferred[0] is not None:
+                found = found * preferred[0][rows][:, None, :, None]
+            if preferred[1] is not None:
+                found = found * preferred[1][rows][:, None, None, :]
+            conversion[start : start + BATCH] = found
+        return conversion
 
-    return predict
+    return respond
 
 
-def _shift(shares: Floats) -> Floats:
-    """Logarithm of each share divided by an equal share."""
-    return np.asarray(np.log(shares * shares.shape[1]), dtype=np.float64)
+def _preferences(shares: Floats) -> Floats:
+    """1 for each customer's best value, less by at most ``PREFERENCE`` for the others."""
+    return np.asarray(1 - PREFERENCE * (1 - shares / shares.max(axis=1, keepdims=True)), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -128,11 +143,14 @@ def _integers(values: pd.Series[int], missing: int) -> Integers:
 def time_shares(counts: Floats, segment: Integers, segments: int) -> Floats:
     """Customers x values: each customer's share of orders by weekday (or daypart). Rows sum to 1.
 
-    ``counts``: orders by customer and value. Everyone's share is add-one smoothed; a segment's, then a customer's own share is
-    shrunk towards the layer above (``prior_strength``). Without orders: the segment's share.
+    ``counts``: orders by customer and value. Everyone's share is add-one smoothed. Without orders: the segment's share.
     """
     total = counts.sum(axis=0)
-    everyone = (total + 1) / (total.sum() + counts.shape[1])
+    return shrunk_shares(counts, (total + 1) / (total.sum() + counts.shape[1]), segment, segments)
+
+
+def shrunk_shares(counts: Floats, everyone: Floats, segment: Integers, segments: int) -> Floats:
+    """Customers x values: each customer's share of their counts, shrunk towards the segment's, and that towards everyone's."""
     sums = [np.bincount(segment, weights=column, minlength=segments) for column in counts.T]
     by_segment = np.asarray(np.column_stack(sums), dtype=np.float64)
     shares = _shrink(by_segment, np.tile(everyone, (segments, 1)))

@@ -26,7 +26,7 @@ REASONS = (SUPPRESSED, NO_CONSENT, OUTSIDE_WINDOW, FREQUENCY_CAP, GAP, OTHER_FIR
 _HELD = {"global": "held out of every campaign", "campaign": "held out of this campaign"}
 
 
-def explanations(frame: pd.DataFrame, campaign: Campaign, shop: Shop, *, is_effect: bool) -> list[str]:
+def explanations(frame: pd.DataFrame, campaign: Campaign, shop: Shop, *, is_measured: bool) -> list[str]:
     """A sentence for each row of a campaign's plan."""
     gap = max(campaign.minimum_gap_days, shop.campaigns.minimum_gap_days)
     left_out: Mapping[str, str] = {
@@ -40,7 +40,8 @@ def explanations(frame: pd.DataFrame, campaign: Campaign, shop: Shop, *, is_effe
         NO_CAPACITY: "the channels that are worth it are fully used by customers to whom they bring more",
         BUDGET: "the budget is used for customers to whom it brings more",
     }
-    worth = f"worth {{:.2f}} {shop.currency} {'more than without' if is_effect else 'if nobody would order anyway'}"
+    supposed = "" if is_measured else ", as documented campaigns suggest: it was not measured here"
+    worth = f"worth {{:.2f}} {shop.currency} more than without{supposed}"
     texts = []
     columns = ["decision", "reason", "channel", "contact_date", "daypart", "expected_conversion", "expected_value", "cost"]
     for row in frame[[*columns, "is_exploration", "holdout"]].itertuples(index=False):
@@ -53,5 +54,5 @@ def explanations(frame: pd.DataFrame, campaign: Campaign, shop: Shop, *, is_effe
         if row.decision == HOLDOUT:
             texts.append(f"{_HELD[str(row.holdout)]}, to measure what contacts bring; would be {when}: {expects}")
         else:
-            texts.append(f"{when}: {expects}, for {row.cost:.2f}")
+            texts.append(f"{when}, for {row.cost:.2f}: {expects}")
     return texts

@@ -84,6 +84,9 @@ def approve(
     campaign: CampaignArgument,
     version: Annotated[str, typer.Argument(metavar="VERSION", help="The draft's plan_version, as list shows it.")],
     reason: ReasonOption,
+    without_evidence: Annotated[
+        bool, typer.Option("--without-evidence", help="Also a draft of which nothing measured says what its contacts add.")
+    ] = False,
 ) -> None:
     """Have the newest draft sent when it is due; it never changes from then on."""
     from customer360.campaigns.approval import approve as approve_plan
@@ -92,12 +95,14 @@ def approve(
 
     settings, request = place_settings(context), console.request(reason)
     touches = published_touches(settings)
-    done = approve_plan(settings, campaign, version, request, shop_now(settings, request.at), touches=touches)
+    now = shop_now(settings, request.at)
+    done = approve_plan(settings, campaign, version, request, now, touches=touches, without_evidence=without_evidence)
     if done.before:
         say(f"{done.plan_version} was {done.before} already. Nothing was changed.")
         return
     contacts = f"{many(done.contacts, 'contact')} for {done.cost:,.2f} {settings.shop.currency}"
-    say(f"{done.plan_version} is approved: {contacts}, {done.holdouts:,} held out.")
+    basis = f", without evidence ({done.unproven})" if done.unproven else ""
+    say(f"{done.plan_version} is approved{basis}: {contacts}, {done.holdouts:,} held out.")
     if done.committed:
         say(f"{many(done.committed, 'customer')} of an earlier version keep to that one.")
     say("What is due leaves with customer360 campaigns send, or hourly once send_schedule is switched on.")
@@ -212,6 +217,8 @@ def _brief(settings: Settings, overview: CampaignOverview) -> list[str]:
 
 def _lines(overview: CampaignOverview) -> list[str]:
     """A campaign with its problems, its newest draft and its approved versions."""
+    from customer360.campaigns.drafts import MEASURED
+    from customer360.campaigns.ledger import UNPROVEN
     from ml.planning.reasons import CONTACT, HOLDOUT, LEFT_OUT
 
     decisions = {CONTACT: "to contact", HOLDOUT: "to hold out", LEFT_OUT: "left out"}
@@ -222,11 +229,13 @@ def _lines(overview: CampaignOverview) -> list[str]:
     if draft:
         status = "newest plan" if draft.plan_version in [version.plan_version for version in versions] else "draft"
         counts = [f"{draft.decisions[name]:,} {text}" for name, text in decisions.items() if name in draft.decisions]
-        lines.append(f"  {status} {draft.plan_version}: {', '.join(counts)}{_changed(draft)}")
+        basis = "" if draft.value_basis == MEASURED else f"; {draft.value_basis}"
+        lines.append(f"  {status} {draft.plan_version}: {', '.join(counts)}{basis}{_changed(draft)}")
     for version in versions:
         counts = [many(version.contacts, "contact"), f"{version.holdouts:,} held out"]
         counts += [f"{count:,} {event}" for event, count in version.events.items()]
-        lines.append(f"  approved {version.plan_version}: {', '.join(counts)}{_changed(version)}")
+        basis = f"; {UNPROVEN}" if version.is_unproven else ""
+        lines.append(f"  approved {version.plan_version}: {', '.join(counts)}{basis}{_changed(version)}")
     return lines
 
 
@@ -235,13 +244,16 @@ def _changed(plan: Draft | Version) -> str:
 
 
 def _details(overview: CampaignOverview, currency: str) -> list[str]:
+    from customer360.campaigns.drafts import MEASURED
+
     lines = [
         f"  {version.plan_version} by {version.approved_by}, {version.approved_at:%Y-%m-%d %H:%M} UTC: {version.reason}"
         for version in overview.versions
     ]
     if draft := overview.draft:
         costs = f"{draft.cost:,.2f} {currency} for an expected value of {draft.value:,.2f} {currency}"
-        lines.append(f"  {draft.plan_version} costs {costs}")
+        supposed = "" if draft.value_basis == MEASURED else f", if contacts do what documented ones did ({draft.value_basis})"
+        lines.append(f"  {draft.plan_version} costs {costs}{supposed}")
         lines += [f"    {row['contacts']:,} by {row['channel']} on {row['day']}" for row in draft.by_channel_and_day]
         lines += [f"    {count:,} left out: {reason}" for reason, count in draft.reasons.items()]
     return lines

@@ -83,6 +83,7 @@ class Desk:
             "is_exploration": False,
             "holdout": None,
             "model_version": "m1",
+            "value_basis": "incremental",
         }
         frame = pd.DataFrame([{**base, **row} for row in rows])
         for column in ("contact_date", "send_at"):

@@ -6,6 +6,7 @@ import pytest
 from ml.planning.contact_rates import (
     STRENGTH_BOUNDS,
     UNKNOWN,
+    ResponsePrior,
     Touches,
     estimate_rates,
     expit,
@@ -70,7 +71,7 @@ def test_shrunk_rates_are_nearer_the_truth_than_raw_and_pooled_ones(known: float
     truth = segment_truth(rng, 4, 0.7)
     segment = rng.integers(0, 4, 2000)
     seen = touches(rng, truth, segment, 10_000, known)
-    rates = estimate_rates(seen, 2000, 4, (3, 7, 3))
+    rates = estimate_rates(seen, 4, (3, 7, 3), ResponsePrior.unknown(2000))
     found = expit(rates.segments)
     is_complete = np.logical_and.reduce([values != UNKNOWN for values in seen.values])
     index = (seen.segment[is_complete], *(values[is_complete] for values in seen.values))
@@ -88,7 +89,7 @@ def test_without_differences_everyone_gets_nearly_the_same_rate() -> None:
     rng = np.random.default_rng(3)
     segment = rng.integers(0, 4, 1000)
     seen = touches(rng, np.full((4, 3, 7, 3), 0.1), segment, 10_000)
-    rates = estimate_rates(seen, 1000, 4, (3, 7, 3))
+    rates = estimate_rates(seen, 4, (3, 7, 3), ResponsePrior.unknown(1000))
     everyone = expit(rates.log_odds(np.arange(1000), segment))
     assert np.abs(everyone - 0.1).mean() < 0.01
 
@@ -100,7 +101,9 @@ def test_a_customers_own_conversions_move_only_that_customer() -> None:
     who = np.repeat(np.arange(200), 10)
     values = [rng.integers(0, size, 2000) for size in (3, 7, 3)]
     converted = (who % 2).astype(np.float64)
-    rates = estimate_rates(Touches(who, segment[who], (values[0], values[1], values[2]), converted), 201, 1, (3, 7, 3))
+    rates = estimate_rates(
+        Touches(who, segment[who], (values[0], values[1], values[2]), converted), 1, (3, 7, 3), ResponsePrior.unknown(201)
+    )
     own = expit(rates.log_odds(np.arange(201), np.zeros(201, dtype=np.int64))).mean(axis=(1, 2, 3))
     assert own[1:200:2].min() > 0.8
     assert own[0:200:2].max() < 0.2
@@ -110,8 +113,26 @@ def test_a_customers_own_conversions_move_only_that_customer() -> None:
 def test_without_touches_every_combination_is_equal() -> None:
     nothing = np.zeros(0, dtype=np.int64)
     empty = Touches(nothing, nothing, (nothing, nothing, nothing), array())
-    rates = estimate_rates(empty, 2, 1, (3, 7, 3))
+    rates = estimate_rates(empty, 1, (3, 7, 3), ResponsePrior.unknown(2))
     assert np.ptp(rates.log_odds(np.arange(2), np.zeros(2, dtype=np.int64))) == 0
+
+
+def test_without_touches_each_customer_has_the_rate_that_was_expected_before() -> None:
+    nothing = np.zeros(0, dtype=np.int64)
+    empty = Touches(nothing, nothing, (nothing, nothing, nothing), array())
+    rates = estimate_rates(empty, 1, (3, 7, 3), ResponsePrior(array(0.02, 0.3), 200))
+    found = expit(rates.log_odds(np.arange(2), np.zeros(2, dtype=np.int64)))
+    np.testing.assert_allclose(found[0], 0.02, rtol=1e-9)
+    np.testing.assert_allclose(found[1], 0.3, rtol=1e-9)
+
+
+def test_a_few_touches_move_the_rate_from_what_was_expected_by_as_much_as_they_weigh() -> None:
+    who = np.arange(10)
+    unknown = np.full(10, UNKNOWN)
+    three = Touches(who, np.zeros(10, dtype=np.int64), (unknown, unknown, unknown), array(1, 1, 1, *[0] * 7))
+    rates = estimate_rates(three, 1, (3, 7, 3), ResponsePrior(np.full(10, 0.05), 100))
+    # 3 of 10, and 5 of the 100 that the expectation counts as; single customers stay near it
+    assert expit(rates.log_odds(who, np.zeros(10, dtype=np.int64))).mean() == pytest.approx(8 / 110, rel=0.02)
 
 
 def test_log_odds_and_back_is_the_same_probability() -> None:

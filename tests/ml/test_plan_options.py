@@ -14,7 +14,7 @@ from customer360.campaigns.definition import Campaign
 from customer360.settings import CampaignRules
 from ml.planning.contact_days import ContactDays
 from ml.planning.options import TIE_BREAK, Options, draws, make_options, option_costs
-from ml.planning.predictions import INCREMENTAL, RESPONSE, Predicted
+from ml.planning.predictions import Predicted
 
 SHOP = small_shop().model_copy(update={"campaigns": CampaignRules(days_ahead=3)})
 FRIDAY = date(2026, 5, 1)  # the plan's days: Saturday, Sunday, Monday
@@ -28,12 +28,8 @@ def campaign(**changes: Any) -> Campaign:
 
 
 def options(conversion: np.ndarray, allowed: np.ndarray, of: Campaign, without: np.ndarray | None = None) -> Options:
-    predicted = Predicted(
-        conversion.astype(np.float32),
-        None if without is None else without.astype(np.float32),
-        "m",
-        RESPONSE if without is None else INCREMENTAL,
-    )
+    known = np.zeros(len(conversion)) if without is None else without
+    predicted = Predicted(conversion.astype(np.float32), known.astype(np.float32), "m")
     ids = pd.Index([f"C{number}" for number in range(len(conversion))], dtype="str")
     days = ContactDays.of(of, SHOP, FRIDAY)
     return make_options(predicted, allowed, days, of, SHOP, ids=ids, salt="salt")

@@ -19,7 +19,7 @@ from ml.frames import FrameError
 from ml.planning.briefs import shadow_prices
 from ml.planning.campaign_planning import CampaignPlan, Planning, plan_campaigns
 from ml.planning.inputs import PlanningInputs
-from ml.planning.predictions import INCREMENTAL, RESPONSE, Predicted
+from ml.planning.predictions import Predicted
 
 AS_OF = datetime(2026, 5, 1, 12, tzinfo=UTC)  # a Friday; plans reach over Saturday and Sunday
 
@@ -38,7 +38,7 @@ class Desk:
     rules: dict[str, Any] = field(default_factory=dict)
     commitments: tuple[tuple[str, str, str, str, float], ...] = ()
     zone: str | None = None
-    without: float | None = None
+    without: float = 0.0
 
     @cached_property
     def shop(self) -> Shop:
@@ -70,9 +70,7 @@ class Desk:
         chance = dict(zip(self.ids, self.chance, strict=True))
         values = [self.table.get(customer, np.full((3, 7, 3), chance[customer])) for customer in ids]
         conversion = np.array(values, dtype=np.float32).reshape(len(ids), 3, 7, 3)
-        if self.without is None:
-            return Predicted(conversion, None, "m1", RESPONSE)
-        return Predicted(conversion, np.full(len(ids), self.without, dtype=np.float32), "m1", INCREMENTAL)
+        return Predicted(conversion, np.full(len(ids), self.without, dtype=np.float32), "m1")
 
     def planning(self, *campaigns: Campaign) -> Planning:
         everybody = pd.Index(self.ids, dtype="str")
@@ -107,9 +105,9 @@ def test_a_contact_says_how_when_with_what_and_what_it_is_worth() -> None:
     assert row["day_of_week"] == 7
     assert row["send_at"] == pd.Timestamp("2026-05-03 16:00")  # noon in New York
     assert (row["expected_conversion"], row["expected_value"]) == (pytest.approx(0.4), pytest.approx(4))
-    assert (row["cost"], row["value_basis"], row["model_version"]) == (1, "predicted response", "m1")
+    assert (row["cost"], row["value_basis"], row["model_version"]) == (1, "incremental", "m1")
     assert row["explanation"] == (
-        "email on Sunday afternoon: 40.0% expected to order, worth 4.00 EUR if nobody would order anyway, for 1.00"
+        "email on Sunday afternoon, for 1.00: 40.0% expected to order, worth 4.00 EUR more than without"
     )
 
 

@@ -25,7 +25,7 @@ from ml.planning.allocation.problem import Prices, Problem
 from ml.planning.allocation.programs import Columns, integer, relax
 from ml.planning.campaign_planning import Planning, plan_campaigns
 from ml.planning.inputs import PlanningInputs
-from ml.planning.predictions import RESPONSE, Predicted
+from ml.planning.predictions import Predicted
 from ml.planning.violations import violations
 
 ZONES = ["Europe/Amsterdam", "America/New_York", "Asia/Kolkata", None]
@@ -46,7 +46,7 @@ class PlanningCase:
     def predict(self, campaign: Campaign, ids: pd.Index[str]) -> Predicted:
         shape = (len(ids), len(self.shop.channels), 7, len(self.shop.dayparts))
         chance = np.array([self.conversion[customer] for customer in ids], dtype=np.float32).reshape(shape)
-        return Predicted(chance, None, None, RESPONSE)
+        return Predicted(chance, np.zeros(len(ids), dtype=np.float32), None)
 
     def plan(self) -> Planning:
         planning = plan_campaigns(self.campaigns, self.inputs, self.audiences, self.predict, self.shop)

@@ -50,12 +50,13 @@ NOW = BEFORE.replace("C1,true", "C1,false")
 PUBLISHED = {
     "rfm_segments": "select unnest(['C1', 'C2', 'C3', 'C4']) as customer_id, 'Loyal' as segment",
     "customer_time_zones": "select unnest(['C1', 'C2', 'C3', 'C4']) as customer_id, 'Europe/Amsterdam' as time_zone",
-    # Email would be the best channel, were it allowed.
+    # Email would be the best channel, were it allowed. Every contact converted, and none of as many controls.
     "campaign_touch_history": "select range::varchar as touch_id, 'K0' as campaign_id, 'C1' as customer_id, "
-    "'email' as channel, "
+    "if(range < 50, 'email', null) as channel, "
     "timestamp '2026-04-01' as touched_at, true as is_time_known, date '2026-04-01' as local_date, "
-    "null::integer as day_of_week, null::integer as local_hour, true as is_converted, timestamp '2026-04-01' as converted_at, "
-    "false as is_control, false as is_randomised from range(50)",
+    "null::integer as day_of_week, null::integer as local_hour, range < 50 as is_converted, "
+    "if(range < 50, timestamp '2026-04-01', null) as converted_at, range >= 50 as is_control, false as is_randomised "
+    "from range(100)",
     "customer_purchase_times": "select unnest(['C1', 'C2']) as customer_id, 3 as day_of_week, 19 as local_hour, 2 as orders",
     "customer_orders": "select 'C1' as customer_id, 'O1' as order_id, timestamp '2026-04-20 10:00' as ordered_at, "
     "10.00::decimal(18, 2) as amount, 1 as lines, timestamp '2026-05-01 22:30' as as_of",
@@ -194,7 +195,7 @@ def test_a_run_loads_the_consents_then_plans_and_shows_the_next_contacts(place: 
     assert shown["decision_contact"] == shown["decision_left_out"] == 2
     assert shown["cost"] == 2.1
     assert shown["expected_value"] == round(shown["expected_value"], 2) > 0
-    assert shown["values"].startswith("no response model serves, so values are smoothed rates")
+    assert shown["values"].startswith("no response model serves, so responses are smoothed rates")
     assert "data:image/png;base64," in shown["contacts_by_channel_and_day"]
     assert place.rows('select campaign_id, contacts, left_out_reasons, "cost" from campaign_briefs') == [
         ("spring", 2, "no consent 2", 2.1)
