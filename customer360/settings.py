@@ -9,6 +9,7 @@ import codecs
 import json
 import os
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property, lru_cache
@@ -651,8 +652,12 @@ class Settings(Strict):
         values = dict(os.environ) if environment is None else environment
         name = values.get("SHOP") or "synthetic"
         folder = Path(name) if "/" in name else REPOSITORY / "shops" / name
-        root = Path(values.get("DATA_DIR") or REPOSITORY / "data").resolve()
-        return cls.load(folder, root)
+        return cls.load(folder, cls.place_from(values).root)
+
+    @staticmethod
+    def place_from(environment: Mapping[str, str]) -> Place:
+        """The place that ``DATA_DIR`` names; default ``./data``."""
+        return Place(root=Path(environment.get("DATA_DIR") or REPOSITORY / "data").resolve())
 
     @classmethod
     def load(cls, shop_folder: Path, data_dir: Path) -> Settings:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from orchestration.commands import adapt, campaigns, dbt, inspection, models, operation, quarantine, simulate
+from orchestration.commands import adapt, campaigns, dbt, init, inspection, models, operation, quarantine, simulate
 from orchestration.console import EXIT_CODES, command, group
 
 app = group("customer360", "Check, simulate, watch and repair a shop's data.", f"\b\n{EXIT_CODES}")
@@ -30,7 +30,7 @@ def options(version: VersionOption = False) -> None:
 
 
 FUNCTIONS: list[Callable[..., int | None]] = [inspection.check, operation.start, operation.status, adapt.adapt]
-FUNCTIONS += [simulate.simulate]
+FUNCTIONS += [simulate.simulate, init.init]
 FUNCTIONS += [operation.serve, inspection.categories, operation.rebuild, inspection.contracts]
 for function in FUNCTIONS:
     command(app)(function)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,12 @@ WANTED = {  # columns looked for, by table
     "history": ("event_id", "event_name", "event_at", "customer_id", "product_id", "order_id", "line_no", "quantity", "amount"),
     "clicks": ("event_id", "event_name", "event_at", "customer_id", "product_id", "order_id", "line_no", "quantity", "amount"),
 }  # fmt: skip
+MARKED_TABLES = {  # known by columns of the contract that no other table has
+    "campaign_touches": {"touch_id"},
+    "suppressions": {"customer_id", "suppressed_at"},
+    "offers": {"offer_id", "name"},
+    "campaigns": {"campaign_id", "name"},
+}
 TIMES = ("purchased_at", "event_at", "known_since")
 AMOUNTS = ("amount", "price", "quantity")
 TOTAL = re.compile(r"(grand |sub)?total.*|sum|summe|gesamt(summe)?|zwischensumme|totale?s?|suma", re.IGNORECASE)
@@ -134,16 +140,26 @@ def read_sample(file: LandedFile) -> Sample:
     return Sample(form, columns, numbers, lines, notes)
 
 
-def propose(
-    file: LandedFile, table: str | None = None, time_zone: str | None = None, date_format: str | None = None
-) -> Proposal:
-    """The table that a CSV file is (or as which it is to be read) and the options that read it.
+def _typed_sample(columns: Mapping[str, list[str]]) -> Sample:
+    rows = max(map(len, columns.values()), default=0)
+    return Sample(Form(SourceOptions(), list(columns)), dict(columns), list(range(1, rows + 1)), rows, [])
 
-    ``time_zone`` and ``date_format`` are a person's answers. Raises ``ContentError`` where the file is no text.
+
+def propose(
+    file: LandedFile,
+    table: str | None = None,
+    time_zone: str | None = None,
+    date_format: str | None = None,
+    typed: Mapping[str, list[str]] | None = None,
+) -> Proposal:
+    """The table that a file is (or as which it is to be read) and the options that read it.
+
+    ``time_zone`` and ``date_format`` are a person's answers; ``typed`` are the values of a file that is no CSV, by column.
+    Raises ``ContentError`` where a CSV file is no text.
     """
-    sample = read_sample(file)
+    sample = read_sample(file) if typed is None else _typed_sample(typed)
     found = _recognised(list(sample.columns))
-    table = table or _table_of(found)
+    table = table or _table_of(found, sample.columns)
     options = sample.form.options
     proposal = Proposal(file, table, options, sample.columns, found, sample.lines, notes=list(sample.notes))
     if not table:
@@ -176,7 +192,10 @@ def _recognised(names: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _table_of(found: Mapping[str, str]) -> str:
+def _table_of(found: Mapping[str, str], names: Collection[str]) -> str:
+    for table, marks in MARKED_TABLES.items():
+        if marks <= set(names):
+            return table
     if "event_name" in found and "event_at" in found:
         return "history"
     if "purchased_at" in found and "customer_id" in found and ("amount" in found or {"quantity", "price"} <= found.keys()):

@@ -23,6 +23,7 @@ from typing import Any, TextIO
 import numpy as np
 import pyarrow as pa
 
+from customer360.errors import OperatorError
 from customer360.lake.atomic import TEMPORARY_PREFIX
 from customer360.lake.engine import file_literal, literal
 from customer360.lake.landing.listing import LandedFile
@@ -66,7 +67,7 @@ EXPANDS = f"expands out of all measure: under {LEAST_BYTES} bytes a line, or ove
 MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)  # UTF-32's other mark begins with UTF-16's
 
 
-class ContentError(ValueError):
+class ContentError(OperatorError, ValueError):
     """A file that begins with the byte order mark of another encoding, or that is no text."""
 
 
