@@ -145,7 +145,7 @@ def test_a_label_in_a_feature_is_found_and_alone(training: TrainingSql) -> None:
 
 
 def test_a_leak_at_the_oldest_cutoff_alone_is_found(training: TrainingSql) -> None:
-    oldest = min(re.findall(MOMENT, training.sql))
+    oldest = min(re.findall(rf"slice < {MOMENT}", training.sql))
     found = training.judge(lambda sql: sql.replace(f"slice < cast('{oldest}' as timestamp)", "slice < timestamp '2027-01-01'"))
     assert {feature.cutoff for feature in found.changed} >= {datetime.fromisoformat(oldest)}
     assert "features use data that became known after a cut-off: " in found.verdict
