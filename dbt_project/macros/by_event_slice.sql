@@ -15,20 +15,20 @@
 
 {#- int_touched_event_slices as a relation, with those up to `before` minutes before and `after` minutes after each of them. -#}
 {% macro touched_event_slices(before=0, after=0) -%}
-    {%- set touched = ref('int_touched_event_slices') -%}
-    {%- if not before and not after -%}
-        {{ return(touched) }}
-    {%- endif -%}
-    (
-        {%- for minutes in range(-before, after + 1, event_slice_minutes() | int) %}
-        select event_slice + interval '{{ minutes }}' minute as event_slice
-        from {{ touched }}
-        {%- if not loop.last %}
+    {{ return('(' ~ event_slices_around(ref('int_touched_event_slices'), before, after) ~ ')') }}
+{%- endmacro %}
 
-        union
-        {% endif %}
-        {%- endfor %}
-    )
+
+{#- The event slices of a relation, and those up to `before` minutes before and `after` minutes after each of them. -#}
+{% macro event_slices_around(relation, before=0, after=0) -%}
+    {%- for minutes in range(-before, after + 1, event_slice_minutes() | int) %}
+    select event_slice + interval '{{ minutes }}' minute as event_slice
+    from {{ relation }}
+    {%- if not loop.last %}
+
+    union
+    {% endif %}
+    {%- endfor %}
 {%- endmacro %}
 
 
@@ -42,22 +42,24 @@
 
 
 {#-
-    Activity of the event slices that a run writes again, one row per event slice and value of `item` (a column; none for all
-    activity): event_slice, `item`, the sums of `measures` (name: column of `activity`), purchases (distinct orders), revenue (net
-    of returns) and visitors (distinct values of the expression `visitor`).
+    Activity and orders of the event slices that a run writes again, one row per event slice and value of `item` (a column; none for
+    the shop): event_slice, `item`, the sums of `measures` (name: column of `activity`), visitors (distinct values of the expression
+    `visitor`), purchases (distinct orders), purchases_in_visits (those of which an event is known) and revenue (net of returns).
+    Events without an item are left out; lines without one are those of `no_item`, or left out too.
 -#}
-{% macro activity_by_event_slice(activity, measures, visitor, item=none) -%}
+{% macro activity_by_event_slice(activity, measures, visitor, item=none, no_item=none) -%}
     {%- set keys = ['event_slice', item] if item else ['event_slice'] -%}
     select
         {%- for key in keys %}
-        activity.{{ key }},
+        coalesce(activity.{{ key }}, purchases.{{ key }}) as {{ key }},
         {%- endfor %}
         {%- for name in measures %}
-        activity.{{ name }},
+        coalesce(activity.{{ name }}, 0) as {{ name }},
         {%- endfor %}
         coalesce(purchases.purchases, 0) as purchases,
+        coalesce(purchases.purchases_in_visits, 0) as purchases_in_visits,
         cast(coalesce(purchases.revenue, 0) as decimal(18, 2)) as revenue,
-        activity.visitors
+        coalesce(activity.visitors, 0) as visitors
 
     from (
         select
@@ -74,14 +76,30 @@
             {%- endif %}
         group by {{ keys | join(', ') }}
     ) as activity
-    left join (
+    full outer join (
         select
             {{ keys | join(', ') }},
             count(distinct case when is_purchase then order_id end) as purchases,
+            count(distinct case when is_purchase and visit_slice is not null then order_id end) as purchases_in_visits,
             sum(amount) as revenue
 
-        from {{ ref('int_event_lines') }}
-        where {{ is_rewritten() }}
+        from (
+            select
+                event_slice,
+                {%- if item %}
+                {{ 'coalesce(' ~ item ~ ', ' ~ text_literal(no_item) ~ ')' if no_item else item }} as {{ item }},
+                {%- endif %}
+                order_id,
+                visit_slice,
+                amount,
+                is_purchase
+
+            from {{ ref('int_shop_lines') }}
+            where {{ is_rewritten() }}
+        ) as lines
+        {%- if item %}
+        where {{ item }} is not null
+        {%- endif %}
         group by {{ keys | join(', ') }}
     ) as purchases
         on activity.event_slice = purchases.event_slice

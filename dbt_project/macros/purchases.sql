@@ -5,11 +5,13 @@
               own, whatever its amount: (order_id, product_id, 0, its event_key). Lines without a number that are alike are in
               doubt, and counted; the check no_line_in_doubt tells how many and how much.
     repeat    A further event of a line, in whatever slice: the same line_no, or without one the same event_id. The event of the
-              lowest (slice, event_key) counts, at its own time. In tables of customers a reference row replaces all events of its
-              order_id, product_id and line_no, and one without a number all events without one.
+              lowest (slice, event_key) counts, at its own time. A reference row replaces all events of its order_id, product_id
+              and line_no, and one without a number all events without one; it counts at its own time, in the shop's totals too.
     return    A line that is no purchase line, see is_purchase_line. Its amount counts in all sums.
     order     An order_id with a purchase line. It counts once in every window, event slice, product and category that holds one
-              of its purchase lines, so a return never adds an order or makes one younger, under whatever order_id it comes.
+              of its purchase lines, so a return never adds an order or makes one younger, under whatever order_id it comes. It is of
+              the visit of its first event; without an event it has none. It is of the customer that its row or event names, else of
+              the only one that the events of the order name, else of a guest, who counts in the shop's totals and products alone.
 -#}
 
 {#- True for a line that was bought: it costs something, or it is free and its quantity, where known, is above 0. -#}

@@ -23,6 +23,14 @@ from customer360.settings import REPOSITORY, Shop, load_shop
 
 PROJECT = REPOSITORY / "dbt_project"
 SLICE = timedelta(minutes=15)
+REFERENCE_LINES = {
+    "event_slice": "TIMESTAMP",
+    "order_id": "VARCHAR",
+    "product_id": "VARCHAR",
+    "line_no": "BIGINT",
+    "quantity": "DOUBLE",
+    "amount": "DECIMAL(18,2)",
+}
 BEGINNING = datetime.fromisoformat("1970-01-01")
 
 Row = dict[str, Any]
@@ -92,6 +100,8 @@ class Warehouse:
         write(connection, "ops.clock", {"slice": time, "as_of": time}, [{"slice": last, "as_of": last + SLICE}])
         write(connection, "ops.first_listing", {"listed_at": time}, [{"listed_at": self.first_listing}])
         write(connection, "ops.touched_event_slices", {"event_slice": time}, [{"event_slice": start} for start in touched])
+        write(connection, "ops.touched_orders", {"order_id": "VARCHAR"}, [])
+        write(connection, "ops.reference_lines", REFERENCE_LINES, [])
         cutoffs = [{"cutoff_no": number, "as_of": as_of, "weight": 2.5} for number, as_of in enumerate(self.cutoffs, start=1)]
         columns = {"cutoff_no": "INTEGER", "as_of": time, "weight": "DOUBLE"}
         write(connection, "ops.training_cutoffs", columns, cutoffs)

@@ -264,22 +264,20 @@ def test_old_event_times_of_rewritten_slices_are_remembered_until_they_are_done(
     assert log.connection.execute(touched).fetchall() == []
 
 
-def test_the_event_slices_of_all_events_of_a_rewritten_line_are_touched(log: Log) -> None:
-    """Slice 0 has the first event of a line without a product; 2 has its repeat, and 4 another product's line of that order."""
+def test_the_orders_of_a_rewritten_slice_are_touched_until_the_transform_is_done(log: Log) -> None:
+    """Slice 0 has the first event of a line of O1; 2 has its repeat, and a line of O2."""
     log.write(0, {1})
     log.write(2, {2})
-    log.write(4, {3})
     log.run()
-    columns = "slice timestamp, event_slice timestamp, order_id varchar, product_id varchar, line_no bigint"
-    log.connection.execute(f"create table intermediate.int_purchases_by_slice ({columns})")
-    lines = [[at(0), at(-1), "O1", None, 0], [at(2), at(-2), "O1", None, 0], [at(4), at(-3), "O1", "P1", 0]]
-    log.connection.executemany("insert into intermediate.int_purchases_by_slice values (?, ?, ?, ?, ?)", lines)
+    log.connection.execute("create table intermediate.int_purchases_by_slice (slice timestamp, order_id varchar)")
+    log.connection.executemany(
+        "insert into intermediate.int_purchases_by_slice values (?, ?)", [[at(0), "O1"], [at(2), "O1"], [at(2), "O2"]]
+    )
     log.write(0, set())
     log.plan()
-    assert log.connection.execute("select distinct event_slice from ops.touched_event_slices order by 1").fetchall() == [
-        (at(-2),),
-        (at(-1),),
-    ]
+    assert log.connection.execute("from ops.touched_orders").fetchall() == [("O1",)]
+    mark_transformed(log.connection, NOW)
+    assert log.connection.execute("from ops.touched_orders").fetchall() == []
 
 
 def test_new_code_touches_the_event_slices_of_archived_slices_too(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from functools import partial
-from itertools import groupby
 from math import gcd, isfinite
 from pathlib import Path
 from typing import Any
@@ -407,36 +406,62 @@ def short_windows(facts: Known, item: str, columns: dict[str, str]) -> Table:
     return nonzero(table)
 
 
+def shop_lines(facts: Known) -> list[Row]:
+    """Lines of the whole shop, guests' too, with the slice they count in, the offer, and the order's first event (or None).
+
+    An event counts in the slice of its own time, though it may lie after as_of; a reference row when as_of has passed it. A row
+    carries the offer of its line's events.
+    """
+    first: dict[str, Row] = {}
+    offers: dict[tuple[Any, ...], list[str]] = defaultdict(list)
+    for line in event_lines(facts.events):
+        first.setdefault(line["order_id"], line)
+        if line["offer_id"]:
+            offers[line["order_id"], line["product_id"], line["line_no"] or 0].append(line["offer_id"])
+    key = ("order_id", "product_id", "line_no")
+    return [
+        Row(
+            {
+                **line,
+                "at_slice": floor(line["at"], gcd(facts.shop.slice_minutes, 15)),
+                "product_id": line["product_id"] or "(none)",
+                "offer_id": line["offer_id"] or min(offers[tuple(line[name] for name in key)], default=None),
+                "visit": first.get(line["order_id"]),
+            }
+        )
+        for line in facts.purchases
+        if line["event_id"] or line["at"] < facts.as_of
+    ]
+
+
 def by_event_slice(facts: Known, item: str | None, **counted: set[str]) -> Table:
-    """Slice of the event x item (or all): from kept events alone, whoever made them.
+    """Slice of the event x item (or all): kept events and the shop's lines, whoever made them.
 
     ``counted``: column -> the event names that it counts. A repeat of a line counts in no slice but that of its first event.
     """
-
-    def key(event: Row) -> tuple[Any, ...]:
-        at = floor(event["event_at"], gcd(facts.shop.slice_minutes, 15))
-        return (at, event[item]) if item else (at,)
-
-    events = sorted((e for e in facts.events if item is None or e[item]), key=key)
+    events: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     lines: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
-    for line in event_lines(facts.events):
-        lines[key(line)].append(line)
+    for event in facts.events:
+        at = floor(event["event_at"], gcd(facts.shop.slice_minutes, 15))
+        events[(at, event[item]) if item else (at,)].append(event)
+    for line in shop_lines(facts):
+        lines[(line["at_slice"], line[item]) if item else (line["at_slice"],)].append(line)
     return {
         at: Row(
-            {column: sum(e["event_name"] in names for e in group) for column, names in counted.items()},
+            {column: sum(e["event_name"] in names for e in events[at]) for column, names in counted.items()},
             purchases=len(orders(lines[at])),
-            visitors=len({e["visitor_id"] or e["customer_id"] for e in group}),
+            visitors=len({e["visitor_id"] or e["customer_id"] for e in events[at]}),
             revenue=sum((line["amount"] for line in lines[at]), Decimal(0)),
         )
-        for at, found in groupby(events, key=key)
-        for group in [list(found)]
+        for at in {*events, *lines}
+        if None not in at
     }
 
 
 def traffic_sources(facts: Known) -> Table:
     """Slice of the event x source x medium x device; a visitor is of the last source named in it or in 30 minutes before it.
 
-    A visit begins with an event of a visitor who had none in the 30 minutes before it.
+    A visit begins with an event of a visitor who had none in the 30 minutes before it. An order is of its first event's visit.
     """
     gap = timedelta(minutes=30)
     slices: dict[datetime, list[Row]] = defaultdict(list)
@@ -446,9 +471,7 @@ def traffic_sources(facts: Known) -> Table:
         slices[event["at_slice"]].append(event)
         visitors[visitor(event)].append(event)
     table: Table = defaultdict(lambda: Row(visitors=0, visits=0, page_and_product_views=0, lines=[]))
-    lines: dict[tuple[datetime, str], list[Row]] = defaultdict(list)
-    for line in event_lines(facts.events):
-        lines[line["at_slice"], visitor(line)].append(line)
+    visits: dict[tuple[datetime, str], tuple[str, str, str]] = {}
     begun = Counter((event["at_slice"], who) for who, events in visitors.items() for event in visit_starts(events, gap))
     for start, events in slices.items():
         for who in {visitor(event) for event in events}:
@@ -458,11 +481,15 @@ def traffic_sources(facts: Known) -> Table:
             last = max(named, key=lambda event: event["event_at"], default=Row(utm_source="(direct)", utm_medium="(none)"))
             source, medium = (last[name] or "(not set)" for name in ("utm_source", "utm_medium"))
             devices = [event["device"] for event in own if event["device"]]
-            row = table[start, source, medium, min(devices, default="(not set)")]
+            visits[start, who] = (source, medium, min(devices, default="(not set)"))
+            row = table[start, *visits[start, who]]
             row["visitors"] += 1
             row["visits"] += begun[start, who]
             row["page_and_product_views"] += sum(event["event_name"] in {"page_view", "view_item"} for event in own)
-            row["lines"] += lines[start, who]
+    for line in shop_lines(facts):
+        visit = line["visit"]
+        source_medium_device = visits[visit["at_slice"], visitor(visit)] if visit else ("(no visit)",) * 3
+        table[line["at_slice"], *source_medium_device]["lines"].append(line)
     for row in table.values():
         row["purchases"] = len(orders(row["lines"]))
         row["revenue"] = sum((line["amount"] for line in row.pop("lines")), Decimal(0))

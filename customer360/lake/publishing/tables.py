@@ -36,6 +36,7 @@ MARTS = (
     "offer_activity",
     "traffic",
     "traffic_sources",
+    "revenue_by_day",
     "customer_consents",
     "customer_purchase_times",
     "customer_time_zones",

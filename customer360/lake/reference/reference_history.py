@@ -165,10 +165,13 @@ def merge(
             connection.execute(
                 f"""
                 copy (
-                    select {names}, valid_from,
-                        case when valid_to is null and exists (select 1 from closing where {closes}) then {stamp}
-                            else valid_to end as valid_to
-                    from past
+                    -- a row that opens and closes at one moment, as when a replay's clock stands still, held at none
+                    select * from (
+                        select {names}, valid_from,
+                            case when valid_to is null and exists (select 1 from closing where {closes}) then {stamp}
+                                else valid_to end as valid_to
+                        from past
+                    ) where valid_to is null or valid_to > valid_from
                     union all
                     select {names}, {stamp}, null from opening
                     order by {", ".join(quoted(name) for name in contract.key)}, valid_from

@@ -22,6 +22,7 @@ from customer360.lake.raw.raw_clicks import METADATA_KEY, PART, RAW_COLUMNS
 from customer360.lake.reference.reference_history import reference_relation
 from customer360.lake.slices import naive, slice_start
 from customer360.lake.warehouse.cutoffs import CUTOFF_COLUMNS, set_first_listing
+from customer360.lake.warehouse.reference_lines import create_reference_lines, take_reference_lines
 from customer360.settings import REPOSITORY, Settings
 
 LOG_COLUMNS = """
@@ -55,6 +56,7 @@ def plan_transform(connection: duckdb.DuckDBPyConnection, settings: Settings, no
         set_first_listing(connection, settings.place)
         _remember_touched(connection, is_new_code)
         _set_clock(connection, settings, now)
+        take_reference_lines(connection, settings)
         # From here on their rows may be half rewritten: only the mark makes them transformed again, not the return of old code.
         connection.execute("update ops.slice_log set transformed_fingerprint = null where slice in (from ops.pending_slices)")
         pending = [row[0] for row in connection.execute("select slice from ops.pending_slices order by slice").fetchall()]
@@ -85,7 +87,7 @@ def mark_transformed(connection: duckdb.DuckDBPyConnection, now: datetime) -> in
             """,
             [naive(now)],
         )
-        connection.execute("delete from ops.touched_event_slices")
+        connection.execute("delete from ops.touched_event_slices; delete from ops.touched_orders")
         connection.commit()
     except BaseException:
         connection.rollback()
@@ -120,10 +122,12 @@ def _create_tables(connection: duckdb.DuckDBPyConnection) -> None:
         create table if not exists ops.training_cutoffs ({CUTOFF_COLUMNS});
         create table if not exists ops.matured_cutoffs (cutoff_no integer, as_of timestamp);
         create table if not exists ops.touched_event_slices (event_slice timestamp);
+        create table if not exists ops.touched_orders (order_id varchar);
         create or replace view ops.pending_slices as select slice from ops.slice_log, ops.code where {PENDING};
         insert into ops.code select '' where not exists (select 1 from ops.code);
         """
     )
+    create_reference_lines(connection)
 
 
 def _find_changes(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
@@ -284,29 +288,24 @@ def _create_views(connection: duckdb.DuckDBPyConnection, settings: Settings) -> 
 
 
 def _remember_touched(connection: duckdb.DuckDBPyConnection, is_new_code: bool) -> None:
-    """Keep the event slices whose aggregates change with the old rows of pending slices.
+    """Keep what the old rows of pending slices touch: the event slices that they lie in, and the orders that they belong to.
 
-    They are those of the rows themselves, and those of all events of the order lines in them: when the event that counted goes,
-    another one counts. New code changes all, also those of slices whose raw rows retention has removed.
+    When the event of a line that counted goes, another one counts, in whatever slice. New code changes all event slices, also
+    those of slices whose raw rows retention has removed.
     """
     pending = "" if is_new_code else "semi join ops.pending_slices using (slice)"
-    event_slices = {
-        "int_activity_by_slice": f"intermediate.int_activity_by_slice {pending}",
-        "int_purchases_by_slice": f"""
-            intermediate.int_purchases_by_slice as events
-            where exists (
-                select 1 from intermediate.int_purchases_by_slice as line {pending}
-                where line.order_id = events.order_id and line.line_no = events.line_no
-                    and line.product_id is not distinct from events.product_id
-            )
-        """,
+    touched = {
+        "int_activity_by_slice": "insert into ops.touched_event_slices select distinct event_slice",
+        "int_purchases_by_slice": "insert into ops.touched_orders select distinct order_id",
     }
     present = connection.execute(
         "select table_name from information_schema.tables where table_schema = 'intermediate'"
     ).fetchall()
     for (table,) in present:
-        if table in event_slices:
-            connection.execute(f"insert into ops.touched_event_slices select distinct event_slice from {event_slices[table]}")
+        if table in touched:
+            connection.execute(f"{touched[table]} from intermediate.{table} {pending}")
+    if is_new_code:
+        connection.execute("insert into ops.touched_event_slices select distinct event_slice from ops.reference_lines")
 
 
 def _set_clock(connection: duckdb.DuckDBPyConnection, settings: Settings, now: datetime) -> None:

@@ -6,8 +6,8 @@
 
 {#-
     One row per line of an order: order_id, product_id, line_no, unnumbered_event_key, customer_id, category_id, purchased_at,
-    quantity, amount, is_purchase. A repeat counts once; a reference row replaces the events of its line. A reference row without a customer
-    is of the one customer that the order's events name, else of a guest. Lines of guests are left out unless `with_guests`.
+    quantity, amount, is_purchase. A repeat counts once; a reference row replaces the events of its line. A reference row without a
+    customer is of the one customer that the order's events name, else of a guest. Lines of guests are left out unless `with_guests`.
 -#}
 {% macro purchase_lines_as_of(event_lines, reference_lines, products, visitor_customers, clock, with_guests=false) -%}
     {%- set as_of = as_of_clock(clock) -%}

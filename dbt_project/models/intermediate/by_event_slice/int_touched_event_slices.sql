@@ -1,33 +1,71 @@
 with
 
-arrived_lines as (
+touched as (
 
-    select distinct
-        order_id,
-        product_id,
-        line_no,
-        {{ unnumbered_event_key() }} as unnumbered_event_key
+    select event_slice
+    from {{ source('ops', 'touched_event_slices') }}
+
+    union
+
+    select event_slice
+    from {{ ref('stg_clicks') }}
+
+),
+
+-- a late source reaches the visits of the 30 minutes after it
+touched_visits as (
+
+    {{ event_slices_around('touched', after=visit_gap_minutes() | int) }}
+
+),
+
+lines as (
+
+    select
+        event_slice,
+        order_id
 
     from {{ ref('int_purchases_by_slice') }}
-    where slice in (select slice from {{ source('ops', 'pending_slices') }})
+
+    union all
+
+    select
+        event_slice,
+        order_id
+
+    from {{ source('ops', 'reference_lines') }}
+
+),
+
+-- what an order is in one event slice follows from its lines in all others: which of two events of a line counts, whether a
+-- reference row replaces it, and which visit the order counts for
+touched_orders as (
+
+    select
+        order_id,
+        max(case when event_slice in (select event_slice from touched) then 1 else 0 end) as has_touched_line
+
+    from lines
+    where event_slice in (select event_slice from touched_visits)
+    group by order_id
+
+    union all
+
+    select
+        order_id,
+        1 as has_touched_line
+
+    from {{ source('ops', 'touched_orders') }}
 
 )
 
 select event_slice
-from {{ source('ops', 'touched_event_slices') }}
+from touched
 
 union
 
-select event_slice
-from {{ ref('stg_clicks') }}
-
-union
-
--- of two events of a line only one counts, and which of them may have changed
-select purchases.event_slice
-from {{ ref('int_purchases_by_slice') }} as purchases
-inner join arrived_lines
-    on purchases.order_id = arrived_lines.order_id
-    and purchases.line_no = arrived_lines.line_no
-    and purchases.product_id is not distinct from arrived_lines.product_id
-    and {{ unnumbered_event_key('purchases') }} is not distinct from arrived_lines.unnumbered_event_key
+select lines.event_slice
+from lines
+inner join touched_orders on lines.order_id = touched_orders.order_id
+where touched_orders.has_touched_line = 1
+    or lines.event_slice not in (select event_slice from touched_visits)

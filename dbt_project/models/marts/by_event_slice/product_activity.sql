@@ -6,7 +6,8 @@ activity as (
         ref('int_activity_by_slice'),
         {'events': 'events', 'views': 'views', 'carts': 'carts'},
         visitor='case when last_event_at is not null then coalesce(visitor_id, customer_id) end',
-        item='product_id'
+        item='product_id',
+        no_item='(none)'
     ) }}
 
 ),

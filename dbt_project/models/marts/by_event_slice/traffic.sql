@@ -24,6 +24,7 @@ final as (
         offers_shown,
         offers_clicked,
         purchases,
+        purchases_in_visits,
         revenue,
         visitors,
         cast(offers_clicked as double) / nullif(offers_shown, 0) as click_through,

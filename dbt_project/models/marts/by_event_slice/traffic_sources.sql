@@ -3,6 +3,30 @@
 
 with
 
+lines as (
+
+    select *
+    from {{ ref('int_shop_lines') }}
+    where {{ is_rewritten(after=gap) }}
+
+),
+
+-- an order counts for the visit that brought it, which may lie in any slice
+visit_slices as (
+
+    select visit_slice as event_slice
+    from lines
+    where visit_slice is not null
+    {%- if is_incremental() %}
+
+    union
+
+    select event_slice
+    from {{ touched_event_slices(after=gap) }} as touched
+    {%- endif %}
+
+),
+
 activity as (
 
     select
@@ -18,7 +42,9 @@ activity as (
         last_event_at
 
     from {{ ref('int_sources_by_slice') }}
-    where {{ is_rewritten(before=gap, after=gap) }}
+    {%- if is_incremental() %}
+    where event_slice in ({{ event_slices_around('visit_slices', before=gap) }})
+    {%- endif %}
 
 ),
 
@@ -97,12 +123,50 @@ visits as (
 
 ),
 
-visits_of_run as (
+last_sources as (
 
     select *
     from visits
     where recency = 1
-        and {{ is_rewritten(after=gap) }}
+
+),
+
+-- visits of the slices that are written, and orders: one row each
+visits_and_orders as (
+
+    select
+        event_slice,
+        utm_source,
+        utm_medium,
+        device,
+        visitors,
+        visits,
+        events,
+        views,
+        cast(null as string) as order_id,
+        cast(0 as decimal(18, 2)) as amount
+
+    from last_sources
+    where {{ is_rewritten(after=gap) }}
+
+    union all
+
+    select
+        lines.event_slice,
+        coalesce(last_sources.utm_source, '(no visit)') as utm_source,
+        coalesce(last_sources.utm_medium, '(no visit)') as utm_medium,
+        coalesce(last_sources.device, '(no visit)') as device,
+        0 as visitors,
+        0 as visits,
+        0 as events,
+        0 as views,
+        case when lines.is_purchase then lines.order_id end as order_id,
+        lines.amount
+
+    from lines
+    left join last_sources
+        on lines.visit_slice = last_sources.event_slice
+        and lines.visitor = last_sources.visitor
 
 ),
 
@@ -116,14 +180,14 @@ kept_sources as (
         row_number() over (
             partition by event_slice
             order by
-                case when utm_source = '(direct)' then 0 else 1 end asc nulls last,
+                case when utm_source in ('(direct)', '(no visit)') then 0 else 1 end asc nulls last,
                 sum(visitors) desc nulls last,
                 sum(events) desc nulls last,
                 utm_source asc nulls last,
                 utm_medium asc nulls last
         ) as place
 
-    from visits_of_run
+    from visits_and_orders
     group by event_slice, utm_source, utm_medium
 
 ),
@@ -135,10 +199,14 @@ kept_devices as (
         device,
         row_number() over (
             partition by event_slice
-            order by sum(visitors) desc nulls last, sum(events) desc nulls last, device asc nulls last
+            order by
+                case when device = '(no visit)' then 0 else 1 end asc nulls last,
+                sum(visitors) desc nulls last,
+                sum(events) desc nulls last,
+                device asc nulls last
         ) as place
 
-    from visits_of_run
+    from visits_and_orders
     group by event_slice, device
 
 ),
@@ -147,16 +215,17 @@ named as (
 
     select
         v.event_slice,
-        v.visitor,
         case when s.place <= 50 then v.utm_source else '(other)' end as utm_source,
         case when s.place <= 50 then v.utm_medium else '(other)' end as utm_medium,
         case when d.place <= 10 then v.device else '(other)' end as device,
         v.visitors,
         v.visits,
         v.events,
-        v.views
+        v.views,
+        v.order_id,
+        v.amount
 
-    from visits_of_run as v
+    from visits_and_orders as v
     inner join kept_sources as s
         on v.event_slice = s.event_slice
         and v.utm_source = s.utm_source
@@ -167,54 +236,23 @@ named as (
 
 ),
 
-lines as (
-
-    select *
-    from {{ ref('int_event_lines') }}
-    where {{ is_rewritten(after=gap) }}
-
-),
-
-purchases as (
-
-    select
-        named.event_slice,
-        named.utm_source,
-        named.utm_medium,
-        named.device,
-        count(distinct case when lines.is_purchase then lines.order_id end) as purchases,
-        sum(lines.amount) as revenue
-
-    from lines
-    inner join named
-        on lines.event_slice = named.event_slice
-        and lines.visitor = named.visitor
-    group by named.event_slice, named.utm_source, named.utm_medium, named.device
-
-),
-
 final as (
 
     select
-        named.event_slice,
-        named.utm_source,
-        named.utm_medium,
-        named.device,
-        cast(sum(named.visitors) as bigint) as visitors,
-        cast(sum(named.visits) as bigint) as visits,
-        cast(sum(named.events) as bigint) as events,
-        cast(sum(named.views) as bigint) as page_and_product_views,
-        coalesce(max(purchases.purchases), 0) as purchases,
-        cast(coalesce(max(purchases.revenue), 0) as decimal(18, 2)) as revenue,
-        cast(sum(named.views) as bigint) as views
+        event_slice,
+        utm_source,
+        utm_medium,
+        device,
+        cast(sum(visitors) as bigint) as visitors,
+        cast(sum(visits) as bigint) as visits,
+        cast(sum(events) as bigint) as events,
+        cast(sum(views) as bigint) as page_and_product_views,
+        count(distinct order_id) as purchases,
+        cast(sum(amount) as decimal(18, 2)) as revenue,
+        cast(sum(views) as bigint) as views
 
     from named
-    left join purchases
-        on named.event_slice = purchases.event_slice
-        and named.utm_source = purchases.utm_source
-        and named.utm_medium = purchases.utm_medium
-        and named.device = purchases.device
-    group by named.event_slice, named.utm_source, named.utm_medium, named.device
+    group by event_slice, utm_source, utm_medium, device
 
 )
 
