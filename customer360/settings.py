@@ -9,8 +9,9 @@ import codecs
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from enum import StrEnum
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -549,6 +550,9 @@ def load_shop(path: Path, resolved_categories: list[str] | None = None) -> Shop:
     """
     try:
         text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise SettingsError(f"{path} line {line} is not UTF-8; save the file in UTF-8") from error
     except FileNotFoundError as error:
         known = sorted(p.parent.name for p in path.parents[1].glob("*/shop.yaml"))
         raise SettingsError(f"{path} does not exist; the shops here are: {', '.join(known) or 'none'}") from error
@@ -561,7 +565,7 @@ def _validated(path: Path, text: str, resolved_categories: tuple[str, ...] | Non
     try:
         loaded = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise SettingsError(f"{path} is not valid YAML: {error}") from error
+        raise SettingsError(f"{path}{_yaml_fault(error)}") from error
     if not isinstance(loaded, dict):
         raise SettingsError(f"{path} holds no settings; see docs/your-data.md for an example")
     resolved = None if resolved_categories is None else list(resolved_categories)
@@ -569,8 +573,43 @@ def _validated(path: Path, text: str, resolved_categories: tuple[str, ...] | Non
     try:
         return Shop.model_validate(values)
     except ValidationError as error:
-        lines = [f"  {'.'.join(str(part) for part in e['loc']) or '(whole file)'}: {e['msg']}" for e in error.errors()]
+        lines = dict.fromkeys(f"  {line}" for line in _setting_faults(error))
         raise SettingsError(f"{path} is not a valid shop:\n" + "\n".join(lines) + "\nSee docs/your-data.md.") from error
+
+
+def _yaml_fault(error: yaml.YAMLError) -> str:
+    """The line that is not YAML, and the remedy, for the end of a sentence that begins with the file."""
+    mark, problem = getattr(error, "problem_mark", None), str(getattr(error, "problem", ""))
+    where = f" line {mark.line + 1}" if mark else ""
+    if "\\t" in problem:
+        return f"{where} is not valid YAML: it is indented by a tab; use blanks"
+    if "mapping values" in problem:
+        return f"{where} is not valid YAML: quote a text that holds a colon, or end the line before it"
+    return f"{where} is not valid YAML: close every quote and bracket, indent alike, and quote texts with : # {{ }} [ ] & * ! %"
+
+
+def _setting_faults(error: ValidationError) -> Iterator[str]:
+    """One line for each fault: the setting, and what is wrong in words of this product."""
+    for fault in error.errors():
+        place = ".".join(str(part) for part in fault["loc"] if not _is_of_a_union(part)) or "(whole file)"
+        if fault["type"] == "extra_forbidden":
+            near = get_close_matches(str(fault["loc"][-1]), _setting_names(), n=1, cutoff=0.7)
+            yield f"{place}: there is no such setting" + (f" (did you mean {near[0]}?)" if near else "")
+        elif fault["type"] == "missing":
+            yield f"{place}: it is missing"
+        elif fault["type"] not in {"string_type", "list_type"} or len(fault["loc"]) == 1:
+            yield f"{place}: {fault['msg'].removeprefix('Value error, ').replace('Input should be', 'it must be')}"
+
+
+def _is_of_a_union(part: int | str) -> bool:
+    """True for what names one of several types that a setting may have."""
+    return isinstance(part, str) and ("[" in part or part in {"str", "TopCategories", "ColumnRule"})
+
+
+def _setting_names() -> list[str]:
+    """All names of settings, at any depth."""
+    models: Sequence[type[BaseModel]] = Strict.__subclasses__()
+    return sorted({name for model in models for name in model.model_fields})
 
 
 class Place(Strict):
@@ -651,7 +690,7 @@ class Settings(Strict):
         """``SHOP`` (folder under ``shops/``, or a path; default ``synthetic``) and ``DATA_DIR`` (default ``./data``)."""
         values = dict(os.environ) if environment is None else environment
         name = values.get("SHOP") or "synthetic"
-        folder = Path(name) if "/" in name else REPOSITORY / "shops" / name
+        folder = Path(name).absolute() if "/" in name else REPOSITORY / "shops" / name
         return cls.load(folder, cls.place_from(values).root)
 
     @staticmethod

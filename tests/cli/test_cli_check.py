@@ -180,7 +180,7 @@ def test_a_broken_shop_yaml_is_refused_with_its_field(shop):
     shop.change("time_zone: Europe/Berlin", "time_zone: Berlin")
     ran = shop("check", str(shop.folder))
     assert ran.code == 2
-    assert "time_zone: Value error, 'Berlin' is not an IANA time zone" in ran.err
+    assert "time_zone: 'Berlin' is not an IANA time zone" in ran.err
     assert ran.out == ""
 
 
