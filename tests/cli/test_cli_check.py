@@ -124,6 +124,18 @@ def test_a_key_in_two_files_is_told(shop):
     assert "products, all files together  1 row would be set aside" in ran.out
 
 
+def test_a_line_number_that_comes_twice_is_to_be_numbered_and_lines_without_one_are_good(shop):
+    folder = shop.landing / "reference" / "purchases"
+    folder.mkdir(parents=True)
+    header, line = "order_id,product_id,line_no,customer_id,purchased_at,amount\n", "c,2026-05-01T10:00:00Z,5\n"
+    (folder / "a.csv").write_text(header + f"o,p,,{line}o,p,,{line}", encoding="utf-8")
+    assert shop("check", str(shop.landing)).code == 0
+    (folder / "a.csv").write_text(header + f"o,p,1,{line}o,p,1,{line}", encoding="utf-8")
+    ran = shop("check", str(shop.landing))
+    assert ran.code == 1
+    assert "-> Number line_no 1, 2, ... within each order" in ran.out
+
+
 def test_misspelt_columns_and_events_are_noted_but_break_no_rule(shop, event):
     shop.land(SLICE, "web.jsonl", [event("1", prodct_id="p", event_name="viewitem")])
     folder = shop.landing / "reference" / "customers"

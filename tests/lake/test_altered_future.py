@@ -143,3 +143,13 @@ def test_a_sample_is_whole_for_its_customers_and_their_visitors(tmp_path: Path) 
         pairs = {number for known in numbers if known < 100 for number in (known // 2 * 2, known // 2 * 2 + 1)}
         assert {customer for _, customer in links} == {f"C{number}" for number in pairs}
         assert connection.execute("select count(*) from raw.products").fetchone() == (2,)
+
+
+def test_since_when_a_customer_is_known_is_no_fact_of_the_future(connection: duckdb.DuckDBPyConnection) -> None:
+    """A version in force at the moment says so, also of a later moment: who is left out of the past stays left out."""
+    connection.execute(
+        "create table customers (customer_id varchar, known_since timestamp, valid_from timestamp, valid_to timestamp);"
+        "insert into customers values ('A', '2026-06-01', '1970-01-01', null), ('B', null, '1970-01-01', null)"
+    )
+    in_force = [row for row in altered(connection, "customers") if row[2] <= AT and (row[3] is None or row[3] > AT)]
+    assert sorted(row[:2] for row in in_force) == [("A", datetime.fromisoformat("2026-06-01")), ("B", None)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -20,7 +21,7 @@ from customer360.lake.landing.contracts import reference_tables
 from customer360.lake.landing.values import NO_ID_AMBIGUOUS
 from customer360.lake.raw.quarantine import quarantined_lines
 from customer360.lake.reference.reference import load_reference
-from customer360.lake.reference.reference_history import history_file, reference_relation, versions_file
+from customer360.lake.reference.reference_history import first_loaded_at, history_file, reference_relation, versions_file
 from customer360.lake.reference.reference_rows import BrokenReferenceError
 from customer360.settings import Attribute, AttributeType, Place, Settings
 from tests.support.random_shop import small_shop
@@ -334,6 +335,23 @@ def test_the_order_of_rows_makes_no_new_version_and_a_new_line_closes_none_of_th
     load = load_reference(settings, "purchases", at(2))
     assert (load.rows, load.opened, load.closed) == (4, 1, 0)
     assert [amount for (amount,) in as_of(settings, "purchases", at(1), "amount")] == [10, 15, 15]
+
+
+def test_when_a_table_was_first_loaded_is_known_also_of_places_of_release_0_1_0(settings: Settings) -> None:
+    assert first_loaded_at(settings.place, "customers") is None
+    land(settings, "customers", {"a.csv": "customer_id\na\n"})
+    load_reference(settings, "customers", at(0))
+    land(settings, "customers", {"a.csv": "customer_id\na\nb\n"})
+    load_reference(settings, "customers", at(3))
+    assert first_loaded_at(settings.place, "customers") == at(0).replace(tzinfo=None)
+    records = [json.loads(line) for line in versions_file(settings.place, "customers").read_text().splitlines()]
+    for record in records:
+        del record["loaded_at"]
+    versions_file(settings.place, "customers").write_text("".join(json.dumps(record) + "\n" for record in records))
+    assert first_loaded_at(settings.place, "customers") == at(3).replace(tzinfo=None)  # it was before that
+    versions_file(settings.place, "customers").write_text(json.dumps(records[0]) + "\n")
+    os.utime(history_file(settings.place, "customers"), (at(2).timestamp(), at(2).timestamp()))
+    assert first_loaded_at(settings.place, "customers") == at(2).replace(tzinfo=None)  # when its only version was written
 
 
 def test_of_two_rows_of_a_customer_the_first_stays_and_consents_only_where_both_give_them(settings: Settings) -> None:

@@ -28,13 +28,18 @@ from customer360.lake.raw.raw_clicks import kept_rows
 from customer360.lake.reference import reference
 from customer360.lake.reference.postgres import UnreadableSourceError
 from customer360.lake.reference.reference import CheckedTable
-from customer360.lake.reference.reference_rows import BrokenReferenceError, RowProblem
+from customer360.lake.reference.reference_rows import LINE_NO, BrokenReferenceError, RowProblem
 from customer360.settings import Place, Settings, SourceOptions
 from customer360.text import many, printable
 
 SHOWN_UNKNOWN = 50
 MEND_ROWS = "Rows count from 1, of CSV after the header. Leave a value empty where it is unknown, unless it is required."
 REPEATS = "repeats the key"
+REPEATED = "Of rows with one key the first by file and row is used. Take out the others, or give them a key of their own."
+REPEATED_LINE = (
+    "Number line_no 1, 2, ... within each order: rows with one number are one line, and only the first counts. Rows without "
+    "line_no are lines of their own; a row that another file has too counts once."
+)
 ACTIVE = ("clicks", "purchases")
 MOSTLY_BAD = 0.5  # share of bad rows above which other options are proposed
 OF_CUSTOMERS = ("suppressions", "campaign_touches", "customers")
@@ -229,7 +234,13 @@ class _Checker:
 def _problem(found: RowProblem, with_file: bool = False) -> Problem:
     file = f"{found.file}: " if with_file else ""
     key = "" if found.row else f"{found.key}: "
-    return Problem(found.row or None, found.column, f"{file}{key}{found.reason}", id_remedy(found.reason) or MEND_ROWS)
+    return Problem(found.row or None, found.column, f"{file}{key}{found.reason}", _remedy(found))
+
+
+def _remedy(found: RowProblem) -> str:
+    if found.fault.startswith(REPEATS):
+        return REPEATED_LINE if LINE_NO in found.fault else REPEATED
+    return id_remedy(found.reason) or MEND_ROWS
 
 
 def _unmatched_notes(customers: Mapping[str, set[str]]) -> Iterator[str]:
