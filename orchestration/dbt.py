@@ -21,6 +21,7 @@ from orchestration import groups
 from orchestration.dbt_command import dbt_environment
 from orchestration.owners import DATA_TEAM
 from orchestration.partitions import SLICES
+from orchestration.runtime.code_files import LINEAGE
 
 SLICE_GRAIN, SLICE_CHECK, DAILY = "slice_grain", "slice_check", "daily"
 CLICKS, CLICK_HISTORY = dg.AssetKey(["raw", "clicks"]), dg.AssetKey(["raw", "click_history"])
@@ -65,8 +66,9 @@ def _shop_environment(settings: Settings) -> dict[str, str]:
 class ShopTranslator(DagsterDbtTranslator):
     """dbt's names as the asset graph shows them: key = [layer, name], slice-grain models partitioned by slice."""
 
-    def __init__(self) -> None:
+    def __init__(self, lineage: Mapping[str, Mapping[str, Any]] | None = None) -> None:
         super().__init__(DagsterDbtTranslatorSettings(enable_source_tests_as_checks=False))
+        self.lineage = lineage or {}
 
     def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
         """[schema, name]; the source of pending clicks is the asset that writes them."""
@@ -125,7 +127,33 @@ class ShopTranslator(DagsterDbtTranslator):
         node = manifest["nodes"].get(unique_id) or manifest["sources"][unique_id]
         file = dg.LocalFileCodeReference(file_path=str(PROJECT / node["original_file_path"]), label="SQL")
         references = {"dagster/code_references": dg.CodeReferencesMetadataValue(code_references=[file])}
-        return spec.replace_attributes(deps=deps, kinds={"dbt", "duckdb"}, metadata={**spec.metadata, **references})
+        metadata = {**spec.metadata, **references, **self.lineage.get(unique_id, {})}
+        return spec.replace_attributes(deps=deps, kinds={"dbt", "duckdb"}, metadata=metadata)
+
+
+def lineage_file(settings: Settings) -> Path:
+    """What each column of each dbt model is made from; see ``orchestration.column_lineage``."""
+    return settings.place.dbt_target / LINEAGE
+
+
+def lineage_metadata(settings: Settings) -> dict[str, dict[str, Any]]:
+    """Dbt id of a model -> its column lineage, as of the newest maintenance_job; nothing before the first.
+
+    ``dagster/column_lineage`` is for Dagster+ and GraphQL: the open-source UI does not show it, and has the table instead.
+    """
+    file = lineage_file(settings)
+    models = json.loads(file.read_text(encoding="utf-8"))["models"] if file.exists() else {}
+    return {unique_id: _lineage_metadata(columns) for unique_id, columns in models.items()}
+
+
+def _lineage_metadata(columns: Mapping[str, Sequence[Sequence[str]]]) -> dict[str, Any]:
+    deps = {column: [dg.TableColumnDep(dg.AssetKey(path), name) for *path, name in parts] for column, parts in columns.items()}
+    sources = {column: ", ".join(f"`{'/'.join(path)}.{name}`" for *path, name in parts) for column, parts in columns.items()}
+    rows = "\n".join(f"| `{column}` | {text or 'no column'} |" for column, text in sources.items())
+    return {
+        "dagster/column_lineage": dg.TableColumnLineage(deps),
+        "columns_made_from": dg.MetadataValue.md(f"| column | made from |\n|---|---|\n{rows}"),
+    }
 
 
 def described_test(node: Mapping[str, Any]) -> str:

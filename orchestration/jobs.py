@@ -8,7 +8,7 @@ from assets.transform.warehouse import MANIFEST, warehouse_models
 from customer360.lake.landing.contracts import reference_tables
 from orchestration import groups
 from orchestration.dbt import DAILY, SLICE_CHECK, tagged_checks, untagged
-from orchestration.maintenance import remove_old_files
+from orchestration.maintenance import find_column_lineage, remove_old_files
 from orchestration.partitions import HISTORY_KEY, SHOP
 
 # Steps of a run share its process and imports. ``dg.multiprocess_executor`` works as well, at an interpreter for each step.
@@ -89,7 +89,11 @@ freshness_job = dg.define_asset_job(
 )
 
 
-@dg.job(description="Remove what is older than its retention.", executor_def=EXECUTOR)
+@dg.job(
+    description="Remove what is older than its retention, and update the column lineage that the assets show.",
+    executor_def=EXECUTOR,
+)
 def maintenance_job() -> None:
-    """Old landing, raw, published versions, logs and temporary files."""
+    """Old landing, raw, published versions, logs and temporary files; column lineage after a change of the models."""
     remove_old_files()
+    find_column_lineage()

@@ -15,7 +15,7 @@ from customer360.lake.warehouse.cutoffs import set_matured_cutoffs
 from customer360.lake.warehouse.slice_log import mark_transformed, plan_transform
 from customer360.lake.warehouse.unchanged import mark_built, set_built_contents, unchanged
 from customer360.settings import Settings
-from orchestration.dbt import DAILY, ShopTranslator, manifest_path, untagged
+from orchestration.dbt import DAILY, ShopTranslator, lineage_metadata, manifest_path, untagged
 from orchestration.partitions import HISTORY_KEY, WAREHOUSE_POOL, newest_slice
 from orchestration.resources import Platform
 from orchestration.runtime.dbt_run import build
@@ -27,7 +27,7 @@ RECORDED_AT_MOST = 96
 @dbt_assets(
     manifest=MANIFEST,
     exclude="tag:training",
-    dagster_dbt_translator=ShopTranslator(),
+    dagster_dbt_translator=ShopTranslator(lineage_metadata(Settings.from_environment())),
     pool=WAREHOUSE_POOL,
     backfill_policy=dg.BackfillPolicy.single_run(),
 )

@@ -261,16 +261,22 @@ def tiny_shop() -> TinyShop:
     return prepare(root)
 
 
-def prepare(root: Path) -> TinyShop:
-    """A place below ``root`` with reference tables, history and a champion; saved as "ready"."""
+def with_history(root: Path) -> TinyShop:
+    """A place below ``root`` with reference tables and history."""
     place = TinyShop(root)
     place.home.mkdir(parents=True)
     shutil.copy(REPOSITORY / "orchestration" / "dagster.yaml", place.home)
     settings = place.settings
     simulate_history(SIMULATION, settings.shop, settings.place)
     place.run("history_job", slice_key(settings.shop.slices_start - settings.shop.slice_width)).succeed()
+    return place
+
+
+def prepare(root: Path) -> TinyShop:
+    """A place below ``root`` with reference tables, history and a champion; saved as "ready"."""
+    place = with_history(root)
     place.run("training_job").succeed()
-    store = ModelStore(settings.place.models)
+    store = ModelStore(place.settings.place.models)
     store.promote("affinity", store.versions("affinity")[-1], "the only one", datetime.now(UTC))
     place.save("ready")
     return place
