@@ -67,7 +67,7 @@ def scored_leads(count: int = LEADS, seed: int = SEED) -> ScoredLeads:
     started = time.process_time()
     trained = train(training_set, seed=seed, threads=os.cpu_count() or 1, settings=CONTACTS)
     training_seconds = time.process_time() - started
-    judged = evaluate(training_set, trained.model)
+    judged = evaluate(training_set, trained)
     rows = inputs.touches.iloc[leads.judged[is_held]]
     matrix = feature_matrix(contact_rows(rows, inputs, leads.shop), training_set.features, "held-out leads")
     hit = rows["is_converted"].to_numpy(dtype=bool)

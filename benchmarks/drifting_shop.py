@@ -77,7 +77,7 @@ class SimulatedShop:
         """A version from ``training_frame``, judged against the champion by the gate."""
         training_set = training_sets.build_training_set(frame, self.settings.shop)
         trained = training.train(training_set, seed=SEED, threads=1)
-        judged = evaluation.evaluate(training_set, trained.model, champion.model if champion else None)
+        judged = evaluation.evaluate(training_set, trained, champion.model if champion else None)
         store, version = ModelStore(self.settings.place.models), version_name(NOW, training_set.fingerprint)
         store.save(AFFINITY, version, trained=trained, training_set=training_set, evaluation=judged, created_at=NOW)
         model = trained.model

@@ -25,9 +25,8 @@ from customer360.lake.slices import slice_key
 from customer360.settings import REPOSITORY, Settings
 from ml.bootstrap import interval, resamples
 from ml.datasets.training_sets import TrainingSet, build_training_set
-from ml.fitting.training import train
-from ml.judging.baselines import baseline_probabilities
-from ml.judging.evaluation import MODEL, evaluate
+from ml.fitting.training import train, train_earlier
+from ml.judging.evaluation import evaluate
 from ml.measures import row_losses
 
 # Sundays at midnight of the shops, as the warehouse holds times: UTC without a zone.
@@ -68,27 +67,28 @@ def judged(settings: Settings, frame: pd.DataFrame) -> dict[str, float]:
     is_judged = frame["as_of"] >= JUDGED_FROM
     known = frame[is_judged | (frame["as_of"] + horizon <= JUDGED_FROM)]
     training_set = with_all_judged(settings, known)
-    model = train(training_set, seed=SEED, threads=os.cpu_count() or 1).model
-    found = evaluate(training_set, model)
+    threads = os.cpu_count() or 1
+    trained = train(training_set, seed=SEED, threads=threads)
+    found = evaluate(training_set, trained, earlier=train_earlier(training_set, trained, seed=SEED, threads=threads))
     best, loss = found.best_baseline
     truth = np.array([training_set.categories.index(label) for label in training_set.validation_labels.astype(str)])
-    model_losses = row_losses(model.probabilities(training_set.validation), truth)
-    baseline_losses = row_losses(baseline_probabilities(training_set)[best], truth)
+    rows, contenders = training_set.validation, trained.contenders
+    served_losses, baseline_losses = (row_losses(contenders[name].probabilities(rows), truth) for name in (found.serves, best))
     households = known.loc[known["as_of"] >= JUDGED_FROM].sort_values(["cutoff_no", "customer_id"], ascending=[False, True])
-    gain = household_interval(baseline_losses - model_losses, households["customer_id"].to_numpy(dtype=object))
+    gain = household_interval(baseline_losses - served_losses, households["customer_id"].to_numpy(dtype=object))
     scores = found.scores.set_index("contender")
     return {
         "households": float(households["customer_id"].nunique()),
         "rows_train": float(found.rows_train),
         "rows_judged": float(found.rows_validation),
-        "log_loss": found.log_loss(MODEL),
+        "log_loss": found.log_loss(found.serves),
         "best_baseline_log_loss": loss,
-        **{f"log_loss_{name.replace(' ', '_')}": float(value) for name, value in scores["log_loss"].items() if name != MODEL},
+        **{f"log_loss_{name.replace(' ', '_')}": float(value) for name, value in scores["log_loss"].items()},
         "gain": gain[0],
         "gain_low": gain[1],
         "gain_high": gain[2],
-        "calibration_error": float(scores.loc[MODEL, "calibration_error"]),
-        "macro_f1": float(scores.loc[MODEL, "macro_f1"]),
+        "calibration_error": float(scores.loc[found.serves, "calibration_error"]),
+        "macro_f1": float(scores.loc[found.serves, "macro_f1"]),
     }
 
 
@@ -105,6 +105,7 @@ def with_all_judged(settings: Settings, known: pd.DataFrame) -> TrainingSet:
         validation=pd.concat([week.validation for week in later], ignore_index=True),
         validation_labels=np.concatenate([week.validation_labels for week in later]),
         validation_groups=pd.concat([week.validation_groups for week in later], ignore_index=True),
+        validation_customers=np.concatenate([week.validation_customers for week in later]),
     )
 
 

@@ -1,6 +1,6 @@
 """Intervals by resampling rows (Efron and Tibshirani, An Introduction to the Bootstrap, 1993), always with a seed.
 
-The rows of a cut-off are one customer each, so rows are what is drawn.
+The rows of a cut-off are one customer each, so rows are what is drawn; rows of several cut-offs are drawn by customer.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
-from ml.arrays import Floats, Integers
+from ml.arrays import Floats, Integers, Texts
 
 RESAMPLES = 1_000
 LEVEL = 0.95
@@ -35,6 +36,14 @@ def resamples(rows: int, count: int, seed: int) -> Iterator[Integers]:
 def mean_interval(values: Floats, seed: int, count: int = RESAMPLES) -> Interval:
     """The mean of ``values``; of paired differences, that of their difference."""
     drawn = [float(values[rows].mean()) for rows in resamples(len(values), count, seed)]
+    return interval(float(values.mean()), np.array(drawn))
+
+
+def clustered_mean_interval(values: Floats, clusters: Texts, seed: int, count: int = RESAMPLES) -> Interval:
+    """The mean of ``values``, rows of a cluster drawn together: a customer's are alike (Cameron and Miller, 2015)."""
+    codes, names = pd.factorize(clusters)
+    sums, rows = np.bincount(codes, values, minlength=len(names)), np.bincount(codes, minlength=len(names))
+    drawn = [float(sums[chosen].sum() / rows[chosen].sum()) for chosen in resamples(len(names), count, seed)]
     return interval(float(values.mean()), np.array(drawn))
 
 

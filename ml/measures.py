@@ -17,7 +17,7 @@ TOP_SHARE = 0.10
 def score(
     probabilities: Floats, truth: Integers, decisions: Integers | None = None, negatives: Sequence[int] = (-1,)
 ) -> dict[str, float]:
-    """Log loss (nats a row), Brier score, accuracy, macro-F1, calibration error and lift at 10%; of two classes also ``auc``.
+    """Log loss (nats a row), Brier score, accuracy, macro-F1, calibration error, lift at 10% and ``auc``.
 
     The Brier score is the squared error over all classes, 0 to 2 (Brier, Verification of Forecasts Expressed in Terms of
     Probability, 1950). Accuracy and macro-F1 are those of the ``decisions``, by default the most probable classes. Lift and AUC
@@ -34,7 +34,7 @@ def score(
         "macro_f1": macro_f1(decisions, truth, classes),
         "calibration_error": calibration_error(probabilities, truth),
         "lift_10": lift(positive_share, is_positive),
-        **({"auc": auc(positive_share, is_positive)} if classes == 2 else {}),
+        "auc": auc(positive_share, is_positive),
     }
 
 

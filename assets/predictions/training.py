@@ -32,6 +32,7 @@ from ml.responses.contact_rows import ResponseInputs, response_inputs
 from ml.responses.training_set import build_response_training_set
 from ml.responses.without_contact import build_organic_training_set
 from ml.versions import model_card
+from ml.versions.manifest import serves_text
 from ml.versions.model_card import Section
 from ml.versions.model_store import version_name
 from ml.versions.shop_models import publish_versions, servable_for_shop, store_of
@@ -90,7 +91,7 @@ def model_asset(name: str, description: str, recipe: Recipe[Any]) -> dg.AssetsDe
     """The asset of a model: its versions in the model store, with its checks. One function makes those of all targets."""
     key = dg.AssetKey(["predictions", f"{name}_model"])
     descriptions = (
-        f"Warns when the new model's log loss on {recipe.judge} is not below that of every baseline.",
+        f"Warns when no model is better than every baseline on {recipe.judge}; of customers' models a baseline serves then.",
         f"Fails when a feature alone predicts a class with an AUC above {leakage.ALARM_AUC}: it was made of the label.",
     )
 
@@ -103,7 +104,7 @@ def model_asset(name: str, description: str, recipe: Recipe[Any]) -> dg.AssetsDe
         tags={"domain": "predictions"},
         description=(
             f"{description} A version in the model store.\n\n{recipe.judge.capitalize()} judges; the champion is replaced only "
-            "by a model that beats the baselines and is better than it beyond chance."
+            "by what is better than it beyond chance. Of customers' models a baseline serves until trees or a blend beat it."
         ),
         check_specs=[
             dg.AssetCheckSpec(check, asset=key, description=text) for check, text in zip(CHECKS, descriptions, strict=True)
@@ -123,15 +124,17 @@ def _trained(context: dg.AssetExecutionContext, platform: Platform, name: str, r
             inputs = recipe.read(snapshot)
         training_set = recipe.training_set(inputs, settings.shop, target)
     except TrainingSetError as error:
-        if target.is_needed:
-            raise
+        if target.is_needed and store.champion_version(name) is not None:
+            raise  # it could be trained before: something broke
         outlook = recipe.outlook(inputs, settings.shop, target) if recipe.outlook and inputs is not None else {}
         return _not_trained({"missing": str(error), **outlook})
     minutes = settings.shop.training.tuning_minutes
     budget = Budget(minutes * 60, time.monotonic) if minutes else None
-    trained = training.train(training_set, seed=SEED, threads=os.cpu_count() or 1, settings=recipe.boosting, budget=budget)
+    threads = os.cpu_count() or 1
+    trained = training.train(training_set, seed=SEED, threads=threads, settings=recipe.boosting, budget=budget)
+    earlier = training.train_earlier(training_set, trained, seed=SEED, threads=threads)
     champion = servable_for_shop(settings, name).loaded
-    judged = evaluation.evaluate(training_set, trained.model, champion.model if champion else None)
+    judged = evaluation.evaluate(training_set, trained, champion.model if champion else None, earlier)
     now = platform.now()
     version = version_name(now, training_set.fingerprint)
     manifest = store.save(name, version, trained=trained, training_set=training_set, evaluation=judged, created_at=now)
@@ -148,7 +151,8 @@ def _trained(context: dg.AssetExecutionContext, platform: Platform, name: str, r
             "dagster/row_count": judged.rows_train,
             "rows_validation": judged.rows_validation,
             "model_version": version,
-            "log_loss": judged.log_loss(evaluation.MODEL),
+            "serves": serves_text(manifest),
+            "log_loss": judged.log_loss(judged.serves),
             **_auc_metadata(judged),
             "decision": "promoted" if decision.is_promoted else "rejected",
             "reason": decision.reason,
@@ -161,8 +165,9 @@ def _trained(context: dg.AssetExecutionContext, platform: Platform, name: str, r
         check_results=[
             dg.AssetCheckResult(
                 check_name="beats_baselines",
-                passed=judged.log_loss(evaluation.MODEL) < judged.best_baseline[1],
+                passed=judged.beats_baselines,
                 severity=dg.AssetCheckSeverity.WARN,
+                description=judged.choice.reason if judged.choice else None,
                 metadata={"best_baseline": judged.best_baseline[0], "its_log_loss": judged.best_baseline[1]},
             ),
             dg.AssetCheckResult(
@@ -177,7 +182,7 @@ def _trained(context: dg.AssetExecutionContext, platform: Platform, name: str, r
 
 
 def _auc_metadata(judged: evaluation.Evaluation) -> dict[str, Any]:
-    """The area under the ROC curve of a model of two classes; nothing of others."""
+    """The area under the ROC curve, of buying anything where there are several categories; with its interval."""
     return {
         key: value
         for row in judged.intervals[judged.intervals["measure"] == "auc"].to_dict("records")
@@ -258,7 +263,7 @@ def _effect(contacts: ContactInputs, settings: Settings, training_set: TrainingS
 
 CUSTOMERS = Recipe(
     deps=[["marts", "training_features"]],
-    judge="the last known cut-off",
+    judge="the last known cut-offs",
     boosting=BoostingSettings(),
     read=_read_customers,
     training_set=lambda customers, shop, target: training_sets.build_training_set(customers.frame, shop, target),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import duckdb
@@ -15,13 +16,14 @@ from customer360.settings import OUTCOMES, Shop
 from ml.arrays import Booleans, Floats, Texts
 from ml.datasets.bands import Bands, quantile_bands
 from ml.datasets.segments import customer_groups
-from ml.datasets.targets import AFFINITY, Target, target_of
+from ml.datasets.targets import AFFINITY, WAIT_DAYS, Target, target_of
 from ml.frames import feature_matrix, require_columns
 
 TABLE = "training_features"
 MIN_TRAINING_ROWS = 200
 MIN_VALIDATION_ROWS = 50
 FOLDS = 5
+JUDGED_CUTOFFS = 3  # at most; each earlier one costs one more fit, on fewer rows
 
 
 class TrainingSetError(ValueError):
@@ -59,6 +61,12 @@ class TrainingSet:
     ``train_weights``: how much each training row counts when a model is fitted, above 0. Rows that choose or judge count alike:
     that is how they are served.
 
+    ``validation_customers``: whose row each validation row is; rows of one customer at several cut-offs are alike.
+
+    ``earlier``: the sets whose last cut-off is one of the two before this one, the newest first, with the rows that were known
+    then: on each of them a model of its own is judged. A set has some where its rows weigh alike and each of them keeps two
+    cut-offs to learn from, of which the newest chooses.
+
     ``judged_on``: the validation rows in words, where they are no cut-off: rows may be contacts, each at its own moment.
 
     ``categories`` are every class of the target. ``amounts`` there are where its classes are bands. ``fingerprint`` is a sha256
@@ -79,6 +87,8 @@ class TrainingSet:
     fingerprint: str
     amounts: Amounts | None = None
     judged_on: str = ""
+    validation_customers: Texts = field(default_factory=lambda: np.empty(0, dtype=object))
+    earlier: tuple[TrainingSet, ...] = ()
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -104,7 +114,26 @@ def build_training_set(frame: pd.DataFrame, shop: Shop, target: Target | None = 
     ordered = frame[target.is_known(frame)].sort_values(
         ["cutoff_no", "customer_id"], ascending=[False, True], ignore_index=True
     )
-    horizon = timedelta(days=target.horizon_days)
+    latest = _judged_at_last(ordered, shop, target)
+    return replace(latest, earlier=tuple(_earlier(ordered, shop, target)))
+
+
+def _earlier(ordered: pd.DataFrame, shop: Shop, target: Target) -> Iterator[TrainingSet]:
+    if ordered["weight"].nunique() > 1:  # the rows from before a dated change cannot judge
+        return
+    for number in sorted(ordered["cutoff_no"].unique())[1:JUDGED_CUTOFFS]:
+        try:
+            found = _judged_at_last(ordered[ordered["cutoff_no"] >= number].reset_index(drop=True), shop, target)
+        except TrainingSetError:  # too few rows that long ago
+            return
+        if len(found.train_cutoffs) < 2 or len(found.tuning) != 1:
+            return
+        yield found
+
+
+def _judged_at_last(ordered: pd.DataFrame, shop: Shop, target: Target) -> TrainingSet:
+    """``ordered``: rows whose outcome is known, the oldest cut-off first; the last one judges."""
+    features, horizon = tuple(feature_list(shop)), timedelta(days=target.horizon_days)
     is_last, has_class = (ordered["cutoff_no"] == ordered["cutoff_no"].min()).to_numpy(), target.has_class(ordered)
     if not is_last.any():
         raise TrainingSetError(f"{TABLE} has no cut-off of which {_days(target)} and 2 more have passed; load more history")
@@ -131,6 +160,7 @@ def build_training_set(frame: pd.DataFrame, shop: Shop, target: Target | None = 
         validation_cutoff=validation_cutoff,
         fingerprint=fingerprint_of(matrix[has_class], ordered[has_class], labels[has_class]),
         amounts=amounts,
+        validation_customers=ordered.loc[is_judge, "customer_id"].to_numpy(dtype=object),
     )
 
 
@@ -210,12 +240,13 @@ def customers_at_cutoffs(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
 
 
 def training_outlook(frame: pd.DataFrame, shop: Shop, target: Target, first_slice: datetime | None) -> dict[str, str]:
-    """For a model that waits for history: the cut-offs there are and those needed, and when there is history enough.
+    """For a model that waits for history: the cut-offs there are and those needed, the rows, and when there will be enough.
 
     ``frame``: ``training_features``. ``first_slice``: start of the oldest slice (UTC), None where there is none.
     """
     needed, found = target.cutoffs_needed(shop), int(frame["cutoff_no"].nunique())
-    known = int(frame.loc[target.is_known(frame), "cutoff_no"].nunique())
+    is_known = target.is_known(frame)
+    known = int(frame.loc[is_known, "cutoff_no"].nunique())
     result = {"cutoffs": f"{found}, of which {known} are {target.horizon_days} days and 2 more ago; {needed} are needed"}
     if needed > shop.training.cutoffs:
         result["to_do"] = f"raise training.cutoffs in shop.yaml from {shop.training.cutoffs} to {needed}"
@@ -223,4 +254,27 @@ def training_outlook(frame: pd.DataFrame, shop: Shop, target: Target, first_slic
         moment = first_slice + target.history_needed(shop)
         reached = " (there is)" if found >= needed else ""
         result["enough_history_from"] = f"{moment:%Y-%m-%d %H:%M} UTC{reached}"
+    learned = frame[is_known & target.has_class(frame)]
+    if not learned.empty:
+        result |= _rows_outlook(learned, target, max(shop.training.cutoffs, 2))
     return result
+
+
+def _rows_outlook(learned: pd.DataFrame, target: Target, cutoffs: int) -> dict[str, str]:
+    """Customers with a class at the last known cut-off, those needed there, and when they come at the pace of the cut-offs."""
+    rows = learned.groupby("as_of").size().sort_index()
+    needed = max(MIN_VALIDATION_ROWS, -(-MIN_TRAINING_ROWS // (cutoffs - 1)))
+    found = int(rows.iloc[-1])
+    result = {
+        "customers": f"{found} to learn from at the last known cut-off; {needed} at each of {cutoffs} cut-offs are enough"
+    }
+    weeks = (rows.index[-1] - rows.index[0]) / timedelta(weeks=1)
+    pace = (found - int(rows.iloc[0])) / weeks if weeks else 0.0
+    if found >= needed:
+        return result
+    if pace <= 0:
+        return {**result, "enough_customers_from": "not at the present pace: there are no more of them from week to week"}
+    # A cut-off judges or trains when its outcome is known; the oldest of them has to have as many.
+    wait = timedelta(weeks=float(np.ceil((needed - found) / pace)) + cutoffs - 1, days=target.horizon_days + WAIT_DAYS)
+    moment = rows.index[-1] + wait
+    return {**result, "enough_customers_from": f"about {moment:%Y-%m-%d}, at {pace:.1f} more a week"}

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ml.judging.evaluation import CHAMPION, MODEL, Evaluation
+from ml.judging.evaluation import CHAMPION, Evaluation
 
 INK, ACCENT, PALE = "#33415c", "#2a6f97", "#a9b4c2"
 SHOWN_FEATURES = 15
@@ -43,7 +43,7 @@ def _calibration(axes: Axes, evaluation: Evaluation) -> None:
     found = evaluation.reliability
     axes.plot([0, 1], [0, 1], color=PALE, linewidth=1)
     axes.plot(found["predicted"], found["observed"], color=ACCENT, marker="o", markersize=4)
-    error = float(evaluation.scores.loc[evaluation.scores["contender"] == MODEL, "calibration_error"].iloc[0])
+    error = float(evaluation.scores.loc[evaluation.scores["contender"] == evaluation.serves, "calibration_error"].iloc[0])
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="predicted probability", ylabel="observed share")
     axes.set_title(f"Calibration (error {error:.3f})", fontsize=10, color=INK, loc="left")
 
@@ -80,10 +80,12 @@ def _confusion(axes: Axes, evaluation: Evaluation) -> None:
 def _importance(axes: Axes, evaluation: Evaluation) -> None:
     found = evaluation.importance.head(SHOWN_FEATURES).iloc[::-1]
     axes.barh([_short(name, 34) for name in found["feature"]], found["importance"], color=ACCENT, height=0.6)
-    axes.set_xlabel("percent of what the trees use")
+    axes.set_xlabel("percent of what is used")
     champion = evaluation.champion_log_loss
     beside = "" if champion is None else f", {CHAMPION} {champion:.4f}"
-    axes.set_title(f"Importance (log loss {evaluation.log_loss(MODEL):.4f}{beside})", fontsize=10, color=INK, loc="left")
+    axes.set_title(
+        f"Importance (log loss {evaluation.log_loss(evaluation.serves):.4f}{beside})", fontsize=10, color=INK, loc="left"
+    )
 
 
 def _short(name: object, longest: int = 18) -> str:

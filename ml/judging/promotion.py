@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ml.datasets.leakage import StrongFeature
-from ml.judging.evaluation import CHAMPION, MODEL, Evaluation
+from ml.judging.evaluation import CHAMPION, Evaluation
 
 # A group this large must not pay for the others: rows, and share of all rows.
 LARGE_GROUP_ROWS, LARGE_GROUP_SHARE = 200, 0.05
@@ -22,7 +22,10 @@ class Decision:
 
 
 def decide(evaluation: Evaluation, strongest: Sequence[StrongFeature] = ()) -> Decision:
-    """Promote a model that beats the best baseline and, where there is a champion, is better than it beyond chance.
+    """Promote what serves best where there is no champion, or where it is better than the champion beyond chance.
+
+    Of customers' models that is the trees or the blend that beat the best baseline over all judged cut-offs, else that baseline
+    (``ml.judging.evaluation.Choice``). A model of contacts has to beat its best baseline; without one plans use smoothed rates.
 
     A model whose training set has a feature that alone predicts a category (``ml.datasets.leakage``) is never promoted.
 
@@ -36,12 +39,15 @@ def decide(evaluation: Evaluation, strongest: Sequence[StrongFeature] = ()) -> D
     ]
     if leaks:
         return Decision(False, f"a feature alone predicts the label, so it was probably made of it: {'; '.join(leaks)}")
-    loss = evaluation.log_loss(MODEL)
+    loss = evaluation.log_loss(evaluation.serves)
     name, baseline = evaluation.best_baseline
     champion = evaluation.champion_log_loss
-    if not loss < baseline:
+    if evaluation.choice is not None:
+        beaten = f"{evaluation.choice.reason}; log loss {loss:.4f} at the last cut-off"
+    elif not loss < baseline:
         return Decision(False, f"log loss {loss:.4f} does not beat the baseline '{name}' ({baseline:.4f})")
-    beaten = f"log loss {loss:.4f} beats the baseline '{name}' ({baseline:.4f})"
+    else:
+        beaten = f"log loss {loss:.4f} beats the baseline '{name}' ({baseline:.4f})"
     if champion is None:
         return Decision(True, f"{beaten}; there was no champion")
     worst = evaluation.worst_difference(CHAMPION)

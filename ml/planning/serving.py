@@ -16,7 +16,7 @@ from ml.arrays import SingleFloats
 from ml.datasets import targets
 from ml.effects.evidence import campaign_outcomes, evidence_for
 from ml.effects.prior import Effect, combined, prior_effect
-from ml.judging.evaluation import MODEL
+from ml.fitting.training import MODEL
 from ml.planning.base_rates import base_rate, customer_base_rates
 from ml.planning.contact_rates import ResponsePrior
 from ml.planning.predictions import Predict, Predicted, basis_of

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from catboost import Pool
 
+from customer360.features import Feature
 from ml.arrays import Floats
+from ml.fitting.class_model import Batch
 from ml.versions.model_store import LoadedModel
 
 # The table is typed even when it has no rows.
@@ -36,26 +37,27 @@ class Serving:
     churn: LoadedModel | None = None
 
     @property
-    def any(self) -> LoadedModel | None:
-        """One of them, whose features are those of all; None where none serves."""
-        return self.affinity or self.spend or self.churn
+    def features(self) -> list[Feature]:
+        """The features that they read, each once: those of an earlier release may read fewer."""
+        loaded = [model for model in (self.affinity, self.spend, self.churn) if model]
+        return list(dict.fromkeys(feature for model in loaded for feature in model.model.features))
 
 
-def customer_value(customer_features: pd.DataFrame, pool: Pool | None, serving: Serving, affinity: Floats | None) -> pa.Table:
+def customer_value(customer_features: pd.DataFrame, batch: Batch, serving: Serving, affinity: Floats | None) -> pa.Table:
     """``customer_value``: one row for each of ``customer_features``. What needs a model that does not serve is null.
 
-    ``pool``: their features, None where nothing serves. ``affinity``: their probabilities by the affinity model, so
-    that purchase_probability is 1 - P(none) of the very scores that are published. expected_spend = purchase_probability x the
+    ``batch``: their features. ``affinity``: their probabilities by the affinity model, so that purchase_probability is
+    1 - P(none) of the very scores that are published. expected_spend = purchase_probability x the
     spend to expect given a purchase, in the shop's currency. churn_probability is of no order within the churn horizon.
     """
     rows = len(customer_features)
     buys = None if affinity is None or serving.affinity is None else 1 - affinity[:, -1]
     spend, bands = None, serving.spend.model.bands if serving.spend else None  # the store refuses a model without its bands
-    if buys is not None and serving.spend and bands and pool is not None:
-        spend = buys * bands.expected(serving.spend.model.probabilities(pool))
+    if buys is not None and serving.spend and bands:
+        spend = buys * bands.expected(serving.spend.model.probabilities(batch))
     lost = None
-    if serving.churn is not None and pool is not None:
-        lost = serving.churn.model.probabilities(pool)[:, 0]
+    if serving.churn is not None:
+        lost = serving.churn.model.probabilities(batch)[:, 0]
     columns: list[pa.Array[Any]] = [
         pa.array(customer_features["customer_id"], pa.string()),
         *(_numbers(values, rows) for values in (buys, spend, lost)),

@@ -1,5 +1,8 @@
 """Why a customer's top category is on top: the three strongest reasons, as text for marketers.
 
+Of a simple rule the features that it is made of give the reason, by how far they move log p(c) from that of a customer of whom
+nothing is known; of a blend both push by their weights, which is exact to first order for a logarithmic pool.
+
 SHAP values (Lundberg and Lee, A Unified Approach to Interpreting Model Predictions, 2017), exact for trees, as CatBoost has
 them. A multiclass model's raw values mean something only beside each other, so a feature's push towards category c is its SHAP
 value for c less the mean over all classes weighted by their probabilities: the first-order change of log p(c).
@@ -15,6 +18,7 @@ import pandas as pd
 from customer360.features import Feature
 from customer360.settings import NONE, Shop
 from ml.arrays import Floats, Integers, Texts
+from ml.fitting.class_model import ClassModel
 from ml.frames import feature_matrix
 from ml.serving.reason_texts import ReasonTexts, topic
 from ml.versions.model_store import LoadedModel
@@ -64,6 +68,17 @@ def _explain(rows: pd.DataFrame, loaded: LoadedModel, shop: Shop, texts: ReasonT
 def _push(loaded: LoadedModel, matrix: pd.DataFrame, probabilities: Floats, top: Integers) -> Floats:
     """Rows x features: how far each feature moves log p(top category), to first order."""
     model = loaded.model
+    result = np.zeros((len(matrix), len(model.features)))
+    if model.baseline_weight < 1:
+        result += (1 - model.baseline_weight) * _push_of_trees(model, matrix, probabilities, top)
+    if model.baseline is not None and model.baseline_weight > 0:
+        places = {feature.name: place for place, feature in enumerate(model.features)}
+        for name, moved in model.baseline.pushes(matrix, model.features, top).items():
+            result[:, places[name]] += model.baseline_weight * moved
+    return result
+
+
+def _push_of_trees(model: ClassModel, matrix: pd.DataFrame, probabilities: Floats, top: Integers) -> Floats:
     seen = model.seen_categories
     values = np.asarray(model.classifier.get_feature_importance(model.pool(matrix), type="ShapValues"))[:, :, :-1]
     position = {category: index for index, category in enumerate(seen)}

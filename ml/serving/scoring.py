@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from customer360.features import Feature
 from customer360.settings import NONE
 from ml.arrays import Floats
 from ml.frames import feature_matrix, require_columns
@@ -34,12 +36,12 @@ def score(customer_features: pd.DataFrame, loaded: LoadedModel) -> pa.Table:
     the one category that the model's decision names, which may be another one (``ml.fitting.decisions``). Raises ``FrameError``
     when ``customer_features`` lacks a column that the model reads.
     """
-    return to_table(customer_features, loaded, loaded.model.probabilities(served_matrix(customer_features, loaded)))
+    matrix = served_matrix(customer_features, loaded.model.features)
+    return to_table(customer_features, loaded, loaded.model.probabilities(matrix))
 
 
-def served_matrix(customer_features: pd.DataFrame, loaded: LoadedModel) -> pd.DataFrame:
-    """The feature matrix of these customers, as the model reads them. Raises ``FrameError`` on a missing column."""
-    features = loaded.model.features
+def served_matrix(customer_features: pd.DataFrame, features: Sequence[Feature]) -> pd.DataFrame:
+    """The feature matrix of these customers for models with these features. Raises ``FrameError`` on a missing column."""
     require_columns(customer_features, TABLE, ["customer_id", "as_of", *[feature.name for feature in features]])
     return feature_matrix(customer_features, features, TABLE)
 

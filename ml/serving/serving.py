@@ -9,6 +9,7 @@ import duckdb
 from customer360.lake.engine import literal, row_count
 from customer360.lake.warehouse.frames import append_rows, replace_table
 from customer360.settings import NONE, Shop
+from ml.fitting.class_model import Batch
 from ml.serving.customer_value import VALUE_SCHEMA, Serving, customer_value
 from ml.serving.reason_refresh import KEPT_SCHEMA, refresh_reasons
 from ml.serving.scoring import SCORE_SCHEMA, served_matrix, to_table
@@ -60,15 +61,15 @@ def serve(connection: duckdb.DuckDBPyConnection, serving: Serving, shop: Shop, t
 def _score_everyone(
     connection: duckdb.DuckDBPyConnection, reading: duckdb.DuckDBPyConnection, serving: Serving, tables: Tables
 ) -> None:
-    """Every model reads the same features, which are made ready once for each batch."""
+    """Features are made ready once for each batch, whichever models read them."""
     reading.execute(f"from {tables.features} order by customer_id")
     while len(batch := reading.fetch_df_chunk(BATCH)):
-        pool = serving.any.model.pool(served_matrix(batch, serving.any)) if serving.any else None
+        rows = Batch(served_matrix(batch, serving.features))
         affinity = None
-        if serving.affinity and pool is not None:
-            affinity = serving.affinity.model.probabilities(pool)
+        if serving.affinity:
+            affinity = serving.affinity.model.probabilities(rows)
             append_rows(connection, tables.scores, to_table(batch, serving.affinity, affinity))
-        append_rows(connection, tables.value, customer_value(batch, pool, serving, affinity))
+        append_rows(connection, tables.value, customer_value(batch, rows, serving, affinity))
 
 
 def count_consistent(connection: duckdb.DuckDBPyConnection, tables: Tables) -> tuple[int, int]:

@@ -7,15 +7,16 @@ from datetime import UTC, datetime
 from importlib.metadata import version as package_version
 from typing import Any, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from customer360.features import Feature
 from ml.datasets.bands import Bands
 from ml.datasets.training_sets import TrainingSet
+from ml.fitting.baselines import Baseline
 from ml.fitting.calibration import Calibration
-from ml.fitting.training import TrainedModel
+from ml.fitting.training import MODEL, TrainedModel
 from ml.fitting.tuning import Trial
-from ml.judging.evaluation import CHAMPION, MODEL, Evaluation
+from ml.judging.evaluation import CHAMPION, LEARNED, Evaluation
 
 PACKAGES = ("catboost", "numpy", "pandas")
 
@@ -30,7 +31,11 @@ class FeatureType(BaseModel):
 
 
 class Manifest(BaseModel):
-    """``manifest.json``. Timestamps are UTC. ``metrics``: contender -> measure -> value on the validation cut-off."""
+    """``manifest.json``. Timestamps are UTC. ``metrics``: contender -> measure -> value on the validation cut-off.
+
+    ``serves``: the contender that the version serves: its trees (model), the blend, or a baseline alone. ``baseline`` has
+    ``baseline_weight`` in it. ``served_because``: why, and ``judged_cutoffs``: on which cut-offs, the newest first.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -58,6 +63,11 @@ class Manifest(BaseModel):
     packages: dict[str, str]
     model_file: Literal["model.cbm", "model.npz"] = "model.cbm"  # model.npz: a random forest, of before 0.1.0
     model_sha256: str
+    serves: str = MODEL
+    baseline: Baseline | None = None
+    baseline_weight: float = Field(default=0.0, ge=0, le=1)
+    served_because: str = ""
+    judged_cutoffs: tuple[str, ...] = ()
     rivals: tuple[str, ...] = ()  # of before 0.1.0: contenders in ``metrics`` that are no baselines
     judged_on: str = ""
 
@@ -65,12 +75,19 @@ class Manifest(BaseModel):
     def _has_a_baseline(self) -> Self:
         if MODEL not in self.metrics or not self.baselines:
             raise ValueError("metrics lack the model or every baseline")
+        if self.serves not in self.metrics or (self.serves != MODEL and self.baseline is None):
+            raise ValueError(f"it serves {self.serves}, of which it holds no metrics or no baseline")
         return self
+
+    @property
+    def served_metrics(self) -> dict[str, float]:
+        """Measure -> value of the contender that serves."""
+        return self.metrics[self.serves]
 
     @property
     def baselines(self) -> dict[str, float]:
         """Log loss of each baseline: contender -> nats a row."""
-        others = {MODEL, CHAMPION, *self.rivals}
+        others = {*LEARNED, CHAMPION, *self.rivals}
         return {name: scores["log_loss"] for name, scores in self.metrics.items() if name not in others}
 
     def top_features(self, count: int) -> list[str]:
@@ -89,7 +106,7 @@ def describe(
     model_sha256: str,
 ) -> Manifest:
     """The manifest of a model that was just trained and evaluated. ``created_at`` carries its time zone."""
-    model = trained.model
+    model, choice = trained.contenders[evaluation.serves], evaluation.choice
     return Manifest(
         name=name,
         version=version,
@@ -111,7 +128,7 @@ def describe(
             for row in evaluation.scores.to_dict("records")
         },
         recall={
-            str(row["category_id"]): float(row["model"]) if row["rows"] else None
+            str(row["category_id"]): float(row[evaluation.serves]) if row["rows"] else None
             for row in evaluation.recall.to_dict("records")
         },
         importance={str(row["feature"]): float(row["importance"]) for row in evaluation.importance.to_dict("records")},
@@ -121,7 +138,24 @@ def describe(
         packages={**{package: package_version(package) for package in PACKAGES}, "python": platform.python_version()},
         model_sha256=model_sha256,
         judged_on=training_set.judged_on,
+        serves=evaluation.serves,
+        baseline=model.baseline,
+        baseline_weight=model.baseline_weight,
+        served_because=choice.reason if choice else "",
+        judged_cutoffs=tuple(evaluation.cutoffs["cutoff"].unique()) if choice else (),
     )
+
+
+def serves_text(manifest: Manifest) -> str:
+    """What answers when the version serves, and why, in plain words."""
+    what = "The trees alone."
+    if manifest.baseline is not None and manifest.baseline_weight == 1:
+        what = f"The baseline '{manifest.baseline.name}' alone, a simple rule; the trees are kept beside it."
+    elif manifest.baseline is not None:
+        share = manifest.baseline_weight
+        what = f"A blend: trees with weight {1 - share:.2f}, the baseline '{manifest.baseline.name}' with {share:.2f}."
+    because = manifest.served_because
+    return f"{what} {because[:1].upper()}{because[1:]}." if because else what
 
 
 def feature_types(features: tuple[Feature, ...]) -> tuple[FeatureType, ...]:

@@ -14,7 +14,7 @@ from ml.judging.evaluation import Evaluation
 from ml.judging.plots import evaluation_plots
 from ml.judging.promotion import Decision
 from ml.markdown import table
-from ml.versions.manifest import Manifest
+from ml.versions.manifest import Manifest, serves_text
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,8 @@ def model_card(
                 f"{'Promoted' if decision.is_promoted else 'Rejected'}: {decision.reason}.",
                 "## What it is for",
                 purpose,
+                "## What it serves",
+                serves_text(manifest),
                 "## What it was made of",
                 f"{manifest.rows_train:,} rows {_from_when(manifest)}, {len(manifest.features)} features, "
                 f"{manifest.tree_count} trees. Data {manifest.data_fingerprint[:12]}, file {manifest.model_sha256[:12]}.",
@@ -85,10 +87,6 @@ def model_card(
         )
         + "\n"
     )
-
-
-def _section_parts(section: Section) -> list[str]:
-    return [f"## {section.title}", section.text, *(f"![{name}]({name}.png)" for name in section.plots)]
 
 
 def _from_when(manifest: Manifest) -> str:

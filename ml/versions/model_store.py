@@ -240,6 +240,8 @@ class ModelStore:
             manifest.calibration,
             manifest.decision_weights,
             manifest.bands,
+            manifest.baseline,
+            manifest.baseline_weight,
         )
         return LoadedModel(model, manifest)
 

@@ -12,7 +12,7 @@ import pandas as pd
 from customer360.text import many
 from ml.datasets.targets import AFFINITY, CHURN, ORGANIC_RESPONSE, RESPONSE, SPEND
 from ml.versions.decision_log import ROLLED_BACK
-from ml.versions.manifest import Manifest
+from ml.versions.manifest import Manifest, serves_text
 from ml.versions.model_store import Servable
 
 WIDTH = 98
@@ -48,6 +48,7 @@ def show_lines(manifest: Manifest, standing: str, problem: str, decisions: Seque
     """The manifest for people. ``problem`` says why the version would be refused now, and is empty where it would not."""
     yield f"{manifest.name} {manifest.version}: {standing}"
     yield ""
+    yield from _fact("serves", serves_text(manifest))
     yield from _fact("made", f"{_minute(manifest.created_at)} UTC, {_pairs(manifest.packages)}")
     yield from _fact("data", f"{manifest.rows_train:,} rows to train, {manifest.rows_validation:,} to judge")
     yield from _fact("", f"fingerprint {manifest.data_fingerprint}")
@@ -57,7 +58,10 @@ def show_lines(manifest: Manifest, standing: str, problem: str, decisions: Seque
     else:
         cutoffs = ", ".join(_minute(moment) for moment in manifest.train_cutoffs)
         yield from _fact("trained on", f"{many(len(manifest.train_cutoffs), 'cut-off')} (UTC): {cutoffs}")
-        yield from _fact("judged on", f"{_minute(manifest.validation_cutoff)} UTC")
+        earlier = (
+            f"; and on {', '.join(manifest.judged_cutoffs[1:])} by models of their own" if manifest.judged_cutoffs[1:] else ""
+        )
+        yield from _fact("judged on", f"{_minute(manifest.validation_cutoff)} UTC{earlier}")
     if manifest.horizon_days is not None:
         yield from _fact("ahead", many(manifest.horizon_days, "day"))
     yield from _fact("categories", ", ".join(manifest.categories))

@@ -10,7 +10,6 @@ import pandas as pd
 
 from customer360.lake.publishing.tables import TABLES
 from ml.datasets.targets import WAIT_DAYS
-from ml.judging.evaluation import MODEL
 from ml.versions.manifest import Manifest
 from ml.versions.model_store import AUTOMATIC, ModelRefused, ModelStore
 
@@ -67,7 +66,8 @@ def _numbers(manifest: Manifest) -> dict[str, Any]:
         "train_cutoff_count": len(manifest.train_cutoffs),
         "rows_train": manifest.rows_train,
         "rows_validation": manifest.rows_validation,
-        **manifest.metrics[MODEL],
+        "serves": manifest.serves,
+        **manifest.served_metrics,
         "best_baseline": best,
         "best_baseline_log_loss": baselines[best],
         "tree_count": manifest.tree_count,

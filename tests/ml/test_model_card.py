@@ -41,7 +41,7 @@ def test_the_card_says_what_the_version_is_worth_and_what_was_decided(trained: T
     )
     decision = decide(trained.evaluation)
     card = model_card(manifest, trained.evaluation, decision, trained.training_set.target.purpose)
-    assert card.startswith("# affinity v1\n\nPromoted: log loss ")
+    assert card.startswith("# affinity v1\n\nPromoted: the model is better than the best baseline 'own category shares'")
     for text in (
         decision.reason,
         manifest.model_sha256[:12],

@@ -191,7 +191,7 @@ def another_shop(desk: Desk) -> None:
     training_set = build_training_set(training_frame(shop, customers=300, cutoffs=2), shop)
     made = train(training_set, seed=1, threads=2)
     shutil.rmtree(desk.file("v1").parent)
-    Trained(training_set, made, evaluate(training_set, made.model)).save(desk.store, "v1")
+    Trained(training_set, made, evaluate(training_set, made)).save(desk.store, "v1")
 
 
 def another_model(desk: Desk) -> None:

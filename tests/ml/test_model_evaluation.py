@@ -9,7 +9,7 @@ from trained_models import Trained
 
 from customer360.features import Feature
 from ml.datasets.leakage import StrongFeature
-from ml.judging.baselines import class_prior, grouped_frequencies, main_category
+from ml.fitting.baselines import class_prior, group_frequencies, main_category
 from ml.judging.evaluation import Evaluation, evaluate
 from ml.judging.promotion import decide
 from ml.measures import class_recall, confusion, lift, reliability, score
@@ -26,10 +26,10 @@ def test_a_group_is_smoothed_towards_the_prior_by_as_many_rows_as_categories() -
     groups = pd.Series(["a", "a", "b"], dtype=object)
     labels = np.array(["a", "none", "b"], dtype=object)
     prior = np.array([0.5, 0.2, 0.3])
-    found = grouped_frequencies(groups, labels, pd.Series(["a", "z"], dtype=object), prior, CATEGORIES)
-    # Group a: one a, one none, two rows; strength 3. Group z was never seen: the prior.
-    assert found[0] == pytest.approx([(1 + 1.5) / 5, 0.6 / 5, (1 + 0.9) / 5])
-    assert found[1] == pytest.approx(prior)
+    found = group_frequencies(groups, labels, prior, CATEGORIES)
+    # Group a: one a, one none, two rows; strength 3.
+    assert found["a"] == pytest.approx([(1 + 1.5) / 5, 0.6 / 5, (1 + 0.9) / 5])
+    assert found["b"] == pytest.approx([1.5 / 4, (1 + 0.6) / 4, 0.9 / 4])
 
 
 def test_the_main_category_is_the_largest_spend_of_the_longest_window_with_ties_by_id() -> None:
@@ -144,7 +144,7 @@ def test_a_model_with_target_leakage_is_never_promoted() -> None:
 
 def test_the_champion_is_scored_on_the_same_rows(trained: Trained) -> None:
     model = trained.trained.model
-    found = evaluate(trained.training_set, model, champion=model)
+    found = evaluate(trained.training_set, trained.trained, champion=model)
     assert found.champion_log_loss == pytest.approx(found.log_loss("model"))
     assert found.worst_difference("champion") == 0
     assert not decide(found).is_promoted

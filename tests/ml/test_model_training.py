@@ -8,8 +8,8 @@ import pytest
 from trained_models import Trained
 
 from ml.datasets.training_sets import Split
-from ml.fitting.training import train
-from ml.judging.evaluation import MODEL, evaluate
+from ml.fitting.training import MODEL, train
+from ml.judging.evaluation import evaluate
 
 
 def test_the_same_data_and_seed_give_the_same_model(trained: Trained) -> None:
@@ -42,7 +42,7 @@ def test_a_category_without_a_training_label_is_published_with_a_small_probabili
     assert probabilities[:, 2] == pytest.approx(1 / (int(kept.sum()) + 5))
     assert probabilities.sum(axis=1) == pytest.approx(1)
     # Validation rows of that category count, at a finite loss.
-    assert np.isfinite(evaluate(partial, made.model).log_loss(MODEL))
+    assert np.isfinite(evaluate(partial, made).log_loss(MODEL))
 
 
 def test_rows_count_by_their_weights(trained: Trained) -> None:

@@ -8,8 +8,8 @@ from sklearn.metrics import roc_auc_score
 
 from ml.datasets.leakage import strongest_features
 from ml.fitting.boosting_settings import BoostingSettings
-from ml.fitting.training import TrainedModel, train
-from ml.judging.evaluation import MODEL, Evaluation, evaluate
+from ml.fitting.training import MODEL, TrainedModel, train
+from ml.judging.evaluation import Evaluation, evaluate
 from ml.judging.promotion import decide
 from ml.measures import auc
 from ml.responses.training_set import build_response_training_set
@@ -28,7 +28,7 @@ def made() -> TrainedModel:
 
 @pytest.fixture(scope="module")
 def judged(made: TrainedModel) -> Evaluation:
-    return evaluate(SET, made.model)
+    return evaluate(SET, made)
 
 
 def test_its_probabilities_come_close_to_the_true_ones(made: TrainedModel) -> None:

@@ -37,7 +37,7 @@ def boosted() -> TrainedModel:
 
 @pytest.fixture(scope="module")
 def judged(boosted: TrainedModel) -> Evaluation:
-    return evaluate(SET, boosted.model)
+    return evaluate(SET, boosted)
 
 
 @pytest.fixture

@@ -124,7 +124,7 @@ def test_training_searches_on_the_tuning_rows_and_says_what_it_tried(trained: Tr
     again = train(spoilt, seed=1, threads=2, budget=Budget(6, lambda: float(next(ticks))))
     assert again.search == made.search
 
-    judged = evaluate(training_set, made.model)
+    judged = evaluate(training_set, made)
     manifest = describe(
         name="affinity",
         version="v2",

@@ -108,7 +108,7 @@ def test_a_plan_may_count_effects_only_with_controls_and_a_model_that_serves(kno
 
 
 def test_the_model_beats_the_baselines_and_says_what_customers_do_without_contact(known):
-    judged = evaluate(known.organic_set, known.organic.model)
+    judged = evaluate(known.organic_set, known.organic)
     assert decide(judged).is_promoted
     assert set(judged.scores["contender"]) == {"model", "prior", "days since the last order"}
     ids = pd.Index(known.simulation.synthetic.population.customer_ids)

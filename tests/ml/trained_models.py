@@ -20,7 +20,7 @@ class Trained:
     @classmethod
     def of(cls, training_set: TrainingSet) -> Trained:
         made = train(training_set, seed=1, threads=2)
-        return cls(training_set, made, evaluate(training_set, made.model))
+        return cls(training_set, made, evaluate(training_set, made))
 
     training_set: TrainingSet
     trained: TrainedModel

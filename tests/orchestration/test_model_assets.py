@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import duckdb
 import pandas as pd
 import pytest
 
@@ -16,9 +17,15 @@ from customer360.settings import REPOSITORY, Settings
 from customer360.snapshot import Snapshot
 from ml.datasets.training_sets import TrainingSetError
 from ml.fitting.boosting_settings import BoostingSettings
+from ml.frames import feature_matrix
+from ml.serving.customer_value import Serving
+from ml.serving.serving import serve
+from ml.serving.serving_tables import Tables
 from ml.versions.model_store import ModelStore
+from ml.versions.shop_models import servable_for_shop
+from orchestration.cli import main
 from orchestration.resources import Platform
-from tests.ml.published_frames import training_frame
+from tests.ml.published_frames import customer_frame, training_frame
 
 SHOP = REPOSITORY / "shops" / "synthetic"
 
@@ -64,7 +71,7 @@ def test_a_trained_model_read_its_inputs_once_and_tells_what_was_decided(tmp_pat
     assert inputs.reads == 1
     assert metadata["model_version"] == version
     assert metadata["decision"] in {"promoted", "rejected"}
-    assert "auc" not in metadata  # of models of two classes alone
+    assert metadata["auc"] > 0.6  # of buying anything
     assert set(checks) == {"beats_baselines", "no_target_leakage"}
     assert checks["no_target_leakage"]
 
@@ -87,6 +94,49 @@ def test_a_model_that_waits_for_history_read_its_inputs_once_and_tells_what_is_m
     assert ModelStore(tmp_path / "models").versions("churn") == []
 
 
-def test_a_model_without_which_nothing_is_served_fails_instead(tmp_path: Path) -> None:
+def test_affinity_without_history_waits_too_and_fails_only_where_it_was_trained_before(tmp_path: Path) -> None:
+    metadata, checks = run("affinity", Inputs(cutoffs=1), tmp_path)
+    assert (metadata["decision"], checks["beats_baselines"]) == ("not trained", False)
+    assert "needs two cut-offs that are 7 days" in metadata["missing"]
+    # 20 days of history, a horizon of 7 days, 2 days for late lines, one week more: 36 days.
+    assert metadata["enough_history_from"] == "2026-02-06 00:00 UTC"
+    assert metadata["customers"].startswith("300 to learn from at the last known cut-off; 50 at each of 5 cut-offs are enough")
+    run("affinity", Inputs(cutoffs=4), tmp_path)
     with pytest.raises(TrainingSetError, match="needs two cut-offs that are 7 days"):
         run("affinity", Inputs(cutoffs=1), tmp_path)
+
+
+def test_a_baseline_becomes_champion_and_scores_where_no_model_beats_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inputs = Inputs(cutoffs=4)
+    shuffled = inputs.frame["label"].sample(frac=1, random_state=3).to_numpy()
+    inputs.frame = inputs.frame.assign(label=shuffled)  # no feature says anything of it
+    metadata, checks = run("affinity", inputs, tmp_path)
+    assert (metadata["decision"], checks["beats_baselines"]) == ("promoted", False)
+    assert metadata["serves"].startswith("The baseline '")
+    assert "serves until a model beats it" in metadata["reason"]
+
+    settings = Settings.load(SHOP, tmp_path)
+    champion = servable_for_shop(settings, "affinity").loaded
+    assert champion is not None
+    assert champion.model.baseline_weight == 1
+    features = customer_frame(settings.shop, 50)
+    matrix = feature_matrix(features, champion.model.features, "x")
+    with duckdb.connect() as connection:
+        connection.execute("create schema own")
+        connection.register("given", features)
+        connection.execute("create table features as from given")
+        tables = Tables("features", "own.scores", "own.kept", "raw.none", "own.value")
+        served = serve(connection, Serving(champion), settings.shop, tables)
+        buys = connection.execute("select purchase_probability from own.value order by customer_id").df()
+        assert connection.execute("select distinct model_version from own.scores").fetchall() == [(champion.version,)]
+    assert served.scores == 50 * (len(settings.shop.category_ids) + 1)
+    assert buys["purchase_probability"].to_numpy() == pytest.approx(1 - champion.model.probabilities(matrix)[:, -1])
+
+    code = main(["--shop", str(SHOP), "--data-dir", str(tmp_path), "models", "show", "champion"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert code == 0
+    assert f"serves The baseline '{champion.manifest.serves}' alone, a simple rule; the trees are kept beside it." in shown
+    again, _ = run("affinity", inputs, tmp_path)
+    assert again["decision"] == "rejected"  # the same rule once more is not better than the champion

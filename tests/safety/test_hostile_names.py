@@ -61,7 +61,7 @@ def report_of(categories: tuple[str, ...], regions: tuple[str, ...], folder: Pat
     history["region"] = rng.choice(np.array(regions, dtype=object), len(history))
     training_set = build_training_set(history, shop)
     made = train(training_set, seed=1, threads=2)
-    trained = Trained(training_set, made, evaluate(training_set, made.model))
+    trained = Trained(training_set, made, evaluate(training_set, made))
     store = ModelStore(folder / "models")
     trained.save(store, "v1")
     store.promote("affinity", "v1", "first", NOW)
