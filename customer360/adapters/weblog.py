@@ -160,7 +160,7 @@ def _client(head: str) -> tuple[str | None, str | None]:
 
     Raises ``RowError`` where other fields stand there: a shifted field would make one customer of all visitors.
     """
-    fields = head.split(" ")
+    fields = _fields(head)
     addresses: list[str] = []
     at = 0
     if len(fields) > 3 and not _is_address(fields[0]) and _HOST.fullmatch(fields[0]) and _is_host(fields[1]):
@@ -174,6 +174,18 @@ def _client(head: str) -> tuple[str | None, str | None]:
         raise RowError(f"{len(fields)} fields before the time are not: address (or a list of them), identity, user")
     valid = [text for text in map(_bare, addresses) if text not in _NO_ADDRESS]
     return next(iter(valid), None), None if user in {"", "-"} else user
+
+
+def _fields(head: str) -> list[str]:
+    """The words of ``head``; a list of addresses without blanks, or with blanks before its commas, is as many words."""
+    fields: list[str] = []
+    for word in head.split(" "):
+        parts = [part for part in word.split(",") if part]
+        if len(parts) > 1 and all(_is_address(part) for part in parts):
+            fields += parts
+        elif word != "," or not fields or not _is_address(fields[-1]):
+            fields.append(word)
+    return fields
 
 
 def _is_shifted(user: str) -> bool:

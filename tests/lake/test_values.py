@@ -45,7 +45,22 @@ PIECES = [
         "none",
         "nan",
     ),
-    *("n/a", "not set", "00000000-0000-0000-0000-000000000000", "ffffffff", "\t", "\n", "\x00", "\x1f", "\x85", "é", "e\u0301"),
+    *(
+        "anonymous",
+        "guest",
+        "guests",
+        "n/a",
+        "not set",
+        "00000000-0000-0000-0000-000000000000",
+        "ffffffff",
+        "\t",
+        "\n",
+        "\x00",
+        "\x1f",
+        "\x85",
+        "é",
+        "e\u0301",
+    ),
     *("\u00a0", "\u200b", "\u2028", "\ufeff", "\u2014", "Ω", "\u2126", "ж", "日", "가", "😀", "_", '"', "'", "\\N"),
 ]
 
@@ -76,7 +91,22 @@ def in_sql(connection: duckdb.DuckDBPyConnection, text: str) -> str | None:
         ("0012", "0012"),
         *(
             (text, None)
-            for text in ("-", "- -", "\u2014", "null", "NULL", "None", "nan", "(not set)", "undefined", "N/A", '""', " ")
+            for text in (
+                "-",
+                "- -",
+                "\u2014",
+                "null",
+                "NULL",
+                "None",
+                "nan",
+                "(not set)",
+                "undefined",
+                "anonymous",
+                "Guest",
+                "N/A",
+                '""',
+                " ",
+            )
         ),
         *(
             (text, None)

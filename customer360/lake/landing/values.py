@@ -4,7 +4,7 @@ Text is judged by its form before DuckDB casts it: its casts take ``BST`` for a 
 have one canonical form, so that two tables cannot name one customer in two ways:
 
 - blanks, other Unicode spaces and invisible characters around an id go, and its letters are composed (NFC);
-- a placeholder (``null``, ``-``, ``(not set)``, the NUL UUID, nothing but punctuation) is no id: NULL;
+- a placeholder (``null``, ``-``, ``(not set)``, ``anonymous``, the NUL UUID, nothing but punctuation) is no id: NULL;
 - letter case and leading zeros are significant;
 - of a numeric type 1001.0 is 1001; a fraction, NaN, infinity and 2^53 or more in a floating type are refused;
 - as text, a number written with ``.0`` or as 1.001e3 is refused, since it may or may not mean 1001; so is an invisible or a
@@ -43,7 +43,9 @@ EXPECTED = {
     "BOOLEAN": "true or false",
 }
 
-_PLACEHOLDER_NAMES = r"null|none|nil|nan|nat|n/a|na|#n/a|#(ref|value|name|num|null)[!?]|undefined|not set|\\n|\[object object\]"
+_PLACEHOLDER_NAMES = (
+    r"null|none|nil|nan|nat|n/a|na|#n/a|#(ref|value|name|num|null)[!?]|undefined|not set|anonymous|guest|\\n|\[object object\]"
+)
 _DASHES = "\N{HYPHEN}-\N{HORIZONTAL BAR}\N{MINUS SIGN}\N{HORIZONTAL ELLIPSIS}"
 _PLACEHOLDER = (
     rf"({_PLACEHOLDER_NAMES}|\([a-z /]+\)|<[a-z /]+>|[\x00-/:-@\[-`{{-\x7f{_DASHES}]*"
