@@ -294,24 +294,30 @@ class ColumnRule(Strict):
     """How a column that a file does not have is made of those that it has; exactly one of the fields.
 
     ``multiply``: the product of two columns of numbers. ``join``: their texts with ``-`` between. ``value``: the same text in
-    every row. ``number_within``: 1, 2, ... in the order of the file among the rows that are equal in these columns.
+    every row. ``number_within``: 1, 2, ... in the order of the file among the rows that are equal in these columns. ``fill``: a
+    column that is empty in all but the first of the rows that are equal in the columns ``within``.
     """
 
     multiply: Annotated[list[str], Field(min_length=2, max_length=2)] | None = None
     join: Annotated[list[str], Field(min_length=1)] | None = None
     value: str | None = None
     number_within: Annotated[list[str], Field(min_length=1)] | None = None
+    fill: str | None = None
+    within: Annotated[list[str], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def _single(self) -> Self:
-        if len(self.model_fields_set) != 1:
-            raise ValueError("give a column's name, or exactly one of multiply, join, value and number_within")
+        if len(self.model_fields_set - {"within"}) != 1 or (self.fill is None) != (self.within is None):
+            raise ValueError(
+                "give a column's name, or exactly one of multiply, join, value, number_within, and fill with within"
+            )
         return self
 
     @property
     def names(self) -> list[str]:
         """The columns of the file that are read."""
-        return self.multiply or self.join or self.number_within or []
+        filled = [self.fill, *(self.within or [])] if self.fill is not None else []
+        return filled or self.multiply or self.join or self.number_within or []
 
 
 class SourceOptions(Strict):

@@ -65,7 +65,7 @@ def init(
     example = folder / "campaigns" / "win_back.yaml.example"
     example.parent.mkdir(exist_ok=True)
     example.write_text(EXAMPLE_CAMPAIGN, encoding="utf-8")
-    say(f"{target} is written, and {example}; read them through.")
+    say(f"{target} is written; read it through. For a first plan rename {example} to win_back.yaml.")
     for label, lines in (("seen", found.notes), ("missing", found.costs), ("OPEN", found.questions)):
         for line in lines:
             say(*fitted(f"{label}: {line}", indent="  "))

@@ -115,7 +115,7 @@ def test_slices_begin_after_the_last_order_and_windows_follow_the_gaps_between_o
     # The last order is on 5 June, 00:00 in London, which is 4 June in UTC; gaps are 29 to 31 days.
     assert (shop.live, shop.slices_start) == (False, datetime(2024, 6, 5, tzinfo=UTC))
     assert shop.windows_days == [10, 30]  # a quarter of 156 days of data is 38
-    assert (shop.label_horizon_days, shop.churn_horizon_days) == (14, 30)
+    assert (shop.label_horizon_days, shop.churn_horizon_days) == (14, 31)
 
 
 def test_what_is_missing_is_said_with_its_cost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

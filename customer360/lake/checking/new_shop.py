@@ -45,7 +45,7 @@ RECENT_DAYS = 7  # data that end no longer ago are those of a shop that goes on
 TOLERATED_SHARE = 0.3  # of rows that would be set aside, above which the options are in doubt
 COMMON_SHARE = 0.2  # a product in more orders than this is a charge rather than a product
 CONSTANT_SHARE = 0.95
-MOST_CHURN_DAYS = 90  # two of them fit into the 26 weekly cut-offs that a training may have
+MOST_CUTOFFS = 12  # of a training: each takes time
 FEW_VALUES = 100
 CHARGE = re.compile(
     r"\b(postage|shipping|shipment|delivery|carriage|freight|versand\w*|porto|livraison|frais|env[ií]o|discount|rabatt|remise|"
@@ -422,15 +422,17 @@ def _windows(facts: Facts) -> list[str]:
     longest = max(30, facts.days // 4)  # so that history remains to learn from before and after
     windows = sorted({_nearest(facts.median_gap * times, longest) for times in (1 / 3, 1, 3)})
     label = _nearest(facts.median_gap / 2, 30)
-    churn = max(_nearest(facts.long_gap, min(longest, MOST_CHURN_DAYS)), next(day for day in DAYS if day > label))
-    cutoffs = -(-(2 * churn + 2 - label) // 7) + 1  # weekly ones that reach two churn horizons back
+    # Two churn horizons lie within the weekly cut-offs, see docs/models.md: 7 (cutoffs - 1) = 2 churn + 2 - label.
+    most = (7 * (MOST_CUTOFFS - 1) - 2 + label) // 2
+    churn = max(min(round(facts.long_gap), longest, most), label + 1)
+    cutoffs = -(-(2 * churn + 2 - label) // 7) + 1
     training = [f"training: {{cutoffs: {cutoffs}}}  # weeks to learn from, so many that churn can be learned"]
     return [
         f"# Half of all customers who come back do so within {facts.median_gap:.0f} days, 90% within {facts.long_gap:.0f}.",
         f"windows_days: {_flow(windows)}  # of the features: the last so many days",
         f"label_horizon_days: {label}  # what a customer buys in so many days is predicted",
         f"churn_horizon_days: {churn}  # who has not ordered for so long counts as lost",
-        *training * (8 < cutoffs <= 26 and facts.days > 7 * cutoffs + churn),
+        *training * (8 < cutoffs <= MOST_CUTOFFS and facts.days > 7 * cutoffs + churn),
     ]
 
 

@@ -37,11 +37,11 @@ NAMES = {
     "product_id": "productid stockcode sku productsku lineitemsku productcode itemid itemcode itemno articleid articleno "
     "artikelnummer artikelnr artikel article product item upc ean variantid reference",
     "customer_id": "customerid customerno customernumber custid userid clientid memberid householdkey kundennummer kundennr "
-    "kundenid kunde customer client buyerid email customeremail emailaddress",
+    "kundenid kunde customer customeruser client buyerid email customeremail emailaddress",
     "purchased_at": "purchasedat invoicedate orderdate purchasedate orderedat createdat transactiondate saledate paidat "
     "bestelldatum bestelltam auftragsdatum rechnungsdatum datum date datetime timestamp day time fecha data",
-    "quantity": "quantity qty units pieces lineitemquantity menge anzahl stuck numberofcds count cantidad quantite",
-    "price": "unitprice price itemprice lineitemprice einzelpreis stuckpreis preis",
+    "quantity": "quantity qty qtyordered units pieces lineitemquantity menge anzahl stuck numberofcds count cantidad quantite",
+    "price": "unitprice price itemprice itemcost lineitemprice einzelpreis stuckpreis preis",
     "amount": "amount linetotal lineamount rowtotal netamount grossamount revenue sales salesamount total totalprice "
     "totalamount zeilenbetrag betrag summe umsatz gesamtpreis gesamt dollarvalue value montant importe",
     "line_no": "lineno linenumber lineposition position pos",
@@ -189,6 +189,8 @@ def _recognised(names: Sequence[str]) -> dict[str, str]:
         name = next((known[word] for word in (folded(column), *synonyms.split()) if word in known), None)
         if name is not None:
             found[column] = name
+    if "lineitemname" in known and "name" in known:  # Shopify: Name is the order, and what is bought is a line item
+        found |= {"order_id": known["name"], "name": known["lineitemname"]}
     return found
 
 
@@ -216,16 +218,57 @@ def _columns(table: str, found: Mapping[str, str], proposal: Proposal) -> dict[s
     if "order_id" not in found:
         columns["order_id"] = ColumnRule(join=[found["customer_id"], found["purchased_at"]])
         proposal.notes.append("no order ids: what a customer buys at one time is taken for one order")
+    for column in ("customer_id", "purchased_at"):
+        if "order_id" in found and _is_of_first_lines(found["order_id"], found[column], proposal):
+            columns[column] = ColumnRule(fill=found[column], within=[found["order_id"]])
+            proposal.notes.append(f"{found[column]} is empty in further lines of an order, and taken from its first")
     if "product_id" not in found:
         columns["product_id"] = ColumnRule(value="unknown")
         proposal.notes.append("no products: nothing is known of what customers prefer")
     if "line_no" not in found:
         order = [found["order_id"]] if "order_id" in found else [found["customer_id"], found["purchased_at"]]
         columns["line_no"] = ColumnRule(number_within=order)
-    if "amount" not in found and {"quantity", "price"} <= found.keys():
+    if {"quantity", "price"} <= found.keys() and ("amount" not in found or _is_order_total(found, proposal)):
         columns["amount"] = ColumnRule(multiply=[found["quantity"], found["price"]])
         proposal.notes.append(f"amounts are {found['quantity']} x {found['price']}")
     return columns
+
+
+def _is_of_first_lines(order: str, name: str, proposal: Proposal) -> bool:
+    """True where a column is filled in some lines of an order and empty in others, as in Shopify's export."""
+    filled: dict[str, set[bool]] = {}
+    for number, value in zip(proposal.columns[order], proposal.columns[name], strict=True):
+        filled.setdefault(number, set()).add(bool(value.strip()))
+    return any(len(kinds) > 1 for kinds in filled.values())
+
+
+def _is_order_total(found: Mapping[str, str], proposal: Proposal) -> bool:
+    """True where the amounts of most lines are not quantity x price: they are the order's, or of another kind. Notes it."""
+    kinds = ("amount", "quantity", "price")
+    rows = list(zip(*(proposal.columns[found[kind]] for kind in kinds), strict=True))
+    form, _ = detect_numbers(value for row in rows for value in row)
+    numbers = [[_number(value, form) for value in row] for row in rows]
+    differing = sum(
+        amount is None or abs(amount - quantity * price) > 0.011 + 0.005 * abs(quantity)
+        for amount, quantity, price in numbers
+        if quantity is not None and price is not None
+    )
+    if differing <= len(numbers) / 2:
+        return False
+    proposal.notes.append(
+        f"{found['amount']} is not {found['quantity']} x {found['price']} in {differing:,} of {len(numbers):,} rows looked at: "
+        "it may be of the order; it is not read"
+    )
+    return True
+
+
+def _number(text: str, form: tuple[str, str | None]) -> float | None:
+    decimal, thousands = form
+    plain = re.sub(r"[^\d.,-]", "", text.replace(thousands or "\0", ""))
+    try:
+        return float(plain.replace(decimal, "."))
+    except ValueError:
+        return None
 
 
 def _judge_numbers(proposal: Proposal, updates: dict[str, Any]) -> None:

@@ -100,9 +100,11 @@ def source_columns(columns: Sequence[Column], source: Source, present: Iterable[
             )
         if not missing:
             texts = [quoted(name) for name in needed]
-            found[column.name] = (
-                canonical_text(column, texts[0], source) if isinstance(rule, str) else _made(rule, texts, source, row)
-            )
+            if not isinstance(rule, str) and rule.fill is None:
+                found[column.name] = _made(rule, texts, source, row)
+            else:
+                text = texts[0] if isinstance(rule, str) else _filled(texts, row)
+                found[column.name] = canonical_text(column, text, source)
     return found
 
 
@@ -127,6 +129,15 @@ def canonical_lines(lines: str, columns: Sequence[Column], source: Source) -> st
             )
         )
     )"""
+
+
+def _filled(texts: list[str], row: str) -> str:
+    """A column with the first value of the rows that are equal in the others, where it is empty."""
+    text, *within = texts
+    return (
+        f"coalesce(nullif({text}, ''), first_value(nullif({text}, '') ignore nulls) "
+        f"over (partition by {', '.join(within)} order by {row} rows between unbounded preceding and unbounded following))"
+    )
 
 
 def _made(rule: ColumnRule, texts: list[str], source: Source, row: str) -> str:
