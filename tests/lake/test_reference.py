@@ -354,6 +354,26 @@ def test_when_a_table_was_first_loaded_is_known_also_of_places_of_release_0_1_0(
     assert first_loaded_at(settings.place, "customers") == at(2).replace(tzinfo=None)  # when its only version was written
 
 
+def test_known_since_holds_for_all_versions_as_the_newest_file_says(settings: Settings) -> None:
+    """A shop that adds the column later says something of the past, not of now on."""
+    land(settings, "customers", {"a.csv": "customer_id,age\na,1\nb,1\ngone,1\n"})
+    load_reference(settings, "customers", at(0))
+    land(settings, "customers", {"a.csv": "customer_id,age\na,2\nb,1\n"})
+    load_reference(settings, "customers", at(1))
+    land(settings, "customers", {"a.csv": "customer_id,age,known_since\na,2,2025-03-01\nb,1,\n"})
+    load = load_reference(settings, "customers", at(2))
+    assert (load.opened, load.closed) == (0, 0)
+    since = datetime.fromisoformat("2025-03-01")
+    found = versions(settings, "customers", "customer_id, age, known_since")
+    assert found == [("a", 1, since), ("a", 2, since), ("b", 1, None), ("gone", 1, None)]
+    land(settings, "customers", {"a.csv": "customer_id,age,known_since\na,3,2025-03-02\nb,1,\n"})
+    load = load_reference(settings, "customers", at(3))
+    assert (load.opened, load.closed) == (1, 1)
+    assert {row[2] for row in versions(settings, "customers", "customer_id, age, known_since") if row[0] == "a"} == {
+        since + timedelta(days=1)
+    }
+
+
 def test_of_two_rows_of_a_customer_the_first_stays_and_consents_only_where_both_give_them(settings: Settings) -> None:
     text = "customer_id,consent_email,age\na,true,1\nb,true,1\na,false,2\nb,true,2\n"
     land(settings, "customers", {"a.csv": text})

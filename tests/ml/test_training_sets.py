@@ -2,13 +2,31 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import duckdb
 import numpy as np
 import pytest
 from published_frames import LAST_CUTOFF, small_shop, training_frame
 
 from customer360.settings import Shop
-from ml.datasets.training_sets import TrainingSetError, build_training_set
+from ml.datasets.training_sets import TrainingSetError, build_training_set, customers_at_cutoffs
 from ml.frames import MISSING, FrameError
+
+
+def test_of_each_cutoff_it_is_known_how_many_of_todays_customers_were_not_known_yet() -> None:
+    with duckdb.connect() as connection:
+        connection.execute(
+            """
+            create table customer_features as select unnest(['a', 'b', 'c', 'd']) as customer_id;
+            create table training_features as select * from (values
+                (timestamp '2026-05-08', 'a'), ('2026-05-08', 'b'), ('2026-05-08', 'c'),
+                ('2026-05-01', 'a'), ('2026-05-01', 'gone')
+            ) as rows (as_of, customer_id)
+            """
+        )
+        found = customers_at_cutoffs(connection)
+    assert found["as_of"].dt.day.tolist() == [1, 8]
+    assert found["customers"].tolist() == [1, 3]
+    assert found["not_yet_known"].tolist() == [3, 1]
 
 
 def test_the_last_cutoff_validates_and_the_ones_before_it_train(shop: Shop) -> None:

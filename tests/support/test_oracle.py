@@ -391,6 +391,12 @@ def test_the_random_shop_has_every_kind_of_fault(tmp_path: Path) -> None:
     assert {e["line_no"] is None for e in bought} == {True, False}
     assert {oracle.is_purchase(e) for e in bought if e["amount"] == 0} == {True, False}
     assert sum(e["event_id"].endswith("-again") for e in bought) > 20
+    lines = Counter((e["order_id"], e["product_id"], e["amount"]) for e in bought if e["line_no"] is None)
+    assert sum(count > 1 for count in lines.values()) > 5  # alike, and each of them a line
+    rows = oracle.read_reference(tmp_path, "purchases")
+    assert sum(row["customer_id"] is None for row in rows) > 5
+    assert max(Counter((row["order_id"], row["product_id"]) for row in rows if row["line_no"] is None).values()) > 1
+    assert {row["known_since"] is None for row in oracle.read_reference(tmp_path, "customers")} == {True, False}
     assert len(slices) < len(shop.slices)
 
 

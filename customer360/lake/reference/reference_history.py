@@ -12,7 +12,7 @@ import duckdb
 
 from customer360.lake.atomic import replacing, write_text
 from customer360.lake.engine import literal, quoted
-from customer360.lake.landing.contracts import ReferenceTable
+from customer360.lake.landing.contracts import KNOWN_SINCE, ReferenceTable
 from customer360.lake.reference.reference_rows import LINE_NO, column_names, is_unnumbered, key_values
 from customer360.lake.slices import naive
 from customer360.settings import Place
@@ -139,9 +139,11 @@ def merge(
     """Make ``incoming`` the version in force from ``now`` on, if it differs from the one in ``past``, and record it.
 
     ``incoming`` is the full table, or where PostgreSQL was asked for changes, the rows that may have changed. A row that was
-    set aside is closed either way, since its earlier values (a consent, for example) may no longer hold.
+    set aside is closed either way, since its earlier values (a consent, for example) may no longer hold. ``known_since`` is no
+    value that changes: what is loaded now holds for all versions of a customer.
     """
     names = column_names(contract)
+    is_restated = any(column.name == KNOWN_SINCE for column in contract.columns) and _restate_known_since(connection)
     history = history_file(place, contract.name)
     # After a clock was set back, no two versions of a row may be valid at one moment.
     changed_at = f"greatest(timestamp '{naive(now)}', (select max(valid_from) from past))"
@@ -159,7 +161,7 @@ def merge(
     counted = connection.execute("select (select count(*) from opening), (select count(*) from closing)").fetchone()
     opened, closed = counted or (0, 0)
     load = ReferenceLoad(contract.name, files, rows, opened, closed, version, ignored, postgres)
-    is_new = bool(opened or closed or is_first)
+    is_new = bool(opened or closed or is_first or is_restated)
     if is_new:
         with replacing(history) as temporary:
             connection.execute(
@@ -181,6 +183,20 @@ def merge(
     if is_new or postgres is not None:
         _record(place, load, now, is_first=is_first, is_new=is_new)
     return load
+
+
+def _restate_known_since(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Give all versions in ``past`` the known_since of ``incoming``; returns whether one has changed."""
+    both = "past left join incoming using (customer_id)"
+    changes = "incoming.customer_id is not null and past.known_since is distinct from incoming.known_since"
+    if connection.execute(f"select 1 from {both} where {changes} limit 1").fetchone() is None:
+        return False
+    connection.execute(
+        f"create temp table restated as select past.* replace (case when {changes} then incoming.known_since "
+        f"else past.known_since end as known_since) from {both}"
+    )
+    connection.execute("create or replace temp view past as from restated")
+    return True
 
 
 def _has_key(contract: ReferenceTable, relation: str) -> str:
