@@ -80,10 +80,11 @@ def _orders(synthetic: SyntheticShop, events: Events) -> pd.DataFrame:
 
 
 def write_reference(synthetic: SyntheticShop, touches: pd.DataFrame, place: Place) -> dict[str, int]:
-    """Write every reference table that the synthetic shop has; returns rows by table."""
+    """Write every reference table of the synthetic shop, whose customers are known since its history began; rows by table."""
     catalogue = synthetic.catalogue
+    began = synthetic.shop.slices_start - timedelta(days=synthetic.simulation.days)
     tables = {
-        "customers": customers_table(synthetic.population, synthetic.shop),
+        "customers": customers_table(synthetic.population, synthetic.shop).assign(known_since=began.isoformat()),
         "categories": catalogue.categories(),
         "products": catalogue.products(),
         "offers": catalogue.offers(),
