@@ -5,6 +5,7 @@ import dagster as dg
 from customer360.campaigns.attribution import record_outcomes
 from customer360.campaigns.ledger import read_ledger
 from customer360.lake.publishing.publications import publish_files
+from customer360.lake.publishing.tables import TABLES
 from ml.markdown import table
 from orchestration import groups
 from orchestration.owners import MARKETING_TEAM
@@ -17,7 +18,7 @@ from orchestration.resources import Platform
     group_name=groups.CAMPAIGNS,
     kinds={"parquet"},
     owners=[MARKETING_TEAM],
-    tags={"domain": "campaigns", "personal_data": "yes"},
+    tags=groups.tags("campaigns", TABLES["campaign_ledger"].columns),
 )
 def campaign_ledger(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """What was planned, approved and sent, and what came of it. One row per fact, added and never changed."""

@@ -10,6 +10,7 @@ import pandas as pd
 from customer360.campaigns.definition import Campaign, CampaignProblem, load_campaigns
 from customer360.campaigns.drafts import write_definitions
 from customer360.lake.publishing.publications import publish_files
+from customer360.lake.publishing.tables import TABLES
 from customer360.lake.warehouse.frames import write_parquet
 from customer360.settings import Shop
 from ml.markdown import picture_in_text, table
@@ -52,7 +53,7 @@ NEEDED = [
             group_name=groups.CAMPAIGNS,
             kinds={"highs", "parquet"},
             owners=[MARKETING_TEAM],
-            tags={"domain": "campaigns", "personal_data": "yes"},
+            tags=groups.tags("campaigns", TABLES["campaign_plan"].columns),
         ),
         dg.AssetSpec(
             BRIEFS,

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from customer360.lake.publishing.tables import TABLES
 from customer360.lake.warehouse.frames import keep_daily_snapshot
 from customer360.lake.warehouse.known_then import known_now
 from ml.datasets.targets import AFFINITY, CHURN, MODELS, SPEND
@@ -34,7 +35,7 @@ def _spec(key: dg.AssetKey, description: str) -> dg.AssetSpec:
         group_name=groups.PREDICTIONS,
         kinds={"catboost", "duckdb"},
         owners=[ML_TEAM],
-        tags={"domain": "predictions", "personal_data": "yes"},
+        tags=groups.tags("predictions", TABLES["customer_scores"].columns),
     )
 
 

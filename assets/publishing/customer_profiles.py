@@ -3,6 +3,7 @@
 import dagster as dg
 
 from customer360.lake.publishing.profiles import profiles_query
+from customer360.lake.publishing.tables import TABLES
 from orchestration import groups
 from orchestration.owners import DATA_TEAM
 from orchestration.partitions import WAREHOUSE_POOL
@@ -32,7 +33,7 @@ RELATIONS = {
     group_name=groups.PUBLISHING,
     kinds={"duckdb"},
     owners=[DATA_TEAM],
-    tags={"domain": "customers", "personal_data": "yes"},
+    tags=groups.tags("customers", TABLES["customer_profiles"].columns),
     pool=WAREHOUSE_POOL,
 )
 def customer_profiles(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:

@@ -7,6 +7,7 @@ from datetime import datetime
 import dagster as dg
 
 from assets.predictions.training import MODEL_ASSETS
+from assets.publishing.published import TABLES
 from customer360.lake.object_store import StoreError
 from customer360.lake.publishing.store_publishing import readers_wait_long, upload_current
 from customer360.settings import Place, Shop
@@ -37,7 +38,7 @@ def store_assets(shop: Shop) -> list[dg.AssetsDefinition]:
         group_name=groups.PUBLISHING,
         kinds={"s3", "parquet"},
         owners=[DATA_TEAM],
-        tags={"domain": "publishing", "personal_data": "yes"},
+        tags=groups.tags("publishing", *(table.columns for table in TABLES.values())),
         output_required=False,
         check_specs=[
             dg.AssetCheckSpec(

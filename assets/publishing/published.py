@@ -16,7 +16,8 @@ from orchestration.partitions import SHOP, WAREHOUSE_POOL, every_slice
 from orchestration.resources import Platform
 
 # Made when the code is loaded, so that a slice parses no manifest.
-DESCRIPTIONS = descriptions(published_tables(SHOP, json.loads(MANIFEST.read_text(encoding="utf-8"))))
+TABLES = published_tables(SHOP, json.loads(MANIFEST.read_text(encoding="utf-8")))
+DESCRIPTIONS = descriptions(TABLES)
 
 
 @dg.asset(
@@ -30,7 +31,7 @@ DESCRIPTIONS = descriptions(published_tables(SHOP, json.loads(MANIFEST.read_text
     group_name=groups.PUBLISHING,
     kinds={"duckdb", "parquet"},
     owners=[DATA_TEAM],
-    tags={"domain": "publishing", "personal_data": "yes"},
+    tags=groups.tags("publishing", *(table.columns for table in TABLES.values())),
     pool=WAREHOUSE_POOL,
     freshness_policy=every_slice(SHOP),
 )

@@ -7,6 +7,7 @@ import dagster as dg
 from assets.raw.clicks import SEE_CHECK
 from assets.raw.line_checks import line_check_results, line_check_specs
 from customer360.lake.raw.history import write_history
+from customer360.lake.raw.raw_clicks import RAW_COLUMNS
 from customer360.lake.redaction import redacted_errors
 from customer360.lake.reference.categories import resolve_categories
 from orchestration import groups
@@ -22,7 +23,7 @@ CLICK_HISTORY = dg.AssetKey(["raw", "click_history"])
     group_name=groups.RAW,
     kinds={"duckdb", "parquet"},
     owners=[DATA_TEAM],
-    tags={"domain": "clicks", "personal_data": "yes"},
+    tags=groups.tags("clicks", RAW_COLUMNS),
     check_specs=line_check_specs(CLICK_HISTORY),
 )
 def raw_click_history(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:

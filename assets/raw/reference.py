@@ -16,14 +16,12 @@ from orchestration.owners import DATA_TEAM
 from orchestration.partitions import SHOP
 from orchestration.resources import Platform
 
-PERSONAL_IDS = {"customer_id", "visitor_id"}
 SOURCE_WAS_READ = "source_was_read"
 NO_ROW_SET_ASIDE = "no_row_set_aside"
 
 
 def reference_asset(shop: Shop, contract: ReferenceTable) -> dg.AssetsDefinition:
     """The asset of one reference table; one from PostgreSQL or a store has a check that warns when an older one is served."""
-    personal = any(column.personal or column.name in PERSONAL_IDS for column in contract.columns)
     key = ["raw", contract.name]
     source = shop.reference.get(contract.name)
     in_store = source is None and shop.landing_url is not None
@@ -49,7 +47,7 @@ def reference_asset(shop: Shop, contract: ReferenceTable) -> dg.AssetsDefinition
         group_name=groups.RAW,
         kinds={"duckdb", "parquet"} | ({"postgres"} if source else {"s3"} if in_store else set()),
         owners=[DATA_TEAM],
-        tags={"domain": "reference", "personal_data": "yes" if personal else "no"},
+        tags=groups.tags("reference", contract.columns),
         check_specs=[rows_check, *([source_check] if is_remote else [])],
     )
     def load(platform: Platform) -> dg.MaterializeResult:

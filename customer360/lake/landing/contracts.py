@@ -5,7 +5,9 @@ One declaration serves the validator, ``customer360 check`` and the documentatio
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 from customer360.settings import AttributeType, Shop
 
@@ -110,6 +112,21 @@ RAW_LINEAGE = (
     Column("source_file", "VARCHAR", "File that the line came from, relative to its folder"),
     Column("source_line", "BIGINT", "Line in that file, from 1"),
 )
+
+
+PERSONAL_IDS = {"customer_id", "visitor_id"}
+
+
+class _Described(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def personal(self) -> bool: ...
+
+
+def is_personal(columns: Iterable[_Described]) -> bool:
+    """Whether rows of these columns are personal data: of one person, or with a value that shop.yaml marks as personal."""
+    return any(column.personal or column.name in PERSONAL_IDS for column in columns)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import yaml
 
 from customer360.features import Feature, feature_list, feature_type
 from customer360.lake.engine import quoted
-from customer360.lake.landing.contracts import ATTRIBUTE_TYPES, reference_tables
+from customer360.lake.landing.contracts import ATTRIBUTE_TYPES, is_personal, reference_tables
 from customer360.lake.publishing.nightly_tables import NIGHTLY
 from customer360.settings import NONE, OUTCOMES, Shop, slug
 
@@ -105,7 +105,7 @@ class PublishedTable:
     @property
     def is_personal(self) -> bool:
         """The rows are about single customers."""
-        return any(column.name == "customer_id" for column in self.columns)
+        return is_personal(self.columns)
 
     @cached_property
     def frame_types(self) -> dict[str, str]:
