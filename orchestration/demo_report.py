@@ -34,7 +34,7 @@ def report(settings: Settings, seconds: Mapping[str, float]) -> str:
                 "select segment, count(*) as customers, round(avg(frequency), 1) as orders, "
                 "round(avg(monetary))::bigint as spend from rfm_segments group by all order by customers desc",
             ),
-            _title("Affinity model against baselines (log loss on the last cut-off, lower is better)"),
+            _title("Affinity model against baselines (log loss on the last cut-off, lower is better; * serves)"),
             _models(settings),
             _title(f"Profiles (label: the category named for the next {settings.shop.label_horizon_days} days)"),
             label_counts(connection, settings.shop),
@@ -101,9 +101,9 @@ def _models(settings: Settings) -> str:
     manifest = json.loads((settings.place.models / "affinity" / champion / "manifest.json").read_text(encoding="utf-8"))
     scores = sorted(manifest["metrics"].items(), key=lambda item: item[1]["log_loss"])
     rows = [f"  {'':<26} {'log loss':>9} {'Brier':>7} {'macro-F1':>9}"]
-    rows += [
-        f"  {name:<26} {score['log_loss']:>9.4f} {score['brier']:>7.4f} {score['macro_f1']:>9.3f}" for name, score in scores
-    ]
+    for name, score in scores:
+        mark = "*" if name == manifest["serves"] else " "
+        rows.append(f"{mark} {name:<26} {score['log_loss']:>9.4f} {score['brier']:>7.4f} {score['macro_f1']:>9.3f}")
     return "\n".join(rows)
 
 
