@@ -8,7 +8,7 @@ import dagster as dg
 import pandas as pd
 
 from customer360.campaigns.definition import Campaign, CampaignProblem, load_campaigns
-from customer360.campaigns.drafts import write_definitions
+from customer360.campaigns.drafts import MEASURED, write_definitions
 from customer360.lake.publishing.publications import publish_files
 from customer360.lake.publishing.tables import TABLES
 from customer360.lake.warehouse.frames import write_parquet
@@ -90,8 +90,8 @@ NEEDED = [
             MEASURABLE,
             asset=BRIEFS,
             description=(
-                "Warns of campaigns whose holdout is too small to find the effect that is expected of them. Passes where it is "
-                "not known yet how many customers order without a contact."
+                "Warns of campaigns whose holdout is too small to find the effect that is expected of them, or supposed. "
+                "Passes where it is not known yet how many customers order without a contact."
             ),
         ),
     ],
@@ -153,6 +153,7 @@ def plan_metadata(planning: Planning, served: Served, shop: Shop) -> dict[str, A
         "cost": round(float(contacts["cost"].astype("float64").sum()), 2),
         "expected_value": round(float(contacts["expected_value"].astype("float64").sum()), 2),
         "values": served.basis,
+        "value_basis": dict(Counter(rows.drop_duplicates("campaign_id")["value_basis"])),
         "model_version": served.model_version or "none: smoothed rates",
         "decisions": dg.MetadataValue.md(table(reasons)),
         "contacts_by_channel_and_day": dg.MetadataValue.md(picture_in_text("contacts by channel and day", heat_map(calendar))),
@@ -161,12 +162,14 @@ def plan_metadata(planning: Planning, served: Served, shop: Shop) -> dict[str, A
 
 
 def brief_metadata(brief: pd.DataFrame) -> dict[str, Any]:
-    """Each campaign's brief in words, and sums to plot over time."""
+    """Each campaign's brief in words, and sums to plot over time; what is only supposed has a sum of its own."""
+    is_measured = brief["value_basis"] == MEASURED
+    profits = {"expected_profit": brief[is_measured], "supposed_profit": brief[~is_measured]}
     text = "\n\n---\n\n".join(to_markdown(row) for _, row in brief.iterrows())
     return {
         "dagster/partition_row_count": len(brief),
-        "expected_profit": round(float(brief["expected_profit"].sum()), 2),
-        "largest_gap": float(brief["gap"].max()) if len(brief) else 0.0,
+        **{name: round(float(rows["expected_profit"].sum()), 2) for name, rows in profits.items() if len(rows)},
+        **({"largest_gap": float(brief["gap"].max())} if len(brief) else {}),
         "briefs": dg.MetadataValue.md(text or "no campaign was planned"),
     }
 

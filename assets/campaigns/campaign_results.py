@@ -57,11 +57,12 @@ def campaign_results(platform: Platform) -> dg.MaterializeResult:
 
 def _metadata(found: Results) -> dict[str, Any]:
     contacted = found.campaigns[found.campaigns["arm"] == "contact"]
+    known = contacted["profit"].dropna()
     verdicts = [f"- **{row.campaign_id}**: {row.verdict}" for row in contacted.itertuples()]
     return {
         "dagster/row_count": len(found.campaigns),
         "closed": int(contacted["is_closed"].sum()),
-        "profit": round(float(contacted["profit"].sum()), 2),
+        "profit": round(float(known.sum()), 2) if len(known) else "no effect is measured yet",
         "results": dg.MetadataValue.md(table(found.campaigns[SHOWN], ("revenue", "cost"))),
         "verdicts": dg.MetadataValue.md("\n".join(verdicts) or "no plan has been approved yet"),
         "predicted_and_realised": dg.MetadataValue.md(table(found.deciles)),

@@ -63,7 +63,11 @@ class Qini:
         columns = {name: np.interp(TENTHS, self.curve["share"], 1000 * self.curve[name]) for name in ("added", "random")}
         shown = pd.DataFrame({"share contacted": TENTHS.round(1), **{f"{name} per 1,000": v for name, v in columns.items()}})
         on = f"on {self.contacts:,} contacts and {self.controls:,} controls"
-        return f"Qini coefficient {self.coefficient:.3f} {on}: {self.verdict}.\n\n{table(shown)}"
+        is_known = not np.isnan(self.coefficient)
+        coefficient = (
+            f"Qini coefficient {self.coefficient:.3f}" if is_known else "No Qini coefficient, as contacts add nothing,"
+        )
+        return f"{coefficient} {on}: {self.verdict}.\n\n{table(shown)}"
 
     def plot(self) -> bytes:
         """The curve beside the random line, as PNG."""

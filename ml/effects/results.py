@@ -26,6 +26,7 @@ from ml.effects.lift import adjusted_difference, mean_difference, rate_differenc
 from ml.effects.power import customers_needed
 
 DECILES = 10
+MIN_DECILE = 10  # customers: the share of fewer that converted says nothing of a prediction
 
 
 @dataclass(frozen=True)
@@ -101,12 +102,15 @@ def _rows(campaign: str, ours: pd.DataFrame, *, is_closed: bool) -> list[dict[st
     lift = rate_difference(int(contact["is_converted"].sum()), len(contact), int(held["is_converted"].sum()), len(held))
     spent = [rows["revenue"].to_numpy(np.float64) for rows in (contact, held)]
     before = [rows["spend_before"].to_numpy(np.float64) for rows in (contact, held)]
+    # Where nobody spent anything, amounts do not vary, and an interval of no width would claim that contacts bring nothing.
+    is_spent = any(amounts.any() for amounts in spent)
+    unknown = Interval(0.0, math.nan, math.nan)
     cost = float(contact.loc[contact["is_sent"], "cost"].sum())
     worth = float(contact["value"].sum(skipna=False))
     differences = {
         "lift": lift,
-        "revenue_lift": mean_difference(spent[0], spent[1]),
-        "cuped_revenue_lift": adjusted_difference(spent[0], before[0], spent[1], before[1]),
+        "revenue_lift": mean_difference(spent[0], spent[1]) if is_spent else unknown,
+        "cuped_revenue_lift": adjusted_difference(spent[0], before[0], spent[1], before[1]) if is_spent else unknown,
         "profit": Interval(worth * lift.estimate - cost, worth * lift.low - cost, worth * lift.high - cost),
     }
     is_conclusive = is_closed and (lift.low > 0 or lift.high < 0)
@@ -122,7 +126,7 @@ def _rows(campaign: str, ours: pd.DataFrame, *, is_closed: bool) -> list[dict[st
             "contacted": int(rows["is_sent"].sum()),
             "converted": int(rows["is_converted"].sum()),
             "conversion_rate": float(rows["is_converted"].mean()) if len(rows) else None,
-            "revenue": float(rows["revenue"].sum()),
+            "revenue": float(rows["revenue"].sum()) if len(rows) else None,
             "cost": cost if arm == CONTACT else 0.0,
         }
         for name, interval in differences.items():
@@ -172,11 +176,14 @@ def _percent(rows: pd.DataFrame) -> str:
 
 
 def _deciles(campaign: str, contacted: pd.DataFrame) -> pd.DataFrame:
-    """Contacted customers by tenths of the conversion that was expected, 1 the lowest; equal expectations share one."""
+    """Contacted customers by tenths of the conversion that was expected, 1 the lowest; equal expectations share one.
+
+    A tenth of fewer than ``MIN_DECILE`` customers is left out.
+    """
     known = contacted[contacted["expected_conversion"].notna()]
     places = known["expected_conversion"].rank(method="average") - 0.5
     grouped = known.assign(decile=1 + (DECILES * places / max(len(known), 1)).astype("int64")).groupby("decile")
-    return (
+    deciles = (
         pd.DataFrame(
             {
                 "customers": grouped.size(),
@@ -188,3 +195,4 @@ def _deciles(campaign: str, contacted: pd.DataFrame) -> pd.DataFrame:
         .reset_index()
         .assign(campaign_id=campaign)
     )
+    return deciles[deciles["customers"] >= MIN_DECILE]

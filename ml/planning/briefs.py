@@ -78,7 +78,7 @@ def brief(plan: CampaignPlan, rate: float | None, shop: Shop) -> dict[str, objec
         "expected_effect": effect,
         "detectable_effect": None if before is None else detectable_effect(before, len(contacts), len(held)),
         "holdout_needed": needed,
-        "is_measurable": None if needed is None else len(held) >= needed,
+        "is_measurable": None if effect is None else needed is not None and len(held) >= needed,
         "gap": plan.gap,
         "method": plan.method,
         "shadow_prices": "; ".join(shadow_prices(plan, shop)),

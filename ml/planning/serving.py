@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from customer360.settings import Shop
 from customer360.snapshot import Snapshot
 from ml.arrays import SingleFloats
 from ml.datasets import targets
-from ml.effects.evidence import campaign_outcomes, evidence_for
+from ml.effects.evidence import ANY_KIND, campaign_outcomes, evidence_for
 from ml.effects.prior import Effect, combined, prior_effect
 from ml.fitting.training import MODEL
 from ml.planning.base_rates import base_rate, customer_base_rates
@@ -55,7 +56,7 @@ def served_predictions(snapshot: Snapshot, customers: pd.DataFrame) -> Served:
     if response is None:
         until = pd.Timestamp(snapshot.outcomes_known_at) - timedelta(days=shop.campaigns.attribution_days)
         touches = inputs.touches[inputs.touches["touched_at"] <= until]
-        expected = np.minimum(base_rates * (1 + effects.prior.mean / mean if mean else 1), 1.0)
+        expected = np.minimum(base_rates * (effects.expected_response / mean if mean else 1), 1.0)
         times = snapshot.read("from customer_purchase_times")
         respond = rate_responses(indexed, touches, times, ResponsePrior(expected, effects.response_strength), shop)
         basis = "no response model serves, so responses are smoothed rates of past touches"
@@ -92,20 +93,23 @@ class Effects:
 
     @property
     def response_strength(self) -> float:
-        """How many contacts the response that the prior expects is worth: those whose share varies as much as the prior."""
-        response = self._expected_response
+        """How many contacts ``expected_response`` is worth: those whose share varies as much as the prior."""
+        response = self.expected_response
         return response * (1 - response) / self.prior.standard_deviation**2 if self.base_rate else 1.0
 
     @property
     def mean_response(self) -> float:
-        """The share of past contacts that converted, with what the prior expects as so many more contacts."""
+        """The share of past contacts that converted, with ``expected_response`` as so many more contacts."""
         contacts, converted = float(self.outcomes["contacts"].sum()), float(self.outcomes["converted"].sum())
         strength = self.response_strength
-        return (converted + strength * self._expected_response) / (contacts + strength)
+        return (converted + strength * self.expected_response) / (contacts + strength)
 
-    @property
-    def _expected_response(self) -> float:
-        return min(self.base_rate + self.prior.mean, 1.0)
+    @cached_property
+    def expected_response(self) -> float:
+        """The base rate and the effect that all campaigns together measured, combined with the prior."""
+        evidence = evidence_for(self.outcomes, ANY_KIND, self.shop.channels)
+        effect = combined(self.prior, evidence.difference, evidence.error)
+        return min(max(self.base_rate + effect.mean, 0.0), 1.0)
 
     def applied(
         self,
@@ -123,11 +127,12 @@ class Effects:
         evidence = evidence_for(self.outcomes, campaign.kind, campaign.channels)
         prior, response = self.prior, self.mean_response
         effect = combined(prior, evidence.difference, evidence.error)
+        by_prior = prior.mean / response if response else 0.0
         if without is None:
             share = effect.mean / response if response else 0.0
             offset: SingleFloats = np.zeros(len(conversion), dtype=np.float32)
         else:
-            share = effect.weight + (1 - effect.weight) * prior.mean / response
+            share = effect.weight + (1 - effect.weight) * by_prior
             offset = (effect.weight * without).astype(np.float32)
         return Predicted(
             conversion=conversion,

@@ -183,14 +183,33 @@ def test_late_and_repeated_runs_give_the_same_results() -> None:
 
 
 def test_deciles_compare_what_was_expected_of_contacted_customers() -> None:
-    contacted = names("c", 20)
-    entries = [approved([name], expected_conversion=(number // 2) / 10) for number, name in enumerate(contacted)]
+    contacted = names("c", 100)
+    entries = [approved([name], expected_conversion=(number // 10) / 10) for number, name in enumerate(contacted)]
     bought = orders(*((name, "2026-05-06", 1.0) for name in contacted[1::2]))
     frame = found(ledger(*entries, approved(["h1"], "holdout")), bought).deciles
     assert list(frame.columns) == list(TABLES["campaign_result_deciles"].frame_types)
-    assert list(frame["decile"]) == list(range(1, 11)) and set(frame["customers"]) == {2}
+    assert list(frame["decile"]) == list(range(1, 11)) and set(frame["customers"]) == {10}
     assert list(frame["predicted"]) == pytest.approx([number / 10 for number in range(10)])
-    assert set(frame["realised"]) == {0.5} and frame["converted"].sum() == 10
+    assert set(frame["realised"]) == {0.5} and frame["converted"].sum() == 50
+
+
+def test_of_few_contacts_no_decile_claims_a_share() -> None:
+    entries = [approved([name], expected_conversion=number / 20) for number, name in enumerate(names("c", 20))]
+    made = found(ledger(*entries, approved(["h1"], "holdout")), orders(("c1", "2026-05-06", 1.0)))
+    assert made.campaigns["is_closed"].all() and made.deciles.empty
+
+
+def test_where_nobody_bought_anything_the_revenue_has_no_interval_of_no_width() -> None:
+    frame = found(ledger(approved(["c1", "c2", "c3"]), approved(["h1", "h2"], "holdout")), orders()).campaigns
+    contact = frame[frame["arm"] == "contact"].iloc[0]
+    assert contact["revenue_lift"] == 0 and pd.isna(contact["revenue_lift_low"]) and pd.isna(contact["revenue_lift_high"])
+    assert contact["lift_low"] < -0.3 and contact["lift_high"] > 0.3  # by Newcombe, of three against two
+
+
+def test_an_arm_without_customers_has_neither_rate_nor_revenue() -> None:
+    frame = found(ledger(approved(["c1"])), orders(("c1", "2026-05-06", 5.0))).campaigns
+    held = frame[frame["arm"] == "holdout"].iloc[0]
+    assert held[["conversion_rate", "revenue"]].isna().all() and held["customers"] == 0
 
 
 def test_equal_expectations_share_a_decile() -> None:

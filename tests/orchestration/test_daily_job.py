@@ -26,6 +26,7 @@ from assets.raw.reference import REFERENCE_ASSETS
 from customer360.campaigns.approval import approve
 from customer360.campaigns.definition import load_campaigns
 from customer360.campaigns.drafts import definition_of
+from customer360.campaigns.overview import campaign_overviews
 from customer360.campaigns.sending import send
 from customer360.decisions import Request
 from customer360.lake.publishing.publishing import publish
@@ -34,6 +35,7 @@ from customer360.lake.reference.reference import load_reference
 from customer360.settings import REPOSITORY, Settings
 from customer360.snapshot import published_touches
 from ml.planning.violations import RULES
+from orchestration.campaign_jobs import approve_campaign
 from orchestration.resources import Platform
 
 TINY = REPOSITORY / "tests" / "shops" / "tiny" / "shop.yaml"
@@ -340,10 +342,113 @@ def test_what_is_approved_is_sent_counted_and_judged(place: Day) -> None:
     ]
     assert place.rows(
         'select arm, customers, contacted, converted, revenue, "cost", is_closed from campaign_results order by arm'
-    ) == [("contact", 2, 2, 1, 50.0, 2.1, True), ("holdout", 0, 0, 0, 0.0, 0.0, True)]
+    ) == [("contact", 2, 2, 1, 50.0, 2.1, True), ("holdout", 0, 0, 0, None, 0.0, True)]
     ledger = place.rows("select count(*) from campaign_ledger")
     assert place.run(LEDGER).success
     assert place.rows("select count(*) from campaign_ledger") == ledger
+
+
+class AtThePlan(Platform):
+    """A shop whose clocks show the moment of the plan."""
+
+    def now(self) -> datetime:
+        return AS_OF
+
+    def shop_now(self) -> datetime:
+        return AS_OF
+
+
+def approval(place: Day, version: str, **more: bool) -> dg.ExecuteInProcessResult:
+    """The run of approve_campaign as somebody starts it in the launchpad."""
+    config = {"campaign": "spring", "version": version, "reason": "to find out", **more}
+    platform = AtThePlan(shop_folder=str(place.settings.shop_folder), data_dir=str(place.settings.place.root))
+    return approve_campaign.execute_in_process(
+        resources={"platform": platform}, run_config={"ops": {"approve_plan": {"config": config}}}, raise_on_error=False
+    )
+
+
+# 600 customers of whom 5% order in three days, and none of whom was ever contacted.
+PEOPLE = "select 'P' || lpad(n::varchar, 3, '0') as customer_id, {0} from range(600) as numbers (n)"
+PURCHASES_ONLY = {
+    **{name: f"{PUBLISHED[name]} limit 0" for name in ("campaign_touch_history", "campaigns")},
+    "rfm_segments": PEOPLE.format("'Loyal' as segment"),
+    "customer_time_zones": PEOPLE.format("'Europe/Amsterdam' as time_zone"),
+    "customer_features": PEOPLE.format("40 as age"),
+    "customer_purchase_times": PEOPLE.format("3 as day_of_week, 19 as local_hour, 2 as orders"),
+    "customer_orders": PEOPLE.format(
+        "'O' || n as order_id, timestamp '2026-05-01 12:00' - interval 1 day * (n % 27) as ordered_at, "
+        "10.00::decimal(18, 2) as amount, 1 as lines, timestamp '2026-05-01 22:30' as as_of"
+    )
+    + " where n < 270",
+}
+
+
+def test_without_past_contacts_a_plan_supposes_says_so_and_is_approved_only_where_that_is_known(place: Day) -> None:
+    place.land_customers(
+        "customer_id,consent_email,consent_call,consent_sms\n" + "".join(f"P{n:03},true,true,true\n" for n in range(600))
+    )
+    place.load_customers()
+    file = place.settings.shop_folder / "campaigns" / "spring.yaml"
+    file.write_text(SPRING.replace("budget: 10", "budget: 1000"), encoding="utf-8")
+    place.publish(**PURCHASES_ONLY)
+    result = place.run(LEDGER, *PLANS, RESULTS)
+    assert result.success
+    # 270 orders in 9 windows of 3 days, of 600 customers, no two in one window: 5% order anyway. A contact is supposed to add
+    # .5 percentage points, by .5 * sqrt(.05 * .95 / (.0057 * .9943)) = 1.45 of standard deviation.
+    [row] = place.rows(
+        "select value_basis, base_rate, expected_effect, contacts, holdouts, explorers, expected_profit, profit_low, "
+        'profit_high, "cost", is_measurable from campaign_briefs'
+    )
+    assert row[0] == "prior: no contacts with known outcome"
+    assert row[1:3] == (pytest.approx(0.05, rel=0.1), pytest.approx(0.005, rel=0.1))
+    contacts, holdouts, explorers, profit, low, high, costs, is_measurable = row[3:]
+    assert 240 <= contacts <= 360 and contacts + holdouts == 600  # half of them: no holdout finds so little of so few
+    assert 100 <= explorers <= 200
+    assert profit == pytest.approx(contacts * 0.005 * 30 - costs, rel=0.1)
+    assert high - low > 2 * 1.96 * 0.0145 * contacts * 30
+    assert low < 0 and is_measurable is False
+    assert checks(result)["effects_can_be_measured"] is False
+    assert place.rows("select count(*) from campaign_plan where decision = 'contact' and channel = 'call'") == [(0,)]
+    shown = metadata(result, BRIEFS)["briefs"]
+    assert "What a contact adds is unknown (prior: no contacts with known outcome)" in shown
+    assert "supposed, not measured" in shown
+    assert "expected_profit" not in metadata(result, BRIEFS)
+    assert metadata(result, RESULTS)["profit"] == "no effect is measured yet"
+
+    [(version,)] = place.rows("select distinct plan_version from campaign_plan")
+    refused = approval(place, version)
+    assert not refused.success
+    assert "was not measured (prior: no contacts with known outcome)" in failure(refused)
+    assert place.rows("select count(*) from campaign_ledger where event = 'approved'") == [(0,)]
+    assert approval(place, version, without_evidence=True).success
+    assert place.rows("select distinct detail from campaign_ledger where event = 'approved'") == [
+        ("without evidence (prior: no contacts with known outcome): to find out",)
+    ]
+    (overview,) = campaign_overviews(place.settings)
+    assert overview.versions[0].is_unproven
+
+    # A third of the contacted orders within a day, nobody of those held out: the next plan counts on what was measured.
+    ends = place.rows("select customer_id, decision, send_at from campaign_plan where send_at is not null order by 1")
+    for moment in sorted({send_at for _, decision, send_at in ends if decision == "contact"}):
+        send(place.settings, AS_OF, moment.replace(tzinfo=UTC), "a test")
+    bought = [(who, at) for who, decision, at in ends if decision == "contact" and int(who[1:]) % 3 == 0]
+    rows = ", ".join(f"('{who}', timestamp '{at + timedelta(hours=20)}')" for who, at in bought)
+    orders = (
+        "select customer_id, 'new' || customer_id as order_id, ordered_at, 10.00::decimal(18, 2) as amount, 1 as lines, "
+        f"timestamp '2026-06-01' as as_of from (values {rows}) as t (customer_id, ordered_at)"
+    )
+    later = datetime(2026, 5, 31, 22, 30, tzinfo=UTC)
+    with duckdb.connect() as connection:
+        publish(place.settings.place, connection, {**PUBLISHED, **PURCHASES_ONLY, "customer_orders": orders}, later, later)
+    file.with_stem("summer").write_text(SPRING.replace("budget: 10", "budget: 1000"), encoding="utf-8")
+    assert place.run(LEDGER, *PLANS, RESULTS, day="2026-06-01").success
+    [(basis, effect, held)] = place.rows(
+        "select value_basis, expected_effect, holdouts from campaign_briefs where campaign_id = 'summer'"
+    )
+    assert (basis, held) == ("incremental", 0)  # the file's own holdout_share
+    [(lift,)] = place.rows("select lift from campaign_results where arm = 'contact'")
+    assert lift == pytest.approx(1 / 3, abs=0.05)
+    assert effect == pytest.approx(lift, rel=0.15)
 
 
 @pytest.mark.parametrize("keys", [PLANS, (DRIFT,)], ids=["plan", "drift"])
