@@ -57,7 +57,8 @@ def init(
     if unknown := set(tables.values()) - {"history", *REFERENCE_NAMES}:
         raise NewShopError(f"--table ...={', '.join(unknown)}: write FILE=TABLE, one of history, {', '.join(REFERENCE_NAMES)}")
     found = new_shop(folder.name, files, Answers(zone, money, date_format, tables), now())
-    root = Settings.place_from(environment(context)).root
+    place = {"DATA_DIR": str(REPOSITORY / f"data-{folder.name}"), **environment(context)}  # no two shops share a place
+    root = Settings.place_from(place).root
     copies = list(copy_into_landing(found.tables, root)) if copy else []
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(found.text, encoding="utf-8")
