@@ -382,3 +382,10 @@ def test_impossible_options_are_refused_with_the_reason(options: dict[str, Any],
 def test_no_option_deletes_the_lines_of_an_order(table: str) -> None:
     with pytest.raises(ValidationError, match="distinct would delete lines"):
         small_shop(sources={table: {"distinct": True}})
+
+
+def test_a_workbook_by_its_name_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    settings = settings_with(tmp_path)
+    land(settings, "products", b"PK\x03\x04", "products.xlsx")
+    with pytest.raises(BrokenReferenceError, match=r"is of no known type: .*; save each sheet as CSV"):
+        load_reference(settings, "products", NOW)

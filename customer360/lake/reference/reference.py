@@ -23,7 +23,7 @@ from customer360.lake.engine import connect, file_literal, literal, quoted, row_
 from customer360.lake.landing.contracts import ReferenceTable, reference_tables
 from customer360.lake.landing.listing import LandedFile
 from customer360.lake.landing.location import find_landing
-from customer360.lake.landing.reading import ContentError, LineStream, csv_fault, csv_relation, is_csv
+from customer360.lake.landing.reading import SAVE_AS, ContentError, LineStream, csv_fault, csv_relation, is_csv
 from customer360.lake.landing.source_columns import Source, UnknownColumnError, source_columns
 from customer360.lake.landing.values import TEXT, exact_below, parquet_precisions, refused_precision, refused_type
 from customer360.lake.object_store import StoreError
@@ -298,7 +298,8 @@ def _read_file(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, 
         return list(columns), present, {column.name: ("false", 0) for column in contract.columns if column.is_id}
     if file.name.endswith((".jsonl", ".jsonl.gz")):
         return _read_lines(connection, contract, file, source.typed)
-    raise BrokenReferenceError(f"{file.where} is of no known type: .csv, .csv.gz, .jsonl, .jsonl.gz or .parquet")
+    way_out = f"; {SAVE_AS}" if file.name.lower().endswith((".xls", ".xlsx", ".xlsm", ".ods", ".numbers")) else ""
+    raise BrokenReferenceError(f"{file.where} is of no known type: .csv, .csv.gz, .jsonl, .jsonl.gz or .parquet{way_out}")
 
 
 def _columns_of(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str, str]:
