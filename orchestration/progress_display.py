@@ -15,7 +15,7 @@ from typing import TextIO
 from customer360.progress import Watch
 from customer360.text import printable
 
-LOOK_SECONDS = 0.5
+LOOK_SECONDS = 1.0
 PIPED_SECONDS = 15.0
 LEAST_SHARE, LEAST_UNITS, LEAST_SECONDS = 0.03, 5, 3.0  # before these, an estimate of the time left is a guess
 

@@ -1,0 +1,248 @@
+"""``customer360 start`` on the files of a retailer without clicks: to a plan, again, interrupted, with a bad file."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from customer360.lake.publishing.version import current_publication
+from customer360.lake.warehouse.warehouse import warehouse_lock
+from customer360.settings import REPOSITORY
+from customer360.simulation.retailer import Retailer, simulate_retailer, write_retailer
+from orchestration.runtime.services import alone
+from tests.orchestration.place import Tables, TinyShop, wait_until
+
+RETAILER = Retailer(lines=6_000, customers=260, days=200)
+SHOP_YAML = """
+name: newcomer
+title: A newcomer
+time_zone: Europe/London
+currency: GBP
+slices_start: 2026-05-01T00:00:00Z
+slices_end: 2026-05-01T00:15:00Z
+live: false
+categories: [kitchen, garden, lighting, toys]
+attributes:
+  country: {type: text, description: Country}
+label_horizon_days: 7
+training: {cutoffs: 3, min_history_days: 30}
+channels: [email]
+dayparts:
+  day: {from: 8, to: 18}
+"""
+CAMPAIGN = """
+title: Newsletter
+audience: everyone
+value_per_conversion: 10
+channels:
+  email: {cost: 0.02}
+holdout_share: 0.2
+"""
+SECONDS = 500.0
+# Paths and clock times of the runs, and what was trained or reported twice where a start was interrupted.
+NOT_COMPARED = {"drift_metrics", "campaign_plan", "campaign_briefs"}
+
+
+class Newcomer(TinyShop):
+    """A place with files in landing and nothing else."""
+
+    def command(self, *arguments: str) -> list[str]:
+        return [str(Path(sys.executable).with_name("customer360")), "start", *arguments]
+
+    def go(self, *arguments: str) -> tuple[int, str]:
+        """Exit code and output of a start whose output is piped."""
+        ran = subprocess.run(
+            self.command(*arguments),
+            cwd=REPOSITORY,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+        return ran.returncode, ran.stdout
+
+    def go_until(self, shows: str, log: Path, number: int) -> int:
+        """Start, send a signal once the output shows a text, and return the exit code."""
+        process = self.start(log, "customer360", "start")
+        try:
+            wait_until(lambda: shows in log.read_text(encoding="utf-8"), SECONDS, shows, every=0.2)
+            time.sleep(1.5)  # into the stage
+            process.send_signal(number)
+            return process.wait(timeout=60)
+        finally:
+            process.kill()
+            process.wait()
+
+    def runs(self) -> dict[str, list[dg.DagsterRunStatus]]:
+        """States of the runs by job."""
+        found: dict[str, list[dg.DagsterRunStatus]] = {}
+        with self.instance() as instance:
+            for run in instance.get_runs():
+                found.setdefault(run.job_name, []).append(run.status)
+        return found
+
+    def compared(self) -> Tables:
+        return {name: rows for name, rows in self.tables().items() if name not in NOT_COMPARED}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Newcomer:
+    """Files only; saved as "files"."""
+    root = tmp_path_factory.mktemp("newcomer")
+    newcomer = Newcomer(root, folder=root / "shop")
+    (newcomer.folder / "campaigns").mkdir(parents=True)
+    (newcomer.folder / "shop.yaml").write_text(SHOP_YAML, encoding="utf-8")
+    (newcomer.folder / "campaigns" / "newsletter.yaml").write_text(CAMPAIGN, encoding="utf-8")
+    write_retailer(simulate_retailer(RETAILER), root / "files")
+    for name in ("purchases", "products", "customers"):
+        folder = newcomer.data / "landing" / "reference" / name
+        folder.mkdir(parents=True)
+        (root / "files" / f"{name}.csv").rename(folder / f"{name}.csv")
+    newcomer.save("files")
+    return newcomer
+
+
+@pytest.fixture(scope="module")
+def planned(place: Newcomer) -> tuple[str, Tables]:
+    """The output of an uninterrupted start, and what it published; saved as "planned"."""
+    place.restore("files")
+    code, output = place.go()
+    assert code == 0, output
+    place.save("planned")
+    return output, place.compared()
+
+
+def test_one_command_goes_from_files_to_a_plan_and_names_its_log(place: Newcomer, planned: tuple[str, Tables]) -> None:
+    output, tables = planned
+    truth = simulate_retailer(RETAILER)
+    place.restore("planned")
+    orders = truth.lines
+    assert f"customers   {len(tables['customer_profiles']):,}" in output
+    assert (
+        len(truth.customers)
+        <= len(tables["customer_profiles"])
+        <= len(orders["customer_id"].dropna().unique()) + len(truth.customers)
+    )
+    publication = current_publication(place.settings.place)
+    assert publication is not None
+    assert f"{publication.as_of:%Y-%m-%d %H:%M}" == "2026-05-01 00:15"
+    assert place.published("select count(*) from campaign_plan where decision = 'contact'")[0][0] > 0
+    assert re.search(r"newsletter +[\d,]+ contacts, [\d,]+ held out, [\d,]+ left out of ", output)
+    assert f"debug output in {place.data}/start.log" in output
+    assert "RUN_START" not in output
+    assert "START sql" in (place.data / "start.log").read_text(encoding="utf-8")
+    assert re.search(r"response +none serves: campaign_touch_history has 0 contacts", output)
+
+
+def test_a_start_that_is_repeated_does_nothing_and_says_so(place: Newcomer, planned: tuple[str, Tables]) -> None:
+    place.restore("planned")
+    before, version = place.runs(), current_publication(place.settings.place)
+    code, output = place.go()
+    assert code == 0
+    assert "Everything was done before" in output
+    assert (place.runs(), current_publication(place.settings.place)) == (before, version)
+
+
+def test_after_a_kill_and_an_interrupt_the_next_start_goes_on_to_the_same_tables(
+    place: Newcomer, planned: tuple[str, Tables], tmp_path: Path
+) -> None:
+    place.restore("files")
+    log = tmp_path / "start.txt"
+    assert place.go_until("-> loading", log, signal.SIGKILL) == -signal.SIGKILL
+    assert place.runs()["history_job"] == [dg.DagsterRunStatus.STARTED]
+    assert place.go_until("-> training", log, signal.SIGINT) == 130
+    assert "interrupted: customer360 start goes on from here" in log.read_text(encoding="utf-8")
+    assert sorted(place.runs()["history_job"]) == [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.SUCCESS]
+    assert place.go_until("-> planning", log, signal.SIGKILL) == -signal.SIGKILL
+    code, output = place.go()
+    assert code == 0
+    assert "load   is done with these files" in output
+    assert "train  is done with these files" in output
+    assert place.runs()["history_job"].count(dg.DagsterRunStatus.SUCCESS) == 1
+    assert place.compared() == planned[1]
+
+
+def test_a_table_that_cannot_be_read_costs_that_table_and_the_next_start_loads_it(place: Newcomer) -> None:
+    place.restore("files")
+    customers = place.data / "landing/reference/customers/customers.csv"
+    good = customers.read_text(encoding="utf-8")
+    customers.write_text("PK\x03\x04 this is no table", encoding="utf-8")
+    code, output = place.go()
+    assert code == 1
+    assert "raw/customers was not loaded, and the others were" in output
+    assert place.published("select count(*) from rfm_segments")[0][0] > 100
+    customers.write_text(good, encoding="utf-8")
+    code, output = place.go()
+    assert code == 0, output
+    assert place.published("select count(*) from customer_attributes")[0][0] >= RETAILER.customers
+
+
+def test_on_a_terminal_one_line_is_updated_with_models_and_percentages(place: Newcomer, planned: tuple[str, Tables]) -> None:
+    place.restore("planned")
+    # Another campaign: the plan alone is due, and the tables are loaded again before it.
+    campaign = place.folder / "campaigns" / "second.yaml"
+    campaign.write_text(CAMPAIGN.replace("Newsletter", "Second"), encoding="utf-8")
+    shop_yaml = place.folder / "shop.yaml"
+    shop_yaml.write_text(SHOP_YAML + "\n# touched\n", encoding="utf-8")
+    try:
+        output = _on_a_terminal(place)
+    finally:
+        campaign.unlink()
+        shop_yaml.write_text(SHOP_YAML, encoding="utf-8")
+    assert re.search(r"warehouse_models  \d+ of \d+ models and tests, \d+%", output)
+    assert "\x1b[2K" in output  # the line is cleared and written again
+    assert "second" in output.rpartition("Plan")[2]
+
+
+def _on_a_terminal(place: Newcomer) -> str:
+    ours, theirs = pty.openpty()
+    environment = {**place.environment, "TERM": "xterm", "COLUMNS": "200"}
+    process = subprocess.Popen(place.command(), cwd=REPOSITORY, env=environment, stdout=theirs, stderr=theirs, stdin=theirs)
+    os.close(theirs)
+    chunks = []
+    try:
+        while chunk := os.read(ours, 65536):
+            chunks.append(chunk)
+    except OSError as error:  # the other end is closed
+        assert error.errno == errno.EIO
+    assert process.wait(timeout=SECONDS) == 0
+    os.close(ours)
+    return b"".join(chunks).decode()
+
+
+@pytest.mark.parametrize("way", ["warehouse", "home"])
+def test_whoever_is_at_work_on_the_place_is_named_and_nothing_changes(place: Newcomer, way: str) -> None:
+    place.restore("files")
+    hold: dict[str, Callable[[], object]] = {
+        "warehouse": lambda: warehouse_lock(place.settings.place, "run of somebody"),
+        "home": lambda: alone(place.home, "customer360 serve"),
+    }
+    with hold[way]():  # type: ignore[attr-defined]  both are context managers
+        code, output = place.go()
+    assert code == 2
+    assert f"process {os.getpid()}" in output
+    assert ("run of somebody" if way == "warehouse" else "customer360 serve") in output
+    assert not place.settings.place.published.exists()
+
+
+def test_an_empty_place_is_told_what_to_put_where(tmp_path: Path, place: Newcomer) -> None:
+    empty = Newcomer(tmp_path, folder=place.folder)
+    code, output = empty.go()
+    assert code == 2
+    assert f"there is nothing to load in {tmp_path}/data/landing" in output
+    assert "reference/purchases/" in output
+    assert "customer360 init" in output
+    assert not empty.data.exists()
