@@ -31,7 +31,7 @@ STATUS_CODES = {"healthy": 0, "warning": 1, "critical": 2, "unknown": 3}  # as i
 EXIT_CODES = """Exit codes:
   0    well; of status: healthy
   1    the data, plan or model that was looked at is wrong, or not every line or file could be used;
-       of status: warning
+       of start: a stage failed; of status: warning
   2    wrong usage or settings, or refused: nothing was changed; of status: critical
   3    of status alone: not known, such as before the first publication
   130  interrupted (Ctrl-C)"""

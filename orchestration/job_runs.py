@@ -7,8 +7,10 @@ import hashlib
 import logging
 import os
 import re
+import signal
+import socket
 import uuid
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +43,6 @@ class Stage:
 class JobRun:
     """The end of a run: what failed, by step, in words for people."""
 
-    run_id: str
     failures: Mapping[str, str]
 
     @property
@@ -95,25 +96,24 @@ class JobRunner:
     ) -> JobRun:
         """Run a job, or some of its assets, to its end. An interrupt ends the run and is raised as ``KeyboardInterrupt``."""
         run_id = str(uuid.uuid4())
-        from dagster._core.errors import DagsterExecutionInterruptedError  # noqa: PLC0415
-
-        try:
-            with watched() as watch, self._quietly(), self.display.following(watch, _Steps(self, run_id).look):
-                result = self.defs.resolve_job_def(job).execute_in_process(
-                    instance=self.instance,
-                    partition_key=partition,
-                    run_id=run_id,
-                    tags={**(tags or {}), **stage.tags},
-                    run_config=QUIET,
-                    raise_on_error=False,
-                    asset_selection=None if assets is None else list(assets),
-                )
-        except DagsterExecutionInterruptedError as interrupt:
-            raise KeyboardInterrupt from interrupt
+        following = self.display.following
+        with _interrupts() as interrupts, watched() as watch, self._quietly(), following(watch, _Steps(self, run_id).look):
+            result = self.defs.resolve_job_def(job).execute_in_process(
+                instance=self.instance,
+                partition_key=partition,
+                run_id=run_id,
+                tags={**(tags or {}), **stage.tags},
+                run_config=QUIET,
+                raise_on_error=False,
+                asset_selection=None if assets is None else list(assets),
+            )
+            is_interrupted = signal.SIGINT in interrupts()
+        if is_interrupted:
+            raise KeyboardInterrupt
         failures = {event.step_key or job: failure_text(event) for event in result.all_events if event.is_step_failure}
         if not result.success and not failures:
             failures = {job: " ".join(str(event.message) for event in result.all_events if event.is_run_failure)}
-        return JobRun(run_id, failures)
+        return JobRun(failures)
 
     def latest_metadata(self, key: Collection[str]) -> dict[str, Any]:
         """Metadata of an asset's last materialization; empty where there is none."""
@@ -126,6 +126,27 @@ class JobRunner:
         """Redirect stdout and stderr to the log."""
         with self.log.open("a", encoding="utf-8") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
             yield
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[Callable[[], bytes]]:
+    """Numbers of the signals that came, whoever handles them: Dagster and dbt have handlers of their own while they work."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        before = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+
+        def received() -> bytes:
+            try:
+                return ours.recv(1024)
+            except BlockingIOError:
+                return b""
+
+        try:
+            yield received
+        finally:
+            signal.set_wakeup_fd(before)
 
 
 class _Steps:

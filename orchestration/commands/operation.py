@@ -12,12 +12,12 @@ import typer
 
 from customer360.errors import OperatorError
 from customer360.lake.slices import slice_key
-from orchestration.console import STATUS_CODES, JsonOption, answer, environment, fitted, now, place_settings, say, shop_settings
+from orchestration.console import STATUS_CODES, JsonOption, answer, fitted, now, place_settings, say, shop_settings
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from customer360.settings import Place
+    from customer360.settings import Place, Settings
 
 WAIT_SECONDS = 10.0
 
@@ -46,12 +46,10 @@ def start(
     done is not done again. Exits with 0 when every stage is done, with 1 when one failed (the report says which, and the
     remedy), with 2 when nothing could begin: no files, wrong settings, or another program at work on the place.
     """
-    os.environ.update(environment(context))
-    settings = shop_settings(context)
     from orchestration.progress_display import Display
     from orchestration.start import start_place
 
-    return start_place(settings, Display(sys.stdout), now(), has_check=has_check)
+    return start_place(_in_environment(shop_settings(context)), Display(sys.stdout), now(), has_check=has_check)
 
 
 def serve(
@@ -65,13 +63,19 @@ def serve(
     from orchestration.runtime.home import prepare_home
     from orchestration.runtime.services import services
 
-    os.environ.update(environment(context))
-    home = Path(os.environ.setdefault("DAGSTER_HOME", str(shop_settings(context).place.root.absolute() / "dagster")))
+    settings = _in_environment(shop_settings(context))
+    home = Path(os.environ.setdefault("DAGSTER_HOME", str(settings.place.root / "dagster")))
     prepare_home(home)
     with services(home, port, say) as served:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: served.end())
         served.run()
+
+
+def _in_environment(settings: Settings) -> Settings:
+    """Name the shop and its place, by absolute paths, to Dagster and the programs that this one starts in other folders."""
+    os.environ.update({"SHOP": str(settings.shop_folder), "DATA_DIR": str(settings.place.root)})
+    return settings
 
 
 def rebuild(

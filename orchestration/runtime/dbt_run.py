@@ -238,6 +238,8 @@ def _parsed(shop_folder: Path, root: Path, path: Path, stamp: str) -> Any:
     settings = Settings.load(shop_folder, root)
     with exclusive(path.with_name(".lock")), _environment(settings):
         outcome = dbtRunner().invoke(["parse", *_flags(settings, path.parent), "--no-write-json"])
+    if isinstance(outcome.exception, KeyboardInterrupt):
+        raise outcome.exception
     if not outcome.success:
         raise RuntimeError(f"dbt could not parse {PROJECT}: {outcome.exception}")
     return outcome.result
