@@ -275,6 +275,9 @@ def known(landing: Path, shop: Shop, as_of: datetime) -> Known:
         linked = links.get(event["visitor_id"], set())
         event["owner"] = event["customer_id"] or (min(linked) if len(linked) == 1 else None)
         event["category"] = category(event, products, shop)
+    named: dict[str, set[str | None]] = defaultdict(set)
+    for line in event_lines(events):
+        named[line["order_id"]].add(line["owner"])
     reference = [
         Row(
             {
@@ -282,7 +285,7 @@ def known(landing: Path, shop: Shop, as_of: datetime) -> Known:
                 "line_no": int(row["line_no"] or 0),
                 "at": timestamp(row["purchased_at"]),
                 "amount": money(row["amount"]),
-                "owner": row["customer_id"] or guest(row["order_id"], events),
+                "owner": row["customer_id"] or guest(named[row["order_id"]]),
                 "category": category(row, products, shop),
             }
         )
@@ -297,10 +300,10 @@ def known(landing: Path, shop: Shop, as_of: datetime) -> Known:
     return Known(shop, as_of, events, purchase_lines(events, reference), listed, seen)
 
 
-def guest(order_id: str, events: list[Row]) -> str | None:
+def guest(named: set[str | None]) -> str | None:
     """The one customer whom the lines of an order name that came as events; None where they name none, or several."""
-    named = {line["owner"] for line in event_lines(events) if line["order_id"] == order_id} - {None}
-    return min(named) if len(named) == 1 else None
+    customers = {customer for customer in named if customer}
+    return min(customers) if len(customers) == 1 else None
 
 
 def category(row: Row, products: dict[str, str], shop: Shop) -> str | None:
