@@ -263,6 +263,8 @@ def _measures(row: pd.Series, currency: str) -> list[str]:
     """Contacts and cost of a campaign, and its measures that have a bounded interval."""
     import pandas as pd
 
+    if not row["customers"]:
+        return [f"  {row['planned']:,} planned, none judged yet"]
     judged = f"{row['customers']:,} judged and {row['planned']:,} planned"
     lines = [f"  {row['contacted']:,} contacted of {judged}, for {row['cost']:,.2f} {currency}"]
     for name, text in MEASURES.items():

@@ -121,6 +121,20 @@ def test_a_campaign_whose_file_went_wrong_is_still_listed_with_what_was_approved
     assert terminal("list").out.startswith("spring: its file is gone\n")
 
 
+def test_a_draft_without_evidence_is_approved_only_where_that_is_said_and_is_shown_as_such(terminal: Terminal) -> None:
+    basis = "prior: no contacts with known outcome"
+    terminal.draft({"customer_id": "C1", "value_basis": basis}, {**holdout("C3"), "value_basis": basis})
+    assert terminal("list").out.endswith(f"draft spring-1: 1 to contact, 1 to hold out; {basis}\n")
+    assert f"if contacts do what documented ones did ({basis})" in terminal("show", "spring").out
+    refused = terminal("approve", "spring", "spring-1", "--reason", "to find out")
+    assert refused.code == 2 and "--without-evidence" in refused.err
+    assert read_ledger(terminal.place).empty
+    done = terminal("approve", "spring", "spring-1", "--reason", "to find out", "--without-evidence")
+    assert done.out.startswith(f"spring-1 is approved, without evidence ({basis}): 1 contact for 0.50 EUR, 1 held out.\n")
+    assert terminal("list").out.endswith("  approved spring-1: 1 contact, 1 held out; without evidence\n")
+    assert f"UTC: without evidence ({basis}): to find out" in terminal("show", "spring").out
+
+
 def test_approve_says_why_not_and_that_it_was_done_before(terminal: Terminal) -> None:
     drafted(terminal)
     refused = terminal("approve", "spring", "spring-0", "--reason", "looks right")
@@ -192,7 +206,7 @@ def test_results_tell_what_was_brought_or_that_it_is_not_known(terminal: Termina
     approve(terminal.settings, "spring", "spring-1", Request("looks right", moment, "anna"), moment, touches=touches)
     terminal.send("2026-05-05 07:00")
     terminal.publish(customer_orders=f"select * from ({orders.format('2026-05-12')}) where false")
-    assert terminal("results").out.startswith("spring: No customer's window has passed yet.\n")
+    assert terminal("results").out == "spring: No customer's window has passed yet.\n  60 planned, none judged yet\n"
     terminal.publish(customer_orders=orders.format("2026-05-08 06:59"))
     assert terminal("results").out.startswith("spring: No customer's window has passed yet.\n")  # by the orders, not the slice
     terminal.publish(
