@@ -9,7 +9,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from customer360.lake.landing.contracts import EVENT_NAMES, contracts_markdown
-from customer360.settings import REPOSITORY, Attribute, CampaignRules, Rfm, Settings, Shop, Training, load_shop
+from customer360.settings import (
+    REPOSITORY,
+    Attribute,
+    CampaignRules,
+    ColumnRule,
+    Rfm,
+    Settings,
+    Shop,
+    SourceOptions,
+    Training,
+    load_shop,
+)
 from orchestration.cli import main
 
 DOC = (REPOSITORY / "docs" / "your-data.md").read_text(encoding="utf-8")
@@ -39,6 +50,12 @@ def test_every_field_of_shop_yaml_is_explained():
 def test_every_field_inside_a_field_is_explained(model):
     fields = DOC.split("## shop.yaml")[1].split("## An example")[0]
     assert all(f"`{name}" in fields for name in model.model_fields)
+
+
+def test_every_option_of_a_source_is_explained():
+    section = DOC.split("## Files in your own form")[1].split("### From exports")[0]
+    assert [name for name in SourceOptions.model_fields if f"`{name}`" not in section] == []
+    assert [name for name in ColumnRule.model_fields if f"{name}:" not in section] == []
 
 
 def test_every_example_file_is_shown_as_it_is():
