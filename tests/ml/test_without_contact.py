@@ -15,7 +15,7 @@ from ml.datasets.targets import ORGANIC_RESPONSE
 from ml.datasets.training_sets import TrainingSet, TrainingSetError
 from ml.effects.judged_effect import Trained, effect_scores, judge_effect
 from ml.effects.qini import Qini, qini
-from ml.fitting.training import train
+from ml.fitting.training import TrainedModel, train
 from ml.judging.evaluation import evaluate
 from ml.judging.promotion import decide
 from ml.responses.contact_rows import ResponseInputs
@@ -44,11 +44,12 @@ class Known:
         self.at: datetime = pd.Timestamp(self.simulation.first_day).to_pydatetime()
         self.response_set = build_response_training_set(self.inputs, SHOP, self.at)
         self.organic_set = build_organic_training_set(self.inputs, SHOP, self.at)
+        self.made: dict[str, TrainedModel] = {}
         self.response, self.organic = (self._trained(training_set) for training_set in (self.response_set, self.organic_set))
 
     def _trained(self, training_set: TrainingSet) -> Trained:
-        model = train(training_set, seed=1, threads=2).model
-        return Trained(model, training_set.train_cutoffs[-1], training_set.validation_cutoff)
+        made = self.made[training_set.target.name] = train(training_set, seed=1, threads=2)
+        return Trained(made.model, training_set.train_cutoffs[-1], training_set.validation_cutoff)
 
     def effect(self) -> Qini:
         found = judge_effect(self.inputs, SHOP, self.at, self.response, self.organic)
@@ -108,7 +109,7 @@ def test_a_plan_may_count_effects_only_with_controls_and_a_model_that_serves(kno
 
 
 def test_the_model_beats_the_baselines_and_says_what_customers_do_without_contact(known):
-    judged = evaluate(known.organic_set, known.organic)
+    judged = evaluate(known.organic_set, known.made["organic_response"])
     assert decide(judged).is_promoted
     assert set(judged.scores["contender"]) == {"model", "prior", "days since the last order"}
     ids = pd.Index(known.simulation.synthetic.population.customer_ids)
