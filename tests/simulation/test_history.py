@@ -82,9 +82,7 @@ def test_reference_tables_keep_their_contracts(simulated):
     written = {path.name for path in folder.iterdir()}
     assert written == {"customers", "products", "categories", "offers", "campaigns", "campaign_touches"}
     for name in written:
-        header = (folder / name / f"{name}.csv").read_text(encoding="utf-8").partition("\n")[0].split(",")
-        types = {column.name: column.type for column in tables[name].columns if column.name in header}
-        assert {"customers": {"known_since"}}.get(name, set()) == {c.name for c in tables[name].columns} - types.keys()
+        types = {column.name: column.type for column in tables[name].columns}
         table = duckdb.sql(f"SELECT * FROM read_csv('{folder / name / (name + '.csv')}', columns={types})")
         assert table.columns == list(types)
         frame = table.df()
