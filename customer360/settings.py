@@ -402,6 +402,7 @@ class Shop(Strict):
     categories: Annotated[list[str], Field(min_length=1)] | TopCategories
     attributes: dict[Identifier, Attribute] = {}
     reference: dict[str, ReferenceSource] = {}
+    max_share_set_aside: Annotated[float, Field(ge=0, le=1)] = 0.05
     sources: dict[str, SourceOptions] = {}
     windows_days: list[int] = [3, 10, 30]
     label_horizon_days: Annotated[int, Field(ge=1, le=90)] = 7

@@ -18,6 +18,7 @@ from assets.publishing.in_store import STORE_ASSETS
 from assets.publishing.published import published
 from assets.raw.click_history import raw_click_history
 from assets.raw.clicks import raw_clicks
+from assets.raw.key_check import keys_are_listed
 from assets.raw.reference import REFERENCE_ASSETS
 from assets.transform.line_check import no_line_in_doubt
 from assets.transform.warehouse import warehouse_models
@@ -62,7 +63,13 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
                 drift,
             ]
         ),
-        asset_checks=[last_slice_is_fresh, last_slice_has_usual_volume, features_do_not_see_the_future, no_line_in_doubt],
+        asset_checks=[
+            last_slice_is_fresh,
+            last_slice_has_usual_volume,
+            features_do_not_see_the_future,
+            no_line_in_doubt,
+            keys_are_listed,
+        ],
         jobs=[
             slice_job,
             history_job,

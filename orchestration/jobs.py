@@ -14,7 +14,8 @@ from orchestration.partitions import HISTORY_KEY, SHOP
 # Steps of a run share its process and imports. ``dg.multiprocess_executor`` works as well, at an interpreter for each step.
 EXECUTOR = dg.in_process_executor
 
-REFERENCE = dg.AssetSelection.assets(*[["raw", name] for name in reference_tables(SHOP)])
+KEYS = dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey(["raw", "purchases"]), "keys_are_listed"))
+REFERENCE = dg.AssetSelection.assets(*[["raw", name] for name in reference_tables(SHOP)]) | KEYS
 CLICKS = dg.AssetSelection.assets(["raw", "clicks"])
 HISTORY = dg.AssetSelection.assets(["raw", "click_history"])
 ALL_MODELS = dg.AssetSelection.assets(*warehouse_models.keys)

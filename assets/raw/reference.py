@@ -38,7 +38,10 @@ def reference_asset(shop: Shop, contract: ReferenceTable) -> dg.AssetsDefinition
     rows_check = dg.AssetCheckSpec(
         NO_ROW_SET_ASIDE,
         asset=key,
-        description="Warns when rows break the contract: they are in the quarantine, the others used.",
+        description=(
+            "Warns when rows break the contract: they are in the quarantine, the others used. Fails when they are more than "
+            f"{shop.max_share_set_aside:.2%} of the table (max_share_set_aside in shop.yaml)."
+        ),
     )
 
     @dg.asset(
@@ -58,18 +61,22 @@ def reference_asset(shop: Shop, contract: ReferenceTable) -> dg.AssetsDefinition
         except (UnreadableSourceError, StoreError) as error:
             raise dg.Failure(f"{contract.name} was never loaded, so there is no version to go on with: {error}") from error
         results = [_was_read(loaded.not_read)] if is_remote else []
-        return dg.MaterializeResult(metadata=_metadata(loaded), check_results=[_set_aside(loaded), *results])
+        return dg.MaterializeResult(
+            metadata=_metadata(loaded), check_results=[_set_aside(loaded, shop.max_share_set_aside), *results]
+        )
 
     return load
 
 
-def _set_aside(loaded: ReferenceLoad) -> dg.AssetCheckResult:
+def _set_aside(loaded: ReferenceLoad, most: float) -> dg.AssetCheckResult:
+    share = loaded.set_aside / max(1, loaded.rows + loaded.set_aside)
     return dg.AssetCheckResult(
         check_name=NO_ROW_SET_ASIDE,
         passed=not loaded.set_aside,
-        severity=dg.AssetCheckSeverity.WARN,
+        severity=dg.AssetCheckSeverity.ERROR if share > most else dg.AssetCheckSeverity.WARN,
         metadata={
             "rows_set_aside": loaded.set_aside,
+            "share_set_aside": round(share, 4),
             "first_of_this_load": "; ".join(loaded.faults) or "none",
             "remedy": "customer360 quarantine list",
         },

@@ -253,3 +253,19 @@ def test_an_ambiguous_id_is_refused_with_its_remedy(shop, event):
     assert "row 1, customer_id: 1002.0 is an ambiguous id: a whole number written with a fraction or an exponent" in out
     assert "-> Write 1001, or have the column in a numeric type" in out
     assert "reference/suppressions/a.csv cannot be loaded" in out
+
+
+def test_keys_that_point_nowhere_are_noted_with_their_rows(shop):
+    files = {
+        "products": "product_id,category_id\np1,bulbs\n",
+        "purchases": "order_id,product_id,line_no,customer_id,purchased_at,amount\n"
+        "o1,p1,1,,2026-04-01,5\no2,p9,1,,2026-04-01,5\no3,p9,1,,2026-04-01,5\n",
+    }
+    for table, text in files.items():
+        folder = shop.landing / "reference" / table
+        folder.mkdir(parents=True)
+        (folder / "a.csv").write_text(text, encoding="utf-8")
+    ran = shop("check", str(shop.landing))
+    assert ran.code == 0
+    text = " ".join(ran.out.split())
+    assert "purchases: 2 of 3 rows (66.7%) name a product_id that products does not list, 1 value such as p9" in text

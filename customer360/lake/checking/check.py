@@ -29,6 +29,7 @@ from customer360.lake.reference import reference
 from customer360.lake.reference.postgres import UnreadableSourceError
 from customer360.lake.reference.reference import CheckedTable
 from customer360.lake.reference.reference_rows import LINE_NO, BrokenReferenceError, RowProblem
+from customer360.lake.reference.unknown_keys import unknown_keys
 from customer360.settings import Place, Settings, SourceOptions
 from customer360.text import many, printable
 
@@ -93,10 +94,23 @@ class _Checker:
     extra: Counter[str] = field(default_factory=Counter)
     unknown_events: Counter[str] = field(default_factory=Counter)
     customers: dict[str, set[str]] = field(default_factory=dict)  # ids by where they occur: a table, or clicks
+    ids: dict[str, dict[str, Counter[str]]] = field(default_factory=dict)  # table -> column -> id -> rows
 
     def report(self) -> Report:
-        notes = [*self.notes, *_unknown_notes(self.extra, self.unknown_events), *_unmatched_notes(self.customers)]
+        notes = [
+            *self.notes,
+            *_unknown_notes(self.extra, self.unknown_events),
+            *_unmatched_notes(self.customers),
+            *self._unlisted(),
+        ]
         return Report(self.files, self.misplaced, notes, options_yaml(self.proposed) if self.proposed else "")
+
+    def _unlisted(self) -> Iterator[str]:
+        """Keys that point nowhere, but for those that ``_unmatched_notes`` compares with clicks too."""
+        compared = [(table, "customer_id") for table in OF_CUSTOMERS]
+        for keys in unknown_keys(self.ids):
+            if (keys.table, keys.column) not in compared:
+                yield str(keys)
 
     def add_misplaced(self, place: Misplaced) -> None:
         self.misplaced.append((self._shown(place.path), Problem(None, "", place.reason, place.remedy)))
@@ -209,7 +223,9 @@ class _Checker:
     def _checked_table(self, name: str, table: str, checked: CheckedTable, is_remote: bool = False) -> FileReport:
         self._note_unread(name, table, checked.ignored)
         self.notes += [f"{name}: {remark}" for remark in checked.remarks]
-        self.customers.setdefault(table, set()).update(checked.customers)
+        self.customers.setdefault(table, set()).update(checked.ids.get("customer_id", ()))
+        for column, rows in checked.ids.items():
+            self.ids.setdefault(table, {}).setdefault(column, Counter()).update(rows)
         problems = tuple(_problem(problem) for problem in checked.problems)
         lines = checked.rows + checked.set_aside
         return FileReport(name, table, lines, checked.rows, checked.set_aside, problems=problems, is_remote=is_remote)

@@ -51,18 +51,21 @@ from customer360.lake.reference.reference_rows import (
     set_repeats_aside,
     take_rows,
 )
+from customer360.lake.reference.unknown_keys import POINTERS
 from customer360.lake.slices import naive
 from customer360.settings import PostgresSource, Settings, Shop
 from customer360.text import many
 
+POINTING = {column for _, column, _ in POINTERS}
 MEND_FILE = "Rows count from 1, of CSV after the header. Mend the file"
 OUT_OF_MEMORY = "too little memory; give CUSTOMER360_MEMORY_LIMIT more, or land it in smaller files"
 
 
 @dataclass(frozen=True)
 class CheckedTable:
-    """Good rows, the number of rows that would be set aside and the first ``problems``, unread columns, customers' ids.
+    """Good rows, the number of rows that would be set aside and the first ``problems``, unread columns, and ``ids``.
 
+    ``ids``: column -> id -> rows, of the columns that point to another table or are pointed to.
     ``remarks`` are on times that keep the contract and may be wrong all the same.
     """
 
@@ -70,7 +73,7 @@ class CheckedTable:
     set_aside: int
     problems: list[RowProblem]
     ignored: list[str]
-    customers: set[str]
+    ids: dict[str, dict[str, int]]
     remarks: list[str]
 
 
@@ -156,11 +159,17 @@ def _checked(
     connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, ignored: list[str], most: int, remarks: list[str]
 ) -> CheckedTable:
     problems = set_aside_rows(connection, contract, most)
-    has_customers = any(column.name == "customer_id" for column in contract.columns)
-    distinct = "select distinct customer_id from incoming where customer_id is not null"
-    ids = connection.execute(distinct).fetchall() if has_customers else []
+    ids = {
+        column.name: dict(
+            connection.execute(
+                f"select {quoted(column.name)}, count(*) from incoming where {quoted(column.name)} is not null group by all"
+            ).fetchall()
+        )
+        for column in contract.columns
+        if column.name in POINTING
+    }
     rows, aside = row_count(connection, "incoming"), row_count(connection, "set_aside")
-    return CheckedTable(rows, aside, problems, ignored, {customer for (customer,) in ids if customer is not None}, remarks)
+    return CheckedTable(rows, aside, problems, ignored, ids, remarks)
 
 
 def _load_files(settings: Settings, contract: ReferenceTable, now: datetime) -> ReferenceLoad:
