@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from customer360.campaigns.definition import Campaign
+from ml.datasets.targets import ORGANIC_RESPONSE, target_of
 from ml.effects.evidence import campaign_outcomes
 from ml.fitting.boosting_settings import BoostingSettings
 from ml.fitting.training import train
@@ -75,7 +76,8 @@ def test_without_controls_a_contact_adds_what_documented_ones_did_whatever_share
 def test_controls_make_it_incremental_and_a_model_of_them_says_what_of_whom(predictor: ResponsePredictor) -> None:
     features = organic_features(SHOP)
     names = [feature.name for feature in features]
-    organic = loaded(features=features, train=SET.train[names], validation=SET.validation[names])
+    target = target_of(ORGANIC_RESPONSE, SHOP)
+    organic = loaded(target=target, features=features, train=SET.train[names], validation=SET.validation[names])
     measured = replace(predictor, effects=effects(1_000))
     pooled, found = (made(campaign("newsletter", "f1"), IDS) for made in (measured, replace(measured, organic=organic)))
     found.check(len(IDS), SHOP)
