@@ -16,6 +16,7 @@ and over a quarter off.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -29,13 +30,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.daemon_run import daemon_runs
 from benchmarks.first_day_shops import CDNOW_FILE, SHOPS, FirstDayShop
 from benchmarks.measuring import write_result
 from benchmarks.naive_baselines import NONE, Baselines, Lines, naive_scores, row_losses
 from customer360.lake.publishing.version import current_publication, open_version
 from customer360.lake.slices import slice_key
-from customer360.settings import Settings
+from customer360.settings import REPOSITORY, Settings
 from ml.arrays import Booleans, Floats, Integers
 from ml.bootstrap import interval
 from ml.measures import auc
@@ -115,11 +115,17 @@ def start(shop_folder: Path, root: Path) -> Settings:
 
 
 def serve_again(shop_folder: Path, root: Path) -> Settings:
-    """Load what is known later and serve it with the models that are in the place."""
-    os.environ |= {"DATA_DIR": str(root), "SHOP": str(shop_folder), "DAGSTER_HOME": str(root / "dagster")}
+    """Load what is known later and serve it with the models that are in the place: ``history_job`` alone."""
+    home = root / "dagster"
+    home.mkdir()
+    shutil.copy(REPOSITORY / "orchestration" / "dagster.yaml", home)
     shop = Settings.load(shop_folder, root).shop
-    with daemon_runs() as runs:
-        runs.run("history_job", slice_key(shop.slices_start - shop.slice_width))
+    tags = json.dumps({"dagster/partition": slice_key(shop.slices_start - shop.slice_width)})
+    command = [sys.executable, "-m", "dagster", "job", "execute", "-m", "orchestration.definitions", "-j", "history_job"]
+    where = {**os.environ, "DATA_DIR": str(root), "SHOP": str(shop_folder), "DAGSTER_HOME": str(home)}
+    done = subprocess.run([*command, "--tags", tags], env=where, capture_output=True, text=True, check=False)  # noqa: S603  own job
+    if done.returncode:
+        raise RuntimeError(f"history_job failed in {root}:\n{(done.stdout + done.stderr)[-2000:]}")
     return Settings.load(shop_folder, root)
 
 

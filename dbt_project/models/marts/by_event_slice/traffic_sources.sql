@@ -87,6 +87,27 @@ named_sources as (
 
 ),
 
+-- once per slice that it reaches: joined by a range of times, each slice of a visitor was compared with all of its others (a till
+-- that sends a source all year: 38,400 slices, 3.4 CPU seconds instead of .02)
+reaching_sources as (
+    {%- for minutes in range(0, gap + 1, event_slice_minutes() | int) %}
+    select
+        event_slice,
+        event_slice + interval '{{ minutes }}' minute as reached_slice,
+        visitor,
+        utm_source,
+        utm_medium
+
+    from named_sources
+    where occurrence = 1
+    {%- if not loop.last %}
+
+    union all
+    {% endif %}
+    {%- endfor %}
+
+),
+
 visits as (
 
     select
@@ -115,11 +136,9 @@ visits as (
         ) as recency
 
     from visitor_slices as v
-    left join named_sources as s
+    left join reaching_sources as s
         on v.visitor = s.visitor
-        and v.event_slice >= s.event_slice
-        and v.event_slice - interval '{{ gap }}' minute <= s.event_slice
-        and s.occurrence = 1
+        and v.event_slice = s.reached_slice
 
 ),
 
