@@ -50,9 +50,16 @@ channels:
 holdout_share: 0.2
 """
 SECONDS = 500.0
-# What says when a run was: columns, and tables of one row a training or report.
+# What says when a run was: columns, and tables of a row a training, report or salt
 OF_THE_RUN = re.compile("model_version|raw_fingerprint|planned_at|transformed_at|repaired_at")
-NOT_COMPARED = {"model_versions", "customer_scores_daily", "drift_metrics", "campaign_plan", "campaign_briefs"}
+NOT_COMPARED = {
+    "campaign_ledger",
+    "model_versions",
+    "customer_scores_daily",
+    "drift_metrics",
+    "campaign_plan",
+    "campaign_briefs",
+}
 
 
 class Newcomer(TinyShop):
