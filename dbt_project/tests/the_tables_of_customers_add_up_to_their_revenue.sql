@@ -54,7 +54,11 @@ sums as (
     select
         'customer_features, {{ days }} days' as table_name,
         coalesce(sum(spend_{{ days }}d), 0) as revenue,
-        (select coalesce(sum(amount), 0) from {{ ref('int_purchase_lines') }} where {{ window }}) as expected
+        (
+            select coalesce(sum(amount), 0)
+            from {{ ref('int_purchase_lines') }}
+            where {{ window }}
+        ) as expected
 
     from {{ ref('customer_features') }}
 
