@@ -18,7 +18,7 @@ from customer360.features import Feature
 from ml.arrays import Floats, Integers
 from ml.datasets.bands import Bands
 from ml.fitting.baselines import Baseline
-from ml.fitting.calibration import UNCALIBRATED, Calibration
+from ml.fitting.calibration import UNCALIBRATED, Calibration, correct_odds
 from ml.fitting.decisions import weighted_argmax
 
 
@@ -44,7 +44,8 @@ class ClassModel:
     the seen ones share what remains. ``weights`` choose the decision; they do not change probabilities. ``bands``, where the
     classes are bands of an amount, give the amount to expect.
 
-    ``baseline`` has ``baseline_weight`` in the pool, the trees have 1 less it: with 1 the baseline alone answers.
+    ``baseline`` has ``baseline_weight`` in the pool, the trees have 1 less it: with 1 the baseline alone answers. The odds of
+    all classes but the ``negatives`` (positions in ``categories``) are multiplied by ``odds_factor``.
     """
 
     classifier: CatBoostClassifier
@@ -56,6 +57,8 @@ class ClassModel:
     bands: Bands | None = None
     baseline: Baseline | None = None
     baseline_weight: float = 0.0
+    negatives: tuple[int, ...] = ()
+    odds_factor: float = 1.0
 
     @property
     def seen_categories(self) -> list[str]:
@@ -71,6 +74,10 @@ class ClassModel:
         batch = rows if isinstance(rows, Batch) else Batch(rows)
         if not len(batch.matrix):
             return np.empty((0, len(self.categories)))
+        shares = self._as_learned(batch)
+        return shares if self.odds_factor == 1 else correct_odds(shares, self.negatives, self.odds_factor)
+
+    def _as_learned(self, batch: Batch) -> Floats:
         if self.baseline is None or self.baseline_weight == 0:
             return self._by_trees(batch)
         by_baseline = self.baseline.probabilities(batch.matrix, self.features, self.bands)

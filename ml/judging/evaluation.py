@@ -19,6 +19,7 @@ from ml.bootstrap import Interval, clustered_mean_interval, mean_interval, measu
 from ml.datasets.bands import rebanded
 from ml.datasets.targets import MODELS
 from ml.datasets.training_sets import Amounts, TrainingSet
+from ml.fitting.calibration import fit_odds_factor
 from ml.fitting.class_model import Batch, ClassModel
 from ml.fitting.training import BLEND, MODEL, TrainedModel
 from ml.markdown import table
@@ -84,7 +85,8 @@ class Evaluation:
     ``recall``: one row a category with its rows, every contender's recall and the lift at 10%.
     ``importance``: one row a feature, in percent, the most important first. ``reliability``: ten equal bins of the
     probabilities, every category of every row counted. ``confusion``: rows by true category (index) and decision (columns).
-    ``judged_on``: the validation rows in words.
+    ``judged_on``: the validation rows in words. ``odds_factor``: what serves gets the share of positives of the validation rows
+    by it, the newest that are known (``ml.fitting.calibration.fit_odds_factor``); all other figures are those before it.
     """
 
     scores: pd.DataFrame
@@ -101,6 +103,7 @@ class Evaluation:
     serves: str = MODEL
     choice: Choice | None = None
     cutoffs: pd.DataFrame = field(default_factory=pd.DataFrame)
+    odds_factor: float = 1.0
 
     def log_loss(self, contender: str) -> float:
         """A contender's log loss in nats a row."""
@@ -127,11 +130,19 @@ class Evaluation:
         best = baselines.sort_values(["log_loss", "contender"]).iloc[0]
         return str(best["contender"]), float(best["log_loss"])
 
+    @property
+    def odds_text(self) -> str:
+        """What the odds factor does, in a sentence."""
+        if self.odds_factor == 1:
+            return "Served as learned: the share of positives on the rows that judge changes nothing."
+        return f"Served with the odds of positives times {self.odds_factor:.3f}: by their share of the rows that judge."
+
     def to_markdown(self) -> str:
         """The tables as Markdown, the fifteen most important features only."""
         parts = [
             f"{self.rows_train:,} rows to train on, {self.rows_validation:,} to validate on ({self.judged_on}).",
             table(self.scores),
+            *([self.odds_text] if self.choice else []),
             *([f"{self.choice.reason[:1].upper()}{self.choice.reason[1:]}.", table(self.cutoffs)] if self.choice else []),
             f"The measures of {self.serves}, with 95% intervals",
             table(self.intervals),
@@ -199,6 +210,9 @@ def evaluate(
         serves=serves,
         choice=choice,
         cutoffs=_by_cutoff(judged),
+        odds_factor=1.0
+        if choice is None or training_set.target.is_banded
+        else fit_odds_factor(probabilities[serves], truth, negatives),
     )
 
 

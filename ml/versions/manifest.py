@@ -34,7 +34,9 @@ class Manifest(BaseModel):
     """``manifest.json``. Timestamps are UTC. ``metrics``: contender -> measure -> value on the validation cut-off.
 
     ``serves``: the contender that the version serves: its trees (model), the blend, or a baseline alone. ``baseline`` has
-    ``baseline_weight`` in it. ``served_because``: why, and ``judged_cutoffs``: on which cut-offs, the newest first.
+    ``baseline_weight`` in it. ``odds_factor`` multiplies the odds of the classes that are no ``negatives`` (positions in
+    ``categories``), so that as many buy as at the newest judged cut-off; ``metrics`` are those before it. ``served_because``:
+    why, and ``judged_cutoffs``: on which cut-offs, the newest first.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -66,6 +68,8 @@ class Manifest(BaseModel):
     serves: str = MODEL
     baseline: Baseline | None = None
     baseline_weight: float = Field(default=0.0, ge=0, le=1)
+    negatives: tuple[int, ...] = ()
+    odds_factor: float = Field(default=1.0, gt=0)  # 1 in versions before it was learned
     served_because: str = ""
     judged_cutoffs: tuple[str, ...] = ()
     rivals: tuple[str, ...] = ()  # of before 0.1.0: contenders in ``metrics`` that are no baselines
@@ -141,6 +145,8 @@ def describe(
         serves=evaluation.serves,
         baseline=model.baseline,
         baseline_weight=model.baseline_weight,
+        negatives=tuple(training_set.target.negatives),
+        odds_factor=evaluation.odds_factor,
         served_because=choice.reason if choice else "",
         judged_cutoffs=tuple(evaluation.cutoffs["cutoff"].unique()) if choice else (),
     )
@@ -154,6 +160,8 @@ def serves_text(manifest: Manifest) -> str:
     elif manifest.baseline is not None:
         share = manifest.baseline_weight
         what = f"A blend: trees with weight {1 - share:.2f}, the baseline '{manifest.baseline.name}' with {share:.2f}."
+    if manifest.odds_factor != 1:
+        what += f" Odds times {manifest.odds_factor:.3f}, by the share of positives at the newest judged cut-off."
     because = manifest.served_because
     return f"{what} {because[:1].upper()}{because[1:]}." if because else what
 

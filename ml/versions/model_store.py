@@ -242,6 +242,8 @@ class ModelStore:
             manifest.bands,
             manifest.baseline,
             manifest.baseline_weight,
+            manifest.negatives,
+            manifest.odds_factor,
         )
         return LoadedModel(model, manifest)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ml.bootstrap import interval, mean_interval
-from ml.fitting.calibration import Calibration, Curve, fit_calibration
+from ml.fitting.calibration import Calibration, Curve, correct_odds, fit_calibration, fit_odds_factor
 from ml.fitting.decisions import decision_weights, weighted_argmax
 from ml.measures import calibration_error, log_loss, macro_f1
 
@@ -59,6 +59,21 @@ def test_honest_probabilities_stay_nearly_as_they_are() -> None:
 def test_few_rows_teach_no_calibration() -> None:
     probabilities, outcomes = drawn(40, 5)
     assert fit_calibration(probabilities, outcomes) == Calibration()
+
+
+def test_odds_are_corrected_to_the_share_that_came() -> None:
+    even = np.tile([0.3, 0.2, 0.5], (400, 1))  # odds of buying 1; a quarter bought, odds 1/3
+    outcomes = np.array([0, 2, 2, 2] * 100)
+    factor = fit_odds_factor(even, outcomes, [2])
+    assert factor == pytest.approx(1 / 3)
+    assert correct_odds(even, [2], factor)[0] == pytest.approx([0.15, 0.1, 0.75])
+
+
+def test_few_or_extreme_rows_move_no_odds_far() -> None:
+    even = np.tile([0.5, 0.5], (1_000, 1))
+    assert fit_odds_factor(even, np.array([0] * 49 + [1] * 951), [1]) == 1
+    assert fit_odds_factor(even, np.array([0] * 50 + [1] * 950), [1]) == pytest.approx(0.2)  # 1/19 would be the share's
+    assert fit_odds_factor(even, np.array([0] * 950 + [1] * 50), [1]) == pytest.approx(5)
 
 
 def test_a_calibration_survives_being_written_down() -> None:

@@ -25,6 +25,7 @@ from ml.judging.evaluation import Choice, choose, evaluate
 from ml.judging.promotion import decide
 from ml.serving.reasons import reasons
 from ml.serving.scoring import score
+from ml.versions.manifest import serves_text
 from ml.versions.model_store import LoadedModel, ModelStore
 
 SHOP = small_shop()
@@ -214,7 +215,11 @@ def test_a_baseline_that_serves_scores_as_the_rule_it_is(habit: LoadedModel) -> 
     found = score(features, habit).to_pandas().pivot(index="customer_id", columns="category_id", values="probability")
     assert habit.model.baseline is not None
     matrix = feature_matrix(features, habit.model.features, "x")
-    expected = pd.DataFrame(habit.model.baseline.probabilities(matrix, habit.model.features), columns=habit.model.categories)
+    by_rule = habit.model.baseline.probabilities(matrix, habit.model.features)
+    # 40% bought at every cut-off, so the correction by the newest is small
+    assert habit.manifest.odds_factor == pytest.approx(1, abs=0.3)
+    bought = by_rule * [1 if category == NONE else habit.manifest.odds_factor for category in habit.model.categories]
+    expected = pd.DataFrame(bought / bought.sum(axis=1, keepdims=True), columns=habit.model.categories)
     assert found[list(habit.model.categories)].to_numpy() == pytest.approx(expected.to_numpy())
 
 
@@ -228,10 +233,27 @@ def test_the_reasons_of_a_baseline_are_what_it_is_made_of(habit: LoadedModel) ->
     assert set(habit.manifest.top_features(3)) <= habit.model.baseline.features_read(habit.model.features)  # type: ignore[union-attr]
 
 
+def test_what_serves_expects_as_many_buyers_as_the_newest_cutoff_had(store: ModelStore) -> None:
+    frame = by_habit(600, 4)
+    is_newest = frame["cutoff_no"] == frame["cutoff_no"].min()
+    fell = is_newest & (np.random.default_rng(9).random(len(frame)) < 0.5)  # half of the buyers stay away in the newest weeks
+    training_set = build_training_set(frame.assign(label=frame["label"].where(~fell, NONE)), SHOP)
+    made = train(training_set, seed=1, threads=2)
+    found = evaluate(training_set, made, None, train_earlier(training_set, made, seed=1, threads=2))
+    manifest = store.save("affinity", "v9", trained=made, training_set=training_set, evaluation=found, created_at=NOW)
+    none = list(training_set.categories).index(NONE)
+    as_learned = 1 - made.contenders[found.serves].probabilities(training_set.validation)[:, none]
+    served = store.load("affinity", "v9", training_set.features, training_set.categories).model
+    real = float((training_set.validation_labels != NONE).mean())
+    assert as_learned.mean() > real + 0.1
+    assert 1 - served.probabilities(training_set.validation)[:, none].mean() == pytest.approx(real, abs=1e-6)
+    assert f"Odds times {manifest.odds_factor:.3f}" in serves_text(manifest)
+
+
 def test_a_version_of_before_serves_its_trees(store: ModelStore, trained: Trained) -> None:
     manifest = store.root / "affinity" / "v1" / "manifest.json"
     content = json.loads(manifest.read_text())
-    for name in ("serves", "baseline", "baseline_weight", "served_because", "judged_cutoffs"):
+    for name in ("serves", "baseline", "baseline_weight", "served_because", "judged_cutoffs", "negatives", "odds_factor"):
         del content[name]
     manifest.write_text(json.dumps(content))
     loaded = store.load("affinity", "v1", trained.training_set.features, trained.training_set.categories)
