@@ -15,6 +15,7 @@ from assets.publishing.published import DESCRIPTIONS
 from assets.transform.warehouse import MANIFEST
 from customer360.lake.publishing.publications import publish_training_set
 from customer360.lake.warehouse.cutoffs import history_start, set_training_cutoffs
+from customer360.lake.warehouse.slice_log import code_fingerprint, is_of_other_code
 from customer360.settings import Settings, Shop
 from customer360.snapshot import Snapshot
 from ml.datasets import leakage, training_sets
@@ -44,6 +45,10 @@ from orchestration.runtime.dbt_run import build
 
 SEED = 360
 LONGEST_WAIT = 1800.0
+OTHER_CODE = (
+    "the warehouse was made by another release of the models: the next slice brings it up to this one, and training can run "
+    "then; in a replay that has ended, run warehouse_job"
+)
 NOT_TRAINED = "No model was trained: the metadata say what is missing."
 CHECKS = ("beats_baselines", "no_target_leakage")
 
@@ -62,6 +67,8 @@ def training_features(context: dg.AssetExecutionContext, platform: Platform) -> 
     # Not in the warehouse's pool, which a run holds to its end: slices wait for these seconds, not for the training after them.
     with platform.lock(f"run {context.run.run_id}", LONGEST_WAIT):
         with platform.opened() as connection:
+            if is_of_other_code(connection, code_fingerprint(settings)):
+                raise dg.Failure(OTHER_CODE)
             changes = [change.since for change in read_changes(settings.place.reports / "drift" / CHANGES)]
             cutoffs = set_training_cutoffs(connection, settings, changes)
         context.log.info(f"{len(cutoffs)} cut-offs: {', '.join(str(cutoff) for cutoff in cutoffs)}")

@@ -48,7 +48,7 @@ def plan_transform(connection: duckdb.DuckDBPyConnection, settings: Settings, no
     try:
         _create_tables(connection)
         fingerprint = code_fingerprint(settings)
-        is_new_code = connection.execute("from ops.code where fingerprint <> ?", [fingerprint]).fetchone() is not None
+        is_new_code = is_of_other_code(connection, fingerprint)
         connection.execute("update ops.code set fingerprint = ?", [fingerprint])
         _find_changes(connection, settings)
         repaired = _replace_changed(connection, settings, now)
@@ -110,6 +110,11 @@ def code_fingerprint(settings: Settings) -> str:
     for path in [*models, *clicks, *macros]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:12]
+
+
+def is_of_other_code(connection: duckdb.DuckDBPyConnection, fingerprint: str) -> bool:
+    """Whether the warehouse's slice-grain rows were made by other SQL than that of ``code_fingerprint``."""
+    return connection.execute("from ops.code where fingerprint <> ?", [fingerprint]).fetchone() is not None
 
 
 def _create_tables(connection: duckdb.DuckDBPyConnection) -> None:
