@@ -20,7 +20,12 @@ from customer360.campaigns.ledger import APPROVED, SALT, SENT, SUPPRESSED, read_
 from customer360.campaigns.standing import standing
 from customer360.lake.engine import quoted
 from customer360.lake.publishing.version import PublishedVersion, current_folder, open_version
-from customer360.lake.reference.customer_queries import attribute_versions_query, consents_query, suppressions_query
+from customer360.lake.reference.customer_queries import (
+    attribute_versions_query,
+    consents_query,
+    known_later_query,
+    suppressions_query,
+)
 from customer360.lake.slices import naive
 from customer360.settings import Place, Settings, Shop
 
@@ -118,6 +123,11 @@ class Snapshot:
     def suppressions(self) -> pd.DataFrame:
         """customer_id, channel, reason: one row a suppressed customer and channel, as last loaded."""
         return self.read(suppressions_query(self.place, self.shop))
+
+    @cached_property
+    def known_later(self) -> pd.Series[str]:
+        """customer_id of customers whose known_since lies after the snapshot's time: they are in no audience of it."""
+        return self.read(known_later_query(self.place, self.shop, self.as_of))["customer_id"]
 
     @cached_property
     def attribute_versions(self) -> pd.DataFrame:

@@ -61,12 +61,16 @@ def planning_inputs(snapshot: Snapshot, now: datetime, by: str) -> PlanningInput
 
 
 def audiences_of(snapshot: Snapshot, campaigns: Sequence[Campaign]) -> tuple[dict[str, pd.Index[str]], list[CampaignProblem]]:
-    """The ids of each campaign's audience, sorted, by campaign_id; and why other campaigns have none."""
+    """The ids of each campaign's audience, sorted, by campaign_id; and why other campaigns have none.
+
+    Customers whom the shop did not know yet at the snapshot's time are in none.
+    """
     found: dict[str, pd.Index[str]] = {}
     problems = []
     for campaign in campaigns:
         try:
-            found[campaign.campaign_id] = members(snapshot.connection, campaign.audience, snapshot.shop)
+            everyone = members(snapshot.connection, campaign.audience, snapshot.shop)
+            found[campaign.campaign_id] = everyone.difference(pd.Index(snapshot.known_later))
         except AudienceError as error:
             file = f"{campaign.campaign_id}.yaml"
             problems.append(CampaignProblem(file, "audience", str(error), "the other campaigns were planned"))

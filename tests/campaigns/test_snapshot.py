@@ -16,9 +16,10 @@ from customer360.campaigns.definition import load_campaigns
 from customer360.campaigns.drafts import write_definitions
 from customer360.campaigns.ledger import append
 from customer360.lake.publishing.publishing import publish
+from customer360.lake.reference.reference import load_reference
 from customer360.settings import REPOSITORY, Settings
 from customer360.snapshot import Snapshot, open_snapshot
-from ml.planning.inputs import planning_inputs
+from ml.planning.inputs import audiences_of, planning_inputs
 from ml.planning.serving import served_predictions
 from ml.responses.contact_rows import known_campaigns, response_inputs
 
@@ -149,3 +150,19 @@ def test_before_the_first_slice_is_published_there_is_no_snapshot(settings: Sett
         publish(settings.place, connection, tables(1), None, AS_OF)
     with pytest.raises(FileNotFoundError, match="run history_job or a slice"), open_snapshot(settings):
         pass
+
+
+def test_customers_of_the_future_are_in_no_audience(settings: Settings) -> None:
+    file = settings.place.landing / "reference" / "customers" / "customers.csv"
+    file.parent.mkdir(parents=True)
+    moment = f"{AS_OF:%Y-%m-%dT%H:%M:%S}"
+    file.write_text(f"customer_id,known_since\nC1,{moment}.000001Z\nC2,{moment}Z\nC3,\n", encoding="utf-8")
+    load_reference(settings, "customers", AS_OF)
+    everyone = "select unnest(['C1', 'C2', 'C3', 'C4']) as customer_id, 30 as age"
+    with duckdb.connect() as connection:
+        publish(settings.place, connection, {**tables(1), "customer_features": everyone}, AS_OF, AS_OF)
+    (campaign,), _ = load_campaigns(settings.campaign_folder, settings.shop, [])
+    with open_snapshot(settings) as snapshot:
+        audiences, problems = audiences_of(snapshot, [campaign.model_copy(update={"audience": "everyone"})])
+    assert not problems
+    assert [list(ids) for ids in audiences.values()] == [["C2", "C3", "C4"]]

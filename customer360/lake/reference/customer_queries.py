@@ -5,9 +5,12 @@ A withdrawn consent or a suppression is in force from its load on, also before t
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from customer360.lake.engine import literal, quoted
-from customer360.lake.landing.contracts import reference_tables
+from customer360.lake.landing.contracts import KNOWN_SINCE, reference_tables
 from customer360.lake.reference.reference_history import reference_relation
+from customer360.lake.slices import naive
 from customer360.settings import Place, Shop
 
 
@@ -26,6 +29,14 @@ def consents_query(place: Place, shop: Shop) -> str:
         f"from ({relation}) where valid_to is null"
         for channel in shop.channels
     )
+
+
+def known_later_query(place: Place, shop: Shop, as_of: datetime) -> str:
+    """SQL of the customer_id of each customer whom the shop knows since a time after ``as_of``: in a replay, of the future."""
+    relation = reference_relation(place, reference_tables(shop)["customers"])
+    after = literal(f"{naive(as_of):%Y-%m-%d %H:%M:%S.%f}")
+    is_later = f"valid_to is null and {KNOWN_SINCE} > timestamp {after}"
+    return f"select customer_id from ({relation}) where {is_later} order by customer_id"
 
 
 def suppressions_query(place: Place, shop: Shop) -> str:
