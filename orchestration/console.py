@@ -132,7 +132,7 @@ def _no_place(context: typer.Context, problem: str) -> Exception:
     source = "--data-dir" if "DATA_DIR" in context.meta else "DATA_DIR"
     return SettingsError(
         f"{source} {environment(context)['DATA_DIR']} {problem}: name the folder that holds a shop's landing and published; "
-        "customer360 simulate and make demo make one"
+        "customer360 init makes one from your files, customer360 simulate and make demo from made-up ones"
     )
 
 

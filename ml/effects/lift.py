@@ -44,12 +44,22 @@ def wilson(successes: float, size: float) -> tuple[float, float]:
 
 
 def mean_difference(values: Floats, control: Floats) -> Interval:
-    """The first mean less the control's, with Welch's interval; without bounds where one of them has fewer than two."""
+    """The first mean less the control's, with Welch's interval.
+
+    Without bounds where one of them has fewer than two values, or values that do not vary: where nobody bought, how much
+    amounts vary is not known.
+    """
     if not len(values) or not len(control):
         return Interval(math.nan, math.nan, math.nan)
     difference = float(values.mean() - control.mean())
-    if len(values) < 2 or len(control) < 2:
+    if min(len(values), len(control)) < 2 or not np.ptp(values) or not np.ptp(control):
         return Interval(difference, math.nan, math.nan)
+    return _welch(values, control)
+
+
+def _welch(values: Floats, control: Floats) -> Interval:
+    """Welch's interval of the difference of means; of no width where nothing varies, as after a perfect adjustment."""
+    difference = float(values.mean() - control.mean())
     parts = (float(values.var(ddof=1)) / len(values), float(control.var(ddof=1)) / len(control))
     variance = sum(parts)
     if not variance:
@@ -62,13 +72,14 @@ def mean_difference(values: Floats, control: Floats) -> Interval:
 def adjusted_difference(values: Floats, before: Floats, control: Floats, control_before: Floats) -> Interval:
     """``mean_difference`` after subtracting the part that the covariate ``before`` predicts (CUPED).
 
-    The slope is pooled within the arms, so that it does not contain the effect. Where ``before`` is constant, nothing is
-    subtracted.
+    The slope is pooled within the arms, so that it does not contain the effect. Where ``before`` is constant, or the difference
+    has no bounds, nothing is subtracted.
     """
     centred = [(x - x.mean()) if len(x) else x for x in (before, control_before)]
     spread = sum(float(x @ x) for x in centred)
-    if not spread:
-        return mean_difference(values, control)
+    plain = mean_difference(values, control)
+    if not spread or math.isnan(plain.low):
+        return plain
     slope = sum(float(x @ (y - y.mean())) for x, y in zip(centred, (values, control), strict=True) if len(y)) / spread
     middle = float(np.concatenate([before, control_before]).mean())
-    return mean_difference(values - slope * (before - middle), control - slope * (control_before - middle))
+    return _welch(values - slope * (before - middle), control - slope * (control_before - middle))

@@ -102,15 +102,12 @@ def _rows(campaign: str, ours: pd.DataFrame, *, is_closed: bool) -> list[dict[st
     lift = rate_difference(int(contact["is_converted"].sum()), len(contact), int(held["is_converted"].sum()), len(held))
     spent = [rows["revenue"].to_numpy(np.float64) for rows in (contact, held)]
     before = [rows["spend_before"].to_numpy(np.float64) for rows in (contact, held)]
-    # Where nobody spent anything, amounts do not vary, and an interval of no width would claim that contacts bring nothing.
-    is_spent = any(amounts.any() for amounts in spent)
-    unknown = Interval(0.0, math.nan, math.nan)
     cost = float(contact.loc[contact["is_sent"], "cost"].sum())
     worth = float(contact["value"].sum(skipna=False))
     differences = {
         "lift": lift,
-        "revenue_lift": mean_difference(spent[0], spent[1]) if is_spent else unknown,
-        "cuped_revenue_lift": adjusted_difference(spent[0], before[0], spent[1], before[1]) if is_spent else unknown,
+        "revenue_lift": mean_difference(spent[0], spent[1]),
+        "cuped_revenue_lift": adjusted_difference(spent[0], before[0], spent[1], before[1]),
         "profit": Interval(worth * lift.estimate - cost, worth * lift.low - cost, worth * lift.high - cost),
     }
     is_conclusive = is_closed and (lift.low > 0 or lift.high < 0)

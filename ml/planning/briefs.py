@@ -38,6 +38,7 @@ def brief(plan: CampaignPlan, rate: float | None, shop: Shop) -> dict[str, objec
     The interval of the profit holds the chance of who orders (each customer for themselves), the doubt about the mean effect
     (the prior's width where nothing was measured) and, where the model was judged, that all of its probabilities are off by the
     same share: its calibration error on the contacts that judged it. It does not include a change of the market after that.
+    Without contacts there is none.
 
     ``rate``: share of all customers who order within a window, None where no order is known; then a plan that rests on the
     prior says of nobody what they would order anyway.
@@ -50,7 +51,7 @@ def brief(plan: CampaignPlan, rate: float | None, shop: Shop) -> dict[str, objec
     gross = contacts["expected_value"].to_numpy(dtype=np.float64)
     cost = float(contacts["cost"].astype("float64").sum())
     profit = float(gross.sum()) - cost
-    half = _half_width(conversion, gross, value, plan.predicted)
+    half = _half_width(conversion, gross, value, plan.predicted) if len(contacts) else None
     is_known = rate is not None or plan.predicted.basis == INCREMENTAL
     effect = float(gross.mean() / value) if is_known and len(contacts) else None
     before = rate if effect is None else max(float((conversion - gross / value).mean()), 0.0)
@@ -71,8 +72,8 @@ def brief(plan: CampaignPlan, rate: float | None, shop: Shop) -> dict[str, objec
         "expected_conversions": float(conversion.sum()),
         "expected_value": float(gross.sum()),
         "expected_profit": profit,
-        "profit_low": profit - half,
-        "profit_high": profit + half,
+        "profit_low": None if half is None else profit - half,
+        "profit_high": None if half is None else profit + half,
         "value_basis": plan.predicted.basis if len(rows) else None,
         "base_rate": before,
         "expected_effect": effect,
@@ -94,13 +95,14 @@ def briefs(plans: list[CampaignPlan], rate: float | None, shop: Shop) -> pd.Data
 def to_markdown(row: pd.Series[Any]) -> str:
     """A brief as a few lines of Markdown."""
     is_measured = row["value_basis"] == INCREMENTAL
+    if not row["contacts"] and row["value_basis"] != RESPONSES:
+        return "\n\n".join([_counted(row), _nobody(row), _sentence(str(row["shadow_prices"]))])
     profit = (
         f"profit {row['expected_profit']:,.2f} (95% interval {row['profit_low']:,.2f} to {row['profit_high']:,.2f}) for a cost "
         f"of {row['cost']:,.2f}"
     )
     lines = [
-        f"**{row['campaign_id']}**: {row['contacts']:,} of {row['audience']:,} contacted, {row['holdouts']:,} held out, "
-        f"{row['left_out']:,} left out ({row['left_out_reasons'] or 'nobody'}).",
+        _counted(row),
         f"Expected {profit}; {row['value_basis']}." if is_measured else _supposed(row, profit),
         _measurable(row),
         f"Within {max(row['gap'], 0.0001):.2%} of the best plan there can be. {_sentence(str(row['shadow_prices']))}",
@@ -173,12 +175,31 @@ def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
+def _counted(row: pd.Series[Any]) -> str:
+    reasons = f" ({row['left_out_reasons']})" if row["left_out"] else ""
+    return (
+        f"**{row['campaign_id']}**: {row['contacts']:,} of {row['audience']:,} contacted, {row['holdouts']:,} held out, "
+        f"{row['left_out']:,} left out{reasons}."
+    )
+
+
+def _nobody(row: pd.Series[Any]) -> str:
+    """Why a plan without contacts has none, and what to do."""
+    if not row["audience"]:
+        return "Nobody is in its audience, so there is nothing to expect or to measure. Widen the campaign's audience."
+    if row["holdouts"]:
+        return (
+            f"All {row['holdouts']:,} who would be contacted were drawn for the holdout, so it brings nothing and measures "
+            "nothing. Widen the campaign's audience, or lower its holdout_share."
+        )
+    basis = "" if row["value_basis"] == INCREMENTAL else f" Values: {row['value_basis']}."
+    return f"Nobody can be contacted, or is worth a contact; the reasons are above.{basis}"
+
+
 def _supposed(row: pd.Series[Any], profit: str) -> str:
     """What a plan may bring of which the effect was not measured."""
     if row["value_basis"] == RESPONSES:
         return "An earlier version planned this draft and took all orders for effects of the contacts. Plan the day again."
-    if not row["contacts"]:
-        return f"Nobody is worth a contact by what documented campaigns suggest; {row['value_basis']}."
     return (
         f"What a contact adds is unknown ({row['value_basis']}). If it is as documented campaigns suggest, {profit}: the "
         f"interval holds that doubt. {row['explorers']:,} contacts are drawn at random to learn from. To approve this draft "
@@ -189,8 +210,6 @@ def _supposed(row: pd.Series[Any], profit: str) -> str:
 def _measurable(row: pd.Series[Any]) -> str:
     if pd.isna(row["base_rate"]):
         return "How many would order without a contact is not known yet, so the size of the holdout cannot be judged."
-    if pd.isna(row["expected_effect"]):
-        return f"{row['base_rate']:.2%} of all customers order anyway; nobody is contacted, so there is no effect to measure."
     by_prior = "" if row["value_basis"] == INCREMENTAL else " (supposed, not measured)"
     expected = f"{row['base_rate']:.2%} order anyway, {row['expected_effect']:+.2%} are expected from contacts{by_prior}"
     detectable = "no effect" if pd.isna(row["detectable_effect"]) else f"effects from {row['detectable_effect']:.2%} on"

@@ -58,7 +58,10 @@ def roll_back(settings: Settings, name: str, version: str | None, request: Reque
     store = store_of(settings, name)
     earlier = store.earlier_champions(name)
     if version is None and not earlier:
-        raise ModelStoreError(f"{name} has no champion before {store.champion_version(name)}; promote another version instead")
+        champion = store.champion_version(name)
+        if champion is None:
+            raise ModelStoreError(f"{name} has no champion yet, so there is nothing to withdraw; run training_job")
+        raise ModelStoreError(f"{name} has no champion before {champion}; promote another version instead")
     back_to = version or earlier[0]
     store.require(name, back_to)
     try:

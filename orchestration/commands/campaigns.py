@@ -165,7 +165,9 @@ def results(
     with suppress(FileNotFoundError), open_snapshot(settings) as snapshot:
         published = published_results(snapshot) if snapshot.has(ORDERS) else None
     if published is None:
-        raise DecisionRefused("no orders are published yet; run warehouse_job first")
+        raise DecisionRefused(
+            "no orders are published yet: customer360 start loads what is in landing, and daily_job adds later ones"
+        )
     rows, deciles = (
         table[table["campaign_id"] == campaign] if campaign else table for table in (published.campaigns, published.deciles)
     )
@@ -253,14 +255,15 @@ def _details(overview: CampaignOverview, currency: str) -> list[str]:
     if draft := overview.draft:
         costs = f"{draft.cost:,.2f} {currency} for an expected value of {draft.value:,.2f} {currency}"
         supposed = "" if draft.value_basis == MEASURED else f", if contacts do what documented ones did ({draft.value_basis})"
-        lines.append(f"  {draft.plan_version} costs {costs}{supposed}")
+        has_contacts = bool(draft.by_channel_and_day)
+        lines.append(f"  {draft.plan_version} " + (f"costs {costs}{supposed}" if has_contacts else "contacts nobody"))
         lines += [f"    {row['contacts']:,} by {row['channel']} on {row['day']}" for row in draft.by_channel_and_day]
         lines += [f"    {count:,} left out: {reason}" for reason, count in draft.reasons.items()]
     return lines
 
 
 def _measures(row: pd.Series, currency: str) -> list[str]:
-    """Contacts and cost of a campaign, and its measures that have a bounded interval."""
+    """Contacts and cost of a campaign, and its measures; those without an interval say so, and unknown ones are left out."""
     import pandas as pd
 
     if not row["customers"]:
@@ -271,4 +274,8 @@ def _measures(row: pd.Series, currency: str) -> list[str]:
         value, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
         if not any(pd.isna(bound) or math.isinf(bound) for bound in (value, low, high)):
             lines.append(f"  {text}: {value:+,.2f} {currency} (95% interval {low:+,.2f} to {high:+,.2f})")
+        elif not pd.isna(value) and value:
+            lines.append(
+                f"  {text}: {value:+,.2f} {currency} (no interval: in one arm all spent alike, or there is one customer)"
+            )
     return lines

@@ -167,3 +167,25 @@ def test_briefs_are_typed_also_without_plans_and_read_as_sentences() -> None:
     assert "5.00% order anyway, +20.00% are expected from contacts" in text
     assert "large enough" in text
     assert "cannot be judged" in to_markdown(briefs([plan([0.25], weight=0)], None, SHOP).iloc[0])
+
+
+@pytest.mark.parametrize(
+    ("held", "left_out", "reason"),
+    [
+        (0, (), "Nobody is in its audience"),
+        (3, (), "All 3 who would be contacted were drawn for the holdout"),
+        (3, ("gap",), "All 3 who would be contacted were drawn for the holdout"),
+        (0, ("gap", "budget"), "Nobody can be contacted, or is worth a contact"),
+    ],
+)
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+@pytest.mark.parametrize("rate", [None, 0.05])
+def test_a_plan_without_contacts_shows_no_interval_and_says_why(
+    held: int, left_out: tuple[str, ...], reason: str, weight: float, rate: float | None
+) -> None:
+    row = briefs([plan([], held=held, left_out=left_out, weight=weight)], rate, SHOP).iloc[0]
+    unknown = ["profit_low", "profit_high", "expected_effect", "detectable_effect", "holdout_needed", "is_measurable"]
+    assert row[unknown].isna().all()
+    text = to_markdown(row)
+    assert reason in text
+    assert not any(words in text for words in ("interval", "profit", "nan", "<NA>", "None", "Within", "%"))

@@ -79,8 +79,19 @@ def test_nobody_to_compare_with_gives_no_numbers() -> None:
     assert math.isnan(rate_difference(3, 10, 0, 0).estimate)
     assert math.isnan(mean_difference(np.ones(3), nothing).low)
     assert math.isnan(adjusted_difference(nothing, nothing, np.ones(3), np.ones(3)).estimate)
-    assert mean_difference(np.zeros(4), np.zeros(3)).high == 0.0
     assert math.isnan(mean_difference(np.ones(1), np.zeros(3)).low)
+
+
+@pytest.mark.parametrize("control", [np.zeros(3), np.full(3, 0.1)])
+@pytest.mark.parametrize("values", [np.zeros(4), np.full(4, 0.1), np.array([0.0, 0.0, 30.0, 10.0])])
+def test_an_arm_in_which_all_spent_alike_gives_a_difference_without_bounds(values: np.ndarray, control: np.ndarray) -> None:
+    for found in (
+        mean_difference(values, control),
+        adjusted_difference(values, np.array([1.0, 5.0, 2.0, 0.0]), control, np.array([4.0, 0.0, 1.0])),
+    ):
+        assert found.estimate == pytest.approx(values.sum() / 4 - control[0])
+        assert math.isnan(found.low)
+        assert math.isnan(found.high)
 
 
 def test_sizes_agree_with_a_published_table_and_with_each_other() -> None:

@@ -173,6 +173,11 @@ def test_two_rollbacks_go_two_champions_back_and_a_third_is_refused(desk: Desk) 
     assert len(desk.log) == 5
 
 
+def test_a_rollback_without_any_champion_says_that_there_is_none(desk: Desk) -> None:
+    with pytest.raises(ModelStoreError, match="spend has no champion yet, so there is nothing to withdraw; run training_job"):
+        roll_back(desk.settings, "spend", None, because("wrong"))
+
+
 @pytest.mark.parametrize("reason", ["", "  \n "])
 def test_a_decision_without_a_reason_is_refused(desk: Desk, reason: str) -> None:
     for action in (["promote", "v1"], ["reject", "v1"], ["rollback"]):
