@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.first_day import clustered, found_faults
-from benchmarks.naive_baselines import Baselines, Lines, naive_scores
+from benchmarks.first_day import churn_rows, clustered, comparison, found_faults, named, spend_rows, table_rows
+from benchmarks.naive_baselines import Baselines, ChurnBaselines, Lines, Rates, SpendBaselines, is_lost, naive_scores
 
 COLUMNS = ["order_id", "line_no", "product_id", "customer_id", "purchased_at", "quantity", "amount", "category_id"]
 CUTOFF = datetime(2026, 3, 1)  # noqa: DTZ001  naive UTC
@@ -79,10 +79,79 @@ def test_own_shares_follow_what_a_customer_bought(lines: Lines) -> None:
     assert shares[1, 1] == pytest.approx((1 + strength * among[1]) / (1 + strength) * (1 - fitted.prior[3]))
 
 
+def test_spend_is_net_of_returns_and_never_below_nothing(lines: Lines) -> None:
+    customers = pd.Index(["A", "B", "C", "D"])
+    assert lines.spend(CUTOFF, CUTOFF + lines.horizon, customers).tolist() == [12, 0, 0, 0]  # B only returned; C bought later
+    assert lines.spend(CUTOFF - lines.horizon, CUTOFF, customers).tolist() == [10, 0, 0, 0]
+    assert lines.orders(CUTOFF - 2 * lines.horizon, CUTOFF, customers).tolist() == [1, 1, 0, 0]
+
+
+def test_expected_spend_by_rules_is_own_mean_order_times_orders_and_what_was_spent_last(lines: Lines) -> None:
+    known = lines.known(CUTOFF).of(pd.Index(["A", "B", "C", "D"]))
+    fitted = SpendBaselines(lines, 4.0, 9.0, Rates(0.5, {str(known.cells()[0]): 2.0}))
+    amounts = fitted.amounts(CUTOFF, known)
+    # A: 20.00 in two orders; B: 7.00 less 7.00 in one; C: 1.00; D has the mean order of all
+    assert amounts["own mean order x orders by recency and frequency"].tolist() == [20, 0, 0.5, 4.5]
+    assert amounts["overall mean"].tolist() == [4, 4, 4, 4]
+    assert amounts["last horizon's spend"].tolist() == [10, 0, 0, 0]
+
+
+def test_mean_spend_is_that_of_the_weeks_before_the_first_day(lines: Lines) -> None:
+    """A, B and C are known 7 days before, A and C 14, C alone 21, 28 and 35: 8 rows, of which A's orders once, for 10.00."""
+    fitted = SpendBaselines.fit(lines, CUTOFF)
+    assert (fitted.overall_mean, fitted.orders.overall, fitted.mean_order) == (10 / 8, 1 / 8, 10)
+
+
+def test_a_band_is_smoothed_with_ten_rows_of_all(lines: Lines) -> None:
+    rates = Rates.fit(np.array(["a", "a", "b"]), np.array([True, True, False]), 0.5)
+    assert rates.of(np.array(["a", "b", "c"])).tolist() == pytest.approx([7 / 12, 5 / 11, 0.5])
+
+
+def test_who_only_returns_is_lost_and_the_rules_of_churn_see_nothing_after_the_first_day(lines: Lines) -> None:
+    known = lines.known(CUTOFF).of(pd.Index(["A", "B", "C", "D"]))
+    fortnight = timedelta(days=14)
+    assert is_lost(lines, CUTOFF, lines.horizon, known.counts.index).tolist() == [False, True, True, True]
+    assert is_lost(lines, CUTOFF, fortnight, known.counts.index).tolist() == [False, True, False, True]
+    blind = Lines(lines.frame[lines.frame["purchased_at"] < CUTOFF], lines.classes, lines.horizon)
+    fitted = ChurnBaselines.fit(lines, CUTOFF, fortnight)
+    assert fitted == ChurnBaselines.fit(blind, CUTOFF, fortnight)
+    # cut-offs 14, 21, 28 and 35 days before; A, known at the first, bought again, and C, known at all four, did not
+    assert fitted.probabilities(known)["prior"].tolist() == pytest.approx([5 / 7] * 4)
+
+
+def test_spend_is_compared_by_errors_and_its_total() -> None:
+    customers = pd.Index([f"c{number}" for number in range(40)])
+    came = np.array([0.0, 8.0] * 20)
+    compared = comparison(spend_rows(np.full(40, 5.0), came, {"nothing": np.zeros(40), "own": came + 1.0}, customers))
+    figures = named("spend", compared.figures)
+    assert (figures["spend_mae"], figures["spend_best_baseline_mae"], figures["spend_mae_nothing"]) == (4, 1, 4)
+    assert figures["spend_rmse"] == pytest.approx(17**0.5)  # errors of 5 and 3
+    assert figures["spend_rmse_gain"] == pytest.approx(1 - 17**0.5)
+    assert (figures["spend_promised"], figures["spend_real"], figures["spend_total_ratio"]) == (5, 4, 1.25)
+    assert figures["spend_total_ratio_low"] < 1.25 < figures["spend_total_ratio_high"]
+    absolute, squared = table_rows("shop, 7 days", "spend", compared)
+    assert absolute.startswith("| shop, 7 days | spend | mean absolute error | 4.00 | 1.00 own | -3.00 (")
+    assert "| - | - | 5.00 | 4.00 (" in squared
+
+
+def test_churn_is_compared_by_log_loss_and_ranking(lines: Lines) -> None:
+    known = lines.known(CUTOFF).of(pd.Index(["A", "B", "C", "D"]))
+    lost = np.array([False, True, True, True])
+    baselines = {"prior": np.full(4, 0.5), "recency": np.array([0.5, 0.5, 0.5, 0.9])}
+    rows = churn_rows(np.array([0.2, 0.8, 0.8, 0.8]), lost, baselines, known)
+    compared = comparison(rows)
+    figures = named("churn", compared.figures)
+    assert figures["churn_log_loss"] == pytest.approx(-np.log(0.8))
+    assert compared.best == {"log_loss": "recency", "ranking": "recency"}
+    assert (figures["churn_auc"], figures["churn_naive_auc"]) == (1, 1)
+    assert figures["churn_promised_rate"] == pytest.approx(0.65)
+    assert figures["churn_real_rate"] == 0.75
+
+
 def test_intervals_draw_customers_with_all_their_rows() -> None:
     """Ten customers with a hundred equal rows each tell as much as ten rows, and not as much as a thousand."""
     values = np.repeat(np.arange(10.0), 100)
-    found = clustered(lambda rows: {"mean": float(values[rows].mean())}, pd.Series(np.repeat(np.arange(10), 100)))
+    found = clustered(lambda rows: {"mean": float(values[rows].mean())}, pd.Index(np.repeat(np.arange(10), 100)))
     assert found["mean"] == 4.5
     assert found["mean_high"] - found["mean_low"] == pytest.approx(2 * 1.96 * np.std(np.arange(10)) / np.sqrt(10), rel=0.15)
 
@@ -93,14 +162,17 @@ def test_intervals_draw_customers_with_all_their_rows() -> None:
         ({}, None),
         ({"log_loss_gain_high": -0.001}, "worse than its best baseline"),
         ({"auc_gain_high": -0.001}, "ranks worse"),
-        ({"promised_rate": 0.056}, "5.6% were promised to buy and 8.4% did"),
-        ({"promised_rate": 0.056, "real_rate_low": 0.05}, None),
-        ({"promised_rate": 0.07}, None),
+        ({"promised": 0.056}, "5.6% a customer was promised, 8.4% came"),
+        ({"promised": 0.056, "real_low": 0.05}, None),
+        ({"promised": 0.07}, None),
+        ({"mae_gain_high": -0.001}, None),  # lowest for the median, which is no expectation
+        ({"rmse_gain_high": -0.001}, "worse than its best baseline"),
+        ({"promised": 0.5, "total_ratio": 5.95}, "0.50 a customer was promised, 0.08 came"),
     ],
 )
 def test_a_shop_that_is_served_worse_than_a_baseline_is_named(changed: dict[str, float], fault: str | None) -> None:
-    figures = {"log_loss_gain_high": 0.1, "auc_gain_high": 0.1, "promised_rate": 0.084}
-    rates = {"real_rate": 0.084, "real_rate_low": 0.08, "real_rate_high": 0.088}
+    figures = {"log_loss_gain_high": 0.1, "auc_gain_high": 0.1, "promised": 0.084}
+    rates = {"real": 0.084, "real_low": 0.08, "real_high": 0.088}
     faults = found_faults({**figures, **rates, **changed})
     assert len(faults) == (fault is not None)
     assert fault is None or fault in faults[0]
