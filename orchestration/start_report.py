@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from customer360.campaigns.definition import load_campaigns
 from customer360.lake.engine import literal
 from customer360.lake.publishing.version import current_folder, open_version
 from customer360.lake.raw.quarantine import quarantine_counts
@@ -44,7 +45,7 @@ def _loaded_lines(settings: Settings, connection: duckdb.DuckDBPyConnection, pub
         0,
         0,
     )
-    yield f"  clicks      {many(int(lines), 'line')}, {int(good):,} of them good"
+    yield f"  clicks      {many(int(lines), 'line')}, {int(good):,} of them good" if lines else "  clicks      none"
     bought = history_file(settings.place, "purchases")
     if bought.exists():
         rows, first, last, amount = connection.execute(
@@ -89,7 +90,7 @@ def _plan_lines(settings: Settings, connection: duckdb.DuckDBPyConnection, table
             "select campaign_id, audience, contacts, holdouts, left_out, value_basis from campaign_briefs order by campaign_id"
         ).fetchall()
     if not campaigns:
-        yield f"  none: {settings.campaign_folder} has no campaign that could be planned; docs/campaigns.md has one to copy"
+        yield from _without_plan(settings)
     for campaign, audience, contacts, holdouts, left_out, basis in campaigns:
         counts = f"{contacts:,} contacts, {holdouts:,} held out, {left_out:,} left out of {audience:,}"
         yield f"  {campaign:<17} {counts}; values: {basis}"
@@ -100,6 +101,16 @@ def _plan_lines(settings: Settings, connection: duckdb.DuckDBPyConnection, table
         ).fetchall()
         for reason, customers in reasons:
             yield f"  {'':<17} {customers:>9,} {reason}"
+
+
+def _without_plan(settings: Settings) -> Iterator[str]:
+    """Why there is no plan: no campaign file, or none that is right."""
+    campaigns, problems = load_campaigns(settings.campaign_folder, settings.shop)
+    if not campaigns and not problems:
+        yield f"  none: {settings.campaign_folder} has no campaign; docs/campaigns.md has one to copy"
+        return
+    yield f"  none: no campaign of {settings.campaign_folder} could be planned; customer360 campaigns check says more"
+    yield from (f"  {found.file}, {found.field}: {found.message} -> {found.remedy}" for found in problems)
 
 
 def _next_lines(settings: Settings, runner: JobRunner, outcome: Outcome) -> Iterator[str]:

@@ -46,7 +46,7 @@ def matured_scores(connection: duckdb.DuckDBPyConnection, version: str | None = 
 
     ``connection`` has the published tables customer_scores_daily (as_of, customer_id, category_id, probability, is_label,
     model_version) and realised_labels (as_of, customer_id, label); as_of is plain UTC. Empty where there are none yet. A day
-    whose horizon saw no buyer at all has no labels, and is not judged.
+    whose horizon saw no buyer at all has no labels, and is not judged; nor is one whose customers are all ``unscored``.
     """
     tables = connection.execute("select table_name from information_schema.tables").fetchall()
     if not {(SCORES,), (LABELS,)} <= set(tables):
@@ -57,12 +57,14 @@ def matured_scores(connection: duckdb.DuckDBPyConnection, version: str | None = 
             f"select list(distinct category_id), max(model_version) from {SCORES} where as_of = $as_of", {"as_of": moment}
         ).fetchone() or (None, None)
         if classes and version in {None, scored_by}:
-            yield _judged(connection, moment, classes, scored_by, seed)
+            judged = _judged(connection, moment, classes, scored_by, seed)
+            if judged is not None:
+                yield judged
 
 
 def _judged(
     connection: duckdb.DuckDBPyConnection, as_of: datetime, classes: list[str], model_version: str, seed: int
-) -> MaturedScores:
+) -> MaturedScores | None:
     values = {"as_of": as_of, "none": NONE}
     outcomes = f"""
         select s.category_id, s.probability, s.is_label, coalesce(l.label, $none) as label
@@ -76,6 +78,9 @@ def _judged(
         f"select -ln(greatest(probability, 1e-15)) as loss from ({known}) where category_id = label order by loss",
         {**values, "classes": classes},
     ).fetchnumpy()["loss"]
+    rows = len(losses)
+    if not rows:
+        return None
     counts = connection.execute(
         f"select count(*), count(*) filter (where is_label) from ({known}) where category_id = label group by label",
         {**values, "classes": classes},
@@ -93,7 +98,6 @@ def _judged(
         """,
         {**values, "classes": classes},
     ).fetchone() or (float("nan"),)
-    rows = len(losses)
     shares = np.array([count for count, _ in counts]) / rows
     return MaturedScores(
         as_of=as_of,

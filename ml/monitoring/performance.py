@@ -86,16 +86,19 @@ def matured_measures(matured: MaturedScores, loaded: LoadedModel, limits: Mappin
     """Rows of a day of scores that has matured: log loss, the same in multiples of the prior's, and calibration error.
 
     The second has a threshold from the start: half of the gain over the prior is lost that the cut-off showed which judged the
-    model. The prior is that of the same days, so that a week with more buyers is no drift. ``limits``: of earlier reports.
+    model. The prior is that of the same days, so that a week with more buyers is no drift; where all did the same its loss is
+    0, and there is no multiple of it. ``limits``: of earlier reports.
     """
     judged = loaded.manifest.metrics
     expected = judged["model"]["log_loss"] / judged["prior"]["log_loss"]
     half = Limit(1 - (1 - expected) / 2, "half of the gain over the prior when the model was judged", is_learned=True)
     measures = {
         MATURED_LOSS: ("nats a customer", matured.log_loss.estimate, limits.get((PERFORMANCE, MATURED_LOSS))),
-        MATURED_TO_PRIOR: ("multiples of the prior's", matured.log_loss.estimate / matured.prior_log_loss, half),
         MATURED_CALIBRATION: ("share", matured.calibration_error, limits.get((PERFORMANCE, MATURED_CALIBRATION))),
     }
+    if matured.prior_log_loss:
+        relative = matured.log_loss.estimate / matured.prior_log_loss
+        measures[MATURED_TO_PRIOR] = ("multiples of the prior's", relative, half)
     rows, judging = matured.rows, loaded.manifest.rows_validation
     return [
         Measured(PERFORMANCE, name, method, value, limit, rows, judging) for name, (method, value, limit) in measures.items()

@@ -187,12 +187,13 @@ def _audience(connection: duckdb.DuckDBPyConnection | None, campaign: Campaign, 
 
     row: dict[str, Any] = {"campaign_id": campaign.campaign_id, "is_well": True, "customers": None}
     if connection is None:
-        return {**row, "audience": "its audience is counted once something is published"}
+        return {**row, "audience": "its audience is counted once something is published (customer360 start)"}
     try:
         customers = len(members(connection, campaign.audience, shop))
     except AudienceError as error:
         return {**row, "is_well": False, "audience": f"audience: {error}"}
-    return {**row, "customers": customers, "audience": f"{many(customers, 'customer')} in its audience"}
+    words = f"{many(customers, 'customer')} in its audience" if customers else "but nobody is in its audience: widen it"
+    return {**row, "customers": customers, "audience": words}
 
 
 def _document(overview: CampaignOverview) -> dict[str, Any]:

@@ -60,9 +60,15 @@ def drafted(terminal: Terminal) -> None:
 
 def test_check_names_file_field_and_remedy_and_counts_audiences(terminal: Terminal) -> None:
     first = terminal("check")
-    assert (first.code, first.out) == (0, "spring: well; its audience is counted once something is published\n")
+    assert (first.code, first.out) == (
+        0,
+        "spring: well; its audience is counted once something is published (customer360 start)\n",
+    )
     terminal.publish(customer_features="select 'C1' as customer_id", offers="select 'O1' as offer_id")
     assert terminal("check").out == "spring: well; 1 customer in its audience\n"
+    terminal.publish(customer_features="select 'C1' as customer_id where false", offers="select 'O1' as offer_id")
+    assert terminal("check").out == "spring: well; but nobody is in its audience: widen it\n"
+    terminal.publish(customer_features="select 'C1' as customer_id", offers="select 'O1' as offer_id")
     terminal.campaign("budjet: 5\n", name="autumn")
     terminal.campaign("offer_id: O9\n", name="winter")
     wrong = terminal("check")

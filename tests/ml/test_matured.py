@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
+from types import SimpleNamespace
+from typing import cast
 
 import duckdb
 import numpy as np
@@ -14,6 +17,8 @@ from customer360.lake.warehouse.frames import replace_table
 from ml.bootstrap import mean_interval
 from ml.measures import row_losses, score
 from ml.monitoring.matured import matured_scores
+from ml.monitoring.performance import MATURED_TO_PRIOR, matured_measures
+from ml.versions.model_store import LoadedModel
 
 NOON = datetime.fromisoformat("2026-05-01T12:00")
 CLASSES = ["books", "music", "none"]
@@ -116,6 +121,33 @@ def test_the_figures_of_three_customers_are_those_worked_out_by_hand(published: 
     assert judged.prior_log_loss == pytest.approx(np.log(2))
     # by class: books |.5 - 1| and .1, music .25 and .1, none .25 and |.8 - 1|; each is alone in its bin
     assert judged.calibration_error == pytest.approx((0.5 + 0.1 + 0.25 + 0.1 + 0.25 + 0.2) / 6)
+
+
+def test_a_day_whose_customers_all_bought_from_unknown_categories_is_not_judged(published: duckdb.DuckDBPyConnection) -> None:
+    probabilities = np.array([[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]])
+    keep(published, {NOON: probabilities}, {NOON: np.array([1, 2])}, [(NOON, "C0", "garden"), (NOON, "C1", "pets")])
+    assert list(matured_scores(published)) == []
+
+
+def test_where_all_bought_the_same_no_multiple_of_the_priors_loss_is_reported(published: duckdb.DuckDBPyConnection) -> None:
+    """The loss of their own shares is 0."""
+    probabilities = np.array([[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]])
+    labels = [(NOON, "C0", "books"), (NOON, "C1", "books")]
+    keep(published, {NOON: probabilities}, {NOON: np.array([1, 2])}, labels)
+    (judged,) = matured_scores(published)
+    assert judged.prior_log_loss == 0
+    metrics = {"model": {"log_loss": 0.4}, "prior": {"log_loss": 0.8}}
+    loaded = SimpleNamespace(manifest=SimpleNamespace(metrics=metrics, rows_validation=50))
+    measures = {measured.column: measured.value for measured in matured_measures(judged, cast("LoadedModel", loaded), {})}
+    assert measures.keys() == {"matured_log_loss", "matured_calibration_error"}
+    assert measures["matured_log_loss"] == pytest.approx(-np.log(0.5 * 0.1) / 2)
+    varied = replace(judged, prior_log_loss=0.5)
+    (relative,) = (
+        measured
+        for measured in matured_measures(varied, cast("LoadedModel", loaded), {})
+        if measured.column == MATURED_TO_PRIOR
+    )
+    assert relative.value == pytest.approx(-np.log(0.5 * 0.1))  # half of it in multiples of .5
 
 
 def test_labels_without_scores_and_places_without_either_are_no_days(published: duckdb.DuckDBPyConnection) -> None:

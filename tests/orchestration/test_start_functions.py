@@ -9,12 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
+import duckdb
 import pytest
 
 from customer360.lake.slices import slice_start
 from customer360.settings import Place, Settings
 from orchestration.job_runs import _interrupts, failure_text
 from orchestration.start import CannotStartError, landed_version, require_files, waiting_slices
+from orchestration.start_report import _plan_lines
 from tests.support.random_shop import small_shop
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -87,3 +89,14 @@ def test_a_failure_is_told_by_its_innermost_cause_without_the_class() -> None:
     assert failure_text(event("the plan breaks 2 rules", "x")) == "the plan breaks 2 rules"
     assert failure_text(event(None, "ml.datasets.TrainingSetError: 3 rows\n")) == "3 rows"
     assert failure_text(event(None, "row 3: ValueError: kept")) == "row 3: ValueError: kept"
+
+
+def test_a_report_without_plan_says_whether_a_campaign_is_missing_or_which_field_is_wrong(settings: Settings) -> None:
+    with duckdb.connect() as connection:
+        _, _, missing = _plan_lines(settings, connection, set())
+        assert missing == f"  none: {settings.campaign_folder} has no campaign; docs/campaigns.md has one to copy"
+        settings.campaign_folder.mkdir()
+        (settings.campaign_folder / "spring.yaml").write_text("budjet: 5\n", encoding="utf-8")
+        _, _, first, *problems = _plan_lines(settings, connection, set())
+    assert first.endswith("could be planned; customer360 campaigns check says more")
+    assert "  spring.yaml, budjet: there is no such field -> did you mean 'budget'?" in problems
