@@ -9,7 +9,8 @@ horizon after it.
 Of each shop: ``affinity_log_loss`` and ``best_baseline_log_loss`` (nats a row; see ``naive_baselines``), ``purchase_auc`` of
 the purchase probability and ``naive_auc`` of the best ranking by recency or frequency, ``promised_rate`` (mean purchase
 probability) and ``real_rate``. ``spend_``: mean absolute error (``mae``) and root mean squared error (``rmse``) of
-``expected_spend`` in the currency, ``spend_promised`` and ``spend_real`` (means a customer) and ``spend_total_ratio``.
+``expected_spend`` in the currency, ``spend_promised`` and ``spend_real`` (means a customer) and ``spend_total_ratio``, their
+quotient, beside ``spend_best_baseline_total_ratio``, the one nearest to 1.
 ``churn_``: log loss and AUC of ``churn_probability``, where the data held back last the churn horizon. The best baseline and
 the best ranking are those that are best on these very rows. ``_low`` and ``_high`` are bounds of 95% by a bootstrap over
 customers, since the weeks of a customer are alike. The table at the end is that of docs/models.md.
@@ -164,7 +165,8 @@ def at_moment(settings: Settings, contenders: Contenders) -> dict[str, pd.DataFr
     """By model that serves, what was served beside the baselines and what came: a row per published customer, its index.
 
     Columns are pairs: a measure and a contender ("served" or a baseline), with the loss of the row; "ranking" and a contender,
-    with its score of who comes; and ("value", "promised") and ("value", "came"), shares or amounts.
+    with its score of who comes; "amount" and a baseline, with its amount; and ("value", "promised") and
+    ("value", "came"), shares or amounts.
     """
     publication = current_publication(settings.place)
     if publication is None or publication.as_of is None:
@@ -223,6 +225,7 @@ def spend_rows(served: Floats, came: Floats, baselines: Mapping[str, Floats], cu
     columns = {
         **{("mae", name): np.abs(amount - came) for name, amount in amounts.items()},
         **{("rmse", name): (amount - came) ** 2 for name, amount in amounts.items()},
+        **{("amount", name): amount for name, amount in baselines.items()},
         ("value", "promised"): served,
         ("value", "came"): came,
     }
@@ -282,6 +285,10 @@ def comparison(rows: pd.DataFrame) -> Comparison:
     for name in measures:
         figures |= {name: levels[name]["served"], f"best_baseline_{name}": levels[name][best[name]]}
         figures |= {f"{name}_{_slug(column)}": level for column, level in levels[name].items() if column != "served"}
+    if "amount" in rows:
+        ratios = {column: float(rows["amount"][column].sum() / came.sum()) for column in rows["amount"]}
+        figures["best_baseline_total_ratio"] = min(ratios.values(), key=lambda ratio: abs(ratio - 1))
+        figures |= {f"total_ratio_{_slug(column)}": ratio for column, ratio in ratios.items()}
     if aucs:
         figures |= {"auc": aucs["served"], "naive_auc": aucs[best["ranking"]]}
     return Comparison({**figures, "promised": float(promised.mean()), **clustered(measure, rows.index)}, best)

@@ -128,6 +128,7 @@ def test_spend_is_compared_by_errors_and_its_total() -> None:
     assert figures["spend_rmse"] == pytest.approx(17**0.5)  # errors of 5 and 3
     assert figures["spend_rmse_gain"] == pytest.approx(1 - 17**0.5)
     assert (figures["spend_promised"], figures["spend_real"], figures["spend_total_ratio"]) == (5, 4, 1.25)
+    assert (figures["spend_best_baseline_total_ratio"], figures["spend_total_ratio_nothing"]) == (1.25, 0)  # 5 a customer and 0
     assert figures["spend_total_ratio_low"] < 1.25 < figures["spend_total_ratio_high"]
     absolute, squared = table_rows("shop, 7 days", "spend", compared)
     assert absolute.startswith("| shop, 7 days | spend | mean absolute error | 4.00 | 1.00 own | -3.00 (")
