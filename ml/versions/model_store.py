@@ -220,7 +220,7 @@ class ModelStore:
         manifest = self._verified_manifest(name, version)
         path = self._version_folder(name, version) / manifest.model_file
         own = _own_features(path, manifest, features)
-        _require_same("categories", path, list(manifest.categories), list(categories))
+        _require_same("categories", path, list(manifest.categories), list(categories), "the present shop.yaml")
         if None not in (horizon_days, manifest.horizon_days) and horizon_days != manifest.horizon_days:
             raise ModelRefused(
                 f"{path} looks {manifest.horizon_days} days ahead, the present shop.yaml asks for {horizon_days}; train again"
@@ -228,7 +228,8 @@ class ModelStore:
         if tuple(categories) == BAND_NAMES and (manifest.bands is None or len(manifest.bands.means) != len(BAND_NAMES)):
             raise ModelRefused(f"{path} predicts bands of an amount, and its manifest does not say which; train again")
         classifier = _read_classifier(path)
-        _require_same("features in the model file", path, list(classifier.feature_names_), [f.name for f in own])
+        own_names = [feature.name for feature in own]
+        _require_same("features in the model file", path, list(classifier.feature_names_), own_names, "its manifest")
         seen = [str(category) for category in classifier.classes_]
         if not set(seen) <= set(categories):
             raise ModelRefused(f"{path} predicts {seen}, which are not the classes of {name}; train again")
@@ -329,13 +330,13 @@ def _own_features(path: Path, manifest: Manifest, features: Sequence[Feature]) -
     return own
 
 
-def _require_same(what: str, path: Path, found: list[str], required: list[str]) -> None:
+def _require_same(what: str, path: Path, found: list[str], required: list[str], of: str) -> None:
     if found == required:
         return
     missing = sorted(set(required) - set(found))
     extra = sorted(set(found) - set(required))
     detail = f"it lacks {missing[:5]} and has {extra[:5]}" if missing or extra else "their order differs"
-    raise ModelRefused(f"{path}: {what} are not those of the present shop.yaml: {detail}; train again")
+    raise ModelRefused(f"{path}: {what} are not those of {of}: {detail}; train again")
 
 
 def _aware(moment: datetime) -> datetime:

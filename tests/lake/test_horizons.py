@@ -32,5 +32,5 @@ def test_a_churn_horizon_that_is_not_longer_than_the_labels_or_too_long_is_refus
 
 @pytest.mark.parametrize("name", ["label", "weight", "spend", "is_churned"])
 def test_an_attribute_cannot_have_the_name_of_what_is_known_afterwards(name: str) -> None:
-    with pytest.raises(ValidationError, match=f"{name}: training_features has such a column of its own"):
+    with pytest.raises(ValidationError, match=f"{name}: training_features or customers has such a column of its own"):
         small_shop(attributes={name: {"type": "double"}})

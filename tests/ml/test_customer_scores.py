@@ -84,12 +84,15 @@ def test_reasons_speak_of_the_top_category_and_never_of_personal_attributes(shop
     assert np.mean(named) > 0.5
 
 
+BOUGHT = ("orders", "spend", "lifetime_lines", "lifetime_spend", "lifetime_share")
+
+
 def test_a_reason_only_pushes_towards_its_category(shop: Shop, champion: LoadedModel) -> None:
     """Independent check: undoing the first reason (views and time, or orders and spend) lowers the category's probability."""
     features = customer_frame(shop, 300)
     found = reasons(features, champion, shop)
     model = champion.model
-    for measures, words in ((("views", "dwell_seconds"), r" (?:of|on) {} in"), (("orders", "spend"), r"^bought {} ")):
+    for measures, words in ((("views", "dwell_seconds"), r" (?:of|on) {} in"), (BOUGHT, r"^bought {} ")):
         lower = []
         for category in ("computers", "fitness", "beauty"):
             is_named = found["reason_1"].str.contains(words.format(category.capitalize()), na=False)

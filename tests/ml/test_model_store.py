@@ -39,7 +39,9 @@ def test_a_saved_champion_predicts_as_it_did_before_saving(store: ModelStore, tr
     loaded = store.load_champion("affinity", trained.training_set.features, trained.training_set.categories)
     rows = trained.training_set.validation
     assert loaded.version == "v1"
-    assert np.array_equal(loaded.model.probabilities(rows), trained.trained.model.probabilities(rows))
+    as_learned = replace(loaded.model, odds_factor=1.0)
+    assert np.array_equal(as_learned.probabilities(rows), trained.trained.model.probabilities(rows))
+    assert loaded.model.odds_factor == trained.evaluation.odds_factor
     assert loaded.manifest.data_fingerprint == trained.training_set.fingerprint
     assert loaded.manifest.metrics["model"]["log_loss"] == pytest.approx(trained.evaluation.log_loss("model"))
     assert loaded.manifest.packages["catboost"] == "1.2.10"
@@ -108,7 +110,8 @@ def test_a_model_serves_a_shop_that_has_more_features_than_it_reads(store: Model
     loaded = store.load("affinity", "v1", wider, trained.training_set.categories)
     assert loaded.model.features == features
     expected = trained.trained.model.probabilities(rows)
-    assert (loaded.model.probabilities(rows.assign(garden_size=1.0)) == expected).all()
+    as_learned = replace(loaded.model, odds_factor=1.0)
+    assert (as_learned.probabilities(rows.assign(garden_size=1.0)) == expected).all()
 
 
 def test_a_model_that_looks_as_far_ahead_as_the_shop_no_longer_asks_for_is_refused(store: ModelStore, trained: Trained) -> None:

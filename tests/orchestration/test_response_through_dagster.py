@@ -155,7 +155,9 @@ def test_a_version_with_other_features_is_refused_and_the_command_says_so(
     path.write_text(json.dumps(manifest), encoding="utf-8")
     common = ["--shop", str(trainer.shop.settings.shop_folder), "--data-dir", str(trainer.shop.data), "models"]
     assert main([*common, "show", version, "--model", RESPONSE]) == 1
-    assert "it lacks ['previous_channel']" in " ".join(capsys.readouterr().out.split())
+    assert "features in the model file are not those of its manifest: it lacks [] and has ['previous_channel']" in " ".join(
+        capsys.readouterr().out.split()
+    )
     found = servable_for_shop(trainer.shop.settings, RESPONSE)
     assert found.loaded is None
     assert [refusal.version for refusal in found.refusals] == [version]

@@ -47,12 +47,12 @@ class CanaryShop(TinyShop):
     alerts: list[str] = field(default_factory=list)
 
     @property
-    def folder(self) -> Path:
+    def shop_folder(self) -> Path:
         return self.data / "shop"
 
     @property
     def settings(self) -> Settings:
-        return Settings.load(self.folder, self.data)
+        return Settings.load(self.shop_folder, self.data)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -61,7 +61,7 @@ class CanaryShop(TinyShop):
             "SHOP_DATABASE": f"postgresql://shop:{DATABASE}@db.example/shop",
             "SHOP_DATABASE_PASSWORD": DATABASE,
         }
-        return {**super().environment, "SHOP": str(self.folder), **secrets}
+        return {**super().environment, "SHOP": str(self.shop_folder), **secrets}
 
     def write(self, folder: str, name: str, content: str | bytes) -> None:
         target = self.data / "landing" / folder
@@ -108,11 +108,11 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> CanaryShop:
     place = CanaryShop(tmp_path_factory.mktemp("canaries"))
     place.home.mkdir(parents=True)
     shutil.copy(REPOSITORY / "orchestration" / "dagster.yaml", place.home)
-    place.folder.mkdir()
+    place.shop_folder.mkdir()
     shutil.copytree(tiny_shop().root / "ready" / "models", place.data / "models")  # a champion, so that scoring can fail
     yaml = (TINY / "shop.yaml").read_text(encoding="utf-8")
     assert "global_holdout_salt: customer360" in yaml
-    (place.folder / "shop.yaml").write_text(
+    (place.shop_folder / "shop.yaml").write_text(
         yaml.replace("global_holdout_salt: customer360", f"global_holdout_salt: {SALT}"), encoding="utf-8"
     )
 
