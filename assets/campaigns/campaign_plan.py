@@ -162,9 +162,9 @@ def plan_metadata(planning: Planning, served: Served, shop: Shop) -> dict[str, A
 
 
 def brief_metadata(brief: pd.DataFrame) -> dict[str, Any]:
-    """Each campaign's brief in words, and sums to plot over time; what is only supposed has a sum of its own."""
-    is_measured = brief["value_basis"] == MEASURED
-    profits = {"expected_profit": brief[is_measured], "supposed_profit": brief[~is_measured]}
+    """Each campaign's brief in words, and sums to plot over time, of those with contacts; what is only supposed has its own."""
+    has_contacts, is_measured = brief["contacts"] > 0, brief["value_basis"] == MEASURED
+    profits = {"expected_profit": brief[has_contacts & is_measured], "supposed_profit": brief[has_contacts & ~is_measured]}
     text = "\n\n---\n\n".join(to_markdown(row) for _, row in brief.iterrows())
     return {
         "dagster/partition_row_count": len(brief),

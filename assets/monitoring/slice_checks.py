@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from customer360.lake.operations.slice_health import freshness, volume
+from customer360.lake.operations.slice_health import FEWEST_DAYS, freshness, volume
 from orchestration.resources import Platform
 
 PUBLISHED = dg.AssetKey(["publishing", "published"])
@@ -39,15 +39,20 @@ def last_slice_is_fresh(platform: Platform) -> dg.AssetCheckResult:
 def last_slice_has_usual_volume(platform: Platform) -> dg.AssetCheckResult:
     """Warn when far fewer or more lines came than usual; with fewer than three days to compare with it passes."""
     health = volume(platform.settings())
+    compared: dict[str, float | str] = {
+        "usual_lines": health.usual_lines,
+        "dispersion": health.dispersion,
+        "surprise": health.surprise,
+    }
+    if health.days < FEWEST_DAYS:
+        compared = dict.fromkeys(compared, f"none: {FEWEST_DAYS} days are needed")
     return dg.AssetCheckResult(
         passed=health.is_usual,
         severity=dg.AssetCheckSeverity.WARN,
         metadata={
             "lines": health.lines,
-            "usual_lines": health.usual_lines,
             "slices": health.slices,
             "compared_days": health.days,
-            "dispersion": health.dispersion,
-            "surprise": health.surprise,
+            **compared,
         },
     )

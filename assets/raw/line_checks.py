@@ -25,9 +25,9 @@ def line_check_specs(key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
 
 
 def line_check_results(counts: SliceCounts, key: dg.AssetKey) -> list[dg.AssetCheckResult]:
-    """What the counts say of a load."""
+    """What the counts say of a load; without lines there is no share."""
     out = counts.good + counts.quarantined + counts.duplicates
-    share = counts.quarantined / counts.lines if counts.lines else 0.0
+    share = counts.quarantined / counts.lines if counts.lines else None
     return [
         dg.AssetCheckResult(
             check_name="lines_in_equal_lines_out",
@@ -38,8 +38,8 @@ def line_check_results(counts: SliceCounts, key: dg.AssetKey) -> list[dg.AssetCh
         dg.AssetCheckResult(
             check_name="few_lines_quarantined",
             asset_key=key,
-            passed=share <= FEW,
+            passed=share is None or share <= FEW,
             severity=dg.AssetCheckSeverity.WARN,
-            metadata={"share": share, "remedy": "customer360 quarantine list"},
+            metadata={"share": "none: no line was read" if share is None else share, "remedy": "customer360 quarantine list"},
         ),
     ]

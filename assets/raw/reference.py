@@ -69,14 +69,15 @@ def reference_asset(shop: Shop, contract: ReferenceTable) -> dg.AssetsDefinition
 
 
 def _set_aside(loaded: ReferenceLoad, most: float) -> dg.AssetCheckResult:
-    share = loaded.set_aside / max(1, loaded.rows + loaded.set_aside)
+    rows = loaded.rows + loaded.set_aside
+    share = loaded.set_aside / rows if rows else 0.0
     return dg.AssetCheckResult(
         check_name=NO_ROW_SET_ASIDE,
         passed=not loaded.set_aside,
         severity=dg.AssetCheckSeverity.ERROR if share > most else dg.AssetCheckSeverity.WARN,
         metadata={
             "rows_set_aside": loaded.set_aside,
-            "share_set_aside": round(share, 4),
+            "share_set_aside": round(share, 4) if rows else "none: there are no rows",
             "first_of_this_load": "; ".join(loaded.faults) or "none",
             "remedy": "customer360 quarantine list",
         },

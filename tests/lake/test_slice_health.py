@@ -15,8 +15,10 @@ import scipy.stats
 import yaml
 
 from assets.monitoring.slice_checks import last_slice_has_usual_volume, last_slice_is_fresh
+from assets.raw.line_checks import line_check_results
 from customer360.lake.operations.slice_health import Freshness, Volume, freshness, judge_volume, volume
 from customer360.lake.publishing.publishing import publish
+from customer360.lake.raw.raw_clicks import SliceCounts
 from customer360.lake.slices import slice_folder
 from customer360.settings import REPOSITORY, Settings, load_shop
 from customer360.simulation import Simulation
@@ -292,6 +294,25 @@ def test_the_check_of_a_place_without_data_passes(live: Settings, monkeypatch: p
     assert isinstance(result, dg.AssetCheckResult)
     assert result.passed
     assert metadata(result)["published_until"] == "None"
+
+
+@pytest.mark.parametrize(
+    ("lines", "bad", "share", "passed"),
+    [(0, 0, "none: no line was read", True), (40, 2, 0.05, True), (40, 3, 0.075, False)],
+)
+def test_without_lines_there_is_no_share_of_quarantined_ones(lines: int, bad: int, share: float | str, passed: bool) -> None:
+    counts = SliceCounts(files=1, lines=lines, good=lines - bad, quarantined=bad, duplicates=0)
+    _, quarantined = line_check_results(counts, dg.AssetKey(["raw", "clicks"]))
+    assert (quarantined.metadata["share"].value, quarantined.passed) == (share, passed)
+
+
+def test_with_too_few_days_the_check_of_volume_names_no_usual_number(replay: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish_until(replay, NOON + QUARTER, daily([100, 100], 5))
+    result = last_slice_has_usual_volume(platform=platform(replay, monkeypatch))
+    assert isinstance(result, dg.AssetCheckResult)
+    found = metadata(result)
+    assert (result.passed, found["lines"], found["compared_days"]) == (True, 5, 2)
+    assert {found[name] for name in ("usual_lines", "dispersion", "surprise")} == {"none: 3 days are needed"}
 
 
 @pytest.mark.parametrize(("last", "passed"), [(100, True), (19, False), (501, False)])

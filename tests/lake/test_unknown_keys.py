@@ -53,3 +53,8 @@ def test_a_share_of_broken_rows_above_the_shop_s_limit_fails(set_aside: int, pas
     loaded = ReferenceLoad("customers", 1, 100 - set_aside, 0, 0, "v", [], set_aside=set_aside)
     result = _set_aside(loaded, 0.05)
     assert (result.passed, result.severity) == (passed, dg.AssetCheckSeverity[severity])
+
+
+def test_a_table_without_rows_has_no_share_of_rows_set_aside() -> None:
+    result = _set_aside(ReferenceLoad("customers", 0, 0, 0, 0, "v", []), 0.05)
+    assert (result.passed, result.metadata["share_set_aside"].value) == (True, "none: there are no rows")

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from published_frames import small_shop
 
+from assets.campaigns.campaign_plan import brief_metadata
 from customer360.campaigns.definition import Campaign
 from customer360.lake.publishing.tables import TABLES
 from customer360.settings import CampaignRules
@@ -189,3 +190,9 @@ def test_a_plan_without_contacts_shows_no_interval_and_says_why(
     text = to_markdown(row)
     assert reason in text
     assert not any(words in text for words in ("interval", "profit", "nan", "<NA>", "None", "Within", "%"))
+
+
+def test_sums_of_a_day_are_those_of_plans_with_contacts() -> None:
+    nobody, someone = plan([], held=3, weight=0), plan([0.25, 0.5], weight=0)
+    assert brief_metadata(briefs([nobody], 0.05, SHOP)).keys().isdisjoint({"expected_profit", "supposed_profit"})
+    assert brief_metadata(briefs([nobody, someone], 0.05, SHOP))["supposed_profit"] == 13
