@@ -253,11 +253,14 @@ def test_a_repaired_slice_is_the_named_exception(scored: Desk) -> None:
     ((customer,),) = shop.published("select min(customer_id) from customer_features")
     line = {
         "event_id": "late-1",
-        "event_name": "view_item",
+        "event_name": "purchase",  # whatever serves, trees or a rule, reads orders
         "event_at": f"{shop.slice(0):%Y-%m-%dT%H:%M:%SZ}",
         "customer_id": customer,
         "category_id": "photography",
-        "dwell_seconds": 4000,
+        "product_id": "late",
+        "order_id": "late",
+        "quantity": 1,
+        "amount": 400,
     }
     (folder / "late.jsonl").write_text(json.dumps(line) + "\n", encoding="utf-8")
     shop.run("slice_job", shop.key(0)).succeed()
