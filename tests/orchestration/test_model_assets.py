@@ -47,7 +47,8 @@ class Inputs:
 
     def read(self, _: Snapshot) -> CustomerInputs:
         self.reads += 1
-        return CustomerInputs(self.frame, pd.Timestamp("2026-01-01").to_pydatetime())
+        at_cutoffs = self.frame.groupby("as_of", as_index=False)["customer_id"].count()
+        return CustomerInputs(self.frame, pd.Timestamp("2026-01-01").to_pydatetime(), at_cutoffs)
 
     def recipe(self) -> Recipe[CustomerInputs]:
         return Recipe(

@@ -46,17 +46,17 @@ class StoreShop(TinyShop):
     cursor: str | None = None
 
     @property
-    def folder(self) -> Path:
+    def shop_folder(self) -> Path:
         return self.root / "shop"
 
     @property
     def settings(self) -> Settings:
-        return Settings.load(self.folder, self.data)
+        return Settings.load(self.shop_folder, self.data)
 
     @property
     def environment(self) -> dict[str, str]:
         keys = {ACCESS_VARIABLE: ACCESS_KEY, SECRET_VARIABLE: SECRET_KEY}
-        return {**super().environment, "SHOP": str(self.folder), **keys}
+        return {**super().environment, "SHOP": str(self.shop_folder), **keys}
 
     def put_slice(self, number: int, faults: Faults | None = None) -> list[str]:
         """What ``TinyShop.land`` writes, as objects."""
@@ -66,7 +66,7 @@ class StoreShop(TinyShop):
 
     def tick(self) -> list[dg.RunRequest]:
         """Evaluate the sensor as the daemon does."""
-        platform = Platform(shop_folder=str(self.folder), data_dir=str(self.data))
+        platform = Platform(shop_folder=str(self.shop_folder), data_dir=str(self.data))
         with self.instance() as instance, dg.build_sensor_context(instance=instance, cursor=self.cursor) as context:
             result = click_slices(context, platform=platform)
         assert isinstance(result, dg.SensorResult)
@@ -131,10 +131,10 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreShop]:
         place = StoreShop(tmp_path_factory.mktemp("in-store"), store=store)
         place.home.mkdir(parents=True)
         shutil.copy(REPOSITORY / "orchestration" / "dagster.yaml", place.home)
-        place.folder.mkdir()
+        place.shop_folder.mkdir()
         shop = yaml.safe_load((TINY / "shop.yaml").read_text(encoding="utf-8"))
         shop["object_storage"] = storage_yaml(store)
-        (place.folder / "shop.yaml").write_text(yaml.safe_dump(shop), encoding="utf-8")
+        (place.shop_folder / "shop.yaml").write_text(yaml.safe_dump(shop), encoding="utf-8")
         producer = Place(root=place.root / "producer")
         simulate_history(SIMULATION, place.settings.shop, producer)
         upload(store, producer.landing)
