@@ -229,7 +229,7 @@ def test_an_outage_on_the_monday_after_a_closed_sunday_is_caught_within_18_visit
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.exhaustive) for seed in range(2, 8))])
+@pytest.mark.parametrize("seed", [1, 2, *(pytest.param(seed, marks=pytest.mark.exhaustive) for seed in range(3, 8))])
 def test_thirty_days_of_a_healthy_shop_raise_no_alarm_and_an_outage_in_its_quietest_night_does(seed: int) -> None:
     """1,000 customers at their natural rhythm: 5 lines a slice by night, in visits of 6; day and night, every slice."""
     shop = load_shop(REPOSITORY / "shops" / "synthetic" / "shop.yaml")
@@ -252,7 +252,7 @@ def test_thirty_days_of_a_healthy_shop_raise_no_alarm_and_an_outage_in_its_quiet
         n for n in range(96) if not judge_volume(dict(list(silent.items())[25 * 96 : 40 * 96 + n + 1]), QUARTER).is_usual
     )
     missing = np.median([counts[day * 96 : day * 96 + first + 1].sum() for day in range(26, 40)])
-    assert round(missing / 10) <= 12  # independent visits of at most 10 lines
+    assert missing <= 12 * 10  # 12 independent visits of at most 10 lines
 
 
 def platform(settings: Settings, monkeypatch: pytest.MonkeyPatch, now: datetime = START) -> Platform:
