@@ -142,8 +142,12 @@ def test_a_file_is_set_aside_whole_only_when_it_cannot_be_read(corpus: Corpus) -
                 "file cannot be read by the contract: column",
                 "file has the column ",
                 "file is compressed (",
-                "file is a",  # of a format that its content tells: a page, a workbook, Parquet under another name
-                "file is empty",
+                "file is a page or a workbook in HTML or XML",
+                "file is an Excel workbook",
+                "file is a Parquet file",
+                "file is a PDF",
+                "file is a text document (RTF)",
+                "file is an SQLite database",
             )
         ), name
     of_another_format = {name for name, reason in set_aside.items() if reason.startswith(("file is a", "file is compressed"))}
