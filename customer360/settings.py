@@ -15,11 +15,11 @@ from difflib import get_close_matches
 from enum import StrEnum
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from customer360.errors import OperatorError
 
@@ -33,17 +33,8 @@ TIME_ZONES = {name.lower(): name for name in sorted(available_timezones() - {"lo
 
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
 REFERENCE_NAMES = (
-    "customers",
-    "products",
-    "categories",
-    "purchases",
-    "offers",
-    "campaigns",
-    "campaign_touches",
-    "suppressions",
+    *("customers", "products", "categories", "purchases", "offers", "campaigns", "campaign_touches", "suppressions"),
 )
-
-SOURCE_NAMES = ("clicks", "history", *REFERENCE_NAMES)
 WHITESPACE = "whitespace"
 
 
@@ -57,6 +48,31 @@ def known_zone(text: str) -> str:
     if name is None:
         raise ValueError(f"{text!r} is not an IANA time zone such as Europe/Amsterdam")
     return name
+
+
+TimeZone = Annotated[str, AfterValidator(known_zone)]
+
+
+def matching(pattern: str, remedy: str) -> AfterValidator:
+    """A validator of texts that match ``pattern`` as a whole; for others the error is the ``remedy``."""
+
+    def match(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(remedy)
+        return value
+
+    return AfterValidator(match)
+
+
+def one_of(names: tuple[str, ...], kind: str) -> AfterValidator:
+    """A validator of texts that are among ``names``; the error calls others no ``kind``."""
+
+    def find(value: str) -> str:
+        if value not in names:
+            raise ValueError(f"there is no such {kind}; there are {', '.join(names)}")
+        return value
+
+    return AfterValidator(find)
 
 
 class AttributeType(StrEnum):
@@ -91,7 +107,7 @@ class TopCategories(Strict):
     and belong to no category: nobody prefers them, and no model recommends them.
     """
 
-    top: Annotated[int, Field(ge=1, le=50)]
+    top: Annotated[int, Field(ge=1, le=50)] = 10
     exclude: list[str] = []
     exclude_products: list[str] = []
 
@@ -124,7 +140,7 @@ class Daypart(Strict):
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.end <= self.start:
-            raise ValueError(f"a daypart ends after it starts; got from {self.start} to {self.end}")
+            raise ValueError(f"it ends after it starts; got from {self.start} to {self.end}")
         return self
 
 
@@ -181,35 +197,29 @@ class PostgresSource(Strict):
     ``full_every_days``.
     """
 
-    dsn: str
-    table: Annotated[str, Field(min_length=1)] | None = None
-    query: Annotated[str, Field(min_length=1)] | None = None
+    dsn: Annotated[
+        str,
+        matching(
+            r"[A-Za-z_][A-Za-z0-9_]*",
+            "give the name of an environment variable, such as SHOP_POSTGRES_DSN, and put the connection string into it: "
+            "no password belongs into shop.yaml",
+        ),
+    ]
+    table: (
+        Annotated[
+            str,
+            matching(
+                r"[^.]+(\.[^.]+)?",
+                "write table or schema.table, as PostgreSQL stores the names, without quotes; else give a query",
+            ),
+        ]
+        | None
+    ) = None
+    query: Annotated[str, Field(min_length=1), AfterValidator(lambda text: text.strip().rstrip(";"))] | None = None
     cursor: Annotated[str, Field(min_length=1)] | None = None
     overlap_minutes: Annotated[int, Field(ge=0, le=10_080)] = 15
     full_every_days: Annotated[int, Field(ge=1, le=366)] = 7
     timeout_seconds: Annotated[int, Field(ge=1, le=86_400)] = 60
-
-    @field_validator("dsn")
-    @classmethod
-    def _name_of_a_variable(cls, value: str) -> str:
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
-            raise ValueError(
-                "give the name of an environment variable, such as SHOP_POSTGRES_DSN, and put the connection string into it: "
-                "no password belongs into shop.yaml"
-            )
-        return value
-
-    @field_validator("table")
-    @classmethod
-    def _one_table(cls, value: str | None) -> str | None:
-        if value is not None and (value.count(".") > 1 or not all(value.split("."))):
-            raise ValueError("write table or schema.table, as PostgreSQL stores the names, without quotes; else give a query")
-        return value
-
-    @field_validator("query")
-    @classmethod
-    def _one_select(cls, value: str | None) -> str | None:
-        return value.strip().rstrip(";") if value else value
 
     @model_validator(mode="after")
     def _table_or_query(self) -> Self:
@@ -226,6 +236,25 @@ class PostgresSource(Strict):
         return f"{self.table or 'a query'} in PostgreSQL ({self.dsn})"
 
 
+WITHOUT_SLASH = AfterValidator(lambda url: url.rstrip("/"))
+StoreUrl = Annotated[
+    str,
+    matching(
+        r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9][A-Za-z0-9._=-]*)*/?",
+        "write s3://bucket or s3://bucket/prefix, in letters, digits and . _ = -",
+    ),
+    WITHOUT_SLASH,
+]
+KeyVariable = Annotated[  # with an underscore, because a key of AWS would pass for a name without one
+    str,
+    matching(
+        r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+",
+        "give the name of an environment variable, such as SHOP_S3_SECRET_KEY, and put the key into it: "
+        "no key belongs into shop.yaml",
+    ),
+]
+
+
 class ObjectStorage(Strict):
     """An S3-compatible store for landing, for the published versions, or for both.
 
@@ -233,43 +262,26 @@ class ObjectStorage(Strict):
     environment variables, ``~/.aws``, the machine's or container's role).
     """
 
-    landing: str | None = None
-    publish: str | None = None
-    endpoint: str | None = None
+    landing: StoreUrl | None = None
+    publish: StoreUrl | None = None
+    endpoint: (
+        Annotated[
+            str,
+            matching(
+                r"https?://[A-Za-z0-9.-]+(:\d{1,5})?/?",
+                "write the store's address as https://host or http://host:port, without anything else",
+            ),
+            WITHOUT_SLASH,
+        ]
+        | None
+    ) = None
     region: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")] | None = None
     addressing: Literal["path", "virtual"] | None = None
-    access_key: str | None = None
-    secret_key: str | None = None
-    session_token: str | None = None
+    access_key: KeyVariable | None = None
+    secret_key: KeyVariable | None = None
+    session_token: KeyVariable | None = None
     delete_old_landing: bool = True
     timeout_seconds: Annotated[int, Field(ge=1, le=600)] = 30
-
-    @field_validator("landing", "publish")
-    @classmethod
-    def _url_of_a_prefix(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(
-            r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9][A-Za-z0-9._=-]*)*/?", value
-        ):
-            raise ValueError("write s3://bucket or s3://bucket/prefix, in letters, digits and . _ = -")
-        return value.rstrip("/") if value else value
-
-    @field_validator("endpoint")
-    @classmethod
-    def _plain_address(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"https?://[A-Za-z0-9.-]+(:\d{1,5})?/?", value):
-            raise ValueError("write the store's address as https://host or http://host:port, without anything else")
-        return value.rstrip("/") if value else value
-
-    @field_validator("access_key", "secret_key", "session_token")
-    @classmethod
-    def _name_of_a_variable(cls, value: str | None) -> str | None:
-        # With an underscore, because a key of AWS would pass for a name without one.
-        if value is not None and not re.fullmatch(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+", value):
-            raise ValueError(
-                "give the name of an environment variable, such as SHOP_S3_SECRET_KEY, and put the key into it: "
-                "no key belongs into shop.yaml"
-            )
-        return value
 
     @model_validator(mode="after")
     def _of_one_piece(self) -> Self:
@@ -338,7 +350,7 @@ class SourceOptions(Strict):
     decimal: Literal[".", ","] = "."
     thousands: Literal[".", ",", " ", "'"] | None = None
     date_format: str | list[str] | None = None
-    time_zone: str | None = None
+    time_zone: TimeZone | None = None
     float_ids: bool = False
     distinct: bool = False
     columns: dict[str, str | ColumnRule] = {}
@@ -370,11 +382,6 @@ class SourceOptions(Strict):
                 raise ValueError(f"{form!r} needs day (%d), month (%m or %b) and year (%Y or %y), as in %d.%m.%Y %H:%M")
         return value
 
-    @field_validator("time_zone")
-    @classmethod
-    def _known_zone(cls, value: str | None) -> str | None:
-        return value if value is None else known_zone(value)
-
     @model_validator(mode="after")
     def _signs_differ(self) -> Self:
         if self.thousands == self.decimal:
@@ -392,7 +399,7 @@ class Shop(Strict):
 
     name: Identifier
     title: str
-    time_zone: str
+    time_zone: TimeZone
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
     slice_minutes: int = 15
     slices_start: datetime
@@ -401,9 +408,9 @@ class Shop(Strict):
     grace_minutes: Annotated[int, Field(ge=0, le=60)] = 2
     categories: Annotated[list[str], Field(min_length=1)] | TopCategories
     attributes: dict[Identifier, Attribute] = {}
-    reference: dict[str, ReferenceSource] = {}
+    reference: dict[Annotated[str, one_of(REFERENCE_NAMES, "reference table")], ReferenceSource] = {}
     max_share_set_aside: Annotated[float, Field(ge=0, le=1)] = 0.05
-    sources: dict[str, SourceOptions] = {}
+    sources: dict[Annotated[str, one_of(("clicks", "history", *REFERENCE_NAMES), "source")], SourceOptions] = {}
     windows_days: list[int] = [3, 10, 30]
     label_horizon_days: Annotated[int, Field(ge=1, le=90)] = 7
     churn_horizon_days: Annotated[int, Field(le=365)] = 28
@@ -415,11 +422,6 @@ class Shop(Strict):
     adapter: Identifier | None = None
     object_storage: ObjectStorage | None = None
     resolved_categories: list[str] | None = Field(default=None, exclude=True)
-
-    @field_validator("time_zone")
-    @classmethod
-    def _known_zone(cls, value: str) -> str:
-        return known_zone(value)
 
     @field_validator("slice_minutes")
     @classmethod
@@ -459,20 +461,9 @@ class Shop(Strict):
             )
         return value
 
-    @field_validator("reference")
-    @classmethod
-    def _known_tables(cls, value: dict[str, ReferenceSource]) -> dict[str, ReferenceSource]:
-        unknown = [name for name in value if name not in REFERENCE_NAMES]
-        if unknown:
-            raise ValueError(f"{', '.join(unknown)}: no reference table; there are {', '.join(REFERENCE_NAMES)}")
-        return value
-
     @field_validator("sources")
     @classmethod
-    def _known_sources(cls, value: dict[str, SourceOptions]) -> dict[str, SourceOptions]:
-        unknown = [name for name in value if name not in SOURCE_NAMES]
-        if unknown:
-            raise ValueError(f"{', '.join(unknown)}: no source; there are {', '.join(SOURCE_NAMES)}")
+    def _whole_orders(cls, value: dict[str, SourceOptions]) -> dict[str, SourceOptions]:
         refused = [name for name in ("clicks", "history", "purchases") if name in value and value[name].distinct]
         if refused:
             raise ValueError(f"distinct would delete lines of orders from {', '.join(refused)}; number them by number_within")
@@ -619,65 +610,33 @@ def _setting_names() -> list[str]:
     return sorted({name for model in models for name in model.model_fields})
 
 
+class _Below:
+    """A path of a place, by its parts below the root."""
+
+    def __init__(self, *parts: str) -> None:
+        self.parts = parts
+
+    def __get__(self, place: Place, owner: type[Place]) -> Path:
+        return place.root.joinpath(*self.parts)
+
+
 class Place(Strict):
     """Where one shop's data lie. Every path of the product comes from here; see ``docs/your-data.md``."""
 
     root: Path
 
-    @property
-    def landing(self) -> Path:
-        """Files as producers wrote them."""
-        return self.root / "landing"
-
-    @property
-    def raw(self) -> Path:
-        """Validated slices and reference versions as Parquet."""
-        return self.root / "raw"
-
-    @property
-    def quarantine(self) -> Path:
-        """Lines and files that break the contract, with their reasons."""
-        return self.root / "quarantine"
-
-    @property
-    def warehouse(self) -> Path:
-        """The DuckDB file that only runs may open."""
-        return self.root / "warehouse.duckdb"
-
-    @property
-    def models(self) -> Path:
-        """Model versions and champion pointers."""
-        return self.root / "models"
-
-    @property
-    def plans(self) -> Path:
-        """Campaign plans, one folder a plan."""
-        return self.root / "plans"
-
-    @property
-    def campaigns(self) -> Path:
-        """The campaign ledger, approved plans and the outbox."""
-        return self.root / "campaigns"
-
-    @property
-    def reports(self) -> Path:
-        """Drift reports and plots."""
-        return self.root / "reports"
-
-    @property
-    def published(self) -> Path:
-        """Versions for readers; ``current`` points at the newest."""
-        return self.root / "published"
-
-    @property
-    def categories_file(self) -> Path:
-        """The resolved "top K" categories, frozen once they are known."""
-        return self.root / "raw" / "categories.json"
-
-    @property
-    def dbt_target(self) -> Path:
-        """Dbt's manifest, logs and compiled SQL."""
-        return self.root / "dbt"
+    landing: ClassVar = _Below("landing")  # files as producers wrote them
+    raw: ClassVar = _Below("raw")  # validated slices and reference versions as Parquet
+    quarantine: ClassVar = _Below("quarantine")  # lines and files that break the contract, with their reasons
+    warehouse: ClassVar = _Below("warehouse.duckdb")  # the DuckDB file that only runs may open
+    models: ClassVar = _Below("models")  # model versions and champion pointers
+    plans: ClassVar = _Below("plans")  # campaign plans, one folder a plan
+    campaigns: ClassVar = _Below("campaigns")  # the campaign ledger, approved plans and the outbox
+    reports: ClassVar = _Below("reports")  # drift reports and plots
+    published: ClassVar = _Below("published")  # versions for readers; ``current`` points at the newest
+    categories_file: ClassVar = _Below("raw", "categories.json")  # the resolved "top K" categories, frozen once known
+    dbt_target: ClassVar = _Below("dbt")  # dbt's manifest, logs and compiled SQL
+    scratch: ClassVar = _Below(".tmp")  # what connections spill, and files that a process makes and removes
 
 
 class Settings(Strict):

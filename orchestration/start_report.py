@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -15,6 +16,8 @@ from customer360.lake.reference.reference_history import history_file
 from customer360.settings import Settings
 from customer360.text import many
 from ml.datasets.targets import EVERY_MODEL
+from ml.versions.manifest import serves_text
+from ml.versions.model_store import ModelRefused, ModelStore
 
 if TYPE_CHECKING:
     from orchestration.job_runs import JobRunner
@@ -41,10 +44,7 @@ def report_lines(settings: Settings, runner: JobRunner, outcome: Outcome) -> Ite
 def _loaded_lines(settings: Settings, connection: duckdb.DuckDBPyConnection, publication: Any) -> Iterator[str]:
     shop = settings.shop
     yield from ("", "Loaded")
-    lines, good = connection.execute("select coalesce(sum(lines), 0), coalesce(sum(good), 0) from slice_log").fetchone() or (
-        0,
-        0,
-    )
+    (lines, good), *_ = connection.execute("select coalesce(sum(lines), 0), coalesce(sum(good), 0) from slice_log").fetchall()
     yield f"  clicks      {many(int(lines), 'line')}, {int(good):,} of them good" if lines else "  clicks      none"
     bought = history_file(settings.place, "purchases")
     if bought.exists():
@@ -69,14 +69,17 @@ def _loaded_lines(settings: Settings, connection: duckdb.DuckDBPyConnection, pub
 
 
 def _model_lines(settings: Settings, runner: JobRunner) -> Iterator[str]:
-    """Which version of each model serves and why; of the others why none does."""
+    """Which version of each model serves, what of it answers (trees, blend or baseline) and why; else why none does."""
     yield from ("", "Models")
+    store = ModelStore(settings.place.models)
     for name in EVERY_MODEL:
-        champion = settings.place.models / name / "champion"
+        version = store.champion_version(name)
         found = runner.latest_metadata(["predictions", f"{name}_model"])
         reason = str(found.get("reason") or found.get("missing") or "training did not end; see above")
-        serves = f"{champion.read_text(encoding='utf-8').strip()} serves" if champion.exists() else "none serves"
-        yield f"  {name:<17} {serves}: {reason}"
+        yield f"  {name:<17} {version or 'none'} serves: {reason}"
+        with suppress(ModelRefused):  # `models show` says why a manifest is unreadable
+            if version:
+                yield f"  {'':<17} what answers: {serves_text(store.manifest(name, version))}"
         for key in ("cutoffs", "to_do", "enough_history_from"):
             if key in found:
                 yield f"  {'':<17} {key.replace('_', ' ')}: {found[key]}"
@@ -89,8 +92,11 @@ def _plan_lines(settings: Settings, connection: duckdb.DuckDBPyConnection, table
         campaigns = connection.execute(
             "select campaign_id, audience, contacts, holdouts, left_out, value_basis from campaign_briefs order by campaign_id"
         ).fetchall()
-    if not campaigns:
-        yield from _without_plan(settings)
+    known, problems = load_campaigns(settings.campaign_folder, settings.shop)
+    if not campaigns and not known and not problems:
+        yield f"  none: {settings.campaign_folder} has no campaign; docs/campaigns.md has one to copy"
+    elif not campaigns:
+        yield f"  none: no campaign of {settings.campaign_folder} could be planned; customer360 campaigns check says more"
     for campaign, audience, contacts, holdouts, left_out, basis in campaigns:
         counts = f"{contacts:,} contacts, {holdouts:,} held out, {left_out:,} left out of {audience:,}"
         yield f"  {campaign:<17} {counts}; values: {basis}"
@@ -101,16 +107,7 @@ def _plan_lines(settings: Settings, connection: duckdb.DuckDBPyConnection, table
         ).fetchall()
         for reason, customers in reasons:
             yield f"  {'':<17} {customers:>9,} {reason}"
-
-
-def _without_plan(settings: Settings) -> Iterator[str]:
-    """Why there is no plan: no campaign file, or none that is right."""
-    campaigns, problems = load_campaigns(settings.campaign_folder, settings.shop)
-    if not campaigns and not problems:
-        yield f"  none: {settings.campaign_folder} has no campaign; docs/campaigns.md has one to copy"
-        return
-    yield f"  none: no campaign of {settings.campaign_folder} could be planned; customer360 campaigns check says more"
-    yield from (f"  {found.file}, {found.field}: {found.message} -> {found.remedy}" for found in problems)
+    yield from (f"  {found.file} is not planned: {found.field}: {found.message} -> {found.remedy}" for found in problems)
 
 
 def _next_lines(settings: Settings, runner: JobRunner, outcome: Outcome) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,13 +16,23 @@ RATE_DAYS = 28
 _LARGEST = 0.99
 
 
-def base_rate(orders: pd.DataFrame, customers: int, as_of: datetime, shop: Shop) -> float | None:
+class BaseRate(NamedTuple):
+    """The share of ``customers`` who order within an attribution window, from the orders of so many ``buyers``."""
+
+    share: float
+    buyers: int
+    customers: int
+
+
+def base_rate(orders: pd.DataFrame, customers: int, as_of: datetime, shop: Shop) -> BaseRate | None:
     """The share of all customers who order within an attribution window, mean over the windows of the last 28 days.
 
     ``orders``: customer_id, ordered_at (plain UTC); ``as_of``: plain UTC. None without customers, or without an order then.
     """
     buyers = _buyers(orders, as_of, shop)
-    return len(buyers) / _windows(shop) / customers if customers and len(buyers) else None
+    if not customers or buyers.empty:
+        return None
+    return BaseRate(len(buyers) / _windows(shop) / customers, buyers["customer_id"].nunique(), customers)
 
 
 def customer_base_rates(

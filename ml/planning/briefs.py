@@ -22,6 +22,7 @@ from ml.arrays import Floats
 from ml.bootstrap import LEVEL
 from ml.effects.power import detectable_effect, holdout_needed
 from ml.judging.plots import INK
+from ml.planning.base_rates import RATE_DAYS, BaseRate
 from ml.planning.campaign_planning import CampaignPlan
 from ml.planning.predictions import INCREMENTAL, Predicted
 from ml.planning.reasons import CONTACT, HOLDOUT, LEFT_OUT, REASONS
@@ -32,7 +33,7 @@ RESPONSES = "predicted response"  # value_basis of drafts that 0.1.0 planned
 _CENT = 0.005
 
 
-def brief(plan: CampaignPlan, rate: float | None, shop: Shop) -> dict[str, object]:
+def brief(plan: CampaignPlan, rate: BaseRate | None, shop: Shop) -> dict[str, object]:
     """One row of ``campaign_briefs``.
 
     The interval of the profit holds the chance of who orders (each customer for themselves), the doubt about the mean effect
@@ -54,7 +55,8 @@ def brief(plan: CampaignPlan, rate: float | None, shop: Shop) -> dict[str, objec
     half = _half_width(conversion, gross, value, plan.predicted) if len(contacts) else None
     is_known = rate is not None or plan.predicted.basis == INCREMENTAL
     effect = float(gross.mean() / value) if is_known and len(contacts) else None
-    before = rate if effect is None else max(float((conversion - gross / value).mean()), 0.0)
+    known = rate.share if rate else None
+    before = known if effect is None else max(float((conversion - gross / value).mean()), 0.0)
     needed = holdout_needed(before, effect, len(contacts)) if before is not None and effect is not None else None
     return {
         "campaign_id": plan.campaign.campaign_id,
@@ -76,6 +78,8 @@ def brief(plan: CampaignPlan, rate: float | None, shop: Shop) -> dict[str, objec
         "profit_high": None if half is None else profit + half,
         "value_basis": plan.predicted.basis if len(rows) else None,
         "base_rate": before,
+        "base_rate_buyers": rate.buyers if rate else None,
+        "base_rate_customers": rate.customers if rate else None,
         "expected_effect": effect,
         "detectable_effect": None if before is None else detectable_effect(before, len(contacts), len(held)),
         "holdout_needed": needed,
@@ -86,7 +90,7 @@ def brief(plan: CampaignPlan, rate: float | None, shop: Shop) -> dict[str, objec
     }
 
 
-def briefs(plans: list[CampaignPlan], rate: float | None, shop: Shop) -> pd.DataFrame:
+def briefs(plans: list[CampaignPlan], rate: BaseRate | None, shop: Shop) -> pd.DataFrame:
     """``campaign_briefs``: one row a campaign, in the order of planning."""
     rows = [brief(plan, rate, shop) for plan in plans]
     return TABLES["campaign_briefs"].typed(rows)
@@ -188,9 +192,12 @@ def _nobody(row: pd.Series[Any]) -> str:
     if not row["audience"]:
         return "Nobody is in its audience, so there is nothing to expect or to measure. Widen the campaign's audience."
     if row["holdouts"]:
+        share = "its holdout_share"
+        if row["value_basis"] != INCREMENTAL:
+            share = f"largest_holdout_share of prior_effect in shop.yaml (or {share}, where that is larger)"
         return (
             f"All {row['holdouts']:,} who would be contacted were drawn for the holdout, so it brings nothing and measures "
-            "nothing. Widen the campaign's audience, or lower its holdout_share."
+            f"nothing. Widen the campaign's audience, or lower {share}."
         )
     basis = "" if row["value_basis"] == INCREMENTAL else f" Values: {row['value_basis']}."
     return f"Nobody can be contacted, or is worth a contact; the reasons are above.{basis}"
@@ -211,7 +218,9 @@ def _measurable(row: pd.Series[Any]) -> str:
     if pd.isna(row["base_rate"]):
         return "How many would order without a contact is not known yet, so the size of the holdout cannot be judged."
     by_prior = "" if row["value_basis"] == INCREMENTAL else " (supposed, not measured)"
-    expected = f"{row['base_rate']:.2%} order anyway, {row['expected_effect']:+.2%} are expected from contacts{by_prior}"
+    counts = row.reindex(["base_rate_buyers", "base_rate_customers"])  # briefs that 0.1.0 made have none
+    who = "" if counts.isna().any() else f" ({counts.iloc[0]:,} of {counts.iloc[1]:,} customers did in {RATE_DAYS} days)"
+    expected = f"{row['base_rate']:.2%} order anyway{who}, {row['expected_effect']:+.2%} are expected from contacts{by_prior}"
     detectable = "no effect" if pd.isna(row["detectable_effect"]) else f"effects from {row['detectable_effect']:.2%} on"
     if pd.isna(row["holdout_needed"]):
         return (

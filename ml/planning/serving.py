@@ -18,7 +18,7 @@ from ml.datasets import targets
 from ml.effects.evidence import ANY_KIND, campaign_outcomes, evidence_for
 from ml.effects.prior import Effect, combined, prior_effect
 from ml.fitting.training import MODEL
-from ml.planning.base_rates import base_rate, customer_base_rates
+from ml.planning.base_rates import BaseRate, base_rate, customer_base_rates
 from ml.planning.contact_rates import ResponsePrior
 from ml.planning.predictions import Predict, Predicted, basis_of
 from ml.planning.rate_predictions import Responses, index_customers, rate_responses
@@ -39,7 +39,7 @@ class Served:
     predict: Predict
     model_version: str | None
     basis: str
-    base_rate: float | None
+    base_rate: BaseRate | None
 
 
 def served_predictions(snapshot: Snapshot, customers: pd.DataFrame) -> Served:

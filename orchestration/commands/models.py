@@ -28,7 +28,7 @@ ModelOption = Annotated[str, typer.Option("--model", help="affinity, spend, chur
 
 @command(app, "list")
 def list_versions(context: typer.Context, model: ModelOption = "affinity", as_json: JsonOption = False) -> int:
-    """Every version and the last decision about it; exits with 1 where the champion is refused or nothing serves."""
+    """Every version and the last decision about it; exits with 1 where the champion is refused or no version serves."""
     from ml.versions.model_text import list_lines
     from ml.versions.model_versions import model_versions
     from ml.versions.shop_models import servable_for_shop, store_of
@@ -38,7 +38,9 @@ def list_versions(context: typer.Context, model: ModelOption = "affinity", as_js
     versions = model_versions(store_of(settings, model), model)
     serving = servable.loaded.version if servable.loaded else None
     document = {"model": model, "serving": serving, "refusals": servable.refusals, "versions": versions}
-    return answer(as_json, document, list_lines(model, versions, servable), not servable.refusals)
+    return answer(
+        as_json, document, list_lines(model, versions, servable), servable.loaded is not None and not servable.refusals
+    )
 
 
 @command(app)

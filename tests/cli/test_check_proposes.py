@@ -103,6 +103,21 @@ def test_what_keeps_the_contract_and_may_be_wrong_is_noted(
     assert note in check(tmp_path, capsys)[1]
 
 
+def test_a_row_of_units_below_the_header_is_named_and_costs_itself_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    header, *rows = RETAIL.splitlines(keepends=True)
+    land(tmp_path, "purchases", "".join([header, ",,,pcs,UTC,GBP,,\n", *rows]).encode())
+    _, out = check(tmp_path, capsys)
+    assert "row 1 looks like the units of the columns: pcs, UTC, GBP; it is set aside. Delete it" in out
+    proposed = out.split("check again:\n\n")[1].split("\n\n")[0]
+    assert "date_format: '%m/%d/%Y %H:%M'" in proposed
+    code, after = check(tmp_path, capsys, proposed)
+    assert code == 1
+    assert "3 rows: 2 good, 1 would be set aside" in after
+    assert "row 1" in after
+
+
 def test_an_hour_that_comes_twice_is_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = "a,p,c,2025-10-26T02:30:00,1\nb,p,c,2025-10-26T03:30:00,1\nc,p,c,2025-10-26T01:30:00,1\n"
     land(tmp_path, "purchases", f"order_id,product_id,customer_id,purchased_at,amount\n{rows}".encode())

@@ -37,6 +37,12 @@ def test_help_needs_none_of_the_heavy_packages():
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_a_list_of_models_without_a_version_exits_with_1(shop):
+    shop.data.mkdir()
+    ran = shop("models", "list")
+    assert (ran.code, ran.out.strip()) == (1, "affinity: no version yet; training_job makes one")
+
+
 def test_no_subcommand_is_wrong_usage(shop):
     ran = shop()
     assert ran.code == 2

@@ -27,7 +27,7 @@ def sourced(**source: Any) -> Shop:
 
 def test_every_reference_table_and_no_other_may_be_in_postgresql() -> None:
     assert tuple(reference_tables(small_shop())) == REFERENCE_NAMES
-    with pytest.raises(ValidationError, match="clicks: no reference table; there are customers, products"):
+    with pytest.raises(ValidationError, match="there is no such reference table; there are customers, products"):
         small_shop(reference={"clicks": {"postgres": {"dsn": "D", "table": "t"}}})
 
 

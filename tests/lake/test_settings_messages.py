@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from customer360.settings import REPOSITORY, SettingsError, load_shop
+from customer360.settings import REPOSITORY, SettingsError, TopCategories, load_shop
 
 EXAMPLE = (REPOSITORY / "docs" / "examples" / "your-shop" / "shop.yaml").read_text(encoding="utf-8")
 ENGINE_WORDS = ("Input should", "Extra inputs", "Field required", "Value error", "unicode string", "codec", "after[", "list[")
@@ -23,7 +23,7 @@ ENGINE_WORDS = ("Input should", "Extra inputs", "Field required", "Value error",
         ("slice_minutes: 15", "slice_minutes: many", "slice_minutes: it must be a valid integer"),
         ("[table_lamps, floor_lamps, bulbs]", "{tops: 3}", "categories.tops: there is no such setting"),
         ("channels:", "sources: {purchases: {delimiterr: x}}\nchannels:", "purchases.delimiterr: there is no such setting"),
-        ("channels:", "sources: {orders: {}}\nchannels:", "sources: orders: no source; there are clicks, history, customers"),
+        ("channels:", "sources: {orders: {}}\nchannels:", "sources.orders: there is no such source; there are clicks, history"),
     ],
 )  # fmt: skip
 def test_a_wrong_setting_is_named_with_its_remedy(tmp_path: Path, before: str, after: str, message: str) -> None:
@@ -34,6 +34,14 @@ def test_a_wrong_setting_is_named_with_its_remedy(tmp_path: Path, before: str, a
     assert message in str(refused.value)
     assert str(tmp_path / "shop.yaml") in str(refused.value)
     assert not [word for word in ENGINE_WORDS if word in str(refused.value)]
+
+
+def test_exclusions_need_no_number_of_categories(tmp_path: Path) -> None:
+    text = EXAMPLE.replace("[table_lamps, floor_lamps, bulbs]", "{exclude: [postage]}")
+    (tmp_path / "shop.yaml").write_text(text, encoding="utf-8")
+    shop = load_shop(tmp_path / "shop.yaml")
+    assert shop.needs_categories
+    assert shop.categories == TopCategories(top=10, exclude=["postage"])
 
 
 def test_a_file_in_another_encoding_is_named_with_its_line(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
+from customer360.lake.checking.remedies import value_remedy
 from customer360.lake.landing.contracts import reference_tables
 from customer360.lake.raw.history import write_history
 from customer360.lake.raw.quarantine import quarantined_lines
@@ -258,6 +259,30 @@ def test_a_time_with_an_offset_is_that_time_whatever_the_time_zone(tmp_path: Pat
     assert [moment for _, *moment in rows_in_force(settings, "purchases", "order_id, purchased_at")] == [
         [hour] for (hour,) in hours
     ]
+
+
+def test_a_local_time_that_the_clocks_skip_costs_its_row_and_a_day_without_midnight_does_not(tmp_path: Path) -> None:
+    # In Berlin 02:00 became 03:00 on 2026-03-29; in Cairo the day of 2026-04-24 begins at 01:00.
+    settings = settings_with(
+        tmp_path,
+        purchases={"time_zone": "Europe/Berlin"},
+        suppressions={"time_zone": "Africa/Cairo", "date_format": "%d.%m.%Y"},
+    )
+    times = ["2026-03-29 01:59", "2026-03-29 02:30", "2026-03-29 03:00", "2026-03-29T02:30+01:00"]
+    lines = "".join(f"{number},P,C,{written},1.00\n" for number, written in enumerate(times))
+    land(settings, "purchases", b"order_id,product_id,customer_id,purchased_at,amount\n" + lines.encode())
+    land(settings, "suppressions", b"customer_id,suppressed_at\nC,24.04.2026\n")
+    assert (load_reference(settings, "purchases", NOW).set_aside, load_reference(settings, "suppressions", NOW).rows) == (1, 1)
+    assert rows_in_force(settings, "purchases", "order_id, purchased_at") == [
+        ("0", at("2026-03-29 00:59")),
+        ("2", at("2026-03-29 01:00")),
+        ("3", at("2026-03-29 01:30")),
+    ]
+    (entry,) = quarantined_lines(settings.place)
+    reason = "2026-03-29 02:30 (skipped when clocks go forward) is not a timestamp (ISO 8601, UTC)"
+    assert (entry.line, entry.column, entry.reason) == (2, "purchased_at", reason)
+    assert "with its offset" in value_remedy(entry.reason)
+    assert rows_in_force(settings, "suppressions", "suppressed_at") == [(at("2026-04-23 22:00"),)]
 
 
 def test_parquet_has_its_own_names_and_local_times_too(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def test_the_purchase_probability_orders_the_customers_and_the_base_rate_is_thei
     made = orders(*((f"C{number:03}", "2026-04-29") for number in range(40)))
     probability = pd.Series({"C000": 0.4, "C001": 0.2, **{f"C{n:03}": 0.1 for n in range(2, 99)}})  # C099 is not scored
     found = rates(100, made, probability)
-    assert base_rate(made, 100, AS_OF, SHOP) == pytest.approx(0.1)
+    assert base_rate(made, 100, AS_OF, SHOP) == (pytest.approx(0.1), 40, 100)
     assert found.mean() == pytest.approx(0.1, rel=0.02)
     assert found[0] == pytest.approx(2 * found[1])
     assert found[1] == pytest.approx(2 * found[2])

@@ -160,6 +160,7 @@ def test_one_command_goes_from_files_to_a_plan_and_names_its_log(place: Newcomer
     assert "RUN_START" not in output
     assert "START sql" in (place.data / "start.log").read_text(encoding="utf-8")
     assert re.search(r"response +none serves: campaign_touch_history has 0 contacts", output)
+    assert re.search(r"affinity +\S+ serves: .*\n +what answers: (The|A) (trees|baseline|blend)", output)
 
 
 def test_a_start_that_is_repeated_does_nothing_and_says_so(place: Newcomer, planned: tuple[str, Tables]) -> None:

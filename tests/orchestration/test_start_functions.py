@@ -98,5 +98,15 @@ def test_a_report_without_plan_says_whether_a_campaign_is_missing_or_which_field
         settings.campaign_folder.mkdir()
         (settings.campaign_folder / "spring.yaml").write_text("budjet: 5\n", encoding="utf-8")
         _, _, first, *problems = _plan_lines(settings, connection, set())
-    assert first.endswith("could be planned; customer360 campaigns check says more")
-    assert "  spring.yaml, budjet: there is no such field -> did you mean 'budget'?" in problems
+        assert first.endswith("could be planned; customer360 campaigns check says more")
+        wrong = "  spring.yaml is not planned: budjet: there is no such field -> did you mean 'budget'?"
+        assert wrong in problems
+        # Another campaign is planned: the wrong one is named all the same.
+        briefs = (
+            "select 'summer' as campaign_id, 9 as audience, 5 as contacts, 3 as holdouts, 1 as left_out, 'prior' as value_basis"
+        )
+        connection.execute(f"create table campaign_briefs as {briefs}")
+        connection.execute("create table campaign_plan (campaign_id varchar, decision varchar, reason varchar)")
+        _, _, planned, *problems = _plan_lines(settings, connection, {"campaign_briefs"})
+    assert planned == f"  {'summer':<17} 5 contacts, 3 held out, 1 left out of 9; values: prior"
+    assert wrong in problems

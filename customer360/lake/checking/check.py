@@ -16,7 +16,7 @@ import duckdb
 
 from customer360.lake.checking.layout import ClickFiles, Misplaced, TableFiles, closest, read_layout
 from customer360.lake.checking.proposal import describe, differing, options_yaml, propose
-from customer360.lake.checking.remedies import id_remedy, remedy
+from customer360.lake.checking.remedies import remedy, value_remedy
 from customer360.lake.checking.report import FileReport, Problem, Report
 from customer360.lake.engine import connect, literal
 from customer360.lake.landing.checked_lines import checked_lines
@@ -256,7 +256,7 @@ def _problem(found: RowProblem, with_file: bool = False) -> Problem:
 def _remedy(found: RowProblem) -> str:
     if found.fault.startswith(REPEATS):
         return REPEATED_LINE if LINE_NO in found.fault else REPEATED
-    return id_remedy(found.reason) or MEND_ROWS
+    return value_remedy(found.reason) or MEND_ROWS
 
 
 def _unmatched_notes(customers: Mapping[str, set[str]]) -> Iterator[str]:

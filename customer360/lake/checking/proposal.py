@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 import unicodedata
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import yaml
 from customer360.lake.landing.detection import (
     EXPONENT,
     FLOAT_ID,
+    NUMBER,
     Dates,
     Form,
     detect_dates,
@@ -132,12 +133,30 @@ def read_sample(file: LandedFile) -> Sample:
                 rows.append(record)
                 numbers.append(lines)
             last = record
-    if odd:
-        notes.append(f"{many(len(odd), 'row')} with another number of fields than the header, the first is row {odd[0]}")
-    if any(TOTAL.fullmatch(value.strip()) for value in last):
-        notes.append(f"the last row looks like a line of totals: {' '.join(filter(None, last))[:60]}; it is set aside")
+    notes += _odd_rows(odd, last)
+    if rows and _are_units(rows[0], rows[1 : SAMPLED_ROWS // 100]):
+        units = ", ".join(filter(None, rows.pop(0)))
+        notes.append(f"row {numbers.pop(0)} looks like the units of the columns: {units}; it is set aside. Delete it")
     columns = {name: [row[number] for row in rows] for number, name in enumerate(names)}
     return Sample(form, columns, numbers, lines, notes)
+
+
+def _odd_rows(odd: list[int], last: list[str]) -> Iterator[str]:
+    """Notes on the rows with another number of fields, and on a last row of totals."""
+    if odd:
+        yield f"{many(len(odd), 'row')} with another number of fields than the header, the first is row {odd[0]}"
+    if any(TOTAL.fullmatch(value.strip()) for value in last):
+        yield f"the last row looks like a line of totals: {' '.join(filter(None, last))[:60]}; it is set aside"
+
+
+def _are_units(first: Sequence[str], others: Sequence[Sequence[str]]) -> bool:
+    """True for a row without any digit, with words in a column whose other values are all numbers, such as USD or pcs."""
+    if any(letter.isdigit() for value in first for letter in value):
+        return False
+    below = [[value.strip() for value in column if value.strip()] for column in zip(*others, strict=True)]
+    return any(
+        word.strip() and all(map(NUMBER.fullmatch, values)) for word, values in zip(first, below, strict=False) if values
+    )
 
 
 def _typed_sample(columns: Mapping[str, list[str]]) -> Sample:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from customer360.lake.landing.contracts import MAX_AGE_DAYS
+from customer360.lake.landing.source_columns import SKIPPED
 from customer360.lake.landing.values import NO_ID_AMBIGUOUS, NO_ID_INVISIBLE, NO_ID_NUMBER
 from customer360.settings import Shop
 
@@ -26,7 +27,8 @@ MISSING = {
     "order_id": "Send the order's id with every line of a purchase.",
     "amount": "Send the line's total, in the shop's currency.",
 }
-IDS = {
+VALUES = {  # in clicks and in tables alike, by a part of the reason
+    SKIPPED: "Write the time in UTC, or with its offset: when the clocks go forward, local times of that hour do not exist.",
     NO_ID_AMBIGUOUS: "Write 1001, or have the column in a numeric type; pandas writes 1001.0 where a column has empty values.",
     NO_ID_NUMBER: "Write ids as text or as whole numbers: a floating type tells whole numbers apart below 2^53 only.",
     NO_ID_INVISIBLE: "Take the character out; it is often pasted with the id, and looks like nothing or like a blank.",
@@ -43,7 +45,7 @@ def remedy(shop: Shop, column: str, reason: str) -> str:
     """The remedy for a reason of ``click_rules``; empty where the reason includes it."""
     if not column:
         return next((advice for fragment, advice in WHOLE_LINE if fragment in reason), "")
-    if found := id_remedy(reason):
+    if found := value_remedy(reason):
         return found
     if reason.startswith("is missing"):
         return MISSING.get(column, "")
@@ -54,9 +56,9 @@ def remedy(shop: Shop, column: str, reason: str) -> str:
     return WRONG.get(column, "")
 
 
-def id_remedy(reason: str) -> str:
-    """The remedy for an invalid id; empty for other reasons."""
-    return next((advice for fault, advice in IDS.items() if fault in reason), "")
+def value_remedy(reason: str) -> str:
+    """The remedy for an invalid id or a skipped local time, in clicks and tables alike; empty for other reasons."""
+    return next((advice for fault, advice in VALUES.items() if fault in reason), "")
 
 
 def _time_remedy(reason: str) -> str:

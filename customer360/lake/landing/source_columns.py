@@ -39,6 +39,7 @@ SIGNS = {
     "ILS": "₪",
     "UAH": "₴",
 }
+SKIPPED = "skipped when clocks go forward"
 _BLANKS = "[\u00a0\u2007\u2009\u202f]"
 _OFFSET = r"(?i).*\d:\d\d(:\d\d)?([.,]\d+)? ?(Z|[+-]\d\d(:?\d\d)?)"
 
@@ -202,7 +203,11 @@ def _escaped(mark: str) -> str:
 
 
 def _time_text(column: Column, text: str, options: SourceOptions) -> str:
-    """UTC for a timestamp; a date stays the date that is written."""
+    """UTC for a timestamp; a date stays the date that is written.
+
+    A local time that the clocks of ``time_zone`` skip is refused like one that cannot be read; a day alone begins with its
+    first moment. Of an hour that comes twice, the later one is taken.
+    """
     formats = f"[{', '.join(map(literal, options.date_formats))}]"
     # ISO 8601 must not read what does not fit a format with another order of day and month behind the year.
     reads_iso = not any(form.startswith("%Y") for form in options.date_formats)
@@ -212,6 +217,11 @@ def _time_text(column: Column, text: str, options: SourceOptions) -> str:
     unread = f"{text} || {literal(hint)}"
     if column.type == "DATE":
         return f"coalesce(cast(cast({naive} as date) as varchar), {unread})"
-    moment = f"cast(timezone({literal(options.time_zone)}, {naive}) as timestamp)" if options.time_zone else naive
+    moment = f"cast({naive} as varchar)"
+    if options.time_zone:
+        utc = f"timezone({literal(options.time_zone)}, spelt)"
+        is_skipped = f"timezone({literal(options.time_zone)}, {utc}) <> spelt and spelt <> date_trunc('day', spelt)"
+        refused, read = f"{text} || {literal(f' ({SKIPPED})')}", f"cast(cast({utc} as timestamp) as varchar)"
+        moment = f"list_transform([{naive}], lambda spelt: case when {is_skipped} then {refused} else {read} end)[1]"
     has_offset = f"regexp_full_match({text}, {literal(_OFFSET)})"
-    return f"case when {has_offset} then {text} else coalesce(cast({moment} as varchar), {unread}) end"
+    return f"case when {has_offset} then {text} else coalesce({moment}, {unread}) end"
