@@ -81,6 +81,7 @@ def judged(shop: Shop, customers: int, contacted: float, held: float) -> dict[st
         population = drawn(np.random.default_rng([seed, customers]), customers, sizes[0])
         rows = results(standing(population.ledger), population.orders, shop, AS_OF, {"v": 20.0}).campaigns.set_index("arm")
         contact = rows.loc[CONTACT]
+        cuped, plain = (contact[f"{name}_high"] - contact[f"{name}_low"] for name in ("cuped_revenue_lift", "revenue_lift"))
         rates, counts = rows["conversion_rate"].astype("float64"), rows["customers"]
         wald = Z * math.sqrt(float((rates * (1 - rates) / counts).sum()))
         runs.append(
@@ -89,11 +90,11 @@ def judged(shop: Shop, customers: int, contacted: float, held: float) -> dict[st
                 "width_ratio": float(contact["lift_high"] - contact["lift_low"]) / analytic,
                 "wald_coverage": float(abs(contact["lift"] - truth) <= wald),
                 "wald_width_ratio": 2 * wald / analytic,
-                "cuped_width_ratio": float(contact["cuped_revenue_lift_high"] - contact["cuped_revenue_lift_low"])
-                / float(contact["revenue_lift_high"] - contact["revenue_lift_low"]),
+                # Unknown where nobody of an arm bought: seeds of the small size only.
+                "cuped_width_ratio": math.nan if pd.isna(plain) else float(cuped) / float(plain),
             }
         )
-    return {name: float(np.mean([run[name] for run in runs])) for name in runs[0]}
+    return {name: float(np.nanmean([run[name] for run in runs])) for name in runs[0]}
 
 
 def drawn(chance: np.random.Generator, customers: int, contacts: int) -> Drawn:
