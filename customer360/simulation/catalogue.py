@@ -43,14 +43,17 @@ PRODUCTS = (
     ("Foundation", "beauty", 14, 5),
 )
 
-# name, category, product, condition, priority, first and last day relative to the first live day (None: all the time)
+# name, category, product, condition, parameters, priority, first and last day relative to the first live day (None: always)
 OFFERS = (
-    ("10% off for top 1000 users in the past day", None, None, "top_users", 4, None),
-    ("Free shipping for online orders if home address is 100 miles away from store or more", None, None, "distance", 5, None),
-    ("Fresh start - buy 1 get 1 free on fitness shoes", "fitness", None, "date", 6, (-20, 10)),
-    ("10% off in fitness", "fitness", None, "specific_products", 1, None),
-    ("10% off in beauty", "beauty", None, "specific_products", 2, None),
-    ("30% Off on Zoom Lens DSLR 18-55mm", None, 2, "specific_products", 3, None),
+    ("10% off for top 1000 users in the past day", None, None, "top_users", "users=1000", 4, None),
+    (
+        *("Free shipping for online orders if home address is 100 miles away from store or more", None, None),
+        *("distance", "over=100", 5, None),
+    ),
+    ("Fresh start - buy 1 get 1 free on fitness shoes", "fitness", None, "date_range", None, 6, (-20, 10)),
+    ("10% off in fitness", "fitness", None, "specific_products", None, 1, None),
+    ("10% off in beauty", "beauty", None, "specific_products", None, 2, None),
+    ("30% Off on Zoom Lens DSLR 18-55mm", None, 2, "specific_products", None, 3, None),
 )
 ALWAYS = (-400, 400)
 
@@ -86,18 +89,26 @@ class Catalogue:
 
     def offer_days(self) -> list[tuple[date, date]]:
         """First and last shop-local day of each offer."""
-        spans = [offer[5] or ALWAYS for offer in OFFERS]
+        spans = [offer[6] or ALWAYS for offer in OFFERS]
         return [(self.first_live_day + timedelta(days=a), self.first_live_day + timedelta(days=b)) for a, b in spans]
 
     def offers(self) -> pd.DataFrame:
         """One row per offer; a row names its category or its product, or neither where it is for everyone."""
         rows = [
-            (offer_id, name, category, PRODUCT_IDS[product] if product is not None else None, condition, priority, *days)
-            for offer_id, (name, category, product, condition, priority, _), days in zip(
-                OFFER_IDS, OFFERS, self.offer_days(), strict=True
-            )
+            (offer_id, name, category, PRODUCT_IDS[product] if product is not None else None, *rules, *days)
+            for offer_id, (name, category, product, *rules, _), days in zip(OFFER_IDS, OFFERS, self.offer_days(), strict=True)
         ]
-        columns = ["offer_id", "name", "category_id", "product_id", "condition", "priority", "starts_on", "ends_on"]
+        columns = [
+            "offer_id",
+            "name",
+            "category_id",
+            "product_id",
+            "condition",
+            "parameters",
+            "priority",
+            "starts_on",
+            "ends_on",
+        ]
         return pd.DataFrame(rows, columns=columns)
 
     def active_offers(self, day: date) -> Ints:

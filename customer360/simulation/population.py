@@ -76,7 +76,7 @@ def draw_population(simulation: Simulation, shop: Shop) -> Population:
         consents=_consents(rng, n, shop),
         visitors=visitors,
         platforms=platforms,
-        attributes=_attributes(rng, shop, age, gender, income),
+        attributes=_attributes(rng, shop, age, gender, income, distance=_distances(simulation)),
     )
 
 
@@ -124,7 +124,14 @@ def _consents(rng: np.random.Generator, n: int, shop: Shop) -> Bools:
     return np.stack([given[channel] for channel in shop.channels], axis=1)
 
 
-def _attributes(rng: np.random.Generator, shop: Shop, age: Ints, gender: Ints, income: Floats) -> pd.DataFrame:
+def _distances(simulation: Simulation) -> Floats:
+    """Miles to the nearest store, by a generator of its own: most live near one, 18% over 100 miles away."""
+    return np.round(generator(simulation.seed, 9).lognormal(np.log(25), 1.5, simulation.customers), 1).astype(np.float64)
+
+
+def _attributes(
+    rng: np.random.Generator, shop: Shop, age: Ints, gender: Ints, income: Floats, *, distance: Floats
+) -> pd.DataFrame:
     n = len(age)
     household = rng.choice([1, 2, 3, 4], size=n, p=[0.33, 0.33, 0.17, 0.17])
     months = np.minimum(rng.gamma(1.5, 40, n), (age - 17) * 12).astype(np.int64)
@@ -136,6 +143,7 @@ def _attributes(rng: np.random.Generator, shop: Shop, age: Ints, gender: Ints, i
             "is_head_of_household": np.where(rng.random(n) < np.where(household == 1, 1.0, 0.5), "true", "false"),
             "household_size": household,
             "months_at_residence": pd.array(months, dtype="Int64"),
+            "distance_to_store": distance,
         }
     )
     for name, share in MISSING_SHARES.items():

@@ -488,3 +488,25 @@ def test_each_fault_costs_its_row_alone(settings: Settings) -> None:
     ]
     assert versions(settings, "customers", "customer_id, age") == [("c1", 30), ("c2", 40)]
     assert versions(settings, "purchases", "order_id, amount") == [("o1", Decimal("12.50"))]
+
+
+def test_an_offer_whose_condition_is_unknown_costs_its_row_and_names_file_row_column_and_remedy(settings: Settings) -> None:
+    rows = ["O1,Ten,always,", "O2,Five,top_user,users=5", "O3,Far,distance,over=many", "O4,Near,segment,segments=Champions"]
+    land(settings, "offers", {"a.csv": "\n".join(["offer_id,name,condition,parameters", *rows]) + "\n"})
+    load = load_reference(settings, "offers", FIRST)
+    assert (load.rows, load.set_aside) == (2, 2)
+    name, value = quarantined_lines(settings.place)
+    assert (name.slice, name.file, name.line, name.column) == ("reference/offers", "a.csv", 2, "condition")
+    assert name.reason.startswith("top_user is no condition; did you mean top_users? There are always, ")
+    assert (value.file, value.line, value.column) == ("a.csv", 3, "parameters")
+    assert value.reason.startswith("over=many is not right for the condition distance: over must be a valid number")
+    assert all("is no" in fault and "over=many" not in fault for fault in load.faults)  # the value stays in the quarantine
+    assert versions(settings, "offers", "offer_id, parameters") == [("O1", None), ("O4", "segments=Champions")]
+
+
+def test_a_mended_offer_comes_into_force_and_offers_of_an_earlier_release_keep_their_rows(settings: Settings) -> None:
+    land(settings, "offers", {"a.csv": "offer_id,name,condition,is_default\nO1,Ten,date,true\nO2,Five,always,true\n"})
+    assert load_reference(settings, "offers", FIRST).set_aside == 1
+    land(settings, "offers", {"a.csv": "offer_id,name,condition,is_default\nO1,Ten,date,\nO2,Five,always,true\n"})
+    load = load_reference(settings, "offers", at(1))
+    assert (load.rows, load.set_aside, load.faults) == (2, 0, ())

@@ -82,14 +82,16 @@ def test_reference_tables_keep_their_contracts(simulated):
     written = {path.name for path in folder.iterdir()}
     assert written == {"customers", "products", "categories", "offers", "campaigns", "campaign_touches"}
     for name in written:
-        types = {column.name: column.type for column in tables[name].columns}
-        table = duckdb.sql(f"SELECT * FROM read_csv('{folder / name / (name + '.csv')}', columns={types})")
-        assert table.columns == list(types)
+        file = folder / name / f"{name}.csv"
+        header = file.read_text().partition("\n")[0].split(",")
+        types = {column.name: column.type for column in tables[name].columns if column.name in header}
+        table = duckdb.sql(f"SELECT * FROM read_csv('{file}', columns={types})")
+        assert table.columns == header  # no column outside the contract
         frame = table.df()
         assert len(frame) == simulated.counts["reference"][name]
         assert not frame.duplicated(list(tables[name].key)).any()
         for column in tables[name].columns:
-            assert not (column.required and frame[column.name].isna().any()), (name, column.name)
+            assert not (column.required and frame[column.name].isna().any()), (name, column.name)  # KeyError where it lacks
 
 
 def test_events_refer_to_rows_of_the_reference_tables(simulated, clicks):

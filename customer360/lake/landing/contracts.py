@@ -5,10 +5,12 @@ One declaration serves the validator, ``customer360 check`` and the documentatio
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
+from customer360.offers.conditions import CONDITIONS, offer_faults
 from customer360.settings import AttributeType, Shop
 
 # Activities of customers, and delivery states of a contact, which are no activities.
@@ -133,7 +135,8 @@ def is_personal(columns: Iterable[_Described]) -> bool:
 class ReferenceTable:
     """A reference table's contract. All files in ``landing/reference/<name>/`` together are the table.
 
-    Columns of ``judged_only`` are read and judged, and not kept.
+    Columns of ``judged_only`` are read and judged, and not kept. ``faults`` judges rows by rules of more than one column: it
+    gives the position of each row at fault, its column, and what is wrong.
     """
 
     name: str
@@ -141,6 +144,7 @@ class ReferenceTable:
     columns: tuple[Column, ...]
     description: str
     judged_only: tuple[Column, ...] = ()
+    faults: Callable[[Sequence[Mapping[str, Any]]], Iterator[tuple[int, tuple[str, str]]]] | None = None
 
     @property
     def read_columns(self) -> tuple[Column, ...]:
@@ -217,14 +221,26 @@ def reference_tables(shop: Shop) -> dict[str, ReferenceTable]:
             (
                 Column("offer_id", "VARCHAR", "Offer", required=True),
                 Column("name", "VARCHAR", "Name", required=True),
-                Column("category_id", "VARCHAR", "Category that it is for"),
+                Column("category_id", "VARCHAR", "Category whose products it is for"),
                 Column("product_id", "VARCHAR", "Product that it is for"),
-                Column("condition", "VARCHAR", "Kind of offer, such as specific_products or date"),
-                Column("priority", "BIGINT", "Rank on the campaign manager's list, 1 first"),
+                Column("product_ids", "VARCHAR", "Products that it is for, separated by a vertical bar"),
+                Column(
+                    "condition",
+                    "VARCHAR",
+                    f"When it may be shown: {', '.join(CONDITIONS)}; empty: specific_products with products, else always",
+                ),
+                Column("parameters", "VARCHAR", "Parameters of the condition, as in users=1000; see docs/offers.md"),
+                Column("priority", "BIGINT", "Rank on the campaign manager's list, 1 first; empty comes last"),
+                Column("is_default", "BOOLEAN", "Shown where nothing else is; without one the last of the list is the default"),
                 Column("starts_on", "DATE", "First day, shop-local"),
                 Column("ends_on", "DATE", "Last day, shop-local"),
+                Column("most_shown_24h", "BIGINT", "At most so many times to a customer in 24 hours; empty means no limit"),
+                Column("most_shown_30d", "BIGINT", "At most so many times to a customer in 30 days; empty means no limit"),
+                Column("stock", "BIGINT", "Orders that may use it, counted from its first day; empty means no limit"),
+                Column("campaign_id", "VARCHAR", "Campaign that it belongs to: those whom it holds out never see the offer"),
             ),
-            "Offers with their dates and priority",
+            "Offers with their products, condition, dates, priority and limits",
+            faults=partial(offer_faults, shop=shop),
         ),
         ReferenceTable(
             "campaigns",

@@ -48,6 +48,7 @@ from customer360.lake.reference.reference_rows import (
     create_incoming,
     keep_distinct,
     set_aside_rows,
+    set_faults_aside,
     set_repeats_aside,
     take_rows,
 )
@@ -240,6 +241,7 @@ def _take_fetched(
     create_incoming(connection, contract)
     take(connection, contract, source, fetched)
     set_repeats_aside(connection, contract)
+    set_faults_aside(connection, contract)
 
 
 def _still_in_force(table: str, last: dict[str, object], reason: str) -> ReferenceLoad:
@@ -278,6 +280,7 @@ def _read_files(
     if source.options.distinct:
         keep_distinct(connection, contract)
     set_repeats_aside(connection, contract)
+    set_faults_aside(connection, contract)
     return sorted(ignored)
 
 

@@ -306,6 +306,25 @@ def number_lines(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable
     connection.execute("drop table unnumbered")
 
 
+def set_faults_aside(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable) -> None:
+    """Move the rows of ``incoming`` that the contract's own ``faults`` names to ``set_aside``, by file and row."""
+    if contract.faults is None:
+        return
+    cursor = connection.execute("select rowid as _id, * from incoming order by _file, _row, rowid")
+    names = [column[0] for column in cursor.description or ()]
+    rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    packed = ", ".join(f"{quoted(column.name)} := incoming.{quoted(column.name)}" for column in contract.columns)
+    for position, (column, fault) in contract.faults(rows):
+        row = rows[position]
+        shown = " ".join([*([str(row[column])[:60]] if row[column] is not None else []), fault])
+        connection.execute(
+            f"insert into set_aside select *, ?, ?, ?, cast(to_json(struct_pack({packed})) as varchar) from incoming "
+            "where rowid = ?",
+            [column, shown, fault, row["_id"]],
+        )
+        connection.execute("delete from incoming where rowid = ?", [row["_id"]])
+
+
 def set_repeats_aside(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable) -> None:
     """Of the rows of ``incoming`` with one key keep the first by file and row; a consent holds only where all give it."""
     if LINE_NO in contract.key:

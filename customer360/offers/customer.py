@@ -1,0 +1,39 @@
+"""What a decision knows of a customer: plain values, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A contact of an approved campaign plan: its campaign, the offer that it carries, and the customer's day."""
+
+    campaign_id: str
+    offer_id: str
+    contact_date: date
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """A known customer, or a visitor without history.
+
+    ``products``: (product_id, probability), the most probable first. ``tastes``: category_id -> weight, of any scale.
+    ``activity_rank``: 1 for the most active of the last 24 hours, None without activity. ``attributes``: numeric attributes of
+    the reference table ``customers``. ``shown``: offer_id -> times shown in the last 24 hours and 30 days.
+
+    ``is_held_out``: of the global holdout. ``withheld``: offers of campaigns that hold the customer out.
+    """
+
+    customer_id: str
+    segment: str | None = None
+    activity_rank: int | None = None
+    products: tuple[tuple[str, float], ...] = ()
+    tastes: Mapping[str, float] = field(default_factory=dict)
+    attributes: Mapping[str, float] = field(default_factory=dict)
+    shown: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    planned: Planned | None = None
+    is_held_out: bool = False
+    withheld: frozenset[str] = frozenset()
