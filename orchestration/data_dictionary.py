@@ -33,6 +33,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "customer_time_zones",
         "customer_orders",
     ),
+    "Recommendations": ("related_products", "interactions"),
     "Activity over time": ("traffic", "traffic_sources", "product_activity", "offer_activity", "revenue_by_day"),
     "Campaigns": (
         "campaign_plan",

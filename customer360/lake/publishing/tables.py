@@ -43,6 +43,7 @@ MARTS = (
     "campaign_touch_history",
     "customer_orders",
     "campaign_activity",
+    "related_products",
 )
 TRAINING = "training_features"
 REFERENCE = ("products", "categories", "offers", "campaigns")
