@@ -14,6 +14,7 @@ import duckdb
 import numpy as np
 
 from customer360.settings import NONE
+from ml.arrays import Floats
 from ml.bootstrap import RESAMPLES, Interval, mean_interval
 from ml.measures import BINS
 
@@ -26,16 +27,19 @@ DRAWS, FEWEST_RESAMPLES = 100_000_000, 100
 class MaturedScores:
     """The kept scores of one day against what was bought within their label horizon.
 
-    ``rows``: customers. ``log_loss``: nats a customer, with a 95% interval. ``prior_log_loss``: that of the realised shares of
-    the classes, predicted for everyone. ``accuracy``: of the decisions, ``is_label``. ``unscored``: customers who bought from a
-    category that the model did not know yet; they are left out of everything else.
+    ``rows``: customers, ``buyers`` among them. ``log_loss``: nats a customer, with a 95% interval. ``prior_log_loss``: that of
+    the realised shares of the classes, predicted for everyone; ``relative_error``: the standard error of their quotient.
+    ``accuracy``: of the decisions, ``is_label``. ``unscored``: customers who bought from a category that the model did not know
+    yet. They are left out of everything else, as are customers whose known_since is later.
     """
 
     as_of: datetime
     model_version: str
     rows: int
+    buyers: int
     log_loss: Interval
     prior_log_loss: float
+    relative_error: float
     accuracy: float
     calibration_error: float
     unscored: int
@@ -46,12 +50,12 @@ def matured_scores(connection: duckdb.DuckDBPyConnection, version: str | None = 
 
     ``connection`` has the published tables customer_scores_daily (as_of, customer_id, category_id, probability, is_label,
     model_version) and realised_labels (as_of, customer_id, label); as_of is plain UTC. Empty where there are none yet. A day
-    whose horizon saw no buyer at all has no labels, and is not judged; nor is one whose customers are all ``unscored``.
+    whose horizon saw no buyer at all has no labels, and is not judged; nor is one whose customers are all left out.
     """
     tables = connection.execute("select table_name from information_schema.tables").fetchall()
     if not {(SCORES,), (LABELS,)} <= set(tables):
         return
-    moments = connection.execute(f"select distinct as_of from {LABELS} order by as_of desc").fetchall()
+    moments = connection.execute(f"select distinct as_of from {LABELS} where label is not null order by as_of desc").fetchall()
     for (moment,) in moments:
         classes, scored_by = connection.execute(
             f"select list(distinct category_id), max(model_version) from {SCORES} where as_of = $as_of", {"as_of": moment}
@@ -69,22 +73,22 @@ def _judged(
     outcomes = f"""
         select s.category_id, s.probability, s.is_label, coalesce(l.label, $none) as label
         from {SCORES} as s
-        left join (select customer_id, label from {LABELS} where as_of = $as_of) as l on s.customer_id = l.customer_id
-        where s.as_of = $as_of
+        left join {LABELS} as l on l.as_of = $as_of and s.customer_id = l.customer_id
+        where s.as_of = $as_of and (l.customer_id is null or l.label is not null)
     """
     known = f"select * from ({outcomes}) where list_contains($classes, label)"
     # Sorted, so that a seed draws the same losses whatever the order of the rows.
-    losses = connection.execute(
-        f"select -ln(greatest(probability, 1e-15)) as loss from ({known}) where category_id = label order by loss",
+    found = connection.execute(
+        f"""
+        select -ln(greatest(probability, 1e-15)) as loss, list_position($classes, label) - 1 as place, is_label
+        from ({known}) where category_id = label order by loss, place
+        """,
         {**values, "classes": classes},
-    ).fetchnumpy()["loss"]
+    ).fetchnumpy()
+    losses, truth = np.asarray(found["loss"], dtype=np.float64), np.asarray(found["place"], dtype=np.int64)
     rows = len(losses)
     if not rows:
         return None
-    counts = connection.execute(
-        f"select count(*), count(*) filter (where is_label) from ({known}) where category_id = label group by label",
-        {**values, "classes": classes},
-    ).fetchall()
     (unscored,) = connection.execute(
         f"select count(*) from ({outcomes}) where category_id = $none and not list_contains($classes, label)",
         {**values, "classes": classes},
@@ -98,17 +102,31 @@ def _judged(
         """,
         {**values, "classes": classes},
     ).fetchone() or (float("nan"),)
-    shares = np.array([count for count, _ in counts]) / rows
+    customers = np.bincount(truth, minlength=len(classes))
+    by_prior = -np.log(customers / rows, where=customers > 0, out=np.zeros(len(classes)))[truth]
     return MaturedScores(
         as_of=as_of,
         model_version=model_version,
         rows=rows,
-        log_loss=mean_interval(np.asarray(losses, dtype=np.float64), seed, _resamples(rows)),
-        prior_log_loss=float(-(shares * np.log(shares)).sum()),
-        accuracy=sum(hits for _, hits in counts) / rows,
+        buyers=rows - int(customers[classes.index(NONE)]),
+        log_loss=mean_interval(losses, seed, _resamples(rows)),
+        prior_log_loss=float(by_prior.mean()),
+        relative_error=_relative_error(losses, by_prior),
+        accuracy=float(np.mean(found["is_label"])),
         calibration_error=float(error),
         unscored=int(unscored),
     )
+
+
+def _relative_error(losses: Floats, by_prior: Floats) -> float:
+    """The standard error of mean loss / prior's mean loss, a ratio of sums over the same customers (delta method); 0 / 0 is 0.
+
+    A week with more buyers raises both sums; what is left is how far the losses lie from that many times the prior's.
+    """
+    mean = by_prior.mean()
+    if not mean:
+        return 0.0
+    return float((losses - losses.mean() / mean * by_prior).std() / np.sqrt(len(losses)) / mean)
 
 
 def _resamples(rows: int) -> int:

@@ -18,6 +18,7 @@ import pandas as pd
 from customer360.lake.engine import literal
 from customer360.settings import NONE
 from ml.arrays import Floats
+from ml.fitting.baselines import PRIOR
 from ml.fitting.calibration import FLOOR
 from ml.monitoring.matured import MaturedScores
 from ml.monitoring.samples import PERFORMANCE
@@ -86,20 +87,25 @@ def matured_measures(matured: MaturedScores, loaded: LoadedModel, limits: Mappin
     """Rows of a day of scores that has matured: log loss, the same in multiples of the prior's, and calibration error.
 
     The second has a threshold from the start: half of the gain over the prior is lost that the cut-off showed which judged the
-    model. The prior is that of the same days, so that a week with more buyers is no drift; where all did the same its loss is
-    0, and there is no multiple of it. ``limits``: of earlier reports.
+    model, and four standard errors more, so that few customers raise no alarm by chance. The prior is that of the same days, so
+    that a week with more buyers is no drift. There is no such multiple of fewer than 30 customers who bought, or did not.
+    ``limits``: of earlier reports.
     """
-    judged = loaded.manifest.metrics
-    expected = judged["model"]["log_loss"] / judged["prior"]["log_loss"]
-    half = Limit(1 - (1 - expected) / 2, "half of the gain over the prior when the model was judged", is_learned=True)
+    manifest = loaded.manifest
+    expected = manifest.served_metrics["log_loss"] / manifest.metrics[PRIOR]["log_loss"]
+    half = Limit(
+        1 - (1 - expected) / 2 + STANDARD_ERRORS * matured.relative_error,
+        "half of the gain over the prior when the model was judged, and 4 standard errors",
+        is_learned=True,
+    )
     measures = {
         MATURED_LOSS: ("nats a customer", matured.log_loss.estimate, limits.get((PERFORMANCE, MATURED_LOSS))),
         MATURED_CALIBRATION: ("share", matured.calibration_error, limits.get((PERFORMANCE, MATURED_CALIBRATION))),
     }
-    if matured.prior_log_loss:
+    if min(matured.buyers, matured.rows - matured.buyers) >= MIN_BUYERS:
         relative = matured.log_loss.estimate / matured.prior_log_loss
         measures[MATURED_TO_PRIOR] = ("multiples of the prior's", relative, half)
-    rows, judging = matured.rows, loaded.manifest.rows_validation
+    rows, judging = matured.rows, manifest.rows_validation
     return [
         Measured(PERFORMANCE, name, method, value, limit, rows, judging) for name, (method, value, limit) in measures.items()
     ]
