@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from math import log
 from statistics import fmean, median
 
@@ -20,6 +20,7 @@ from customer360.settings import Settings
 COMPARED_DAYS, COMPARED_WEEKS = 14, 8
 FEWEST_DAYS = 3
 UNLIKE_FACTOR = 2
+LONGEST_CLOSING_DAYS = 2
 USUAL_FACTOR = 5
 LEAST_SURPRISE = 11.0  # of healthy slices one in e^11 = 60,000 is more surprising: one in 624 days of quarters of an hour
 KEPT_SHARE, KEPT_MEAN = 0.95, 0.759  # the mean of a chi-square variable of one degree of freedom below its 95% quantile
@@ -91,15 +92,19 @@ def volume(settings: Settings) -> Volume:
             "select slice, lines from slice_log "
             f"where slice > (select max(slice) from slice_log) - interval '{7 * COMPARED_WEEKS + 1} days'"
         ).fetchall()
-    return judge_volume({start: lines or 0 for start, lines in rows}, settings.shop.slice_width)
+    return judge_volume(
+        {start.replace(tzinfo=UTC): lines or 0 for start, lines in rows}, settings.shop.slice_width, settings.shop.zone
+    )
 
 
-def judge_volume(lines: Mapping[datetime, int], width: timedelta) -> Volume:
-    """Judge the newest of ``lines`` (start of a slice -> its lines; a start that is missing counts as 0).
+def judge_volume(lines: Mapping[datetime, int], width: timedelta, zone: tzinfo = UTC) -> Volume:
+    """Judge the newest of ``lines`` (start of a slice in UTC -> its lines; a start that is missing counts as 0).
 
     Slices are compared with the same time of day on the last 14 days. Where that makes them unusual and the same time of the
     week has less than half or more than twice as many lines as other days (median of the last 8 weeks), as on a weekly closing
-    day and in the hours after it, they are compared with the same time of the week instead.
+    day and in the hours after it, they are compared with the same time of the week instead. A day without a line since it began
+    in ``zone``, whose weekday had none in any earlier week, is taken for a closing day and left out, two of them in a row at
+    most: an outage in a shop's first week that begins with the day is noticed two days later.
 
     Counts are a Poisson variable times their dispersion (quasi-Poisson; McCullagh and Nelder, Generalized Linear Models, 1989).
     That is learned from all times of day or, where it is less, of all times of the week. Slices are added up until no line at
@@ -112,15 +117,40 @@ def judge_volume(lines: Mapping[datetime, int], width: timedelta) -> Volume:
         return Volume(0, 0.0, 1, 0, 1.0, 0.0, is_usual=True)
     days = [day for day in range(1, COMPARED_DAYS + 1) if last - timedelta(days=day) in lines]
     weekdays = [7 * week for week in range(1, COMPARED_WEEKS + 1) if last - timedelta(weeks=week) in lines]
-    if len(days) < FEWEST_DAYS:
+    ends = [last - number * width for number in range(max(1, timedelta(days=1) // width))]
+    closed = _closing_days(lines, ends, width, zone)
+    ends = [start for start in ends if start.astimezone(zone).date() not in closed]
+    if len(days) < FEWEST_DAYS or not ends:
         return replace(_compared(lines, days, 1.0, [last]), is_usual=True)
     dispersion = min(_dispersion(lines, last, is_weekly) for is_weekly in (False, len(weekdays) > 1))
-    ends = [last - number * width for number in range(max(1, timedelta(days=1) // width))]
     by_day = _compared(lines, days, dispersion, ends)
     usual = by_day.usual_lines
     on_weekday = median([_total(lines, ends[: by_day.slices], day) for day in weekdays] or [usual])
     is_like_other_days = usual / UNLIKE_FACTOR <= on_weekday <= usual * UNLIKE_FACTOR
     return by_day if by_day.is_usual or is_like_other_days else _compared(lines, weekdays, dispersion, ends)
+
+
+def _closing_days(lines: Mapping[datetime, int], slices: Sequence[datetime], width: timedelta, zone: tzinfo) -> set[date]:
+    """Days of ``slices`` without a line since midnight, whose weekday had none in earlier weeks, after a day with lines."""
+
+    def counts(day: date, days_before: int = 0) -> list[int | None]:
+        """Lines of the day's slices so far, None where the log does not have them."""
+        begin, end = (
+            datetime.combine(day + timedelta(days=number - days_before), time(), zone).astimezone(UTC) for number in (0, 1)
+        )
+        first, until = slices[0] - (slices[0] - begin) // width * width, min(end, slices[0] + width)
+        return [lines.get(first + number * width) for number in range(-((first - until) // width))]
+
+    def is_one(day: date) -> bool:
+        so_far = counts(day)
+        return (
+            so_far[0] is not None
+            and not any(so_far)
+            and not any(any(counts(day, 7 * week)) for week in range(1, COMPARED_WEEKS + 1))
+            and any(any(counts(day, before)) for before in range(1, LONGEST_CLOSING_DAYS + 1))
+        )
+
+    return {day for day in {start.astimezone(zone).date() for start in slices} if is_one(day)}
 
 
 def _compared(lines: Mapping[datetime, int], days: Sequence[int], dispersion: float, slices: Sequence[datetime]) -> Volume:
