@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from customer360.adapters.source import SourceError, require_files
 from customer360.errors import OperatorError
 from customer360.settings import Settings, SettingsError
 from orchestration.progress_display import Display
@@ -35,7 +34,7 @@ def main() -> None:
             written = write_landing()
             display.say("   " + ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in written.items()))
         code = start_place(settings, display, datetime.now(UTC), has_check=False, single_slices=SINGLE_SLICES)
-    except (OperatorError, SourceError) as error:
+    except OperatorError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit("interrupted")
@@ -75,7 +74,9 @@ def _landing_writer(settings: Settings, source: Path | None) -> Callable[[], Map
         raise SettingsError(
             f"SHOP={shop.name} is made of published files: make demo SHOP={shop.name} FROM=<the folder of {', '.join(needed)}>"
         )
-    require_files(source, needed)
+    if missing := [name for name in needed if not (source / name).is_file()]:
+        problem = f"lacks {', '.join(missing)}" if source.is_dir() else "is not a folder"
+        raise SettingsError(f"{source} {problem}; FROM=<folder> is to name one that holds {', '.join(needed)}")
     return partial(adapter.write_landing, shop, settings.place, source)
 
 
