@@ -11,9 +11,6 @@ from orchestration.dbt import DAILY, SLICE_CHECK, tagged_checks, untagged
 from orchestration.maintenance import find_column_lineage, remove_old_files
 from orchestration.partitions import HISTORY_KEY, SHOP
 
-# Steps of a run share its process and imports. ``dg.multiprocess_executor`` works as well, at an interpreter for each step.
-EXECUTOR = dg.in_process_executor
-
 KEYS = dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey(["raw", "purchases"]), "keys_are_listed"))
 REFERENCE = dg.AssetSelection.assets(*[["raw", name] for name in reference_tables(SHOP)]) | KEYS
 CLICKS = dg.AssetSelection.assets(["raw", "clicks"])
@@ -35,14 +32,12 @@ SERVED = IN_STORE | dg.AssetSelection.assets(
 slice_job = dg.define_asset_job(
     "slice_job",
     selection=CLICKS | SLICE_MODELS | SERVED,
-    executor_def=EXECUTOR,
     description="One arrival slice, or a range of them: validate, transform, score, publish. Asked for by click_slices.",
     tags={"dagster/max_retries": "0", "dagster/max_runtime": "900", "dagster/priority": "1"},
 )
 history_job = dg.define_asset_job(
     "history_job",
     selection=REFERENCE | HISTORY | HISTORY_MODELS | SERVED,
-    executor_def=EXECUTOR,
     description=(
         "Load landing/history and the reference tables, then transform, score and publish. Run by hand, for the first "
         f"partition ({HISTORY_KEY}), which stands for the history."
@@ -51,7 +46,6 @@ history_job = dg.define_asset_job(
 warehouse_job = dg.define_asset_job(
     "warehouse_job",
     selection=REFERENCE | ALL_MODELS | SERVED,
-    executor_def=EXECUTOR,
     description=(
         "Reference tables, every model and every data test, then scores and publishing. Nightly, for the newest published "
         "slice: a slice itself runs only the tests that must hold before its tables are published."
@@ -60,14 +54,12 @@ warehouse_job = dg.define_asset_job(
 training_job = dg.define_asset_job(
     "training_job",
     selection=IN_STORE | TRAINED,
-    executor_def=EXECUTOR,
     description="Build the training set (seconds under the warehouse lock), then train and judge each model.",
 )
 CAMPAIGNS = dg.AssetSelection.groups(groups.CAMPAIGNS)
 daily_job = dg.define_asset_job(
     "daily_job",
     selection=REFERENCE | IN_STORE | CAMPAIGNS | dg.AssetSelection.assets(["monitoring", "drift_report"]),
-    executor_def=EXECUTOR,
     description=(
         "Reference tables; what came of contacts, plans of all campaigns and their results; drift report of a day. Reads the "
         "published version: blocks no slice."
@@ -76,7 +68,6 @@ daily_job = dg.define_asset_job(
 campaign_job = dg.define_asset_job(
     "campaign_job",
     selection=CAMPAIGNS,
-    executor_def=EXECUTOR,
     description=(
         "All campaigns of the published day: what came of contacts, plans and briefs, results. By hand, when a campaign file "
         "has changed; daily_job does the same every morning."
@@ -85,14 +76,12 @@ campaign_job = dg.define_asset_job(
 freshness_job = dg.define_asset_job(
     "freshness_job",
     selection=dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey(["publishing", "published"]), "last_slice_is_fresh")),
-    executor_def=EXECUTOR,
     description="Only the check that the last closed slice is published.",
 )
 
 
 @dg.job(
     description="Remove what is older than its retention, and update the column lineage that the assets show.",
-    executor_def=EXECUTOR,
 )
 def maintenance_job() -> None:
     """Old landing, raw, published versions, logs and temporary files; column lineage after a change of the models."""

@@ -9,7 +9,7 @@ import dagster as dg
 from customer360.campaigns.overview import waiting_contacts
 from customer360.campaigns.sending import is_cut_off
 from customer360.lake.publishing.version import current_publication
-from orchestration.campaign_jobs import send_job
+from orchestration.decision_jobs import send_job
 from orchestration.jobs import daily_job, freshness_job, maintenance_job, training_job, warehouse_job
 from orchestration.partitions import DAYS, SHOP, day_key, newest_slice
 from orchestration.resources import Platform

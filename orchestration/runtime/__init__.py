@@ -14,7 +14,7 @@ Each override was checked against the versions in ``CHECKED_AGAINST``, and a tes
 upgrade, read the overridden methods again, run tests/orchestration and tests/daemon, then change the versions here.
 
 Dagster's own launcher and event log are one line each of ``dagster.yaml``; either reads what ours wrote. The executor of all
-jobs is ``orchestration.jobs.EXECUTOR``. tests/orchestration/test_stock_dagster.py runs a slice with Dagster's own.
+jobs is ``orchestration.definitions.EXECUTOR``. tests/orchestration/test_stock_dagster.py runs a slice with Dagster's own.
 """
 
 CHECKED_AGAINST = {

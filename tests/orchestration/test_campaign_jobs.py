@@ -11,7 +11,7 @@ import dagster as dg
 import pytest
 from dagster._core.test_utils import freeze_time
 
-from orchestration.campaign_jobs import LEDGER, approve_campaign, send_job, withdraw_campaign
+from orchestration.decision_jobs import LEDGER, approve_campaign, send_job, withdraw_campaign
 from orchestration.resources import Platform
 from orchestration.schedules import send_schedule
 from tests.campaigns.conftest import Desk, at, holdout

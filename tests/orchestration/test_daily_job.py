@@ -36,7 +36,7 @@ from customer360.lake.reference.reference import load_reference
 from customer360.settings import REPOSITORY, Settings
 from customer360.snapshot import published_touches
 from ml.planning.violations import RULES
-from orchestration.campaign_jobs import approve_campaign
+from orchestration.decision_jobs import approve_campaign
 from orchestration.resources import Platform
 
 TINY = REPOSITORY / "tests" / "shops" / "tiny" / "shop.yaml"
