@@ -84,17 +84,17 @@ def feature_list(shop: Shop) -> list[Feature]:
 
 
 _MEASURE_TEXT = {
-    "views": "product views",
+    "views": "product views (view_item)",
     "dwell_seconds": "seconds spent on products",
     "carts": "additions to the cart",
     "orders": "orders",
     "spend": "spend net of returns",
-    "returned_amount": "amount of the returns (a positive number)",
+    "returned_amount": "amount of the returns (a positive number), whenever the goods were bought,",
     "offers_shown": "offers shown",
     "offers_clicked": "offers clicked",
     "lifetime_lines": "purchase lines ever",
-    "lifetime_spend": "spend ever, net of returns",
-    "lifetime_share": "share of all purchase lines ever",
+    "lifetime_spend": "spend ever (net of returns)",
+    "lifetime_share": "share of all purchase lines ever that have a category (null without one),",
 }
 _HISTORY_TEXT = {
     "recency_days": "shop-local days since the last order; a return is none",

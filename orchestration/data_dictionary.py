@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -75,11 +76,11 @@ def dictionary_markdown(shop: Shop, tables: Mapping[str, PublishedTable]) -> str
         links = ", ".join(f"[{name}](#{name})" for name in names)
         lines += ["", f"## {group}", "", links]
         for name in names:
-            lines += _table_lines(tables[name])
+            lines += _table_lines(tables[name], shop.category_ids[0])
     return "\n".join(lines) + "\n"
 
 
-def _table_lines(table: PublishedTable) -> Iterator[str]:
+def _table_lines(table: PublishedTable, category: str) -> Iterator[str]:
     personal = " Personal data: the rows are about single customers." if table.is_personal else ""
     key = ", ".join(f"`{name}`" for name in table.grain)
     yield from ("", f"### {table.name}", "", table.description, "", f"Key: {key}. Made again: {table.refreshed}.{personal}", "")
@@ -88,33 +89,16 @@ def _table_lines(table: PublishedTable) -> Iterator[str]:
     for column in table.columns:
         name = column.pattern or column.name
         if name not in shown:
-            yield f"| `{name}` | {column.type} | {column.unit} | {_meaning(column)} |"
+            yield f"| `{name}` | {column.type} | {column.unit} | {_meaning(column, category)} |"
         shown.add(name)
 
 
-def _meaning(column: PublishedColumn) -> str:
-    """The description that all columns of a pattern share; that of the first column names its own window and category."""
-    return PATTERN_WORDS[column.pattern] if column.pattern else column.description.replace("|", "\\|")
-
-
-PATTERN_WORDS = {
-    "views_<n>d": "Product views (view_item) in the last n days of 24 hours",
-    "dwell_seconds_<n>d": "Seconds spent on products in the last n days",
-    "carts_<n>d": "Additions to the cart in the last n days",
-    "orders_<n>d": "Orders in the last n days",
-    "spend_<n>d": "Spend net of returns in the last n days",
-    "returned_amount_<n>d": "Amount of the returns in the last n days, a positive number, whenever the goods were bought",
-    "offers_shown_<n>d": "Offers shown in the last n days",
-    "offers_clicked_<n>d": "Offers clicked in the last n days",
-    "views_<category>_<n>d": "Product views in the category in the last n days",
-    "dwell_seconds_<category>_<n>d": "Seconds spent on products of the category in the last n days",
-    "orders_<category>_<n>d": "Orders with a line of the category in the last n days",
-    "spend_<category>_<n>d": "Spend net of returns in the category in the last n days",
-    "lifetime_lines_<category>": "Purchase lines of the category ever",
-    "lifetime_spend_<category>": "Spend in the category ever, net of returns",
-    "lifetime_share_<category>": "The category's share of all purchase lines that have one; null without such a line",
-    "probability_<category>": "The category's probability in customer_scores, `none` included",
-}
+def _meaning(column: PublishedColumn, category: str) -> str:
+    """The description; of a pattern, whose first column is that of the first ``category`` and window, without the two."""
+    text = column.description.replace("|", "\\|")
+    if column.pattern:
+        text = re.sub(r"last \d+ days", "last n days", re.sub(rf"\b(category )?{re.escape(category)}\b", "the category", text))
+    return text
 
 
 def read_manifest(settings: Settings) -> dict[str, Any]:

@@ -35,10 +35,11 @@ import pyarrow as pa
 from customer360.lake.atomic import TEMPORARY_PREFIX, replacing
 from customer360.lake.engine import connect
 from customer360.lake.slices import slice_folder
+from customer360.lake.warehouse.frames import write_parquet
 from customer360.settings import Place, SettingsError, Shop, slug
 from customer360.simulation.arrays import Ints
 from customer360.simulation.retail360_browsing import PRODUCTS, SHARE, groups_of, session
-from customer360.simulation.writing import write_csv, write_parquet
+from customer360.simulation.writing import write_csv
 
 SOURCE_FILES = ("customer.csv", "purchase.csv", "product.csv")
 DAYS = 67

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
+from typing import Self
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -17,6 +21,25 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
 DAY = 86_400 * SECOND
+
+
+@dataclass(frozen=True)
+class Parallel:
+    """Parallel arrays: each field is one, and a row is an element of each."""
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(getattr(self, fields(self)[0].name))
+
+    def take(self, rows: Ints | Bools) -> Self:
+        """These rows, in this order."""
+        return type(self)(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+
+def utc_of(local: pd.DatetimeIndex, zone: ZoneInfo) -> pd.DatetimeIndex:
+    """Local times as UTC: of an hour that comes twice the first, of one that is skipped an hour later."""
+    is_first = np.ones(len(local), dtype=bool)
+    return local.tz_localize(zone, ambiguous=is_first, nonexistent=timedelta(hours=1)).tz_convert("UTC")
 
 
 def microseconds(moment: datetime) -> int:

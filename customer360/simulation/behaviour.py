@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from customer360.simulation.arrays import MINUTE, SECOND, Bools, Floats, Ints, categorical, generator, microseconds
+from customer360.simulation.arrays import MINUTE, SECOND, Bools, Floats, Ints, Parallel, categorical, generator, microseconds
 from customer360.simulation.catalogue import CATEGORIES, OFFER_CATEGORY, PRICES, PRODUCT_CATEGORY, counterparts, pick_products
 from customer360.simulation.events import (
     CART,
@@ -39,7 +39,7 @@ CLICK_GENERAL, CLICK_BASE, CLICK_BY_AFFINITY = 0.008, 0.004, 0.035
 
 
 @dataclass(frozen=True)
-class Views:
+class Views(Parallel):
     """Products looked at, as parallel arrays in the order of visits."""
 
     visit: Ints
@@ -78,10 +78,9 @@ def draw_block(synthetic: SyntheticShop, start: int, end: int) -> Events:
     index = np.concatenate([part[0] for part in parts])
     events = concatenate([part[1] for part in parts])
     is_known = (visits.customer[index] >= 0) & (events.at - visits.at[index] >= login_at[index])
-    identified = Events(**{**_arrays(events), "customer": np.where(is_known, visits.customer[index], -1)})
-    ordered = in_order(identified)
+    ordered = in_order(replace(events, customer=np.where(is_known, visits.customer[index], -1)))
     ids = rng.integers(0, 2**63, size=(2, len(ordered))).astype(np.uint64)
-    return Events(**{**_arrays(ordered), "id_high": ids[0], "id_low": ids[1], "arrives_at": ordered.at})
+    return replace(ordered, id_high=ids[0], id_low=ids[1], arrives_at=ordered.at)
 
 
 def events_between(synthetic: SyntheticShop, start: int, end: int) -> Events:
@@ -117,8 +116,7 @@ def _views(synthetic: SyntheticShop, visits: Visits, rng: np.random.Generator) -
         is_carted=is_carted,
         is_removed=is_carted & (rng.random(n) < REMOVE_SHARE),
     )
-    is_reached = offset < LAST_VIEW
-    return Views(**{field.name: getattr(views, field.name)[is_reached] for field in fields(Views)})
+    return views.take(offset < LAST_VIEW)
 
 
 def _arrive(visits: Visits) -> tuple[Ints, Events]:
@@ -245,10 +243,6 @@ def _part(visits: Visits, visit: Ints, offset: Ints, name: str, **columns: Any) 
         **columns,
     }
     return visit, make_events(len(visit), **given)
-
-
-def _arrays(events: Events) -> dict[str, Any]:
-    return {field.name: getattr(events, field.name) for field in fields(Events)}
 
 
 def _milliseconds(seconds: Floats) -> Ints:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from customer360.campaigns.attribution import first_orders
 from customer360.settings import AttributeType, Shop
-from customer360.simulation.arrays import DAY, Floats, Ints, Keys, categorical, mix, uniform
+from customer360.simulation.arrays import DAY, Floats, Ints, Keys, categorical, mix, uniform, utc_of
 from customer360.simulation.catalogue import CATEGORIES, PRICES, pick_products
 from customer360.simulation.contacts import Contacts, contacts_of
 from customer360.simulation.organic import orders_a_day
@@ -133,12 +133,8 @@ class CampaignSimulation:
         cumulative = np.concatenate([[0.0], np.cumsum(HOURS) / HOURS.sum()])
         hours = np.interp(draws, cumulative, np.arange(25))
         local = pd.DatetimeIndex(np.datetime64(day, "us") + (hours * 3_600_000_000).astype(np.int64).astype("timedelta64[us]"))
-        utc = local.tz_localize(
-            self.synthetic.shop.zone, ambiguous=np.ones(len(local), dtype=bool), nonexistent=timedelta(hours=1)
-        )
-        return self._frame(
-            customer, utc.tz_convert("UTC").tz_localize(None).asi8, mix(seed, _ID, customer, number), is_added=False
-        )
+        at = utc_of(local, self.synthetic.shop.zone).tz_localize(None).asi8
+        return self._frame(customer, at, mix(seed, _ID, customer, number), is_added=False)
 
     def _added_orders(self, contacts: Contacts) -> pd.DataFrame:
         seed = self.synthetic.simulation.seed

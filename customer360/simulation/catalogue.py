@@ -145,15 +145,8 @@ def require_categories(shop: Shop) -> None:
     unknown = sorted(set(named) - {*CATEGORIES, OTHER})
     missing = sorted(set(CATEGORIES) - set(named)) if isinstance(shop.categories, list) else []
     if unknown or missing:
+        wrong = [f"lists {', '.join(unknown)}"] * bool(unknown) + [f"leaves out {', '.join(missing)}"] * bool(missing)
         raise SimulationError(
-            f"the synthetic shop sells {', '.join(CATEGORIES)}, but shop.yaml of {shop.name!r} "
-            + "; ".join(
-                part
-                for part in (
-                    f"lists {', '.join(unknown)}" if unknown else "",
-                    f"leaves out {', '.join(missing)}" if missing else "",
-                )
-                if part
-            )
-            + ". Set categories in shop.yaml to these five, or {top: K}."
+            f"the synthetic shop sells {', '.join(CATEGORIES)}, but shop.yaml of {shop.name!r} {'; '.join(wrong)}. "
+            "Set categories in shop.yaml to these five, or {top: K}."
         )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from customer360.settings import Shop
-from customer360.simulation.arrays import Bools, Floats, Ints, Keys, uniform
+from customer360.simulation.arrays import Bools, Floats, Ints, Keys, Parallel, uniform
 from customer360.simulation.parameters import SimulationError
 from customer360.simulation.response import Response
 from customer360.simulation.synthetic_shop import SyntheticShop
@@ -21,7 +21,7 @@ _REACTS, _DELAY = 51, 52
 
 
 @dataclass(frozen=True)
-class Contacts:
+class Contacts(Parallel):
     """Contacts as parallel arrays: customers and channels by their places, ``sent_at`` in microseconds since 1970 (UTC).
 
     ``day`` (0 = Monday) and ``daypart`` are those of the customer's own clock when the contact was made.
@@ -34,14 +34,6 @@ class Contacts:
     sent_at: Ints
     day: Ints
     daypart: Ints
-
-    def __len__(self) -> int:
-        """Number of contacts."""
-        return len(self.sent_at)
-
-    def take(self, rows: Ints | Bools) -> Contacts:
-        """These contacts, in this order."""
-        return Contacts(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
     def draws(self, seed: int, purpose: int) -> Floats:
         """A number in [0, 1) for each contact and purpose."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from customer360.lake.landing.contracts import CLICK_COLUMNS, EVENT_NAMES
 from customer360.settings import Shop
-from customer360.simulation.arrays import Bools, Bytes, Floats, Ints, Keys
+from customer360.simulation.arrays import Bools, Bytes, Floats, Ints, Keys, Parallel
 from customer360.simulation.campaigns import CAMPAIGN_IDS
 from customer360.simulation.catalogue import CATEGORIES, OFFER_IDS, PRODUCT_IDS
 from customer360.simulation.population import PLATFORMS, Population
@@ -52,7 +52,7 @@ _HEX = np.frombuffer(b"0123456789abcdef", dtype=np.uint8)
 
 
 @dataclass(frozen=True)
-class Events:
+class Events(Parallel):
     """Events as parallel arrays. A code of -1, a key of 0 and NaN mean empty. Times are microseconds since 1970, UTC."""
 
     at: Ints
@@ -77,21 +77,9 @@ class Events:
     platform: Ints
     shard: Ints
 
-    def __len__(self) -> int:
-        """Number of events."""
-        return len(self.at)
-
-    def take(self, rows: Ints | Bools) -> Events:
-        """These rows, in this order."""
-        return Events(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
-
     def between(self, start: int, end: int) -> Events:
         """Events that happen in [start, end)."""
         return self.take((self.at >= start) & (self.at < end))
-
-    def moved_to(self, at: Ints) -> Events:
-        """The same events with other times; they arrive when they did."""
-        return replace(self, at=at)
 
 
 _KEY_FIELDS = {"id_high", "id_low", "visitor", "session", "order"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -72,13 +72,13 @@ def apply_faults(events: Events, earlier: Events, faults: Faults, rng: np.random
     is_late = _chosen(n, faults.late, rng)
     ahead = np.where(is_skewed, int(faults.skew_seconds * 1000) * 1000, 0)
     delay = rng.integers(15 * 60, LATEST // SECOND, n) * SECOND
-    written = events.moved_to(events.at + ahead - np.where(is_late, delay, 0))
+    written = replace(events, at=events.at + ahead - np.where(is_late, delay, 0))
     inside = np.flatnonzero(_chosen(n, faults.duplicates_inside, rng))
     across = np.flatnonzero(_chosen(len(earlier), faults.duplicates_across, rng, of=n))
     pool = concatenate([written, earlier])
     restamped = np.flatnonzero(_chosen(len(pool), faults.restamped, rng, of=n))
     moved = pool.take(restamped)
-    moved = moved.moved_to(moved.at - rng.integers(1, RESTAMP_UP_TO // SECOND, len(moved)) * SECOND)
+    moved = replace(moved, at=moved.at - rng.integers(1, RESTAMP_UP_TO // SECOND, len(moved)) * SECOND)
     copies = [written.take(inside), earlier.take(across), moved]
     everything = concatenate([written, *copies])
     kind = np.repeat(np.arange(4), [n, *(len(copy) for copy in copies)])

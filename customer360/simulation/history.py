@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from customer360.lake.landing.contracts import reference_tables
+from customer360.lake.warehouse.frames import write_parquet
 from customer360.settings import Place, Shop
 from customer360.simulation.arrays import DAY, EPOCH, MINUTE, microseconds
 from customer360.simulation.behaviour import draw_block
@@ -21,7 +22,7 @@ from customer360.simulation.rhythm import SLOT
 from customer360.simulation.synthetic_shop import SyntheticShop
 from customer360.simulation.touches import draw_touches
 from customer360.simulation.truth import write_truth
-from customer360.simulation.writing import json_lines, packed, write_bytes, write_csv, write_parquet
+from customer360.simulation.writing import json_lines, packed, write_bytes, write_csv
 
 # The last hours are drawn as live slices are, so that visits go on across the start of the live slices.
 TAIL = 180 * MINUTE

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from customer360.settings import Attribute, Shop
-from customer360.simulation.arrays import Bools, Floats, Ints, categorical, generator
+from customer360.simulation.arrays import Bools, Floats, Ints, categorical, generator, utc_of
 from customer360.simulation.response import (
     CHANNEL_SHARES_CONVERTED,
     CHANNEL_SHARES_UNCONVERTED,
@@ -31,7 +31,7 @@ from customer360.simulation.response import (
     evidence_of_actions,
 )
 from customer360.simulation.synthetic_shop import local_day
-from customer360.simulation.touches import touch_history
+from customer360.simulation.touches import moments_in, touch_history
 
 CONVERTS = 0.10
 JUDGED_CAMPAIGN = "k1"  # the campaign whose touches have outcomes; the latest one of every lead
@@ -150,12 +150,7 @@ def _touches(shop: Shop, levels: dict[str, Ints], converts: Bools, rng: np.rando
     week = rng.integers(0, WEEKS, n) + np.where(is_judged, 0, WEEKS)  # before the last complete week; campaign 1 is the latest
     last_monday = np.datetime64(local_day(shop), "D") - (local_day(shop).weekday() + 7)
     date = last_monday + day - week * 7
-    spans = np.array([(span.start, span.end) for span in shop.dayparts.values()]) * 3600
-    second = spans[daypart, 0] + (rng.random(n) * (spans[daypart, 1] - spans[daypart, 0])).astype(np.int64)
-    local = pd.DatetimeIndex(date.astype("datetime64[s]") + second.astype("timedelta64[s]"))
-    touched_at = local.tz_localize(shop.zone, ambiguous=np.ones(n, dtype=bool), nonexistent=timedelta(hours=1)).tz_convert(
-        "UTC"
-    )
+    touched_at = utc_of(moments_in(shop, date.astype("datetime64[s]"), daypart, rng.random(n)), shop.zone)
     campaign = np.where(is_judged, JUDGED_CAMPAIGN, np.array(EARLIER_CAMPAIGNS)[rng.integers(0, len(EARLIER_CAMPAIGNS), n)])
     frame = pd.DataFrame(
         {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -13,6 +14,16 @@ EVENTS_PER_CUSTOMER_DAY = 3.3
 
 class SimulationError(OperatorError, ValueError):
     """The synthetic shop cannot be simulated with these settings. The message says what to change."""
+
+
+def require_known(shop: Shop, kind: str, names: Iterable[str], known: Collection[str]) -> None:
+    """Raise ``SimulationError`` where shop.yaml has ``names`` of a kind, such as channels, that the synthetic shop lacks."""
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        raise SimulationError(
+            f"shop.yaml of {shop.name!r} lists the {kind} {', '.join(unknown)}; the synthetic shop has {', '.join(known)}. "
+            "Use some of these."
+        )
 
 
 @dataclass(frozen=True)

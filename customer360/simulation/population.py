@@ -13,7 +13,7 @@ import pandas as pd
 
 from customer360.settings import Shop
 from customer360.simulation.arrays import Bools, Floats, Ints, Keys, generator, mix
-from customer360.simulation.parameters import Simulation, SimulationError
+from customer360.simulation.parameters import Simulation, require_known
 
 GROUPS = ("background", "technology", "style")
 INCOME_EDGES = np.array([25, 50, 60, 120])  # thousands a year
@@ -114,12 +114,7 @@ def _devices(rng: np.random.Generator, simulation: Simulation) -> tuple[Keys, In
 
 
 def _consents(rng: np.random.Generator, n: int, shop: Shop) -> Bools:
-    unknown = sorted(set(shop.channels) - set(CONSENT_SHARES))
-    if unknown:
-        raise SimulationError(
-            f"shop.yaml of {shop.name!r} lists the channels {', '.join(unknown)}; "
-            f"the synthetic shop has {', '.join(CONSENT_SHARES)}. Use some of these."
-        )
+    require_known(shop, "channels", shop.channels, CONSENT_SHARES)
     given = {channel: rng.random(n) < share for channel, share in CONSENT_SHARES.items()}
     return np.stack([given[channel] for channel in shop.channels], axis=1)
 
@@ -148,10 +143,5 @@ def _attributes(
     )
     for name, share in MISSING_SHARES.items():
         frame.loc[rng.random(n) < share, name] = None
-    unknown = sorted(set(shop.attributes) - set(frame.columns))
-    if unknown:
-        raise SimulationError(
-            f"shop.yaml of {shop.name!r} names the attributes {', '.join(unknown)}; "
-            f"the synthetic shop has {', '.join(frame.columns)}. Use some of these."
-        )
+    require_known(shop, "attributes", shop.attributes, list(frame.columns))
     return frame

@@ -16,7 +16,7 @@ import numpy as np
 from customer360.settings import Shop
 from customer360.simulation.arrays import Floats, Ints
 from customer360.simulation.organic import order_chance
-from customer360.simulation.parameters import Simulation, SimulationError
+from customer360.simulation.parameters import Simulation, require_known
 from customer360.simulation.population import Population
 
 # Shares of the days, Monday first, among those who did not convert and those who did.
@@ -90,8 +90,9 @@ def evidence_of_actions(shop: Shop, age: Ints, income: Ints) -> Floats:
     ``age``: 0 young, 1 middle, 2 senior; ``income``: 0 under 60k, 1 to 120k, 2 above.
     Raises ``SimulationError`` where shop.yaml has a channel or daypart without a table.
     """
-    channels = _positions(shop, "channels", shop.channels, CHANNELS)
-    dayparts = _positions(shop, "dayparts", list(shop.dayparts), DAYPARTS)
+    require_known(shop, "channels", shop.channels, CHANNELS)
+    require_known(shop, "dayparts", shop.dayparts, DAYPARTS)
+    channels, dayparts = [CHANNELS.index(name) for name in shop.channels], [DAYPARTS.index(name) for name in shop.dayparts]
     evidence: Floats = (
         np.log(CHANNEL_SHARES_CONVERTED / CHANNEL_SHARES_UNCONVERTED)[age][:, channels][:, :, None, None]
         + np.log(DAY_SHARES_CONVERTED / DAY_SHARES_UNCONVERTED)[income][:, None, :, None]
@@ -112,13 +113,3 @@ def _calibrated(evidence: Floats, counts: Ints, mean: float) -> Floats:
             high = prior
     probability: Floats = 1 / (1 + np.exp(-(evidence + prior)))
     return probability
-
-
-def _positions(shop: Shop, field: str, names: list[str], known: tuple[str, ...]) -> list[int]:
-    unknown = sorted(set(names) - set(known))
-    if unknown:
-        raise SimulationError(
-            f"shop.yaml of {shop.name!r} lists {field} {', '.join(unknown)}; the synthetic shop's customers respond to "
-            f"{', '.join(known)}. Use some of these."
-        )
-    return [known.index(name) for name in names]

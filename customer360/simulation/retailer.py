@@ -346,6 +346,4 @@ def _moments(retailer: Retailer, minutes: pd.Series | Floats) -> pd.Series:
 
 def _amounts(cents: pd.Series) -> pd.Series:
     """Cents as text with two decimals."""
-    digits = cents.abs()
-    text = (digits // 100).astype(str) + "." + (digits % 100).astype(str).str.zfill(2)
-    return text.where(cents >= 0, "-" + text)
+    return (cents / 100).map("{:.2f}".format)

@@ -8,11 +8,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from customer360.campaigns.attribution import first_orders
 from customer360.settings import Shop
-from customer360.simulation.arrays import Floats, Ints, generator
+from customer360.simulation.arrays import Floats, Ints, generator, utc_of
 from customer360.simulation.campaigns import CAMPAIGN_IDS
 from customer360.simulation.parameters import SimulationError
 from customer360.simulation.response import Response
@@ -28,6 +29,13 @@ HISTORY_COLUMNS = [
 def contact_delay(hours: Floats, shop: Shop) -> Ints:
     """Whole seconds from a contact to the order that it adds, within the shop's attribution window; ``hours`` are drawn."""
     return (np.minimum(hours, shop.campaigns.attribution_days * 24 - 1) * 3600).astype(np.int64)
+
+
+def moments_in(shop: Shop, midnights: npt.NDArray[np.datetime64], daypart: Ints, draws: Floats) -> pd.DatetimeIndex:
+    """Local moments of these days, each within its daypart (by its place in shop.yaml), in whole seconds."""
+    spans = np.array([(span.start, span.end) for span in shop.dayparts.values()]) * 3600
+    second = spans[daypart, 0] + (draws * (spans[daypart, 1] - spans[daypart, 0])).astype(np.int64)
+    return pd.DatetimeIndex(midnights + second.astype("timedelta64[s]"))
 
 
 def draw_touches(synthetic: SyntheticShop, response: Response, orders: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -56,13 +64,9 @@ def draw_touches(synthetic: SyntheticShop, response: Response, orders: pd.DataFr
     channel = np.argmax(np.where(allowed, rng.random(allowed.shape), -1.0), axis=1)
     days_before = rng.integers(window + 1, simulation.touch_days, n)
     daypart = rng.integers(0, len(shop.dayparts), n)
-    spans = np.array([(span.start, span.end) for span in shop.dayparts.values()]) * 3600
-    second = spans[daypart, 0] + (rng.random(n) * (spans[daypart, 1] - spans[daypart, 0])).astype(np.int64)
     midnight = np.datetime64(synthetic.first_live_day, "s") - days_before.astype("timedelta64[D]")
-    local = pd.DatetimeIndex(midnight + second.astype("timedelta64[s]"))
-    touched_at = local.tz_localize(shop.zone, ambiguous=np.ones(n, dtype=bool), nonexistent=timedelta(hours=1)).tz_convert(
-        "UTC"
-    )
+    local = moments_in(shop, midnight, daypart, rng.random(n))
+    touched_at = utc_of(local, shop.zone)
     day = local.dayofweek.to_numpy().astype(np.int64)
     is_brought = rng.random(n) < response.added_probability(customer, channel, day, daypart)
     delay = contact_delay(rng.exponential(MEAN_DELAY_HOURS, n), shop)

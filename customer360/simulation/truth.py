@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from customer360.lake.atomic import write_text
+from customer360.lake.warehouse.frames import write_parquet
 from customer360.settings import Place
 from customer360.simulation.arrays import DAY, microseconds
 from customer360.simulation.catalogue import CATEGORIES
@@ -21,7 +21,6 @@ from customer360.simulation.parameters import Drift, Simulation
 from customer360.simulation.population import GROUPS
 from customer360.simulation.response import Response
 from customer360.simulation.synthetic_shop import SyntheticShop
-from customer360.simulation.writing import write_parquet
 
 TRUTH_COLUMNS = [
     "touch_id",
@@ -51,7 +50,7 @@ def write_truth(synthetic: SyntheticShop, response: Response, touches: pd.DataFr
         ("response", _response(synthetic, response)),
         ("touches", touches[TRUTH_COLUMNS]),
     ):
-        write_parquet(folder / f"{name}.parquet", pa.Table.from_pandas(frame, preserve_index=False))
+        write_parquet(folder / f"{name}.parquet", frame)
 
 
 def read_simulation(place: Place) -> Simulation | None:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from customer360.simulation import interest, rhythm
-from customer360.simulation.arrays import DAY, Bools, Floats, Ints, Keys, microseconds
+from customer360.simulation.arrays import DAY, Bools, Floats, Ints, Keys, Parallel, microseconds
 from customer360.simulation.catalogue import CATEGORIES
 from customer360.simulation.events import DRIFTING_SOURCES, NEWSLETTER, SOURCES
 from customer360.simulation.population import PLATFORM_SHARES, PLATFORMS
@@ -25,7 +25,7 @@ LOGIN_SHARES = np.array([0.5, 0.2, 0.3])
 
 
 @dataclass(frozen=True)
-class Visits:
+class Visits(Parallel):
     """Visits as parallel arrays; ``customer`` is -1 for people whom the shop does not know at all."""
 
     at: Ints
@@ -39,10 +39,6 @@ class Visits:
     affinity: Floats
     is_spell: Bools
     local_day: Ints
-
-    def __len__(self) -> int:
-        """Number of visits."""
-        return len(self.at)
 
 
 def draw_visits(synthetic: SyntheticShop, start: int, end: int, rng: np.random.Generator) -> Visits:

@@ -9,7 +9,6 @@ from pathlib import Path
 import duckdb
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from customer360.lake.atomic import replacing
 from customer360.lake.landing.contracts import CLICK_COLUMNS
@@ -50,12 +49,6 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write a whole file by rename."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
-
-
-def write_parquet(path: Path, table: pa.Table) -> None:
-    """Write a Parquet file by rename."""
-    with replacing(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
