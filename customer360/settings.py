@@ -26,6 +26,7 @@ from customer360.errors import OperatorError
 REPOSITORY = Path(__file__).resolve().parents[1]
 OTHER = "other"
 NONE = "none"
+PERSONALISATION = "personalisation"
 OUTCOMES = ("label", "weight", "spend", "is_churned")  # columns of training_features after the features
 
 # Names as Python's zoneinfo has them, by their lower-case form: DuckDB knows 40 more (PST, IST), and takes either letter case.
@@ -420,6 +421,7 @@ class Shop(Strict):
     dayparts: dict[Identifier, Daypart]
     campaigns: CampaignRules = CampaignRules()
     adapter: Identifier | None = None
+    serving: bool = False
     object_storage: ObjectStorage | None = None
     resolved_categories: list[str] | None = Field(default=None, exclude=True)
 
@@ -488,6 +490,8 @@ class Shop(Strict):
                 f"churn_horizon_days ({self.churn_horizon_days}) must exceed label_horizon_days ({self.label_horizon_days}); "
                 "set it to the days without an order after which a customer counts as lost, at most 365"
             )
+        if PERSONALISATION in self.channels:
+            raise ValueError(f"{PERSONALISATION} is no channel: consent_{PERSONALISATION} is the consent of the services")
         unknown = [name for name in self.campaigns.capacity_per_day if name not in self.channels]
         if unknown:
             raise ValueError(
@@ -633,6 +637,7 @@ class Place(Strict):
     plans: ClassVar = _Below("plans")  # campaign plans, one folder a plan
     campaigns: ClassVar = _Below("campaigns")  # the campaign ledger, approved plans and the outbox
     reports: ClassVar = _Below("reports")  # drift reports and plots
+    serving: ClassVar = _Below("serving")  # the services' store, their keys and the collector's spool
     published: ClassVar = _Below("published")  # versions for readers; ``current`` points at the newest
     categories_file: ClassVar = _Below("raw", "categories.json")  # the resolved "top K" categories, frozen once known
     dbt_target: ClassVar = _Below("dbt")  # dbt's manifest, logs and compiled SQL

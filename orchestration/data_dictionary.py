@@ -33,6 +33,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "customer_purchase_times",
         "customer_time_zones",
         "customer_orders",
+        "visitor_customers",
     ),
     "Recommendations": ("related_products", "interactions"),
     "Activity over time": ("traffic", "traffic_sources", "product_activity", "offer_activity", "revenue_by_day"),

@@ -4,6 +4,7 @@ import dagster as dg
 
 from assets.predictions.training import MODEL_ASSETS
 from assets.publishing.in_store import STORE_ASSETS
+from assets.publishing.profile_store import PROFILE_STORE_ASSETS
 from assets.transform.warehouse import MANIFEST, warehouse_models
 from customer360.lake.landing.contracts import reference_tables
 from orchestration import groups
@@ -20,9 +21,10 @@ BEFORE_PUBLISHING = dg.AssetSelection.checks(*tagged_checks(warehouse_models, MA
 SLICE_MODELS = dg.AssetSelection.assets(*untagged(warehouse_models, DAILY)).without_checks() | BEFORE_PUBLISHING
 LINES = dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey(["marts", "customer_orders"]), "no_line_in_doubt"))
 HISTORY_MODELS = ALL_MODELS.without_checks() | BEFORE_PUBLISHING | LINES
-IN_STORE = dg.AssetSelection.assets(*[asset.key for asset in STORE_ASSETS])  # none where shop.yaml names no store
+# What follows a publication, where shop.yaml asks for it.
+FOLLOWING = dg.AssetSelection.assets(*[asset.key for asset in (*STORE_ASSETS, *PROFILE_STORE_ASSETS)])
 TRAINED = dg.AssetSelection.assets(["marts", "training_features"], *[asset.key for asset in MODEL_ASSETS])
-SERVED = IN_STORE | dg.AssetSelection.assets(
+SERVED = FOLLOWING | dg.AssetSelection.assets(
     ["predictions", "customer_scores"],
     ["predictions", "customer_value"],
     ["publishing", "customer_profiles"],
@@ -53,13 +55,13 @@ warehouse_job = dg.define_asset_job(
 )
 training_job = dg.define_asset_job(
     "training_job",
-    selection=IN_STORE | TRAINED,
+    selection=FOLLOWING | TRAINED,
     description="Build the training set (seconds under the warehouse lock), then train and judge each model.",
 )
 CAMPAIGNS = dg.AssetSelection.groups(groups.CAMPAIGNS)
 daily_job = dg.define_asset_job(
     "daily_job",
-    selection=REFERENCE | IN_STORE | CAMPAIGNS | dg.AssetSelection.assets(["monitoring", "drift_report"]),
+    selection=REFERENCE | FOLLOWING | CAMPAIGNS | dg.AssetSelection.assets(["monitoring", "drift_report"]),
     description=(
         "Reference tables; what came of contacts, plans of all campaigns and their results; drift report of a day. Reads the "
         "published version: blocks no slice."

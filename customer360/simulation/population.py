@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from customer360.settings import Shop
+from customer360.settings import PERSONALISATION, Shop
 from customer360.simulation.arrays import Bools, Floats, Ints, Keys, generator, mix
 from customer360.simulation.parameters import Simulation, require_known
 
@@ -85,6 +85,8 @@ def customers_table(population: Population, shop: Shop) -> pd.DataFrame:
     frame = pd.DataFrame({"customer_id": population.customer_ids, "time_zone": shop.time_zone})
     for number, channel in enumerate(shop.channels):
         frame[f"consent_{channel}"] = np.where(population.consents[:, number], "true", "false")
+    if shop.serving:  # four of five
+        frame[f"consent_{PERSONALISATION}"] = np.where(np.arange(len(frame)) % 5, "true", "false")
     for name in shop.attributes:
         frame[name] = population.attributes[name]
     return frame

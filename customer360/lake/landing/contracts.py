@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from customer360.offers.conditions import CONDITIONS, offer_faults
-from customer360.settings import AttributeType, Shop
+from customer360.settings import PERSONALISATION, AttributeType, Shop
 
 # Activities of customers, and delivery states of a contact, which are no activities.
 CUSTOMER_EVENTS = (
@@ -161,6 +161,14 @@ def reference_tables(shop: Shop) -> dict[str, ReferenceTable]:
     consents = tuple(
         Column(f"consent_{channel}", "BOOLEAN", f"May be contacted by {channel}; empty means no") for channel in shop.channels
     )
+    if shop.serving:
+        consents += (
+            Column(
+                f"consent_{PERSONALISATION}",
+                "BOOLEAN",
+                "May be recognised on a device and shown what is chosen for the customer; empty means no",
+            ),
+        )
     tables = (
         ReferenceTable(
             "customers",

@@ -16,13 +16,14 @@ from customer360.lake.publishing.profiles import LEDGER, PROFILES
 from customer360.lake.publishing.publishing import Descriptions, TableSource, publish
 from customer360.lake.publishing.tables import MARTS, REFERENCE, TABLES, TRAINING
 from customer360.lake.publishing.version import Publication, current_folder, current_publication, parquet_query
+from customer360.lake.reference.customer_queries import personalised_query
 from customer360.lake.reference.reference_history import history_file
 from customer360.lake.warehouse.frames import snapshot_folder
 from customer360.lake.warehouse.unchanged import built_contents
 from customer360.settings import Place, Settings
 
 SCORED = ("customer_scores", "customer_value")
-SCORES_DAILY = "customer_scores_daily"
+SCORES_DAILY, VISITORS = "customer_scores_daily", "visitor_customers"
 REPLACED = (
     *("campaign_plan", "campaign_briefs", "campaign_results", "campaign_result_deciles", "drift_metrics", "model_versions"),
 )
@@ -56,6 +57,12 @@ def warehouse_tables(connection: duckdb.DuckDBPyConnection, settings: Settings) 
         for name in REFERENCE  # also those that were never loaded, without rows: readers find every table
         if ("raw", name) in views
     }
+    if settings.shop.serving and ("intermediate", "int_visitor_customers") in found:
+        consented = personalised_query(settings.place, settings.shop)
+        tables[VISITORS] = TableSource(
+            "select visitor_id, customer_id from intermediate.int_visitor_customers "
+            f"semi join ({consented}) as consented using (customer_id) order by visitor_id"
+        )
     return {**tables, **in_force, "slice_log": TableSource(SLICE_LOG), **file_tables(settings.place)}
 
 
@@ -88,6 +95,8 @@ def publish_warehouse(
 ) -> Publication:
     """Publish all tables as the warehouse and the files beside it have them now, as of the last slice."""
     known = {*MARTS, *REFERENCE, *REPLACED, *NIGHTLY, PROFILES, LEDGER, TRAINING, SCORES_DAILY, *SCORED, "slice_log"}
+    if settings.shop.serving:
+        known.add(VISITORS)
     past = current_publication(settings.place)
     return publish(
         settings.place,

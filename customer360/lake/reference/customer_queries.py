@@ -11,7 +11,7 @@ from customer360.lake.engine import literal, quoted
 from customer360.lake.landing.contracts import KNOWN_SINCE, reference_tables
 from customer360.lake.reference.reference_history import reference_relation
 from customer360.lake.slices import naive
-from customer360.settings import Place, Shop
+from customer360.settings import PERSONALISATION, Place, Shop
 
 
 def attribute_versions_query(place: Place, shop: Shop) -> str:
@@ -29,6 +29,12 @@ def consents_query(place: Place, shop: Shop) -> str:
         f"from ({relation}) where valid_to is null"
         for channel in shop.channels
     )
+
+
+def personalised_query(place: Place, shop: Shop) -> str:
+    """SQL of the customer_id of each customer who consents to personalisation. For a shop with ``serving: true``."""
+    relation = reference_relation(place, reference_tables(shop)["customers"])
+    return f"select customer_id from ({relation}) where valid_to is null and consent_{PERSONALISATION}"
 
 
 def known_later_query(place: Place, shop: Shop, as_of: datetime) -> str:
