@@ -191,6 +191,18 @@ class CampaignRules(Strict):
     prior_effect: PriorEffect = PriorEffect()
 
 
+class OfferRules(Strict):
+    """How an offer is chosen; see docs/offers.md.
+
+    An offer is shown for affinity where that to its products among the customer's ``top_products`` most likely ones exceeds
+    ``threshold``. ``exploration_share`` of the decisions draw any offer that the customer may see: others are judged by it.
+    """
+
+    top_products: Annotated[int, Field(ge=1, le=20)] = 3
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.8
+    exploration_share: Annotated[float, Field(ge=0, lt=1)] = 0.05
+
+
 class PostgresSource(Strict):
     """Where a reference table is in PostgreSQL: a table or a query, read by the account that an environment variable holds.
 
@@ -420,6 +432,7 @@ class Shop(Strict):
     channels: Annotated[list[Identifier], Field(min_length=1)]
     dayparts: dict[Identifier, Daypart]
     campaigns: CampaignRules = CampaignRules()
+    offers: OfferRules = OfferRules()
     adapter: Identifier | None = None
     serving: bool = False
     object_storage: ObjectStorage | None = None

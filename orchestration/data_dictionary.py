@@ -23,6 +23,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "rfm_segments",
         "customer_scores",
         "customer_value",
+        "current_offers",
         "customer_scores_daily",
         "customer_features",
         "customer_attributes",

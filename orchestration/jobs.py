@@ -27,6 +27,7 @@ TRAINED = dg.AssetSelection.assets(["marts", "training_features"], *[asset.key f
 SERVED = FOLLOWING | dg.AssetSelection.assets(
     ["predictions", "customer_scores"],
     ["predictions", "customer_value"],
+    ["predictions", "current_offers"],
     ["publishing", "customer_profiles"],
     ["publishing", "published"],
 )

@@ -108,6 +108,12 @@ def holdout_salt(place: Place, salt: str, now: datetime, by: str) -> str:
     return str(kept["detail"].iloc[0])
 
 
+def known_salt(place: Place, salt: str) -> str:
+    """The salt that the ledger holds, or before the first plan ``salt``, which that plan will give it."""
+    kept = read_ledger(place, [SALT])
+    return str(kept["detail"].iloc[0]) if len(kept) else salt
+
+
 def entry_id(event: str, key: Sequence[str]) -> str:
     """128 bits of the SHA-256 of a fact: its event and its key."""
     return hashlib.sha256(json.dumps([event, *key], ensure_ascii=False).encode()).hexdigest()[:32]

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from customer360.campaigns.definition import Campaign, CampaignProblem
+from customer360.campaigns.holdouts import holdouts
 from customer360.lake.publishing.tables import TABLES
 from customer360.settings import Shop
 from ml.arrays import Floats, Integers, Texts
@@ -21,7 +22,7 @@ from ml.planning.contact_days import ContactDays
 from ml.planning.eligibility import Contacts, Permissions, eligibility
 from ml.planning.inputs import COMMITMENTS, PlanningInputs
 from ml.planning.learning import learning_terms
-from ml.planning.options import Options, holdouts, make_options, option_costs
+from ml.planning.options import Options, make_options, option_costs
 from ml.planning.plan_rows import NOBODY, Decisions, plan_rows
 from ml.planning.predictions import Predict, Predicted
 from ml.planning.reasons import BELOW_ZERO, BUDGET, CONTACT, NO_CAPACITY

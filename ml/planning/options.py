@@ -1,17 +1,16 @@
-"""The value of each option of a customer, and the draws of exploration and of holdouts."""
+"""The value of each option of a customer, and the draws of exploration."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from customer360.campaigns.definition import Campaign
+from customer360.campaigns.holdouts import draws
 from customer360.settings import Shop
-from ml.arrays import Booleans, Floats, Integers, SingleFloats, Texts
+from ml.arrays import Booleans, Floats, Integers, SingleFloats
 from ml.planning.contact_days import ContactDays
 from ml.planning.eligibility import BATCH
 from ml.planning.predictions import Predicted
@@ -77,25 +76,6 @@ def option_costs(campaign: Campaign, shop: Shop) -> Floats:
     """The cost of each channel x day, 0 of channels that the campaign does not use."""
     costs = [campaign.channels[name].cost if name in campaign.channels else 0.0 for name in shop.channels]
     return np.repeat(np.array(costs, dtype=np.float64), shop.campaigns.days_ahead)
-
-
-def holdouts(ids: pd.Index[str], campaign: Campaign, salt: str, shop: Shop) -> Texts:
-    """Who holds each customer out: "global", "campaign" or None. It depends on salt, campaign and id alone.
-
-    So it is the same on every machine and day, whoever else is a customer; a new salt draws other customers.
-    """
-    holdout: Texts = np.full(len(ids), None, dtype=object)
-    holdout[draws(ids, salt, campaign.campaign_id) < campaign.holdout_share] = "campaign"
-    # Last, so that a customer of both holdouts is "global": the global holdout outlasts the campaign.
-    holdout[draws(ids, salt) < shop.campaigns.global_holdout_share] = "global"
-    return holdout
-
-
-def draws(ids: Iterable[str], *words: str) -> Floats:
-    """A number in [0, 1) for each of ``ids`` that depends on these words and the id alone: the SHA-256 of "word:word:id"."""
-    prefix = "".join(f"{word}:" for word in words)
-    digests = (hashlib.sha256(f"{prefix}{name}".encode()).digest() for name in ids)
-    return np.array([int.from_bytes(digest[:8], "big") / 2**64 for digest in digests], dtype=np.float64)
 
 
 def _drawn(allowed: Booleans, numbers: Floats) -> Booleans:

@@ -14,6 +14,7 @@ from customer360.settings import (
     Attribute,
     CampaignRules,
     ColumnRule,
+    OfferRules,
     Rfm,
     Settings,
     Shop,
@@ -46,7 +47,7 @@ def test_every_field_of_shop_yaml_is_explained():
     assert expected == {name for name, field in Shop.model_fields.items() if not field.exclude}
 
 
-@pytest.mark.parametrize("model", [Attribute, CampaignRules, Rfm, Training])
+@pytest.mark.parametrize("model", [Attribute, CampaignRules, OfferRules, Rfm, Training])
 def test_every_field_inside_a_field_is_explained(model):
     fields = DOC.split("## shop.yaml")[1].split("## An example")[0]
     assert all(f"`{name}" in fields for name in model.model_fields)

@@ -11,9 +11,10 @@ from published_frames import small_shop
 from scipy import stats
 
 from customer360.campaigns.definition import Campaign
+from customer360.campaigns.holdouts import draws
 from customer360.settings import CampaignRules
 from ml.planning.contact_days import ContactDays
-from ml.planning.options import TIE_BREAK, Options, draws, make_options, option_costs
+from ml.planning.options import TIE_BREAK, Options, make_options, option_costs
 from ml.planning.predictions import Predicted
 
 SHOP = small_shop().model_copy(update={"campaigns": CampaignRules(days_ahead=3)})

@@ -22,7 +22,7 @@ from customer360.lake.warehouse.frames import snapshot_folder
 from customer360.lake.warehouse.unchanged import built_contents
 from customer360.settings import Place, Settings
 
-SCORED = ("customer_scores", "customer_value")
+SCORED = ("customer_scores", "customer_value", "current_offers")
 SCORES_DAILY, VISITORS = "customer_scores_daily", "visitor_customers"
 REPLACED = (
     *("campaign_plan", "campaign_briefs", "campaign_results", "campaign_result_deciles", "drift_metrics", "model_versions"),

@@ -1,0 +1,212 @@
+"""One offer for a customer: the published logic, and around it plans, holdouts, limits, exploration and a policy.
+
+``published_choice`` is the logic of Microsoft's Personalized Offers as it was published (with the day of the shop's time zone).
+``decide`` takes it, or another policy, among the offers that the customer may see. Both read memory alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import accumulate
+from typing import Protocol
+
+from customer360.offers.customer import Customer
+from customer360.offers.offers import Book, Offer
+
+HOUR = 3600  # seconds: how long a customer's draw stays the same
+HELD_OUT = "held out of every campaign, to compare with: the default"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """An offer and why, in words. ``affinity``: of the customer to its products, where that decided."""
+
+    offer: Offer
+    reason: str
+    affinity: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a customer sees, and all that is needed to judge it later.
+
+    ``candidates``: ids of the offers that could have been drawn. ``propensity``: the probability of this offer given the
+    customer and the policy; 1 where nothing was drawn. ``basis``: `holdout`, `plan`, `exploration` (drawn among all candidates)
+    or the policy's name. ``affinity``: to the offer's products, where that decided.
+    """
+
+    customer_id: str
+    offer_id: str
+    reason: str
+    basis: str
+    policy_version: str
+    propensity: float
+    candidates: tuple[str, ...]
+    affinity: float | None = None
+
+
+class Policy(Protocol):
+    """A distribution over the candidates. ``version`` changes with anything that changes it."""
+
+    @property
+    def name(self) -> str:
+        """Of its kind, such as `priority_list`."""
+
+    @property
+    def version(self) -> str:
+        """Of its content."""
+
+    def probabilities(self, candidates: Sequence[Offer], choice: Choice, customer: Customer) -> Sequence[float]:
+        """One for each candidate, sum 1. ``choice``: that of the priority list among the candidates."""
+
+    def reason(self, offer: Offer, choice: Choice, customer: Customer) -> str:
+        """Why it showed the offer."""
+
+
+@dataclass(frozen=True, slots=True)
+class PriorityList:
+    """The published logic among the candidates: one offer, for sure."""
+
+    name: str = "priority_list"
+    version: str = "1"
+
+    def probabilities(self, candidates: Sequence[Offer], choice: Choice, customer: Customer) -> Sequence[float]:
+        """1 for the list's choice."""
+        return [1.0 if offer is choice.offer else 0.0 for offer in candidates]
+
+    def reason(self, offer: Offer, choice: Choice, customer: Customer) -> str:
+        """The list's own."""
+        return choice.reason
+
+
+def affinities(book: Book, customer: Customer) -> dict[str, tuple[float, list[str]]]:
+    """offer_id -> affinity, and the products that it rests on, of each offer with a product among the customer's top N.
+
+    The affinity is the mean, over the offer's products among the top N, of the cosine of the customer's and the product's
+    category vectors times the product's probability. An offer without such a product is left out. A vector of zeros has the
+    cosine 0 to any other.
+    """
+    length = math.sqrt(sum(weight * weight for weight in customer.tastes.values()))
+    found: dict[str, tuple[float, list[str]]] = {}
+    for product, probability in customer.products[: book.rules.top_products]:
+        offers = book.by_product.get(product)
+        if offers is None:
+            continue
+        vector = book.products.get(product, {})
+        cosine = sum(weight * customer.tastes.get(name, 0.0) for name, weight in vector.items()) / length if length else 0.0
+        for offer in offers:
+            total, products = found.get(offer.offer_id, (0.0, []))
+            found[offer.offer_id] = total + probability * cosine, [*products, product]
+    return {name: (total / len(products), products) for name, (total, products) in found.items()}
+
+
+def published_choice(book: Book, customer: Customer, among: Sequence[Offer] | None = None) -> Choice | None:
+    """The published logic among all offers, or only among some in the order of the list; None where there is no offer.
+
+    The offer with the highest affinity (of equal ones the first of the list), if that exceeds the threshold and the day lies
+    inside the offer's dates. Else the first general offer of the list whose dates include the day and whose condition holds.
+    Else the default, whatever its dates.
+    """
+    if book.default is None:
+        return None
+    rules, offers = book.rules, book.listed if among is None else among
+    found = affinities(book, customer)
+    ranked = [offer for offer in offers if offer.offer_id in found]
+    if ranked:
+        best = max(ranked, key=lambda offer: found[offer.offer_id][0])
+        affinity, products = found[best.offer_id]
+        if affinity > rules.threshold and best.runs_on(book.day):
+            likely = f"of the {rules.top_products} most likely products: {', '.join(products)}"
+            return Choice(best, f"affinity {affinity:.2f}, over {rules.threshold:g}, to those {likely}", affinity)
+    for offer in offers:
+        is_listed = offer is not book.default and offer.condition.is_general and offer.runs_on(book.day)
+        if is_listed and offer.condition.holds(customer, book.day):
+            return Choice(offer, f"first of the priority list that applies: {offer.condition.words(customer)}")
+    return Choice(book.default, "the default: nothing else applies")
+
+
+def decide(book: Book, customer: Customer, policy: Policy, key: bytes, at: datetime) -> Decision | None:
+    """The offer for a customer at a moment (aware); None where there is none that the customer may see.
+
+    A globally held out customer gets the default. A customer with a planned contact gets the campaign's offer. Everybody else
+    gets what ``policy`` draws among the candidates, or, for the exploration share, any of them. Candidates run and are in
+    stock, leave room in the customer's limits, are not withheld by a campaign's holdout, and their condition holds. Where none
+    of them applies, the default is shown whatever its dates, stock and limits, unless it is withheld.
+
+    The draw is a hash by ``key`` (``draw_key``) of the customer, the hour and the policy's version, so that a replay, and the
+    batch and a service within an hour, draw the same.
+    """
+    version = f"{policy.name}-{policy.version}.{book.version}"
+    certain = _certain(book, customer, version)
+    if certain is not None:
+        return certain
+    candidates, choice = _candidates(book, customer)
+    if choice is None:
+        return None
+    share, probabilities = book.rules.exploration_share, policy.probabilities(candidates, choice, customer)
+    place, explores = _place(probabilities, share, uniform(key, customer.customer_id, at, version))
+    offer = candidates[place]
+    return Decision(
+        customer.customer_id,
+        offer.offer_id,
+        f"drawn among {len(candidates)} offers, to learn" if explores else policy.reason(offer, choice, customer),
+        "exploration" if explores else policy.name,
+        version,
+        share / len(candidates) + (1 - share) * probabilities[place],
+        tuple(candidate.offer_id for candidate in candidates),
+        choice.affinity if offer is choice.offer and not explores else None,
+    )
+
+
+def draw_key(salt: str) -> bytes:
+    """The key of the draws: the hash of a secret of the shop."""
+    return hashlib.sha256(salt.encode()).digest()
+
+
+def uniform(key: bytes, customer_id: str, at: datetime, version: str) -> float:
+    """A number in [0, 1) that depends on the key, the customer, the hour and the policy alone."""
+    text = f"{version}:{int(at.timestamp()) // HOUR}:{customer_id}"
+    return (int.from_bytes(hashlib.blake2b(text.encode(), key=key, digest_size=8).digest(), "big") >> 11) / 2**53
+
+
+def _certain(book: Book, customer: Customer, version: str) -> Decision | None:
+    """The decision about a customer who is held out or is to be contacted by a campaign: nothing is drawn."""
+    if customer.is_held_out:
+        offer, reason, basis = book.default, HELD_OUT, "holdout"
+    elif customer.planned is not None:
+        planned = customer.planned
+        offer = next((o for o in book.available if o.offer_id == planned.offer_id and o.may_be_shown_to(customer)), None)
+        reason, basis = f"the campaign {planned.campaign_id} contacts this customer on {planned.contact_date}", "plan"
+    else:
+        return None
+    if offer is None:
+        return None
+    return Decision(customer.customer_id, offer.offer_id, reason, basis, version, 1.0, (offer.offer_id,))
+
+
+def _candidates(book: Book, customer: Customer) -> tuple[list[Offer], Choice | None]:
+    """What the customer may see, in the order of the list, and the list's choice among it; None where there is nothing."""
+    day, default = book.day, book.default
+    candidates = [o for o in book.available if o.may_be_shown_to(customer) and o.condition.holds(customer, day)]
+    choice = published_choice(book, customer, candidates)
+    if choice is None or default is None or choice.offer in candidates:
+        return candidates, choice
+    # The choice is the default, which does not run, is used up, or is withheld.
+    if default.offer_id not in customer.withheld:
+        return [*candidates, default], choice
+    if not candidates:
+        return [], None
+    return candidates, Choice(candidates[0], "first of the list that may be shown: a campaign's holdout keeps off the default")
+
+
+def _place(probabilities: Sequence[float], share: float, number: float) -> tuple[int, bool]:
+    """Which candidate ``number`` in [0, 1) draws, and whether it explores: below ``share`` all are equally likely."""
+    if number < share:
+        return int(number / share * len(probabilities)), True
+    sums = list(accumulate(probabilities))
+    return bisect_right(sums, min((number - share) / (1 - share), math.nextafter(sums[-1], 0))), False

@@ -1,0 +1,203 @@
+"""What decisions are made of, read from the warehouse: the offers of a day, and every customer as known then."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, timedelta
+from typing import Any
+
+import duckdb
+
+from customer360.campaigns.definition import load_campaigns
+from customer360.campaigns.holdouts import are_held_out, are_held_out_of_all
+from customer360.campaigns.ledger import APPROVED, CONTACT, SUPPRESSED, ledger_query
+from customer360.campaigns.standing import WITHDRAWN
+from customer360.lake.engine import literal
+from customer360.offers.conditions import Distance
+from customer360.offers.customer import Customer, Planned
+from customer360.offers.offers import Book, offer_of, open_book
+from customer360.settings import NONE, OTHER, Place, Settings, Shop
+
+BATCH = 10_000  # customers that are held in memory at a time
+# Customers with their category probabilities: (customer_id, category_id, probability), without those of buying nothing.
+SCORES = f"select customer_id, category_id, probability from predictions.customer_scores where category_id <> {literal(NONE)}"
+
+
+def read_book(connection: duckdb.DuckDBPyConnection, shop: Shop, day: date) -> Book:
+    """The offers in force on a shop-local day. What orders have used of a stock counts from the offer's first day."""
+    offers = _rows(connection, "select * from raw.offers where valid_to is null")
+    products = connection.execute("select product_id, category_id from raw.products where valid_to is null").fetchall()
+    in_category: dict[str, list[str]] = defaultdict(list)
+    for product, category in sorted(products, key=str):
+        in_category[category].append(product)
+    known = set(shop.category_ids)
+    vectors = {product: {category if category in known else OTHER: 1.0} for product, category in products}
+    used = dict(
+        connection.execute(
+            f"""
+            select offer_id, sum(purchases) from marts.offer_activity
+            inner join (select offer_id, starts_on from raw.offers where valid_to is null) using (offer_id)
+            where starts_on is null or event_slice >= {_utc("starts_on", shop)}
+            group by offer_id
+            """
+        ).fetchall()
+    )
+    book_offers = (offer_of(row, in_category, int(used.get(row["offer_id"], 0))) for row in offers)
+    return open_book(day, shop.offers, book_offers, vectors)
+
+
+def top_products(limit: int) -> str:
+    """SQL of product_affinity: customer_id, product_id, rank (1 = the most probable), probability of its purchase.
+
+    The probability of the product's category, times the product's share of what the customer did with products of the category
+    in 30 days: views, additions to the cart and orders.
+    """
+    return f"""
+        with acted as (
+            select customer_id, product_id, coalesce(category_id, {literal(OTHER)}) as category_id,
+                views_30d + carts_30d + orders_30d as actions
+            from marts.customer_product_activity
+            left join (select product_id, category_id from raw.products where valid_to is null) using (product_id)
+        ),
+        shares as (
+            select customer_id, product_id, category_id,
+                actions / sum(actions) over (partition by customer_id, category_id) as share
+            from acted where actions > 0
+        ),
+        ranked as (
+            select customer_id, product_id, probability * share as probability,
+                row_number() over (partition by customer_id order by probability * share desc, product_id) as rank
+            from shares inner join ({SCORES}) using (customer_id, category_id)
+        )
+        select * from ranked where rank <= {limit}
+    """
+
+
+def read_customers(connection: duckdb.DuckDBPyConnection, settings: Settings, book: Book, salt: str) -> Iterator[Customer]:
+    """Every known customer, in the order of customer_id, as of the last slice.
+
+    Holdouts of the shop's campaigns are drawn with the ledger's ``salt``; who was held out by an approved plan stays so until
+    its results are complete. Contacts of approved plans count from now until the window of their orders has passed.
+    """
+    plans = _Plans(connection, settings, book, salt)
+    attributes = sorted({offer.condition.attribute for offer in book.listed if isinstance(offer.condition, Distance)})
+    names = ", ".join(literal(name) for name in attributes) or "null"
+    cursor = connection.execute(
+        f"""
+        with products as (
+            select customer_id, list(product_id order by rank) as products, list(probability order by rank) as probabilities
+            from ({top_products(book.rules.top_products)}) group by customer_id
+        ),
+        tastes as (
+            select customer_id, list(category_id) as categories, list(probability) as weights
+            from ({SCORES}) group by customer_id
+        ),
+        attributes as (
+            select customer_id, list(attribute_name) as names, list(try_cast(value as double)) as numbers
+            from marts.customer_attributes where attribute_name in ({names}) group by customer_id
+        ),
+        shown as (
+            select customer_id, list(offer_id) as offers, list(shown_24h) as day, list(shown_30d) as month
+            from marts.customer_offer_activity where shown_30d > 0 group by customer_id
+        ),
+        active as (
+            select customer_id, row_number() over (order by sum(views_24h + carts_24h + orders_24h) desc, customer_id) as place
+            from marts.customer_product_activity group by customer_id having sum(views_24h + carts_24h + orders_24h) > 0
+        )
+        select customer_id, segment, place, products, probabilities, categories, weights, names, numbers, offers, day, month
+        from (select customer_id from marts.customer_features)
+        left join (select customer_id, segment from marts.rfm_segments) using (customer_id)
+        left join active using (customer_id)
+        left join products using (customer_id)
+        left join tastes using (customer_id)
+        left join attributes using (customer_id)
+        left join shown using (customer_id)
+        order by customer_id
+        """
+    )
+    while rows := cursor.fetchmany(BATCH):
+        ids = [row[0] for row in rows]
+        for row, held in zip(rows, plans.held(ids), strict=True):
+            name, segment, rank, products, chances, categories, weights, keys, numbers, offers, day, month = row
+            yield Customer(
+                customer_id=name,
+                segment=segment,
+                activity_rank=rank,
+                products=tuple(zip(products or (), chances or (), strict=True)),
+                tastes=dict(zip(categories or (), weights or (), strict=True)),
+                attributes={key: number for key, number in zip(keys or (), numbers or (), strict=True) if number is not None},
+                shown=dict(zip(offers or (), zip(day or (), month or (), strict=True), strict=True)),
+                planned=plans.planned.get(name),
+                is_held_out=held is None,
+                withheld=held or frozenset(),
+            )
+
+
+class _Plans:
+    """Planned contacts, and who is held out of what, on the book's day."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, settings: Settings, book: Book, salt: str) -> None:
+        self.salt, self.shop = salt, settings.shop
+        window = timedelta(days=self.shop.campaigns.attribution_days)
+        campaigns, _ = load_campaigns(settings.campaign_folder, self.shop)
+        own: dict[str, set[str]] = defaultdict(set)
+        for offer in book.listed:
+            if offer.campaign_id:
+                own[offer.campaign_id].add(offer.offer_id)
+        self.running = []
+        for campaign in campaigns:
+            offers = own[campaign.campaign_id] | ({campaign.offer_id} if campaign.offer_id else set())
+            if offers and (campaign.ends_on is None or campaign.ends_on + window >= book.day):
+                self.running.append((campaign, frozenset(offers)))
+        self.planned: dict[str, Planned] = {}
+        self.held_by_plan: dict[str, frozenset[str]] = {}
+        for arm, customer, campaign_id, offer_id, day in _approved(connection, settings.place, book.day - window):
+            if arm != CONTACT:
+                withheld = own[campaign_id] | ({offer_id} if offer_id else set())
+                self.held_by_plan[customer] = self.held_by_plan.get(customer, frozenset()) | withheld
+            elif offer_id and customer not in self.planned:  # the earliest first
+                self.planned[customer] = Planned(campaign_id, offer_id, day)
+
+    def held(self, ids: Sequence[str]) -> Iterator[frozenset[str] | None]:
+        """For each customer the offers that campaigns withhold; None for those of the global holdout."""
+        is_global = are_held_out_of_all(ids, self.salt, self.shop)
+        by_campaign = [(are_held_out(ids, campaign, self.salt), offers) for campaign, offers in self.running]
+        for place, name in enumerate(ids):
+            offers = [self.held_by_plan.get(name, frozenset()), *(offers for held, offers in by_campaign if held[place])]
+            yield None if is_global[place] else frozenset().union(*offers)
+
+
+def _approved(connection: duckdb.DuckDBPyConnection, place: Place, since: date) -> list[tuple[str, str, str, str, date]]:
+    """Arm, customer, campaign, offer and day of each approved contact and holdout from a day on, the earliest first.
+
+    Without contacts that will not be sent, and without plans that were withdrawn before their time.
+    """
+    ledger = ledger_query(place, [APPROVED, SUPPRESSED])
+    key = "campaign_id, plan_version, customer_id"
+    return connection.execute(
+        f"""
+        with ledger as ({ledger}),
+        suppressed as (
+            select {key}, bool_or(starts_with(coalesce(detail, ''), {literal(f"{WITHDRAWN}:")})) as is_withdrawn
+            from ledger where event = {literal(SUPPRESSED)} group by all
+        )
+        select arm, customer_id, campaign_id, offer_id, contact_date
+        from ledger left join suppressed using ({key})
+        where event = {literal(APPROVED)} and contact_date >= ?
+            and not coalesce(case when arm = {literal(CONTACT)} then is_withdrawn is not null else is_withdrawn end, false)
+        order by contact_date, campaign_id
+        """,
+        [since],
+    ).fetchall()
+
+
+def _utc(day: str, shop: Shop) -> str:
+    """SQL of the first moment of a shop-local day, as plain UTC."""
+    return f"cast(timezone({literal(shop.time_zone)}, cast({day} as timestamp)) as timestamp)"
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, query: str) -> list[Mapping[str, Any]]:
+    cursor = connection.execute(query)
+    names = [column[0] for column in cursor.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

@@ -1,0 +1,119 @@
+"""The offers of a shop, and those of one shop-local day, ready to decide on."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Any
+
+from customer360.offers.conditions import Condition, has_products, parse_condition, split
+from customer360.offers.customer import Customer
+from customer360.settings import OfferRules
+
+LAST = 10**9  # the priority of an offer without one
+Vector = Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Offer:
+    """One offer. Days are shop-local and included; ``stock_left`` is what is left of its stock; None means no limit."""
+
+    offer_id: str
+    name: str
+    condition: Condition
+    product_ids: tuple[str, ...] = ()
+    priority: int = LAST
+    is_default: bool = False
+    starts_on: date | None = None
+    ends_on: date | None = None
+    most_shown_24h: int | None = None
+    most_shown_30d: int | None = None
+    stock_left: int | None = None
+    campaign_id: str | None = None
+
+    def runs_on(self, day: date) -> bool:
+        """Whether its dates include a shop-local day."""
+        return (self.starts_on is None or self.starts_on <= day) and (self.ends_on is None or day <= self.ends_on)
+
+    def may_be_shown_to(self, customer: Customer) -> bool:
+        """Whether its limits per customer leave room, and no campaign withholds it from the customer."""
+        if self.offer_id in customer.withheld:
+            return False
+        if self.most_shown_24h is None and self.most_shown_30d is None:
+            return True
+        day, month = customer.shown.get(self.offer_id, (0, 0))
+        return (self.most_shown_24h is None or day < self.most_shown_24h) and (
+            self.most_shown_30d is None or month < self.most_shown_30d
+        )
+
+
+def offer_of(row: Mapping[str, Any], category_products: Mapping[str, Iterable[str]], used: int = 0) -> Offer:
+    """An offer of its row in the reference table, whose category stands for its products; ``used`` of the stock is gone.
+
+    Raises ``ConditionError`` on a row that the load of the table would have set aside.
+    """
+    products = [*split(row["product_ids"]), *filter(None, [row["product_id"]]), *category_products.get(row["category_id"], ())]
+    return Offer(
+        offer_id=row["offer_id"],
+        name=row["name"],
+        condition=parse_condition(row["condition"], row["parameters"], has_products(row)),
+        product_ids=tuple(dict.fromkeys(products)),
+        priority=LAST if row["priority"] is None else row["priority"],
+        is_default=bool(row["is_default"]),
+        starts_on=row["starts_on"],
+        ends_on=row["ends_on"],
+        most_shown_24h=row["most_shown_24h"],
+        most_shown_30d=row["most_shown_30d"],
+        stock_left=None if row["stock"] is None else row["stock"] - used,
+        campaign_id=row["campaign_id"],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """All offers on a shop-local ``day``, indexed; ``open_book`` makes it.
+
+    ``listed``: in the order of the campaign manager's list; ``available``: those of them that run on the day and are in stock.
+    ``default``: the offer marked so, else the last of the list; None only without offers. ``by_product``: product_id -> its
+    offers. ``products``: the category vector, of length 1, of each product that an offer names. ``version``: of offers,
+    products and rules, not of the day and the stock.
+    """
+
+    day: date
+    rules: OfferRules
+    listed: tuple[Offer, ...]
+    available: tuple[Offer, ...]
+    default: Offer | None
+    by_product: Mapping[str, tuple[Offer, ...]]
+    products: Mapping[str, Vector]
+    version: str
+
+
+def open_book(day: date, rules: OfferRules, offers: Iterable[Offer], products: Mapping[str, Vector]) -> Book:
+    """The offers of a day. ``products``: product_id -> category_id -> weight, of any length."""
+    listed = tuple(sorted(offers, key=lambda offer: (offer.priority, offer.offer_id)))
+    by_product: dict[str, tuple[Offer, ...]] = {}
+    for offer in listed:
+        for product in offer.product_ids:
+            by_product[product] = (*by_product.get(product, ()), offer)
+    unit = {product: _unit(vector) for product, vector in sorted(products.items()) if product in by_product}
+    content = [repr(replace(offer, stock_left=None)) for offer in listed]
+    return Book(
+        day=day,
+        rules=rules,
+        listed=listed,
+        available=tuple(o for o in listed if o.runs_on(day) and (o.stock_left is None or o.stock_left > 0)),
+        default=next((offer for offer in listed if offer.is_default), listed[-1] if listed else None),
+        by_product=by_product,
+        products=unit,
+        version=hashlib.sha256(f"{content} {unit} {rules!r}".encode()).hexdigest()[:12],
+    )
+
+
+def _unit(vector: Vector) -> Vector:
+    """The vector with the length 1; one of zeros stays as it is."""
+    length = math.sqrt(sum(weight * weight for weight in vector.values()))
+    return {name: weight / length for name, weight in sorted(vector.items())} if length else dict(vector)

@@ -1,0 +1,211 @@
+"""What decisions read from the warehouse, and the table that they make."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+
+from customer360.campaigns.ledger import known_salt
+from customer360.lake.publishing.tables import TABLES
+from customer360.offers.current import decide_everyone
+from customer360.offers.customer import Customer, Planned
+from customer360.offers.decisions import PriorityList, decide, draw_key
+from customer360.offers.inputs import read_book, read_customers
+from tests.offers.conftest import NOON, Store
+
+DAY = date(2026, 5, 4)
+
+
+def offer(offer_id: str, **values: Any) -> dict[str, Any]:
+    return {"offer_id": offer_id, "name": offer_id.title(), **values}
+
+
+def customers(store: Store, salt: str = "salt") -> dict[str, Customer]:
+    book = read_book(store.connection, store.settings.shop, DAY)
+    return {customer.customer_id: customer for customer in read_customers(store.connection, store.settings, book, salt)}
+
+
+def current(store: Store) -> dict[str, dict[str, Any]]:
+    decide_everyone(store.connection, store.settings, PriorityList(), NOON)
+    cursor = store.connection.execute("from predictions.current_offers")
+    names = [column[0] for column in cursor.description]
+    return {row[0]: dict(zip(names, row, strict=True)) for row in cursor.fetchall()}
+
+
+def test_an_offer_is_for_its_products_and_those_of_its_category_of_the_version_in_force(store: Store) -> None:
+    store.add(
+        "raw.products",
+        {"product_id": "p1", "category_id": "books"},
+        {"product_id": "p2", "category_id": "books"},
+        {"product_id": "p3", "category_id": "postage"},
+        {"product_id": "p4", "category_id": "music", "valid_to": datetime(2026, 5, 1)},  # noqa: DTZ001  as DuckDB has it
+    )
+    store.add(
+        "raw.offers",
+        offer("o1", category_id="books", product_ids="p3|p9", product_id="p1", priority=2),
+        offer("o2", priority=1, condition="always"),
+        offer("o3", valid_to=datetime(2026, 5, 1)),  # noqa: DTZ001  as DuckDB has it
+    )
+    book = read_book(store.connection, store.settings.shop, DAY)
+    assert [found.offer_id for found in book.listed] == ["o2", "o1"]
+    assert book.listed[1].product_ids == ("p3", "p9", "p1", "p2")
+    assert book.products == {"p1": {"books": 1.0}, "p2": {"books": 1.0}, "p3": {"other": 1.0}}
+    assert book.default is book.listed[1]
+
+
+def test_stock_counts_the_orders_with_the_offer_from_its_first_day_where_the_shop_is(store: Store) -> None:
+    store.add("raw.offers", offer("o1", stock=10, starts_on=date(2026, 5, 2)), offer("o2", stock=3), offer("o3"))
+    for moment, name, purchases in (
+        ("2026-05-01 21:45", "o1", 100),  # 23:45 on 1 May in Amsterdam
+        ("2026-05-01 22:00", "o1", 4),
+        ("2026-05-04 11:45", "o1", 2),
+        ("2025-01-01 00:00", "o2", 5),
+    ):
+        store.add("marts.offer_activity", {"event_slice": moment, "offer_id": name, "purchases": purchases})
+    book = read_book(store.connection, store.settings.shop, DAY)
+    assert {found.offer_id: found.stock_left for found in book.listed} == {"o1": 4, "o2": -2, "o3": None}
+    assert [found.offer_id for found in book.available] == ["o1", "o3"]
+
+
+def activity(customer: str, product: str, views_24h: int = 0, views_30d: int = 0, orders_30d: int = 0) -> dict[str, Any]:
+    row = {"customer_id": customer, "product_id": product, "views_24h": views_24h, "views_30d": views_30d}
+    zeros = dict.fromkeys(("carts_24h", "orders_24h", "carts_30d"), 0)
+    return {**row, "orders_30d": orders_30d, **zeros}
+
+
+def test_a_customer_is_read_with_products_tastes_rank_attributes_and_what_was_shown(store: Store) -> None:
+    store.customers("c1", "c2")
+    store.add("marts.rfm_segments", {"customer_id": "c1", "segment": "Loyal"})
+    store.add("raw.offers", offer("o1", condition="distance", parameters="over=5"))
+    store.add("raw.products", {"product_id": "b1", "category_id": "books"}, {"product_id": "b2", "category_id": "books"})
+    store.add("raw.products", {"product_id": "m1", "category_id": "music"})
+    for category, probability in (("books", 0.4), ("music", 0.1), ("other", 0.2), ("none", 0.3)):
+        store.add("predictions.customer_scores", {"customer_id": "c1", "category_id": category, "probability": probability})
+    store.add(
+        "marts.customer_product_activity",
+        activity("c1", "b1", views_24h=2, views_30d=2, orders_30d=1),
+        activity("c1", "b2", views_30d=1),
+        activity("c1", "m1", views_30d=7),
+        activity("c1", "unlisted", views_30d=5),
+        activity("c2", "b2", views_24h=3, views_30d=3),
+    )
+    for name, value in (("distance_to_store", "12.5"), ("age", "40")):
+        store.add("marts.customer_attributes", {"customer_id": "c1", "attribute_name": name, "value": value})
+    store.add("marts.customer_offer_activity", {"customer_id": "c1", "offer_id": "o1", "shown_24h": 1, "shown_30d": 4})
+    first, second = customers(store).values()
+    # Three of four actions with books are of b1: .4 x 3/4 = .3; of other .2, of b2 .1 and of music .1, which comes later.
+    assert [name for name, _ in first.products] == ["b1", "unlisted", "b2"]
+    assert [chance for _, chance in first.products] == pytest.approx([0.3, 0.2, 0.1])
+    assert first.tastes == {"books": 0.4, "music": 0.1, "other": 0.2}
+    assert (first.segment, first.activity_rank) == ("Loyal", 2)
+    assert first.attributes == {"distance_to_store": 12.5}
+    assert first.shown == {"o1": (1, 4)}
+    assert second == Customer("c2", activity_rank=1)
+
+
+def approved(customer: str, arm: str = "contact", day: str = "2026-05-05", **values: Any) -> dict[str, Any]:
+    base = {"event": "approved", "customer_id": customer, "campaign_id": "spring", "arm": arm, "contact_date": day}
+    return {**base, "offer_id": "o1", **values}
+
+
+def test_contacts_and_holdouts_of_approved_plans_count_until_their_window_has_passed(store: Store) -> None:
+    store.customers("c1", "c2", "c3", "c4", "c5", "c6")
+    store.add("raw.offers", offer("o1"), offer("o2", campaign_id="spring"))
+    window = store.settings.shop.campaigns.attribution_days
+    assert window == 3
+    store.ledger(
+        approved("c1"),
+        approved("c1", day="2026-05-09", campaign_id="later", offer_id="o9"),
+        approved("c2", day="2026-05-01"),
+        approved("c3", day="2026-04-30"),
+        approved("c4", arm="holdout"),
+        approved("c5"),
+        approved("c6", arm="holdout", plan_version="v2"),
+        {"event": "suppressed", "customer_id": "c5", "campaign_id": "spring", "detail": "bounce"},
+        {"event": "suppressed", "customer_id": "c6", "campaign_id": "spring", "plan_version": "v2", "detail": "withdrawn: no"},
+    )
+    found = customers(store)
+    assert {name: customer.planned for name, customer in found.items() if customer.planned} == {
+        "c1": Planned("spring", "o1", date(2026, 5, 5)),
+        "c2": Planned("spring", "o1", date(2026, 5, 1)),
+    }
+    assert {name: customer.withheld for name, customer in found.items() if customer.withheld} == {
+        "c4": frozenset({"o1", "o2"})  # what the campaign carried, and what belongs to it
+    }
+
+
+def test_the_holdouts_are_those_of_the_plans_and_end_with_the_campaign(store: Store) -> None:
+    names = [f"c{number:03}" for number in range(400)]
+    store.customers(*names)
+    store.add("raw.offers", offer("o1"), offer("o2", campaign_id="spring"), offer("o3"))
+    store.campaign("spring", offer_id="o1", holdout_share=0.5)
+    store.campaign("winter", offer_id="o3", holdout_share=0.9, starts_on="2026-01-01", ends_on="2026-04-30")
+    store.rules(campaigns={"global_holdout_share": 0.2})
+    found = customers(store)
+
+    # Worked out apart: the SHA-256 of "salt:id" and of "salt:campaign:id" as fractions.
+
+    def number(text: str) -> float:
+        return int(hashlib.sha256(text.encode()).hexdigest()[:16], 16) / 16**16
+
+    everybody = {name for name in names if number(f"salt:{name}") < 0.2}
+    spring = {name for name in names if number(f"salt:spring:{name}") < 0.5}
+    assert 40 < len(everybody) < 120
+    assert {name for name, customer in found.items() if customer.is_held_out} == everybody
+    expected = spring - everybody
+    assert {name for name, customer in found.items() if customer.withheld == {"o1", "o2"}} == expected
+    assert {name for name, customer in found.items() if customer.withheld} == expected
+    assert {name for name, customer in customers(store, "other").items() if customer.is_held_out} != everybody
+
+
+def test_the_table_has_the_declared_columns_and_a_row_for_each_customer(store: Store) -> None:
+    store.customers("c1", "c2")
+    store.add("raw.offers", offer("o1", condition="segment", parameters="segments=Loyal", priority=1), offer("o2"))
+    store.add("marts.rfm_segments", {"customer_id": "c1", "segment": "Loyal"})
+    rows = current(store)
+    described = store.connection.execute("describe predictions.current_offers").fetchall()
+    assert {name: kind for name, kind, *_ in described} == TABLES["current_offers"].duckdb_types
+    assert {name: row["offer_id"] for name, row in rows.items()} == {"c1": "o1", "c2": "o2"}
+    assert rows["c1"]["candidates"] == "o1|o2"
+    assert rows["c1"]["reason"] == "first of the priority list that applies: the segment is Loyal"
+    assert rows["c2"]["reason"] == "the default: nothing else applies"
+    assert {row["as_of"].replace(tzinfo=UTC) for row in rows.values()} == {NOON}
+
+
+def test_without_offers_the_table_is_empty_and_typed(store: Store) -> None:
+    store.customers("c1")
+    assert current(store) == {}
+    described = store.connection.execute("describe predictions.current_offers").fetchall()
+    assert {name: kind for name, kind, *_ in described} == TABLES["current_offers"].duckdb_types
+
+
+def test_the_table_and_single_decisions_of_10000_customers_are_equal_and_so_is_a_replay(store: Store) -> None:
+    store.rules(offers={"exploration_share": 0.3}, campaigns={"global_holdout_share": 0.05})
+    store.connection.execute("insert into marts.customer_features select 'c' || i from range(10001) as numbers (i)")
+    store.connection.execute(
+        "insert into marts.rfm_segments select customer_id, if(hash(customer_id) % 3 = 0, 'Loyal', 'At Risk') "
+        "from marts.customer_features"
+    )
+    store.add("raw.offers", offer("o1", condition="segment", parameters="segments=Loyal", priority=1), offer("o2"), offer("o3"))
+    store.campaign("spring", offer_id="o3", holdout_share=0.4)
+    rows = current(store)
+    book = read_book(store.connection, store.settings.shop, DAY)
+    salt = known_salt(store.settings.place, store.settings.shop.campaigns.global_holdout_salt)
+    alone = {
+        customer.customer_id: decide(book, customer, PriorityList(), draw_key(salt), NOON)
+        for customer in read_customers(store.connection, store.settings, book, salt)
+    }
+    assert len(rows) == len(alone) == 10_001
+    for name, decision in alone.items():
+        assert decision is not None
+        row = rows[name]
+        assert (row["offer_id"], row["reason"], row["basis"], row["policy_version"], row["propensity"]) == (
+            *(decision.offer_id, decision.reason, decision.basis, decision.policy_version),
+            decision.propensity,
+        )
+        assert row["candidates"] == "|".join(decision.candidates)
+    assert {decision.basis for decision in alone.values() if decision} == {"holdout", "exploration", "priority_list"}
+    assert current(store) == rows
