@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from customer360.simulation.arrays import MINUTE, SECOND, Bools, Floats, Ints, Parallel, categorical, generator, microseconds
-from customer360.simulation.catalogue import CATEGORIES, OFFER_CATEGORY, PRICES, PRODUCT_CATEGORY, counterparts, pick_products
+from customer360.simulation.catalogue import CATEGORIES, PRICES, PRODUCT_CATEGORY, counterparts, pick_products
 from customer360.simulation.events import (
     CART,
     CHECKOUT,
@@ -22,6 +22,7 @@ from customer360.simulation.events import (
     in_order,
     make_events,
 )
+from customer360.simulation.offer_clicks import click_chance
 from customer360.simulation.rhythm import SLOT
 from customer360.simulation.synthetic_shop import SyntheticShop
 from customer360.simulation.visits import APP, KNOWN, LOGS_IN, Visits, draw_visits
@@ -35,7 +36,6 @@ LISTING_SHARE = 0.6
 CART_RATE, CART_BY_AFFINITY, SPELL_CART = 0.008, 0.09, 3.0
 REMOVE_SHARE, CHECKOUT_SHARE, PURCHASE_SHARE = 0.12, 0.62, 0.72
 OFFER_SHARE = 0.55
-CLICK_GENERAL, CLICK_BASE, CLICK_BY_AFFINITY = 0.008, 0.004, 0.035
 
 
 @dataclass(frozen=True)
@@ -134,10 +134,7 @@ def _offers(synthetic: SyntheticShop, visits: Visits, rng: np.random.Generator) 
         rows = visits.local_day[shown] == day
         offer[rows] = active[(draws[rows] * len(active)).astype(np.int64)] if len(active) else -1
     shown, offer = shown[offer >= 0], offer[offer >= 0]
-    category = OFFER_CATEGORY[offer]
-    liking = visits.affinity[shown, np.maximum(category, 0)]
-    chance = np.where(category < 0, CLICK_GENERAL, CLICK_BASE + CLICK_BY_AFFINITY * liking)
-    clicked = rng.random(len(shown)) < chance
+    clicked = rng.random(len(shown)) < click_chance(offer, visits.affinity[shown])
     seen_at = np.full(len(shown), SECOND // 2)
     clicked_at = seen_at + _milliseconds(rng.uniform(1, 9, len(shown)))
     return [
