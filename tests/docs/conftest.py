@@ -16,6 +16,8 @@ from customer360.lake.publishing.profiles import profiles_query
 from customer360.lake.publishing.publications import publish_training_set
 from customer360.lake.publishing.tables import TABLES, descriptions, published_tables
 from customer360.lake.warehouse.frames import snapshot_folder, write_parquet
+from customer360.offers.current import decide_everyone
+from customer360.offers.decisions import PriorityList
 from customer360.settings import REPOSITORY, Settings, load_shop
 from ml.monitoring.report import empty_metrics
 from ml.serving import scoring, serving
@@ -68,6 +70,7 @@ def published(tmp_path_factory: pytest.TempPathFactory, manifest: dict[str, Any]
     write_parquet(snapshot_folder(place) / "day_key=2026-04-30" / "part.parquet", scoring.SCORE_SCHEMA.empty_table())
     with lab.opened() as connection:
         serving.serve(connection, Serving(), SHOP, Tables())
+        decide_everyone(connection, lab.settings, PriorityList(), NOW)
         connection.execute(f"create table publishing.customer_profiles as {profiles_query(SHOP, PROFILE_RELATIONS)}")
         keep_nightly_tables(place, connection)
         publish_training_set(connection, lab.settings, NOW, descriptions(published_tables(SHOP, manifest)))

@@ -23,6 +23,7 @@ from tests.orchestration.slices import LAST, land_all
 SERVED = (
     ["predictions", "customer_scores"],
     ["predictions", "customer_value"],
+    ["predictions", "current_offers"],
     ["publishing", "customer_profiles"],
     ["publishing", "published"],
 )
