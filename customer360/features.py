@@ -101,7 +101,7 @@ _HISTORY_TEXT = {
     "frequency": "orders in the RFM window",
     "monetary": "spend net of returns in the RFM window",
     "return_share": "amount of returns in the RFM window as a share of the gross amount bought in it, at most 1",
-    "days_since_last_activity": "days since the last event",
+    "days_since_last_activity": "days since the last event or order",
 }
 
 

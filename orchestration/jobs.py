@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from assets.predictions.training import MODEL_ASSETS
+from assets.predictions.training import MODEL_KEYS
 from assets.publishing.in_store import STORE_ASSETS
 from assets.publishing.profile_store import PROFILE_STORE_ASSETS
 from assets.transform.warehouse import MANIFEST, warehouse_models
@@ -23,7 +23,7 @@ LINES = dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey(["marts", "custome
 HISTORY_MODELS = ALL_MODELS.without_checks() | BEFORE_PUBLISHING | LINES
 # What follows a publication, where shop.yaml asks for it.
 FOLLOWING = dg.AssetSelection.assets(*[asset.key for asset in (*STORE_ASSETS, *PROFILE_STORE_ASSETS)])
-TRAINED = dg.AssetSelection.assets(["marts", "training_features"], *[asset.key for asset in MODEL_ASSETS])
+TRAINED = dg.AssetSelection.assets(["marts", "training_features"], *MODEL_KEYS)
 SERVED = FOLLOWING | dg.AssetSelection.assets(
     ["predictions", "customer_scores"],
     ["predictions", "customer_value"],

@@ -68,7 +68,10 @@ def _spec(key: dg.AssetKey, description: str) -> dg.AssetSpec:
         dg.AssetCheckSpec(
             "probabilities_sum_to_one",
             asset=SCORES,
-            description="Every customer has every class once, and the probabilities sum to 1.",
+            description=(
+                "Every customer has every class once, and the probabilities sum to 1; 0 rows pass only before the first "
+                "champion or customer."
+            ),
         ),
         dg.AssetCheckSpec(
             "value_is_consistent",
@@ -121,17 +124,24 @@ def customer_scores(
             severity=dg.AssetCheckSeverity.WARN,
             metadata={"model_version": _version(servables[name]), "refused": "; ".join(refusals) or "none"},
         )
-    yield dg.AssetCheckResult(
-        check_name="probabilities_sum_to_one",
-        asset_key=SCORES,
-        passed=complete == (customers if servables[AFFINITY].loaded else 0),
-        metadata={"customers": customers, "customers_with_complete_scores": complete},
-    )
+    yield scores_check(served.scores, customers, complete, is_served=servables[AFFINITY].loaded is not None)
     yield dg.AssetCheckResult(
         check_name="value_is_consistent",
         asset_key=VALUE,
         passed=consistent == customers == served.customers,
         metadata={"customers": customers, "customers_with_consistent_value": consistent, "rows": served.customers},
+    )
+
+
+def scores_check(rows: int, customers: int, complete: int, *, is_served: bool) -> dg.AssetCheckResult:
+    """Without a champion, or without customers, there are no rows to judge, and the result says so."""
+    waits = f"0 rows: {'no customer is known' if is_served else 'no affinity model serves'} yet"
+    return dg.AssetCheckResult(
+        check_name="probabilities_sum_to_one",
+        asset_key=SCORES,
+        passed=rows == complete == 0 if not is_served else complete == customers,
+        description=None if rows or (is_served and customers) else waits,
+        metadata={"rows": rows, "customers": customers, "customers_with_complete_scores": complete},
     )
 
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 import dagster as dg
@@ -79,62 +80,91 @@ def training_features(context: dg.AssetExecutionContext, platform: Platform) -> 
 
 @dataclass(frozen=True)
 class Recipe(Generic[Inputs]):
-    """How the models of one kind are made. Each run of an asset reads its inputs once, by ``read``.
+    """How a model is made of the inputs that its step reads.
 
     ``judge``: the rows that judge, in words. ``outlook``: metadata of a model that waits for history. ``section``: a part of
-    the model card that other kinds do not have.
+    the model card that other models do not have.
     """
 
+    name: str
+    description: str
     deps: list[list[str]]
     judge: str
     boosting: BoostingSettings
-    read: Callable[[Snapshot], Inputs]
     training_set: Callable[[Inputs, Shop, Target], TrainingSet]
     outlook: Callable[[Inputs, Shop, Target], dict[str, str]] | None = None
     section: Callable[[Inputs, Settings, TrainingSet, TrainedModel], Section] | None = None
 
+    @property
+    def key(self) -> dg.AssetKey:
+        """The asset whose versions are in the model store."""
+        return dg.AssetKey(["predictions", f"{self.name}_model"])
 
-def model_asset(name: str, description: str, recipe: Recipe[Any]) -> dg.AssetsDefinition:
-    """The asset of a model: its versions in the model store, with its checks. One function makes those of all targets."""
-    key = dg.AssetKey(["predictions", f"{name}_model"])
-    descriptions = (
-        f"Warns when no model is better than every baseline on {recipe.judge}; of customers' models a baseline serves then.",
-        f"Fails when a feature alone predicts a class with an AUC above {leakage.ALARM_AUC}: it was made of the label.",
+    @property
+    def asset_spec(self) -> dg.AssetSpec:
+        """The asset as the UI describes it."""
+        return dg.AssetSpec(
+            self.key,
+            deps=self.deps,
+            group_name=groups.PREDICTIONS,
+            kinds={"catboost"},
+            owners=[ML_TEAM],
+            tags={"domain": "predictions"},
+            description=(
+                f"{self.description} A version in the model store.\n\n{self.judge.capitalize()} judges; the champion is "
+                "replaced only by what is better than it beyond chance. Of customers' models a baseline serves until trees or "
+                "a blend beat it."
+            ),
+        )
+
+    @property
+    def check_specs(self) -> list[dg.AssetCheckSpec]:
+        """What is checked of every version."""
+        baselines = (
+            f"Warns when no model is better than every baseline on {self.judge}; of customers' models a baseline serves then."
+        )
+        leak = f"Fails when a feature alone predicts a class with an AUC above {leakage.ALARM_AUC}: it was made of the label."
+        return [
+            dg.AssetCheckSpec(check, asset=self.key, description=text)
+            for check, text in zip(CHECKS, (baselines, leak), strict=True)
+        ]
+
+
+def training_step(step: str, read: Callable[[Snapshot], Inputs], *recipes: Recipe[Inputs]) -> dg.AssetsDefinition:
+    """A step that trains models of the same inputs, which it reads once: their versions in the model store, with checks."""
+
+    @dg.multi_asset(
+        name=f"predictions__{step}",
+        specs=[recipe.asset_spec for recipe in recipes],
+        check_specs=[spec for recipe in recipes for spec in recipe.check_specs],
+        can_subset=len(recipes) > 1,
     )
+    def models(context: dg.AssetExecutionContext, platform: Platform) -> Iterator[dg.MaterializeResult]:
+        @cache
+        def inputs() -> Inputs:
+            with platform.snapshot() as snapshot:
+                return read(snapshot)
 
-    @dg.asset(
-        key=key,
-        deps=recipe.deps,
-        group_name=groups.PREDICTIONS,
-        kinds={"catboost"},
-        owners=[ML_TEAM],
-        tags={"domain": "predictions"},
-        description=(
-            f"{description} A version in the model store.\n\n{recipe.judge.capitalize()} judges; the champion is replaced only "
-            "by what is better than it beyond chance. Of customers' models a baseline serves until trees or a blend beat it."
-        ),
-        check_specs=[
-            dg.AssetCheckSpec(check, asset=key, description=text) for check, text in zip(CHECKS, descriptions, strict=True)
-        ],
-    )
-    def model(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
-        return _trained(context, platform, name, recipe)
+        for recipe in recipes:
+            if recipe.key in context.selected_asset_keys:
+                yield _trained(context, platform, recipe, inputs)
 
-    return model
+    return models
 
 
-def _trained(context: dg.AssetExecutionContext, platform: Platform, name: str, recipe: Recipe[Inputs]) -> dg.MaterializeResult:
-    settings, inputs = platform.settings(), None
+def _trained(
+    context: dg.AssetExecutionContext, platform: Platform, recipe: Recipe[Inputs], read: Callable[[], Inputs]
+) -> dg.MaterializeResult:
+    settings, inputs, name = platform.settings(), None, recipe.name
     target, store = target_of(name, settings.shop), store_of(settings, name)
     try:
-        with platform.snapshot() as snapshot:
-            inputs = recipe.read(snapshot)
+        inputs = read()
         training_set = recipe.training_set(inputs, settings.shop, target)
     except TrainingSetError as error:
         if target.is_needed and store.champion_version(name) is not None:
             raise  # it could be trained before: something broke
         outlook = recipe.outlook(inputs, settings.shop, target) if recipe.outlook and inputs is not None else {}
-        return _not_trained({"missing": str(error), **outlook})
+        return _not_trained(recipe.key, {"missing": str(error), **outlook})
     minutes = settings.shop.training.tuning_minutes
     budget = Budget(minutes * 60, time.monotonic) if minutes else None
     threads = os.cpu_count() or 1
@@ -154,6 +184,7 @@ def _trained(context: dg.AssetExecutionContext, platform: Platform, name: str, r
     publish_versions(settings, now)
     context.log.info(decision.reason)
     return dg.MaterializeResult(
+        asset_key=recipe.key,
         metadata={
             "dagster/row_count": judged.rows_train,
             "rows_validation": judged.rows_validation,
@@ -172,6 +203,7 @@ def _trained(context: dg.AssetExecutionContext, platform: Platform, name: str, r
         check_results=[
             dg.AssetCheckResult(
                 check_name="beats_baselines",
+                asset_key=recipe.key,
                 passed=judged.beats_baselines,
                 severity=dg.AssetCheckSeverity.WARN,
                 description=judged.choice.reason if judged.choice else None,
@@ -179,6 +211,7 @@ def _trained(context: dg.AssetExecutionContext, platform: Platform, name: str, r
             ),
             dg.AssetCheckResult(
                 check_name="no_target_leakage",
+                asset_key=recipe.key,
                 passed=not any(feature.is_alarming for feature in strongest),
                 metadata={
                     "strongest_features": dg.MetadataValue.md(table(pd.DataFrame([asdict(feature) for feature in strongest])))
@@ -203,13 +236,19 @@ def _tuning_metadata(search: Search | None) -> dict[str, Any]:
     return {"tuning": search.reason, "tuning_trials": dg.MetadataValue.md(table(trials_frame(search.trials)))}
 
 
-def _not_trained(missing: dict[str, str]) -> dg.MaterializeResult:
+def _not_trained(key: dg.AssetKey, missing: dict[str, str]) -> dg.MaterializeResult:
     """Not a failure of the run: the model waits for history or rows, and its columns stay null."""
     return dg.MaterializeResult(
+        asset_key=key,
         metadata={"decision": "not trained", **missing},
         check_results=[
             dg.AssetCheckResult(
-                check_name=check, passed=False, severity=dg.AssetCheckSeverity.WARN, description=NOT_TRAINED, metadata=missing
+                check_name=check,
+                asset_key=key,
+                passed=False,
+                severity=dg.AssetCheckSeverity.WARN,
+                description=NOT_TRAINED,
+                metadata=missing,
             )
             for check in CHECKS
         ],
@@ -268,50 +307,51 @@ def _effect(contacts: ContactInputs, settings: Settings, training_set: TrainingS
     return Section("effect", found.to_markdown(), {"qini": found.plot()})
 
 
-CUSTOMERS = Recipe(
-    deps=[["marts", "training_features"]],
-    judge="the last known cut-offs",
-    boosting=BoostingSettings(),
-    read=_read_customers,
-    training_set=lambda customers, shop, target: training_sets.build_training_set(customers.frame, shop, target),
-    outlook=lambda customers, shop, target: training_sets.training_outlook(
-        customers.frame, shop, target, customers.first_slice
-    ),
-    section=_customers_at_cutoffs,
-)
-CONTACTS = Recipe(
+def _of_customers(name: str, description: str) -> Recipe[CustomerInputs]:
+    return Recipe(
+        name,
+        description,
+        deps=[["marts", "training_features"]],
+        judge="the last known cut-offs",
+        boosting=BoostingSettings(),
+        training_set=lambda customers, shop, target: training_sets.build_training_set(customers.frame, shop, target),
+        outlook=lambda customers, shop, target: training_sets.training_outlook(
+            customers.frame, shop, target, customers.first_slice
+        ),
+        section=_customers_at_cutoffs,
+    )
+
+
+CUSTOMERS = [
+    _of_customers(AFFINITY, 'Category affinity: which category a customer buys from next, "none" included.'),
+    _of_customers(SPEND, "Spend: in which band the net spend of a customer who buys lies."),
+    _of_customers(CHURN, "Churn: whether a customer orders nothing within the churn horizon."),
+]
+CONTACTS = Recipe[ContactInputs](
+    RESPONSE,
+    "Response: whether a contact converts, by customer, campaign, channel, day of the week and daypart.",
     deps=[
         *(["marts", name] for name in ("campaign_touch_history", "customer_orders")),
         *(["raw", name] for name in ("customers", "campaigns", "offers")),
     ],
     judge="the newest fifth of the contacts",
     boosting=boosting_settings.CONTACTS,
-    read=_read_contacts,
     training_set=lambda contacts, shop, _: build_response_training_set(contacts.inputs, shop, contacts.known_at),
 )
-CONTROLS = Recipe(
+CONTROLS = Recipe[ContactInputs](
+    ORGANIC_RESPONSE,
+    "Response without contact: whether a customer of a control group converts, so that plans may count the "
+    "effect of a contact. Its metadata show whether the effect, response less this, ranks those whom a contact changes.",
     deps=[*CONTACTS.deps, ["predictions", f"{RESPONSE}_model"]],
     judge="the newest fifth of the control groups",
     boosting=boosting_settings.CONTACTS,
-    read=_read_contacts,
     training_set=lambda contacts, shop, _: build_organic_training_set(contacts.inputs, shop, contacts.known_at),
     section=_effect,
 )
 
-affinity_model = model_asset(
-    AFFINITY, 'Category affinity: which category a customer buys from next, "none" included.', CUSTOMERS
-)
-spend_model = model_asset(SPEND, "Spend: in which band the net spend of a customer who buys lies.", CUSTOMERS)
-churn_model = model_asset(CHURN, "Churn: whether a customer orders nothing within the churn horizon.", CUSTOMERS)
-response_model = model_asset(
-    RESPONSE,
-    "Response: whether a contact converts, by customer, campaign, channel, day of the week and daypart.",
-    CONTACTS,
-)
-organic_response_model = model_asset(
-    ORGANIC_RESPONSE,
-    "Response without contact: whether a customer of a control group converts, so that plans may count the "
-    "effect of a contact. Its metadata show whether the effect, response less this, ranks those whom a contact changes.",
-    CONTROLS,
-)
-MODEL_ASSETS = [affinity_model, spend_model, churn_model, response_model, organic_response_model]
+# Customers' models are steps of their own, so that one which fails stops no other. The one of controls needs that of contacts.
+TRAINING_STEPS = [
+    *(training_step(f"{recipe.name}_model", _read_customers, recipe) for recipe in CUSTOMERS),
+    training_step("response_models", _read_contacts, CONTACTS, CONTROLS),
+]
+MODEL_KEYS = [key for step in TRAINING_STEPS for key in step.keys]

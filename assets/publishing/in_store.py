@@ -6,7 +6,7 @@ from datetime import datetime
 
 import dagster as dg
 
-from assets.predictions.training import MODEL_ASSETS
+from assets.predictions.training import MODEL_KEYS
 from assets.publishing.published import TABLES
 from customer360.lake.object_store import StoreError
 from customer360.lake.publishing.store_publishing import readers_wait_long, upload_current
@@ -30,7 +30,7 @@ def store_assets(shop: Shop) -> list[dg.AssetsDefinition]:
         key=IN_STORE,
         deps=[
             ["publishing", "published"],
-            *[asset.key for asset in MODEL_ASSETS],
+            *MODEL_KEYS,
             ["campaigns", "campaign_plan"],
             ["campaigns", "campaign_results"],
             ["monitoring", "drift_report"],

@@ -43,3 +43,30 @@
     ) as occurrences
     where occurrence = 1
 {%- endmacro %}
+
+
+{#- Whether a row of two relations is of the same line. -#}
+{% macro is_same_line(first, second) -%}
+    {{ first }}.order_id = {{ second }}.order_id
+            and {{ first }}.product_id = {{ second }}.product_id
+            and {{ first }}.line_no = {{ second }}.line_no
+{%- endmacro %}
+
+
+{#- The `columns` of lines in two relations of events without repeats and of reference rows, which replace the events of their lines. -#}
+{% macro lines_of(event_lines, reference_lines, columns) -%}
+    select
+        {%- for column in columns %}
+        e.{{ column }}{{ ',' if not loop.last }}
+        {%- endfor %}
+
+    from {{ event_lines }} as e
+    left join {{ reference_lines }} as r
+        on {{ is_same_line('e', 'r') }}
+    where r.order_id is null
+
+    union all
+
+    select {{ columns | join(', ') }}
+    from {{ reference_lines }}
+{%- endmacro %}

@@ -12,7 +12,8 @@ from customer360.settings import REPOSITORY, Shop
 from ml.arrays import Booleans, Floats
 
 GRIDS = REPOSITORY / "dbt_project" / "seeds" / "segment_grids.csv"
-PROSPECT = "Prospect"
+PROSPECT, UNRANKED = "Prospect", "Unranked"
+FEWEST_BUYERS = 5
 ORDERS = {"no order": (0, 0), "1 order": (1, 1), "2 to 4 orders": (2, 4), "5 orders and more": (5, np.inf)}
 
 
@@ -42,7 +43,10 @@ def last_seen(matrix: pd.DataFrame, shop: Shop) -> pd.Series[str]:
 
 
 def rfm_segments(matrix: pd.DataFrame, shop: Shop) -> pd.Series[str]:
-    """Segments by the rules of the dbt model ``rfm_segments``, among these rows: scores by percent rank, names by the grid."""
+    """Segments by the rules of the dbt model ``rfm_segments``, among these rows: scores by percent rank, names by the grid.
+
+    Fewer than five buyers are not ranked.
+    """
     bought = matrix["frequency"].to_numpy(np.float64) > 0
     recency = _scores(-matrix["recency_days"].to_numpy(np.float64), bought)
     frequency = _scores(matrix["frequency"].to_numpy(np.float64), bought)
@@ -50,8 +54,8 @@ def rfm_segments(matrix: pd.DataFrame, shop: Shop) -> pd.Series[str]:
     combined = np.floor((frequency + monetary + 1) / 2).astype(int)
     grid = _grid(shop.rfm.segment_grid)
     names = [grid[int(r), int(fm)] for r, fm in zip(recency, combined, strict=True)]
-    is_prospect = matrix["recency_days"].isna().to_numpy()
-    return pd.Series(np.where(is_prospect, PROSPECT, np.array(names, dtype=object)), dtype=object)
+    is_prospect, is_unranked = matrix["recency_days"].isna().to_numpy(), bought & (bought.sum() < FEWEST_BUYERS)
+    return pd.Series(np.select([is_prospect, is_unranked], [PROSPECT, UNRANKED], np.array(names, dtype=object)), dtype=object)
 
 
 def _scores(values: Floats, ranked: Booleans) -> Floats:

@@ -10,22 +10,12 @@ import pandas as pd
 import pyarrow as pa
 
 from customer360.features import Feature
+from customer360.lake.publishing.tables import TABLES
 from ml.arrays import Floats
 from ml.fitting.class_model import Batch
 from ml.versions.model_store import LoadedModel
 
-# The table is typed even when it has no rows.
-VALUE_TYPES: dict[str, pa.DataType] = {
-    "customer_id": pa.string(),
-    "purchase_probability": pa.float64(),
-    "expected_spend": pa.float64(),
-    "churn_probability": pa.float64(),
-    "model_version": pa.string(),
-    "spend_model_version": pa.string(),
-    "churn_model_version": pa.string(),
-    "as_of": pa.timestamp("us"),
-}
-VALUE_SCHEMA = pa.schema(VALUE_TYPES)
+VALUE_SCHEMA = TABLES["customer_value"].arrow_schema
 
 
 @dataclass(frozen=True)

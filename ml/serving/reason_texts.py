@@ -147,20 +147,19 @@ def _count(measure: str, amount: float) -> str:
     return nothing if not count else single if count == 1 else several.format(f"{count:,}")
 
 
-def _visit(days: float | None) -> str:
+def _last_activity(days: float | None) -> str:
     if days is None:
-        return "no visit yet"
-    full_days = int(days)
-    if full_days >= QUIET_DAYS:
-        return f"no visit for {many(full_days, 'day')}"
-    return f"last visit {_ago(days)}" if full_days else "visited within a day"
+        return "not active yet"
+    if days >= QUIET_DAYS:
+        return f"not active for {many(int(days), 'day')}"
+    return f"last active {_ago(days)}" if days >= 1 else "active within a day"
 
 
 def _last_order(days: float | None) -> str:
     return "no order yet" if days is None else f"last order {_ago(days)}"
 
 
-_SINCE = {"recency_days": _last_order, "days_since_last_activity": _visit}
+_SINCE = {"recency_days": _last_order, "days_since_last_activity": _last_activity}
 
 
 def _ago(days: float) -> str:

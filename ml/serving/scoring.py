@@ -10,23 +10,13 @@ import pandas as pd
 import pyarrow as pa
 
 from customer360.features import Feature
-from customer360.settings import NONE
+from customer360.lake.publishing.tables import TABLES
 from ml.arrays import Floats
 from ml.frames import feature_matrix, require_columns
 from ml.versions.model_store import LoadedModel
 
 TABLE = "customer_features"
-# The table is typed even when it has no rows.
-SCORE_TYPES: dict[str, pa.DataType] = {
-    "customer_id": pa.string(),
-    "category_id": pa.string(),
-    "probability": pa.float64(),
-    "rank": pa.int32(),
-    "is_label": pa.bool_(),
-    "model_version": pa.string(),
-    "as_of": pa.timestamp("us"),
-}
-SCORE_SCHEMA = pa.schema(SCORE_TYPES)
+SCORE_SCHEMA = TABLES["customer_scores"].arrow_schema
 
 
 def score(customer_features: pd.DataFrame, loaded: LoadedModel) -> pa.Table:
@@ -67,9 +57,3 @@ def to_table(customer_features: pd.DataFrame, loaded: LoadedModel, probabilities
         pa.array(customer_features["as_of"], pa.timestamp("us")).take(customer_rows),
     ]
     return pa.Table.from_arrays(columns, schema=SCORE_SCHEMA)
-
-
-def top_categories(scores: pd.DataFrame) -> pd.DataFrame:
-    """One row a customer: customer_id, category_id, probability of the most probable category that is not "none"."""
-    real = scores[scores["category_id"] != NONE].sort_values(["customer_id", "rank"])
-    return real.drop_duplicates("customer_id")[["customer_id", "category_id", "probability"]].reset_index(drop=True)

@@ -139,3 +139,9 @@ def customer_frame(shop: Shop, customers: int, seed: int = 3, shift: float = 0.0
     frame = feature_frame(shop, customers, seed, shift).drop(columns=["label", "spend", "is_churned"])
     frame.insert(1, "as_of", pd.Timestamp(LAST_CUTOFF + timedelta(days=9)))
     return frame
+
+
+def top_categories(scores: pd.DataFrame) -> list[str]:
+    """The most probable category of each customer that is not "none", in the order of their ids."""
+    real = scores[scores["category_id"] != "none"].sort_values(["customer_id", "rank"])
+    return list(real.drop_duplicates("customer_id")["category_id"])

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import duckdb
+import numpy as np
 import pandas as pd
 import pyarrow as pa
-from published_frames import customer_frame
+from published_frames import customer_frame, top_categories
 
 from customer360.lake.warehouse.frames import replace_table
 from customer360.settings import Shop
 from ml.serving.reason_refresh import KEPT_SCHEMA, refresh_reasons
 from ml.serving.reasons import REASON_COLUMNS, reasons
-from ml.serving.scoring import score, top_categories
+from ml.serving.scoring import score
 from ml.serving.serving_tables import Tables
 from ml.versions.model_store import LoadedModel
 
@@ -82,7 +83,7 @@ def test_who_was_active_since_comes_before_who_waits_longest(shop: Shop, champio
 def test_reasons_of_another_category_or_model_are_dropped(shop: Shop, champion: LoadedModel) -> None:
     features = customer_frame(shop, 40)
     kept = refresh(features, champion, shop, nothing_kept(), 40)
-    top = top_categories(score(features, champion).to_pandas())["category_id"].to_numpy()
+    top = np.array(top_categories(score(features, champion).to_pandas()))
     stale = kept.assign(category_id=["beauty" if category != "beauty" else "fitness" for category in top])
     for wrong in (stale, kept.assign(model_version="v0")):
         found = refresh(features, champion, shop, wrong, 5)

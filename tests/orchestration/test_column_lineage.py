@@ -17,8 +17,8 @@ def test_maintenance_finds_which_columns_each_column_is_made_from_once(tmp_path:
     found = {unique_id.rpartition(".")[2]: metadata for unique_id, metadata in lineage_metadata(shop.settings).items()}
     lineage = found["rfm_segments"]["dagster/column_lineage"].deps_by_column
     assert lineage["monetary"] == [dg.TableColumnDep(dg.AssetKey(["intermediate", "int_customer_rfm"]), "monetary")]
-    table = found["customer_time_zones"]["columns_made_from"].value
-    assert "| `time_zone` | `intermediate/int_customer_time_zones.time_zone` |" in table
+    table = found["customer_orders"]["columns_made_from"].value
+    assert "| `order_id` | `intermediate/int_purchase_lines.order_id` |" in table
     made = lineage_file(shop.settings).stat().st_mtime_ns
     shop.run("maintenance_job").succeed()
     assert lineage_file(shop.settings).stat().st_mtime_ns == made

@@ -9,7 +9,7 @@ import sys
 import dagster as dg
 
 from assets.predictions.look_ahead_check import features_do_not_see_the_future
-from assets.predictions.training import MODEL_ASSETS, training_features
+from assets.predictions.training import TRAINING_STEPS, training_features
 from assets.transform.warehouse import warehouse_models
 from customer360.settings import REPOSITORY
 from ml.versions.model_store import ModelStore
@@ -62,7 +62,7 @@ def test_a_training_set_that_sees_the_future_trains_no_model(shop: TinyShop) -> 
 def test_a_training_holds_no_place_in_the_pool_that_slices_wait_for() -> None:
     """A run holds a pool's slot to its end: a single step of the training in it, and slices wait for the models too."""
     steps = [*training_features.node_def.iterate_op_defs(), *features_do_not_see_the_future.node_def.iterate_op_defs()]
-    for asset in MODEL_ASSETS:
-        steps += asset.node_def.iterate_op_defs()
+    for step in TRAINING_STEPS:
+        steps += step.node_def.iterate_op_defs()
     assert {step.name: step.pool for step in steps} == dict.fromkeys((step.name for step in steps), None)
     assert [step.pool for step in warehouse_models.node_def.iterate_op_defs()] == [WAREHOUSE_POOL]

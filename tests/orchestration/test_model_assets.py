@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import duckdb
 import pandas as pd
 import pytest
 
-from assets.predictions.training import CUSTOMERS, CustomerInputs, Recipe, model_asset
+from assets.predictions.training import CUSTOMERS, CustomerInputs, Recipe, training_step
 from customer360.settings import REPOSITORY, Settings
 from customer360.snapshot import Snapshot
 from ml.datasets.training_sets import TrainingSetError
@@ -50,16 +51,15 @@ class Inputs:
         at_cutoffs = self.frame.groupby("as_of", as_index=False)["customer_id"].count()
         return CustomerInputs(self.frame, pd.Timestamp("2026-01-01").to_pydatetime(), at_cutoffs)
 
-    def recipe(self) -> Recipe[CustomerInputs]:
-        return Recipe(
-            [], "the last cut-off", BoostingSettings(iterations=20), self.read, CUSTOMERS.training_set, CUSTOMERS.outlook
-        )
+    def recipe(self, name: str) -> Recipe[CustomerInputs]:
+        return replace(CUSTOMERS[0], name=name, deps=[], boosting=BoostingSettings(iterations=20), section=None)
 
 
 def run(name: str, inputs: Inputs, data: Path) -> tuple[dict[str, Any], dict[str, bool]]:
     """Metadata and checks of the asset."""
     platform = EmptyPlatform(shop_folder=str(SHOP), data_dir=str(data))
-    result = dg.materialize([model_asset(name, "A model.", inputs.recipe())], resources={"platform": platform})
+    step = training_step("models", inputs.read, inputs.recipe(name))
+    result = dg.materialize([step], resources={"platform": platform})
     (event,) = result.get_asset_materialization_events()
     metadata = {key: value.value for key, value in event.materialization.metadata.items()}
     return metadata, {check.check_name: check.passed for check in result.get_asset_check_evaluations()}
@@ -141,3 +141,15 @@ def test_a_baseline_becomes_champion_and_scores_where_no_model_beats_it(
     assert f"serves The baseline '{champion.manifest.serves}' alone, a simple rule; the trees are kept beside it." in shown
     again, _ = run("affinity", inputs, tmp_path)
     assert again["decision"] == "rejected"  # the same rule once more is not better than the champion
+
+
+def test_models_of_one_step_read_their_inputs_once_and_may_be_trained_alone(tmp_path: Path) -> None:
+    inputs = Inputs(cutoffs=4)
+    step = training_step("models", inputs.read, inputs.recipe("affinity"), inputs.recipe("spend"))
+    platform = EmptyPlatform(shop_folder=str(SHOP), data_dir=str(tmp_path))
+    made = dg.materialize([step], resources={"platform": platform}).get_asset_materialization_events()
+    assert [event.asset_key.path[-1] for event in made] == ["affinity_model", "spend_model"]
+    assert inputs.reads == 1
+    alone = dg.materialize([step], resources={"platform": platform}, selection=["predictions/spend_model"])
+    assert [event.asset_key.path[-1] for event in alone.get_asset_materialization_events()] == ["spend_model"]
+    assert len(ModelStore(tmp_path / "models").versions("affinity")) == 1

@@ -525,8 +525,8 @@ def local_date(moment: datetime, shop: Shop) -> Any:
 def rfm_segments(facts: Known) -> Table:
     """Recency since the last purchase line ever, frequency and monetary of the window's local days (today is the last of them).
 
-    Scores are 1 + floor(5 x percent_rank), at most 5, among customers with orders in the window; 1 for those who bought only
-    before it, None for those who never bought.
+    Scores are 1 + floor(5 x percent_rank), at most 5, among customers with orders in the window, None where they are fewer than
+    five; 1 for those who bought only before it, None for those who never bought.
     """
     table: Table = {}
     for customer in facts.customers:
@@ -539,8 +539,9 @@ def rfm_segments(facts: Known) -> Table:
     buyers = [row for row in table.values() if row["frequency"]]
     for row in table.values():
         for name, column, sign in (("recency", "recency_days", -1), ("frequency", "frequency", 1), ("monetary", "monetary", 1)):
-            other = None if row["recency_days"] is None else 1
-            row[f"{name}_score"] = score(row, buyers, column, sign) if row["frequency"] else other
+            row[f"{name}_score"] = None if row["recency_days"] is None else 1
+            if row["frequency"]:
+                row[f"{name}_score"] = score(row, buyers, column, sign) if len(buyers) >= 5 else None
     return table
 
 
@@ -575,6 +576,7 @@ def customer_features(facts: Known) -> Table:
     table: Table = {key: Row({name: row[name] for name in rfm}) for key, row in rfm_segments(facts).items()}
     for (customer,), row in table.items():
         moments = [e["event_at"] for e in facts.events if e["owner"] == customer and e["event_at"] < facts.as_of]
+        moments += [line["at"] for line in lines_of(facts, customer) if is_purchase(line)]
         row["days_since_last_activity"] = (facts.as_of - max(moments)).days if moments else None
         row["last_category_id"] = last_category(facts, customer)
         row.update(lifetime(facts, customer))

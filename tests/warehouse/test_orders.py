@@ -12,7 +12,7 @@ from tests.support import oracle
 from tests.support.lab import Lab
 from tests.support.random_shop import random_shop
 
-MODELS = ("int_customer_time_zones", "customer_orders", "customer_purchase_times")
+MODELS = ("customer_time_zones", "customer_orders", "customer_purchase_times")
 
 
 def test_orders_and_their_times_are_those_of_the_purchase_lines(new_lab: Callable[[Shop], Lab]) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import yaml
 
 from customer360.features import Feature, feature_list, feature_type
@@ -50,6 +51,10 @@ REFERENCE = ("products", "categories", "offers", "campaigns")
 FRAME_TYPES = {
     **{"VARCHAR": "str", "BIGINT": "Int64", "INTEGER": "Int32", "DOUBLE": "Float64", MONEY: "Float64", "BOOLEAN": "boolean"},
     **dict.fromkeys(("DATE", "TIMESTAMP"), "datetime64[us]"),
+}
+ARROW_TYPES: dict[str, pa.DataType] = {
+    **{"VARCHAR": pa.string(), "BIGINT": pa.int64(), "INTEGER": pa.int32(), "DOUBLE": pa.float64(), "BOOLEAN": pa.bool_()},
+    **{"DATE": pa.date32(), "TIMESTAMP": pa.timestamp("us"), MONEY: pa.decimal128(18, 2)},
 }
 REQUIRED_FRAME_TYPES = {"Int64": "int64", "Float64": "float64", "boolean": "bool"}
 # Suffixes of column names that denote a unit, by the naming convention of all tables.
@@ -117,6 +122,11 @@ class PublishedTable:
     def duckdb_types(self) -> dict[str, str]:
         """Column to DuckDB type, in the order of the columns."""
         return {column.name: column.type for column in self.columns}
+
+    @cached_property
+    def arrow_schema(self) -> pa.Schema:
+        """The columns as Arrow has them."""
+        return pa.schema([(column.name, ARROW_TYPES[column.type]) for column in self.columns])
 
     def typed(self, rows: Any) -> pd.DataFrame:
         """Rows, a frame or what makes one, with exactly these columns and types; a column that is missing is null."""

@@ -139,8 +139,8 @@
 {%- endmacro %}
 
 
-{#- One row per customer with events before as_of: customer_id, last_event_at. -#}
-{% macro last_activity_as_of(activity, visitor_customers, clock) -%}
+{#- One row per customer with an event or a purchase line before as_of, `lines` known then: customer_id, last_event_at. -#}
+{% macro last_activity_as_of(activity, visitor_customers, lines, clock) -%}
     {%- set as_of = as_of_clock(clock) -%}
     with
 
@@ -156,6 +156,17 @@
             and event_slice < {{ as_of }}
             and last_event_at is not null
         group by customer_id, visitor_id
+
+        union all
+
+        select
+            customer_id,
+            cast(null as string) as visitor_id,
+            max(purchased_at) as last_event_at
+
+        from {{ lines }}
+        where is_purchase
+        group by customer_id
 
     )
 

@@ -33,18 +33,9 @@
 
     ),
 
-    reference_lines as (
+    reference_rows as (
 
-        select
-            order_id,
-            product_id,
-            line_no,
-            customer_id,
-            category_id,
-            purchased_at,
-            quantity,
-            amount
-
+        select *
         from {{ reference_lines }}
         where valid_from <= {{ as_of }}
             and (valid_to is null or valid_to > {{ as_of }})
@@ -58,24 +49,13 @@
             min(customer_id) as customer_id
 
         from event_lines
-        where order_id in (select order_id from reference_lines where customer_id is null)
+        where order_id in (select order_id from reference_rows where customer_id is null)
         group by order_id
         having min(customer_id) = max(customer_id)
 
     ),
 
-    known_lines as (
-
-        select e.*
-
-        from event_lines as e
-        left join reference_lines as r
-            on e.order_id = r.order_id
-            and e.product_id = r.product_id
-            and e.line_no = r.line_no
-        where r.order_id is null
-
-        union all
+    reference_lines as (
 
         select
             r.order_id,
@@ -88,8 +68,17 @@
             r.quantity,
             r.amount
 
-        from reference_lines as r
+        from reference_rows as r
         left join guest_orders as g on r.order_id = g.order_id
+
+    ),
+
+    known_lines as (
+
+        {{ lines_of('event_lines', 'reference_lines', [
+            'order_id', 'product_id', 'line_no', 'unnumbered_event_key', 'customer_id', 'category_id', 'purchased_at', 'quantity',
+            'amount'
+        ]) }}
 
     )
 

@@ -30,7 +30,7 @@ zones as (
         customer_id,
         time_zone
 
-    from {{ ref('int_customer_time_zones') }}
+    from {{ ref('customer_time_zones') }}
 
 ),
 

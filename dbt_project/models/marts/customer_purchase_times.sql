@@ -22,7 +22,7 @@ local_orders as (
         {{ local_timestamp('orders.ordered_at', 'zones.time_zone') }} as local_ordered_at
 
     from orders
-    inner join {{ ref('int_customer_time_zones') }} as zones on orders.customer_id = zones.customer_id
+    inner join {{ ref('customer_time_zones') }} as zones on orders.customer_id = zones.customer_id
 
 ),
 

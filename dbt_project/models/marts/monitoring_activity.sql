@@ -1,6 +1,26 @@
 {{ config(tags=['daily']) }}
 {%- set end_of_time = "cast('9999-12-31 00:00:00' as timestamp)" %}
 {%- set as_of = as_of_clock(source('ops', 'clock')) %}
+{#- What happened, with the columns of each source; the others are null. Reference rows have a validity instead of a slice. -#}
+{%- set types = {
+    'slice': 'timestamp', 'valid_from': 'timestamp', 'valid_to': 'timestamp', 'happened_at': 'timestamp',
+    'customer_id': 'string', 'visitor_id': 'string', 'product_id': 'string', 'category_id': 'string',
+    'order_id': 'string', 'line_no': 'bigint', 'is_purchase': 'boolean', 'amount': 'decimal(18, 2)',
+    'views': 'bigint', 'dwell_seconds': 'decimal(28, 6)', 'carts': 'bigint', 'shown': 'bigint', 'clicked': 'bigint',
+} %}
+{%- set of_event = ['slice', 'customer_id', 'visitor_id'] %}
+{%- set of_line = ['customer_id', 'product_id', 'category_id', 'order_id', 'line_no', 'amount'] %}
+{%- set line = {'happened_at': 'purchased_at', 'is_purchase': is_purchase_line()} %}
+{%- set sources = [
+    (
+        ref('int_activity_by_slice'),
+        of_event + ['product_id', 'category_id', 'views', 'dwell_seconds', 'carts'],
+        {'happened_at': 'event_slice'},
+    ),
+    (ref('int_offer_activity_by_slice'), of_event + ['shown', 'clicked'], {'happened_at': 'event_slice'}),
+    ('event_lines', of_event + of_line, line),
+    (ref('stg_purchases'), ['valid_from', 'valid_to'] + of_line, line),
+] %}
 
 with
 
@@ -43,15 +63,14 @@ visitor_links as (
 visitor_customers as (
 
     select
-        visitor_links.visitor_id,
-        visitor_links.customer_id,
-        visitor_links.linked_slice,
+        visitor_id,
+        customer_id,
+        linked_slice,
         -- no null, and no `or` in the joins below: DuckDB 1.5 then compares every row with every other
-        coalesce(visitor_links.second_slice, {{ end_of_time }}) as second_slice
+        coalesce(second_slice, {{ end_of_time }}) as second_slice
 
     from visitor_links
-    inner join customers on visitor_links.customer_id = customers.customer_id
-    where visitor_links.place = 1
+    where place = 1
 
 ),
 
@@ -61,115 +80,18 @@ event_lines as (
 
 ),
 
-lines as (
-
-    select
-        slice,
-        purchased_at,
-        customer_id,
-        visitor_id,
-        product_id,
-        category_id,
-        order_id,
-        order_id as event_order_id,
-        line_no,
-        amount,
-        quantity,
-        cast(null as timestamp) as valid_from,
-        cast(null as timestamp) as valid_to
-
-    from event_lines
-
-    union all
-
-    select
-        cast(null as timestamp) as slice,
-        purchased_at,
-        customer_id,
-        cast(null as string) as visitor_id,
-        product_id,
-        category_id,
-        order_id,
-        cast(null as string) as event_order_id,
-        line_no,
-        amount,
-        quantity,
-        valid_from,
-        valid_to
-
-    from {{ ref('stg_purchases') }}
-
-),
-
 happenings as (
-
+    {% for relation, same, others in sources %}
     select
-        slice,
-        event_slice as happened_at,
-        customer_id,
-        visitor_id,
-        product_id,
-        category_id,
-        cast(null as string) as order_id,
-        cast(null as string) as event_order_id,
-        cast(null as bigint) as line_no,
-        views,
-        dwell_seconds,
-        carts,
-        cast(0 as bigint) as offers_shown,
-        cast(0 as bigint) as offers_clicked,
-        cast(0 as decimal(18, 2)) as amount,
-        cast(null as timestamp) as valid_from,
-        cast(null as timestamp) as valid_to
+        {%- for name, type in types.items() %}
+        cast({{ name if name in same else others.get(name, 'null') }} as {{ type }}) as {{ name }}{{ ',' if not loop.last }}
+        {%- endfor %}
 
-    from {{ ref('int_activity_by_slice') }}
-    where views > 0 or carts > 0
-
+    from {{ relation }}
+    {% if not loop.last %}
     union all
-
-    select
-        slice,
-        event_slice as happened_at,
-        customer_id,
-        visitor_id,
-        cast(null as string) as product_id,
-        cast(null as string) as category_id,
-        cast(null as string) as order_id,
-        cast(null as string) as event_order_id,
-        cast(null as bigint) as line_no,
-        cast(0 as bigint) as views,
-        cast(0 as decimal(28, 6)) as dwell_seconds,
-        cast(0 as bigint) as carts,
-        shown as offers_shown,
-        clicked as offers_clicked,
-        cast(0 as decimal(18, 2)) as amount,
-        cast(null as timestamp) as valid_from,
-        cast(null as timestamp) as valid_to
-
-    from {{ ref('int_offer_activity_by_slice') }}
-
-    union all
-
-    select
-        slice,
-        purchased_at as happened_at,
-        customer_id,
-        visitor_id,
-        product_id,
-        category_id,
-        case when {{ is_purchase_line() }} then order_id end as order_id,
-        event_order_id,
-        line_no,
-        cast(0 as bigint) as views,
-        cast(0 as decimal(28, 6)) as dwell_seconds,
-        cast(0 as bigint) as carts,
-        cast(0 as bigint) as offers_shown,
-        cast(0 as bigint) as offers_clicked,
-        amount,
-        valid_from,
-        valid_to
-
-    from lines
+    {% endif %}
+    {%- endfor %}
 
 ),
 
@@ -206,8 +128,38 @@ known_then as (
 
 ),
 
--- The visitor's customer is that of the end of the day too. A reference row replaces the events of its line. They are matched
--- by event_order_id: of a left join with a condition on the left side alone DuckDB makes a nested loop.
+-- As in purchase_lines_as_of: a reference row without a customer is of the only one that the events of its order name.
+guest_orders as (
+
+    select
+        g.day_no,
+        g.order_id,
+        min(coalesce(e.customer_id, v.customer_id)) as customer_id
+
+    from (
+        select distinct
+            day_no,
+            day_end,
+            order_id
+
+        from known_then
+        where slice is null
+            and customer_id is null
+    ) as g
+    inner join event_lines as e
+        on g.order_id = e.order_id
+        and g.day_end > e.slice
+    left join visitor_customers as v
+        on e.visitor_id = v.visitor_id
+        and g.day_end > v.linked_slice
+        and g.day_end <= v.second_slice
+    group by g.day_no, g.order_id
+    having min(coalesce(e.customer_id, v.customer_id)) = max(coalesce(e.customer_id, v.customer_id))
+
+),
+
+-- The visitor's customer is that of the end of the day too. A reference row replaces the events of its line; that only events
+-- are replaced is part of the key: of a left join with a condition on the left side alone DuckDB makes a nested loop.
 of_customers as (
 
     select
@@ -216,74 +168,60 @@ of_customers as (
         c.customer_id,
         k.product_id,
         k.category_id,
-        k.order_id,
+        case when k.is_purchase then k.order_id end as order_id,
         sum(k.views) as views,
         sum(k.dwell_seconds) as dwell_seconds,
         sum(k.carts) as carts,
-        sum(k.offers_shown) as offers_shown,
-        sum(k.offers_clicked) as offers_clicked,
-        sum(k.amount) as amount
+        sum(k.shown) as offers_shown,
+        sum(k.clicked) as offers_clicked,
+        sum(k.amount) as amount,
+        sum(case when not k.is_purchase then -k.amount end) as returned_amount
 
     from known_then as k
     left join visitor_customers as v
         on k.visitor_id = v.visitor_id
         and k.day_end > v.linked_slice
         and k.day_end <= v.second_slice
-    inner join customers as c on coalesce(k.customer_id, v.customer_id) = c.customer_id
+    left join guest_orders as g
+        on case when k.slice is null then k.order_id end = g.order_id
+        and k.day_no = g.day_no
+    inner join customers as c on coalesce(k.customer_id, v.customer_id, g.customer_id) = c.customer_id
     left join {{ ref('stg_purchases') }} as r
-        on k.event_order_id = r.order_id
+        on case when k.slice is not null then k.order_id end = r.order_id
         and k.product_id = r.product_id
         and k.line_no = r.line_no
         and k.day_end >= r.valid_from
         and k.day_end < coalesce(r.valid_to, {{ end_of_time }})
     where r.order_id is null
-    group by k.day_no, k.day_end, c.customer_id, k.product_id, k.category_id, k.order_id
-
-),
-
-with_category as (
-
-    select
-        a.day_no,
-        a.day_end,
-        a.customer_id,
-        coalesce({{ shop_category('a.category_id', 'p.category_id', 'a.product_id') }}, '(none)') as category_id,
-        a.order_id,
-        a.views,
-        a.dwell_seconds,
-        a.carts,
-        a.offers_shown,
-        a.offers_clicked,
-        a.amount
-
-    from of_customers as a
-    left join {{ ref('stg_products') }} as p
-        on a.product_id = p.product_id
-        and a.day_end >= p.valid_from
-        and a.day_end < coalesce(p.valid_to, {{ end_of_time }})
+    group by 1, 2, 3, 4, 5, 6
 
 ),
 
 final as (
 
     select
-        day_no,
-        day_end,
-        customer_id,
-        category_id,
-        cast(sum(views) as bigint) as views,
-        cast(sum(dwell_seconds) as double) as dwell_seconds,
-        cast(sum(carts) as bigint) as carts,
-        count(distinct order_id) as orders,
-        cast(sum(amount) as decimal(18, 2)) as spend,
-        cast(sum(offers_shown) as bigint) as offers_shown,
-        cast(sum(offers_clicked) as bigint) as offers_clicked
+        a.day_no,
+        a.day_end,
+        a.customer_id,
+        coalesce({{ shop_category('a.category_id', 'p.category_id', 'a.product_id') }}, '(none)') as category_id,
+        cast(coalesce(sum(a.views), 0) as bigint) as views,
+        cast(coalesce(sum(a.dwell_seconds), 0) as double) as dwell_seconds,
+        cast(coalesce(sum(a.carts), 0) as bigint) as carts,
+        count(distinct a.order_id) as orders,
+        cast(coalesce(sum(a.amount), 0) as decimal(18, 2)) as spend,
+        cast(coalesce(sum(a.returned_amount), 0) as decimal(18, 2)) as returned_amount,
+        cast(coalesce(sum(a.offers_shown), 0) as bigint) as offers_shown,
+        cast(coalesce(sum(a.offers_clicked), 0) as bigint) as offers_clicked
 
-    from with_category
-    group by day_no, day_end, customer_id, category_id
+    from of_customers as a
+    left join {{ ref('stg_products') }} as p
+        on a.product_id = p.product_id
+        and a.day_end >= p.valid_from
+        and a.day_end < coalesce(p.valid_to, {{ end_of_time }})
+    group by 1, 2, 3, 4
 
 )
 
 select *
 from final
-where views > 0 or carts > 0 or orders > 0 or spend <> 0 or offers_shown > 0 or offers_clicked > 0
+where views > 0 or carts > 0 or orders > 0 or spend <> 0 or returned_amount <> 0 or offers_shown > 0 or offers_clicked > 0

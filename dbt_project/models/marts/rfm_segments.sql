@@ -1,4 +1,5 @@
 {%- set as_of = as_of_clock(source('ops', 'clock')) %}
+{%- set fewest_buyers = 5 %}
 
 with
 
@@ -37,6 +38,7 @@ ranked as (
 
     select
         customer_id,
+        count(*) over () as buyers,
         percent_rank() over (order by recency_days desc nulls first) as recency_rank,
         percent_rank() over (order by frequency asc nulls first) as frequency_rank,
         percent_rank() over (order by monetary asc nulls first) as monetary_rank
@@ -57,6 +59,7 @@ scored as (
     from rfm
     left join ranked on rfm.customer_id = ranked.customer_id
     where rfm.recency_days is not null
+        and coalesce(ranked.buyers, {{ fewest_buyers }}) >= {{ fewest_buyers }}
 
 ),
 
@@ -85,7 +88,11 @@ final as (
         combined.frequency_score,
         combined.monetary_score,
         combined.fm_score,
-        case when combined.customer_id is null then 'Prospect' else segment_grid.segment end as segment
+        case
+            when rfm.recency_days is null then 'Prospect'
+            when combined.customer_id is null then 'Unranked'
+            else segment_grid.segment
+        end as segment
 
     from customers
     left join rfm on customers.customer_id = rfm.customer_id

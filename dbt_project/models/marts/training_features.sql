@@ -20,115 +20,40 @@ purchase_lines as (
 ),
 {% for number in cutoff_numbers %}
 {%- set clock = '(select as_of from ' ~ source('ops', 'training_cutoffs') ~ ' where cutoff_no = ' ~ number ~ ')' %}
-visitor_customers_{{ number }} as (
-
-    {{ visitor_customers_as_of(ref('int_visitor_links_by_slice'), clock) }}
-
-),
-
-known_customers_{{ number }} as (
-
-    {{ customers_known_then(
+{%- set names = [
+    'visitor_customers', 'known_customers', 'customers', 'purchase_lines', 'recent_orders', 'product_windows', 'activity_windows',
+    'category_activity', 'offer_windows', 'last_activity', 'rfm', 'category_history', 'last_category',
+] %}
+{%- set at = {} %}
+{%- for name in names %}{% do at.update({name: name ~ '_' ~ number}) %}{% endfor %}
+{%- set parts = {
+    'visitor_customers': visitor_customers_as_of(ref('int_visitor_links_by_slice'), clock),
+    'known_customers': customers_known_then(
         ref('stg_customers'), ref('int_activity_by_slice'), ref('stg_purchases'), clock
-    ) }}
+    ),
+    'customers': customers_as_of(ref('stg_customers'), clock),
+    'purchase_lines': purchase_lines_as_of(
+        ref('int_purchases_by_slice'), ref('stg_purchases'), ref('stg_products'), at.visitor_customers, clock
+    ),
+    'recent_orders': recent_orders_as_of(at.purchase_lines, clock),
+    'product_windows': product_windows_as_of(ref('int_activity_by_slice'), at.visitor_customers, clock),
+    'activity_windows': activity_windows_as_of(at.product_windows, ref('stg_products'), clock),
+    'category_activity': category_activity_as_of(at.activity_windows, at.recent_orders),
+    'offer_windows': offer_windows_as_of(ref('int_offer_activity_by_slice'), at.visitor_customers, clock),
+    'last_activity': last_activity_as_of(ref('int_activity_by_slice'), at.visitor_customers, at.purchase_lines, clock),
+    'rfm': rfm_as_of(at.purchase_lines, clock),
+    'category_history': category_history_as_of(at.purchase_lines),
+    'last_category': last_category_as_of(at.category_history),
+    'features': features_as_of(at, clock),
+    'labels': labels_as_of('purchase_lines', clock),
+} %}
+{%- for name, sql in parts.items() %}
+{{ name }}_{{ number }} as (
+
+    {{ sql }}
 
 ),
-
-customers_{{ number }} as (
-
-    {{ customers_as_of(ref('stg_customers'), clock) }}
-
-),
-
-purchase_lines_{{ number }} as (
-
-    {{ purchase_lines_as_of(
-        ref('int_purchases_by_slice'),
-        ref('stg_purchases'),
-        ref('stg_products'),
-        'visitor_customers_' ~ number,
-        clock
-    ) }}
-
-),
-
-recent_orders_{{ number }} as (
-
-    {{ recent_orders_as_of('purchase_lines_' ~ number, clock) }}
-
-),
-
-product_windows_{{ number }} as (
-
-    {{ product_windows_as_of(ref('int_activity_by_slice'), 'visitor_customers_' ~ number, clock) }}
-
-),
-
-activity_windows_{{ number }} as (
-
-    {{ activity_windows_as_of('product_windows_' ~ number, ref('stg_products'), clock) }}
-
-),
-
-category_activity_{{ number }} as (
-
-    {{ category_activity_as_of('activity_windows_' ~ number, 'recent_orders_' ~ number) }}
-
-),
-
-offer_windows_{{ number }} as (
-
-    {{ offer_windows_as_of(ref('int_offer_activity_by_slice'), 'visitor_customers_' ~ number, clock) }}
-
-),
-
-last_activity_{{ number }} as (
-
-    {{ last_activity_as_of(ref('int_activity_by_slice'), 'visitor_customers_' ~ number, clock) }}
-
-),
-
-rfm_{{ number }} as (
-
-    {{ rfm_as_of('purchase_lines_' ~ number, clock) }}
-
-),
-
-category_history_{{ number }} as (
-
-    {{ category_history_as_of('purchase_lines_' ~ number) }}
-
-),
-
-last_category_{{ number }} as (
-
-    {{ last_category_as_of('category_history_' ~ number) }}
-
-),
-
-features_{{ number }} as (
-
-    {{ features_as_of({
-        'known_customers': 'known_customers_' ~ number,
-        'customers': 'customers_' ~ number,
-        'activity_windows': 'activity_windows_' ~ number,
-        'category_activity': 'category_activity_' ~ number,
-        'recent_orders': 'recent_orders_' ~ number,
-        'offer_windows': 'offer_windows_' ~ number,
-        'rfm': 'rfm_' ~ number,
-        'last_activity': 'last_activity_' ~ number,
-        'category_history': 'category_history_' ~ number,
-        'last_category': 'last_category_' ~ number,
-    }, clock) }}
-
-),
-
-labels_{{ number }} as (
-
-    {{ labels_as_of('purchase_lines', clock) }}
-
-),
-
+{% endfor %}
 spend_{{ number }} as (
 
     select

@@ -27,14 +27,6 @@ event_lines as (
 
 ),
 
-reference_lines as (
-
-    select *
-    from {{ source('ops', 'reference_lines') }}
-    where order_id in (select order_id from order_ids)
-
-),
-
 -- the reference table knows no offers
 offers as (
 
@@ -47,6 +39,24 @@ offers as (
     from event_lines
     where offer_id is not null
     group by order_id, product_id, line_no
+
+),
+
+reference_lines as (
+
+    select
+        r.event_slice,
+        r.order_id,
+        r.product_id,
+        r.line_no,
+        offers.offer_id,
+        r.amount,
+        r.quantity
+
+    from {{ source('ops', 'reference_lines') }} as r
+    left join offers
+        on {{ is_same_line('r', 'offers') }}
+    where r.order_id in (select order_id from order_ids)
 
 ),
 
@@ -67,36 +77,9 @@ visits as (
 
 lines as (
 
-    select
-        e.event_slice,
-        e.order_id,
-        e.product_id,
-        e.offer_id,
-        e.amount,
-        e.quantity
-
-    from event_lines as e
-    left join reference_lines as r
-        on e.order_id = r.order_id
-        and e.product_id = r.product_id
-        and e.line_no = r.line_no
-    where r.order_id is null
-
-    union all
-
-    select
-        r.event_slice,
-        r.order_id,
-        r.product_id,
-        offers.offer_id,
-        r.amount,
-        r.quantity
-
-    from reference_lines as r
-    left join offers
-        on r.order_id = offers.order_id
-        and r.product_id = offers.product_id
-        and r.line_no = offers.line_no
+    {{ lines_of('event_lines', 'reference_lines', [
+        'event_slice', 'order_id', 'product_id', 'offer_id', 'amount', 'quantity'
+    ]) }}
 
 ),
 
