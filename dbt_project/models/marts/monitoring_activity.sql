@@ -3,7 +3,7 @@
 {%- set as_of = as_of_clock(source('ops', 'clock')) %}
 {#- What happened, with the columns of each source; the others are null. Reference rows have a validity instead of a slice. -#}
 {%- set types = {
-    'slice': 'timestamp', 'valid_from': 'timestamp', 'valid_to': 'timestamp', 'happened_at': 'timestamp',
+    'slice': 'timestamp', 'valid_from': 'timestamp', 'valid_to': 'timestamp',
     'customer_id': 'string', 'visitor_id': 'string', 'product_id': 'string', 'category_id': 'string',
     'order_id': 'string', 'line_no': 'bigint', 'is_purchase': 'boolean', 'amount': 'decimal(18, 2)',
     'views': 'bigint', 'dwell_seconds': 'decimal(28, 6)', 'carts': 'bigint', 'shown': 'bigint', 'clicked': 'bigint',
@@ -84,8 +84,9 @@ happenings as (
     {% for relation, same, others in sources %}
     select
         {%- for name, type in types.items() %}
-        cast({{ name if name in same else others.get(name, 'null') }} as {{ type }}) as {{ name }}{{ ',' if not loop.last }}
+        cast({{ name if name in same else others.get(name, 'null') }} as {{ type }}) as {{ name }},
         {%- endfor %}
+        {{ others['happened_at'] }} as happened_at
 
     from {{ relation }}
     {% if not loop.last %}
@@ -168,14 +169,14 @@ of_customers as (
         c.customer_id,
         k.product_id,
         k.category_id,
-        case when k.is_purchase then k.order_id end as order_id,
+        k.order_id,
+        k.is_purchase,
         sum(k.views) as views,
         sum(k.dwell_seconds) as dwell_seconds,
         sum(k.carts) as carts,
         sum(k.shown) as offers_shown,
         sum(k.clicked) as offers_clicked,
-        sum(k.amount) as amount,
-        sum(case when not k.is_purchase then -k.amount end) as returned_amount
+        sum(k.amount) as amount
 
     from known_then as k
     left join visitor_customers as v
@@ -193,32 +194,42 @@ of_customers as (
         and k.day_end >= r.valid_from
         and k.day_end < coalesce(r.valid_to, {{ end_of_time }})
     where r.order_id is null
-    group by 1, 2, 3, 4, 5, 6
+    group by k.day_no, k.day_end, c.customer_id, k.product_id, k.category_id, k.order_id, k.is_purchase
 
 ),
 
-final as (
+with_category as (
 
     select
-        a.day_no,
-        a.day_end,
-        a.customer_id,
-        coalesce({{ shop_category('a.category_id', 'p.category_id', 'a.product_id') }}, '(none)') as category_id,
-        cast(coalesce(sum(a.views), 0) as bigint) as views,
-        cast(coalesce(sum(a.dwell_seconds), 0) as double) as dwell_seconds,
-        cast(coalesce(sum(a.carts), 0) as bigint) as carts,
-        count(distinct a.order_id) as orders,
-        cast(coalesce(sum(a.amount), 0) as decimal(18, 2)) as spend,
-        cast(coalesce(sum(a.returned_amount), 0) as decimal(18, 2)) as returned_amount,
-        cast(coalesce(sum(a.offers_shown), 0) as bigint) as offers_shown,
-        cast(coalesce(sum(a.offers_clicked), 0) as bigint) as offers_clicked
+        a.*,
+        coalesce({{ shop_category('a.category_id', 'p.category_id', 'a.product_id') }}, '(none)') as shop_category_id
 
     from of_customers as a
     left join {{ ref('stg_products') }} as p
         on a.product_id = p.product_id
         and a.day_end >= p.valid_from
         and a.day_end < coalesce(p.valid_to, {{ end_of_time }})
-    group by 1, 2, 3, 4
+
+),
+
+final as (
+
+    select
+        day_no,
+        day_end,
+        customer_id,
+        shop_category_id as category_id,
+        cast(coalesce(sum(views), 0) as bigint) as views,
+        cast(coalesce(sum(dwell_seconds), 0) as double) as dwell_seconds,
+        cast(coalesce(sum(carts), 0) as bigint) as carts,
+        count(distinct case when is_purchase then order_id end) as orders,
+        cast(coalesce(sum(amount), 0) as decimal(18, 2)) as spend,
+        cast(coalesce(sum(case when not is_purchase then -amount end), 0) as decimal(18, 2)) as returned_amount,
+        cast(coalesce(sum(offers_shown), 0) as bigint) as offers_shown,
+        cast(coalesce(sum(offers_clicked), 0) as bigint) as offers_clicked
+
+    from with_category
+    group by day_no, day_end, customer_id, shop_category_id
 
 )
 
