@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from ml.arrays import Floats, Integers, Texts
 
 BANDS = 8
+# How far the mean of a log-normal distribution lay from what buyers then spent: 7 to 10% above in Complete Journey, 7 to 12% above
+# in CDNOW, 14 to 26% below in a retailer with wholesale buyers.
+TAIL_ERROR = 0.2
 BAND_NAMES = tuple(f"band {number}" for number in range(1, BANDS + 1))
 
 
@@ -50,6 +53,26 @@ def quantile_bands(amounts: Floats) -> Bands:
     rows, sums = np.bincount(places, minlength=BANDS), np.bincount(places, amounts, minlength=BANDS)
     means = np.where(rows > 0, sums / np.maximum(rows, 1), np.append(edges, edges[-1]))
     return Bands(edges=tuple(float(edge) for edge in edges), means=tuple(float(mean) for mean in means))
+
+
+def steadied(bands: Bands, amounts: Floats, customers: Texts) -> Bands:
+    """The bands with a mean of the highest one that no few customers decide.
+
+    ``amounts``, above 0, are those that the bands were made of, ``customers`` whose each is: the rows of a customer at several
+    cut-offs hold the same orders. The mean of all amounts is shrunk, as a logarithm, towards that of a log-normal distribution
+    with the weight e^2 / (e^2 + ``TAIL_ERROR``^2), where e is its relative standard error with customers drawn whole. The
+    highest band, which alone has no upper edge, takes the difference, and keeps at least its edge as mean.
+    """
+    in_top = bands.positions(amounts) == len(bands.edges)
+    if not in_top.any():
+        return bands
+    mean, logs = amounts.mean(), np.log(amounts)
+    _, places = np.unique(customers.astype(str), return_inverse=True)
+    error = np.sqrt((np.bincount(places, amounts - mean) ** 2).sum()) / amounts.sum()
+    weight = error**2 / (error**2 + TAIL_ERROR**2)
+    shrunk = mean ** (1 - weight) * np.exp(logs.mean() + logs.var() / 2) ** weight
+    highest = max(bands.means[-1] + (shrunk - mean) / in_top.mean(), bands.edges[-1])
+    return bands.model_copy(update={"means": (*bands.means[:-1], float(highest))})
 
 
 def rebanded(probabilities: Floats, old: Bands, new: Bands, amounts: Floats) -> Floats:

@@ -14,7 +14,7 @@ import pandas as pd
 from customer360.features import Feature, feature_list
 from customer360.settings import OUTCOMES, Shop
 from ml.arrays import Booleans, Floats, Texts
-from ml.datasets.bands import Bands, quantile_bands
+from ml.datasets.bands import Bands, quantile_bands, steadied
 from ml.datasets.segments import customer_groups
 from ml.datasets.targets import AFFINITY, WAIT_DAYS, Target, target_of
 from ml.frames import feature_matrix, require_columns
@@ -167,7 +167,8 @@ def _judged_at_last(ordered: pd.DataFrame, shop: Shop, target: Target) -> Traini
 def _amounts(ordered: pd.DataFrame, is_train: Booleans, is_judge: Booleans) -> Amounts:
     """The bands are those of the training rows: what is judged has no part in them."""
     spend = ordered["spend"].to_numpy(np.float64)
-    return Amounts(quantile_bands(spend[is_train]), spend[is_train], spend[is_judge])
+    learned, customers = spend[is_train], ordered.loc[is_train, "customer_id"].to_numpy(dtype=object)
+    return Amounts(steadied(quantile_bands(learned), learned, customers), learned, spend[is_judge])
 
 
 def _tuning(train: pd.DataFrame, horizon: timedelta) -> tuple[Split, ...]:

@@ -6,14 +6,15 @@ import getpass
 import hashlib
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
-from published_frames import small_shop, training_frame
+from published_frames import customer_frame, small_shop, training_frame
 from trained_models import NOW, Trained
 
 from customer360.decisions import DecisionRefused, Request
@@ -23,9 +24,12 @@ from customer360.lake.publishing.publishing import publish
 from customer360.lake.publishing.version import current_publication, open_version
 from customer360.settings import NONE, Settings
 from ml.datasets.training_sets import build_training_set
-from ml.fitting.training import train
+from ml.fitting.baselines import OWN_SHARES
+from ml.fitting.training import BLEND, MODEL, train
 from ml.judging.evaluation import evaluate
 from ml.judging.promotion import Decision
+from ml.serving.reasons import reasons
+from ml.serving.scoring import score
 from ml.versions.decision_log import succession
 from ml.versions.model_decisions import promote, reject, roll_back
 from ml.versions.model_store import ModelRefused, ModelStore, ModelStoreError
@@ -136,6 +140,70 @@ def test_a_rollback_to_a_named_version_withdraws_all_above_it(desk: Desk) -> Non
     assert desk.store.earlier_champions("affinity") == []
     desk.damage("v1")
     assert desk.serving() is None  # neither v2 nor v3: they were gone back on
+
+
+@pytest.fixture
+def kinds(desk: Desk, trained: Trained) -> Desk:
+    """Three more champions: r1 serves a rule, b1 a blend, t1 its trees; each with the odds of its newest cut-off."""
+    for hours, (version, serves) in enumerate((("r1", OWN_SHARES), ("b1", BLEND), ("t1", MODEL)), start=1):
+        evaluation = replace(trained.evaluation, serves=serves, odds_factor=1 + hours / 10)
+        Trained(trained.training_set, trained.trained, evaluation).save(desk.store, version)
+        desk.store.record(
+            "affinity", version, Decision(is_promoted=True, reason=f"{serves} is better"), NOW + timedelta(hours=hours)
+        )
+    return desk
+
+
+def test_rollbacks_to_and_from_a_rule_and_a_blend_serve_what_each_version_served(kinds: Desk, trained: Trained) -> None:
+    """By the command line: scores are those of the contender, times its odds; show and the published table say which it is."""
+    rows, none = trained.training_set.validation, trained.training_set.categories.index(NONE)
+    features = customer_frame(kinds.settings.shop, 30)
+
+    def serves_as(contender: str, version: str, factor: float) -> None:
+        shop = kinds.settings.shop
+        loaded = kinds.store.load_servable("affinity", feature_list(shop), [*shop.category_ids, NONE]).loaded
+        assert loaded is not None
+        assert loaded.version == kinds.champion == version
+        expected = trained.trained.contenders[contender].probabilities(rows) * [
+            1 if place == none else factor for place in range(len(trained.training_set.categories))
+        ]
+        expected /= expected.sum(axis=1, keepdims=True)
+        assert loaded.model.probabilities(rows) == pytest.approx(expected)
+        scored = score(features, loaded).to_pandas()
+        assert set(scored["model_version"]) == {version}
+        assert scored.groupby("customer_id")["probability"].sum().to_numpy() == pytest.approx(np.ones(30))
+        given = reasons(features, loaded, shop, {})
+        assert len(given) == 30
+        assert given["reason_1"].notna().mean() > 0.5
+
+    serves_as(MODEL, "t1", 1.3)
+    code, out, _ = kinds("rollback", "--reason", "the trees favour books")
+    assert (code, "b1 is the champion now" in out) == (0, True)
+    serves_as(BLEND, "b1", 1.2)
+    assert kinds("rollback", "--reason", "so does the blend")[0] == 0
+    serves_as(OWN_SHARES, "r1", 1.1)
+    code, out, _ = kinds("show", "champion")
+    assert code == 0
+    assert f"The baseline '{OWN_SHARES}' alone" in out.replace("\n", " ")
+    assert "Odds times 1.100" in " ".join(out.split())
+    assert kinds("rollback", "--reason", "the rule is stale")[0] == 0
+    serves_as(MODEL, "v3", trained.evaluation.odds_factor)
+    assert kinds("promote", "r1", "--reason", "it was right after all")[0] == 0
+    serves_as(OWN_SHARES, "r1", 1.1)
+    assert kinds("list")[0] == 0
+    seen = kinds.published()
+    statuses = {version: seen[version][:2] for version in ("t1", "b1", "r1", "v3")}
+    assert statuses == {
+        "t1": (False, "rolled back"),
+        "b1": (False, "rolled back"),
+        "r1": (True, "promoted"),
+        "v3": (False, "promoted"),
+    }
+    with open_version(kinds.settings.place) as published:
+        served = dict(published.connection.execute("select model_version, serves from model_versions").fetchall())
+    assert (served["r1"], served["b1"], served["t1"]) == (OWN_SHARES, BLEND, MODEL)
+    kinds.damage("r1")
+    assert kinds.serving() == "v3"  # what was rolled back does not serve in need, a rule's file is checked like any other
 
 
 def test_what_was_withdrawn_does_not_serve_in_need_until_it_is_promoted_again(desk: Desk) -> None:

@@ -15,7 +15,7 @@ from trained_models import Trained
 
 from customer360.features import Feature
 from customer360.settings import Shop
-from ml.datasets.bands import BAND_NAMES, Bands, quantile_bands, rebanded
+from ml.datasets.bands import BAND_NAMES, Bands, quantile_bands, rebanded, steadied
 from ml.datasets.leakage import strongest_features
 from ml.datasets.segments import last_seen
 from ml.datasets.targets import target_of
@@ -259,6 +259,65 @@ def test_equal_amounts_leave_bands_empty_and_their_mean_is_the_edge() -> None:
     assert np.isfinite(found.means).all()
     assert found.positions(np.array([9.0, 10.0])).tolist() == [0, 5]
     assert found.means[0] == 10.0
+
+
+def test_the_highest_mean_is_shrunk_by_how_few_customers_decide_it() -> None:
+    """Sixteen amounts of 16 customers, 1,600 of a wholesale buyer: worked out by the formulas."""
+    amounts = np.array([*np.arange(1.0, 16.0), 1600.0])
+    bands = quantile_bands(amounts)
+    found = steadied(bands, amounts, np.array([f"C{row}" for row in range(16)], dtype=object))
+    mean = (120 + 1600) / 16
+    error = (((amounts - mean) ** 2).sum() ** 0.5) / 1720
+    weight = error**2 / (error**2 + 0.04)
+    lognormal = np.exp(np.log(amounts).mean() + np.log(amounts).var() / 2)
+    shrunk = np.exp((1 - weight) * np.log(mean) + weight * np.log(lognormal))
+    assert (found.edges, found.means[:-1]) == (bands.edges, bands.means[:-1])
+    assert found.means[-1] == pytest.approx((15 + 1600) / 2 - (mean - shrunk) * 8)
+    assert found.expected(np.full((1, 8), 1 / 8)) == pytest.approx([shrunk])
+
+
+def test_what_many_customers_spent_is_left_as_it_is_and_one_customers_rows_count_once() -> None:
+    amounts = np.random.default_rng(0).gamma(2.0, 30.0, 8000)
+    bands = quantile_bands(amounts)
+    by_many = steadied(bands, amounts, np.arange(8000).astype(str).astype(object))
+    assert by_many.means[-1] == pytest.approx(bands.means[-1], rel=0.002)
+    # four rows of each customer, all alike: the error is twice as large, so the weight of the log-normal mean four times
+    repeated = np.repeat(amounts[:2000], 4)
+    bands = quantile_bands(repeated)
+    shift_of_rows, shift_of_customers = (
+        steadied(bands, repeated, owners.astype(str).astype(object)).means[-1] - bands.means[-1]
+        for owners in (np.arange(8000), np.repeat(np.arange(2000), 4))
+    )
+    assert shift_of_customers == pytest.approx(4 * shift_of_rows, rel=0.05)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_shop_with_few_wholesale_buyers_promises_no_multiple_of_what_comes(seed: int) -> None:
+    """Of 300 buyers one in 100 buys wholesale. The largest of 200 promises is far lower, and the error is no larger."""
+    random = np.random.default_rng(seed)
+
+    def drawn(count: int) -> np.ndarray:
+        return random.lognormal(4.0, 0.9, count) * np.where(random.random(count) < 0.01, 60.0, 1.0)
+
+    truth = float(drawn(1_000_000).mean())
+    errors = []
+    for _ in range(200):
+        amounts = drawn(300)
+        bands = quantile_bands(amounts)
+        even = np.full((1, 8), 1 / 8)
+        steady = steadied(bands, amounts, np.arange(300).astype(str).astype(object)).expected(even)[0]
+        errors.append([np.log(bands.expected(even)[0] / truth), np.log(steady / truth)])
+    own, shrunk = np.sqrt((np.array(errors) ** 2).mean(axis=0))
+    assert shrunk < 1.03 * own
+    assert np.max(errors, axis=0)[1] < 0.75 * np.max(errors, axis=0)[0]
+
+
+def test_a_highest_mean_is_never_below_its_edge() -> None:
+    amounts = np.array([1.0] * 14 + [2.0, 1e6])
+    bands = quantile_bands(amounts)
+    found = steadied(bands, amounts, np.arange(16).astype(str).astype(object))
+    assert bands.edges[-1] <= found.means[-1] < bands.means[-1]
+    assert steadied(quantile_bands(np.full(20, 5.0)), np.full(20, 5.0), np.arange(20).astype(str)).means[-1] == 5.0
 
 
 def test_probabilities_move_by_where_the_amounts_of_a_band_lie() -> None:
