@@ -36,7 +36,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "customer_orders",
         "visitor_customers",
     ),
-    "Recommendations": ("related_products", "interactions"),
+    "Recommendations": ("product_affinity", "related_products", "interactions"),
     "Activity over time": ("traffic", "traffic_sources", "product_activity", "offer_activity", "revenue_by_day"),
     "Campaigns": (
         "campaign_plan",

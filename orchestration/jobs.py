@@ -62,7 +62,10 @@ training_job = dg.define_asset_job(
 CAMPAIGNS = dg.AssetSelection.groups(groups.CAMPAIGNS)
 daily_job = dg.define_asset_job(
     "daily_job",
-    selection=REFERENCE | FOLLOWING | CAMPAIGNS | dg.AssetSelection.assets(["monitoring", "drift_report"]),
+    selection=REFERENCE
+    | FOLLOWING
+    | CAMPAIGNS
+    | dg.AssetSelection.assets(["monitoring", "drift_report"], ["predictions", "product_affinity"]),
     description=(
         "Reference tables; what came of contacts, plans of all campaigns and their results; drift report of a day. Reads the "
         "published version: blocks no slice."

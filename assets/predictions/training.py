@@ -15,12 +15,13 @@ from dagster_dbt import dbt_assets
 from assets.publishing.published import DESCRIPTIONS
 from assets.transform.warehouse import MANIFEST
 from customer360.lake.publishing.publications import publish_training_set
+from customer360.lake.slices import naive
 from customer360.lake.warehouse.cutoffs import history_start, set_training_cutoffs
 from customer360.lake.warehouse.slice_log import code_fingerprint, is_of_other_code
 from customer360.settings import Settings, Shop
 from customer360.snapshot import Snapshot
 from ml.datasets import leakage, training_sets
-from ml.datasets.targets import AFFINITY, CHURN, ORGANIC_RESPONSE, RESPONSE, SPEND, Target, target_of
+from ml.datasets.targets import AFFINITY, CHURN, ORGANIC_RESPONSE, PRODUCT, RESPONSE, SPEND, Target, target_of
 from ml.datasets.training_sets import TrainingSet, TrainingSetError
 from ml.effects.judged_effect import Trained, judge_effect
 from ml.fitting import boosting_settings, training
@@ -30,6 +31,7 @@ from ml.fitting.tuning import Budget, Search, trials_frame
 from ml.judging import evaluation, promotion
 from ml.markdown import picture_in_text, table
 from ml.monitoring.alarms import CHANGES, read_changes
+from ml.recommendations.training_set import CandidateRows, build_product_training_set, read_candidates
 from ml.responses.contact_rows import ResponseInputs, response_inputs
 from ml.responses.training_set import build_response_training_set
 from ml.responses.without_contact import build_organic_training_set
@@ -281,6 +283,12 @@ def _read_customers(snapshot: Snapshot) -> CustomerInputs:
     return CustomerInputs(frame, first, training_sets.customers_at_cutoffs(snapshot.connection))
 
 
+def _read_candidates(snapshot: Snapshot) -> CandidateRows:
+    if not snapshot.has("interactions"):
+        raise TrainingSetError("interactions are not published yet: warehouse_job or history_job makes them")
+    return read_candidates(snapshot.connection, snapshot.shop, naive(snapshot.as_of))
+
+
 def _read_contacts(snapshot: Snapshot) -> ContactInputs:
     return ContactInputs(response_inputs(snapshot), snapshot.outcomes_known_at)
 
@@ -348,10 +356,19 @@ CONTROLS = Recipe[ContactInputs](
     training_set=lambda contacts, shop, _: build_organic_training_set(contacts.inputs, shop, contacts.known_at),
     section=_effect,
 )
+PRODUCTS = Recipe[CandidateRows](
+    PRODUCT,
+    "Products: whether a customer buys a product within the label horizon, of the products that may be next.",
+    deps=[["marts", "interactions"], ["raw", "products"]],
+    judge="the last known cut-offs",
+    boosting=BoostingSettings(),
+    training_set=lambda candidates, _, target: build_product_training_set(candidates, target),
+)
 
 # Customers' models are steps of their own, so that one which fails stops no other. The one of controls needs that of contacts.
 TRAINING_STEPS = [
     *(training_step(f"{recipe.name}_model", _read_customers, recipe) for recipe in CUSTOMERS),
+    training_step(f"{PRODUCT}_model", _read_candidates, PRODUCTS),
     training_step("response_models", _read_contacts, CONTACTS, CONTROLS),
 ]
 MODEL_KEYS = [key for step in TRAINING_STEPS for key in step.keys]

@@ -18,7 +18,10 @@ from ml.datasets.bands import BAND_NAMES, Bands
 
 AFFINITY, SPEND, CHURN = MODELS = ("affinity", "spend", "churn")  # of customers at a moment, who all read the same features
 RESPONSE, ORGANIC_RESPONSE = "response", "organic_response"  # of contacts, and of those who were held back from them
-EVERY_MODEL = (*MODELS, RESPONSE, ORGANIC_RESPONSE)
+PRODUCT = "product"  # of customers and products that they may buy
+CHOSEN = (*MODELS, PRODUCT)  # of which a baseline serves until trees or a blend beat it
+EVERY_MODEL = (*CHOSEN, RESPONSE, ORGANIC_RESPONSE)
+BOUGHT = "bought"
 CONVERTED, NOT_CONVERTED = "converted", "not converted"
 CHURNED, ACTIVE = "churned", "active"
 WAIT_DAYS = 2  # after a window has passed, until its late lines are in; as in set_training_cutoffs
@@ -74,7 +77,10 @@ class Target:
 
 def target_of(name: str, shop: Shop) -> Target:
     """The target of the model of that name. Raises ``KeyError`` for a name that is not in ``EVERY_MODEL``."""
-    made = {AFFINITY: _affinity, SPEND: _spend, CHURN: _churn, RESPONSE: _response, ORGANIC_RESPONSE: _organic_response}
+    made = {
+        **{AFFINITY: _affinity, SPEND: _spend, CHURN: _churn, PRODUCT: _product},
+        **{RESPONSE: _response, ORGANIC_RESPONSE: _organic_response},
+    }
     return made[name](shop)
 
 
@@ -133,6 +139,22 @@ def _churn(shop: Shop) -> Target:
         horizon_field="churn_horizon_days",
         label=lambda frame, _: np.where(frame["is_churned"].astype(bool), CHURNED, ACTIVE).astype(object),
         is_known=lambda frame: frame["is_churned"].notna().to_numpy(dtype=bool),
+    )
+
+
+def _product(shop: Shop) -> Target:
+    """Whether a customer buys a product within the label horizon; rows are the customer's candidates."""
+    return Target(
+        name=PRODUCT,
+        purpose=(
+            "The probability that a customer buys a product within the label horizon. It ranks products for a customer; it "
+            "does not estimate what a recommendation would change."
+        ),
+        classes=(BOUGHT, NONE),
+        positives=(BOUGHT,),
+        horizon_days=shop.label_horizon_days,
+        horizon_field="label_horizon_days",
+        label=lambda frame, _: np.where(frame["is_bought"].astype(bool), BOUGHT, NONE).astype(object),
     )
 
 

@@ -14,7 +14,7 @@ from customer360.settings import NONE
 from ml.arrays import Booleans, Floats, Integers, Texts
 from ml.datasets.bands import Bands
 from ml.datasets.segments import ORDERS
-from ml.datasets.targets import AFFINITY, CHURN, ORGANIC_RESPONSE, RESPONSE, SPEND
+from ml.datasets.targets import AFFINITY, CHURN, ORGANIC_RESPONSE, PRODUCT, RESPONSE, SPEND
 from ml.datasets.training_sets import TrainingSet
 from ml.measures import log_loss
 
@@ -25,6 +25,8 @@ OWN_SHARES = "own category shares"
 OWN_ORDER = "own mean order"
 CHANNEL = "channel"
 COMBINATION = "channel, day and daypart"
+POPULARITY = "recent popularity"
+OWN_FREQUENCY = "own frequency and popularity"
 RECENCY = "days since the last order"
 RECENCY_FREQUENCY = "recency and frequency"
 RECENCY_EDGES = (4, 8, 15, 31, 61, 91, 181, 366)
@@ -198,6 +200,12 @@ def own_order_band(matrix: pd.DataFrame, features: Sequence[Feature], bands: Ban
     return pd.Series(np.where(orders > 0, bands.labels(spend / np.maximum(orders, 1)), "no order"), dtype=object)
 
 
+def share_band(shares: pd.Series[float]) -> pd.Series[str]:
+    """A share of purchases in bands, two a doubling; below one in a million they are one."""
+    doublings = np.floor(2 * np.log2(np.maximum(shares.to_numpy(np.float64), 1e-6)))
+    return pd.Series([f"2^{value / 2:g}" for value in doublings], dtype=object)
+
+
 def recency_band(days_since: pd.Series[float]) -> pd.Series[str]:
     """Days since the last order, in bands that grow; "never" before the first."""
     days = days_since.to_numpy(np.float64)
@@ -246,6 +254,12 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
     CHURN: {
         RECENCY: Rule(lambda matrix, *_: recency_band(matrix["recency_days"]), lambda *_: "recency_days"),
         RECENCY_FREQUENCY: _BY_RECENCY_AND_FREQUENCY,
+    },
+    PRODUCT: {
+        POPULARITY: Rule(lambda matrix, *_: share_band(matrix["popularity"]), lambda *_: "popularity"),
+        OWN_FREQUENCY: Rule(
+            lambda matrix, *_: share_band(matrix["purchase_share"] + matrix["popularity"]), lambda *_: "purchase_share"
+        ),
     },
     ORGANIC_RESPONSE: {
         RECENCY: Rule(lambda matrix, *_: recency_band(matrix["days_since_last_order"]), lambda *_: "days_since_last_order")

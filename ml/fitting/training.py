@@ -13,7 +13,7 @@ from catboost import CatBoostClassifier
 from scipy.optimize import minimize_scalar
 
 from ml.arrays import Booleans, Floats, Integers
-from ml.datasets.targets import MODELS
+from ml.datasets.targets import CHOSEN
 from ml.datasets.training_sets import Split, TrainingSet
 from ml.fitting.baselines import Baseline, fit_baselines
 from ml.fitting.boosting_settings import BoostingSettings
@@ -147,7 +147,7 @@ def train(
         boosting=chosen,
         settings={**asdict(chosen), "random_seed": seed, "thread_count": threads},
         tree_count=int(final.tree_count_),
-        blend=_blend(training_set, model, baselines, tuned) if training_set.target.name in MODELS and tuned else None,
+        blend=_blend(training_set, model, baselines, tuned) if training_set.target.name in CHOSEN and tuned else None,
         search=searched,
         fits=tuple(_fit(training_set, labels, split) for split in tuned)
         if len(tuned) == 1 and training_set.train_cutoffs

@@ -17,7 +17,7 @@ from customer360.text import many
 from ml.arrays import Floats, Integers
 from ml.bootstrap import Interval, clustered_mean_interval, mean_interval, measured_intervals
 from ml.datasets.bands import rebanded
-from ml.datasets.targets import MODELS
+from ml.datasets.targets import CHOSEN
 from ml.datasets.training_sets import Amounts, TrainingSet
 from ml.fitting.calibration import fit_odds_factor
 from ml.fitting.class_model import Batch, ClassModel
@@ -188,7 +188,7 @@ def evaluate(
     categories = training_set.categories
     losses = {name: row_losses(shares, truth) for name, shares in probabilities.items()}
     judged = [(training_set, losses), *((older, _losses(older, made)) for older, made in earlier)]
-    choice = choose(judged) if training_set.target.name in MODELS else None
+    choice = choose(judged) if training_set.target.name in CHOSEN else None
     serves = choice.serves if choice else MODEL
     return Evaluation(
         scores=pd.DataFrame(

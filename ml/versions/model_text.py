@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from customer360.text import many
-from ml.datasets.targets import AFFINITY, CHURN, ORGANIC_RESPONSE, RESPONSE, SPEND
+from ml.datasets.targets import AFFINITY, CHURN, ORGANIC_RESPONSE, PRODUCT, RESPONSE, SPEND
 from ml.versions.decision_log import ROLLED_BACK
 from ml.versions.manifest import Manifest, serves_text
 from ml.versions.model_store import Servable
@@ -22,6 +22,7 @@ UNSERVED = {
     AFFINITY: "nobody has scores",
     SPEND: "expected_spend is null",
     CHURN: "churn_probability is null",
+    PRODUCT: "nobody has product_affinity",
     RESPONSE: "plans use smoothed rates",
     ORGANIC_RESPONSE: "plans count responses, not effects",
 }

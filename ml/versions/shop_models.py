@@ -11,7 +11,8 @@ from customer360.features import Feature, feature_list
 from customer360.lake.publishing.publications import publish_files
 from customer360.lake.warehouse.frames import write_parquet
 from customer360.settings import Settings, Shop
-from ml.datasets.targets import EVERY_MODEL, ORGANIC_RESPONSE, RESPONSE, target_of
+from ml.datasets.targets import EVERY_MODEL, ORGANIC_RESPONSE, PRODUCT, RESPONSE, target_of
+from ml.recommendations.candidates import product_features
 from ml.responses.features import organic_features, response_features
 from ml.versions.model_store import LoadedModel, ModelStore, Servable
 from ml.versions.model_versions import model_versions
@@ -25,8 +26,8 @@ def store_of(settings: Settings, name: str) -> ModelStore:
 
 
 def features_of(name: str, shop: Shop) -> tuple[Feature, ...]:
-    """The features of a model: of touches for the models of response, of customers for every other."""
-    made = {RESPONSE: response_features, ORGANIC_RESPONSE: organic_features}
+    """The features of a model: of touches for the models of response, of candidates for that of products, else of customers."""
+    made = {RESPONSE: response_features, ORGANIC_RESPONSE: organic_features, PRODUCT: product_features}
     return made[name](shop) if name in made else tuple(feature_list(shop))
 
 

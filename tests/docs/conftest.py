@@ -62,6 +62,7 @@ def published(tmp_path_factory: pytest.TempPathFactory, manifest: dict[str, Any]
     place = lab.settings.place
     write_parquet(place.plans / "2026-04-30" / "campaign_plan.parquet", TABLES["campaign_plan"].empty())
     write_parquet(place.plans / "2026-04-30" / "campaign_briefs.parquet", TABLES["campaign_briefs"].empty())
+    write_parquet(place.recommendations / "product_affinity.parquet", TABLES["product_affinity"].empty())
     write_parquet(place.campaigns / "campaign_results.parquet", TABLES["campaign_results"].empty())
     write_parquet(place.campaigns / "campaign_result_deciles.parquet", TABLES["campaign_result_deciles"].empty())
     holdout_salt(place, "salt", NOW, "a test")

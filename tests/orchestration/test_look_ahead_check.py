@@ -51,9 +51,9 @@ def test_a_training_set_that_sees_the_future_trains_no_model(shop: TinyShop) -> 
         assert (result["success"], result["passed"], result["severity"], result["blocking"]) == (False, False, "ERROR", True)
         assert "views_3d" in result["features"]
         assert "use data that became known after a cut-off" in result["description"]
-        # The models of contacts read no features of customers at cut-offs.
-        of_contacts = {"predictions/response_model", "predictions/organic_response_model"}
-        assert set(result["materialized"]) - of_contacts == {"marts/training_features"}
+        # The models of contacts and of products read no features of customers at cut-offs.
+        of_others = {f"predictions/{name}_model" for name in ("response", "organic_response", "product")}
+        assert set(result["materialized"]) - of_others == {"marts/training_features"}
         assert ModelStore(shop.settings.place.models).versions("affinity") == versions
     finally:
         shop.restore("ready")

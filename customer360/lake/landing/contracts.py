@@ -195,6 +195,8 @@ def reference_tables(shop: Shop) -> dict[str, ReferenceTable]:
                 Column("name", "VARCHAR", "Name"),
                 Column("category_id", "VARCHAR", 'Category; empty counts as "other"', must_exist=True),
                 Column("price", "DECIMAL(18,2)", "List price in the shop's currency"),
+                Column("is_for_sale", "BOOLEAN", "Whether it may be recommended; empty means yes"),
+                Column("stock", "DOUBLE", "Units in stock; empty means enough, 0 or less that it is not recommended"),
             ),
             "Products with their category",
         ),

@@ -25,6 +25,7 @@ from customer360.settings import Place, Settings
 SCORED = ("customer_scores", "customer_value", "current_offers")
 SCORES_DAILY, VISITORS = "customer_scores_daily", "visitor_customers"
 REPLACED = (
+    "product_affinity",
     *("campaign_plan", "campaign_briefs", "campaign_results", "campaign_result_deciles", "drift_metrics", "model_versions"),
 )
 SLICE_LOG = """
@@ -73,7 +74,12 @@ def file_tables(place: Place) -> dict[str, TableSource]:
     come along. The others are linked: a version written again with each slice would hold ninety days of scores.
     """
     plan = newest_plan(place) or place.plans / "none"
-    folders = {"campaign_plan": plan, "campaign_briefs": plan, "model_versions": place.models}
+    folders = {
+        "campaign_plan": plan,
+        "campaign_briefs": plan,
+        "model_versions": place.models,
+        "product_affinity": place.recommendations,
+    }
     replaced = {name: sorted(folders.get(name, place.campaigns).glob(f"{name}.parquet")) for name in REPLACED}
     replaced["drift_metrics"] = sorted((place.reports / "drift").glob("*.parquet"))
     linked = {
