@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from ml.arrays import Floats, Integers, Texts
 
 BANDS = 8
-# How far the mean of a log-normal distribution lay from what buyers then spent: 7 to 10% above in Complete Journey, 7 to 12% above
-# in CDNOW, 14 to 26% below in a retailer with wholesale buyers.
+# How far the mean of a log-normal distribution lay from what buyers then spent: 7 to 10% above in Complete Journey, 7 to 12%
+# above in CDNOW, 14 to 26% below in a retailer with wholesale buyers.
 TAIL_ERROR = 0.2
 BAND_NAMES = tuple(f"band {number}" for number in range(1, BANDS + 1))
 
