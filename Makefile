@@ -11,11 +11,12 @@ INSTALL := $(UV) pip install --quiet --compile-bytecode --constraint requirement
 export SHOP DATA_DIR
 export DAGSTER_HOME := $(DATA_DIR)/dagster
 
-.PHONY: help demo check test test-all crash ui shop lint bench lock docs clean
+.PHONY: help demo check test test-all crash ui api shop lint bench lock docs clean
 help:
 	@echo "make demo [SHOP=completejourney]   set up, load, train, run live slices, plan, publish, report"
 	@echo "make demo SHOP=retail360 FROM=...  the same on the published files in a folder of yours"
 	@echo "make ui                            the Dagster UI on the demo's data, sensors and schedules on"
+	@echo "make api                           profiles and scores of the demo's data over HTTP, http://127.0.0.1:8360"
 	@echo "make shop [SPEED=10]               simulated traffic keeps landing, so that 'make ui' shows slices firing"
 	@echo "make crash KILLS=200 [SEED=1]      SIGKILL at random moments of the real daemon, then a comparison with a clean run"
 	@echo "make check                         lint, types and the tests without daemon, servers and pipelines: under 3 minutes"
@@ -49,6 +50,9 @@ demo: .venv/.installed-$(SHOP)
 ui: .venv/.installed
 	@mkdir -p $(DAGSTER_HOME) && cp orchestration/dagster.yaml $(DAGSTER_HOME)/dagster.yaml
 	@$(BIN)/customer360 serve --port $(PORT)
+
+api: .venv/.installed
+	@$(BIN)/customer360 api serve
 
 shop: .venv/.installed
 	@$(BIN)/customer360 simulate stream --speed $(SPEED)

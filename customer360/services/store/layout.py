@@ -63,7 +63,10 @@ SCHEMA = hashlib.sha256(json.dumps(msgspec.json.schema(StoredProfile), sort_keys
 
 
 class Meta(msgspec.Struct, frozen=True):
-    """Of which published version the rows are: its number, its point in time (UTC), the layout of values, rows by table."""
+    """Of which published version the rows are: its number, its point in time (UTC), the layout of values, rows by table.
+
+    ``titles``: the categories' names.
+    """
 
     schema: str
     version: int
@@ -71,6 +74,7 @@ class Meta(msgspec.Struct, frozen=True):
     categories: tuple[str, ...]
     attributes: tuple[str, ...]
     rows: dict[str, int]
+    titles: dict[str, str]
 
     def has_layout_of(self, shop: Shop) -> bool:
         """Whether values are encoded as this release encodes those of the shop."""

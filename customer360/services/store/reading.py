@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 MAKE_IT = "run a slice of a shop with `serving: true` in its shop.yaml"
 _profile = msgspec.msgpack.Decoder(StoredProfile)
 _meta = msgspec.msgpack.Decoder(Meta)
-_NO_META = Meta("", 0, datetime(1970, 1, 1, tzinfo=UTC), (), (), {})
+_NO_META = Meta("", 0, datetime(1970, 1, 1, tzinfo=UTC), (), (), {}, {})
 
 
 @dataclass(frozen=True)

@@ -300,7 +300,9 @@ def _read_meta(environment: lmdb.Environment) -> Meta:
 def _meta(snapshot: Snapshot, tables: list[_Table]) -> Meta:
     rows = {table.name: row_count(snapshot.connection, f"({table.query})") for table in tables}
     number, shop = snapshot.version.publication.version, snapshot.shop
-    return Meta(SCHEMA, number, snapshot.as_of, categories(shop), attributes(shop), rows)
+    named = "select category_id, name from categories where name is not null order by category_id"
+    titles = dict(snapshot.connection.execute(named).fetchall()) if snapshot.has("categories") else {}
+    return Meta(SCHEMA, number, snapshot.as_of, categories(shop), attributes(shop), rows, titles)
 
 
 def _digests_file(folder: Path, version: int) -> Path:

@@ -1,0 +1,60 @@
+"""Answers: a profile from the store."""
+
+from __future__ import annotations
+
+from customer360.services.api.problems import Problem
+from customer360.services.api.schemas import Affinity, Profile, Readiness
+from customer360.services.store.layout import StoreError
+from customer360.services.store.reading import StoreReader
+
+
+def profile_of(reader: StoreReader, customer_id: str) -> Profile:
+    """The profile of a customer. Raises ``Problem``: 404 for an unknown one, 503 where the store cannot be read."""
+    try:
+        with reader.view() as view:
+            meta, found = view.meta, view.profile(customer_id)
+    except StoreError as error:
+        raise no_store(error) from error
+    if found is None:
+        raise Problem(404, "unknown-customer", "No such customer", "The published version has no customer with this id.")
+    return Profile(
+        customer_id=found.customer_id,
+        as_of=meta.as_of,
+        version=meta.version,
+        may_personalise=found.may_personalise,
+        segment=found.segment,
+        recency_days=found.recency_days,
+        frequency=found.frequency,
+        monetary=found.monetary,
+        label=found.label,
+        affinities=affinities(meta.categories, found.probabilities),
+        model_version=found.model_version,
+        purchase_probability=found.purchase_probability,
+        expected_spend=found.expected_spend,
+        churn_probability=found.churn_probability,
+        top_category_id=found.top_category_id,
+        reasons=found.reasons,
+        reasons_as_of=found.reasons_as_of,
+        last_activity_at=found.last_activity_at,
+        attributes=dict(zip(meta.attributes, found.attributes, strict=True)),
+    )
+
+
+def readiness(reader: StoreReader) -> Readiness:
+    """Of which version the store is. Raises ``Problem`` where it cannot be read."""
+    try:
+        with reader.view() as view:
+            return Readiness("ready", view.meta.version, view.meta.as_of)
+    except StoreError as error:
+        raise no_store(error) from error
+
+
+def affinities(categories: tuple[str, ...], probabilities: list[float]) -> list[Affinity]:
+    """The most probable first, equal ones by category; empty without a champion."""
+    pairs = sorted(zip(categories, probabilities, strict=False), key=lambda pair: (-pair[1], pair[0]))
+    return [Affinity(category, probability) for category, probability in pairs]
+
+
+def no_store(error: StoreError) -> Problem:
+    """503: a slice makes the store good."""
+    return Problem(503, "no-store", "The store cannot be read", f"{error}.", {"Retry-After": "60"})
