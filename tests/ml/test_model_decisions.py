@@ -400,7 +400,7 @@ def test_a_version_that_would_be_refused_says_so_when_it_is_shown(desk: Desk) ->
 
 def test_nothing_is_shown_before_the_first_training(desk: Desk) -> None:
     shutil.rmtree(desk.store.root)
-    assert desk("list")[:2] == (0, "affinity: no version yet; training_job makes one\n")
+    assert desk("list")[:2] == (1, "affinity: no version yet; training_job makes one\n")
     code, _, err = desk("show", "champion")
     assert code == 2
     assert "has no champion yet; run training_job" in err
