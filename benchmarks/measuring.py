@@ -61,7 +61,11 @@ def output_of(module: str, *arguments: str) -> str:
 
 
 def _rounded(value: float | Mapping[str, float]) -> float | dict[str, float]:
-    return {key: round(figure, 4) for key, figure in value.items()} if isinstance(value, Mapping) else round(value, 3)
+    if isinstance(value, Mapping):
+        return {key: round(figure, 4) for key, figure in value.items()}
+    return (
+        round(value, 3) if abs(value) >= 0.1 else float(f"{value:.4g}")
+    )  # of a click-through of .0137 three digits are too few
 
 
 def _mib(usage: resource.struct_rusage) -> float:

@@ -145,7 +145,7 @@ def decide(book: Book, customer: Customer, policy: Policy, key: bytes, at: datet
     certain = _certain(book, customer, version)
     if certain is not None:
         return certain
-    candidates, choice = _candidates(book, customer)
+    candidates, choice = candidates_of(book, customer)
     if choice is None:
         return None
     share, probabilities = book.rules.exploration_share, policy.probabilities(candidates, choice, customer)
@@ -161,6 +161,21 @@ def decide(book: Book, customer: Customer, policy: Policy, key: bytes, at: datet
         tuple(candidate.offer_id for candidate in candidates),
         choice.affinity if offer is choice.offer and not explores else None,
     )
+
+
+def candidates_of(book: Book, customer: Customer) -> tuple[list[Offer], Choice | None]:
+    """What the customer may see, in the order of the list, and the list's choice among it; None where there is nothing."""
+    day, default = book.day, book.default
+    candidates = [o for o in book.available if o.may_be_shown_to(customer) and o.condition.holds(customer, day)]
+    choice = published_choice(book, customer, candidates)
+    if choice is None or default is None or choice.offer in candidates:
+        return candidates, choice
+    # The choice is the default, which does not run, is used up, or is withheld.
+    if default.offer_id not in customer.withheld:
+        return [*candidates, default], choice
+    if not candidates:
+        return [], None
+    return candidates, Choice(candidates[0], "first of the list that may be shown: a campaign's holdout keeps off the default")
 
 
 def draw_key(salt: str) -> bytes:
@@ -187,21 +202,6 @@ def _certain(book: Book, customer: Customer, version: str) -> Decision | None:
     if offer is None:
         return None
     return Decision(customer.customer_id, offer.offer_id, reason, basis, version, 1.0, (offer.offer_id,))
-
-
-def _candidates(book: Book, customer: Customer) -> tuple[list[Offer], Choice | None]:
-    """What the customer may see, in the order of the list, and the list's choice among it; None where there is nothing."""
-    day, default = book.day, book.default
-    candidates = [o for o in book.available if o.may_be_shown_to(customer) and o.condition.holds(customer, day)]
-    choice = published_choice(book, customer, candidates)
-    if choice is None or default is None or choice.offer in candidates:
-        return candidates, choice
-    # The choice is the default, which does not run, is used up, or is withheld.
-    if default.offer_id not in customer.withheld:
-        return [*candidates, default], choice
-    if not candidates:
-        return [], None
-    return candidates, Choice(candidates[0], "first of the list that may be shown: a campaign's holdout keeps off the default")
 
 
 def _place(probabilities: Sequence[float], share: float, number: float) -> tuple[int, bool]:

@@ -1,0 +1,326 @@
+"""Click-through in a closed loop with simulated customers: random offers, the published logic, and ours; ten seeds.
+
+Every policy meets the same visits, customers and click model (docs/offers.md), whose draws depend on visit and offer alone, and
+knows the same: what customers looked at until the day before. Before the first day the shop showed random offers for 60 days.
+``ours`` serves the priority list among the offers that a customer may see, with the exploration share of shop.yaml, until
+Thompson sampling beats it off-policy on the decisions so far: of each fifth of the customers by what was fitted on the others
+(cross-fitting, Chernozhukov et al. 2018). It is judged anew each week.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from benchmarks.measuring import write_result
+from customer360.offers.customer import Customer
+from customer360.offers.decisions import Choice, Policy, PriorityList, candidates_of, decide, draw_key, published_choice
+from customer360.offers.offers import Book, Offer, offer_of, open_book
+from customer360.offers.thompson import Group, Shown, ThompsonSampling, group_of, sample
+from customer360.settings import REPOSITORY, load_shop
+from customer360.simulation import Simulation
+from customer360.simulation.arrays import DAY, Floats, Ints, categorical, microseconds, uniform
+from customer360.simulation.catalogue import CATEGORIES, OFFER_IDS, PRODUCT_CATEGORY, PRODUCT_IDS, pick_products
+from customer360.simulation.offer_clicks import REMEMBERED, click_chance
+from customer360.simulation.synthetic_shop import SyntheticShop
+from ml.effects.off_policy import Target, Verdict, challenge
+
+SEEDS, CUSTOMERS = range(1, 11), 6_000
+HISTORY_DAYS, LIVE_DAYS, JUDGED_EVERY = 60, 28, 7
+VISITS_A_DAY, VIEWS, FOLLOWS_INTEREST = 0.3, 3, 0.8
+FOLDS = 5
+POSITION_SHARES = np.array([0.7, 0.2, 0.1])
+POLICIES = ("random", "reference", "ours")
+Counts = defaultdict[tuple[Group, str], list[float]]  # group and offer -> shown, clicked
+KEY = draw_key("benchmark")
+
+
+@dataclass(frozen=True)
+class Visits:
+    """The visits of a day, the same for every policy; ``draw`` and ``position`` are of the offer that is shown."""
+
+    customer: Ints
+    at: Ints
+    affinity: Floats
+    products: Ints  # visits x views
+    position: Ints
+    draw: Floats
+
+
+@dataclass
+class Logged:
+    """A decision, what was known when it was taken, and its outcome."""
+
+    book: Book
+    customer: Customer
+    offer_id: str
+    propensity: float
+    candidates: frozenset[str]  # what could have been shown
+    clicked: float
+
+    @property
+    def fold(self) -> int:
+        """Of its customer."""
+        return int(self.customer.customer_id[1:]) % FOLDS
+
+    @cached_property
+    def listed(self) -> tuple[list[Offer], Choice]:
+        """The candidates, and the priority list's choice."""
+        candidates, choice = candidates_of(self.book, self.customer)
+        return candidates, found(choice)
+
+
+@dataclass
+class World:
+    """One simulated shop and what is known of its customers."""
+
+    seed: int
+    views: Ints = field(init=False)  # customers x products
+
+    def __post_init__(self) -> None:
+        """Build the shop."""
+        self.shop = load_shop(REPOSITORY / "shops" / "synthetic" / "shop.yaml")
+        self.synthetic = SyntheticShop.build(Simulation(customers=CUSTOMERS, seed=self.seed), self.shop)
+        self.views = np.zeros((CUSTOMERS, len(PRODUCT_IDS)), dtype=np.int64)
+        self.yesterday = np.zeros(CUSTOMERS, dtype=np.int64)
+        table = self.synthetic.catalogue.offers().astype(object)
+        rows = table.where(table.notna(), None).to_dict("records")
+        names = ("product_ids", "is_default", "most_shown_24h", "most_shown_30d", "stock", "campaign_id")
+        categories = [CATEGORIES[category] for category in PRODUCT_CATEGORY]
+        self.vectors = {product: {category: 1.0} for product, category in zip(PRODUCT_IDS, categories, strict=True)}
+        by_category = {name: [product for product, vector in self.vectors.items() if name in vector] for name in CATEGORIES}
+        self.offers = [offer_of(dict.fromkeys(names) | row, by_category) for row in rows]
+        self.distances = self.synthetic.population.attributes["distance_to_store"].to_numpy(np.float64)
+
+    def book(self, day: int) -> Book:
+        """The offers of a day."""
+        return open_book(self.synthetic.day(day), self.shop.offers, self.offers, self.vectors)
+
+    def visits(self, day: int) -> Visits:
+        """Who comes on a day, after what, and what they look at."""
+        random = np.random.default_rng([self.seed, 77, day + 1_000])
+        counts = random.poisson(VISITS_A_DAY * self.synthetic.population.activity)
+        customer = random.permutation(np.repeat(np.arange(CUSTOMERS), counts))
+        start = microseconds(self.shop.slices_start) + day * DAY
+        at = np.sort(start + (random.random(len(customer)) * DAY).astype(np.int64))
+        affinity, _ = self.synthetic.interest.affinity(customer, at)
+        follows = random.random((len(customer), VIEWS)) < FOLLOWS_INTEREST
+        wanted = np.stack([categorical(affinity, random.random(len(customer))) for _ in range(VIEWS)], axis=1)
+        category = np.where(follows, wanted, random.integers(0, len(CATEGORIES), wanted.shape))
+        products = pick_products(category.ravel(), random.random(category.size)).reshape(category.shape)
+        position = categorical(np.tile(POSITION_SHARES, (len(customer), 1)), random.random(len(customer)))
+        return Visits(customer, at, affinity, products, position, random.random(len(customer)))
+
+    def know(self, visits: Visits) -> None:
+        """Take note of a day's views."""
+        day = np.zeros_like(self.views)
+        np.add.at(day, (np.repeat(visits.customer, VIEWS), visits.products.ravel()), 1)
+        self.views += day
+        self.yesterday = day.sum(axis=1)
+
+    def customers(self, visits: Visits) -> dict[int, Customer]:
+        """What is known this morning of each customer who comes today."""
+        one_hot = np.eye(len(CATEGORIES))[PRODUCT_CATEGORY]
+        in_category = self.views @ one_hot
+        tastes = (in_category + 1) / (in_category.sum(axis=1, keepdims=True) + len(CATEGORIES))
+        share = self.views / np.maximum(in_category[:, PRODUCT_CATEGORY], 1)
+        chance = tastes[:, PRODUCT_CATEGORY] * share
+        best = np.argsort(-chance, axis=1, kind="stable")[:, : self.shop.offers.top_products]
+        order = np.lexsort((np.arange(CUSTOMERS), -self.yesterday))
+        rank = np.empty(CUSTOMERS, dtype=np.int64)
+        rank[order] = np.arange(1, CUSTOMERS + 1)
+        ids = self.synthetic.population.customer_ids
+        return {
+            place: Customer(
+                customer_id=ids[place],
+                activity_rank=int(rank[place]) if self.yesterday[place] else None,
+                products=tuple((PRODUCT_IDS[p], float(chance[place, p])) for p in best[place] if chance[place, p] > 0),
+                tastes=dict(zip(CATEGORIES, tastes[place].tolist(), strict=True)),
+                attributes={"distance_to_store": float(self.distances[place])},
+            )
+            for place in np.unique(visits.customer).tolist()
+        }
+
+
+class Shop:
+    """A policy in the loop: what it showed, and what became of it."""
+
+    def __init__(self, name: str, world: World, history: Sequence[Logged]) -> None:
+        self.name, self.world, self.log = name, world, list(history)
+        self.counts = [Counts(list) for _ in range(FOLDS)]
+        self._count(self.log)
+        self.past: dict[tuple[str, str], list[int]] = defaultdict(list)
+        self.policy: Policy = PriorityList()
+        self.verdict: Verdict | None = None
+        self.serves = False
+        self.shown = self.clicked = 0
+
+    def live(self, day: int, visits: Visits, customers: Mapping[int, Customer], book: Book) -> None:
+        """Show an offer on each visit of a day."""
+        if self.name == "ours":
+            self._learn(day)
+        shown: list[tuple[str, float, frozenset[str]]] = []
+        before = []
+        for number, (place, at) in enumerate(zip(visits.customer, visits.at, strict=True)):
+            customer = customers[place]
+            shown.append(self._chosen(book, customer, int(at), number))
+            times = self.past[customer.customer_id, shown[-1][0]]
+            while times and times[0] < at - REMEMBERED / timedelta(microseconds=1):
+                times.pop(0)
+            before.append(len(times))
+            times.append(int(at))
+        clicked = clicks(visits, [offer for offer, _, _ in shown], np.array(before), visits.position)
+        self.shown += len(shown)
+        self.clicked += int(clicked.sum())
+        added = [
+            Logged(book, customers[place], *decision, float(click))
+            for place, decision, click in zip(visits.customer, shown, clicked, strict=True)
+        ]
+        self.log += added
+        self._count(added)
+
+    def _count(self, entries: Iterable[Logged]) -> None:
+        for entry in entries:
+            total = self.counts[entry.fold][group_of(entry.customer), entry.offer_id] or [0.0, 0.0]
+            total[0] += 1
+            total[1] += entry.clicked
+            self.counts[entry.fold][group_of(entry.customer), entry.offer_id] = total
+
+    def _chosen(self, book: Book, customer: Customer, at: int, number: int) -> tuple[str, float, frozenset[str]]:
+        """The offer, its propensity, and what else could have been shown."""
+        if self.name == "random":
+            place = int(uniform(self.world.seed, 91, np.array([at + number]))[0] * len(book.available))
+            return book.available[place].offer_id, 1 / len(book.available), ids_of(book.available)
+        if self.name == "reference":
+            offer_id = found(published_choice(book, customer)).offer.offer_id
+            return offer_id, 1.0, frozenset({offer_id})
+        decision = found(decide(book, customer, self.policy, KEY, datetime.fromtimestamp(at / 1e6, UTC)))
+        return decision.offer_id, decision.propensity, frozenset(decision.candidates)
+
+    def _learn(self, day: int) -> None:
+        """Judge Thompson sampling once a week, and refit it each day once it serves."""
+        if day % JUDGED_EVERY == 0:
+            self.verdict = judged(self.log, self.counts, self.world.seed)
+            if self.verdict.is_better or self.verdict.gain.high < 0:
+                self.serves = self.verdict.is_better  # else it stays what it was: nothing was shown beyond chance
+        self.policy = fitted(self.counts, self.world.seed) if self.serves else PriorityList()
+
+
+def found(value: Any) -> Any:
+    """The value, which is there: the shop has a default offer, and nobody is held out here."""
+    if value is None:
+        raise RuntimeError("no offer was found for a customer, though the shop has a default")
+    return value
+
+
+def ids_of(offers: Sequence[Offer]) -> frozenset[str]:
+    """Their ids."""
+    return frozenset(offer.offer_id for offer in offers)
+
+
+def clicks(visits: Visits, offers: Sequence[str], before: Ints | int, position: Ints | int) -> Floats:
+    """1 for each showing that is clicked; a visit's draw is the same whatever is shown."""
+    places = np.array([OFFER_IDS.index(offer) for offer in offers], dtype=np.int64)
+    return (visits.draw < click_chance(places, visits.affinity, before, position)).astype(np.float64)
+
+
+def fitted(counts: Iterable[Counts], seed: int) -> ThompsonSampling:
+    """The policy of the counts of some folds."""
+    return sample((Shown(group, offer, *total) for fold in counts for (group, offer), total in fold.items()), seed)
+
+
+def judged(log: Sequence[Logged], counts: Sequence[Counts], seed: int) -> Verdict:
+    """Thompson sampling beside the priority list, each fold of customers by what was fitted on the others."""
+    rows: dict[str, list[Any]] = defaultdict(list)
+    for fold in range(FOLDS):
+        policy = fitted((other for number, other in enumerate(counts) if number != fold), seed)
+        for entry in log:
+            if entry.fold != fold:
+                continue
+            candidates, choice = entry.listed
+            if not ids_of(candidates) <= entry.candidates:
+                continue  # the log says nothing of an offer that could not be shown then
+            group = group_of(entry.customer)
+            chances = policy.probabilities(candidates, choice, entry.customer)
+            by_offer = {offer.offer_id: chance for offer, chance in zip(candidates, chances, strict=True)}
+            rows["customer"].append(entry.customer.customer_id)
+            rows["reward"].append(entry.clicked)
+            rows["propensity"].append(entry.propensity)
+            rows["modelled"].append(policy.mean_rate(group, entry.offer_id))
+            rows["thompson"].append(by_offer.get(entry.offer_id, 0.0))
+            rows["thompson_expected"].append(sum(policy.mean_rate(group, name) * share for name, share in by_offer.items()))
+            rows["list"].append(float(choice.offer.offer_id == entry.offer_id))
+            rows["list_expected"].append(policy.mean_rate(group, choice.offer.offer_id))
+    return challenge(
+        rows["reward"],
+        rows["propensity"],
+        rows["modelled"],
+        Target(rows["thompson"], rows["thompson_expected"]),
+        Target(rows["list"], rows["list_expected"]),
+        clusters=rows["customer"],
+    )
+
+
+def history_of(world: World) -> Iterator[Logged]:
+    """Random offers in the banner."""
+    for day in range(-HISTORY_DAYS, 0):
+        book, visits = world.book(day), world.visits(day)
+        customers = world.customers(visits)
+        random = np.random.default_rng([world.seed, 78, day + 1_000])
+        offers = [book.available[place].offer_id for place in random.integers(0, len(book.available), len(visits.customer))]
+        for place, offer, clicked in zip(visits.customer, offers, clicks(visits, offers, 0, 0), strict=True):
+            yield Logged(book, customers[place], offer, 1 / len(book.available), ids_of(book.available), float(clicked))
+        world.know(visits)
+
+
+def run(seed: int) -> dict[str, float]:
+    """Click-through of each policy in one world, and what served ours."""
+    world = World(seed)
+    history = list(history_of(world))
+    shops = [Shop(name, world, history) for name in POLICIES]
+    served: Counter[str] = Counter()
+    for day in range(LIVE_DAYS):
+        book, visits = world.book(day), world.visits(day)
+        customers = world.customers(visits)
+        for shop in shops:
+            shop.live(day, visits, customers, book)
+        served[shops[-1].policy.name] += 1
+        world.know(visits)
+    return {f"ctr_{shop.name}": shop.clicked / shop.shown for shop in shops} | {"thompson_days": float(served["thompson"])}
+
+
+def interval(values: Floats) -> tuple[float, float, float]:
+    """Mean over the seeds and its 95% interval by Student's t."""
+    mean, error = float(values.mean()), float(stats.sem(values))
+    half = float(stats.t.ppf(0.975, len(values) - 1)) * error
+    return mean, mean - half, mean + half
+
+
+def main() -> None:
+    """All seeds, or those that are named as arguments."""
+    seeds = [int(text) for text in sys.argv[1:]] or list(SEEDS)
+    runs = []
+    for seed in seeds:
+        runs.append(run(seed))
+        print(seed, {name: round(value, 5) for name, value in runs[-1].items()}, flush=True)
+    columns = {name: np.array([found[name] for found in runs]) for name in runs[0]}
+    figures: dict[str, float] = {"seeds": len(seeds), "thompson_days": float(columns["thompson_days"].mean())}
+    for name in POLICIES:
+        mean, low, high = interval(columns[f"ctr_{name}"])
+        figures |= {f"ctr_{name}": mean, f"ctr_{name}_low": low, f"ctr_{name}_high": high}
+    for name in ("random", "reference"):
+        mean, low, high = interval(columns["ctr_ours"] / columns[f"ctr_{name}"] - 1)
+        figures |= {f"gain_over_{name}": mean, f"gain_over_{name}_low": low, f"gain_over_{name}_high": high}
+    write_result("offers", figures)
+
+
+if __name__ == "__main__":
+    main()

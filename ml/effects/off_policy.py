@@ -1,0 +1,220 @@
+"""What a policy would have brought, by decisions of another one whose propensities are known.
+
+Of each logged decision: its reward, the probability (``propensity``) with which the logging policy took it, and the probability
+(``target``) with which the policy to be judged would have. Sources:
+
+- ``ips``: Horvitz and Thompson, A Generalization of Sampling Without Replacement from a Finite Universe, 1952.
+- ``snips``: Swaminathan and Joachims, The Self-Normalized Estimator for Counterfactual Learning, NIPS 2015.
+- ``doubly_robust``: Dudik, Langford and Li, Doubly Robust Policy Evaluation and Learning, ICML 2011.
+- effective sample size: Kong, A Note on Importance Sampling using Standardized Weights, 1992.
+
+Intervals are normal, by the variance of each estimate's influence function; with ``clusters`` (such as customers) decisions of
+one may depend on each other (Liang and Zeger, 1986).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import stats
+
+from ml.arrays import Floats
+from ml.bootstrap import LEVEL
+
+FEWEST = 100  # effective decisions, below which no interval is trusted
+Values = npt.ArrayLike
+
+
+class LogError(ValueError):
+    """Arrays are no log of decisions. The message names the array, the first position at fault and what must be there."""
+
+
+@dataclass(frozen=True)
+class Log:
+    """Logged decisions, checked: arrays of one length. ``clusters``: what the decisions are grouped by, if anything."""
+
+    reward: Floats
+    propensity: Floats
+    target: Floats
+    clusters: npt.NDArray[Any] | None = None
+
+    @property
+    def weights(self) -> Floats:
+        """Of each decision: target / propensity."""
+        return np.asarray(self.target / self.propensity, dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Value:
+    """The mean reward of a decision under the target policy, with its 95% interval.
+
+    ``influence``: of each decision, with mean 0: what the interval, and that of a difference, is made of.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    influence: Floats
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Whether the log tells anything of the target policy.
+
+    ``effective``: the number of the target's own decisions that would tell as much. ``largest_weight``: of a single decision.
+    ``mean_weight``: 1 in expectation; ``is_calibrated`` where it is within 4 standard errors of that, else propensities are
+    wrong, or actions of the target were never tried.
+    """
+
+    decisions: int
+    effective: float
+    largest_weight: float
+    mean_weight: float
+    is_calibrated: bool
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether intervals can be trusted."""
+        return self.effective >= FEWEST and self.is_calibrated
+
+    @property
+    def words(self) -> str:
+        """The diagnosis in a sentence."""
+        seen = f"{self.effective:,.0f} of {self.decisions:,} decisions count, the largest weighs {self.largest_weight:,.1f}"
+        if not self.is_calibrated:
+            cause = "propensities are wrong, or actions were never tried"
+            return f"{seen}; the mean weight is {self.mean_weight:.2f} and not 1: {cause}"
+        return seen if self.is_enough else f"{seen}; {FEWEST} are needed"
+
+
+def read_log(reward: Values, propensity: Values, target: Values, clusters: npt.ArrayLike | None = None) -> Log:
+    """The log of these arrays: one number each a decision.
+
+    Raises ``LogError`` where lengths differ, a reward is not finite, a propensity is not in (0, 1] or a target not in [0, 1].
+    """
+    arrays = {"reward": reward, "propensity": propensity, "target": target}
+    values = {name: np.asarray(array, dtype=np.float64) for name, array in arrays.items()}
+    sizes = {name: array.shape for name, array in values.items()}
+    if clusters is not None:
+        sizes["clusters"] = np.shape(clusters)
+    if any(len(shape) != 1 for shape in sizes.values()) or len(set(sizes.values())) != 1 or not len(values["reward"]):
+        raise LogError(f"a log is arrays of one dimension and one length, at least 1; these are {sizes}")
+    for name, is_right, wanted in (
+        ("reward", np.isfinite(values["reward"]), "a finite number"),
+        ("propensity", (values["propensity"] > 0) & (values["propensity"] <= 1), "above 0 and at most 1"),
+        ("target", (values["target"] >= 0) & (values["target"] <= 1), "from 0 to 1"),
+    ):
+        if not is_right.all():
+            first = int(np.argmin(is_right))
+            raise LogError(
+                f"{name} must be {wanted}; at position {first} it is {values[name][first]}. Leave such decisions out"
+            )
+    return Log(**values, clusters=None if clusters is None else np.asarray(clusters))
+
+
+def overlap(log: Log) -> Overlap:
+    """The diagnosis of the weights."""
+    weights, count = log.weights, len(log.reward)
+    squares = float((weights**2).sum())
+    error = float(weights.std(ddof=1)) / np.sqrt(count) if count > 1 else np.inf
+    return Overlap(
+        decisions=count,
+        effective=float(weights.sum()) ** 2 / squares if squares else 0.0,
+        largest_weight=float(weights.max()),
+        mean_weight=float(weights.mean()),
+        is_calibrated=bool(abs(weights.mean() - 1) <= max(4 * error, 1e-9)),
+    )
+
+
+def ips(log: Log) -> Value:
+    """Inverse propensity scoring: the mean of weight times reward. Unbiased, of high variance where weights are large."""
+    terms = log.weights * log.reward
+    return _value(float(terms.mean()), terms - terms.mean(), log)
+
+
+def snips(log: Log) -> Value:
+    """Self-normalised: the mean of rewards by weight. Its bias vanishes with the log's length; it stays within the rewards.
+
+    Raises ``LogError`` where the target would have taken none of the logged decisions.
+    """
+    weights = log.weights
+    if not weights.any():
+        raise LogError("target is 0 everywhere: the log has no decision that the policy would have taken")
+    estimate = float((weights * log.reward).sum() / weights.sum())
+    return _value(estimate, weights * (log.reward - estimate) / weights.mean(), log)
+
+
+def doubly_robust(log: Log, logged_reward: Values, target_reward: Values) -> Value:
+    """Doubly robust: unbiased where either the propensities or the reward model are right.
+
+    ``logged_reward``: the model's reward of the logged action; ``target_reward``: its mean over the actions of the target
+    policy. The model must not have seen the log's rewards, or only those of other folds.
+    """
+    modelled, expected = (np.asarray(array, dtype=np.float64) for array in (logged_reward, target_reward))
+    for name, array in (("logged_reward", modelled), ("target_reward", expected)):
+        if array.shape != log.reward.shape or not np.isfinite(array).all():
+            raise LogError(f"{name} must be a finite number for each of the {len(log.reward):,} decisions")
+    terms = expected + log.weights * (log.reward - modelled)
+    return _value(float(terms.mean()), terms - terms.mean(), log)
+
+
+def difference(first: Value, second: Value, log: Log) -> Value:
+    """``first`` less ``second``, both of one log: narrower than the two intervals where they rest on the same decisions."""
+    return _value(first.estimate - second.estimate, first.influence - second.influence, log)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A policy to be judged: of each logged decision its ``probability`` of the logged action, and the ``expected`` reward.
+
+    ``expected``: the mean, over the policy's actions, of what a reward model says, which has not seen the log.
+    """
+
+    probability: Values
+    expected: Values
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a challenger may serve: ``gain`` is its value less the incumbent's, doubly robust."""
+
+    is_better: bool
+    challenger: Value
+    incumbent: Value
+    gain: Value
+    overlap: Overlap
+
+    @property
+    def words(self) -> str:
+        """The verdict in a sentence."""
+        gain = f"{self.gain.estimate:+.4f} a decision ({self.gain.low:+.4f} to {self.gain.high:+.4f})"
+        return f"{'better' if self.is_better else 'not better beyond chance'}: {gain}; {self.overlap.words}"
+
+
+def challenge(
+    reward: Values, propensity: Values, modelled: Values, challenger: Target, incumbent: Target, *, clusters: Any = None
+) -> Verdict:
+    """Judge a challenger beside an incumbent on the same log: it is better where the whole interval of its gain is above 0.
+
+    ``modelled``: what the reward model says of each logged action. Without enough overlap the challenger is not better.
+    Raises ``LogError`` on arrays that are no log.
+    """
+    first, second = (read_log(reward, propensity, target.probability, clusters) for target in (challenger, incumbent))
+    challenging, present = (
+        doubly_robust(first, modelled, challenger.expected),
+        doubly_robust(second, modelled, incumbent.expected),
+    )
+    gain, found = difference(challenging, present, first), overlap(first)
+    return Verdict(bool(gain.low > 0 and found.is_enough), challenging, present, gain, found)
+
+
+def _value(estimate: float, influence: Floats, log: Log) -> Value:
+    sums = influence if log.clusters is None else np.bincount(pd.factorize(log.clusters)[0], influence)
+    groups = len(sums)
+    variance = float((sums**2).sum()) / len(influence) ** 2 * groups / (groups - 1) if groups > 1 else np.inf
+    half = float(stats.norm.ppf((1 + LEVEL) / 2)) * np.sqrt(variance)
+    return Value(estimate, estimate - half, estimate + half, influence)
