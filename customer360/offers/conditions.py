@@ -104,8 +104,8 @@ class Distance(Condition):
         return found is not None and found > self.over
 
     def words(self, customer: Customer) -> str:
-        """With both distances."""
-        return f"the nearest store is {customer.attributes[self.attribute]:g} away, over {self.over:g} ({self.attribute})"
+        """Without the customer's own distance, which may be personal."""
+        return f"the nearest store is over {self.over:g} away ({self.attribute})"
 
     def shop_fault(self, shop: Shop) -> str | None:
         """The shop must have the attribute, and as a number."""

@@ -65,8 +65,9 @@ def test_every_condition_that_holds_says_why(name: str) -> None:
     condition = parse_condition(name, parameters, has_products=True)
     assert condition.holds(customer, TODAY)
     words = condition.words(customer)
-    expected = {"segment": "Champions", "top_users": "3", "distance": "180"}.get(name, "it")
+    expected = {"segment": "Champions", "top_users": "3", "distance": "over 100 away"}.get(name, "it")
     assert expected in words
+    assert "180" not in words  # a personal attribute
 
 
 @pytest.mark.parametrize(
