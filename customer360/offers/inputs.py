@@ -13,7 +13,7 @@ from customer360.campaigns.definition import load_campaigns
 from customer360.campaigns.holdouts import are_held_out, are_held_out_of_all
 from customer360.campaigns.ledger import APPROVED, CONTACT, SUPPRESSED, ledger_query
 from customer360.campaigns.standing import WITHDRAWN
-from customer360.lake.engine import literal
+from customer360.lake.engine import file_literal, literal
 from customer360.offers.conditions import Distance
 from customer360.offers.customer import Customer, Planned
 from customer360.offers.offers import Book, offer_of, open_book
@@ -47,18 +47,27 @@ def read_book(connection: duckdb.DuckDBPyConnection, shop: Shop, day: date) -> B
     return open_book(day, shop.offers, book_offers, vectors)
 
 
-def top_products(limit: int) -> str:
-    """SQL of product_affinity: customer_id, product_id, rank (1 = the most probable), probability of its purchase.
+def top_products(place: Place, limit: int) -> str:
+    """SQL of each customer's most probable products: customer_id, product_id, rank (1 = the most probable), probability.
 
-    The probability of the product's category, times the product's share of what the customer did with products of the category
-    in 30 days: views, additions to the cart and orders.
+    Those of ``product_affinity`` as the last night made it. Of customers who are not in it, the probability of the product's
+    category times the product's share of what the customer did with products of the category in 30 days: views, additions to
+    the cart and orders.
     """
+    file = place.recommendations / "product_affinity.parquet"
+    affinity = (
+        "select null::varchar as customer_id, null::varchar as product_id, 0 as rank, 0.0::double as probability where false"
+    )
+    if file.exists():
+        affinity = f"select customer_id, product_id, rank, probability from read_parquet({file_literal(file)})"
     return f"""
-        with acted as (
+        with affinity as ({affinity}),
+        acted as (
             select customer_id, product_id, coalesce(category_id, {literal(OTHER)}) as category_id,
                 views_30d + carts_30d + orders_30d as actions
             from marts.customer_product_activity
             left join (select product_id, category_id from raw.products where valid_to is null) using (product_id)
+            anti join affinity using (customer_id)
         ),
         shares as (
             select customer_id, product_id, category_id,
@@ -66,11 +75,12 @@ def top_products(limit: int) -> str:
             from acted where actions > 0
         ),
         ranked as (
-            select customer_id, product_id, probability * share as probability,
-                row_number() over (partition by customer_id order by probability * share desc, product_id) as rank
+            select customer_id, product_id,
+                row_number() over (partition by customer_id order by probability * share desc, product_id) as rank,
+                probability * share as probability
             from shares inner join ({SCORES}) using (customer_id, category_id)
         )
-        select * from ranked where rank <= {limit}
+        select * from (from affinity union all from ranked) where rank <= {limit}
     """
 
 
@@ -87,7 +97,7 @@ def read_customers(connection: duckdb.DuckDBPyConnection, settings: Settings, bo
         f"""
         with products as (
             select customer_id, list(product_id order by rank) as products, list(probability order by rank) as probabilities
-            from ({top_products(book.rules.top_products)}) group by customer_id
+            from ({top_products(settings.place, book.rules.top_products)}) group by customer_id
         ),
         tastes as (
             select customer_id, list(category_id) as categories, list(probability) as weights

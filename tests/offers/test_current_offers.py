@@ -10,6 +10,7 @@ import pytest
 
 from customer360.campaigns.ledger import known_salt
 from customer360.lake.publishing.tables import TABLES
+from customer360.lake.warehouse.frames import write_parquet
 from customer360.offers.current import decide_everyone
 from customer360.offers.customer import Customer, Planned
 from customer360.offers.decisions import PriorityList, decide, draw_key
@@ -104,6 +105,24 @@ def test_a_customer_is_read_with_products_tastes_rank_attributes_and_what_was_sh
     assert first.attributes == {"distance_to_store": 12.5}
     assert first.shown == {"o1": (1, 4)}
     assert second == Customer("c2", activity_rank=1)
+
+
+def test_product_affinity_counts_before_what_customers_did(store: Store) -> None:
+    store.customers("c1", "c2")
+    store.add("raw.products", {"product_id": "b1", "category_id": "books"})
+    for name in ("c1", "c2"):
+        store.add("predictions.customer_scores", {"customer_id": name, "category_id": "books", "probability": 0.5})
+        store.add("marts.customer_product_activity", activity(name, "b1", views_30d=3))
+    rows = TABLES["product_affinity"].typed(
+        [
+            {"customer_id": "c1", "product_id": f"p{rank}", "rank": rank, "probability": 0.2 / rank, "as_of": "2026-05-04"}
+            for rank in (4, 2, 1, 3)
+        ]
+    )
+    write_parquet(store.settings.place.recommendations / "product_affinity.parquet", rows)
+    first, second = customers(store).values()
+    assert first.products == (("p1", 0.2), ("p2", 0.1), ("p3", 0.2 / 3))
+    assert second.products == (("b1", 0.5),)
 
 
 def approved(customer: str, arm: str = "contact", day: str = "2026-05-05", **values: Any) -> dict[str, Any]:
