@@ -93,7 +93,7 @@ lock: $(UV)
 # The parts of docs/ that come from code and from a demo's data.
 docs: .venv/.installed
 	@$(BIN)/python -m orchestration.data_dictionary > .data-dictionary.tmp && mv .data-dictionary.tmp docs/data-dictionary.md
-	@$(BIN)/python -m orchestration.answers docs/bi.md
+	@$(BIN)/python -m orchestration.pages docs/bi.md
 
 # Data that no demo made stay.
 clean:

@@ -588,7 +588,7 @@ def _validated(path: Path, text: str, resolved_categories: tuple[str, ...] | Non
     try:
         return Shop.model_validate(values)
     except ValidationError as error:
-        lines = dict.fromkeys(f"  {line}" for line in _setting_faults(error))
+        lines = dict.fromkeys(f"  {line}" for line in setting_faults(error))
         raise SettingsError(f"{path} is not a valid shop:\n" + "\n".join(lines) + "\nSee docs/your-data.md.") from error
 
 
@@ -603,7 +603,7 @@ def _yaml_fault(error: yaml.YAMLError) -> str:
     return f"{where} is not valid YAML: close every quote and bracket, indent alike, and quote texts with : # {{ }} [ ] & * ! %"
 
 
-def _setting_faults(error: ValidationError) -> Iterator[str]:
+def setting_faults(error: ValidationError) -> Iterator[str]:
     """One line for each fault: the setting, and what is wrong in words of this product."""
     for fault in error.errors():
         place = ".".join(str(part) for part in fault["loc"] if not _is_of_a_union(part)) or "(whole file)"

@@ -18,7 +18,7 @@ import pandas as pd
 
 from customer360.campaigns.ledger import APPROVED, SALT, SENT, SUPPRESSED, read_ledger
 from customer360.campaigns.standing import standing
-from customer360.lake.engine import quoted
+from customer360.lake.engine import quoted, registered
 from customer360.lake.publishing.version import PublishedVersion, current_folder, open_version
 from customer360.lake.reference.customer_queries import (
     attribute_versions_query,
@@ -71,11 +71,9 @@ class Snapshot:
 
     def rows_of(self, table: str, customer_ids: pd.Series[str]) -> pd.DataFrame:
         """The rows of a table that are of these customers, read each time."""
-        self.connection.register("chosen_customers", pd.DataFrame({"customer_id": customer_ids.dropna().unique()}))
-        try:
+        chosen = pd.DataFrame({"customer_id": customer_ids.dropna().unique()})
+        with registered(self.connection, "chosen_customers", chosen):
             return self.read(f"from {quoted(table)} semi join chosen_customers using (customer_id)")
-        finally:
-            self.connection.unregister("chosen_customers")
 
     @cached_property
     def ledger(self) -> pd.DataFrame:

@@ -25,12 +25,7 @@ from orchestration.runtime.code_files import LINEAGE
 
 SLICE_GRAIN, SLICE_CHECK, DAILY = "slice_grain", "slice_check", "daily"
 CLICKS, CLICK_HISTORY = dg.AssetKey(["raw", "clicks"]), dg.AssetKey(["raw", "click_history"])
-GROUPS = {
-    "staging": groups.TRANSFORM,
-    "intermediate": groups.TRANSFORM,
-    "marts": groups.MARTS,
-    "seeds": groups.TRANSFORM,
-}
+GROUPS = {**dict.fromkeys(("staging", "intermediate", "seeds"), groups.TRANSFORM), "marts": groups.MARTS}
 
 
 def manifest_path(settings: Settings) -> Path:
@@ -44,7 +39,8 @@ def manifest_path(settings: Settings) -> Path:
     wanted = project_fingerprint(settings)
     with exclusive(target / ".lock"):
         if not path.exists() or not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
-            environment = {**os.environ, **dbt_environment(settings), **_shop_environment(settings)}
+            place = {"SHOP": str(settings.shop_folder), "DATA_DIR": str(settings.place.root)}
+            environment = {**os.environ, **dbt_environment(settings), **place}
             parsed = subprocess.run(
                 [sys.executable, "-m", "orchestration.dbt_command", "parse", "--quiet"],
                 env=environment,
@@ -57,10 +53,6 @@ def manifest_path(settings: Settings) -> Path:
                 raise RuntimeError(f"dbt could not parse {PROJECT}:\n{parsed.stdout}\n{parsed.stderr}")
             stamp.write_text(wanted, encoding="utf-8")
     return path
-
-
-def _shop_environment(settings: Settings) -> dict[str, str]:
-    return {"SHOP": str(settings.shop_folder), "DATA_DIR": str(settings.place.root)}
 
 
 class ShopTranslator(DagsterDbtTranslator):

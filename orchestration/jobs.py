@@ -7,10 +7,14 @@ from assets.publishing.in_store import STORE_ASSETS
 from assets.publishing.profile_store import PROFILE_STORE_ASSETS
 from assets.transform.warehouse import MANIFEST, warehouse_models
 from customer360.lake.landing.contracts import reference_tables
+from customer360.lake.operations.retention import remove_old
 from orchestration import groups
+from orchestration.column_lineage import update_column_lineage
 from orchestration.dbt import DAILY, SLICE_CHECK, tagged_checks, untagged
-from orchestration.maintenance import find_column_lineage, remove_old_files
 from orchestration.partitions import HISTORY_KEY, SHOP
+from orchestration.resources import Platform
+
+LONGEST_WAIT = 1800.0  # seconds, of maintenance for the warehouse
 
 KEYS = dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey(["raw", "purchases"]), "keys_are_listed"))
 REFERENCE = dg.AssetSelection.assets(*[["raw", name] for name in reference_tables(SHOP)]) | KEYS
@@ -84,6 +88,21 @@ freshness_job = dg.define_asset_job(
     selection=dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey(["publishing", "published"]), "last_slice_is_fresh")),
     description="Only the check that the last closed slice is published.",
 )
+
+
+@dg.op(description="Remove what is older than its retention, and say how much.")
+def remove_old_files(context: dg.OpExecutionContext, platform: Platform) -> None:
+    """Landing, raw, quarantine, snapshots, published versions, dbt targets, run logs, temporary files."""
+    removed = remove_old(platform.settings(), platform.now(), platform.shop_now())
+    context.log.info(f"removed {removed}")
+    context.add_output_metadata(dict(removed))
+
+
+@dg.op(description="Find which columns each column of a dbt model is made from, where the models or the shop changed.")
+def find_column_lineage(context: dg.OpExecutionContext, platform: Platform) -> None:
+    """The lineage that the assets show once their definitions are loaded again."""
+    for problem in update_column_lineage(platform.settings(), platform.lock(f"run {context.run_id}", LONGEST_WAIT)):
+        context.log.warning(f"no column lineage of {problem}")
 
 
 @dg.job(

@@ -26,7 +26,7 @@ def features_do_not_see_the_future(context: dg.AssetCheckExecutionContext, platf
     """
     settings = platform.settings()
     model = compiled_model(settings, "training_models", context.run.run_id, "training_features")
-    scratch = settings.place.root / ".tmp"
+    scratch = settings.place.scratch
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="look-ahead-", dir=scratch) as folder:
         sampled = Path(folder) / "sampled.duckdb"

@@ -16,7 +16,7 @@ import hashlib
 import hmac
 import ipaddress
 import re
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import unquote, urlsplit
@@ -26,7 +26,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from customer360.adapters.rows import Click, EventIds, RowError, Skip, device_of, is_robot, query_of, without_query
 from customer360.lake.landing.contracts import CLICK_COLUMNS, EVENT_NAMES
-from customer360.settings import SettingsError, Strict
+from customer360.settings import SettingsError, Strict, setting_faults
 
 FILE = "weblog.yaml"
 KEY_VARIABLE = "CUSTOMER360_VISITOR_KEY"
@@ -34,7 +34,6 @@ SHORTEST_KEY = 16
 UTM_COLUMNS = ("utm_source", "utm_medium", "utm_campaign")
 _STATIC = "css js mjs map png jpg jpeg gif webp avif svg ico woff woff2 ttf eot mp4 webm txt xml json webmanifest"
 STATIC = tuple(_STATIC.split())
-MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 _QUOTED = r'"((?:[^"\\]|\\.)*)"'
 _LINE = re.compile(rf"(.+?) \[([^\]]+)\] {_QUOTED} (\d{{3}}|-) (?:\d+|-) {_QUOTED} {_QUOTED}(.*)", re.DOTALL)
@@ -43,7 +42,6 @@ _REQUEST = re.compile(r"([A-Z]+) (\S.*?)(?: HTTP/[\d.]+)?", re.DOTALL)
 _PATH_PARAMETERS = re.compile(r";[^/]*")  # a servlet container's ``;jsessionid=...``
 _HOST = re.compile(r"[A-Za-z0-9]([\w.-]*\w)?(:\d{1,5})?")
 _NO_ADDRESS = {"-", "unknown", "_"}
-_TIME = re.compile(r"(\d\d)/([A-Z][a-z][a-z])/(\d{4}):(\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)")
 _ESCAPED = re.compile(r"(?:\\x[0-9A-Fa-f]{2})+|\\.", re.DOTALL)
 
 _SETTABLE = frozenset(column.name for column in CLICK_COLUMNS) - {"event_id", "event_name", "event_at"}
@@ -101,8 +99,8 @@ def load_weblog(shop_folder: Path) -> Weblog:
     except yaml.YAMLError as error:
         raise SettingsError(f"{path} is not valid YAML: {error}") from error
     except ValidationError as error:
-        lines = [f"  {'.'.join(str(part) for part in e['loc']) or '(whole file)'}: {e['msg']}" for e in error.errors()]
-        raise SettingsError(f"{path} does not say what a request means:\n" + "\n".join(lines)) from error
+        lines = "\n".join(f"  {line}" for line in setting_faults(error))
+        raise SettingsError(f"{path} does not say what a request means:\n{lines}") from error
 
 
 def visitor_key(weblog: Weblog, environment: dict[str, str]) -> bytes:
@@ -274,15 +272,9 @@ def _target(target: str) -> tuple[str, str]:
 
 
 def _time(text: str) -> datetime:
-    """``10/Oct/2000:13:55:36 -0700`` in UTC. Month names are English, whatever the server's language."""
-    found = _TIME.fullmatch(text)
+    """``10/Oct/2000:13:55:36 -0700`` in UTC. Month names are English, as this process sets no other locale."""
     try:
-        day, month, year, hour, minute, second, sign, hours, minutes = found.groups() if found else ("",) * 9
-        offset = timedelta(hours=int(hours), minutes=int(minutes)) * (-1 if sign == "-" else 1)
-        date = datetime(
-            int(year), MONTHS.index(month) + 1, int(day), int(hour), int(minute), int(second), tzinfo=timezone(offset)
-        )
-        return date.astimezone(UTC)
+        return datetime.strptime(text, "%d/%b/%Y:%H:%M:%S %z").astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise RowError(f"time: {text!r} is not a time such as 10/Oct/2000:13:55:36 -0700") from error
 

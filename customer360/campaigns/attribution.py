@@ -26,6 +26,7 @@ from customer360.campaigns.ledger import (
     read_ledger,
 )
 from customer360.campaigns.standing import standing
+from customer360.lake.engine import registered
 from customer360.settings import Place, Shop
 
 ORDERS = """
@@ -59,12 +60,8 @@ def record_outcomes(place: Place, shop: Shop, connection: duckdb.DuckDBPyConnect
     first amount here. A crash between the two kinds of entries leaves the second to the next time.
     """
     ledger = read_ledger(place, [APPROVED, SENT, SUPPRESSED])
-    connection.register("in_ledger", pd.DataFrame({"customer_id": ledger["customer_id"].unique()}))
-    try:
-        orders = connection.execute(ORDERS).df()
-        activity = connection.execute(ACTIVITY).df()
-    finally:
-        connection.unregister("in_ledger")
+    with registered(connection, "in_ledger", pd.DataFrame({"customer_id": ledger["customer_id"].unique()})):
+        orders, activity = connection.execute(ORDERS).df(), connection.execute(ACTIVITY).df()
     window = timedelta(days=shop.campaigns.attribution_days)
     counts: Counter[str] = Counter()
     approved = standing(ledger)

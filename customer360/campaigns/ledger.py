@@ -65,7 +65,7 @@ def append(place: Place, rows: pd.DataFrame, now: datetime, by: str) -> pd.DataF
 
 def read_ledger(place: Place, events: Sequence[str] = ()) -> pd.DataFrame:
     """The entries in the order in which they were recorded, only those of ``events`` if given; typed by its declaration."""
-    with connect(place.root / ".tmp") as connection:
+    with connect(place.scratch) as connection:
         frame = connection.execute(ledger_query(place, events)).df()
     return LEDGER.typed(frame)
 
@@ -151,7 +151,7 @@ def _known_ids(place: Place, ids: pd.Series[str]) -> set[str]:
     parts = ledger_parts(place)
     if not parts:
         return set()
-    with connect(place.root / ".tmp") as connection:
+    with connect(place.scratch) as connection:
         connection.register("asked", pd.DataFrame({"entry_id": ids}))
         found = connection.execute(
             f"select entry_id from read_parquet({file_list(parts)}, hive_partitioning = false, union_by_name = true) "
@@ -164,7 +164,7 @@ def _write_part(place: Place, entries: pd.DataFrame) -> None:
     """Write the next part; the lock is held, so its number is free."""
     parts = ledger_parts(place)
     number = int(parts[-1].stem) + 1 if parts else 1
-    with connect(place.root / ".tmp") as connection, replacing(ledger_folder(place) / f"{number:08d}.parquet") as temporary:
+    with connect(place.scratch) as connection, replacing(ledger_folder(place) / f"{number:08d}.parquet") as temporary:
         connection.register("entries", entries)
         connection.execute(
             f"copy (select {LEDGER.casts} from entries) to {literal(str(temporary))} (format parquet, compression zstd)"

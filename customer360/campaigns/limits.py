@@ -14,17 +14,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from customer360.campaigns.definition import Campaign
+from customer360.campaigns.standing import COMMITMENT_COLUMNS
 from customer360.settings import FrequencyCap, Shop
 from customer360.text import many
 
 CENT = 0.005  # costs are sums of floats
 FOREVER = 10**6  # days
-_COLUMNS = {
-    "customer_id": "str",
-    "campaign_id": "str",
-    "channel": "str",
-    "contact_date": "datetime64[us]",
-    "cost": "float64",
+_COLUMNS = {name: COMMITMENT_COLUMNS[name] for name in ("customer_id", "campaign_id", "channel", "contact_date")} | {
+    "cost": "float64"
 }
 
 

@@ -146,7 +146,7 @@ def _load_again(settings: Settings, shop_now: datetime) -> None:
 def _reasons(settings: Settings, contacts: pd.DataFrame, shop_now: datetime) -> pd.Series[str]:
     """Why each contact is not to be sent; empty where it is."""
     place, shop = settings.place, settings.shop
-    with connect(place.root / ".tmp") as connection:
+    with connect(place.scratch) as connection:
         connection.register("contacts", contacts[["customer_id", "channel"]].reset_index(names="place"))
         customers = reference_relation(place, reference_tables(shop)["customers"])
         found = connection.execute(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
@@ -55,6 +56,33 @@ def row_count(connection: duckdb.DuckDBPyConnection, relation: str) -> int:
     """Number of rows of a relation, given as the text after ``from``."""
     (rows,) = connection.execute(f"select count(*) from {relation}").fetchone() or (0,)
     return int(rows)
+
+
+def column_types(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str, str]:
+    """Columns of a relation, given as the text after ``from``, with their DuckDB types."""
+    return {name: kind for name, kind, *_ in connection.execute(f"describe from {relation}").fetchall()}
+
+
+@contextmanager
+def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Commit at the end of the block, or undo it where it is left by an error or an interrupt."""
+    connection.begin()
+    try:
+        yield
+        connection.commit()
+    except BaseException:
+        connection.rollback()
+        raise
+
+
+@contextmanager
+def registered(connection: duckdb.DuckDBPyConnection, name: str, rows: object) -> Iterator[None]:
+    """Rows of pandas or Arrow as a relation, until the block ends."""
+    connection.register(name, rows)
+    try:
+        yield
+    finally:
+        connection.unregister(name)
 
 
 def literal(text: str) -> str:

@@ -87,16 +87,8 @@ class ObjectStore:
 
     def pages(self, below: str = "", after: str = "") -> Iterator[Page]:
         """Objects whose keys begin with ``below``, from behind the key ``after``; at most 1,000 a page, one request each."""
-        asked: dict[str, Any] = {"Bucket": self.bucket, "Prefix": self.prefix + below, "MaxKeys": PAGE}
-        if after:
-            asked["StartAfter"] = self.prefix + after
-        while True:
-            with self._as_store_errors("cannot be listed"):
-                answer = self.client.list_objects_v2(**asked)
+        for answer in self._answers(below, **({"StartAfter": self.prefix + after} if after else {})):
             yield Page(tuple(self._found(entry) for entry in answer.get("Contents", [])), not answer.get("IsTruncated"))
-            if not answer.get("IsTruncated"):
-                return
-            asked["ContinuationToken"] = answer["NextContinuationToken"]
 
     def objects(self, below: str = "", after: str = "") -> Iterator[StoredObject]:
         """All objects of ``pages``."""
@@ -105,15 +97,18 @@ class ObjectStore:
 
     def folders(self, below: str = "") -> list[str]:
         """Names of what would be the subfolders of ``below`` (which ends in ``/`` or is empty), in order."""
-        asked: dict[str, Any] = {"Bucket": self.bucket, "Prefix": self.prefix + below, "Delimiter": "/"}
-        found: list[str] = []
-        while True:
-            with self._as_store_errors("cannot be listed"):
-                answer = self.client.list_objects_v2(**asked)
-            found += [entry["Prefix"].removeprefix(asked["Prefix"]).rstrip("/") for entry in answer.get("CommonPrefixes", [])]
-            if not answer.get("IsTruncated"):
-                return sorted(found)
-            asked["ContinuationToken"] = answer["NextContinuationToken"]
+        found = [
+            entry["Prefix"] for answer in self._answers(below, Delimiter="/") for entry in answer.get("CommonPrefixes", [])
+        ]
+        return sorted(prefix.removeprefix(self.prefix + below).rstrip("/") for prefix in found)
+
+    def _answers(self, below: str, **options: str) -> Iterator[dict[str, Any]]:
+        """The store's answers to a listing, one request each."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(
+            Bucket=self.bucket, Prefix=self.prefix + below, PaginationConfig={"PageSize": PAGE}, **options
+        )
+        with self._as_store_errors("cannot be listed"):
+            yield from pages
 
     def read(self, key: str) -> bytes:
         """A small object's content. Raises ``ObjectGoneError``."""

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from customer360.campaigns.attribution import first_orders
+from customer360.campaigns.attribution import TOUCH_COLUMNS, first_orders
 from customer360.settings import Shop
 from customer360.simulation.arrays import Floats, Ints, generator, utc_of
 from customer360.simulation.campaigns import CAMPAIGN_IDS
@@ -20,10 +20,6 @@ from customer360.simulation.response import Response
 from customer360.simulation.synthetic_shop import SyntheticShop
 
 MEAN_DELAY_HOURS = 20
-HISTORY_COLUMNS = [
-    *("touch_id", "campaign_id", "customer_id", "channel", "touched_at", "is_time_known", "local_date", "day_of_week"),
-    *("local_hour", "is_converted", "converted_at", "is_control", "is_randomised"),
-]
 
 
 def contact_delay(hours: Floats, shop: Shop) -> Ints:
@@ -125,4 +121,4 @@ def touch_history(touches: pd.DataFrame, shop: Shop) -> pd.DataFrame:
         "day_of_week": local.dt.dayofweek.astype("int64") + 1,
         "local_hour": local.dt.hour.astype("int64"),
     }
-    return touches.assign(**plain, **clock)[HISTORY_COLUMNS]
+    return touches.assign(**plain, **clock)[list(TOUCH_COLUMNS)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -116,10 +117,8 @@ def _forget(place: Place) -> None:
     from customer360.lake.warehouse.warehouse import open_warehouse
 
     try:
-        with open_warehouse(place) as connection:
-            known = "select 1 from duckdb_tables() where schema_name = 'ops' and table_name = 'slice_log'"
-            if connection.execute(known).fetchone():
-                forget_transforms(connection)
+        with open_warehouse(place) as connection, suppress(duckdb.CatalogException):  # no run has made the log yet
+            forget_transforms(connection)
     except duckdb.IOException as error:
         raise OperatorError(f"{error}; customer360 rebuild --anew sets the file aside") from error
     say(f"Every slice of {place.warehouse} is to be transformed again.")

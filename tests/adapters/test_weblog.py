@@ -320,7 +320,7 @@ def test_equal_lines_are_requests_of_their_own_and_a_grown_file_keeps_its_ids() 
         ("events: [{event: view_item, path: '('}]", "regular expression"),
         ("events: [{event: view_item, path: '/(?P<sku>.*)'}]", "sku: no column of the click contract"),
         ("events: [{event: view_item, path: /, query: {event_at: t}}]", "event_at: no column of the click contract"),
-        ("events: [{event: view_item, path: /, paht: /}]", "Extra inputs are not permitted"),
+        ("events: [{event: view_item, path: /, paht: /}]", r"there is no such setting \(did you mean path\?\)"),
         ("events: [{event: view_item, path: /}]\nfurther_fields: [cookie]", "write - to skip one"),
         ("events: [", "is not valid YAML"),
     ],

@@ -7,7 +7,7 @@ import pytest
 
 from customer360.lake.publishing.version import open_version
 from customer360.settings import REPOSITORY
-from orchestration.answers import answered, questions
+from orchestration.pages import answered, questions
 from tests.support.lab import Lab
 
 PAGE = (REPOSITORY / "docs" / "bi.md").read_text(encoding="utf-8")
@@ -47,7 +47,7 @@ def test_every_answer_of_the_page_has_the_columns_of_its_question(published: Lab
     for page, found in zip((PAGE, made), headers, strict=True):
         parts = page.split("<!-- answer -->\n\n")[1:]
         found += [part.splitlines()[0] for part in parts]
-    assert headers[0] == headers[1], "run: python -m orchestration.answers docs/bi.md"
+    assert headers[0] == headers[1], "run: python -m orchestration.pages docs/bi.md"
 
 
 def test_an_answer_is_replaced_and_the_rest_of_the_page_stays() -> None:

@@ -11,7 +11,7 @@ from typer.main import get_command
 
 from customer360.settings import REPOSITORY
 from orchestration.cli import app
-from orchestration.sessions import SessionError, commands, rerun, run_in
+from orchestration.pages import SessionError, commands, rerun, run_in
 
 PAGE = (REPOSITORY / "docs" / "first-day.md").read_text(encoding="utf-8")
 SHOWN = [command for command in commands(PAGE) if command.startswith("customer360 ")]
@@ -20,7 +20,7 @@ SHOWN = [command for command in commands(PAGE) if command.startswith("customer36
 def test_the_page_goes_from_files_to_a_plan_for_both_kinds_of_shop() -> None:
     assert [command.split()[1] for command in SHOWN] == ["simulate", "init", "start", "start", "simulate", "start"]
     outputs = PAGE.count("\nPlan\n")
-    assert outputs == 2, "run: python -m orchestration.sessions docs/first-day.md"
+    assert outputs == 2, "run: python -m orchestration.pages docs/first-day.md"
     assert "\nload   is done with these files\n" in PAGE
 
 

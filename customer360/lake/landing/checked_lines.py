@@ -6,18 +6,17 @@ third of DuckDB's memory limit are kept in Parquet files meanwhile, so that memo
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import duckdb
 
 from customer360.lake.atomic import TEMPORARY_PREFIX
 from customer360.lake.disk import is_disk_full
-from customer360.lake.engine import file_list, file_literal, literal, memory_limit
+from customer360.lake.engine import column_types, file_list, file_literal, literal, memory_limit, registered
 from customer360.lake.landing.click_rules import SAYS_SOMETHING, ClickBounds, checked, json_source, parquet_source
 from customer360.lake.landing.contracts import CLICK_COLUMNS
 from customer360.lake.landing.listing import LandedFile, click_obstacle
@@ -59,12 +58,9 @@ def checked_lines(
     plainly damaged are set aside either way: with a reason for every line that could be read, and a line 0 for the file.
     """
     (temporary,) = connection.execute("select current_setting('temp_directory')").fetchone() or ("",)
-    folder = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=temporary))
-    try:
-        _Loading(connection, bounds, source, isolate, folder).load(files)
+    with TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=temporary, ignore_cleanup_errors=True) as folder:
+        _Loading(connection, bounds, source, isolate, Path(folder)).load(files)
         yield
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass
@@ -126,11 +122,10 @@ class _Loading:
 
     def _text(self, files: list[NumberedFile]) -> dict[int, str]:
         stream = LineStream([file for _, file in files], [number for number, _ in files], self.source.options)
-        self.connection.register("landed_lines", stream.reader())
         is_of_own_form = self._has_own_form(files[0][1])
         lines = canonical_lines("landed_lines", CLICK_COLUMNS, self.source) if is_of_own_form else "landed_lines"
-        self.connection.execute(f"insert into held {self._checked(json_source(lines))}")
-        self.connection.unregister("landed_lines")
+        with registered(self.connection, "landed_lines", stream.reader()):
+            self.connection.execute(f"insert into held {self._checked(json_source(lines))}")
         by_number = dict(files)
         for number, reason in stream.broken.items():
             self._set_lines_aside((number, by_number[number]), f"file {reason}")
@@ -140,17 +135,12 @@ class _Loading:
         """Read the lines before the damage of a file again, with their text, and set all aside with the file's reason."""
         number, file = entry
         self._drop([entry])
-        self.connection.register("landed_lines", LineStream([file], [number], self.source.options).reader())
-        self.connection.execute(
-            f"""
-            insert into held by name
-            select file_no, line, text, '' as column_name, ? as reason
-            from landed_lines
-            where {SAYS_SOMETHING}
-            """,
-            [reason],
-        )
-        self.connection.unregister("landed_lines")
+        with registered(self.connection, "landed_lines", LineStream([file], [number], self.source.options).reader()):
+            self.connection.execute(
+                "insert into held by name select file_no, line, text, '' as column_name, ? as reason from landed_lines "
+                f"where {SAYS_SOMETHING}",
+                [reason],
+            )
 
     def _text_one_by_one(self, files: list[NumberedFile]) -> dict[int, str]:
         """After loading all files together failed: find the file that fails, and name it or set it aside."""
@@ -194,8 +184,7 @@ class _Loading:
 
     def _columns(self, file: LandedFile) -> tuple[tuple[str, str], ...]:
         relation = f"read_parquet({file_literal(file.path)}, hive_partitioning = false)"
-        described = self.connection.execute(f"describe select * from {relation}").fetchall()
-        return tuple((name, kind) for name, kind, *_ in described)
+        return tuple(column_types(self.connection, relation).items())
 
     def _refused_columns(self, file: LandedFile, types: dict[str, str]) -> str | None:
         """Which columns have a type that cannot be read as the contract's, and the remedy."""

@@ -36,12 +36,7 @@ KEPT_BYTES = 64 * 1024
 CSV_BATCH = 20_000
 NEWLINE = 10
 
-FIELDS: dict[str, pa.DataType] = {
-    "file_no": pa.int32(),
-    "line": pa.int64(),
-    "text": pa.string(),
-    "problem": pa.string(),
-}
+FIELDS: dict[str, pa.DataType] = {"file_no": pa.int32(), "line": pa.int64(), "text": pa.string(), "problem": pa.string()}
 LINES = pa.schema(FIELDS)
 
 TOO_LONG = f"longer than {MAX_LINE_BYTES} bytes"
@@ -311,13 +306,5 @@ def _csv_record(header: list[str], record: list[str], encoding: str) -> tuple[st
 
 
 def _csv_batch(number: int, rows: list[tuple[int, str, str | None]]) -> pa.RecordBatch:
-    lines, texts, problems = zip(*rows, strict=True)
-    return pa.record_batch(
-        [
-            pa.array([number] * len(rows), type=pa.int32()),
-            pa.array(lines, type=pa.int64()),
-            pa.array(texts, type=pa.string()),
-            pa.array(problems, type=pa.string()),
-        ],
-        schema=LINES,
-    )
+    columns: list[Any] = [[number] * len(rows), *zip(*rows, strict=True)]
+    return pa.RecordBatch.from_arrays(columns, schema=LINES)

@@ -39,7 +39,7 @@ def remove_old(settings: Settings, now: datetime, shop_now: datetime) -> dict[st
         "published_versions": len(remove_old_versions(place, now)),
         "dbt_targets": _remove(_older(place.dbt_target.glob("*-*-*"), now - KEEP_TARGETS)),
         "run_logs": _remove(_older((place.root / "dagster" / "storage").glob("*-*-*"), now - KEEP_LOGS)),
-        "spilled_files": _remove(_older((place.root / ".tmp").glob("*"), now - KEEP_TARGETS)),
+        "spilled_files": _remove(_older((place.scratch).glob("*"), now - KEEP_TARGETS)),
         "temporary_files": _remove(_older(_temporary(place.root), now - KEEP_TARGETS)),
         "landing_slices": find_landing(settings).remove_before(oldest),  # last: a store may be away
     }

@@ -8,17 +8,18 @@ import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import duckdb
+from rich.filesize import decimal
 
 from customer360.lake.landing.location import find_landing
 from customer360.lake.object_store import StoreError
 from customer360.lake.operations.clock import last_closed_slice
-from customer360.lake.operations.slice_health import Freshness, freshness
+from customer360.lake.operations.slice_health import Freshness, done_slices, freshness
 from customer360.lake.publishing.store_publishing import Uploaded, last_uploaded
 from customer360.lake.publishing.version import Publication, current_folder, current_publication, open_version
 from customer360.lake.raw.quarantine import quarantine_counts
@@ -108,9 +109,9 @@ class Status:
 def read_status(settings: Settings, now: datetime) -> Status:
     """The state of a shop's data at ``now`` (wall clock, UTC). Works before anything exists and while a run goes on."""
     place = settings.place
-    last_slices, history, done = _slice_log(place)
+    last_slices, history = _slice_log(place)
     plans, reports = sorted(place.plans.glob("*/campaign_plan.parquet")), sorted((place.reports / "drift").glob("*.html"))
-    health, waiting, problem = _landed(settings, now, done)
+    health, waiting, problem = _landed(settings, now)
     existing = next(path for path in (place.root, *place.root.parents) if path.exists())
     holder, waiting_run = read_holders(place)
     sizes = _disk_use(place.root)
@@ -144,7 +145,7 @@ def _problems(settings: Settings, status: Status, now: datetime) -> Iterator[Sta
         )
     if status.free_bytes < WARNING_FACTOR * status.needed_bytes:
         state = State.CRITICAL if status.free_bytes < status.needed_bytes else State.WARNING
-        need = f"{_bytes(status.free_bytes)} free, a run may need {_bytes(status.needed_bytes)}"
+        need = f"{decimal(status.free_bytes)} free, a run may need {decimal(status.needed_bytes)}"
         yield StatusProblem("disk_space", state, f"{need}; docs/runbook.md#disk-full")
     if status.holder is not None and status.holder.is_foreign:
         state = State.CRITICAL if status.waiting_run else State.WARNING
@@ -163,8 +164,8 @@ def _problems(settings: Settings, status: Status, now: datetime) -> Iterator[Sta
             )
 
 
-def _slice_log(place: Place) -> tuple[list[tuple[Any, ...]], tuple[int, int] | None, dict[datetime, str]]:
-    """The last slices, slices and good lines of the history, and the fingerprint of every transformed slice."""
+def _slice_log(place: Place) -> tuple[list[tuple[Any, ...]], tuple[int, int] | None]:
+    """The last slices, and slices and good lines of the history."""
     try:
         with open_version(place) as version:
             columns = ", ".join(SLICE_COLUMNS)
@@ -174,29 +175,26 @@ def _slice_log(place: Place) -> tuple[list[tuple[Any, ...]], tuple[int, int] | N
             past = version.connection.execute(
                 "select count(*), coalesce(sum(good), 0) from slice_log where source = 'click_history'"
             ).fetchone() or (0, 0)
-            done = version.connection.execute(
-                "select slice, raw_fingerprint from slice_log where source = 'clicks' and is_transformed"
-            ).fetchall()
     except (FileNotFoundError, duckdb.CatalogException):
-        return [], None, {}
-    return last, (past if past[0] else None), {start.replace(tzinfo=UTC): fingerprint for start, fingerprint in done}
+        return [], None
+    return last, past if past[0] else None
 
 
-def _landed(settings: Settings, now: datetime, done: dict[datetime, str]) -> tuple[Freshness | None, Waiting, str]:
+def _landed(settings: Settings, now: datetime) -> tuple[Freshness | None, Waiting, str]:
     """The part that depends on landing, and why it is unknown, if so. A live shop's freshness depends on the clock alone."""
     health = None
     try:
         health = freshness(settings, now)
-        return health, _waiting(settings, now, done), ""
+        return health, _waiting(settings, now), ""
     except StoreError as error:
         return health, Waiting([], []), str(error)
 
 
-def _waiting(settings: Settings, now: datetime, done: dict[datetime, str]) -> Waiting:
-    last_closed = last_closed_slice(settings, now)
+def _waiting(settings: Settings, now: datetime) -> Waiting:
+    last_closed, done = last_closed_slice(settings, now), done_slices(settings)
     waiting = Waiting([], [])
     for start, listing in find_landing(settings).slices():
-        if start >= settings.shop.slices_start and listing.fingerprint != done.get(start):
+        if start >= settings.shop.slices_start and listing.fingerprint != done.get(slice_key(start)):
             is_closed = last_closed is not None and start <= last_closed
             (waiting.closed if is_closed else waiting.open).append(slice_key(start))
     return waiting
@@ -283,9 +281,9 @@ def status_lines(settings: Settings, status: Status, now: datetime) -> Iterator[
     yield f"champion   {models or 'none yet; training_job makes one'}"
     yield f"plan       {_relative(settings, status.newest_plan) or 'none yet; daily_job makes one'}"
     yield f"drift      {_relative(settings, status.newest_drift_report) or 'no report yet; daily_job makes one'}"
-    used = ", ".join(f"{name} {_bytes(size)}" for name, size in list(status.disk_bytes.items())[:6] if size)
-    yield f"disk       {_bytes(sum(status.disk_bytes.values()))} used{f' ({used})' if used else ''}"
-    yield f"           {_bytes(status.free_bytes)} free"
+    used = ", ".join(f"{name} {decimal(size)}" for name, size in list(status.disk_bytes.items())[:6] if size)
+    yield f"disk       {decimal(sum(status.disk_bytes.values()))} used{f' ({used})' if used else ''}"
+    yield f"           {decimal(status.free_bytes)} free"
 
 
 def _published_lines(settings: Settings, status: Status, now: datetime) -> Iterator[str]:
@@ -364,11 +362,3 @@ def _age(age: timedelta) -> str:
     if minutes < 120:
         return f"{minutes} minutes"
     return f"{minutes // 60} hours" if minutes < 2880 else f"{minutes // 1440} days"
-
-
-def _bytes(size: int) -> str:
-    for power, unit in ((4, "TB"), (3, "GB"), (2, "MB"), (1, "KB")):
-        if size >= 1000**power:
-            value = size / 1000**power
-            return f"{value:.0f} {unit}" if value >= 10 else f"{value:.1f} {unit}"
-    return f"{size} B"

@@ -134,7 +134,7 @@ def publish_files(place: Place, now: datetime) -> Publication | None:
     """
     if not current_folder(place).exists():
         return None
-    with connect(place.root / ".tmp") as connection:
+    with connect(place.scratch) as connection:
         return publish(place, connection, file_tables(place), None, now)
 
 

@@ -89,7 +89,7 @@ def open_version(place: Place) -> Iterator[PublishedVersion]:
         raise FileNotFoundError(f"nothing is published below {place.published} yet; run `make demo` or a slice first")
     folder = link.resolve()
     publication = read_publication(folder / DOCUMENT)
-    with _in_use(folder / DOCUMENT), connect(place.root / ".tmp") as connection:
+    with _in_use(folder / DOCUMENT), connect(place.scratch) as connection:
         create_views(connection, {name: parquet_files(folder, name) for name in publication.rows})
         with redacted_errors("run the query on the published tables to see it"):
             yield PublishedVersion(folder, publication, connection)

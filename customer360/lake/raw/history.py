@@ -73,7 +73,7 @@ def write_history(settings: Settings) -> History:
     with (
         explaining_full_disk(place.root),
         find_landing(settings).open_folder("history") as listing,
-        connect(place.root / ".tmp") as connection,
+        connect(place.scratch) as connection,
         checked_lines(connection, listing.files, bounds, Source.of(shop, "history")),
     ):
         connection.execute(

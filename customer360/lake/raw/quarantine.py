@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -74,20 +74,15 @@ class Selection:
 def quarantined_lines(place: Place, selection: Selection | None = None) -> list[Entry]:
     """The quarantined lines of a selection (default: all that were not replayed), by slice, file and line."""
     wanted = selection or Selection()
-    tests = {
-        "slice": "slice = $slice",
-        "file": "source_file = $file",
-        "reason": "contains(lower(concat_ws(': ', nullif(column_name, ''), reason)), lower($reason))",
-    }
-    named = {"slice": wanted.slice, "file": wanted.file, "reason": wanted.reason}
-    values = {name: value for name, value in named.items() if value is not None}
     rows = _query(
         place,
         "select slice, source_file, source_line, column_name, reason, raw_text, is_replayed from quarantined "
-        f"where {' and '.join(['true', *(tests[name] for name in values)])} order by slice, source_file, source_line",
-        values,
+        "where slice = coalesce($slice, slice) and source_file = coalesce($file, source_file) and ($all or not is_replayed) "
+        "and contains(lower(concat_ws(': ', nullif(column_name, ''), reason)), lower($reason)) "
+        "order by slice, source_file, source_line",
+        {"slice": wanted.slice, "file": wanted.file, "reason": wanted.reason or "", "all": wanted.replayed_too},
     )
-    return [entry for entry in (Entry(*row) for row in rows) if wanted.replayed_too or not entry.is_replayed]
+    return [Entry(*row) for row in rows]
 
 
 def quarantine_counts(place: Place) -> list[tuple[str, str, int, int]]:
@@ -165,7 +160,7 @@ def _quarantine_files(place: Place) -> Iterable[Path]:
     yield from sorted(place.quarantine.glob(f"reference/*/{PART}"))
 
 
-def _query(place: Place, query: str, values: dict[str, str]) -> list[tuple[Any, ...]]:
+def _query(place: Place, query: str, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
     """Rows of ``query``, in which ``quarantined`` is all of the quarantine; no rows while there is none."""
     files = list(_quarantine_files(place))
     if not files:
@@ -175,7 +170,7 @@ def _query(place: Place, query: str, values: dict[str, str]) -> list[tuple[Any, 
         r"nullif(regexp_extract(filename, '(reference/[a-z_]+)/[^/]+$', 1), ''), 'history')"
     )
     identity = "concat_ws(' ', slice, source_file, source_line, left(sha256(coalesce(raw_text, '')), 12))"
-    with connect(place.root / ".tmp") as connection:
+    with connect(place.scratch) as connection:
         connection.execute("create temp table replayed as select unnest(?::varchar[]) as identity", [_replayed(place)])
         connection.execute(
             f"""

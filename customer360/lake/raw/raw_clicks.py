@@ -67,7 +67,7 @@ def write_raw_slice(settings: Settings, start: datetime, isolate: bool = False) 
     with (
         explaining_full_disk(place.root),
         find_landing(settings).open_slice(start) as listing,
-        connect(place.root / ".tmp") as connection,
+        connect(place.scratch) as connection,
         checked_lines(connection, listing.files, bounds, source, isolate),
     ):
         counts = _counts(connection, len(listing.files))

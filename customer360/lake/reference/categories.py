@@ -32,7 +32,7 @@ def resolve_categories(settings: Settings, again: bool = False) -> list[str]:
             "select product_id, category_id, amount "
             f"from read_parquet({file_list(days)}, hive_partitioning = false) where event_name = 'purchase'"
         )
-    with connect(place.root / ".tmp") as connection:
+    with connect(place.scratch) as connection:
         found = connection.execute(
             f"""
             with purchases as ({" union all ".join(sources)}),

@@ -19,7 +19,7 @@ import duckdb
 
 from customer360.lake.atomic import TEMPORARY_PREFIX, exclusive
 from customer360.lake.disk import explaining_full_disk, is_disk_full
-from customer360.lake.engine import connect, file_literal, literal, quoted, row_count
+from customer360.lake.engine import column_types, connect, file_literal, literal, quoted, row_count
 from customer360.lake.landing.contracts import ReferenceTable, reference_tables
 from customer360.lake.landing.listing import LandedFile
 from customer360.lake.landing.location import find_landing
@@ -108,7 +108,7 @@ def check_files(settings: Settings, table: str, files: tuple[LandedFile, ...], m
     ``now`` is the wall clock, UTC: later times are remarked on.
     """
     contract = reference_tables(settings.shop)[table]
-    with connect(settings.place.root / ".tmp") as connection:
+    with connect(settings.place.scratch) as connection:
         ignored = _read_files(connection, settings.shop, contract, files)
         zone = Source.of(settings.shop, table).options.time_zone
         remarks = [*_future_remarks(connection, contract, now), *_repeated_hour_remarks(connection, contract, zone)]
@@ -118,9 +118,10 @@ def check_files(settings: Settings, table: str, files: tuple[LandedFile, ...], m
 def check_postgres(settings: Settings, table: str, source: PostgresSource, now: datetime, most: int) -> CheckedTable:
     """Judge a table of PostgreSQL, read in full. Raises ``BrokenReferenceError`` or ``UnreadableSourceError``."""
     contract = reference_tables(settings.shop)[table]
-    scratch = settings.place.root / ".tmp"
-    scratch.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=scratch) as folder, connect(scratch) as connection:
+    with (
+        connect(settings.place.scratch) as connection,
+        TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=settings.place.scratch) as folder,
+    ):
         fetched = fetch(contract, source, None, Path(folder), now)
         _take_fetched(connection, contract, source, fetched)
         return _checked(connection, contract, fetched.ignored, most, list(_future_remarks(connection, contract, now)))
@@ -176,7 +177,7 @@ def _checked(
 def _load_files(settings: Settings, contract: ReferenceTable, now: datetime) -> ReferenceLoad:
     landing = find_landing(settings)
     folder = f"reference/{contract.name}"
-    with landing.open_folder(folder) as listing, connect(settings.place.root / ".tmp") as connection:
+    with landing.open_folder(folder) as listing, connect(settings.place.scratch) as connection:
         if not listing.files:
             if history_file(settings.place, contract.name).exists():
                 raise BrokenReferenceError(
@@ -213,9 +214,10 @@ def _with_quarantine(
 
 
 def _load_postgres(settings: Settings, contract: ReferenceTable, source: PostgresSource, now: datetime) -> ReferenceLoad:
-    scratch = settings.place.root / ".tmp"
-    scratch.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=scratch) as folder, connect(scratch) as connection:
+    with (
+        connect(settings.place.scratch) as connection,
+        TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=settings.place.scratch) as folder,
+    ):
         create_past(connection, settings.place, contract)
         last = trusted_read(connection, contract, source, last_version(settings.place, contract.name), now)
         fetched = fetch(contract, source, last, Path(folder), now)
@@ -314,10 +316,6 @@ def _read_file(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, 
     raise BrokenReferenceError(f"{file.where} is of no known type: .csv, .csv.gz, .jsonl, .jsonl.gz or .parquet{way_out}")
 
 
-def _columns_of(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str, str]:
-    return {name: kind for name, kind, *_ in connection.execute(f"describe select * from {relation}").fetchall()}
-
-
 def _create_texts(
     connection: duckdb.DuckDBPyConnection, columns: Mapping[str, str], relation: str, kinds: Mapping[str, str] | None = None
 ) -> None:
@@ -331,7 +329,7 @@ def _create_texts(
 
 def _read_parquet(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, file: LandedFile, source: Source) -> Read:
     relation = f"read_parquet({file_literal(file.path)}, hive_partitioning = false)"
-    kinds = _columns_of(connection, relation)
+    kinds = column_types(connection, relation)
     columns = source_columns(contract.read_columns, source, kinds)
     names = {column: source.name_of(column.name) for column in contract.columns}
     typed = {column: kinds[name] for column, name in names.items() if name in kinds}

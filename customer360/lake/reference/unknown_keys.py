@@ -78,7 +78,7 @@ def loaded_ids(settings: Settings) -> dict[str, dict[str, dict[str, int]]]:
     wanted = {(table, column) for table, column, _ in POINTERS}
     wanted |= {(target, column) for _, column, targets in POINTERS for target in targets}
     found: dict[str, dict[str, dict[str, int]]] = {}
-    with connect(settings.place.root / ".tmp") as connection:
+    with connect(settings.place.scratch) as connection:
         for table, column in sorted(wanted):
             relation = reference_relation(settings.place, tables[table])
             found.setdefault(table, {})[column] = dict(

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 import duckdb
 
-from customer360.lake.engine import literal, quoted
+from customer360.lake.engine import column_types, literal, quoted
 from customer360.lake.landing.contracts import KNOWN_SINCE
 
 ARRIVAL, VALID_FROM, VALID_TO = "slice", "valid_from", "valid_to"
@@ -37,7 +37,7 @@ class Timed:
     @classmethod
     def read(cls, connection: duckdb.DuckDBPyConnection, name: str) -> Timed:
         """Raises ``UntimedRelationError`` where the relation has neither arrival slices nor validity."""
-        columns = {column: kind for column, kind, *_ in connection.execute(f"describe {name}").fetchall()}
+        columns = column_types(connection, name)
         if ARRIVAL not in columns and not {VALID_FROM, VALID_TO} <= columns.keys():
             raise UntimedRelationError(
                 f"training_features reads {name}, which has neither {ARRIVAL} nor {VALID_FROM} and {VALID_TO}, so "

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from customer360.lake.atomic import replacing
-from customer360.lake.engine import literal, quoted
+from customer360.lake.engine import column_types, literal, quoted, registered
 from customer360.settings import Place, Shop
 
 KEEP_SNAPSHOTS = timedelta(days=90)
@@ -23,13 +23,9 @@ def replace_table(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Ta
 
     The table is made by its columns, and then filled: ``create table as`` of no rows is an insert of none, see ``append_rows``.
     """
-    connection.register("incoming", rows)
-    try:
-        described = connection.execute("describe from incoming").fetchall()
-        columns = ", ".join(f"{quoted(name)} {kind}" for name, kind, *_ in described)
+    with registered(connection, "incoming", rows):
+        columns = ", ".join(f"{quoted(name)} {kind}" for name, kind in column_types(connection, "incoming").items())
         connection.execute(f"create or replace table {table} ({columns})")
-    finally:
-        connection.unregister("incoming")
     append_rows(connection, table, rows)
 
 
@@ -39,13 +35,9 @@ def append_rows(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Tabl
     Nothing is inserted where there are none: after an Arrow table without rows, DuckDB 1.5.5 loses the next 120,000 rows and
     more that are inserted into an empty table in the same transaction.
     """
-    if not rows.num_rows:
-        return
-    connection.register("incoming", rows)
-    try:
-        connection.execute(f"insert into {table} by name from incoming")
-    finally:
-        connection.unregister("incoming")
+    if rows.num_rows:
+        with registered(connection, "incoming", rows):
+            connection.execute(f"insert into {table} by name from incoming")
 
 
 def write_parquet(target: Path, rows: pd.DataFrame | pa.Table) -> None:

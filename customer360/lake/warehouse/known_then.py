@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import duckdb
 import pandas as pd
@@ -136,17 +136,13 @@ def warehouse_copy(place: Place, holder: str) -> Iterator[Path]:
     """
     if not place.warehouse.exists():
         raise SnapshotError(f"{place.warehouse} does not exist; any run makes it from raw")
-    scratch = place.root / ".tmp"
-    scratch.mkdir(exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="recompute-", dir=scratch))
-    try:
+    place.scratch.mkdir(exist_ok=True)
+    with TemporaryDirectory(prefix="recompute-", dir=place.scratch, ignore_cleanup_errors=True) as folder:
         with explaining_full_disk(place.root), warehouse_lock(place, holder, WAIT_SECONDS):
             for file in place.warehouse.parent.glob(f"{place.warehouse.name}*"):
                 if file.name in (place.warehouse.name, f"{place.warehouse.name}.wal"):
-                    shutil.copy(file, folder / file.name)
-        yield folder / place.warehouse.name  # by the same name: views of the warehouse begin with it
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+                    shutil.copy(file, folder)
+        yield Path(folder) / place.warehouse.name  # by the same name: views of the warehouse begin with it
 
 
 def set_as_known(connection: duckdb.DuckDBPyConnection, settings: Settings, snapshot: Snapshot) -> Exceptions:

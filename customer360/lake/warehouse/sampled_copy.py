@@ -7,7 +7,7 @@ from pathlib import Path
 
 import duckdb
 
-from customer360.lake.engine import literal
+from customer360.lake.engine import column_types, literal
 
 CUSTOMER, VISITOR = "customer_id", "visitor_id"
 Relation = tuple[str, str]  # schema and name
@@ -19,7 +19,7 @@ def copy_sample(connection: duckdb.DuckDBPyConnection, relations: Sequence[Relat
     They are the first by a hash of their ids. Copied are their rows and all rows of the visitors that any relation names beside
     them, so that a visitor of two customers still has both; relations without customers and visitors are copied in full.
     """
-    columns = {relation: _columns(connection, relation) for relation in relations}
+    columns = {relation: set(column_types(connection, _sql(relation))) for relation in relations}
     connection.execute(f"attach {literal(str(target))} as sampled; create or replace temp table sample (customer_id varchar)")
     try:
         of_customers = [f"select {CUSTOMER} from {_sql(relation)}" for relation in relations if CUSTOMER in columns[relation]]
@@ -46,10 +46,6 @@ def copy_sample(connection: duckdb.DuckDBPyConnection, relations: Sequence[Relat
     finally:
         connection.execute("detach sampled")
     return int(chosen)
-
-
-def _columns(connection: duckdb.DuckDBPyConnection, relation: Relation) -> set[str]:
-    return {name for name, *_ in connection.execute(f"describe {_sql(relation)}").fetchall()}
 
 
 def _sql(relation: Relation) -> str:

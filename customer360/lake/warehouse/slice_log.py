@@ -14,7 +14,7 @@ from pathlib import Path
 
 import duckdb
 
-from customer360.lake.engine import file_list, file_literal, quoted
+from customer360.lake.engine import file_list, file_literal, quoted, transaction
 from customer360.lake.landing.contracts import DUPLICATE_DAYS, EVENT_NAMES, reference_tables
 from customer360.lake.landing.listing import NO_FILES
 from customer360.lake.raw.history import day_file, history_folder, history_index
@@ -44,8 +44,7 @@ class Plan:
 
 def plan_transform(connection: duckdb.DuckDBPyConnection, settings: Settings, now: datetime) -> Plan:
     """Bring the slice log and the ids up to raw, and set up what dbt reads. One transaction."""
-    connection.begin()
-    try:
+    with transaction(connection):
         _create_tables(connection)
         fingerprint = code_fingerprint(settings)
         is_new_code = is_of_other_code(connection, fingerprint)
@@ -61,17 +60,12 @@ def plan_transform(connection: duckdb.DuckDBPyConnection, settings: Settings, no
         connection.execute("update ops.slice_log set transformed_fingerprint = null where slice in (from ops.pending_slices)")
         pending = [row[0] for row in connection.execute("select slice from ops.pending_slices order by slice").fetchall()]
         last = connection.execute("select slice from ops.clock").fetchone()
-        connection.commit()
-    except BaseException:
-        connection.rollback()
-        raise
     return Plan(pending, repaired, last[0] if last else None)
 
 
 def mark_transformed(connection: duckdb.DuckDBPyConnection, now: datetime) -> int:
     """Note, after dbt succeeded, that the pending slices are done. Returns how many there were."""
-    connection.begin()
-    try:
+    with transaction(connection):
         (done,) = connection.execute("select count(*) from ops.pending_slices").fetchone() or (0,)
         connection.execute(
             """
@@ -88,10 +82,6 @@ def mark_transformed(connection: duckdb.DuckDBPyConnection, now: datetime) -> in
             [naive(now)],
         )
         connection.execute("delete from ops.touched_event_slices; delete from ops.touched_orders")
-        connection.commit()
-    except BaseException:
-        connection.rollback()
-        raise
     return int(done)
 
 

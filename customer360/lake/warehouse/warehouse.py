@@ -85,7 +85,7 @@ def open_warehouse(place: Place, wait_seconds: float = 30.0) -> duckdb.DuckDBPyC
     deadline = time.monotonic() + wait_seconds
     while True:
         try:
-            connection = connect(place.root / ".tmp", str(place.warehouse))
+            connection = connect(place.scratch, str(place.warehouse))
         except duckdb.IOException as error:
             if "lock" not in str(error).lower() or time.monotonic() > deadline:
                 raise

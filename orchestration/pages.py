@@ -1,0 +1,110 @@
+"""Pages of docs whose outputs are made: queries with their answers, and commands with what they print.
+
+``python -m orchestration.pages docs/bi.md`` runs each ```sql block that an answer follows on the tables that the place of
+``SHOP`` and ``DATA_DIR`` publishes, and each ```console block, in order, in a new folder that is left out of the paths shown.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import duckdb
+
+from customer360.lake.atomic import write_text
+from customer360.lake.publishing.version import open_version
+from customer360.settings import Settings
+
+ANSWER = re.compile(r"```sql\n(?P<sql>(?:(?!```).)*)```\n\n<!-- answer -->\n(?P<answer>.*?)<!-- end of answer -->\n", re.DOTALL)
+SESSION = re.compile(r"```console\n\$ (?P<command>[^\n]+(?:\n> [^\n]*)*)\n(?P<output>(?:(?!```).)*)```\n", re.DOTALL)
+
+
+def questions(page: str) -> Iterator[str]:
+    """The SQL of every block that an answer follows."""
+    return (match["sql"] for match in ANSWER.finditer(page))
+
+
+def answered(page: str, connection: duckdb.DuckDBPyConnection) -> str:
+    """The page with every answer made anew from ``connection``. Raises ``duckdb.Error`` where a query does not run."""
+
+    def block(match: re.Match[str]) -> str:
+        table = "\n".join(answer(connection, match["sql"]))
+        return f"```sql\n{match['sql']}```\n\n<!-- answer -->\n\n{table}\n\n<!-- end of answer -->\n"
+
+    return ANSWER.sub(block, page)
+
+
+def answer(connection: duckdb.DuckDBPyConnection, sql: str) -> list[str]:
+    """The rows of a query as the lines of a Markdown table."""
+    found = connection.execute(sql)
+    columns = found.description or []
+    numeric = [str(kind) not in {"VARCHAR", "BOOLEAN", "DATE", "TIMESTAMP"} for _, kind, *_ in columns]
+    rows = [" | ".join(_cell(value) for value in row) for row in found.fetchall()]
+    header = " | ".join(name for name, *_ in columns)
+    rule = "|".join("---:" if is_number else "---" for is_number in numeric)
+    return [f"| {header} |", f"|{rule}|", *(f"| {row} |" for row in rows)]
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if not isinstance(value, int | Decimal):
+        return str(value).replace("|", "\\|")
+    return f"{value:,}"
+
+
+class SessionError(RuntimeError):
+    """A command of the page failed; the message has its output."""
+
+
+def commands(page: str) -> list[str]:
+    """The command of every block; lines of one that goes on begin with ``> `` in the page."""
+    return [match["command"].replace("\n> ", "\n") for match in SESSION.finditer(page)]
+
+
+def rerun(page: str, run: Callable[[str], str]) -> str:
+    """The page with the output of every command made anew by ``run``."""
+
+    def block(match: re.Match[str]) -> str:
+        output = run(match["command"].replace("\n> ", "\n")).rstrip()
+        return "\n".join(["```console", f"$ {match['command']}", *([output] if output else []), "```\n"])
+
+    return SESSION.sub(block, page)
+
+
+def run_in(folder: Path, command: str) -> str:
+    """What the shell prints for a command in ``folder``, the folder left out of paths. Raises ``SessionError``."""
+    kept = {name: value for name, value in os.environ.items() if name not in {"SHOP", "DATA_DIR", "DAGSTER_HOME"}}
+    environment = {**kept, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    ran = subprocess.run(  # noqa: S602  the commands of a page of this repository
+        command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    if ran.returncode:
+        raise SessionError(f"$ {command}\n{ran.stdout}{ran.stderr}")
+    return ran.stdout.replace(f"{folder}/", "").replace(str(folder), ".")
+
+
+def main() -> None:
+    """Bring the outputs of the page that is named up to date."""
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m orchestration.pages docs/bi.md")
+    path = Path(sys.argv[1])
+    page = path.read_text(encoding="utf-8")
+    if any(questions(page)):
+        with open_version(Settings.from_environment().place) as version:
+            page = answered(page, version.connection)
+    with tempfile.TemporaryDirectory(prefix="customer360-session-") as folder:
+        root = Path(folder).resolve()
+        write_text(path, rerun(page, lambda command: run_in(root, command)))
+
+
+if __name__ == "__main__":
+    main()
