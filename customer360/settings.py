@@ -9,9 +9,8 @@ import codecs
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from difflib import get_close_matches
 from enum import StrEnum
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -22,6 +21,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from customer360.errors import OperatorError
+from customer360.text import nearest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 OTHER = "other"
@@ -608,8 +608,8 @@ def setting_faults(error: ValidationError) -> Iterator[str]:
     for fault in error.errors():
         place = ".".join(str(part) for part in fault["loc"] if not _is_of_a_union(part)) or "(whole file)"
         if fault["type"] == "extra_forbidden":
-            near = get_close_matches(str(fault["loc"][-1]), _setting_names(), n=1, cutoff=0.7)
-            yield f"{place}: there is no such setting" + (f" (did you mean {near[0]}?)" if near else "")
+            near = nearest(str(fault["loc"][-1]), {name for model in Strict.__subclasses__() for name in model.model_fields})
+            yield f"{place}: there is no such setting" + (f" (did you mean {near}?)" if near else "")
         elif fault["type"] == "missing":
             yield f"{place}: it is missing"
         elif fault["type"] not in {"string_type", "list_type"} or len(fault["loc"]) == 1:
@@ -619,12 +619,6 @@ def setting_faults(error: ValidationError) -> Iterator[str]:
 def _is_of_a_union(part: int | str) -> bool:
     """True for what names one of several types that a setting may have."""
     return isinstance(part, str) and ("[" in part or part in {"str", "TopCategories", "ColumnRule"})
-
-
-def _setting_names() -> list[str]:
-    """All names of settings, at any depth."""
-    models: Sequence[type[BaseModel]] = Strict.__subclasses__()
-    return sorted({name for model in models for name in model.model_fields})
 
 
 class _Below:

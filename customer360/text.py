@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 # Characters that begin or end markup, a mention or a string in HTML, Markdown, chats or shells, and look-alikes of them.
 LOOK_ALIKES = str.maketrans(dict(zip("<>&\"'`\\@[]{}", "‹›＆”’‘＼＠［］｛｝", strict=True)))  # noqa: RUF001  look-alikes on purpose
 
@@ -9,6 +12,11 @@ LOOK_ALIKES = str.maketrans(dict(zip("<>&\"'`\\@[]{}", "‹›＆”’‘＼＠
 def many(number: int, noun: str) -> str:
     """``1 file``, ``2,000 files``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def nearest(word: str, known: Iterable[str], cutoff: float = 0.7) -> str:
+    """The known word that was probably meant; "" where none is near."""
+    return next(iter(get_close_matches(word, list(known), n=1, cutoff=cutoff)), "")
 
 
 def printable(text: str) -> str:

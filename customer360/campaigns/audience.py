@@ -16,7 +16,6 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Literal
 
 import duckdb
@@ -26,7 +25,7 @@ from sqlglot import ParseError, Parser, Token, TokenType, exp
 from customer360.features import feature_list
 from customer360.lake.engine import quoted
 from customer360.settings import NONE, AttributeType, Shop, slug
-from customer360.text import without_markup
+from customer360.text import nearest, without_markup
 
 Kind = Literal["number", "text", "boolean"]
 Value = bool | float | str
@@ -303,8 +302,8 @@ class _TreeReader:
         if not isinstance(node, exp.Column) or not word.is_name:
             raise _unexpected(self.words, _place(node), _CONDITION[1])
         if word.text not in self.known:
-            close = get_close_matches(word.text, self.known, n=1, cutoff=0.5)
-            remedy = f"did you mean {close[0]}?" if close else "docs/campaigns.md lists the columns"
+            close = nearest(word.text, self.known, cutoff=0.5)
+            remedy = f"did you mean {close}?" if close else "docs/campaigns.md lists the columns"
             raise AudienceError(f"at character {word.position}, there is no column {without_markup(word.text, 60)}", remedy)
         self.used.append(self.known[word.text])
         return f"{quoted(self.used[-1].table)}.{quoted(word.text)}"

@@ -10,7 +10,6 @@ import re
 from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -19,8 +18,8 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from pydantic_core import ErrorDetails
 
 from customer360.campaigns.audience import AudienceError, parse_audience
-from customer360.settings import FrequencyCap, Identifier, Shop, Strict
-from customer360.text import without_markup
+from customer360.settings import Daypart, FrequencyCap, Identifier, Shop, Strict
+from customer360.text import nearest, without_markup
 
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 MOST_CHARACTERS = 100_000
@@ -33,18 +32,10 @@ class Channel(Strict):
     capacity_per_day: Annotated[int, Field(ge=0)] | None = None
 
 
-class SendWindow(Strict):
+class SendWindow(Daypart):
     """Local hours [from, to) of some weekdays (1 is Monday), in the customer's time zone."""
 
     days: Annotated[tuple[Annotated[int, Field(ge=1, le=7)], ...], Field(min_length=1)] = (1, 2, 3, 4, 5, 6, 7)
-    start: Annotated[int, Field(ge=0, le=23, alias="from")]
-    end: Annotated[int, Field(ge=1, le=24, alias="to")]
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.end <= self.start:
-            raise ValueError(f"a window ends after it starts; got from {self.start} to {self.end}")
-        return self
 
 
 class FrequencyCaps(Strict):
@@ -257,5 +248,5 @@ def _fields(location: Sequence[int | str]) -> list[str]:
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:
-    close = get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
+    close = nearest(name, known, cutoff=0.6)
+    return f"did you mean {close!r}?" if close else f"there are {', '.join(known)}"

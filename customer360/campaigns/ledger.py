@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 
@@ -90,11 +90,9 @@ def ledger_folder(place: Place) -> Path:
     return place.campaigns / "ledger"
 
 
-@contextmanager
-def deciding(place: Place) -> Iterator[None]:
+def deciding(place: Place) -> AbstractContextManager[None]:
     """Hold the lock for a decision that reads the ledger and adds to it (approve, withdraw, send): one process at a time."""
-    with exclusive(place.campaigns / ".deciding.lock"):
-        yield
+    return exclusive(place.campaigns / ".deciding.lock")
 
 
 def holdout_salt(place: Place, salt: str, now: datetime, by: str) -> str:

@@ -119,6 +119,7 @@ def _versions(ledger: pd.DataFrame, place: Place, campaign: Campaign | None) -> 
         first = approved.iloc[0]
         contacts = int((approved["arm"] == CONTACT).sum())
         since = entries[~entries["event"].isin([APPROVED, PLANNED])]
+        held = since["arm"] == HOLDOUT
         found.append(
             Version(
                 str(version),
@@ -127,13 +128,7 @@ def _versions(ledger: pd.DataFrame, place: Place, campaign: Campaign | None) -> 
                 str(first["detail"]),
                 contacts,
                 len(approved) - contacts,
-                {
-                    **_counts(since.loc[since["arm"] != HOLDOUT, "event"]),
-                    **{
-                        f"{event} of those held out": n
-                        for event, n in _counts(since.loc[since["arm"] == HOLDOUT, "event"]).items()
-                    },
-                },
+                _counts(since.loc[~held, "event"]) | _counts(since.loc[held, "event"] + " of those held out"),
                 str(first["detail"]).startswith(f"{UNPROVEN} ("),
                 _changed(place, campaign, str(version)),
             )

@@ -31,7 +31,7 @@ class Parallel:
         """Number of rows."""
         return len(getattr(self, fields(self)[0].name))
 
-    def take(self, rows: Ints | Bools) -> Self:
+    def take(self, rows: Ints | Bools | slice) -> Self:
         """These rows, in this order."""
         return type(self)(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 

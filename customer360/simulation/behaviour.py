@@ -72,7 +72,7 @@ def draw_block(synthetic: SyntheticShop, start: int, end: int) -> Events:
         _arrive(visits),
         *_offers(synthetic, visits, rng),
         *_browse(visits, views, rng),
-        _part(visits, np.flatnonzero(checks_out), checkout_at[checks_out], "begin_checkout", page=CHECKOUT),
+        _part(visits, np.arange(n), checkout_at, "begin_checkout", checks_out, page=CHECKOUT),
         _purchases(synthetic, visits, views, kept & buys[views.visit], checkout_at, rng=rng),
     ]
     index = np.concatenate([part[0] for part in parts])
@@ -139,7 +139,7 @@ def _offers(synthetic: SyntheticShop, visits: Visits, rng: np.random.Generator) 
     clicked_at = seen_at + _milliseconds(rng.uniform(1, 9, len(shown)))
     return [
         _part(visits, shown, seen_at, "view_promotion", page=HOME, offer=offer),
-        _part(visits, shown[clicked], clicked_at[clicked], "select_promotion", page=HOME, offer=offer[clicked]),
+        _part(visits, shown, clicked_at, "select_promotion", clicked, page=HOME, offer=offer),
     ]
 
 
@@ -148,39 +148,15 @@ def _browse(visits: Visits, views: Views, rng: np.random.Generator) -> list[tupl
     # The app names the category itself, the site leaves it to the product.
     named = np.where(visits.platform[views.visit] == APP, category, -1)
     page = FIRST_PRODUCT_PAGE + views.product
-    listing, carted, removed = views.has_listing, views.is_carted, views.is_removed
     carted_at = views.offset + (views.dwell * 0.8 * SECOND / 1000).astype(np.int64) * 1000
     removed_at = carted_at + _milliseconds(rng.uniform(0.05, 0.2, len(category)) * views.dwell)
+    listed_at, listed = views.offset - SECOND, {"page": FIRST_LISTING + category, "category": category}
+    item = {"product": views.product, "category": named}
     return [
-        _part(
-            visits,
-            views.visit[listing],
-            views.offset[listing] - SECOND,
-            "page_view",
-            page=FIRST_LISTING + category[listing],
-            category=category[listing],
-        ),
-        _part(
-            visits, views.visit, views.offset, "view_item", page=page, product=views.product, category=named, dwell=views.dwell
-        ),
-        _part(
-            visits,
-            views.visit[carted],
-            carted_at[carted],
-            "add_to_cart",
-            page=page[carted],
-            product=views.product[carted],
-            category=named[carted],
-        ),
-        _part(
-            visits,
-            views.visit[removed],
-            removed_at[removed],
-            "remove_from_cart",
-            page=CART,
-            product=views.product[removed],
-            category=named[removed],
-        ),
+        _part(visits, views.visit, listed_at, "page_view", views.has_listing, **listed),
+        _part(visits, views.visit, views.offset, "view_item", page=page, **item, dwell=views.dwell),
+        _part(visits, views.visit, carted_at, "add_to_cart", views.is_carted, page=page, **item),
+        _part(visits, views.visit, removed_at, "remove_from_cart", views.is_removed, page=CART, **item),
     ]
 
 
@@ -196,18 +172,8 @@ def _purchases(
     quantity = rng.choice([1, 2, 3], size=len(rows), p=[0.85, 0.12, 0.03])
     product = bought(synthetic, views.product[rows], visits.at[visit])
     cents = np.round(PRICES[product] * 100 * quantity * price_level(synthetic, visits.at[visit])).astype(np.int64)
-    return _part(
-        visits,
-        visit,
-        paid_at[visit],
-        "purchase",
-        page=THANKS,
-        product=product,
-        order=orders[visit],
-        line_no=line_no,
-        quantity=quantity,
-        cents=cents,
-    )
+    line = {"product": product, "order": orders[visit], "line_no": line_no, "quantity": quantity, "cents": cents}
+    return _part(visits, visit, paid_at[visit], "purchase", page=THANKS, **line)
 
 
 def bought(synthetic: SyntheticShop, product: Ints, at: Ints) -> Ints:
@@ -226,8 +192,10 @@ def price_level(synthetic: SyntheticShop, at: Ints) -> Floats:
     return np.where(at >= microseconds(drift.start), drift.price_level, 1.0)
 
 
-def _part(visits: Visits, visit: Ints, offset: Ints, name: str, **columns: Any) -> tuple[Ints, Events]:
-    """Events of one name: the visit that each belongs to, and the events without their customer and id."""
+def _part(
+    visits: Visits, visit: Ints, offset: Ints, name: str, rows: Bools | slice = slice(None), **columns: Any
+) -> tuple[Ints, Events]:
+    """Events of one name, those of ``rows``: the visit that each belongs to, and the events without their customer and id."""
     given = {
         "at": visits.at[visit] + offset,
         "name": NAME_CODES[name],
@@ -239,7 +207,7 @@ def _part(visits: Visits, visit: Ints, offset: Ints, name: str, **columns: Any) 
         "id_low": 0,
         **columns,
     }
-    return visit, make_events(len(visit), **given)
+    return visit[rows], make_events(len(visit), **given).take(rows)
 
 
 def _milliseconds(seconds: Floats) -> Ints:

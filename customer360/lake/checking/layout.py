@@ -9,7 +9,6 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from difflib import get_close_matches
 from pathlib import Path
 
 from customer360.lake.landing.click_rules import ClickBounds
@@ -18,6 +17,7 @@ from customer360.lake.landing.listing import LandedFile, is_complete, list_folde
 from customer360.lake.raw.history import EARLIEST, history_bounds, slice_of_event
 from customer360.lake.slices import floor_to_slice, folder_start, naive, slice_folder
 from customer360.settings import Shop
+from customer360.text import nearest
 
 LANDING_FOLDERS = ("clicks", "history", "reference")
 SLICE_DEPTH = 4
@@ -85,8 +85,8 @@ def read_layout(shop: Shop, path: Path, now: datetime) -> Layout:
 
 def closest(word: str, known: Iterable[str]) -> str:
     """`` (did you mean ...?)``, or nothing where no known word is near."""
-    near = get_close_matches(word.lower(), list(known), n=1, cutoff=0.7)
-    return f" (did you mean {near[0]}?)" if near else ""
+    near = nearest(word.lower(), known)
+    return f" (did you mean {near}?)" if near else ""
 
 
 def _part_of_landing(shop: Shop, path: Path) -> tuple[str, Path]:

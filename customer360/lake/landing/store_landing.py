@@ -248,18 +248,11 @@ class StoreLanding:
             if not all(parts) or not all(is_complete(part) for part in parts):  # an empty part: the mark of a folder
                 continue
             name = "/".join(parts) if deep else parts[0]
-            is_folder = len(parts) > 1 and not deep
             url = self.store.url_of(f"{below}{name}")
             modified_ns = int(entry.modified_at.timestamp()) * 1_000_000_000
-            files[name] = LandedFile(
-                Path(name),
-                printable(name),
-                0 if is_folder else entry.size,
-                0 if is_folder else modified_ns,
-                not is_folder,
-                url,
-                "" if is_folder else entry.etag,
-            )
+            file = LandedFile(Path(name), printable(name), entry.size, modified_ns, url=url, version=entry.etag)
+            is_folder = len(parts) > 1 and not deep
+            files[name] = replace(file, size=0, modified_ns=0, is_regular=False, version="") if is_folder else file
         return listing_of(list(files.values()))
 
 

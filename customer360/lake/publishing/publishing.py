@@ -91,7 +91,10 @@ def publish(
             for name in carried - {PROFILES}:
                 version.link(name, {file.name: file for file in parquet_files(past_folder, name)}, past.rows[name])
             for name in sorted(replaced - {PROFILES}):
-                version.add(name, sources[name])
+                if query := sources[name].query:
+                    version.write(name, query)
+                else:
+                    version.link(name, sources[name].files)
             if PROFILES in replaced:
                 version.write(PROFILES, version.with_contacts(sources[PROFILES].query or ""))
             elif PROFILES in carried:
@@ -138,13 +141,6 @@ class _NextVersion:
     folder: Path
     descriptions: dict[str, Mapping[str, str]]
     rows: dict[str, int] = field(default_factory=dict)
-
-    def add(self, name: str, source: TableSource) -> None:
-        """Write a table, or link to its files."""
-        if source.query is None:
-            self.link(name, source.files)
-        else:
-            self.write(name, source.query)
 
     def write(self, name: str, query: str) -> None:
         """Write a table, with its descriptions as the file's key-value metadata."""

@@ -122,9 +122,7 @@ def _count_again(connection: duckdb.DuckDBPyConnection, files: list[Path]) -> No
     (expected,) = connection.execute("select coalesce(sum(good), 0) from slices").fetchone() or (0,)
     written = 0
     if files:
-        (written,) = connection.execute(f"select sum(num_rows) from parquet_file_metadata({file_list(files)})").fetchone() or (
-            0,
-        )
+        ((written,),) = connection.execute(f"select sum(num_rows) from parquet_file_metadata({file_list(files)})").fetchall()
     if written != expected:
         raise RuntimeError(
             f"of {expected:,} good rows of the history {written:,} were written; the history in force stays as it was. "
@@ -151,11 +149,7 @@ def _write_index(connection: duckdb.DuckDBPyConnection, raw: Path, counts: Slice
         )
     with replacing(history_index(raw)) as temporary:
         connection.execute(f"copy (select * from history order by slice) to {literal(str(temporary))} (format parquet)")
-    slices, first, last = connection.execute("select count(*), min(slice), max(slice) from history").fetchone() or (
-        0,
-        None,
-        None,
-    )
+    ((slices, first, last),) = connection.execute("select count(*), min(slice), max(slice) from history").fetchall()
     return History(counts, slices, first, last)
 
 
