@@ -69,7 +69,9 @@ daily_job = dg.define_asset_job(
     selection=REFERENCE
     | FOLLOWING
     | CAMPAIGNS
-    | dg.AssetSelection.assets(["monitoring", "drift_report"], ["predictions", "product_affinity"]),
+    | dg.AssetSelection.assets(
+        ["monitoring", "drift_report"], ["predictions", "product_affinity"], ["predictions", "session_model"]
+    ),
     description=(
         "Reference tables; what came of contacts, plans of all campaigns and their results; drift report of a day. Reads the "
         "published version: blocks no slice."

@@ -13,14 +13,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from customer360.lake.atomic import replacing
 from ml.arrays import Floats, Integers, Texts
+from ml.bootstrap import Interval, clustered_mean_interval
+from ml.recommendations.measures import SEED, Ranking, best_codes, measured
 
 POPULARITY, REPEATS, FOLLOWS, ALONG, NEIGHBOURS = COMPONENTS = ("popularity", "repeats", "follows", "along", "neighbours")
+MIXTURE = "mixture"
 LENGTHS = (2, 3, 5, 10)  # sessions of 1, 2, 3 to 4, 5 to 9, and 10 or more products have weights of their own
 HALF_LIVES_DAYS = (7.0, 30.0, 120.0)
 LONGEST = 20  # of a session the last products count; of its pairs, those so far apart
@@ -155,9 +160,7 @@ def next_products(model: SessionModel, events: Sequence[str], count: int) -> lis
     """
     context = [code for code in map(model.code_of, events) if code is not None]
     scores = model.scores(context)
-    best = np.argpartition(-scores, min(count, len(scores) - 1))[:count] if len(scores) else np.empty(0, dtype=np.int64)
-    best = best[np.lexsort((best, -scores[best]))]
-    return [(str(model.products[code]), float(scores[code])) for code in best if scores[code] > 0]
+    return [(str(model.products[code]), float(scores[code])) for code in best_codes(scores, count) if code >= 0]
 
 
 def fit_session_model(sessions: Sessions) -> SessionModel:
@@ -171,6 +174,104 @@ def fit_session_model(sessions: Sessions) -> SessionModel:
         key=lambda found: found[1],
     )
     return _learned(sessions, half_life, weights)
+
+
+@dataclass(frozen=True)
+class SessionBacktest:
+    """What served of the components and their mixture on the sessions that judged, and why. ``table``: see ``measured``.
+
+    ``gain``: recall at 10 of the mixture less that of the best component, sessions drawn whole.
+    """
+
+    table: pd.DataFrame
+    best: str
+    gain: Interval
+
+    @property
+    def serves(self) -> str:
+        """The mixture where it is better than the best component beyond chance, else that component."""
+        return MIXTURE if self.gain.low > 0 else self.best
+
+    @property
+    def reason(self) -> str:
+        """The comparison in a sentence."""
+        found = f"{self.gain.estimate:+.4f} recall at 10, {self.gain.low:+.4f} to {self.gain.high:+.4f}"
+        if self.serves == MIXTURE:
+            return f"the mixture is better than '{self.best}', the best of its components ({found})"
+        return f"'{self.best}' serves until the mixture beats it: it is not better beyond chance ({found})"
+
+
+def backtest(sessions: Sessions) -> SessionBacktest:
+    """Judge each component and the mixture on the newest tenth of the sessions, learned on those before them."""
+    held = len(sessions) - max(1, int(HELD_OUT * len(sessions)))
+    return judge(fit_session_model(sessions.between(0, held)), sessions.between(held, len(sessions)))
+
+
+def judge(model: SessionModel, sessions: Sessions) -> SessionBacktest:
+    """Judge on sessions whose codes are those of the model; products without a code have -1 and are never found."""
+    cases = [
+        (number, codes[:place], int(codes[place]))
+        for number, codes in enumerate(map(sessions.of, range(len(sessions))))
+        for place in range(len(codes))
+    ][-4 * MOST_CASES :]
+    ranked: dict[str, list[Integers]] = {name: [] for name in (*COMPONENTS, MIXTURE)}
+    for _, context, _ in cases:
+        known = context[context >= 0]
+        components = model.components(known)
+        for name, scores in zip(COMPONENTS, components, strict=True):
+            ranked[name].append(best_codes(scores))
+        ranked[MIXTURE].append(best_codes(model.weights[_length_class(len(known))] @ components))
+    taken = [np.array([product if product >= 0 else -2]) for *_, product in cases]  # -1 are places without a product
+    lengths, clusters = (
+        np.array([len(context) for _, context, _ in cases]),
+        np.array([str(case[0]) for case in cases], dtype=object),
+    )
+    rankings = {
+        name: Ranking(np.array(products), taken, lengths, clusters, model.popularity) for name, products in ranked.items()
+    }
+    found = measured(rankings)
+    overall = found[found["history"] == "all"].set_index("method")["recall_10"]
+    best = str(overall.drop(MIXTURE).idxmax())
+    gain = clustered_mean_interval(rankings[MIXTURE].recalls() - rankings[best].recalls(), clusters, SEED)
+    return SessionBacktest(found, best, gain)
+
+
+def serving(model: SessionModel, found: SessionBacktest) -> SessionModel:
+    """The model with the weights of what serves. A component alone knows little of some sessions: popularity fills its list."""
+    if found.serves == MIXTURE:
+        return model
+    weights = np.zeros_like(model.weights)
+    weights[:, COMPONENTS.index(found.best)] = 1 - 1e-6
+    weights[:, 0] += 1e-6
+    return replace(model, weights=weights)
+
+
+def weights_frame(model: SessionModel) -> pd.DataFrame:
+    """One row a length of the session: its weight of each component."""
+    names = [f"from {low}" for low in (0, *LENGTHS)]
+    return pd.DataFrame(model.weights, columns=list(COMPONENTS)).assign(products=names)[["products", *COMPONENTS]]
+
+
+def save(model: SessionModel, target: Path) -> None:
+    """Write the model as arrays (npz, nothing pickled): sessions, half-life and weights, of which the components follow."""
+    with replacing(target) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(
+            file,
+            products=model.products.astype(str),
+            starts=model.sessions.starts,
+            codes=model.sessions.codes,
+            ended_days=model.sessions.ended_days,
+            half_life_days=np.array(model.half_life_days),
+            weights=model.weights,
+        )
+
+
+def load(source: Path) -> SessionModel:
+    """The model of a file. Raises ``OSError`` or ``ValueError`` where it is none."""
+    with np.load(source, allow_pickle=False) as arrays:
+        products = arrays["products"].astype(object)
+        sessions = Sessions(products, arrays["starts"], arrays["codes"], arrays["ended_days"])
+        return _learned(sessions, float(arrays["half_life_days"]), arrays["weights"])
 
 
 def next_product_cases(sessions: Sessions) -> list[tuple[Integers, int]]:

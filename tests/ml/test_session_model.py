@@ -1,0 +1,104 @@
+"""The next product of a session: components by hand, the mixture on made sessions, and what is kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ml.recommendations import sessions
+from ml.recommendations.measures import Ranking, measured
+from ml.recommendations.sessions import COMPONENTS, MIXTURE, SessionModel
+
+
+def events(*visits: str) -> pd.DataFrame:
+    """A visit a day, a letter a product, a minute apart."""
+    return pd.DataFrame(
+        [
+            {
+                "session_id": f"S{number}",
+                "product_id": product,
+                "happened_at": pd.Timestamp("2026-05-01") + pd.Timedelta(days=number, minutes=minute),
+            }
+            for number, visit in enumerate(visits)
+            for minute, product in enumerate(visit)
+        ]
+    )
+
+
+def learned(*visits: str) -> SessionModel:
+    found = sessions.sessions_of(events(*visits))
+    return sessions.fit_session_model(found)
+
+
+def test_sessions_are_in_the_order_of_their_ends_and_products_in_that_of_their_events() -> None:
+    shuffled = events("BA", "CAB").sample(frac=1, random_state=1)
+    found = sessions.sessions_of(shuffled)
+    assert ["".join(found.products[found.of(number)]) for number in range(2)] == ["BA", "CAB"]
+
+
+def test_components_are_those_worked_out_by_hand() -> None:
+    model = sessions.fit_session_model(sessions.sessions_of(events("AB", "ABC", "AC", "AB")))
+    decay = 0.5 ** (np.array([3, 2, 1, 0]) / model.half_life_days)  # the last minutes differ by too little to matter
+    components = dict(zip(COMPONENTS, model.components([model.code_of("A")]), strict=True))
+    to_b, to_c = decay[[0, 1, 3]].sum(), decay[2]
+    assert components["follows"] == pytest.approx([0, to_b / (to_b + to_c), to_c / (to_b + to_c)], abs=1e-3)
+    far = decay[1] / 2 + decay[2]
+    assert components["along"] == pytest.approx([0, to_b / (to_b + far), far / (to_b + far)], abs=1e-3)
+    assert components["repeats"] == pytest.approx([1, 0, 0])
+    # all four sessions have A, of cosine 1 / sqrt(products): their products in proportion
+    two, three = 1 / np.sqrt(2), 1 / np.sqrt(3)
+    near = np.array([3 * two + three, 2 * two + three, two + three])
+    assert components["neighbours"] == pytest.approx(near / near.sum())
+
+
+def test_every_mixture_is_a_distribution_and_an_unknown_product_is_passed_over() -> None:
+    model = learned(*["ABCD", "BCDA", "CDAB", "DABC"] * 10)
+    assert model.weights.sum(axis=1) == pytest.approx(1)
+    assert model.scores([0, 1]).sum() == pytest.approx(1)
+    assert sessions.next_products(model, ["never seen", "A"], 3) == sessions.next_products(model, ["A"], 3)
+    assert sessions.next_products(model, ["A"], 1)[0][0] == "B"
+    assert len(sessions.next_products(model, [], 10)) == 4  # a new visitor gets what is popular
+
+
+def test_the_mixture_finds_what_follows_and_is_kept_and_read_again(tmp_path: Path) -> None:
+    generator = np.random.default_rng(360)
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    visits = []
+    for _ in range(600):
+        place, visit = int(generator.integers(26)), ""
+        for _ in range(6):  # four of five go on to the next letter, the others anywhere
+            visit += alphabet[place]
+            place = (place + 1) % 26 if generator.random() < 0.8 else int(generator.integers(26))
+        visits.append(visit)
+    found = sessions.backtest(sessions.sessions_of(events(*visits)))
+    overall = found.table[found.table["history"] == "all"].set_index("method")
+    # five of six cases have a product before them, and of these four of five are found first
+    assert overall.loc["follows", "mrr_20"] > 5 / 6 * 0.8 > overall.loc["popularity", "mrr_20"] + 0.4
+    assert overall.loc[MIXTURE, "mrr_20"] > overall.loc["follows", "mrr_20"] - 0.02
+    assert set(found.table["history"]) == {"all", "0", "1", "2 to 4", "5 to 19"}
+    model = sessions.serving(sessions.fit_session_model(sessions.sessions_of(events(*visits))), found)
+    sessions.save(model, tmp_path / "model.npz")
+    again = sessions.load(tmp_path / "model.npz")
+    for context in ([], [3], [3, 4, 9]):
+        assert again.scores(context) == pytest.approx(model.scores(context))
+
+
+def test_measures_are_those_worked_out_by_hand() -> None:
+    products = np.array([[0, 1, 2, -1], [3, 2, 1, 0]])
+    ranking = Ranking(
+        products,
+        [np.array([1, 3]), np.array([-2])],
+        np.array([0, 7]),
+        np.array(["a", "b"]),
+        np.array([0.5, 0.25, 0.125, 0.125]),
+    )
+    rows = measured({"m": ranking}).set_index("history")
+    assert rows.loc["0", "recall_10"] == 0.5
+    assert rows.loc["0", "mrr_20"] == 0.5
+    assert rows.loc["0", "ndcg_10"] == pytest.approx((1 / np.log2(3)) / (1 + 1 / np.log2(3)))
+    assert rows.loc["0", "novelty_10"] == pytest.approx((1 + 2 + 3) / 3)
+    assert (rows.loc["0", "coverage_10"], rows.loc["5 to 19", "recall_10"]) == (0.75, 0)
+    assert rows.loc["all", "recall_10"] == 0.25
