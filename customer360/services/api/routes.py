@@ -189,11 +189,12 @@ async def failed(_request: Request, _error: Exception) -> Response:
     return Problem(500, "failed", "The request failed", "The operator finds the reason in the log.").response()
 
 
+# Matched in this order: what is asked most comes first.
 ROUTES = [
+    Route("/v1/customers/{customer_id:path}/profile", profile),
     Route("/healthz", healthz),
     Route("/readyz", readyz),
     Route("/metrics", metrics),
     Route("/openapi.json", openapi),
-    Route("/v1/customers/{customer_id:path}/profile", profile),
     Route("/v1/score", score, methods=["POST"]),
 ]
