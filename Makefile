@@ -65,10 +65,10 @@ check: .venv/.installed-dev
 	@$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not full"
 
 test: .venv/.installed-dev
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not exhaustive"
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "not exhaustive"
 
 test-all: .venv/.installed-dev
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 crash: .venv/.installed-dev
 	@$(BIN)/python -m tests.crash --kills $(or $(KILLS),200) --seed $(or $(SEED),1)

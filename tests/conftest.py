@@ -19,6 +19,25 @@ FULL_FOLDERS = {
 }
 FULL_MODULES = {"tests.support.lab", "tests.support.object_store", "tests.support.postgres"}
 FULL_FIXTURES = {"server", "postgres", "in_store"}
+# Files that take over half a minute, the longest first. Two of the first three make a place of their own: the tiny shop, which
+# the others copy, is made meanwhile.
+LONGEST = (
+    "test_killed_services.py",
+    "test_start.py",
+    "test_killed_runs.py",
+    "test_any_way_to_a_state.py",
+    "test_models_through_dagster.py",
+    "test_earlier_place.py",
+    "test_stock_dagster.py",
+    "test_daemon.py",
+    "test_totals.py",
+    "test_response_through_dagster.py",
+    "test_value_through_dagster.py",
+    "test_whole_runs.py",
+    "test_canaries.py",
+    "test_retailer_truth.py",
+    "test_matured_scores.py",
+)
 FAST = "not full"
 FAST_CPU_SECONDS = 10.0
 
@@ -28,7 +47,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_threa
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what does not belong to the fast tier."""
+    """Mark what does not belong to the fast tier, and begin with the longest files, so that no worker is left with one."""
     for item in items:
         folder = item.path.relative_to(TESTS).parts[0]
         module = getattr(item, "module", None)
@@ -37,6 +56,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         is_exhaustive = item.get_closest_marker("exhaustive") is not None
         if folder in FULL_FOLDERS or imported & FULL_MODULES or fixtures & FULL_FIXTURES or is_exhaustive:
             item.add_marker(pytest.mark.full)
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 @pytest.hookimpl(wrapper=True)

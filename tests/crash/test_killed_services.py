@@ -17,7 +17,7 @@ from tests.orchestration.place import tiny_shop
 pytestmark = pytest.mark.daemon
 
 BOUNDARIES = ("sensor", "daemon", "whole tree")
-KILLS = 5  # of each
+KILLS = 3  # of each; make crash KILLS=200 does more
 AT_ONCE = 0.8  # waiting for each would cost another minute
 SETTLE_SECONDS = 240.0
 
@@ -42,7 +42,7 @@ def tell(text: str) -> None:
     sys.stdout.write(f"{text}\n")
 
 
-def test_each_was_killed_five_times_and_mostly_at_work(done: Campaign) -> None:
+def test_each_was_killed_three_times_and_mostly_at_work(done: Campaign) -> None:
     assert Counter(kill.boundary for kill in done.kills) == dict.fromkeys(BOUNDARIES, KILLS)
     assert sum(kill.is_amid for kill in done.kills) >= len(done.kills) // 2
 

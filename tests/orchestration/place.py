@@ -26,6 +26,7 @@ import dagster as dg
 import duckdb
 from dagster._core.utils import make_new_run_id
 
+from customer360.lake.atomic import exclusive
 from customer360.lake.publishing.version import current_folder, open_version
 from customer360.lake.slices import slice_key
 from customer360.settings import REPOSITORY, Settings
@@ -255,28 +256,39 @@ def _without(table: str) -> str:
 
 @functools.cache
 def tiny_shop() -> TinyShop:
-    """The one place of this test process, made at the first call; see ``prepare``."""
+    """The one place of this test process, made at the first call; see ``prepare``. Of parallel processes the first makes it."""
     root = Path(tempfile.mkdtemp(prefix="customer360-tiny-"))
     atexit.register(shutil.rmtree, root, ignore_errors=True)
-    return prepare(root)
+    session = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    if session is None:
+        return prepare(root)
+    shared = root.with_name(f"customer360-shared-{session}")
+    with exclusive(shared / "lock"):
+        if not (shared / "first").exists():
+            place = prepare(root)
+            (shared / "first").symlink_to(root)
+            atexit.register(shutil.rmtree, shared, ignore_errors=True)
+            return place
+    return copied(shared / "first", root)
 
 
-def with_history(root: Path) -> TinyShop:
-    """A place below ``root`` with reference tables and history."""
+def copied(other: Path, root: Path) -> TinyShop:
+    """A place below ``root`` with the data that ``prepare`` saved below ``other``."""
+    for name in ("ready", "data"):
+        shutil.copytree(other / "ready", root / name, symlinks=True)
+    return TinyShop(root)
+
+
+def prepare(root: Path) -> TinyShop:
+    """A place below ``root`` with reference tables, history and a champion; saved as "ready"."""
     place = TinyShop(root)
     place.home.mkdir(parents=True)
     shutil.copy(REPOSITORY / "orchestration" / "dagster.yaml", place.home)
     settings = place.settings
     simulate_history(SIMULATION, settings.shop, settings.place)
     place.run("history_job", slice_key(settings.shop.slices_start - settings.shop.slice_width)).succeed()
-    return place
-
-
-def prepare(root: Path) -> TinyShop:
-    """A place below ``root`` with reference tables, history and a champion; saved as "ready"."""
-    place = with_history(root)
     place.run("training_job").succeed()
-    store = ModelStore(place.settings.place.models)
+    store = ModelStore(settings.place.models)
     store.promote("affinity", store.versions("affinity")[-1], "the only one", datetime.now(UTC))
     place.save("ready")
     return place

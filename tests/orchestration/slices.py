@@ -6,6 +6,14 @@ from customer360.simulation import Faults
 from tests.orchestration.place import TinyShop
 
 LAST = 4
+# What a slice's run makes of the tables that it has transformed.
+SERVED = (
+    ["predictions", "customer_scores"],
+    ["predictions", "customer_value"],
+    ["predictions", "current_offers"],
+    ["publishing", "customer_profiles"],
+    ["publishing", "published"],
+)
 
 
 def land_all(shop: TinyShop) -> list[dict[str, Any]]:

@@ -19,6 +19,9 @@ from dagster._core.workspace.load_target import ModuleTarget
 from orchestration.definitions import build_defs
 from orchestration.jobs import slice_job
 
+# Each step in a process of its own that need not import the product again.
+FORK_SERVER = {"start_method": {"forkserver": {"preload_modules": [__name__]}}}
+
 defs = dg.Definitions.merge(
     build_defs(),
     dg.Definitions(
@@ -26,7 +29,7 @@ defs = dg.Definitions.merge(
             dg.define_asset_job(
                 "slice_job_in_processes",
                 selection=slice_job.selection,
-                executor_def=dg.multiprocess_executor,
+                executor_def=dg.multiprocess_executor.configured(FORK_SERVER),
                 tags=slice_job.tags,
             )
         ]

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import dagster as dg
 
 from orchestration.dbt import lineage_file, lineage_metadata
-from tests.orchestration.place import with_history
+from tests.orchestration.place import TinyShop
 
 
-def test_maintenance_finds_which_columns_each_column_is_made_from_once(tmp_path: Path) -> None:
-    shop = with_history(tmp_path)
+def test_maintenance_finds_which_columns_each_column_is_made_from_once(shop: TinyShop) -> None:
+    shop.restore("ready")
     assert lineage_metadata(shop.settings) == {}
     shop.run("maintenance_job").succeed()
     found = {unique_id.rpartition(".")[2]: metadata for unique_id, metadata in lineage_metadata(shop.settings).items()}

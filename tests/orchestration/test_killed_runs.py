@@ -18,15 +18,8 @@ import pytest
 from customer360.lake.warehouse.warehouse import is_locked
 from tests.orchestration.place import Run, Tables, TinyShop, wait_until
 from tests.orchestration.reader import Reader
-from tests.orchestration.slices import LAST, land_all
+from tests.orchestration.slices import LAST, SERVED, land_all
 
-SERVED = (
-    ["predictions", "customer_scores"],
-    ["predictions", "customer_value"],
-    ["predictions", "current_offers"],
-    ["publishing", "customer_profiles"],
-    ["publishing", "published"],
-)
 STEPS = {
     "raw": "raw__clicks",
     "dbt": "warehouse_models",

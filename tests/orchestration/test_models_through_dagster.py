@@ -28,6 +28,7 @@ from customer360.settings import REPOSITORY
 from ml.versions.model_store import ModelStore
 from orchestration.cli import main
 from tests.orchestration.place import Run, TinyShop
+from tests.orchestration.slices import SERVED
 
 MODEL = dg.AssetKey(["predictions", "affinity_model"])
 OPS = {"promote_model": "promote_version", "reject_model": "reject_version", "rollback_model": "roll_back_version"}
@@ -74,7 +75,14 @@ class Desk:
     def score(self, number: int) -> tuple[str, bool, str]:
         """Run a slice: the version that its scores name, whether ``champion_is_served`` passed, and what was refused."""
         self.shop.land(number)
-        run = self.shop.run("slice_job", self.shop.key(number)).succeed()
+        return self._served(self.shop.run("slice_job", self.shop.key(number)))
+
+    def score_again(self) -> tuple[str, bool, str]:
+        """As ``score``, of the first slice, which was transformed before."""
+        return self._served(self.shop.run("slice_job", self.shop.key(0), assets=SERVED))
+
+    def _served(self, run: Run) -> tuple[str, bool, str]:
+        run.succeed()
         ((version,),) = self.shop.published("select distinct model_version from customer_scores")
         with self.shop.instance() as instance:
             logs = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
@@ -184,7 +192,7 @@ def foreign(path: Path) -> None:
 
 
 def test_a_refused_champion_is_told_and_the_last_good_one_keeps_serving(desk: Desk) -> None:
-    """One slice after the other, each with another fault of the champion's file; the file is put right in between."""
+    """A slice, and then its scores again, each time with another fault of the champion's file; it is put right in between."""
     old, new = desk.old, desk.new
     folder, kept = desk.store.root / "affinity" / new, desk.shop.root / "kept-version"
     shutil.copytree(folder, kept, dirs_exist_ok=True)
@@ -197,13 +205,13 @@ def test_a_refused_champion_is_told_and_the_last_good_one_keeps_serving(desk: De
     ]
     for number, (spoil, message) in enumerate(faults):
         spoil(folder / "model.cbm")
-        version, passed, refused = desk.score(number)
+        version, passed, refused = desk.score_again() if number else desk.score(0)
         assert (version, passed) == (old, False), spoil.__name__
         assert refused.startswith(f"{new}: {folder / 'model.cbm'}"), refused
         assert message in refused, spoil.__name__
         shutil.rmtree(folder)
         shutil.copytree(kept, folder)
-    assert desk.score(len(faults)) == (new, True, "none")
+    assert desk.score_again() == (new, True, "none")
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -191,36 +191,44 @@ def test_after_a_kill_and_an_interrupt_the_next_start_goes_on_to_the_same_tables
     assert place.compared() == planned[1]
 
 
-def test_a_table_that_cannot_be_read_costs_that_table_and_the_next_start_loads_it(place: Newcomer) -> None:
+@pytest.fixture(scope="module")
+def mended(place: Newcomer) -> Iterator[tuple[int, str, int, str]]:
+    """Exit code, output and customers with a segment of a start with a bad file, and what a terminal showed of the next one.
+
+    The shop has too little history for models, and two campaigns.
+    """
     place.restore("files")
+    second, shop_yaml = place.folder / "campaigns" / "second.yaml", place.folder / "shop.yaml"
+    second.write_text(CAMPAIGN.replace("Newsletter", "Second"), encoding="utf-8")
+    shop_yaml.write_text(SHOP_YAML.replace("min_history_days: 30", "min_history_days: 3000"), encoding="utf-8")
     customers = place.data / "landing/reference/customers/customers.csv"
     good = customers.read_text(encoding="utf-8")
     customers.write_text("PK\x03\x04 this is no table", encoding="utf-8")
-    code, output = place.go()
+    try:
+        code, output = place.go()
+        segments = place.published("select count(*) from rfm_segments")[0][0]
+        customers.write_text(good, encoding="utf-8")
+        yield code, output, segments, _on_a_terminal(place)
+    finally:
+        second.unlink()
+        shop_yaml.write_text(SHOP_YAML, encoding="utf-8")
+
+
+def test_a_table_that_cannot_be_read_costs_that_table_and_the_next_start_loads_it(
+    place: Newcomer, mended: tuple[int, str, int, str]
+) -> None:
+    code, output, segments, _ = mended
     assert code == 1
     assert "raw/customers was not loaded, and the others were" in output
-    assert place.published("select count(*) from rfm_segments")[0][0] > 100
-    customers.write_text(good, encoding="utf-8")
-    code, output = place.go()
-    assert code == 0, output
+    assert segments > 100
     assert place.published("select count(*) from customer_attributes")[0][0] >= RETAILER.customers
 
 
-def test_on_a_terminal_one_line_is_updated_with_models_and_percentages(place: Newcomer, planned: tuple[str, Tables]) -> None:
-    place.restore("planned")
-    # Another campaign: the plan alone is due, and the tables are loaded again before it.
-    campaign = place.folder / "campaigns" / "second.yaml"
-    campaign.write_text(CAMPAIGN.replace("Newsletter", "Second"), encoding="utf-8")
-    shop_yaml = place.folder / "shop.yaml"
-    shop_yaml.write_text(SHOP_YAML + "\n# touched\n", encoding="utf-8")
-    try:
-        output = _on_a_terminal(place)
-    finally:
-        campaign.unlink()
-        shop_yaml.write_text(SHOP_YAML, encoding="utf-8")
-    assert re.search(r"warehouse_models  \d+ of \d+ models and tests, \d+%", output)
-    assert "\x1b[2K" in output  # the line is cleared and written again
-    assert "second" in output.rpartition("Plan")[2]
+def test_on_a_terminal_one_line_is_updated_with_models_and_percentages(mended: tuple[int, str, int, str]) -> None:
+    *_, shown = mended
+    assert re.search(r"warehouse_models  \d+ of \d+ models and tests, \d+%", shown)
+    assert "\x1b[2K" in shown  # the line is cleared and written again
+    assert "second" in shown.rpartition("Plan")[2]
 
 
 def _on_a_terminal(place: Newcomer) -> str:

@@ -137,7 +137,7 @@ def compare(found: dict[str, oracle.Table], expected: dict[str, oracle.Table]) -
 
 @pytest.mark.parametrize("seed", [int(seed) for seed in os.environ.get("SEEDS", "1").split(",")])
 def test_random_runs_repairs_and_crashes_end_like_clean_ordered_input(new_lab: NewLab, seed: int) -> None:
-    shop = random_shop(seed)
+    shop = random_shop(seed, slices=140)
     lab = new_lab(shop.shop)
     shop.write(lab.landing)
     lab.load_references()
