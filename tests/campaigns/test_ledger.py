@@ -152,6 +152,7 @@ def _append_many(root: Path, start: int) -> None:
         append(Place(root=root), approvals(f"C{number}"), NOW, f"process {start}")
 
 
+@pytest.mark.full
 def test_processes_that_append_at_once_lose_and_double_nothing(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     workers = [context.Process(target=_append_many, args=(tmp_path, start)) for start in (0, 5)]

@@ -66,6 +66,7 @@ def test_a_draft_that_nobody_approved_is_not_sent(desk: Desk) -> None:
     assert desk.handed_over().empty and not ledger_parts(desk.place)
 
 
+@pytest.mark.full
 def test_a_holdout_is_never_contacted(desk: Desk) -> None:
     desk.draft(contact("C1"), holdout("C2"), holdout("C3", "global"))
     desk.approve()
@@ -117,6 +118,7 @@ def test_until_hands_over_ahead_of_time_but_no_more_than_a_day(desk: Desk) -> No
     assert list(read_ledger(desk.place, ["sent"])["event_at"].astype(str)) == ["2026-05-05 07:00:00"]
 
 
+@pytest.mark.full
 def test_nothing_is_sent_while_consents_cannot_be_read(desk: Desk) -> None:
     desk.draft(contact("C1"), contact("C2", send_at="2026-05-05 08:00"))
     desk.approve()
@@ -184,6 +186,7 @@ def _die_at(settings: Settings, step: str, after: bool) -> None:
     send(settings, at(MORNING), at(MORNING), "run 1")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("step", ["append", "_hand_over"])
 @pytest.mark.parametrize("after", [False, True])
 def test_a_killed_process_neither_loses_nor_doubles(desk: Desk, step: str, after: bool) -> None:
@@ -216,6 +219,7 @@ def test_two_sends_at_one_moment_never_overwrite_a_file(desk: Desk) -> None:
     assert sorted(desk.handed_over()["customer_id"]) == ["C1", "C2"]
 
 
+@pytest.mark.full
 def test_a_hand_over_says_when_the_next_contact_is_due(desk: Desk) -> None:
     desk.draft(
         contact("C1"),

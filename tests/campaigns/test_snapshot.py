@@ -75,6 +75,7 @@ READS: list[Callable[[Snapshot], Any]] = [
 ]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("first", range(len(READS)))
 def test_all_that_is_read_is_of_the_version_that_was_opened(settings: Settings, first: int) -> None:
     publish_version(settings, 1)

@@ -168,6 +168,7 @@ def test_send_hands_over_what_is_due_by_the_shops_clock(terminal: Terminal) -> N
     assert "1 sent, 1 suppressed" in terminal("list").out
 
 
+@pytest.mark.full
 def test_readers_see_a_decision_and_a_hand_over_at_once(terminal: Terminal) -> None:
     terminal.publish(other="select 1 as n")
     drafted(terminal)
@@ -196,6 +197,7 @@ def test_withdraw_takes_back_all_or_single_customers(terminal: Terminal) -> None
     assert terminal("withdraw", "spring", "--reason", "again").code == 2
 
 
+@pytest.mark.full
 def test_results_tell_what_was_brought_or_that_it_is_not_known(terminal: Terminal) -> None:
     assert "no orders are published yet" in terminal("results").err
     orders = (

@@ -81,6 +81,7 @@ def loaded(tmp_path: Path, table: str, columns: str) -> list[tuple[Any, ...]]:
         return connection.execute(f"select {columns} from ({relation}) where valid_to is null order by all").fetchall()
 
 
+@pytest.mark.full
 def test_an_online_retail_export_is_loaded_to_the_penny(tmp_path: Path) -> None:
     lines = retail_lines()
     write_retail(tmp_path / "online_retail.csv", lines)

@@ -134,6 +134,7 @@ def test_completion_knows_nouns_actions_and_options():
     assert "--where-reason" in completed("customer360 quarantine list --w")
 
 
+@pytest.mark.full
 def test_a_reason_is_not_cut_when_it_is_piped(shop, event):
     long_value = "word " * 60
     shop.land("2026-05-01-08:00", "web.jsonl", [event("1", event_at=long_value.strip())])

@@ -44,6 +44,7 @@ def in_order(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(rows, key=repr)
 
 
+@pytest.mark.full
 def test_a_slice_is_the_same_whether_its_lines_fit_into_memory_or_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     staged: list[str] = []
     original = checked_lines._Loading._empty_held
@@ -64,6 +65,7 @@ def test_a_slice_is_the_same_whether_its_lines_fit_into_memory_or_not(tmp_path: 
     assert counts.quarantined > 8
 
 
+@pytest.mark.full
 def test_the_files_in_between_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made(tmp_path, monkeypatch, 2**40, 2**40)
     assert list((tmp_path / ".tmp").iterdir()) == []

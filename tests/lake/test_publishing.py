@@ -71,6 +71,7 @@ def put(settings: Settings, tables: dict[str, str], now: datetime = NOW, **more:
         return publish(settings.place, connection, tables, NOW, now, **more).version
 
 
+@pytest.mark.full
 def test_a_reader_in_another_process_sees_no_error_and_no_torn_version_through_20_publishes(settings: Settings) -> None:
     put(settings, version_tables(0))
     command = [sys.executable, "-c", READER, str(settings.place.root)]

@@ -696,6 +696,7 @@ FILES = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.full
 @hypothesis_settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(FILES)
 @example(
@@ -723,6 +724,7 @@ def test_whatever_lands_is_good_or_quarantined_or_a_copy_and_again_the_same(
         assert 0 <= copies <= counts.duplicates
 
 
+@pytest.mark.full
 def test_random_slices_are_what_the_oracle_reads(settings: Settings) -> None:
     shop = random_shop(5, slices=12, poison=0.3, duplicates=0.3)
     shop.write(settings.place.landing)

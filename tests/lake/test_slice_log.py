@@ -135,6 +135,7 @@ WRITES = st.tuples(st.just("write"), st.integers(0, 8), KEYS, st.booleans())
 STEPS = st.sampled_from(["run", "run", "plan", "stage", "rewrite", "forget", "code"]).map(lambda step: (step,))
 
 
+@pytest.mark.full
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(st.lists(WRITES | STEPS, max_size=14))
 # A slice is repaired, the run dies half-way, and the repair is taken back.

@@ -145,6 +145,7 @@ def test_an_ambiguous_or_invisible_id_is_refused_in_sql_and_in_python(
             judge(text)
 
 
+@pytest.mark.full
 @settings(deadline=None)  # an example that waits for a busy processor is no failure
 @given(st.lists(st.sampled_from(PIECES), min_size=1, max_size=5).map("".join))
 def test_sql_and_python_agree_on_any_text_and_a_canonical_id_is_its_own_form(text: str) -> None:

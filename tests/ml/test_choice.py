@@ -28,6 +28,8 @@ from ml.serving.scoring import score
 from ml.versions.manifest import serves_text
 from ml.versions.model_store import LoadedModel, ModelStore
 
+pytestmark = pytest.mark.full
+
 SHOP = small_shop()
 FEATURES = feature_list(SHOP)
 CUSTOMERS = np.array([f"c{number}" for number in range(40)], dtype=object)

@@ -99,6 +99,7 @@ def test_a_missing_model_leaves_only_its_own_columns_null(
     assert count_consistent(warehouse, TABLES) == (60, 60)
 
 
+@pytest.mark.full
 def test_batches_change_nothing_and_each_ones_features_are_read_once(
     warehouse: duckdb.DuckDBPyConnection, shop: Shop, serving: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:

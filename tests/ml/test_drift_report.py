@@ -28,6 +28,7 @@ def reported(samples: list[Sample], html: Path, **changes: object) -> DriftRepor
     return drift_report(samples, **settings, report_date=DAY, as_of=AS_OF, model_version="v1", html=html)  # type: ignore[arg-type]
 
 
+@pytest.mark.full
 def test_without_drift_nothing_drifts_and_the_report_is_written(
     shop: Shop, champion: LoadedModel, reference: pd.DataFrame, tmp_path: Path
 ) -> None:
@@ -44,6 +45,7 @@ def test_without_drift_nothing_drifts_and_the_report_is_written(
     assert report.to_markdown().startswith("| kind | column | method | value | threshold | times_threshold |")
 
 
+@pytest.mark.full
 def test_planted_drift_is_found_and_constant_or_empty_columns_break_nothing(
     shop: Shop, champion: LoadedModel, reference: pd.DataFrame, tmp_path: Path
 ) -> None:
@@ -66,6 +68,7 @@ def test_planted_drift_is_found_and_constant_or_empty_columns_break_nothing(
     assert report.drifted_share == pytest.approx(found["is_drifted"].mean())
 
 
+@pytest.mark.full
 def test_with_few_rows_a_fixed_threshold_says_nothing_and_a_learned_one_does(
     shop: Shop, champion: LoadedModel, reference: pd.DataFrame, tmp_path: Path
 ) -> None:

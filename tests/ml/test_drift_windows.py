@@ -125,6 +125,7 @@ def test_prices_visits_and_quality_of_a_window_are_those_of_its_hours(moved: duc
     assert quality.tolist() == [0.003]
 
 
+@pytest.mark.full
 def test_a_reference_is_made_kept_and_read_back(calm: duckdb.DuckDBPyConnection, shop: Shop, tmp_path: Path) -> None:
     reader = WindowReader(calm, shop, AS_OF, 0)
     until = AS_OF - 5 * DAY - timedelta(hours=6)
@@ -154,6 +155,7 @@ def test_a_reference_begins_with_the_last_change_and_needs_two_weeks() -> None:
     assert reference_period(AS_OF, [], AS_OF - (LEAST_DAYS - 1) * DAY) is None
 
 
+@pytest.mark.full
 def test_calm_windows_keep_within_their_thresholds_and_moved_ones_do_not(
     calm: duckdb.DuckDBPyConnection, moved: duckdb.DuckDBPyConnection, shop: Shop, tmp_path: Path
 ) -> None:
@@ -173,6 +175,7 @@ def test_before_the_first_night_there_are_no_windows(shop: Shop, tmp_path: Path)
         assert window_samples(connection, shop, tmp_path, [AS_OF], AS_OF) is None
 
 
+@pytest.mark.full
 def test_a_training_renews_the_reference_but_after_a_change_only_two_weeks_later(
     calm: duckdb.DuckDBPyConnection, shop: Shop, tmp_path: Path
 ) -> None:

@@ -283,6 +283,7 @@ def no_file(desk: Desk) -> None:
     desk.file("v1").unlink()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [

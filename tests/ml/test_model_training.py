@@ -12,6 +12,7 @@ from ml.fitting.training import MODEL, train
 from ml.judging.evaluation import evaluate
 
 
+@pytest.mark.full
 def test_the_same_data_and_seed_give_the_same_model(trained: Trained) -> None:
     again = train(trained.training_set, seed=1, threads=2)
     rows = trained.training_set.validation
@@ -45,6 +46,7 @@ def test_a_category_without_a_training_label_is_published_with_a_small_probabili
     assert np.isfinite(evaluate(partial, made).log_loss(MODEL))
 
 
+@pytest.mark.full
 def test_rows_count_by_their_weights(trained: Trained) -> None:
     """Rows of fitness that count for next to nothing are as good as absent; equal weights change nothing."""
     training_set, place = trained.training_set, trained.training_set.categories.index("fitness")
@@ -61,6 +63,7 @@ def test_rows_count_by_their_weights(trained: Trained) -> None:
     assert np.array_equal(fitness(np.ones(len(training_set.train))), plain[:, seen.index("fitness")])
 
 
+@pytest.mark.full
 def test_training_writes_no_files(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     train(trained.training_set, seed=2, threads=1)

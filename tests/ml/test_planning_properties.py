@@ -28,6 +28,8 @@ from ml.planning.inputs import PlanningInputs
 from ml.planning.predictions import Predicted
 from ml.planning.violations import violations
 
+pytestmark = pytest.mark.full
+
 ZONES = ["Europe/Amsterdam", "America/New_York", "Asia/Kolkata", None]
 AS_OF = datetime(2026, 3, 26, 12, tzinfo=UTC)  # plans reach over the night in which Amsterdam's clocks go forward
 SEEDS = st.integers(0, 2**32 - 1)
