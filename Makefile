@@ -19,7 +19,7 @@ help:
 	@echo "make api                           profiles and scores of the demo's data over HTTP, http://127.0.0.1:8360"
 	@echo "make shop [SPEED=10]               simulated traffic keeps landing, so that 'make ui' shows slices firing"
 	@echo "make crash KILLS=200 [SEED=1]      SIGKILL at random moments of the real daemon, then a comparison with a clean run"
-	@echo "make check                         lint, types and the tests without daemon, servers and pipelines: under 3 minutes"
+	@echo "make check                         lint, types and the tests without daemon, servers and pipelines: about 2 minutes"
 	@echo "make test                          all tests that fit into 20 minutes"
 	@echo "make test-all                      every test: also those marked exhaustive"
 	@echo "make lint | bench NAME=... | lock | docs | clean"
