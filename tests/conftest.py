@@ -28,6 +28,7 @@ LONGEST = (
     "test_any_way_to_a_state.py",
     "test_models_through_dagster.py",
     "test_earlier_place.py",
+    "test_column_lineage.py",
     "test_stock_dagster.py",
     "test_daemon.py",
     "test_totals.py",
