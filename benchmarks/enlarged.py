@@ -124,13 +124,7 @@ def _enlarge_csv(path: Path, times: int) -> None:
 def enlarge_landed(settings: Settings, times: int) -> int:
     """Give the landed first slice the same events of every replica, in one more file; the number of lines."""
     start = settings.shop.slices_start
-    lines = [
-        json.loads(line)
-        for file in list_slice(settings.place.landing, start).files
-        for line in (
-            gzip.decompress(file.path.read_bytes()) if file.name.endswith(".gz") else file.path.read_bytes()
-        ).splitlines()
-    ]
+    lines = [json.loads(line) for file in list_slice(settings.place.landing, start).files for line in _lines(file.path)]
     if times > 1:
         replicas = (_line_of_replica(line, number) for number in range(1, times) for line in lines)
         target = slice_folder(settings.place.landing / "clicks", start) / f"replicas-{naive(start):%Y%m%dT%H%M}.jsonl.gz"

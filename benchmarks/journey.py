@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import shutil
-import tempfile
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -20,10 +18,10 @@ import pandas as pd
 
 from benchmarks.cutoffs import features_at
 from benchmarks.daemon_run import daemon_runs
-from benchmarks.measuring import write_result
+from benchmarks.measuring import bench_place, write_result
 from customer360.lake.slices import slice_key
 from customer360.settings import REPOSITORY, Settings
-from ml.bootstrap import interval, resamples
+from ml.bootstrap import clustered_mean_interval
 from ml.datasets.training_sets import TrainingSet, build_training_set
 from ml.fitting.training import train, train_earlier
 from ml.judging.evaluation import evaluate
@@ -33,25 +31,18 @@ from ml.measures import row_losses
 FIRST, JUDGED_FROM, LAST = (
     pd.Timestamp(day).to_pydatetime() for day in ("2017-03-05 05:00", "2017-10-01 05:00", "2017-12-17 05:00")
 )
-RESAMPLES = 1_000
 SEED = 360
 
 
 def main() -> None:
     """Load, build, train and judge."""
-    folder = Path(tempfile.mkdtemp(prefix="customer360-journey-", dir=os.environ.get("BENCH_DIR")))
-    root = folder / "place"
-    os.environ |= {"DATA_DIR": str(root), "SHOP": "completejourney", "DAGSTER_HOME": str(root / "dagster")}
-    try:
+    with bench_place("journey", "completejourney") as root:
         settings = Settings.load(REPOSITORY / "shops" / "completejourney", root)
-        root.mkdir()
         importlib.import_module("customer360.adapters.completejourney").write_landing(settings.shop, settings.place)
         with daemon_runs() as runs:
             runs.run("history_job", slice_key(settings.shop.slices_start - settings.shop.slice_width))
         settings = Settings.load(settings.shop_folder, root)  # its categories are known now
-        write_result("journey", judged(settings, features(settings, folder / "dbt")))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        write_result("journey", judged(settings, features(settings, root.with_name("dbt"))))
 
 
 def features(settings: Settings, target: Path) -> pd.DataFrame:
@@ -75,7 +66,7 @@ def judged(settings: Settings, frame: pd.DataFrame) -> dict[str, float]:
     rows, contenders = training_set.validation, trained.contenders
     served_losses, baseline_losses = (row_losses(contenders[name].probabilities(rows), truth) for name in (found.serves, best))
     households = known.loc[known["as_of"] >= JUDGED_FROM].sort_values(["cutoff_no", "customer_id"], ascending=[False, True])
-    gain = household_interval(baseline_losses - served_losses, households["customer_id"].to_numpy(dtype=object))
+    gain = clustered_mean_interval(baseline_losses - served_losses, households["customer_id"].to_numpy(dtype=object), SEED)
     scores = found.scores.set_index("contender")
     return {
         "households": float(households["customer_id"].nunique()),
@@ -84,9 +75,9 @@ def judged(settings: Settings, frame: pd.DataFrame) -> dict[str, float]:
         "log_loss": found.log_loss(found.serves),
         "best_baseline_log_loss": loss,
         **{f"log_loss_{name.replace(' ', '_')}": float(value) for name, value in scores["log_loss"].items()},
-        "gain": gain[0],
-        "gain_low": gain[1],
-        "gain_high": gain[2],
+        "gain": gain.estimate,
+        "gain_low": gain.low,
+        "gain_high": gain.high,
         "calibration_error": float(scores.loc[found.serves, "calibration_error"]),
         "macro_f1": float(scores.loc[found.serves, "macro_f1"]),
     }
@@ -112,15 +103,6 @@ def with_all_judged(settings: Settings, known: pd.DataFrame) -> TrainingSet:
 def renumbered(frame: pd.DataFrame, newest: int) -> pd.DataFrame:
     """The same rows with ``newest`` as number 1."""
     return frame.assign(cutoff_no=frame["cutoff_no"] - newest + 1)
-
-
-def household_interval(gains: np.ndarray, households: np.ndarray) -> tuple[float, float, float]:
-    """Mean gain a row, with its 95% interval over households drawn with replacement."""
-    sums = pd.Series(gains).groupby(households).agg(["sum", "size"])
-    total, rows = sums["sum"].to_numpy(), sums["size"].to_numpy()
-    drawn = [total[chosen].sum() / rows[chosen].sum() for chosen in resamples(len(sums), RESAMPLES, SEED)]
-    found = interval(float(gains.mean()), np.array(drawn))
-    return found.estimate, found.low, found.high
 
 
 if __name__ == "__main__":

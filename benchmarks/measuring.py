@@ -9,7 +9,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,16 @@ class Measured:
     def figures(self) -> dict[str, float]:
         """Wall and processor seconds and peak memory, as the results name them."""
         return {"wall_seconds": self.wall_seconds, "cpu_seconds": self.cpu_seconds, "peak_mib": self.peak_mib}
+
+
+@contextmanager
+def bench_place(name: str, shop: str) -> Iterator[Path]:
+    """An empty folder for the place of a shop, which the environment names; removed at the end. ``BENCH_DIR`` says where."""
+    with tempfile.TemporaryDirectory(prefix=f"customer360-{name}-", dir=os.environ.get("BENCH_DIR")) as folder:
+        root = Path(folder) / "place"
+        root.mkdir()
+        os.environ |= {"DATA_DIR": str(root), "SHOP": shop, "DAGSTER_HOME": str(root / "dagster")}
+        yield root
 
 
 def run_module(module: str, *arguments: str, mark: str | None = None) -> Measured:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import gzip
-import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.daemon_run import DaemonRuns
-from benchmarks.measuring import Measured
+from benchmarks.daemon_run import DaemonRuns, daemon_runs
+from benchmarks.measuring import Measured, bench_place
 from customer360.lake.landing.listing import list_slice
 from customer360.lake.slices import slice_folder, slice_key
 from customer360.settings import REPOSITORY, Settings
@@ -74,20 +72,12 @@ class Prepared:
 @contextmanager
 def prepared(simulation: Simulation) -> Iterator[Prepared]:
     """The synthetic shop with ``simulation``'s history loaded and a model trained, in a folder that is removed at the end."""
-    folder = Path(tempfile.mkdtemp(prefix="customer360-bench-", dir=os.environ.get("BENCH_DIR")))
-    root = folder / "place"
-    settings = Settings.load(REPOSITORY / "shops" / "synthetic", root)
-    os.environ |= {"DATA_DIR": str(root), "SHOP": "synthetic", "DAGSTER_HOME": str(root / "dagster")}
-    try:
+    with bench_place("bench", "synthetic") as root:
+        settings = Settings.load(REPOSITORY / "shops" / "synthetic", root)
         simulate_history(simulation, settings.shop, settings.place)
-        runs = DaemonRuns()
-        try:
+        with daemon_runs() as runs:
             runs.run("history_job", slice_key(settings.shop.slices_start - settings.shop.slice_width))
             runs.run("training_job")
             place = Prepared(settings, runs)
             place.save()
             yield place
-        finally:
-            runs.close()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -12,18 +12,14 @@ processor seconds, of the models that take more than ten times as long.
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 
 from benchmarks.compiled import write_compiled
 from benchmarks.daemon_run import DaemonRuns, daemon_runs
-from benchmarks.measuring import Measured, output_of, write_result
+from benchmarks.measuring import Measured, bench_place, output_of, write_result
 from customer360.lake.atomic import write_text
 from customer360.lake.slices import slice_folder, slice_key
 from customer360.settings import REPOSITORY, Settings
@@ -61,19 +57,13 @@ def main() -> None:
 @contextmanager
 def retailer(lines: int) -> Iterator[tuple[Settings, SimulatedRetailer]]:
     """A place with the retailer's files but the last day's orders. The environment names it; it is removed at the end."""
-    folder = Path(tempfile.mkdtemp(prefix="customer360-purchases-", dir=os.environ.get("BENCH_DIR")))
-    root = folder / "place"
-    os.environ |= {"DATA_DIR": str(root), "SHOP": str(SHOP), "DAGSTER_HOME": str(root / "dagster")}
-    try:
+    with bench_place("purchases", str(SHOP)) as root:
         settings = Settings.load(SHOP, root)
-        root.mkdir()
         customers = round(lines * CUSTOMERS_PER_LINE)
         simulated = simulate_retailer(Retailer(lines=lines, customers=customers, lines_per_order=14))
         for name in ("purchases", "products", "customers"):
             _land(settings, name, simulated, is_complete=False)
         yield settings, simulated
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _land(settings: Settings, name: str, simulated: SimulatedRetailer, *, is_complete: bool) -> None:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from customer360.lake.landing.contracts import ATTRIBUTE_TYPES, CAMPAIGN_EVENTS, CUSTOMER_EVENTS
+from customer360.lake.slices import event_slice_minutes
 from customer360.settings import AttributeType, Shop, TopCategories, slug
 
 CATEGORY_MEASURES = ("views", "dwell_seconds", "orders", "spend")
@@ -126,6 +127,7 @@ def dbt_vars(shop: Shop) -> dict[str, Any]:
         "time_zone": shop.time_zone,
         "currency": shop.currency,
         "slice_minutes": shop.slice_minutes,
+        "event_slice_minutes": event_slice_minutes(shop.slice_minutes),
         "live": shop.live,
         "event_names": list(CUSTOMER_EVENTS),
         "campaign_event_names": list(CAMPAIGN_EVENTS),

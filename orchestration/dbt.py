@@ -25,6 +25,7 @@ from orchestration.runtime.code_files import LINEAGE
 
 SLICE_GRAIN, SLICE_CHECK, DAILY = "slice_grain", "slice_check", "daily"
 CLICKS, CLICK_HISTORY = dg.AssetKey(["raw", "clicks"]), dg.AssetKey(["raw", "click_history"])
+QUOTES = "\"'"
 GROUPS = {**dict.fromkeys(("staging", "intermediate", "seeds"), groups.TRANSFORM), "marts": groups.MARTS}
 
 
@@ -149,12 +150,22 @@ def _lineage_metadata(columns: Mapping[str, Sequence[Sequence[str]]]) -> dict[st
 
 
 def described_test(node: Mapping[str, Any]) -> str:
-    """A test's description, without a full stop; of dbt's own tests without one, what they test."""
+    """A test's description, without a full stop; of a generic test without one, what it tests by its arguments."""
     if description := node.get("description"):
         return str(description).rstrip(". ")
-    kinds = {"not_null": "{} has a value in every row", "unique": "{} occurs once", "accepted_values": "{} has a known value"}
-    kind = (node.get("test_metadata") or {}).get("name", "")
-    return kinds[kind].format(node["column_name"]) if kind in kinds else str(node["name"]).replace("_", " ").capitalize()
+    metadata, column = node.get("test_metadata") or {}, node.get("column_name")
+    arguments = metadata.get("kwargs", {})
+    names, values = arguments.get("columns", [""]), ", ".join(map(str, arguments.get("values", [])))
+    other = f", or {arguments['or_value']}" if "or_value" in arguments else ""
+    tested = {
+        "not_null": f"{column} has a value in every row",
+        "unique": f"{column} occurs once",
+        "unique_combination": f"One row per {', '.join(names[:-1])} and {names[-1]}",
+        "relationships": f"Every {column} has a row in {arguments.get('to', '').removeprefix('ref(').strip(')' + QUOTES)}",
+        "accepted_values": f"Every {column} is one of {values}",
+        "in_shop": f"Every {column} is one of the {arguments.get('variable')} of shop.yaml{other}",
+    }
+    return tested.get(metadata.get("name", ""), str(node["name"]).replace("_", " ").capitalize())
 
 
 def untagged(assets: dg.AssetsDefinition, tag: str) -> list[dg.AssetKey]:

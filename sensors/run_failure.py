@@ -85,13 +85,6 @@ def is_final(run: dg.DagsterRun) -> bool:
     return run.tags.get(WILL_RETRY) != "true"
 
 
-def next_step(run: dg.DagsterRun) -> str:
-    """What happens without anybody."""
-    if not is_final(run):
-        return "it is tried again soon: no alert yet"
-    return NEXT_OF_SLICE if ATTEMPT in run.tags else NEXT_OF_JOB
-
-
 def slices_of(run: dg.DagsterRun, width: timedelta) -> list[str]:
     """Keys of the slices that a slice_job was to run; none of another job."""
     if run.job_name != SLICE_JOB:

@@ -1,8 +1,8 @@
-"""A published Customer 360 ETL (``spark``, and ``spark_lean`` at its best), pandas, and ours (``duckdb``), in one run.
+"""A published Customer 360 ETL on Spark (``spark``; ``spark_lean``: tuned), on pandas and on DuckDB, timed in one run.
 
 Each engine is a process that works on two slices: ``cold_seconds`` is from its start to the first slice's file,
 ``warm_seconds`` the second slice, ``cpu_seconds`` all of it. Pandas and DuckDB run before, between and after the Spark runs,
-and their medians count, as other work on the machine may come and go. No figure is written unless all wrote the same profiles.
+and their medians count, because the load of the machine varies. Figures are written only if all wrote the same profiles.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Ours: one query over the three files, in which a table is read once for all windows."""
+"""The ETL on DuckDB: one query over the three files that reads each of them once for all windows."""
 
 from __future__ import annotations
 

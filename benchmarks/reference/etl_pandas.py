@@ -1,4 +1,4 @@
-"""The same in pandas: a group-by for each window, joined on the customers."""
+"""The ETL on pandas: a group-by for each window, joined to the customers."""
 
 from __future__ import annotations
 

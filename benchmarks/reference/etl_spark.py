@@ -1,10 +1,9 @@
-"""Theirs: PySpark in local mode over the same files, ``python -m benchmarks.reference.etl_spark <folder> [lean]``.
+"""The ETL on PySpark in local mode: ``python -m benchmarks.reference.etl_spark <folder> [lean]``.
 
-By itself it is the published views with Spark's settings as they come, a view upon a view and nothing kept. ``lean`` is the
-same views at their best: two tables that others stand on are kept in memory, and Spark shuffles into two partitions a
-processor instead of 200.
+Without ``lean`` it runs the published views with Spark's default settings; no view is cached. With ``lean`` the two views that
+others read are cached in memory, and Spark shuffles into two partitions a processor instead of 200.
 
-Their reference tables were read over JDBC from a database; here they are files, which favours them.
+The published solution reads its reference tables from a database over JDBC; here they are files, which is faster.
 """
 
 from __future__ import annotations

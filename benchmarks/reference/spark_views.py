@@ -1,14 +1,14 @@
-"""The views of the published ETL, one upon the other, written afresh in its manner.
+"""The views of the published ETL, each reading the one before, rewritten with the same steps.
 
-Kept of the published logic: browsing summed by customer and moment, purchases spread over a column a product group, both joined
+The same as in the published logic: browsing summed by customer and moment, purchases pivoted to a column a product group, both joined
 and sorted, a sorted subset and a group-by for each window, windows joined one after the other onto the customers, every
-missing value replaced, labels as a union of a subset for each product group and an anti-join for those without. So the
-profiles stand seven times in the last view.
+missing value replaced, labels as a union of a subset for each product group and an anti-join for those without. The last
+view therefore computes the profiles seven times.
 
-Left out, to their favour: it shows or counts rows after most steps, 16 times, and writes the result to three places. As
-nothing is kept, each of these computes all from the files again.
+Left out, which makes it faster: the published code shows or counts rows after most steps, 16 times, and writes the result to
+three places. As nothing is cached, each of these computes everything from the files again.
 
-Mended, so that the three engines can be held against each other:
+Changed, so that the three engines have equal results:
 
 - There, a purchase counts only where the customer browsed the next day, which loses about half of the spend, and several
   purchases repeat the day's browsing. Here, a purchase is a row of the joined table whether or not its customer browsed.
@@ -39,7 +39,7 @@ def _joined() -> list[tuple[str, str]]:
             f"select customerID, userDatetime, {seconds} from browsing group by customerID, userDatetime",
         ),
         (
-            "spread",
+            "pivoted",
             f"select customerID, purchased_at, count(*) as purchases, {amounts} from purchase group by all",
         ),
         (
@@ -50,7 +50,7 @@ def _joined() -> list[tuple[str, str]]:
                 coalesce(a.userDatetime, b.purchased_at) as at,
                 {", ".join(f"coalesce({measure}, 0) as {measure}" for measure in measures)}
             from user_browsing as a
-            full outer join spread as b on a.customerID = b.customerID and a.userDatetime = b.purchased_at
+            full outer join pivoted as b on a.customerID = b.customerID and a.userDatetime = b.purchased_at
             order by customerID, at
             """,
         ),

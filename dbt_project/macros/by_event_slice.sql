@@ -21,7 +21,7 @@
 
 {#- The event slices of a relation, and those up to `before` minutes before and `after` minutes after each of them. -#}
 {% macro event_slices_around(relation, before=0, after=0) -%}
-    {%- for minutes in range(-before, after + 1, event_slice_minutes() | int) %}
+    {%- for minutes in range(-before, after + 1, var('event_slice_minutes')) %}
     select event_slice + interval '{{ minutes }}' minute as event_slice
     from {{ relation }}
     {%- if not loop.last %}

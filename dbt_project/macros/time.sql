@@ -1,22 +1,6 @@
 {#- Event time floored to the finest grain at which every window that ends at a slice end is exact: gcd(slice, 15) minutes. -#}
 {% macro event_slice(timestamp_column) -%}
-    {{ adapter.dispatch('floor_to_minutes', 'customer360')(timestamp_column, event_slice_minutes()) }}
-{%- endmacro %}
-
-
-{% macro event_slice_minutes() -%}
-    {{ return(greatest_common_divisor(var('slice_minutes'), 15)) }}
-{%- endmacro %}
-
-
-{% macro greatest_common_divisor(first, second) -%}
-    {%- set pair = namespace(a=first | int, b=second | int) -%}
-    {%- for _ in range(32) if pair.b -%}
-        {%- set rest = pair.a % pair.b -%}
-        {%- set pair.a = pair.b -%}
-        {%- set pair.b = rest -%}
-    {%- endfor -%}
-    {{ return(pair.a) }}
+    {{ adapter.dispatch('floor_to_minutes', 'customer360')(timestamp_column, var('event_slice_minutes')) }}
 {%- endmacro %}
 
 

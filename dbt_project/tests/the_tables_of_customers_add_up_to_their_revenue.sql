@@ -5,76 +5,41 @@
 -#}
 {{ config(tags=['daily']) }}
 {%- set as_of = as_of_clock(source('ops', 'clock')) %}
+{%- set days, lines = ref('revenue_by_day'), ref('int_purchase_lines') %}
+{%- set rfm_window = days_between('local_date', shop_date(as_of)) ~ ' < ' ~ var('rfm_window_days') %}
+{#- Of each sum: table, column and condition; relation, column and condition of what it has to be. -#}
+{%- set sums = [
+    (ref('customer_orders'), 'amount', 'true', days, 'revenue_of_customers', 'true'),
+    (ref('customer_features'), 'monetary', 'true', days, 'revenue_of_customers', rfm_window),
+    (ref('rfm_segments'), 'monetary', 'true', days, 'revenue_of_customers', rfm_window),
+] %}
+{%- for width in var('windows_days') %}
+{%- set window = 'purchased_at >= ' ~ as_of ~ " - interval '" ~ width ~ "' day" %}
+{%- do sums.append((ref('customer_features'), 'spend_' ~ width ~ 'd', 'true', lines, 'amount', window)) %}
+{%- do sums.append((
+    ref('customer_category_activity'), 'spend', 'window_days = ' ~ width, lines, 'amount', window ~ ' and category_id is not null'
+)) %}
+{%- endfor %}
 
 with
 
-of_customers as (
-
-    select
-        coalesce(sum(revenue_of_customers), 0) as revenue,
-        coalesce(sum(case
-            when {{ days_between('local_date', shop_date(as_of)) }} < {{ var('rfm_window_days') }} then revenue_of_customers
-        end), 0) as rfm_revenue
-
-    from {{ ref('revenue_by_day') }}
-
-),
-
 sums as (
-
+    {% for table, column, condition, relation, expected, expected_condition in sums %}
     select
-        'customer_orders' as table_name,
-        coalesce(sum(amount), 0) as revenue,
-        (select revenue from of_customers) as expected
-
-    from {{ ref('customer_orders') }}
-
-    union all
-
-    select
-        'customer_features' as table_name,
-        coalesce(sum(monetary), 0) as revenue,
-        (select rfm_revenue from of_customers) as expected
-
-    from {{ ref('customer_features') }}
-
-    union all
-
-    select
-        'rfm_segments' as table_name,
-        coalesce(sum(monetary), 0) as revenue,
-        (select rfm_revenue from of_customers) as expected
-
-    from {{ ref('rfm_segments') }}
-    {%- for days in var('windows_days') %}
-    {%- set window = "purchased_at >= " ~ as_of ~ " - interval '" ~ days ~ "' day" %}
-
-    union all
-
-    select
-        'customer_features, {{ days }} days' as table_name,
-        coalesce(sum(spend_{{ days }}d), 0) as revenue,
+        '{{ table.identifier }}, {{ column }}, {{ condition }}' as sum_name,
         (
-            select coalesce(sum(amount), 0)
-            from {{ ref('int_purchase_lines') }}
-            where {{ window }}
-        ) as expected
-
-    from {{ ref('customer_features') }}
-
-    union all
-
-    select
-        'customer_category_activity, {{ days }} days' as table_name,
-        coalesce(sum(spend), 0) as revenue,
+            select coalesce(sum({{ column }}), 0)
+            from {{ table }}
+            where {{ condition }}
+        ) as revenue,
         (
-            select coalesce(sum(amount), 0)
-            from {{ ref('int_purchase_lines') }}
-            where {{ window }} and category_id is not null
+            select coalesce(sum({{ expected }}), 0)
+            from {{ relation }}
+            where {{ expected_condition }}
         ) as expected
-
-    from {{ ref('customer_category_activity') }}
-    where window_days = {{ days }}
+    {% if not loop.last %}
+    union all
+    {% endif %}
     {%- endfor %}
 
 )

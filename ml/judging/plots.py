@@ -7,9 +7,11 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ml.arrays import Floats
 from ml.judging.evaluation import CHAMPION, Evaluation
 
 INK, ACCENT, PALE = "#33415c", "#2a6f97", "#a9b4c2"
@@ -27,9 +29,9 @@ def evaluation_plots(evaluation: Evaluation) -> dict[str, bytes]:
     return {name: picture(partial(draw_axes, evaluation=evaluation)) for name, draw_axes in draw.items()}
 
 
-def picture(draw: Callable[[Axes], None]) -> bytes:
+def picture(draw: Callable[[Axes], None], inches: tuple[float, float] = (5.2, 4.0)) -> bytes:
     """What ``draw`` draws on a pair of axes, as PNG in one style for all plots."""
-    figure = Figure(figsize=(5.2, 4.0), dpi=110, layout="constrained")
+    figure = Figure(figsize=inches, dpi=110, layout="constrained")
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(colors=INK, labelsize=8)
@@ -37,6 +39,17 @@ def picture(draw: Callable[[Axes], None]) -> bytes:
     target = io.BytesIO()
     figure.savefig(target, format="png", metadata={"Software": None})
     return target.getvalue()
+
+
+def count_grid(axes: Axes, counts: pd.DataFrame, shades: Floats) -> None:
+    """A heat map of ``shades`` (0 to 1), each cell with its count, rows and columns with their names."""
+    axes.set_xticks(range(counts.shape[1]), list(counts.columns))
+    axes.set_yticks(range(len(counts)), list(counts.index))
+    if counts.size:
+        axes.imshow(shades, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for (row, column), count in np.ndenumerate(counts.to_numpy()):
+        color = "white" if shades[row, column] > 0.55 else INK
+        axes.text(column, row, f"{int(count):,}", ha="center", va="center", fontsize=7, color=color)
 
 
 def _calibration(axes: Axes, evaluation: Evaluation) -> None:
@@ -59,20 +72,9 @@ def _lift(axes: Axes, evaluation: Evaluation) -> None:
 def _confusion(axes: Axes, evaluation: Evaluation) -> None:
     counts = evaluation.confusion
     shares = counts.to_numpy(np.float64) / np.maximum(counts.to_numpy().sum(axis=1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     names = [_short(name) for name in counts.columns]
-    axes.set_xticks(range(len(names)), names, rotation=40, ha="right")
-    axes.set_yticks(range(len(names)), names)
-    for (row, column), share in np.ndenumerate(shares):
-        axes.text(
-            column,
-            row,
-            f"{int(counts.to_numpy()[row, column]):,}",
-            ha="center",
-            va="center",
-            fontsize=7,
-            color="white" if share > 0.5 else INK,
-        )
+    count_grid(axes, counts.set_axis(names, axis=0).set_axis(names, axis=1), shares)
+    axes.tick_params(axis="x", rotation=40)
     axes.set(xlabel="decided", ylabel="true")
     axes.set_title("Customers by true category and by decision", fontsize=10, color=INK, loc="left")
 

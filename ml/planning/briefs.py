@@ -6,14 +6,13 @@ and day.
 
 from __future__ import annotations
 
-import io
 import math
 from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 from scipy import stats
 
 from customer360.lake.publishing.tables import TABLES
@@ -21,7 +20,7 @@ from customer360.settings import Shop
 from ml.arrays import Floats
 from ml.bootstrap import LEVEL
 from ml.effects.power import detectable_effect, holdout_needed
-from ml.judging.plots import INK
+from ml.judging.plots import INK, count_grid, picture
 from ml.planning.base_rates import RATE_DAYS, BaseRate
 from ml.planning.campaign_planning import CampaignPlan
 from ml.planning.predictions import INCREMENTAL, Predicted
@@ -147,32 +146,13 @@ def contact_calendar(plan: pd.DataFrame, shop: Shop) -> pd.DataFrame:
 
 def heat_map(calendar: pd.DataFrame) -> bytes:
     """The calendar as a PNG heat map: darker cells have more contacts, and each cell shows its number."""
-    figure = Figure(
-        figsize=(max(4.0, 0.9 * max(calendar.shape[1], 1) + 1.2), 0.55 * len(calendar) + 1.1), dpi=110, layout="constrained"
-    )
-    axes = figure.add_subplot()
-    axes.set_title("Contacts by channel and day", fontsize=10, color=INK, loc="left")
-    axes.set_yticks(range(len(calendar)), list(calendar.index), fontsize=8, color=INK)
-    axes.set_xticks(range(calendar.shape[1]), list(calendar.columns), fontsize=8, color=INK)
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0)
-    if calendar.size:
-        most = max(int(calendar.to_numpy().max()), 1)
-        axes.imshow(calendar.to_numpy(dtype=float), cmap="Blues", vmin=0, vmax=most, aspect="auto")
-        for row, counts in enumerate(calendar.to_numpy(dtype=np.int64)):
-            for column, count in enumerate(counts):
-                axes.text(
-                    column,
-                    row,
-                    f"{count:,}",
-                    ha="center",
-                    va="center",
-                    fontsize=8,
-                    color="white" if count > 0.6 * most else INK,
-                )
-    target = io.BytesIO()
-    figure.savefig(target, format="png", metadata={"Software": None})
-    return target.getvalue()
+    shades = calendar.to_numpy(dtype=np.float64) / max(calendar.to_numpy().max(initial=1), 1)
+
+    def draw(axes: Axes) -> None:
+        axes.set_title("Contacts by channel and day", fontsize=10, color=INK, loc="left")
+        count_grid(axes, calendar, shades)
+
+    return picture(draw, (max(4.0, 0.9 * max(calendar.shape[1], 1) + 1.2), 0.55 * len(calendar) + 1.1))
 
 
 def _sentence(text: str) -> str:

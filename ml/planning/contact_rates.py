@@ -22,6 +22,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import special
+from scipy.special import expit
 
 from ml.arrays import Booleans, Floats, Integers
 
@@ -177,7 +179,7 @@ def _expected(table: Floats, group: Integers, values: tuple[Integers, Integers, 
     for axis in (1, 2, 3):
         probability = np.concatenate([probability, probability.mean(axis=axis, keepdims=True)], axis=axis)
     # -1, unknown, is the last place on each axis: the mean that was just appended.
-    return expit(logit(probability[group, values[0], values[1], values[2]]) + before)
+    return np.asarray(expit(logit(probability[group, values[0], values[1], values[2]]) + before), dtype=np.float64)
 
 
 def prior_strength(successes: Floats, trials: Floats, means: Floats) -> float:
@@ -199,10 +201,4 @@ def posterior_mean(successes: Floats, trials: Floats, means: Floats, strength: f
 
 def logit(probability: Floats) -> Floats:
     """Log-odds, with probabilities kept within 1e-6 of 0 and 1."""
-    clipped = np.clip(probability, _EDGE, 1 - _EDGE)
-    return np.asarray(np.log(clipped / (1 - clipped)), dtype=np.float64)
-
-
-def expit(log_odds: Floats) -> Floats:
-    """The inverse of ``logit``."""
-    return np.asarray(1 / (1 + np.exp(-log_odds)), dtype=np.float64)
+    return np.asarray(special.logit(np.clip(probability, _EDGE, 1 - _EDGE)), dtype=np.float64)

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 
 from customer360.campaigns.definition import Campaign
 from customer360.settings import Shop
-from ml.arrays import Floats, Integers, SingleFloats, Texts
+from ml.arrays import Floats, Integers, SingleFloats
 from ml.planning.contact_rates import (
     UNKNOWN,
     ResponsePrior,
     Touches,
     estimate_rates,
-    expit,
     posterior_mean,
     prior_strength,
 )
@@ -73,10 +73,9 @@ def _preferences(shares: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class IndexedCustomers:
-    """The plan's customers in the order of their ids, with the name and the place of each one's segment."""
+    """The plan's customers in the order of their ids, with the place of each one's segment among the segments."""
 
     ids: pd.Index[str]
-    segment_names: Texts
     segment: Integers
     segments: int
 
@@ -91,7 +90,7 @@ def index_customers(customers: pd.DataFrame) -> IndexedCustomers:
     names = ordered["segment"].astype("object").where(ordered["segment"].notna(), NO_SEGMENT).astype(str)
     codes, found = pd.factorize(names, sort=True)
     ids = pd.Index(ordered["customer_id"].astype(str))
-    return IndexedCustomers(ids, names.to_numpy(dtype=object), np.asarray(codes, dtype=np.int64), len(found))
+    return IndexedCustomers(ids, np.asarray(codes, dtype=np.int64), len(found))
 
 
 def index_touches(touches: pd.DataFrame, customers: IndexedCustomers, shop: Shop) -> Touches:

@@ -248,13 +248,6 @@ class ModelStore:
         )
         return LoadedModel(model, manifest)
 
-    def load_champion(self, name: str, features: Sequence[Feature], categories: Sequence[str]) -> LoadedModel:
-        """The champion. Raises ``ModelStoreError`` when there is none, ``ModelRefused`` when it does not pass the checks."""
-        version = self.champion_version(name)
-        if version is None:
-            raise ModelStoreError(f"{self.root / name} has no champion yet; run training_job")
-        return self.load(name, version, features, categories)
-
     def load_servable(
         self, name: str, features: Sequence[Feature], categories: Sequence[str], horizon_days: int | None = None
     ) -> Servable:

@@ -14,6 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 
@@ -270,3 +271,21 @@ def test_the_documentation_builds(one_go: Any) -> None:
     one_go.run("docs", "generate", pending=[], last=at("10:45"))
     catalog = json.loads((Path(os.environ["DBT_TARGET_PATH"]) / "catalog.json").read_text(encoding="utf-8"))
     assert "model.customer360.customer_features" in catalog["nodes"]
+
+
+def test_a_table_without_the_revenue_of_the_others_is_found(new_warehouse: Callable[[], Any]) -> None:
+    warehouse = new_warehouse()
+    line = {"customer_id": "C1", "order_id": "O1", "product_id": "P1", "line_no": 1, "amount": Decimal("20.00")}
+    warehouse.events = {at("10:00"): [event("p1", "purchase", "10:04", **line)]}
+    everything = ("build", "--exclude-resource-type", "unit_test")
+    warehouse.run(*everything, pending=[at("10:00")], last=at("10:00"))
+    for check, planted in (
+        ("the_tables_add_up_to_the_revenue_of_each_day", "update marts.traffic_sources set revenue = revenue + 1"),
+        ("the_tables_of_customers_add_up_to_their_revenue", "update marts.customer_features set spend_3d = spend_3d + 1"),
+    ):
+        with duckdb.connect(str(warehouse.path)) as connection:
+            connection.execute(planted)
+        with pytest.raises(pytest.fail.Exception, match=f"{check}: Got [1-9]"):
+            warehouse.run("test", "--select", check, pending=[], last=at("10:00"))
+        DuckDBConnectionManager.close_all_connections()
+        gc.collect()

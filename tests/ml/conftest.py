@@ -59,4 +59,6 @@ def champion(tmp_path_factory: pytest.TempPathFactory, trained: Trained) -> Load
     models = ModelStore(tmp_path_factory.mktemp("champion"))
     trained.save(models, "v1")
     models.promote("affinity", "v1", "first", NOW)
-    return models.load_champion("affinity", trained.training_set.features, trained.training_set.categories)
+    return models.load(
+        "affinity", str(models.champion_version("affinity")), trained.training_set.features, trained.training_set.categories
+    )

@@ -208,7 +208,7 @@ def habit(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
     store = ModelStore(tmp_path_factory.mktemp("habit"))
     store.save("affinity", "v1", trained=made, training_set=training_set, evaluation=found, created_at=NOW)
     store.record("affinity", "v1", decision, NOW)
-    return store.load_champion("affinity", training_set.features, training_set.categories)
+    return store.load("affinity", str(store.champion_version("affinity")), training_set.features, training_set.categories)
 
 
 def test_a_baseline_that_serves_scores_as_the_rule_it_is(habit: LoadedModel) -> None:

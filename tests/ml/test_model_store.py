@@ -36,7 +36,9 @@ def vouch_for(path: Path) -> None:
 
 
 def test_a_saved_champion_predicts_as_it_did_before_saving(store: ModelStore, trained: Trained) -> None:
-    loaded = store.load_champion("affinity", trained.training_set.features, trained.training_set.categories)
+    loaded = store.load(
+        "affinity", str(store.champion_version("affinity")), trained.training_set.features, trained.training_set.categories
+    )
     rows = trained.training_set.validation
     assert loaded.version == "v1"
     as_learned = replace(loaded.model, odds_factor=1.0)
@@ -150,7 +152,9 @@ def test_the_last_good_one_keeps_serving_when_the_champion_is_damaged(store: Mod
     store.record("affinity", "v3", Decision(is_promoted=False, reason="worse"), NOW)
     model_file(store, "v2").write_bytes(b"gone")
     with pytest.raises(ModelRefused):
-        store.load_champion("affinity", trained.training_set.features, trained.training_set.categories)
+        store.load(
+            "affinity", str(store.champion_version("affinity")), trained.training_set.features, trained.training_set.categories
+        )
     servable = store.load_servable("affinity", trained.training_set.features, trained.training_set.categories)
     # v3 was rejected: it never serves.
     assert servable.loaded is not None
@@ -165,8 +169,7 @@ def test_without_a_promotion_nothing_is_served(tmp_path: Path, trained: Trained)
     assert store.load_servable("affinity", features, categories).loaded is None
     trained.save(store, "v1")
     assert store.load_servable("affinity", features, categories).loaded is None
-    with pytest.raises(ModelStoreError, match="has no champion yet; run training_job"):
-        store.load_champion("affinity", features, categories)
+    assert store.champion_version("affinity") is None
 
 
 def test_versions_are_immutable_and_the_log_only_grows(store: ModelStore, trained: Trained) -> None:

@@ -132,7 +132,16 @@ def test_checks_say_when_they_run_and_only_those_of_a_slice_block(project: Proje
         description = spec.description or ""
         assert description.endswith((". Runs with every slice, before its tables are published.", "night (warehouse_job)."))
         assert ("Runs with every slice" in description) == (name in BEFORE_PUBLISHING)
-    assert str(specs["not_null_customer_features_customer_id"].description).startswith("customer_id has a value in every row.")
+    described = {
+        "not_null_customer_features_customer_id": "customer_id has a value in every row.",
+        "customer_orders_has_unique_keys": "One row per customer_id and order_id.",
+        "customer_orders_customer_id_is_in_customer_features": "Every customer_id has a row in customer_features.",
+        "rfm_segments_fm_score_has_known_values": "Every fm_score is one of 1, 2, 3, 4, 5.",
+        "customer_consents_channel_is_in_shop_yaml": "Every channel is one of the channels of shop.yaml.",
+        "monitoring_activity_category_id_is_in_shop_yaml": "Every category_id is one of the categories of shop.yaml, or (none)",
+    }
+    for name, text in described.items():
+        assert str(specs[name].description).startswith(text)
 
 
 def test_tables_of_customers_are_personal_and_each_model_links_its_file(project: Project) -> None:

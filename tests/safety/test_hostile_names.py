@@ -65,7 +65,7 @@ def report_of(categories: tuple[str, ...], regions: tuple[str, ...], folder: Pat
     store = ModelStore(folder / "models")
     trained.save(store, "v1")
     store.promote("affinity", "v1", "first", NOW)
-    champion = store.load_champion("affinity", training_set.features, training_set.categories)
+    champion = store.load("affinity", str(store.champion_version("affinity")), training_set.features, training_set.categories)
     current = customer_frame(shop, 400)
     current["region"] = rng.choice(np.array(regions, dtype=object), len(current))
     html = folder / "drift.html"

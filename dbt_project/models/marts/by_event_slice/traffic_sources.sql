@@ -90,7 +90,7 @@ named_sources as (
 -- once per slice that it reaches, to be joined by equality: a range of times compares each slice of a visitor with all of its
 -- others (a till that sends a source all year: 38,400 slices, 3.4 CPU seconds instead of .02)
 reaching_sources as (
-    {%- for minutes in range(0, gap + 1, event_slice_minutes() | int) %}
+    {%- for minutes in range(0, gap + 1, var('event_slice_minutes')) %}
     select
         event_slice,
         event_slice + interval '{{ minutes }}' minute as reached_slice,
