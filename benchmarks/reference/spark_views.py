@@ -1,9 +1,9 @@
 """The views of the published ETL, each reading the one before, rewritten with the same steps.
 
-The same as in the published logic: browsing summed by customer and moment, purchases pivoted to a column a product group, both joined
-and sorted, a sorted subset and a group-by for each window, windows joined one after the other onto the customers, every
-missing value replaced, labels as a union of a subset for each product group and an anti-join for those without. The last
-view therefore computes the profiles seven times.
+The same as in the published logic: browsing summed by customer and moment, purchases pivoted to a column a product group, both
+joined and sorted, a sorted subset and a group-by for each window, windows joined one after the other onto the customers, every
+missing value replaced, labels as a union of a subset for each product group and an anti-join for those without. The last view
+therefore computes the profiles seven times.
 
 Left out, which makes it faster: the published code shows or counts rows after most steps, 16 times, and writes the result to
 three places. As nothing is cached, each of these computes everything from the files again.
