@@ -20,6 +20,7 @@ from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 
 from customer360.features import dbt_vars, feature_list
 from customer360.settings import OUTCOMES
+from orchestration.dbt import described_test
 
 SLICE_RUN = ("build", "--selector", "slice")
 REWRITTEN = ("marts", "intermediate")
@@ -258,13 +259,12 @@ def test_models_with_ids_of_people_are_marked_as_personal_data(one_go: Any, mani
     assert {node.name for node in models if node.config.meta["personal_data"]} == with_ids
 
 
-def test_every_data_test_has_a_name_that_fits_on_a_line_and_all_but_the_simplest_a_description(manifest: Any) -> None:
+def test_every_data_test_has_a_name_that_fits_on_a_line_and_a_description(manifest: Any) -> None:
     tests = [node for node in manifest.nodes.values() if node.resource_type == "test"]
     assert [node.name for node in tests if len(node.name) > 64] == []
     assert len({node.name for node in tests}) == len(tests)
-    plain = {"not_null", "unique"}
-    described = [node for node in tests if getattr(node, "test_metadata", None) is None or node.test_metadata.name not in plain]
-    assert [node.name for node in described if not node.description] == []
+    described = {node.name: described_test(node.to_dict()) for node in tests}
+    assert [name for name, text in described.items() if text == name.replace("_", " ").capitalize()] == []
 
 
 def test_the_documentation_builds(one_go: Any) -> None:
