@@ -82,13 +82,13 @@ lint: .venv/.installed-dev
 		CUSTOMER360_WAREHOUSE=$$scratch/warehouse.duckdb DO_NOT_TRACK=1 $(BIN)/sqlfluff lint --disable-progress-bar --processes 2 \
 		dbt_project/models dbt_project/tests/*.sql  # macros are no SQL before they are called
 
-bench: .venv/.installed-dev $(if $(filter reference,$(NAME)),.venv/.installed-spark)
-	@test -n "$(NAME)" || { echo "make bench NAME=<one of: slice, customers, density, reference, affinity, journey, drift, scoring, campaign, lift, closed_loop, publish, purchases_only, first_day, offers, serving>"; exit 1; }
+bench: .venv/.installed-dev $(if $(filter reference,$(NAME)),.venv/.installed-spark) $(if $(filter recommendations,$(NAME)),.venv/.installed-recommendations)
+	@test -n "$(NAME)" || { echo "make bench NAME=<one of: slice, customers, density, reference, affinity, journey, drift, scoring, campaign, lift, closed_loop, publish, purchases_only, first_day, recommendations, offers, serving>"; exit 1; }
 	@$(BIN)/python -m benchmarks.$(NAME)
 
 lock: $(UV)
 	@$(UV) pip compile pyproject.toml --universal --no-emit-index-url --no-header --quiet --python-version 3.11 \
-		--extra dev --extra completejourney --extra spark --output-file requirements.lock
+		--extra dev --extra completejourney --extra recommendations --extra spark --output-file requirements.lock
 
 # The parts of docs/ that come from code and from a demo's data.
 docs: .venv/.installed
