@@ -112,6 +112,6 @@ def test_reference_tables_that_were_never_loaded_are_published_without_rows(sett
 
 
 def test_the_volume_of_a_shop_that_has_no_clicks_is_usual() -> None:
-    start, width = at("2026-05-01 00:00"), timedelta(minutes=15)
+    start, width = at("2026-05-01 00:00+00:00"), timedelta(minutes=15)
     volume = judge_volume({start + number * width: 0 for number in range(15 * 96)}, width)
     assert (volume.is_usual, volume.lines, volume.usual_lines, volume.days) == (True, 0, 0.0, 14)
