@@ -76,7 +76,7 @@ class CampaignSimulation:
         """The reference table ``customers``, with consents and attributes in the types of its contract."""
         shop = self.synthetic.shop
         table = customers_table(self.synthetic.population, shop)
-        booleans = [f"consent_{channel}" for channel in shop.channels]
+        booleans = [str(name) for name in table.columns if str(name).startswith("consent_")]
         booleans += [name for name, spec in shop.attributes.items() if spec.type is AttributeType.BOOLEAN]
         return table.assign(**{name: table[name] == "true" for name in booleans})
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from customer360.settings import Attribute, Shop
+from customer360.settings import PERSONALISATION, Attribute, Shop
 from customer360.simulation.arrays import Bools, Floats, Ints, categorical, generator, utc_of
 from customer360.simulation.response import (
     CHANNEL_SHARES_CONVERTED,
@@ -127,6 +127,8 @@ def _customers(shop: Shop, levels: dict[str, Ints], leads: int) -> pd.DataFrame:
     frame = pd.DataFrame({"customer_id": _ids(np.arange(leads)), "time_zone": shop.time_zone})
     for channel in shop.channels:
         frame[f"consent_{channel}"] = True
+    if shop.serving:
+        frame[f"consent_{PERSONALISATION}"] = True
     for name, values in VALUES.items():
         frame[name] = np.array(values)[levels[name]]
     return frame

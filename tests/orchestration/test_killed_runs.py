@@ -12,9 +12,11 @@ import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import pytest
 
+from customer360.lake.publishing.publications import publish_files
 from customer360.lake.warehouse.warehouse import is_locked
 from tests.orchestration.place import Run, Tables, TinyShop, wait_until
 from tests.orchestration.reader import Reader
@@ -76,6 +78,7 @@ def rounds(shop: TinyShop) -> Iterator[Rounds]:
     chance = random.Random(5)
     shop.restore("ready")
     land_all(shop)
+    publish_files(shop.settings.place, datetime.now(UTC))  # the views of a copied place name the files of the first
     reader = Reader(shop.data)
     reader.start()
     result = Rounds(shop, reader)

@@ -150,6 +150,7 @@ def test_models_of_one_step_read_their_inputs_once_and_may_be_trained_alone(tmp_
     made = dg.materialize([step], resources={"platform": platform}).get_asset_materialization_events()
     assert [event.asset_key.path[-1] for event in made] == ["affinity_model", "spend_model"]
     assert inputs.reads == 1
+    inputs.frame = Inputs(cutoffs=5).frame  # a version is named by its second and its training set
     alone = dg.materialize([step], resources={"platform": platform}, selection=["predictions/spend_model"])
     assert [event.asset_key.path[-1] for event in alone.get_asset_materialization_events()] == ["spend_model"]
     assert len(ModelStore(tmp_path / "models").versions("affinity")) == 1
