@@ -23,6 +23,7 @@ STEPS = {
 BOUNDARIES = ("sensor", *STEPS, "daemon", "whole tree")
 LONGEST = {"raw__clicks": 0.5, "warehouse_models": 5.0, "predictions__customer_scores": 0.5, "publishing__published": 1.0}
 LOOK_SECONDS = 0.6
+LOOKS = 5  # that a kill of the sensor waits for
 SENSOR_INTERVAL = 5.0
 BEGIN_SECONDS = 300.0
 RECOVERY_SECONDS = 900.0
@@ -88,10 +89,14 @@ class Killer:
         return Kill(boundary, at, is_amid, frozenset({run.run_id}), slices_of(run, self.shop))
 
     def _sensor(self) -> Kill:
-        """The code server, while it evaluates the sensor."""
-        self.log.next_look(BEGIN_SECONDS)
-        time.sleep(self.chance.uniform(0, LOOK_SECONDS))
-        is_amid = self._is_looking()
+        """The code server, while it evaluates the sensor; after a look that had ended meanwhile, amid one of the next."""
+        is_amid = False
+        for _ in range(LOOKS):
+            self.log.next_look(BEGIN_SECONDS)
+            time.sleep(self.chance.uniform(0, LOOK_SECONDS))
+            is_amid = self._is_looking()
+            if is_amid:
+                break
         self._kill(self.served.code_servers)
         return Kill("sensor", time.time(), is_amid)
 
