@@ -23,7 +23,7 @@ STEPS = {
 BOUNDARIES = ("sensor", *STEPS, "daemon", "whole tree")
 LONGEST = {"raw__clicks": 0.5, "warehouse_models": 5.0, "predictions__customer_scores": 0.5, "publishing__published": 1.0}
 LOOK_SECONDS = 0.6
-LOOKS = 5  # that a kill of the sensor waits for
+LOOKS = 5  # that a kill waits for
 SENSOR_INTERVAL = 5.0
 BEGIN_SECONDS = 300.0
 RECOVERY_SECONDS = 900.0
@@ -89,14 +89,8 @@ class Killer:
         return Kill(boundary, at, is_amid, frozenset({run.run_id}), slices_of(run, self.shop))
 
     def _sensor(self) -> Kill:
-        """The code server, while it evaluates the sensor; after a look that had ended meanwhile, amid one of the next."""
-        is_amid = False
-        for _ in range(LOOKS):
-            self.log.next_look(BEGIN_SECONDS)
-            time.sleep(self.chance.uniform(0, LOOK_SECONDS))
-            is_amid = self._is_looking()
-            if is_amid:
-                break
+        """The code server, while it evaluates the sensor."""
+        is_amid = self._after_a_look(LOOK_SECONDS, self._is_looking)
         self._kill(self.served.code_servers)
         return Kill("sensor", time.time(), is_amid)
 
@@ -136,10 +130,18 @@ class Killer:
 
     def _any_moment(self) -> None:
         if self.chance.random() < 0.5:
-            self.log.next_look(BEGIN_SECONDS)
-            time.sleep(self.chance.uniform(0, 2 * LOOK_SECONDS))
+            self._after_a_look(2 * LOOK_SECONDS, lambda: self._is_looking() or bool(self._working()))
         else:
             time.sleep(self.chance.uniform(0, SENSOR_INTERVAL))
+
+    def _after_a_look(self, longest: float, is_amid: Callable[[], bool]) -> bool:
+        """Wait up to ``longest`` seconds from when a look begins, and after further ones until ``is_amid``; the last answer."""
+        for _ in range(LOOKS):
+            self.log.next_look(BEGIN_SECONDS)
+            time.sleep(self.chance.uniform(0, longest))
+            if is_amid():
+                return True
+        return False
 
     def _working(self) -> dict[str, dg.DagsterRun]:
         runs = self.instance.get_runs(dg.RunsFilter(job_name="slice_job"), limit=50)
