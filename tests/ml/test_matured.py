@@ -181,6 +181,7 @@ def test_the_multiple_of_the_priors_loss_waits_for_thirty_buyers_and_thirty_othe
     assert has_multiple == [False, True, False, True]
 
 
+@pytest.mark.full
 def test_scores_as_good_as_when_they_were_judged_raise_no_alarm_by_chance(published: duckdb.DuckDBPyConnection) -> None:
     """Scores are the true probabilities: half of the gain over the prior is lost by chance on some days, none alarms."""
     chance = np.random.default_rng(1)

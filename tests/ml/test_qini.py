@@ -77,6 +77,7 @@ def test_ranking_by_the_true_effect_has_the_largest_area(customers):
     assert areas["effect"] > areas["response"] + 0.002
 
 
+@pytest.mark.full
 def test_the_interval_of_a_random_ranking_covers_zero_nearly_always(customers):
     covers = beats = 0
     for seed in range(60):

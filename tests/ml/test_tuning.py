@@ -107,6 +107,7 @@ def test_the_luckiest_of_many_equal_settings_is_not_chosen() -> None:
     assert by_luck <= 4
 
 
+@pytest.mark.full
 def test_training_searches_on_the_tuning_rows_and_says_what_it_tried(trained: Trained) -> None:
     training_set = trained.training_set
     ticks = iter(range(10_000))

@@ -187,6 +187,7 @@ def test_a_reader_keeps_its_snapshot_and_the_next_view_is_the_new_version(shop: 
         assert ask("open") == "3 Lost"
 
 
+@pytest.mark.full
 def test_a_killed_refresh_leaves_one_whole_version(shop: ServedShop) -> None:
     """Each kill comes a little later, from before the first write to after the last."""
     shop.customers |= {f"D{number:04d}": {} for number in range(3000)}
