@@ -8,6 +8,7 @@ unknown name or a wrong parameter costs its row there, and never a request.
 from __future__ import annotations
 
 import csv
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from difflib import get_close_matches
@@ -39,13 +40,13 @@ class Condition(Strict):
 
     is_general: ClassVar[bool] = True
 
+    @abstractmethod
     def holds(self, customer: Customer, today: date) -> bool:
         """Whether it holds for a customer on a shop-local day."""
-        raise NotImplementedError
 
+    @abstractmethod
     def words(self, customer: Customer) -> str:
         """Why it holds, for a person."""
-        raise NotImplementedError
 
     def shop_fault(self, shop: Shop) -> str | None:
         """What of the parameters does not fit the shop, and the remedy; None where all do."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import closing
 from dataclasses import fields
 from datetime import datetime
 
@@ -10,7 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from customer360.campaigns.ledger import known_salt
-from customer360.lake.engine import quoted
+from customer360.lake.engine import quoted, transaction
 from customer360.lake.publishing.tables import TABLES
 from customer360.lake.slices import naive
 from customer360.lake.warehouse.frames import append_rows
@@ -35,9 +36,7 @@ def decide_everyone(
     shop = settings.shop
     salt = known_salt(settings.place, shop.campaigns.global_holdout_salt)
     key, counts = draw_key(salt), Counter[tuple[str, str]]()
-    reading = connection.cursor()  # sees what was committed before, and can be read while decisions are written
-    connection.begin()
-    try:
+    with closing(connection.cursor()) as reading, transaction(connection):  # ``reading`` sees what was committed before
         columns = ", ".join(f"{quoted(name)} {kind}" for name, kind in CURRENT.duckdb_types.items())
         connection.execute(f"create or replace table {TABLE} ({columns})")
         book = read_book(reading, shop, as_of.astimezone(shop.zone).date())
@@ -51,12 +50,6 @@ def decide_everyone(
                 _append(connection, decisions, as_of)
                 decisions = []
         _append(connection, decisions, as_of)
-        connection.commit()
-    except BaseException:
-        connection.rollback()
-        raise
-    finally:
-        reading.close()
     return book, counts
 
 

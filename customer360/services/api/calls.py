@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from customer360.services.api.problems import Problem
 from customer360.services.api.schemas import Affinity, Profile, Readiness
 from customer360.services.store.layout import StoreError
-from customer360.services.store.reading import StoreReader
+from customer360.services.store.reading import StoreReader, StoreView
 
 
 def profile_of(reader: StoreReader, customer_id: str) -> Profile:
     """The profile of a customer. Raises ``Problem``: 404 for an unknown one, 503 where the store cannot be read."""
-    try:
-        with reader.view() as view:
-            meta, found = view.meta, view.profile(customer_id)
-    except StoreError as error:
-        raise no_store(error) from error
+    with store_view(reader) as view:
+        meta, found = view.meta, view.profile(customer_id)
     if found is None:
         raise Problem(404, "unknown-customer", "No such customer", "The published version has no customer with this id.")
     return Profile(
@@ -42,11 +42,8 @@ def profile_of(reader: StoreReader, customer_id: str) -> Profile:
 
 def readiness(reader: StoreReader) -> Readiness:
     """Of which version the store is. Raises ``Problem`` where it cannot be read."""
-    try:
-        with reader.view() as view:
-            return Readiness("ready", view.meta.version, view.meta.as_of)
-    except StoreError as error:
-        raise no_store(error) from error
+    with store_view(reader) as view:
+        return Readiness("ready", view.meta.version, view.meta.as_of)
 
 
 def affinities(categories: tuple[str, ...], probabilities: list[float]) -> list[Affinity]:
@@ -55,6 +52,11 @@ def affinities(categories: tuple[str, ...], probabilities: list[float]) -> list[
     return [Affinity(category, probability) for category, probability in pairs]
 
 
-def no_store(error: StoreError) -> Problem:
-    """503: a slice makes the store good."""
-    return Problem(503, "no-store", "The store cannot be read", f"{error}.", {"Retry-After": "60"})
+@contextmanager
+def store_view(reader: StoreReader) -> Iterator[StoreView]:
+    """A snapshot of the store; 503 where it cannot be read: a slice makes the store good."""
+    try:
+        with reader.view() as view:
+            yield view
+    except StoreError as error:
+        raise Problem(503, "no-store", "The store cannot be read", f"{error}.", {"Retry-After": "60"}) from error

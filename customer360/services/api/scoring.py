@@ -11,10 +11,9 @@ from threading import Lock
 import pandas as pd
 
 from customer360.features import Feature, feature_list
-from customer360.services.api.calls import affinities, no_store
+from customer360.services.api.calls import affinities, store_view
 from customer360.services.api.problems import Problem
 from customer360.services.api.schemas import LARGEST, Score, Value
-from customer360.services.store.layout import StoreError
 from customer360.services.store.reading import StoreReader
 from customer360.settings import Settings
 from ml.datasets.targets import AFFINITY
@@ -64,11 +63,8 @@ class Scorer:
 
 def titles_of(reader: StoreReader) -> dict[str, str]:
     """The categories' names, which reasons use. Raises ``Problem`` where the store cannot be read."""
-    try:
-        with reader.view() as view:
-            return view.meta.titles
-    except StoreError as error:
-        raise no_store(error) from error
+    with store_view(reader) as view:
+        return view.meta.titles
 
 
 def _require_features(wanted: tuple[Feature, ...], given: Mapping[str, Value], known: Iterable[Feature]) -> None:
