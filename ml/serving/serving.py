@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 
 import duckdb
 
-from customer360.lake.engine import literal, row_count
+from customer360.lake.engine import literal, row_count, transaction
 from customer360.lake.warehouse.frames import append_rows, replace_table
 from customer360.settings import NONE, Shop
 from ml.fitting.class_model import Batch
@@ -35,9 +36,7 @@ def serve(connection: duckdb.DuckDBPyConnection, serving: Serving, shop: Shop, t
     All three tables are typed before the first champion. Scores and reasons are empty then; everyone has a row of value, with
     nulls where a model is missing.
     """
-    reading = connection.cursor()  # sees what was committed before, and can be read while the scores are written
-    connection.begin()
-    try:
+    with closing(connection.cursor()) as reading, transaction(connection):  # ``reading`` sees what was committed before
         replace_table(connection, tables.scores, SCORE_SCHEMA.empty_table())
         replace_table(connection, tables.value, VALUE_SCHEMA.empty_table())
         _score_everyone(connection, reading, serving, tables)
@@ -45,12 +44,6 @@ def serve(connection: duckdb.DuckDBPyConnection, serving: Serving, shop: Shop, t
             replace_table(connection, tables.reasons, KEPT_SCHEMA.empty_table())
         else:
             refresh_reasons(connection, tables, serving.affinity, shop)
-        connection.commit()
-    except BaseException:
-        connection.rollback()
-        raise
-    finally:
-        reading.close()
     scores = row_count(connection, tables.scores)
     value = connection.execute(
         f"select count(*), avg(purchase_probability), sum(expected_spend) from {tables.value}"
