@@ -23,7 +23,7 @@ from customer360.settings import Settings
 
 CURRENT = TABLES["current_offers"]
 TABLE = "predictions.current_offers"
-COLUMNS = [field.name for field in fields(Decision)]
+COLUMNS = [field.name for field in fields(Decision) if field.name in CURRENT.duckdb_types]
 
 
 def decide_everyone(

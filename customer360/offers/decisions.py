@@ -35,9 +35,10 @@ class Choice:
 class Decision:
     """What a customer sees, and all that is needed to judge it later.
 
-    ``candidates``: ids of the offers that could have been drawn. ``propensity``: the probability of this offer given the
-    customer and the policy; 1 where nothing was drawn. ``basis``: `holdout`, `plan`, `exploration` (drawn among all candidates)
-    or the policy's name. ``affinity``: to the offer's products, where that decided.
+    ``candidates``: ids of the offers that could have been drawn, and ``propensities``, the probability of each given the
+    customer and the policy, exploration included. ``propensity``: that of this offer; 1 where nothing was drawn. ``basis``:
+    `holdout`, `plan`, `exploration` (drawn among all candidates) or the policy's name. ``affinity``: to the offer's products,
+    where that decided. ``list_offer_id``: the priority list's choice among the candidates, None where nothing was drawn.
     """
 
     customer_id: str
@@ -47,7 +48,9 @@ class Decision:
     policy_version: str
     propensity: float
     candidates: tuple[str, ...]
+    propensities: tuple[float, ...]
     affinity: float | None = None
+    list_offer_id: str | None = None
 
 
 class Policy(Protocol):
@@ -151,15 +154,18 @@ def decide(book: Book, customer: Customer, policy: Policy, key: bytes, at: datet
     share, probabilities = book.rules.exploration_share, policy.probabilities(candidates, choice, customer)
     place, explores = _place(probabilities, share, uniform(key, customer.customer_id, at, version))
     offer = candidates[place]
+    propensities = tuple(share / len(candidates) + (1 - share) * probability for probability in probabilities)
     return Decision(
         customer.customer_id,
         offer.offer_id,
         f"drawn among {len(candidates)} offers, to learn" if explores else policy.reason(offer, choice, customer),
         "exploration" if explores else policy.name,
         version,
-        share / len(candidates) + (1 - share) * probabilities[place],
+        propensities[place],
         tuple(candidate.offer_id for candidate in candidates),
+        propensities,
         choice.affinity if offer is choice.offer and not explores else None,
+        choice.offer.offer_id,
     )
 
 
@@ -201,7 +207,7 @@ def _certain(book: Book, customer: Customer, version: str) -> Decision | None:
         return None
     if offer is None:
         return None
-    return Decision(customer.customer_id, offer.offer_id, reason, basis, version, 1.0, (offer.offer_id,))
+    return Decision(customer.customer_id, offer.offer_id, reason, basis, version, 1.0, (offer.offer_id,), (1.0,))
 
 
 def _place(probabilities: Sequence[float], share: float, number: float) -> tuple[int, bool]:
