@@ -16,6 +16,7 @@ import importlib
 import os
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -25,6 +26,7 @@ import scipy.sparse as sp
 
 from benchmarks.measuring import write_result
 from customer360.adapters.completejourney import package_data
+from customer360.recommendations.session_model import COMPONENTS, NEIGHBOURS, POPULARITY, SessionModel, ranked
 from customer360.settings import REPOSITORY, Settings
 from ml.arrays import Floats, Integers, Texts
 from ml.bootstrap import interval, resamples
@@ -35,8 +37,6 @@ from ml.judging.evaluation import evaluate
 from ml.recommendations import sessions
 from ml.recommendations.affinity import probabilities
 from ml.recommendations.candidates import candidate_rows, know_until
-from ml.recommendations.measures import best_codes
-from ml.recommendations.sessions import NEIGHBOURS, POPULARITY, SessionModel
 from ml.recommendations.training_set import build_product_training_set, read_candidates
 
 SEED, TOP, LEAST_EVENTS = 360, 10, 5
@@ -70,7 +70,7 @@ def eshop(file: Path) -> dict[str, float]:
     before = sessions.sessions_of(events[events["happened_at"] < JUDGED_FROM])
     model = sessions.serving(sessions.fit_session_model(before), sessions.backtest(before))
     judged = [
-        [model.code_of(product) for product in visit]
+        [model.codes.get(product) for product in visit]
         for _, visit in events[events["happened_at"] >= JUDGED_FROM]
         .sort_values("happened_at")
         .groupby("session_id")["product_id"]
@@ -80,7 +80,7 @@ def eshop(file: Path) -> dict[str, float]:
         for number, visit in enumerate(judged)
         for place in range(1, len(visit))
     ]
-    rankers = {"ours": lambda context: best_codes(model.scores(context), TOP), **_session_peers(model, before)}
+    rankers = {"ours": lambda context: _best(model, context, model.weights_of(len(context))), **_session_peers(model, before)}
     hits = {
         name: np.array([float(code in recommend(context)) for _, context, code, _ in cases])
         for name, recommend in rankers.items()
@@ -91,17 +91,20 @@ def eshop(file: Path) -> dict[str, float]:
 
 def _session_peers(model: SessionModel, before: sessions.Sessions) -> dict[str, Recommend]:
     """Decayed popularity; V-SKNN; item-KNN by cosine and ALS of implicit, on sessions as users."""
-    components = {name: sessions.COMPONENTS.index(name) for name in (POPULARITY, NEIGHBOURS)}
     rows = np.repeat(np.arange(len(before)), np.diff(before.starts))
     matrix = sp.csr_matrix((np.ones(len(rows)), (rows, before.codes)), (len(before), len(before.products)))
     peers: dict[str, Recommend] = {
-        name: lambda context, place=place: best_codes(model.components(context)[place], TOP)
-        for name, place in components.items()
+        name: partial(_best, model, weights=np.eye(len(COMPONENTS))[COMPONENTS.index(name)])
+        for name in (POPULARITY, NEIGHBOURS)
     }
     for name, peer in _implicit().items():
         peer.fit(matrix, show_progress=False)
         peers[name] = lambda context, peer=peer: _of_implicit(peer, context, len(before.products))
     return peers
+
+
+def _best(model: SessionModel, context: Integers, weights: Floats) -> Integers:
+    return ranked(model, model.found(context), weights, TOP)[0]
 
 
 def _of_implicit(peer: object, context: Integers, products: int) -> Integers:

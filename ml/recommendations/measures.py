@@ -90,17 +90,6 @@ def draw_recall(axes: Axes, found: pd.DataFrame) -> None:
     axes.legend(fontsize=7, frameon=False)
 
 
-def best_codes(scores: Floats, count: int = LONGER) -> Integers:
-    """Codes of the largest scores above 0, ties by code, -1 where there are fewer."""
-    found = np.full(count, -1, dtype=np.int64)
-    few = min(count, len(scores))
-    best = np.argpartition(-scores, few - 1)[:few]
-    best = best[np.lexsort((best, -scores[best]))]
-    best = best[scores[best] > 0]
-    found[: len(best)] = best
-    return found
-
-
 def _named(number: int) -> str:
     if number == len(LENGTHS) - 1:
         return f"{LENGTHS[number]} and more"

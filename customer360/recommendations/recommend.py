@@ -1,0 +1,192 @@
+"""A list of products for who asks now: from the session's products, from what the customer likes, from how the visit began.
+
+The sources are distributions over products, added up with weights that ``ml.recommendations.sessions`` learns: that of the
+session's next product; ``product_affinity`` of the customer, whose share depends on the length of the session; and
+``cold_start`` of the visit's beginning in the place of popularity. Without a session a customer has ``product_affinity``, a
+visitor ``cold_start``; a list that is short is filled from ``cold_start``, without one by popularity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterator, Sequence
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from customer360.recommendations.session_model import ALONG, COMPONENTS, FOLLOWS, LONGEST, REPEATS, SessionModel, length_class
+
+SESSION, AFFINITY, COLD_START = "session", "affinity", "cold_start"
+SPARE = 50  # products beyond a list's length that a source is asked for, since some are not to be shown
+DIRECT, UNKNOWN, EVERY_VISIT = "(direct)", "(none)", "all"
+IS_POPULAR = "popular in the shop"
+
+
+class Ranked(NamedTuple):
+    """A product with its probability and why, in words: a row of ``product_affinity`` or ``cold_start``."""
+
+    product_id: str
+    score: float
+    reason: str
+
+
+class Product(NamedTuple):
+    """What decides whether a product can be sold, and its name; None where the shop does not keep it."""
+
+    name: str | None = None
+    category_id: str | None = None
+    is_for_sale: bool | None = None
+    stock: float | None = None
+
+
+class Recommendation(NamedTuple):
+    """A product to show. ``score``: its share of what is expected next, comparable within a list. ``source``: of the reason."""
+
+    product_id: str
+    score: float
+    reason: str
+    source: str
+
+
+ProductOf = Callable[[str], Product | None]
+
+
+def sellable(product: Product | None) -> bool:
+    """Whether a product is listed, for sale and in stock; what the shop does not keep counts as so."""
+    return product is not None and product.is_for_sale is not False and (product.stock is None or product.stock > 0)
+
+
+def recommend(
+    n: int,
+    *,
+    product_of: ProductOf,
+    session: Sequence[str] = (),
+    model: SessionModel | None = None,
+    affinity: Sequence[Ranked] = (),
+    cold_start: Sequence[Ranked] = (),
+    bought: Container[str] = (),
+    viewing: str | None = None,
+) -> list[Recommendation]:
+    """At most ``n`` products, the best first; fewer where fewer can be shown.
+
+    ``session``: the products that were viewed or put into the cart in it, the oldest first. ``affinity``, ``cold_start``: rows
+    of the customer and of the visit's beginning, by rank. Left out: ``viewing``, what is not ``sellable``, and ``bought``,
+    what the customer will not buy again yet. ``product_of`` gives None for a product that is not listed.
+    """
+    expected = _Expected(session, model, affinity, cold_start, n + SPARE)
+    shown: list[Recommendation] = []
+    for product_id in expected.ranked():
+        if len(shown) == n:
+            break
+        if product_id != viewing and product_id not in bought and sellable(product_of(product_id)):
+            source, reason = expected.why(product_id, product_of)
+            shown.append(Recommendation(product_id, expected.score(product_id), reason, source))
+    return shown
+
+
+def cold_start_entries(
+    category_id: str | None, referrer: str | None, device: str | None, page_url: str | None = None
+) -> tuple[str, ...]:
+    """The values of ``cold_start.entry`` that describe a visit by its first event, the narrowest first; the last always exists.
+
+    ``referrer`` and ``page_url`` are URLs: a referrer of the page's own host is none.
+    """
+    parts = [category_id or UNKNOWN, referrer_host(referrer, page_url), device or UNKNOWN]
+    named = [part.replace("/", "|") for part in parts]
+    return (*(" / ".join(named[:count]) for count in (3, 2, 1)), EVERY_VISIT)
+
+
+def referrer_host(referrer: str | None, page_url: str | None = None) -> str:
+    """The host of a referrer in lower case, without ``www.`` and ``m.``; ``(direct)`` without one or of the page's own."""
+    hosts = [_host(url) for url in (referrer, page_url)]
+    return hosts[0] if hosts[0] and hosts[0] != hosts[1] else DIRECT
+
+
+def _host(url: str | None) -> str:
+    try:
+        host = urlsplit(url or "").hostname or ""
+    except ValueError:  # such as an unclosed bracket
+        return ""
+    return host.removeprefix("www.").removeprefix("m.")
+
+
+class _Expected:
+    """Each product's probability to be what is wanted next, by source."""
+
+    def __init__(
+        self,
+        session: Sequence[str],
+        model: SessionModel | None,
+        affinity: Sequence[Ranked],
+        cold_start: Sequence[Ranked],
+        count: int,
+    ) -> None:
+        self.model = model
+        self.reasons = {row.product_id: row.reason for row in affinity}
+        self.entry = {row.product_id: row for row in cold_start}
+        self.by_session: dict[str, float] = {}
+        self.places: dict[str, int] = {}
+        self.context = model.context(session)[-LONGEST:] if model else []
+        share = 1.0 if affinity else 0.0
+        prior = 0.0 if affinity else 1.0
+        if model and self.context:
+            length = len(self.context)
+            share *= float(model.affinity_weights[length_class(length)])
+            self.weights, self.found = model.weights_of(length), model.found(self.context)
+            prior = (1 - share) * float(self.weights[0])
+            scores = (1 - share) * (self.weights[1:] @ self.found.parts[1:])
+            best = np.argsort(-scores, kind="stable")[:count]
+            names = model.products[self.found.codes[best]].tolist()
+            self.by_session = dict(zip(names, scores[best].tolist(), strict=True))
+            self.places = dict(zip(names, best.tolist(), strict=True))
+        total = sum(row.score for row in affinity)
+        self.by_affinity = {row.product_id: share * row.score / total for row in affinity} if total > 0 else {}
+        if cold_start:
+            self.by_entry = {row.product_id: prior * row.score for row in cold_start}
+        elif model:
+            popular = model.popular[:count]
+            names = model.products[popular].tolist()
+            self.by_entry = dict(zip(names, (prior * model.popularity[popular]).tolist(), strict=True))
+        else:
+            self.by_entry = {}
+
+    def score(self, product_id: str) -> float:
+        """The sum over the sources."""
+        return sum(part.get(product_id, 0.0) for part in (self.by_session, self.by_affinity, self.by_entry))
+
+    def ranked(self) -> Iterator[str]:
+        """All products that a source knows, the most expected first; equal ones in the order of the sources."""
+        every = dict.fromkeys((*self.by_session, *self.by_affinity, *self.by_entry))
+        return iter(sorted(every, key=self.score, reverse=True))
+
+    def why(self, product_id: str, product_of: ProductOf) -> tuple[str, str]:
+        """The source that expects the product most, and its reason in words."""
+        by_session, by_affinity, by_entry = (
+            part.get(product_id, -1.0) for part in (self.by_session, self.by_affinity, self.by_entry)
+        )
+        if by_affinity >= max(by_session, by_entry):
+            return AFFINITY, self.reasons[product_id]
+        if by_entry >= by_session or self.model is None:
+            return COLD_START, self.entry[product_id].reason if product_id in self.entry else IS_POPULAR
+        return SESSION, self._of_session(self.model, product_id, product_of)
+
+    def _of_session(self, model: SessionModel, product_id: str, product_of: ProductOf) -> str:
+        """By the component of the mixture that expects the product most."""
+        place = self.places[product_id]
+        component = COMPONENTS[1 + int(np.argmax(self.weights[1:] * self.found.parts[1:, place]))]
+        if component == REPEATS:
+            return "you viewed this lately"
+        if component == FOLLOWS:
+            return f"often viewed next after {_name(model, self.context[-1], product_of)}"
+        if component == ALONG:
+            code = int(self.found.codes[place])
+            near = enumerate(reversed(self.context), start=1)
+            with_product = max(near, key=lambda item: model.along.value(item[1], code) / item[0])[1]
+            return f"viewed together with {_name(model, with_product, product_of)}"
+        return "viewed in visits like yours"
+
+
+def _name(model: SessionModel, code: int, product_of: ProductOf) -> str:
+    product_id = str(model.products[code])
+    product = product_of(product_id)
+    return product.name if product and product.name else product_id
