@@ -39,9 +39,10 @@ def replacing(target: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def write_text(target: Path, text: str) -> None:
-    """Replace ``target`` by a file with this text."""
+def write_text(target: Path, text: str, mode: int = 0o666) -> None:
+    """Replace ``target`` by a file with this text, with these permissions less those of the umask."""
     with replacing(target) as temporary:
+        temporary.touch(mode)
         temporary.write_text(text, encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""``customer360 api serve | keys add | keys list | keys revoke``: the public API and who may call it."""
+"""``customer360 api serve | keys add | keys list | keys revoke | rotate-visitors``: the public API and who may call it."""
 
 from __future__ import annotations
 
@@ -32,12 +32,27 @@ def serve(context: typer.Context) -> None:
 def add(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="Who holds it.")],
-    scope: Annotated[list[str], typer.Option("--scope", help="profile, score or metrics; may be repeated.")],
+    *,
+    scope: Annotated[
+        list[str] | None, typer.Option("--scope", help="profile, score, offers, events or metrics; may be repeated.")
+    ] = None,
+    is_browser: Annotated[
+        bool, typer.Option("--browser", help="For the shop's pages: offers and events of their visitor.")
+    ] = False,
+    origin: Annotated[
+        list[str] | None, typer.Option("--origin", help="Of pages with a browser key: https://shop.example; may be repeated.")
+    ] = None,
+    per_second: Annotated[float | None, typer.Option(help="Requests per second, in place of the API's setting.")] = None,
 ) -> None:
     """Make a key and show it, this once: the file keeps only its hash."""
-    from customer360.services.api.keys import add_key, keys_file
+    from customer360.services.api.keys import SCOPES, KeysError, add_key, keys_file
 
-    say(add_key(keys_file(place_settings(context).place), name, scope, now()))
+    origins = origin or []
+    if is_browser != bool(origins):
+        raise KeysError("--browser and --origin go together: a browser key names the origins of its pages")
+    scopes = scope or (SCOPES["browser"] if is_browser else ())
+    file = keys_file(place_settings(context).place)
+    say(add_key(file, name, scopes, now(), origins=origins, requests_per_second=per_second))
 
 
 @command(keys_app, "list")
@@ -47,11 +62,12 @@ def list_keys(context: typer.Context, as_json: JsonOption = False) -> int:
 
     keys = read_keys(keys_file(place_settings(context).place))
     lines = [
-        f"{key.id}  {' '.join(key.scopes):24}  {'revoked ' if key.revoked_at else 'in force'}  "
-        f"{key.created_at:%Y-%m-%d}  {key.name}"
+        f"{key.id}  {key.kind:7}  {' '.join(key.scopes):35}  {'revoked ' if key.revoked_at else 'in force'}  "
+        f"{key.created_at:%Y-%m-%d}  {key.name}  {' '.join(key.origins)}".rstrip()
         for key in keys
     ]
-    shown = [{name: getattr(key, name) for name in ("id", "name", "scopes", "created_at", "revoked_at")} for key in keys]
+    fields = ("id", "name", "kind", "scopes", "origins", "requests_per_second", "created_at", "revoked_at")
+    shown = [{name: getattr(key, name) for name in fields} for key in keys]
     return answer(as_json, {"keys": shown}, lines or ["There is no key yet: customer360 api keys add NAME --scope profile"])
 
 
@@ -64,3 +80,15 @@ def revoke(
 
     revoke_key(keys_file(place_settings(context).place), key_id, now())
     say(f"{key_id} is refused now.")
+
+
+@command(app)
+def rotate_visitors(
+    context: typer.Context,
+    forget: Annotated[bool, typer.Option(help="Refuse the earlier secrets too: every visitor is a new one.")] = False,
+) -> None:
+    """Sign the cookies of visitors with a new secret from the next second on; visitors keep their ids."""
+    from customer360.services.api.tokens import make_visitor_secret, visitor_secrets_file
+
+    make_visitor_secret(visitor_secrets_file(place_settings(context).place), forget=forget)
+    say("Visitors' cookies are signed with a new secret" + ("; everybody is new." if forget else "; everybody keeps its id."))

@@ -149,3 +149,20 @@ def test_dbt_waits_for_a_run_and_then_says_who_holds_the_warehouse(shop, dbt_cal
     assert "run 77" in ran.err
     assert dbt_calls == []
     assert time.monotonic() - began < 5
+
+
+def test_keys_of_servers_and_of_pages_are_made_listed_and_revoked(shop):
+    (shop.data / "landing").mkdir(parents=True)
+    origin = ["--origin", "https://shop.example"]
+    server = shop("api", "keys", "add", "front", "--scope", "profile").out.strip()
+    pages = shop("api", "keys", "add", "pages", "--browser", *origin, "--per-second", "50").out.strip()
+    assert shop("api", "keys", "revoke", server.split("_")[1]).code == 0
+    keys = json.loads(shop("api", "keys", "list", "--json").out)["keys"]
+    shown = [[key[name] for name in ("kind", "scopes", "origins", "requests_per_second")] for key in keys]
+    assert shown == [["server", ["profile"], [], None], ["browser", ["offers", "events"], origin[1:], 50]]
+    assert [key["revoked_at"] is None for key in keys] == [False, True]
+    assert pages.split("_")[2] not in shop("api", "keys", "list").out
+    for wrong in (["--browser"], [*origin, "--scope", "offers"]):
+        ran = shop("api", "keys", "add", "x", *wrong)
+        assert (ran.code, "go together" in ran.err) == (2, True)
+    assert "keeps its id" in shop("api", "rotate-visitors").out

@@ -44,7 +44,7 @@ def test_every_command_that_lists_or_shows_has_json(name):
 
 def test_every_command_but_dbt_takes_shop_and_data_dir_after_its_name():
     names = list(leaves())
-    assert len(names) == 30
+    assert len(names) == 31
     assert [name for name in names if not {"--shop", "--data-dir"} <= option_names(name)] == ["dbt"]
 
 

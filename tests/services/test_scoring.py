@@ -127,7 +127,7 @@ def test_schemathesis_finds_no_answer_outside_the_document(settings: Settings, t
     """Requests by the document's schemas and against them; each answer has a status, a type and a body that it names."""
     served = ServedShop(settings.shop_folder, customers={"C1": {}})
     served.publish_and_refresh()
-    key = add_key(keys_file(settings.place), "schemathesis", SCOPES, datetime.now(UTC))
+    key = add_key(keys_file(settings.place), "schemathesis", SCOPES["server"], datetime.now(UTC))
     with api_server(settings, tmp_path / "log") as client:
         tool = Path(sys.executable).with_name("schemathesis")
         command = [tool, "run", str(client.base_url.join("/openapi.json")), "--header", f"Authorization: Bearer {key}"]

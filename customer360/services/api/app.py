@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import time
 from importlib.metadata import version
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
 
-from customer360.services.api.keys import KeyRing, keys_file
+from customer360.services.api.endpoints import Service
+from customer360.services.api.identity import CUSTOMER_HEADER, REFUSED_HEADER, Identity
+from customer360.services.api.keys import KeyRing, KeysError
 from customer360.services.api.openapi import openapi_document
-from customer360.services.api.routes import ROUTES, Service, failed, refused
+from customer360.services.api.routes import ROUTES, failed, refused
 from customer360.services.api.scoring import Scorer
 from customer360.services.api.settings import ApiSettings
 from customer360.services.store.layout import store_folder
@@ -20,25 +25,44 @@ from customer360.services.store.reading import StoreReader
 from customer360.settings import Settings
 
 
+class KeyedCors(CORSMiddleware):
+    """Lets pages read answers that come from an origin of some browser key in force; each key is held to its own ones later."""
+
+    def __init__(self, app: ASGIApp, keys: KeyRing, **options: Any) -> None:
+        super().__init__(app, **options)
+        self._keys = keys
+
+    def is_allowed_origin(self, origin: str) -> bool:
+        """Whether some key in force names the origin; none does while keys cannot be read."""
+        try:
+            return self._keys.has_origin(origin, time.monotonic())
+        except KeysError:
+            return False
+
+
 def create(settings: Settings, own: ApiSettings) -> Starlette:
     """The application of one process."""
+    reader = StoreReader(store_folder(settings.place))
+    identity = Identity(own, settings.place, reader)
     cors = Middleware(
-        CORSMiddleware,
-        allow_origins=own.origins,
+        KeyedCors,  # type: ignore[arg-type]  # its own protocol wants the application's argument without a name
+        keys=identity.keys,
         allow_methods=["GET", "POST"],
-        allow_headers=["authorization", "content-type"],
+        allow_headers=["authorization", "content-type", "sp-anonymous", CUSTOMER_HEADER],
+        expose_headers=[REFUSED_HEADER, "Retry-After"],
+        allow_credentials=True,
     )
     app = Starlette(
         routes=ROUTES,
-        middleware=[cors] if own.origins else [],
+        middleware=[cors],
         exception_handlers={HTTPException: refused, Exception: failed},
     )
     app.router.redirect_slashes = False
     app.state.service = Service(
         settings=own,
-        reader=StoreReader(store_folder(settings.place)),
+        reader=reader,
         scorer=Scorer(settings),
-        keys=KeyRing(keys_file(settings.place)),
+        identity=identity,
         document=openapi_document(version("customer360"), settings.shop),
     )
     return app

@@ -1,6 +1,8 @@
 """Keys of the API: ``c360_<id>_<secret>``. A file holds ids, scopes and SHA-256 hashes of the secrets, which are random.
 
-A secret has 256 bits, so that a fast hash suffices; it is shown once, when the key is made.
+A secret has 256 bits, so that a fast hash suffices; it is shown once, when the key is made. A server key stays on the shop's
+servers and may ask for any customer. A browser key is in the shop's pages, where everybody can read it: it works from the
+origins that it names, and for the browser's own visitor.
 """
 
 from __future__ import annotations
@@ -12,15 +14,22 @@ import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
 from customer360.errors import OperatorError
 from customer360.lake.atomic import exclusive, write_text
+from customer360.services.api.watched import WatchedFile
 from customer360.settings import Place
 
-SCOPES = ("profile", "score", "metrics")
+Kind = Literal["server", "browser"]
+SCOPES: dict[Kind, tuple[str, ...]] = {
+    "server": ("profile", "score", "offers", "events", "metrics"),
+    "browser": ("offers", "events"),
+}
 _KEY = re.compile(r"c360_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
+_ORIGIN = re.compile(r"(https://[a-z0-9.-]+|http://(localhost|127\.0\.0\.1|\[::1\]))(:[0-9]{1,5})?")
 
 
 class KeysError(OperatorError, ValueError):
@@ -28,7 +37,10 @@ class KeysError(OperatorError, ValueError):
 
 
 class Key(msgspec.Struct, frozen=True):
-    """A key as it is kept: without its secret. Times are UTC."""
+    """A key as it is kept: without its secret. Times are UTC.
+
+    ``origins``: of the pages that a browser key is for. ``requests_per_second``: null for the setting of the API.
+    """
 
     id: str
     name: str
@@ -36,6 +48,9 @@ class Key(msgspec.Struct, frozen=True):
     sha256: str
     created_at: datetime
     revoked_at: datetime | None = None
+    kind: Kind = "server"
+    origins: tuple[str, ...] = ()
+    requests_per_second: float | None = None
 
 
 _keys = msgspec.json.Decoder(tuple[Key, ...])
@@ -59,13 +74,39 @@ def read_keys(file: Path) -> tuple[Key, ...]:
         ) from error
 
 
-def add_key(file: Path, name: str, scopes: Sequence[str], now: datetime) -> str:
-    """Make a key with these scopes; returns it whole, once. Raises ``KeysError`` on an unknown scope or none."""
-    wrong = [scope for scope in scopes if scope not in SCOPES]
+def add_key(
+    file: Path,
+    name: str,
+    scopes: Sequence[str],
+    now: datetime,
+    *,
+    origins: Sequence[str] = (),
+    requests_per_second: float | None = None,
+) -> str:
+    """Make a key with these scopes, of a browser where it has origins; returns it entire, once.
+
+    Raises ``KeysError`` on an unknown scope or none, on one that is not for browsers, and on an origin that is none.
+    """
+    kind: Kind = "browser" if origins else "server"
+    wrong = [scope for scope in scopes if scope not in SCOPES[kind]]
     if wrong or not scopes:
-        raise KeysError(f"{', '.join(wrong) or 'no scope'}: name one or more of {', '.join(SCOPES)}")
+        raise KeysError(f"{', '.join(wrong) or 'no scope'}: a {kind} key may have {', '.join(SCOPES[kind])}")
+    no_origin = [origin for origin in origins if not _ORIGIN.fullmatch(origin)]
+    if no_origin:
+        raise KeysError(f"{no_origin[0]}: an origin is https, host and port alone, in lower case, or http on this machine")
+    if requests_per_second is not None and requests_per_second <= 0:
+        raise KeysError(f"{requests_per_second} requests per second: give a number above 0")
     key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
-    key = Key(key_id, name, tuple(dict.fromkeys(scopes)), _hash(secret), now)
+    key = Key(
+        key_id,
+        name,
+        tuple(dict.fromkeys(scopes)),
+        _hash(secret),
+        now,
+        kind=kind,
+        origins=tuple(dict.fromkeys(origins)),
+        requests_per_second=requests_per_second,
+    )
     with exclusive(file.with_name(".keys.lock")):
         _write(file, (*read_keys(file), key))
     return f"c360_{key_id}_{secret}"
@@ -82,34 +123,26 @@ def revoke_key(file: Path, key_id: str, now: datetime) -> None:
 
 
 class KeyRing:
-    """The keys in force for one process; the file is read again when it has changed, looked at once a second."""
+    """The keys in force, as one process knows them: a change of the file counts after a second."""
 
     def __init__(self, file: Path) -> None:
-        self._file = file
-        self._keys: dict[str, Key] = {}
-        self._state: tuple[int, int] | None = None
-        self._next_look = 0.0
+        self._keys = WatchedFile(file, _in_force)
 
     def find(self, text: str, monotonic: float) -> Key | None:
         """The key in force that this text is; None for any other text. Raises ``KeysError`` where keys cannot be read."""
-        self._look(monotonic)
         match = _KEY.fullmatch(text)
         key_id, secret = match.groups() if match else ("", "")
-        key = self._keys.get(key_id, _NOBODY)
+        key = self._keys.content(monotonic).get(key_id, _NOBODY)
         is_equal = hmac.compare_digest(_hash(secret), key.sha256)  # in constant time, also for an unknown id
-        return key if is_equal and key.revoked_at is None else None
+        return key if is_equal and key is not _NOBODY else None
 
-    def _look(self, monotonic: float) -> None:
-        if monotonic < self._next_look:
-            return
-        try:
-            status = self._file.stat()
-            state = (status.st_mtime_ns, status.st_ino)
-        except FileNotFoundError:
-            state = (0, 0)
-        if state != self._state:
-            self._keys = {key.id: key for key in read_keys(self._file)}
-        self._state, self._next_look = state, monotonic + 1
+    def has_origin(self, origin: str, monotonic: float) -> bool:
+        """Whether some key in force is for pages of this origin. Raises ``KeysError`` where keys cannot be read."""
+        return any(origin in key.origins for key in self._keys.content(monotonic).values())
+
+
+def _in_force(file: Path) -> dict[str, Key]:
+    return {key.id: key for key in read_keys(file) if key.revoked_at is None}
 
 
 def _hash(secret: str) -> str:

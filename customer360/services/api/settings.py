@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
+from customer360.services.api.tokens import parse_secrets, read_secrets
+from customer360.services.api.watched import WatchedFile
 from customer360.settings import SettingsError
 
 PREFIX = "CUSTOMER360_API_"
@@ -16,23 +19,31 @@ PREFIX = "CUSTOMER360_API_"
 class ApiSettings(msgspec.Struct, frozen=True):
     """Where it listens, how many processes answer, and what a client may ask for.
 
-    ``cors_origins``: origins of browsers that may call it, by commas; none by default. ``body_bytes``: of one request.
-    ``body_seconds``: in which a body must be there. ``requests_per_second`` and ``burst``: of one key, over all workers.
+    ``body_bytes``: of one request. ``body_seconds``: in which a body must be there. ``requests_per_second`` and ``burst``: of
+    one key, over all workers. ``customer_secret`` or the file ``customer_secret_file``: with which the shop's server signs
+    customers, several by white space while one is exchanged. ``same_site`` and ``visitor_days``: of the visitor's cookie.
     """
 
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8360
     workers: Annotated[int, Meta(ge=1, le=64)] = 1
-    cors_origins: str = ""
     body_bytes: Annotated[int, Meta(ge=1024)] = 1024 * 1024
     body_seconds: Annotated[float, Meta(gt=0)] = 10.0
     requests_per_second: Annotated[float, Meta(gt=0)] = 1000.0
     burst: Annotated[int, Meta(ge=1)] = 2000
+    customer_secret: str = ""
+    customer_secret_file: str = ""
+    same_site: Literal["lax", "strict", "none"] = "lax"
+    visitor_days: Annotated[int, Meta(ge=1, le=400)] = 180
 
-    @property
-    def origins(self) -> list[str]:
-        """The origins of ``cors_origins``."""
-        return [origin.strip() for origin in self.cors_origins.split(",") if origin.strip()]
+    def customer_secrets(self) -> Callable[[float], list[str]]:
+        """Gives the accepted secrets at a time of the monotonic clock. Raises ``SettingsError`` where they cannot be used."""
+        if self.customer_secret_file:
+            watched = WatchedFile(Path(self.customer_secret_file), read_secrets)
+            watched.content(0.0)
+            return watched.content
+        fixed = parse_secrets(self.customer_secret, PREFIX + "CUSTOMER_SECRET") if self.customer_secret else []
+        return lambda _monotonic: fixed
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> ApiSettings:
@@ -43,6 +54,8 @@ class ApiSettings(msgspec.Struct, frozen=True):
             known = ", ".join(PREFIX + name.upper() for name in cls.__struct_fields__)
             raise SettingsError(f"{PREFIX}{unknown[0].upper()} is no setting of the API; there are {known}")
         try:
-            return msgspec.convert(given, cls, strict=False)
+            settings = msgspec.convert(given, cls, strict=False)
         except msgspec.ValidationError as error:
             raise SettingsError(f"a variable {PREFIX}... cannot be used: {error}") from error
+        settings.customer_secrets()
+        return settings
