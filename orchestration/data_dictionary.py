@@ -24,6 +24,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "customer_scores",
         "customer_value",
         "current_offers",
+        "offer_inputs",
         "customer_scores_daily",
         "customer_features",
         "customer_attributes",

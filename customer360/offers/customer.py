@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import date
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Planned:
+
+class Planned(msgspec.Struct, frozen=True):
     """A contact of an approved campaign plan: its campaign, the offer that it carries, and the customer's day."""
 
     campaign_id: str
@@ -16,8 +16,7 @@ class Planned:
     contact_date: date
 
 
-@dataclass(frozen=True, slots=True)
-class Customer:
+class Customer(msgspec.Struct, frozen=True, omit_defaults=True):
     """A known customer, or a visitor without history.
 
     ``products``: (product_id, probability), the most probable first. ``tastes``: category_id -> weight, of any scale.
@@ -31,9 +30,23 @@ class Customer:
     segment: str | None = None
     activity_rank: int | None = None
     products: tuple[tuple[str, float], ...] = ()
-    tastes: Mapping[str, float] = field(default_factory=dict)
-    attributes: Mapping[str, float] = field(default_factory=dict)
-    shown: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    tastes: Mapping[str, float] = {}
+    attributes: Mapping[str, float] = {}
+    shown: Mapping[str, tuple[int, int]] = {}
     planned: Planned | None = None
     is_held_out: bool = False
     withheld: frozenset[str] = frozenset()
+
+
+_encoder = msgspec.json.Encoder(order="deterministic")
+_decoder = msgspec.json.Decoder(Customer)
+
+
+def encode(customer: Customer) -> bytes:
+    """The customer as JSON; equal customers have equal bytes."""
+    return _encoder.encode(customer)
+
+
+def decode(inputs: bytes) -> Customer:
+    """The customer of such JSON. Raises ``msgspec.DecodeError`` where it is none."""
+    return _decoder.decode(inputs)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
-from typing import Any
 
 import duckdb
 
@@ -14,37 +13,53 @@ from customer360.campaigns.holdouts import are_held_out, are_held_out_of_all
 from customer360.campaigns.ledger import APPROVED, CONTACT, SUPPRESSED, ledger_query
 from customer360.campaigns.standing import WITHDRAWN
 from customer360.lake.engine import file_literal, literal
-from customer360.offers.conditions import Distance
+from customer360.offers.conditions import Distance, split
 from customer360.offers.customer import Customer, Planned
-from customer360.offers.offers import Book, offer_of, open_book
+from customer360.offers.offers import Book, BookContents, OfferRow
 from customer360.settings import NONE, OTHER, Place, Settings, Shop
 
 BATCH = 10_000  # customers that are held in memory at a time
 # Customers with their category probabilities: (customer_id, category_id, probability), without those of buying nothing.
 SCORES = f"select customer_id, category_id, probability from predictions.customer_scores where category_id <> {literal(NONE)}"
+OFFERS, PRODUCTS = (f"(select * from raw.{name} where valid_to is null)" for name in ("offers", "products"))  # in force
 
 
 def read_book(connection: duckdb.DuckDBPyConnection, shop: Shop, day: date) -> Book:
-    """The offers in force on a shop-local day. What orders have used of a stock counts from the offer's first day."""
-    offers = _rows(connection, "select * from raw.offers where valid_to is null")
-    products = connection.execute("select product_id, category_id from raw.products where valid_to is null").fetchall()
+    """The offers in force on a shop-local day."""
+    return read_contents(connection, shop).book(day, shop.offers)
+
+
+def read_contents(
+    connection: duckdb.DuckDBPyConnection,
+    shop: Shop,
+    *,
+    offers: str = OFFERS,
+    products: str = PRODUCTS,
+    activity: str = "marts.offer_activity",
+) -> BookContents:
+    """The offers in force, from these relations. What orders have used of a stock counts from the offer's first day."""
+    columns = ", ".join(OfferRow.__struct_fields__)
+    found = connection.execute(f"select {columns} from {offers} order by offer_id").fetchall()
+    rows = tuple(OfferRow(*row) for row in found)
+    categories = {row.category_id for row in rows if row.category_id}
     in_category: dict[str, list[str]] = defaultdict(list)
-    for product, category in sorted(products, key=str):
-        in_category[category].append(product)
+    vectors: dict[str, dict[str, float]] = {}
+    named = {product for row in rows for product in (*split(row.product_ids), row.product_id)}
     known = set(shop.category_ids)
-    vectors = {product: {category if category in known else OTHER: 1.0} for product, category in products}
-    used = dict(
-        connection.execute(
-            f"""
-            select offer_id, sum(purchases) from marts.offer_activity
-            inner join (select offer_id, starts_on from raw.offers where valid_to is null) using (offer_id)
-            where starts_on is null or event_slice >= {_utc("starts_on", shop)}
-            group by offer_id
-            """
-        ).fetchall()
-    )
-    book_offers = (offer_of(row, in_category, int(used.get(row["offer_id"], 0))) for row in offers)
-    return open_book(day, shop.offers, book_offers, vectors)
+    for product, category in connection.execute(f"select product_id, category_id from {products} order by all").fetchall():
+        if category in categories:
+            in_category[category].append(product)
+        if category in categories or product in named:
+            vectors[product] = {category if category in known else OTHER: 1.0}
+    used = connection.execute(
+        f"""
+        select offer_id, cast(sum(purchases) as bigint) from {activity}
+        inner join (select offer_id, starts_on from {offers}) using (offer_id)
+        where starts_on is null or event_slice >= {_utc("starts_on", shop)}
+        group by offer_id order by offer_id
+        """
+    ).fetchall()
+    return BookContents(rows, {name: tuple(found) for name, found in in_category.items()}, vectors, dict(used))
 
 
 def top_products(place: Place, limit: int) -> str:
@@ -100,7 +115,8 @@ def read_customers(connection: duckdb.DuckDBPyConnection, settings: Settings, bo
             from ({top_products(settings.place, book.rules.top_products)}) group by customer_id
         ),
         tastes as (
-            select customer_id, list(category_id) as categories, list(probability) as weights
+            select customer_id, list(category_id order by category_id) as categories,
+                list(probability order by category_id) as weights
             from ({SCORES}) group by customer_id
         ),
         attributes as (
@@ -205,9 +221,3 @@ def _approved(connection: duckdb.DuckDBPyConnection, place: Place, since: date) 
 def _utc(day: str, shop: Shop) -> str:
     """SQL of the first moment of a shop-local day, as plain UTC."""
     return f"cast(timezone({literal(shop.time_zone)}, cast({day} as timestamp)) as timestamp)"
-
-
-def _rows(connection: duckdb.DuckDBPyConnection, query: str) -> list[Mapping[str, Any]]:
-    cursor = connection.execute(query)
-    names = [column[0] for column in cursor.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

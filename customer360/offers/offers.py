@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
+import msgspec
+
 from customer360.offers.conditions import Condition, has_products, parse_condition, split
 from customer360.offers.customer import Customer
 from customer360.settings import OfferRules
@@ -48,6 +50,44 @@ class Offer:
         return (self.most_shown_24h is None or day < self.most_shown_24h) and (
             self.most_shown_30d is None or month < self.most_shown_30d
         )
+
+
+class OfferRow(msgspec.Struct, frozen=True):
+    """A row of the reference table ``offers``: the columns that decisions rest on. Empty ones are null."""
+
+    offer_id: str
+    name: str
+    product_ids: str | None
+    product_id: str | None
+    category_id: str | None
+    condition: str | None
+    parameters: str | None
+    priority: int | None
+    is_default: bool | None
+    starts_on: date | None
+    ends_on: date | None
+    most_shown_24h: int | None
+    most_shown_30d: int | None
+    stock: int | None
+    campaign_id: str | None
+
+
+class BookContents(msgspec.Struct, frozen=True):
+    """What a book is made of on any day, as plain data.
+
+    ``category_products``: products by category, of categories that offers name. ``vectors``: category_id -> weight of each
+    product that offers name. ``used``: what orders have used of each offer's stock.
+    """
+
+    offers: tuple[OfferRow, ...]
+    category_products: dict[str, tuple[str, ...]]
+    vectors: dict[str, dict[str, float]]
+    used: dict[str, int]
+
+    def book(self, day: date, rules: OfferRules) -> Book:
+        """The offers of a shop-local day. Raises ``ConditionError`` as ``offer_of``."""
+        rows = ((msgspec.structs.asdict(row), self.used.get(row.offer_id, 0)) for row in self.offers)
+        return open_book(day, rules, (offer_of(row, self.category_products, used) for row, used in rows), self.vectors)
 
 
 def offer_of(row: Mapping[str, Any], category_products: Mapping[str, Iterable[str]], used: int = 0) -> Offer:

@@ -62,7 +62,7 @@ class Store:
         """Other rules of campaigns and offers, as in shop.yaml."""
         values = self.settings.shop.model_dump(mode="json", by_alias=True, exclude_none=True)
         for name, changed in rules.items():
-            values[name] |= changed
+            values[name] = values[name] | changed if isinstance(changed, dict) else changed
         self.settings = self.settings.model_copy(update={"shop": type(self.settings.shop).model_validate(values)})
 
     def campaign(self, name: str, **fields: Any) -> None:

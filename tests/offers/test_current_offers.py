@@ -6,15 +6,17 @@ import hashlib
 from datetime import UTC, date, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from customer360.campaigns.ledger import known_salt
 from customer360.lake.publishing.tables import TABLES
 from customer360.lake.warehouse.frames import write_parquet
 from customer360.offers.current import decide_everyone
-from customer360.offers.customer import Customer, Planned
+from customer360.offers.customer import Customer, Planned, decode
 from customer360.offers.decisions import PriorityList, decide, draw_key
-from customer360.offers.inputs import read_book, read_customers
+from customer360.offers.inputs import read_book, read_contents, read_customers
+from customer360.offers.offers import BookContents
 from tests.offers.conftest import NOON, Store
 
 DAY = date(2026, 5, 4)
@@ -202,21 +204,36 @@ def test_without_offers_the_table_is_empty_and_typed(store: Store) -> None:
 
 
 def test_the_table_and_single_decisions_of_10000_customers_are_equal_and_so_is_a_replay(store: Store) -> None:
-    store.rules(offers={"exploration_share": 0.3}, campaigns={"global_holdout_share": 0.05})
+    store.rules(offers={"exploration_share": 0.3, "threshold": 0.1}, campaigns={"global_holdout_share": 0.05}, serving=True)
     store.connection.execute("insert into marts.customer_features select 'c' || i from range(10001) as numbers (i)")
+    store.connection.execute(
+        "insert into predictions.customer_scores select customer_id, category_id, hash(customer_id || category_id) / 4e19 "
+        "from marts.customer_features cross join (values ('books'), ('music')) as categories (category_id)"
+    )
+    store.connection.execute(
+        "insert into marts.customer_product_activity by name select customer_id, 'p1' as product_id, 1 as views_30d, "
+        "1 as views_24h, 0 as carts_24h, 0 as orders_24h, 0 as carts_30d, 0 as orders_30d from marts.customer_features "
+        "where hash(customer_id) % 2 = 0"
+    )
+    store.add("raw.products", {"product_id": "p1", "category_id": "books"})
     store.connection.execute(
         "insert into marts.rfm_segments select customer_id, if(hash(customer_id) % 3 = 0, 'Loyal', 'At Risk') "
         "from marts.customer_features"
     )
-    store.add("raw.offers", offer("o1", condition="segment", parameters="segments=Loyal", priority=1), offer("o2"), offer("o3"))
+    store.add(
+        "raw.offers",
+        offer("o1", condition="segment", parameters="segments=Loyal", priority=1, stock=9, starts_on=DAY),
+        *(offer("o2"), offer("o3"), offer("o4", product_ids="p1")),
+    )
     store.campaign("spring", offer_id="o3", holdout_share=0.4)
     rows = current(store)
-    book = read_book(store.connection, store.settings.shop, DAY)
+    # As a service does it: from the table, and from the book's contents as plain data.
+    contents = msgspec.json.encode(read_contents(store.connection, store.settings.shop))
+    book = msgspec.json.decode(contents, type=BookContents).book(DAY, store.settings.shop.offers)
     salt = known_salt(store.settings.place, store.settings.shop.campaigns.global_holdout_salt)
-    alone = {
-        customer.customer_id: decide(book, customer, PriorityList(), draw_key(salt), NOON)
-        for customer in read_customers(store.connection, store.settings, book, salt)
-    }
+    inputs = store.connection.execute("from predictions.offer_inputs").fetchall()
+    alone = {name: decide(book, decode(text.encode()), PriorityList(), draw_key(salt), NOON) for name, text in inputs}
+    assert [decode(text.encode()) for _, text in inputs] == [*read_customers(store.connection, store.settings, book, salt)]
     assert len(rows) == len(alone) == 10_001
     for name, decision in alone.items():
         assert decision is not None
@@ -226,5 +243,6 @@ def test_the_table_and_single_decisions_of_10000_customers_are_equal_and_so_is_a
             decision.propensity,
         )
         assert row["candidates"] == "|".join(decision.candidates)
+    assert {decision.offer_id for decision in alone.values() if decision and decision.affinity} == {"o4"}
     assert {decision.basis for decision in alone.values() if decision} == {"holdout", "exploration", "priority_list"}
     assert current(store) == rows

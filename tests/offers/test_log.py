@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -51,7 +50,7 @@ def test_a_line_brings_the_record_back() -> None:
 
 
 def test_where_nothing_was_drawn_the_list_is_not_judged() -> None:
-    found = record(replace(CUSTOMER, is_held_out=True))
+    found = record(msgspec.structs.replace(CUSTOMER, is_held_out=True))
     assert (found.basis, found.propensity, found.propensities, found.list_offer_id) == ("holdout", 1.0, (1.0,), None)
 
 

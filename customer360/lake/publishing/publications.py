@@ -23,7 +23,8 @@ from customer360.lake.warehouse.unchanged import built_contents
 from customer360.settings import Place, Settings
 
 SCORED = ("customer_scores", "customer_value", "current_offers")
-SCORES_DAILY, VISITORS = "customer_scores_daily", "visitor_customers"
+SCORES_DAILY, VISITORS, OFFER_INPUTS = "customer_scores_daily", "visitor_customers", "offer_inputs"
+SERVED = (VISITORS, OFFER_INPUTS)  # of shops with `serving: true`
 REPLACED = (
     "product_affinity",
     *("campaign_plan", "campaign_briefs", "campaign_results", "campaign_result_deciles", "drift_metrics", "model_versions"),
@@ -43,6 +44,8 @@ def warehouse_tables(connection: duckdb.DuckDBPyConnection, settings: Settings) 
     contents, contracts = built_contents(connection), reference_tables(settings.shop)
     wanted = [("marts", name) for name in MARTS]
     wanted += [*(("predictions", name) for name in SCORED), ("publishing", PROFILES)]
+    if settings.shop.serving:
+        wanted.append(("predictions", OFFER_INPUTS))
     tables = {
         name: TableSource(f"select * from {schema}.{quoted(name)}", content=contents.get(name))
         for schema, name in wanted
@@ -102,7 +105,7 @@ def publish_warehouse(
     """Publish all tables as the warehouse and the files beside it have them now, as of the last slice."""
     known = {*MARTS, *REFERENCE, *REPLACED, *NIGHTLY, PROFILES, LEDGER, TRAINING, SCORES_DAILY, *SCORED, "slice_log"}
     if settings.shop.serving:
-        known.add(VISITORS)
+        known.update(SERVED)
     past = current_publication(settings.place)
     return publish(
         settings.place,
