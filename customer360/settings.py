@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from text_unidecode import unidecode
 
 from customer360.errors import OperatorError
 from customer360.text import nearest
@@ -516,9 +517,14 @@ class Shop(Strict):
             if hours & span:
                 raise ValueError(f"daypart {name!r} overlaps another one")
             hours |= span
-        slugs = [slug(category) for category in self.category_ids]
-        if len(set(slugs)) != len(slugs):
-            raise ValueError("two categories give the same column name once punctuation is dropped; rename one")
+        named: dict[str, str] = {}
+        for category in self.category_ids:
+            other = named.setdefault(slug(category), category)
+            if other != category:
+                raise ValueError(
+                    f"the categories {other!r} and {category!r} give the same column name, {slug(category)}; leave one out, "
+                    "which makes it 'other', or rename it in the data"
+                )
         return self
 
     @property
@@ -554,8 +560,8 @@ class Shop(Strict):
 
 
 def slug(text: str) -> str:
-    """A category's id as part of a column name: lower case, everything else folded into ``_``."""
-    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_") or "blank"
+    """A category's id as part of a column name: in Latin letters of lower case, everything else folded into ``_``."""
+    return re.sub(r"[^a-z0-9]+", "_", unidecode(text).lower()).strip("_") or "blank"
 
 
 def load_shop(path: Path, resolved_categories: list[str] | None = None) -> Shop:

@@ -12,6 +12,7 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 
+from customer360.lake.warehouse.cutoffs import cutoffs_needed
 from customer360.settings import NONE, Shop
 from ml.arrays import Booleans, Texts
 from ml.datasets.bands import BAND_NAMES, Bands
@@ -66,8 +67,7 @@ class Target:
 
     def cutoffs_needed(self, shop: Shop) -> int:
         """Weekly cut-offs until one that is known can be judged on and one a horizon before it be trained on."""
-        unknown = -(-max(self.horizon_days - shop.label_horizon_days, 0) // 7)
-        return unknown + -(-self.horizon_days // 7) + 1
+        return cutoffs_needed(self.horizon_days, shop.label_horizon_days)
 
     def history_needed(self, shop: Shop) -> timedelta:
         """Time from the first slice's start to the last one's end until ``cutoffs_needed`` have their history."""

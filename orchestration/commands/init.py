@@ -28,6 +28,12 @@ def init(
     table: Annotated[
         list[str] | None, typer.Option("--table", metavar="FILE=TABLE", help="Table of a file whose columns do not tell it.")
     ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--column", metavar="COLUMN=NAME", help="What files call a column of the contracts, where init does not see it."
+        ),
+    ] = None,
     copy: Annotated[bool, typer.Option(help="Copy the files to where the pipeline reads them.")] = True,
 ) -> int:
     """Write a commented shop.yaml from the files that a shop can export.
@@ -42,6 +48,7 @@ def init(
         landing_path,
         new_shop,
     )
+    from customer360.lake.checking.proposal import NAMES
     from customer360.settings import REFERENCE_NAMES, REPOSITORY, Settings, known_zone, load_shop
 
     folder = Path(name) if "/" in name else REPOSITORY / "shops" / name
@@ -54,9 +61,12 @@ def init(
     zone = _asked(time_zone, "Time zone of the shop, such as Europe/Berlin", "--time-zone", known_zone)
     money = _asked(currency, "Currency of the amounts, such as EUR", "--currency", _currency)
     tables = {file: kind for file, _, kind in (pair.rpartition("=") for pair in table or [])}
+    columns = {known: theirs for known, _, theirs in (pair.partition("=") for pair in column or [])}
     if unknown := set(tables.values()) - {"history", *REFERENCE_NAMES}:
         raise NewShopError(f"--table ...={', '.join(unknown)}: write FILE=TABLE, one of history, {', '.join(REFERENCE_NAMES)}")
-    found = new_shop(folder.name, files, Answers(zone, money, date_format, tables), now())
+    if unknown := columns.keys() - NAMES:
+        raise NewShopError(f"--column {', '.join(sorted(unknown))}=...: write COLUMN=NAME, one of {', '.join(NAMES)}")
+    found = new_shop(folder.name, files, Answers(zone, money, date_format, tables, columns), now())
     place = {"DATA_DIR": str(REPOSITORY / f"data-{folder.name}"), **environment(context)}  # no two shops share a place
     root = Settings.place_from(place).root
     copies = list(copy_into_landing(found.tables, root)) if copy else []

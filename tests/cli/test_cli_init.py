@@ -18,7 +18,9 @@ import yaml
 from customer360.lake.landing.contracts import reference_tables
 from customer360.lake.reference.reference import load_reference
 from customer360.lake.reference.reference_history import reference_relation
+from customer360.lake.warehouse.cutoffs import weekly_cutoffs
 from customer360.settings import Settings, TopCategories
+from ml.datasets.targets import CHURN, target_of
 from orchestration.cli import main
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
@@ -140,6 +142,62 @@ def test_customers_products_and_purchases_of_three_files_are_told_apart(tmp_path
     assert loaded(tmp_path, "customers", "customer_id, consent_email, land")[0] == ("K1", True, "DE")
     assert loaded(tmp_path, "products", "product_id, category_id") == [("A1", "Lampen"), ("V", "Versandkosten")]
     assert loaded(tmp_path, "purchases", "product_id, amount") == [("A1", Decimal("1000.50")), ("V", Decimal("4.90"))]
+
+
+def test_the_day_of_registration_is_known_since_and_its_lack_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_retail(tmp_path / "orders.csv", retail_lines(60))
+    file = tmp_path / "kunden.csv"
+    file.write_text("Kundennr;Registriert;Geboren;Name\n12346;14.10.2010;31.01.1970;Ada\n", encoding="utf-8")
+    assert init(tmp_path, [tmp_path / "orders.csv", file], zone="Europe/Berlin") == 0
+    # The day begins at 22:00 UTC in Berlin's summer time.
+    assert loaded(tmp_path, "customers", "known_since, geboren") == [
+        (datetime.fromisoformat("2010-10-13T22:00"), datetime.fromisoformat("1970-01-31").date())
+    ]
+    output = capsys.readouterr().out
+    assert "no known_since" not in output
+    assert "kunden.csv: no model reads Name: " in output
+    (tmp_path / "shop" / "shop.yaml").unlink()
+    file.write_text("Kundennr;Land\n12346;DE\n12347;AT\n", encoding="utf-8")
+    init(tmp_path, [tmp_path / "orders.csv", file], "--no-copy")
+    assert "missing: no known_since (the day of registration)" in capsys.readouterr().out
+
+
+def test_columns_that_are_not_recognised_are_asked_for_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "заказы.csv"
+    file.write_text("Заказ;Товар;Клиент;Когда;Сумма\n1;A;c;31.01.2024;1,50\n2;B;d;01.02.2024;2,50\n", encoding="windows-1251")
+    of_purchases = ("--table", "заказы.csv=purchases")
+    assert init(tmp_path, [file], *of_purchases) == 2
+    assert "is purchased_at and which is customer_id and which is amount of purchases?" in capsys.readouterr().err
+    names = {"order_id": "Заказ", "product_id": "Товар", "customer_id": "Клиент", "purchased_at": "Когда", "amount": "Сумма"}
+    columns = [text for column, name in names.items() for text in ("--column", f"{column}={name}")]
+    assert init(tmp_path, [file], *columns[:-1], "amount=Итог") == 2
+    assert "no file has a column Итог" in capsys.readouterr().err
+    assert init(tmp_path, [file], *columns, "--column", "sum=Сумма") == 2
+    assert "--column sum=...: write COLUMN=NAME, one of order_id" in capsys.readouterr().err
+    assert init(tmp_path, [file], *columns) == 0
+    assert loaded(tmp_path, "purchases", "order_id, product_id, customer_id, amount") == [
+        ("1", "A", "c", Decimal("1.50")),
+        ("2", "B", "d", Decimal("2.50")),
+    ]
+
+
+@pytest.mark.parametrize("days", [20, 36, 47, 90])
+def test_churn_can_be_learned_with_the_cutoffs_that_are_proposed(tmp_path: Path, days: int) -> None:
+    first = datetime.fromisoformat("2022-01-01")
+    # Each of five customers comes back after so many days, and half as often after a third of them.
+    gaps = [days // 3, days // 3, days]
+    moments = [first + timedelta(days=sum((gaps * 20)[:n])) for n in range(1, min(60, 1600 // sum(gaps) * 3))]
+    rows = "".join(f"{c}-{n},p{n},{c},{moment:%Y-%m-%d},10\n" for c in range(5) for n, moment in enumerate(moments))
+    (tmp_path / "orders.csv").write_text(f"order_id,sku,customer_id,order_date,total\n{rows}", encoding="utf-8")
+    assert init(tmp_path, [tmp_path / "orders.csv"]) == 0
+    shop = Settings.load(tmp_path / "shop", tmp_path / "data").shop
+    assert target_of(CHURN, shop).cutoffs_needed(shop) <= shop.training.cutoffs <= 12
+    last_day = shop.slices_start.replace(tzinfo=None)
+    cutoffs = weekly_cutoffs(shop, first, last_day)
+    known = [cutoff for cutoff in cutoffs if cutoff + timedelta(days=shop.churn_horizon_days + 2) <= last_day]
+    assert known[0] - cutoffs[-1] >= timedelta(days=shop.churn_horizon_days)
 
 
 def test_what_only_a_person_knows_is_left_open(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

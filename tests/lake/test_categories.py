@@ -12,6 +12,7 @@ import duckdb
 import jinja2
 import pytest
 
+from customer360.features import feature_list
 from customer360.lake.raw.history import write_history
 from customer360.lake.reference.categories import resolve_categories
 from customer360.lake.reference.reference import load_reference
@@ -78,6 +79,40 @@ def test_excluded_categories_and_products_are_not_chosen(tmp_path: Path) -> None
         settings, "purchases", bought("1", "POST", 900), bought("2", "MANUAL", 800), bought("3", "P1", 7), bought("4", "P2", 6)
     )
     assert resolve_categories(settings) == ["books", "toys", "other"]
+
+
+def test_categories_of_any_script_have_columns_of_their_own_and_no_two_have_one_column(tmp_path: Path) -> None:
+    settings = Settings(
+        shop=small_shop(categories=TopCategories(top=5).model_dump()), place=Place(root=tmp_path), shop_folder=tmp_path
+    )
+    revenue = {
+        "Кухня": 90,
+        "Сад": 80,
+        "Other": 70,
+        "Home & Garden": 60,
+        "Home, Garden": 50,
+        "家具": 40,
+        "Küche": 30,
+        "toys": 20,
+    }
+    rows(settings, "products", *({"product_id": f"P-{name}", "category_id": name} for name in revenue))
+    rows(settings, "purchases", *(bought(name, f"P-{name}", amount) for name, amount in revenue.items()))
+    chosen = resolve_categories(settings)
+    assert set(chosen) == {"Кухня", "Сад", "Home & Garden", "家具", "Küche", "other"}  # of five names, without "toys"
+    resolved = read_resolved_categories(settings.place)
+    shop = small_shop(categories=TopCategories(top=5).model_dump(), resolved_categories=resolved)
+    names = {feature.name for feature in feature_list(shop) if feature.measure == "lifetime_lines" and feature.category_id}
+    assert {f"lifetime_lines_{name}" for name in ("kukhnia", "sad", "home_garden", "kuche", "other")} < names
+    assert len(names) == len(chosen)
+
+
+def test_listed_categories_with_one_column_name_are_named() -> None:
+    with pytest.raises(
+        ValueError, match=r"the categories 'Home & Garden' and 'Home, Garden' give the same column name, home_garden"
+    ):
+        small_shop(categories=["Home & Garden", "Home, Garden"])
+    with pytest.raises(ValueError, match=r"the categories 'Other' and 'other' give the same column name"):
+        small_shop(categories=["Other"])
 
 
 def test_a_line_of_an_excluded_category_or_product_belongs_to_no_category() -> None:

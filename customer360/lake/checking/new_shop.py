@@ -9,7 +9,7 @@ import json
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -24,11 +24,13 @@ import yaml
 
 from customer360.errors import OperatorError
 from customer360.lake.checking.proposal import (
+    WANTED,
     Proposal,
     folded,
     landed,
     options_yaml,
     propose,
+    unrecognised,
 )
 from customer360.lake.engine import literal
 from customer360.lake.landing.contracts import reference_tables
@@ -38,6 +40,7 @@ from customer360.lake.raw.history import history_folder, write_history
 from customer360.lake.reference.reference import load_reference
 from customer360.lake.reference.reference_history import reference_relation
 from customer360.lake.reference.reference_rows import BrokenReferenceError
+from customer360.lake.warehouse.cutoffs import cutoffs_needed
 from customer360.settings import Place, Settings, Shop, SourceOptions, slug
 from customer360.text import many, printable
 
@@ -63,12 +66,16 @@ class NewShopError(OperatorError, ValueError):
 
 @dataclass(frozen=True)
 class Answers:
-    """What only a person knows. ``tables`` names the table of a file whose columns do not tell it."""
+    """What only a person knows.
+
+    ``tables`` names the table of a file whose columns do not tell it, ``columns`` what files call a column of the contracts.
+    """
 
     time_zone: str
     currency: str
     date_format: str | None = None
     tables: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -101,12 +108,13 @@ def new_shop(name: str, files: Sequence[Path], answers: Answers, now: datetime) 
     Raises ``NewShopError`` where no file is one of purchases, history or clicks, ``ContentError`` where one is no text.
     """
     proposals = [_proposal(path, answers) for path in files]
+    _require_named_columns(proposals, answers)
     questions = [f"{p.file.name}: {question}" for p in proposals for question in p.questions]
     sources, attributes, tables = _sources(proposals)
     if not {"purchases", "history"} & sources.keys():
         raise NewShopError(
-            "no file has purchases (an order, a customer, a date and an amount) or events (event_name and event_at); "
-            "name one, as in --table orders.csv=purchases"
+            "no file has purchases (an order, a customer, a date and an amount) or events (event_name and event_at); name one, "
+            "as in --table orders.csv=purchases, and its columns that are called otherwise, as in --column customer_id=Client"
         )
     notes = [f"{p.file.name}: {note}" for p in proposals for note in p.notes]
     channels = ["email", *(["sms"] if any("consent_sms" in p.found for p in proposals) else [])]
@@ -132,9 +140,24 @@ def new_shop(name: str, files: Sequence[Path], answers: Answers, now: datetime) 
 def _proposal(path: Path, answers: Answers) -> Proposal:
     typed = typed_columns(path) if path.name.endswith((".parquet", ".jsonl")) else None
     try:
-        return propose(landed(path), answers.tables.get(path.name), answers.time_zone, answers.date_format, typed)
+        table = answers.tables.get(path.name)
+        return propose(landed(path), table, answers.time_zone, answers.date_format, typed, named=answers.columns)
     except ContentError as error:
         raise NewShopError(f"{path} {error}") from error
+
+
+def _require_named_columns(proposals: Sequence[Proposal], answers: Answers) -> None:
+    """Raise ``NewShopError`` where a column that a person named is in no file, or a table lacks a required one."""
+    for column, name in answers.columns.items():
+        if not any(name in proposal.columns for proposal in proposals):
+            raise NewShopError(f"--column {column}={name}: no file has a column {name}")
+    for proposal in proposals:
+        if missing := unrecognised(proposal.table, proposal.found):
+            names, wanted = ", ".join(proposal.columns), " and which is ".join(missing)
+            raise NewShopError(
+                f"{proposal.file.name}: which of its columns ({names}) is {wanted} of {proposal.table}? "
+                f"Name each, as in --column {missing[0]}=NAME"
+            )
 
 
 def typed_columns(path: Path, most: int = 20_000) -> dict[str, list[str]]:
@@ -175,6 +198,11 @@ def _sources(proposals: Sequence[Proposal]) -> tuple[dict[str, SourceOptions], d
         columns = dict(proposal.options.columns)
         if proposal.table == "customers":
             attributes |= _attributes(proposal, columns)
+            read = {*columns.values(), *WANTED["customers"], *attributes}
+            if unread := [name for name in proposal.columns if name not in read]:
+                proposal.notes.append(
+                    f"no model reads {', '.join(unread)}: texts that tell customers apart, or dates of another form"
+                )
         sources[proposal.table] = proposal.options.model_copy(update={"columns": columns})
         if proposal.table != "purchases":
             continue
@@ -210,7 +238,7 @@ def _attributes(proposal: Proposal, columns: dict[str, Any], only_constant: bool
         attribute = re.sub(r"^[^a-z]+", "", slug(name))[:40]
         if name in used or not attribute or (only_constant and not _is_constant(customers, values)):
             continue
-        kind = _kind([value.strip() for value in values if value.strip()])
+        kind = _kind([value.strip() for value in values if value.strip()], proposal.options.date_formats)
         if kind is None:
             continue
         is_personal = bool(PERSONAL.search(folded(name)))
@@ -228,8 +256,11 @@ def _is_constant(customers: Sequence[str], values: Sequence[str]) -> bool:
     return 1 < len(distinct) <= FEW_VALUES and sum(count == 1 for count in names.values()) >= CONSTANT_SHARE * len(names)
 
 
-def _kind(values: Sequence[str]) -> str | None:
-    """The type of an attribute; None for texts that tell customers apart rather than describe them."""
+def _kind(values: Sequence[str], date_formats: Collection[str]) -> str | None:
+    """The type of an attribute; None for texts that tell customers apart rather than describe them.
+
+    Dates are read in ISO 8601 and in the file's ``date_formats``.
+    """
     distinct = set(values)
     if not distinct:
         return None
@@ -240,7 +271,7 @@ def _kind(values: Sequence[str]) -> str | None:
     if not detect_numbers(distinct)[1]:
         return "double"
     dates = detect_dates(sorted(distinct))
-    if dates is not None and not dates.has_clock and not dates.formats:
+    if dates is not None and not dates.has_clock and set(dates.formats) <= set(date_formats):
         return "date"
     return "text" if len(distinct) <= min(FEW_VALUES, max(len(values) // 2, 2)) else None
 
@@ -336,6 +367,11 @@ def _costs(sources: Mapping[str, SourceOptions], proposals: Sequence[Proposal], 
         yield "no consents: nobody may be contacted, so plans stay empty. Bring customers with a column consent_email"
     if "customers" not in sources:
         yield "no customers: no attributes, and no time zones of customers"
+    elif "known_since" not in found:
+        yield (
+            "no known_since (the day of registration): customers count from the first order on, and those without one as of "
+            "the load that lists them; models learn from nobody before"
+        )
     if not facts.shares:
         yield "no categories: no affinity to categories. Bring products with a column category_id"
     if "history" not in sources:
@@ -422,10 +458,10 @@ def _windows(facts: Facts) -> list[str]:
     longest = max(30, facts.days // 4)  # so that history remains to learn from before and after
     windows = sorted({_nearest(facts.median_gap * times, longest) for times in (1 / 3, 1, 3)})
     label = _nearest(facts.median_gap / 2, 30)
-    # Two churn horizons lie within the weekly cut-offs, see docs/models.md: 7 (cutoffs - 1) = 2 churn + 2 - label.
-    most = (7 * (MOST_CUTOFFS - 1) - 2 + label) // 2
-    churn = max(min(round(facts.long_gap), longest, most), label + 1)
-    cutoffs = -(-(2 * churn + 2 - label) // 7) + 1
+    churn = label + 1
+    while churn < min(round(facts.long_gap), longest) and cutoffs_needed(churn + 1, label) <= MOST_CUTOFFS:
+        churn += 1
+    cutoffs = cutoffs_needed(churn, label)
     training = [f"training: {{cutoffs: {cutoffs}}}  # weeks to learn from, so many that churn can be learned"]
     return [
         f"# Half of all customers who come back do so within {facts.median_gap:.0f} days, 90% within {facts.long_gap:.0f}.",

@@ -51,7 +51,10 @@ NAMES = {
     "currency": "currency currencycode wahrung waehrung",
     "name": "name productname itemname lineitemname title description bezeichnung artikelname",
     "time_zone": "timezone",
-    "known_since": "knownsince createdat registeredat registrationdate signupdate customersince membersince",
+    "known_since": "knownsince createdat registeredat registrationdate signupdate customersince membersince registered "
+    "registeredon dateregistered registration signedupat signup joinedat joindate joined dateadded accountcreated created "
+    "registriert registriertam registrierungsdatum anmeldedatum kundeseit angelegtam dateinscription inscritle "
+    "fechaalta fecharegistro",
     "consent_email": "acceptsemailmarketing acceptsmarketing emailoptin optin newsletter emailmarketing emailconsent",
     "consent_sms": "consentsms acceptssmsmarketing smsoptin smsmarketing smsconsent",
     "event_id": "eventid",
@@ -73,6 +76,13 @@ MARKED_TABLES = {  # known by columns of the contract that no other table has
     "suppressions": {"customer_id", "suppressed_at"},
     "offers": {"offer_id", "name"},
     "campaigns": {"campaign_id", "name"},
+}
+REQUIRED = {  # what makes a table; an amount may be made of quantity and price
+    "history": ("event_name", "event_at"),
+    "purchases": ("purchased_at", "customer_id", "amount"),
+    "customers": ("customer_id",),
+    "products": ("product_id",),
+    "categories": ("category_id", "name"),
 }
 TIMES = ("purchased_at", "event_at", "known_since")
 AMOUNTS = ("amount", "price", "quantity")
@@ -170,14 +180,17 @@ def propose(
     time_zone: str | None = None,
     date_format: str | None = None,
     typed: Mapping[str, list[str]] | None = None,
+    *,
+    named: Mapping[str, str] | None = None,
 ) -> Proposal:
     """The table that a file is (or as which it is to be read) and the options that read it.
 
-    ``time_zone`` and ``date_format`` are a person's answers; ``typed`` are the values of a file that is no CSV, by column.
-    Raises ``ContentError`` where a CSV file is no text.
+    ``time_zone``, ``date_format`` and ``named`` (what the file calls a column of the contracts) are a person's answers;
+    ``typed`` are the values of a file that is no CSV, by column. Raises ``ContentError`` where a CSV file is no text.
     """
     sample = read_sample(file) if typed is None else _typed_sample(typed)
     found = _recognised(list(sample.columns))
+    found |= {column: name for column, name in (named or {}).items() if name in sample.columns}
     table = table or _table_of(found, sample.columns)
     options = sample.form.options
     proposal = Proposal(file, table, options, sample.columns, found, sample.lines, notes=list(sample.notes))
@@ -217,15 +230,20 @@ def _table_of(found: Mapping[str, str], names: Collection[str]) -> str:
     for table, marks in MARKED_TABLES.items():
         if marks <= set(names):
             return table
-    if "event_name" in found and "event_at" in found:
-        return "history"
-    if "purchased_at" in found and "customer_id" in found and ("amount" in found or {"quantity", "price"} <= found.keys()):
-        return "purchases"
+    for table in ("history", "purchases"):
+        if not unrecognised(table, found):
+            return table
     if "customer_id" in found and "product_id" not in found:
         return "customers"
     if "product_id" in found and ("name" in found or "category_id" in found):
         return "products"
     return "categories" if {"category_id", "name"} <= found.keys() else ""
+
+
+def unrecognised(table: str, found: Mapping[str, str]) -> list[str]:
+    """The columns without which a file is not ``table``, and that are not among those ``found``."""
+    has_amount = "amount" in found or {"quantity", "price"} <= found.keys()
+    return [column for column in REQUIRED.get(table, ()) if column not in found and not (column == "amount" and has_amount)]
 
 
 def _columns(table: str, found: Mapping[str, str], proposal: Proposal) -> dict[str, str | ColumnRule]:

@@ -10,13 +10,14 @@ from customer360.lake.landing.contracts import reference_tables
 from customer360.lake.raw.history import history_folder
 from customer360.lake.raw.raw_clicks import PART
 from customer360.lake.reference.reference_history import reference_relation
-from customer360.settings import OTHER, Settings, TopCategories
+from customer360.settings import NONE, OTHER, Settings, TopCategories, slug
 
 
 def resolve_categories(settings: Settings, again: bool = False) -> list[str]:
     """The shop's categories; "top K by revenue" is worked out from history and reference purchases and frozen.
 
-    Categories and products that shop.yaml excludes are left out of it.
+    Categories and products that shop.yaml excludes are left out of it. So are categories whose column name (``slug``) is that
+    of one with more revenue, or of "other": they count as "other".
 
     With ``again`` it is worked out anew: the champion model then no longer fits and has to be trained again.
     """
@@ -46,11 +47,13 @@ def resolve_categories(settings: Settings, again: bool = False) -> list[str]:
             group by category
             having sum(amount) > 0
             order by sum(amount) desc, category
-            limit ?
             """,
-            [[OTHER, *shop.categories.exclude], shop.categories.exclude_products, shop.categories.top],
+            [[OTHER, *shop.categories.exclude], shop.categories.exclude_products],
         ).fetchall()
-    categories = sorted(row[0] for row in found)
+    by_column = {slug(reserved): reserved for reserved in (OTHER, NONE)}
+    for (category,) in found:
+        by_column.setdefault(slug(category), category)
+    categories = sorted(list(by_column.values())[2:][: shop.categories.top])
     if categories:
         write_text(place.categories_file, json.dumps({"categories": categories}, indent=2) + "\n")
     return [*categories, OTHER]

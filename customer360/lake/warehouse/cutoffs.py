@@ -73,6 +73,12 @@ def set_first_listing(connection: duckdb.DuckDBPyConnection, place: Place) -> No
     connection.execute("insert into ops.first_listing select ? where ? is not null", [listed_at, listed_at])
 
 
+def cutoffs_needed(horizon_days: int, label_horizon_days: int) -> int:
+    """Weekly cut-offs until an outcome is known at one to judge on, and at one a horizon before it to train on."""
+    unknown = -(-max(horizon_days - label_horizon_days, 0) // 7)
+    return unknown + -(-horizon_days // 7) + 1
+
+
 def weekly_cutoffs(shop: Shop, first: datetime, as_of: datetime) -> list[datetime]:
     """The cut-offs, newest first, of a training at ``as_of`` with a history that begins at ``first``."""
     newest = as_of - matures_after(shop)
