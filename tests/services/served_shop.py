@@ -21,14 +21,19 @@ from customer360.snapshot import open_snapshot
 from tests.support.random_shop import small_shop
 
 AS_OF = datetime(2026, 5, 1, 10, tzinfo=UTC)
-ATTRIBUTES = {"city": {}, "age": {"type": "integer", "personal": True}, "is_member": {"type": "boolean"}}
+ATTRIBUTES = {
+    "city": {},
+    "age": {"type": "integer", "personal": True},
+    "email": {"personal": True},
+    "is_member": {"type": "boolean"},
+}
 COLUMNS = (
     "customer_id varchar, as_of timestamp, segment varchar, recency_days bigint, frequency bigint, monetary decimal(18, 2), "
     "label varchar, probability_books double, probability_music double, probability_garden_home double, "
     "probability_other double, probability_none double, model_version varchar, purchase_probability double, "
     "expected_spend double, churn_probability double, top_category_id varchar, reason_1 varchar, reason_2 varchar, "
-    "reason_3 varchar, reasons_as_of timestamp, last_activity_at timestamp, city varchar, age bigint, is_member boolean, "
-    "next_contact_campaign_id varchar"
+    "reason_3 varchar, reasons_as_of timestamp, last_activity_at timestamp, city varchar, age bigint, email varchar, "
+    "is_member boolean, next_contact_campaign_id varchar"
 )
 
 
@@ -114,6 +119,7 @@ PROFILE: dict[str, Any] = {
     "last_activity_at": "2026-05-01 09:59:59.5",
     "city": "Utrecht",
     "age": 41,
+    "email": "someone@example.org",
     "is_member": True,
     "next_contact_campaign_id": "K1",
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -14,7 +13,6 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
 
 from customer360.services.api import watched
 from customer360.services.api.app import create
@@ -23,10 +21,10 @@ from customer360.services.api.keys import KeysError, add_key, keys_file, read_ke
 from customer360.services.api.settings import ApiSettings
 from customer360.services.api.tokens import make_visitor_secret, read_customer, sign_customer, visitor_secrets_file
 from customer360.settings import SettingsError
+from tests.services.in_process import ORIGIN, Client
 from tests.services.served_shop import ServedShop
 
 SECRET = "0123456789abcdef0123456789abcdef"
-ORIGIN = "https://shop.example"
 DENIED = {"status": 403, "type": "urn:customer360:problem:not-yours"}
 
 
@@ -37,20 +35,6 @@ async def caller(request: Request) -> Response:
     ids = {"visitor": found.visitor(request.query_params.get("visitor", "me"))}
     events = found.event_ids("forged visitor", "forged customer")
     return JSONResponse({"customer": found.customer_id, "personal": found.may_personalise, "events": events, **ids})
-
-
-class Browser:
-    """A client of an application of this process, with the cookies that it was given."""
-
-    def __init__(self, app: ASGIApp, headers: dict[str, str]) -> None:
-        transport = httpx.ASGITransport(app)
-        self._client = httpx.AsyncClient(transport=transport, base_url="https://api.shop.example", headers=headers)
-
-    def get(self, path: str, **options: Any) -> httpx.Response:
-        return asyncio.run(self._client.get(path, **options))
-
-    def options(self, path: str, **options: Any) -> httpx.Response:
-        return asyncio.run(self._client.options(path, **options))
 
 
 class Pages:
@@ -64,9 +48,8 @@ class Pages:
         self.app = create(shop.settings, ApiSettings(customer_secret=SECRET, **own))
         self.app.router.routes.insert(0, Route("/caller", caller))
 
-    def client(self, key: str | None = None, **headers: str) -> Browser:
-        own = {"Authorization": f"Bearer {key or self.browser}"}
-        return Browser(self.app, {**own, **{name.replace("_", "-"): value for name, value in headers.items()}})
+    def client(self, key: str | None = None, **headers: str) -> Client:
+        return Client(self.app, key or self.browser, **headers)
 
 
 def customer(name: str, *, ends_in: float = 600, secret: str = SECRET) -> dict[str, str]:
@@ -74,7 +57,7 @@ def customer(name: str, *, ends_in: float = 600, secret: str = SECRET) -> dict[s
     return {"Customer-Token": sign_customer(secret, name, int(time.time() + ends_in))}
 
 
-def asked(client: Browser, headers: dict[str, str] | None = None, **query: str) -> Any:
+def asked(client: Client, headers: dict[str, str] | None = None, **query: str) -> Any:
     response = client.get("/caller", headers=headers, params=query)
     assert response.status_code == 200, response.text
     return response.json()
@@ -231,7 +214,7 @@ def test_without_a_store_nobody_has_consented(shop: ServedShop) -> None:
 
 
 def test_keys_are_held_to_their_pages_and_places(pages: Pages) -> None:
-    def refusal(client: Browser, **query: str) -> tuple[int, str]:
+    def refusal(client: Client, **query: str) -> tuple[int, str]:
         response = client.get("/caller", params=query)
         return response.status_code, response.json().get("type", "").rpartition(":")[2]
 
@@ -239,7 +222,7 @@ def test_keys_are_held_to_their_pages_and_places(pages: Pages) -> None:
     for origin in ("https://evil.example", "null", "http://shop.example", ORIGIN + ":8443"):
         assert refusal(pages.client(Origin=origin)) == (403, "wrong-origin")
     assert refusal(pages.client(pages.server, Origin=ORIGIN)) == (403, "wrong-origin")
-    bare = Browser(pages.app, {})
+    bare = Client(pages.app)
     assert refusal(bare, key=pages.browser) == (200, "")
     assert refusal(bare, key=pages.server) == (403, "key-in-url")
     assert refusal(bare) == (401, "no-key")
@@ -251,7 +234,7 @@ def test_keys_are_held_to_their_pages_and_places(pages: Pages) -> None:
 def test_pages_of_a_keys_origin_may_read_answers_and_others_may_not(pages: Pages) -> None:
     wanted = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,customer-token"}
     for origin, allowed in ((ORIGIN, ORIGIN), ("https://evil.example", None)):
-        preflight = Browser(pages.app, {}).options("/v1/events", headers={"Origin": origin, **wanted})
+        preflight = Client(pages.app).ask("OPTIONS", "/v1/events", headers={"Origin": origin, **wanted})
         answer = pages.client(Origin=origin).get("/caller")
         for response in (preflight, answer):
             assert response.headers.get("access-control-allow-origin") == allowed
