@@ -31,12 +31,16 @@ class Ranked(NamedTuple):
 
 
 class Product(NamedTuple):
-    """What decides whether a product can be sold, and its name; None where the shop does not keep it."""
+    """What decides whether a product can be sold, and what a page shows of it; None where the shop does not keep it.
+
+    ``price``: in the shop's currency.
+    """
 
     name: str | None = None
     category_id: str | None = None
     is_for_sale: bool | None = None
     stock: float | None = None
+    price: float | None = None
 
 
 class Recommendation(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import dagster as dg
@@ -44,4 +45,4 @@ def test_the_asset_writes_the_rows_that_changed_since_the_last_run(tmp_path: Pat
     with StoreReader(store_folder(served.settings.place)).view() as view:
         profile = view.profile("C2")
     assert profile is not None
-    assert profile.segment == "Lost"
+    assert json.loads(profile)["segment"] == "Lost"

@@ -39,12 +39,16 @@ COLUMNS = (
 
 @dataclass
 class ServedShop:
-    """Customers by id with what differs from ``PROFILE``, the customer of each visitor, and who consents to personalisation."""
+    """Customers by id with what differs from ``PROFILE``, the customer of each visitor, and who consents to personalisation.
+
+    ``tables``: further published tables by name, as SQL.
+    """
 
     root: Path
     customers: dict[str, dict[str, Any]] = field(default_factory=dict)
     visitors: dict[str, str] = field(default_factory=dict)
     consented: set[str] = field(default_factory=set)
+    tables: dict[str, str] = field(default_factory=dict)
     slices: int = 0
 
     @property
@@ -62,7 +66,7 @@ class ServedShop:
             rows = [{**PROFILE, "customer_id": name, "as_of": at, **own} for name, own in self.customers.items()]
             connection.register("rows", pd.DataFrame(rows))
             connection.execute("insert into profiles by name from rows")
-            tables = {"customer_profiles": "from profiles", "visitor_customers": _rows(self.visitors.items())}
+            tables = {"customer_profiles": "from profiles", "visitor_customers": _rows(self.visitors.items()), **self.tables}
             self._write_consents(connection)
             publish(self.settings.place, connection, tables, as_of, datetime.now(UTC))
 
@@ -96,6 +100,55 @@ def _rows(pairs: Iterable[tuple[str, str]]) -> str:
     return " union all ".join(values) or "select '' as visitor_id, '' as customer_id where false"
 
 
+# What a small shop sells, and what is known of it: C1 likes p2 and p1, and has bought p4 for ever; p3 is sold out.
+SHELVES = {
+    "products": """
+        select col0 as product_id, col1 as name, col2 as category_id, col3::decimal(18, 2) as price,
+            true as is_for_sale, col4::double as stock
+        from (values ('p1', 'Novel', 'books', 9.5, null), ('p2', 'Guitar', 'music', 120, 3),
+            ('p3', 'Spade', 'garden & home', 15, 0), ('p4', 'Atlas', 'books', 30, null), ('p5', 'Drum', 'music', 80, 1),
+            ('p6', 'Rose', 'garden & home', 5, null))
+    """,
+    "product_affinity": """
+        select 'C' || c as customer_id, col0 as product_id, col1 as rank, col2 as probability, col3 as reason
+        from (values ('p2', 1, .25, 'you viewed this lately'), ('p1', 2, .125, 'popular in Books')),
+            range(1, 4) as customers (c)
+    """,
+    "cold_start": """
+        select col0 as entry, col1 as product_id, col2 as rank, col3 as score, col4 as reason
+        from (values ('all', 'p6', 1, .5, 'popular in the shop'), ('all', 'p1', 2, .3, 'popular in the shop'),
+            ('all', 'p3', 3, .2, 'popular in the shop'), ('music', 'p5', 1, .7, 'popular after Music'))
+    """,
+    "related_products": """
+        select col0 as product_id, col1 as related_product_id, col2 as relation, col3 as rank, col4 as score,
+            col5 as reason
+        from (values ('p2', 'p5', 'also_viewed', 1, .6, 'viewed together with Guitar'),
+            ('p2', 'p3', 'also_viewed', 2, .5, 'viewed together with Guitar'),
+            ('p2', 'p1', 'also_bought', 1, .4, 'bought together with Guitar'))
+    """,
+    "interactions": """
+        select 'C1' as customer_id, 'purchase' as kind, 'p4' as product_id, timestamp '2026-04-30' as happened_at union all
+        select 'C2', 'view', 'p1', timestamp '2026-05-01'
+    """,
+    "repurchase_intervals": "select 'books' as category_id, 'infinity'::double as least_days",
+    "offers": """
+        select offer_id, name, null::varchar as product_ids, null::varchar as product_id, category_id, condition, parameters,
+            priority, is_default, null::date as starts_on, null::date as ends_on, most_shown_24h,
+            null::bigint as most_shown_30d, null::bigint as stock, null::varchar as campaign_id
+        from (values ('o-music', 'Strings for free', 'music', 'specific_products', null, 1, false, null),
+            ('o-loyal', '5% off for champions', null, 'segment', 'segments=Champions', 2, false, 2),
+            ('o-all', 'The newsletter', null, 'always', null, 3, true, null))
+            as offers (offer_id, name, category_id, condition, parameters, priority, is_default, most_shown_24h)
+    """,
+    "offer_activity": (
+        "select null::timestamp as event_slice, null::varchar as offer_id, null::bigint as purchases where false"
+    ),
+    "offer_inputs": """
+        select 'C' || c as customer_id, format('{{"customer_id":"C{}","segment":"{}","products":[["p2",0.25]],"tastes":'
+            '{{"books":0.5,"music":0.25}}}}', c, if(c = 1, 'Champions', 'Lost')) as inputs
+        from range(1, 4) as customers (c)
+    """,
+}
 PROFILE: dict[str, Any] = {
     "segment": "Champion",
     "recency_days": 3,

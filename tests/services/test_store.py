@@ -9,25 +9,26 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
 
 import lmdb
+import msgspec
 import pytest
 
+from customer360.campaigns.ledger import known_salt
+from customer360.offers.customer import Customer
+from customer360.offers.decisions import draw_key
+from customer360.services.api.schemas import Affinity, Profile
 from customer360.services.store import writing
-from customer360.services.store.layout import (
-    META,
-    META_KEY,
-    PROFILES,
-    VISITORS,
-    StoredProfile,
-    StoreError,
-    key_of,
-    store_folder,
-)
+from customer360.services.store.layout import META, META_KEY, StoreError, key_of, store_folder
 from customer360.services.store.reading import StoreReader
+from customer360.services.store.tables import PROFILES, TABLES, VISITORS
 from customer360.settings import REPOSITORY
-from tests.services.served_shop import ServedShop
+from tests.services.served_shop import AS_OF, SHELVES, ServedShop
 
+SALT = ServedShop(Path()).settings.shop.campaigns.global_holdout_salt
+NAMES = [table.name for table in TABLES]
 KILLED = """
 import sys
 from pathlib import Path
@@ -43,6 +44,7 @@ with open_snapshot(ServedShop(Path(sys.argv[1])).settings) as snapshot:
 
 
 READER = """
+import json
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -57,7 +59,7 @@ for line in sys.stdin:
     if line == "open\\n":
         stack.close()
         view = stack.enter_context(reader.view())
-    print(view.meta.version, view.profile("C1").segment, flush=True)
+    print(view.meta.version, json.loads(view.profile("C1"))["segment"], flush=True)
 """
 
 
@@ -81,7 +83,7 @@ def content(shop: ServedShop) -> dict[str, dict[bytes, bytes]]:
     """Every value of the store by table and key."""
     folder = (store_folder(shop.settings.place) / "current").resolve()
     with lmdb.open(str(folder), readonly=True, max_dbs=16) as environment:
-        databases = {name: environment.open_db(name.encode(), create=False) for name in (PROFILES, VISITORS)}
+        databases = {name: environment.open_db(name.encode(), create=False) for name in (table.name for table in TABLES)}
         with environment.begin() as transaction:
             return {
                 name: {bytes(key): bytes(value) for key, value in transaction.cursor(db=database)}
@@ -89,27 +91,37 @@ def content(shop: ServedShop) -> dict[str, dict[bytes, bytes]]:
             }
 
 
-def read(shop: ServedShop, customer_id: str) -> StoredProfile | None:
+def read(shop: ServedShop, customer_id: str) -> Profile | None:
     reader = StoreReader(store_folder(shop.settings.place))
     try:
         with reader.view() as view:
-            return view.profile(customer_id)
+            found = view.profile(customer_id)
+            assert view.consent_of(customer_id) == (None if found is None else customer_id in shop.consented)
+            return None if found is None else msgspec.json.decode(view.head + found[1:], type=Profile)
     finally:
         reader.close()
 
 
 def test_a_profile_is_what_is_published_without_personal_attributes_and_plans(shop: ServedShop) -> None:
     refresh = shop.publish_and_refresh()
-    assert (refresh.built_because, refresh.rows) == ("there was none", {"profiles": 3, "visitors": 2})
-    assert read(shop, "C1") == StoredProfile(
+    assert (refresh.built_because, refresh.rows) == (
+        "there was none",
+        {**dict.fromkeys(NAMES, 0), "profiles": 3, "visitors": 2},
+    )
+    assert read(shop, "C1") == Profile(
         customer_id="C1",
+        as_of=AS_OF + timedelta(minutes=15),
+        version=1,
         may_personalise=True,
         segment="Champion",
         recency_days=3,
         frequency=4,
         monetary=99.5,
         label="garden & home",
-        probabilities=[0.1, 0.05, 0.3, 0.03, 0.52],
+        affinities=[
+            *(Affinity("none", 0.52), Affinity("garden & home", 0.3), Affinity("books", 0.1), Affinity("music", 0.05)),
+            Affinity("other", 0.03),
+        ],
         model_version="v7",
         purchase_probability=0.48,
         expected_spend=12.5,
@@ -118,7 +130,7 @@ def test_a_profile_is_what_is_published_without_personal_attributes_and_plans(sh
         reasons=["4 views of garden & home in 3 days", "bought garden & home 2 times"],
         reasons_as_of="2026-05-01T09:30:00.000Z",
         last_activity_at="2026-05-01T09:59:59.500Z",
-        attributes=["Utrecht", True],
+        attributes={"city": "Utrecht", "is_member": True},
     )
     assert all(b"K1" not in value for value in content(shop)[PROFILES].values())
     assert read(shop, "C4") is None
@@ -160,6 +172,63 @@ def test_only_changed_rows_are_written_and_a_rebuild_gives_the_same_bytes(shop: 
         shop.refresh(anew=True)
         assert content(shop) == after
     assert read(shop, "ä" * 400) is not None or "ä" * 400 not in shop.customers
+
+
+def test_what_offers_and_recommendations_rest_on_is_what_is_published(shop: ServedShop) -> None:
+    shop.tables = dict(SHELVES)
+    shop.publish_and_refresh()
+    with StoreReader(store_folder(shop.settings.place)).view() as view:
+        assert view.affinities("C1") == [("p2", 0.25, "you viewed this lately"), ("p1", 0.125, "popular in Books")]
+        assert view.bought("C1", AS_OF.timestamp() + 1e9) == {"p4"}
+        assert view.bought("C2", 0) == set()
+        assert view.cold_start("music") == [("p5", 0.7, "popular after Music")]
+        assert view.cold_start("books") is None
+        assert view.related("p2") == [
+            ("also_bought", "p1", 0.4, "bought together with Guitar"),
+            ("also_viewed", "p5", 0.6, "viewed together with Guitar"),
+            ("also_viewed", "p3", 0.5, "viewed together with Guitar"),
+        ]
+        assert view.product("p2") == ("Guitar", "music", True, 3, 120)
+        assert view.offer_inputs("C1") == Customer(
+            "C1", segment="Champions", products=(("p2", 0.25),), tastes={"books": 0.5, "music": 0.25}
+        )
+        offers = view.meta.offers
+        assert offers is not None
+        assert [row.offer_id for row in offers.book.offers] == ["o-all", "o-loyal", "o-music"]
+        assert offers.book.category_products == {"music": ("p2", "p5")}
+        assert bytes.fromhex(offers.draw_key) == draw_key(known_salt(shop.settings.place, SALT))
+
+
+def test_a_list_is_refreshed_where_one_of_its_rows_changed_and_a_table_that_goes_is_emptied(shop: ServedShop) -> None:
+    shop.tables = dict(SHELVES)
+    shop.publish_and_refresh()
+    liked = SHELVES["product_affinity"]
+    more = f"{liked} union all select 'C2', 'p6', 3, .1, 'popular in the shop'"
+    for tables, counts in (
+        ({"product_affinity": more}, (1, 0)),
+        ({"product_affinity": f"from ({liked}) where customer_id <> 'C1'"}, (1, 1)),
+        ({"product_affinity": liked.replace("'p2', 1", "'p2', 3")}, (3, 0)),
+        ({"cold_start": f"{SHELVES['cold_start']} limit 0"}, (0, 2)),
+        ({"products": f"{SHELVES['products']} limit 3"}, (0, 4)),  # what C1 bought is unlisted as well
+    ):
+        shop.tables |= tables
+        refresh = shop.publish_and_refresh()
+        assert (refresh.changed, refresh.removed, refresh.built_because) == (*counts, "")
+        refreshed = content(shop)
+        shop.refresh(anew=True)
+        assert content(shop) == refreshed
+
+
+def test_a_list_that_lies_in_two_batches_is_whole(shop: ServedShop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.tables = {
+        "product_affinity": "select 'C' || c as customer_id, 'p' || r as product_id, r as rank, 1 / r as probability, "
+        "'because' as reason from range(1, 300) as customers (c), range(1, 20) as ranks (r)"
+    }
+    monkeypatch.setattr(writing, "BATCH", 7)
+    shop.publish_and_refresh()
+    with StoreReader(store_folder(shop.settings.place)).view() as view:
+        for customer in range(1, 300):
+            assert [row.product_id for row in view.affinities(f"C{customer}")] == [f"p{rank}" for rank in range(1, 20)]
 
 
 def test_nothing_is_written_where_nothing_changed(shop: ServedShop) -> None:

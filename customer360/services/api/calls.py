@@ -6,38 +6,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from customer360.services.api.problems import Problem
-from customer360.services.api.schemas import Affinity, Profile, Readiness
+from customer360.services.api.schemas import Affinity, Readiness
 from customer360.services.store.layout import StoreError
 from customer360.services.store.reading import StoreReader, StoreView
 
 
-def profile_of(reader: StoreReader, customer_id: str) -> Profile:
-    """The profile of a customer. Raises ``Problem``: 404 for an unknown one, 503 where the store cannot be read."""
+def profile_of(reader: StoreReader, customer_id: str) -> bytes:
+    """The profile of a customer: JSON of ``schemas.Profile``. Raises ``Problem``: 404 for an unknown one, 503 with no store."""
     with store_view(reader) as view:
-        meta, found = view.meta, view.profile(customer_id)
+        head, found = view.head, view.profile(customer_id)
     if found is None:
         raise Problem(404, "unknown-customer", "No such customer", "The published version has no customer with this id.")
-    return Profile(
-        customer_id=found.customer_id,
-        as_of=meta.as_of,
-        version=meta.version,
-        may_personalise=found.may_personalise,
-        segment=found.segment,
-        recency_days=found.recency_days,
-        frequency=found.frequency,
-        monetary=found.monetary,
-        label=found.label,
-        affinities=affinities(meta.categories, found.probabilities),
-        model_version=found.model_version,
-        purchase_probability=found.purchase_probability,
-        expected_spend=found.expected_spend,
-        churn_probability=found.churn_probability,
-        top_category_id=found.top_category_id,
-        reasons=found.reasons,
-        reasons_as_of=found.reasons_as_of,
-        last_activity_at=found.last_activity_at,
-        attributes=dict(zip(meta.attributes, found.attributes, strict=True)),
-    )
+    return head + found[1:]
 
 
 def readiness(reader: StoreReader) -> Readiness:

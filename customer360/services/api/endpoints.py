@@ -78,9 +78,10 @@ def decoded(content: bytes, kind: type[Content]) -> Content:
         raise Problem(400, "no-json", "The body is not valid JSON", "Send one JSON document in UTF-8.") from error
 
 
-def answer(content: msgspec.Struct) -> Response:
-    """A struct as JSON that no cache keeps."""
-    return Response(_json.encode(content), 200, PRIVATE, media_type="application/json")
+def answer(content: msgspec.Struct | bytes) -> Response:
+    """A struct, or JSON, that no cache keeps."""
+    encoded = content if isinstance(content, bytes) else _json.encode(content)
+    return Response(encoded, 200, PRIVATE, media_type="application/json")
 
 
 def endpoint(name: str) -> Callable[[Endpoint], Endpoint]:

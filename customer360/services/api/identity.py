@@ -162,10 +162,9 @@ class Identity:
         """Whether the customer consents to personalisation; not one of whom the store knows nothing."""
         try:
             with self._reader.view() as view:
-                profile = view.profile(customer_id)
+                return bool(view.consent_of(customer_id))
         except StoreError:
             return False
-        return profile is not None and profile.may_personalise
 
     def _visitor(self, request: Request, key: Key, kind: str) -> str:
         """The visitor of the cookie, where there is one of this kind; else a new one, which the answer's cookie names."""

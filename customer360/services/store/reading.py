@@ -13,49 +13,93 @@ from typing import TYPE_CHECKING
 import lmdb
 import msgspec
 
-from customer360.services.store.layout import (
-    META,
-    META_KEY,
+from customer360.offers.customer import Customer, decode
+from customer360.recommendations.recommend import Product, Ranked
+from customer360.services.store.layout import META, META_KEY, REMAKE_IT, SCHEMA, Meta, StoreError, key_of, open_environment
+from customer360.services.store.tables import (
+    AFFINITIES,
+    BOUGHT,
+    COLD_START,
+    OFFERS,
+    PRODUCTS,
     PROFILES,
-    REMAKE_IT,
-    SCHEMA,
+    RELATED,
+    TABLES,
     VISITORS,
-    Meta,
-    StoredProfile,
-    StoreError,
-    key_of,
-    open_environment,
 )
 
 if TYPE_CHECKING:
     from lmdb import _Database as Database
 
 MAKE_IT = "run a slice of a shop with `serving: true` in its shop.yaml"
-_profile = msgspec.msgpack.Decoder(StoredProfile)
+CONSENTS = b'{"may_personalise":true,'
+_ranked = msgspec.json.Decoder(list[Ranked])
+_related = msgspec.json.Decoder(list[tuple[str, str, float, str]])
+_bought = msgspec.json.Decoder(list[tuple[str, float | None]])
+_product = msgspec.json.Decoder(Product)
 _meta = msgspec.msgpack.Decoder(Meta)
-_NO_META = Meta("", 0, datetime(1970, 1, 1, tzinfo=UTC), (), (), {}, {})
+_NO_META = Meta("", ((), ()), 0, datetime(1970, 1, 1, tzinfo=UTC), {}, {}, None, {})
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class StoreView:
-    """One snapshot of the store; valid within the block that opened it."""
+    """One snapshot of the store; valid within the block that opened it. What the store does not know is None, or nothing.
+
+    ``head``: how each JSON document of this version begins, with its point in time and number.
+    """
 
     meta: Meta
+    head: bytes
     _transaction: lmdb.Transaction
     _databases: dict[str, Database]
 
-    def profile(self, customer_id: str) -> StoredProfile | None:
-        """The profile of a customer; None for an unknown one."""
-        value = self._transaction.get(key_of(customer_id), db=self._databases[PROFILES])
-        if value is None:
-            return None
-        profile = _profile.decode(value)
-        return profile if profile.customer_id == customer_id else None
+    def profile(self, customer_id: str) -> bytes | None:
+        """The profile of a customer as JSON; ``head`` and all of it but its first brace is the document."""
+        return self._get(PROFILES, customer_id)
+
+    def consent_of(self, customer_id: str) -> bool | None:
+        """Whether the customer consents to personalisation; None for an unknown one."""
+        value = self._get(PROFILES, customer_id)
+        return None if value is None else value.startswith(CONSENTS)
 
     def customer_of(self, visitor_id: str) -> str | None:
-        """The one customer of a visitor, where that customer consented to personalisation; None for others."""
-        value = self._transaction.get(key_of(visitor_id), db=self._databases[VISITORS])
-        return None if value is None else bytes(value).decode("utf-8", "surrogatepass")
+        """The one customer of a visitor, where that customer consented to personalisation."""
+        value = self._get(VISITORS, visitor_id)
+        return None if value is None else value.decode()
+
+    def offer_inputs(self, customer_id: str) -> Customer | None:
+        """What a decision on an offer knows of a customer."""
+        value = self._get(OFFERS, customer_id)
+        return None if value is None else decode(value)
+
+    def affinities(self, customer_id: str) -> list[Ranked]:
+        """The products that the customer most probably buys, the most probable first."""
+        value = self._get(AFFINITIES, customer_id)
+        return [] if value is None else _ranked.decode(value)
+
+    def bought(self, customer_id: str, now: float) -> frozenset[str]:
+        """Products that the customer bought and is not shown again yet. ``now``: seconds since 1970."""
+        value = self._get(BOUGHT, customer_id)
+        rows = () if value is None else _bought.decode(value)
+        return frozenset(product for product, until in rows if until is None or until > now)
+
+    def cold_start(self, entry: str) -> list[Ranked] | None:
+        """The products that visits with this beginning go on to, the most probable first."""
+        value = self._get(COLD_START, entry)
+        return None if value is None else _ranked.decode(value)
+
+    def related(self, product_id: str) -> list[tuple[str, str, float, str]]:
+        """Relation, product, score and reason of what goes with a product, by relation, the strongest first."""
+        value = self._get(RELATED, product_id)
+        return [] if value is None else _related.decode(value)
+
+    def product(self, product_id: str) -> Product | None:
+        """A listed product."""
+        value = self._get(PRODUCTS, product_id)
+        return None if value is None else _product.decode(value)
+
+    def _get(self, table: str, text: str) -> bytes | None:
+        return self._transaction.get(key_of(text), db=self._databases[table])  # type: ignore[return-value]  # buffers are off
 
 
 class StoreReader:
@@ -67,14 +111,15 @@ class StoreReader:
         self._target: str | None = None
         self._environment: lmdb.Environment | None = None
         self._databases: dict[str, Database] = {}
-        self._meta: tuple[bytes, Meta] = (b"", _NO_META)
+        self._meta, self._head = _NO_META, b""
+        self._meta_id = -1  # of the last transaction that it was read in
 
     @contextmanager
     def view(self) -> Iterator[StoreView]:
         """One snapshot, to read from until the block ends. Raises ``StoreError`` where there is none that can be read."""
         transaction = self._begin()
         try:
-            yield StoreView(self._read_meta(transaction), transaction, self._databases)
+            yield StoreView(self._read_meta(transaction), self._head, transaction, self._databases)
         except (lmdb.Error, msgspec.DecodeError) as error:
             self.close()
             raise StoreError(f"the store is damaged ({type(error).__name__}); {REMAKE_IT}") from error
@@ -85,7 +130,7 @@ class StoreReader:
         """Close the environment; the next view opens it again."""
         if self._environment is not None:
             self._environment.close()
-        self._environment, self._target, self._databases = None, None, {}
+        self._environment, self._target, self._databases, self._meta_id = None, None, {}, -1
 
     def _begin(self) -> lmdb.Transaction:
         """A read transaction on the folder that the link names now; tried again where it was swapped meanwhile."""
@@ -101,7 +146,7 @@ class StoreReader:
                 return self._environment.begin()  # type: ignore[union-attr]  # `_open` made it
             except lmdb.MapResizedError:
                 self._environment.set_mapsize(0)  # type: ignore[union-attr]  # a run has let the store grow
-            except (lmdb.Error, OSError) as error:
+            except (lmdb.Error, msgspec.DecodeError, OSError) as error:
                 self.close()
                 if str(self._link.readlink()) == target:
                     raise StoreError(f"the store cannot be opened ({type(error).__name__}); {REMAKE_IT}") from error
@@ -110,16 +155,28 @@ class StoreReader:
     def _open(self, target: str) -> None:
         self.close()
         self._environment = environment = open_environment(self._link.with_name(target), readonly=True)
-        self._databases = {name: environment.open_db(name.encode(), create=False) for name in (META, PROFILES, VISITORS)}
+        self._databases = {META: environment.open_db(META.encode(), create=False)}
+        with environment.begin() as transaction:
+            self._read_meta(transaction)  # a store of another release may have other tables
+        self._databases |= {table.name: environment.open_db(table.name.encode(), create=False) for table in TABLES}
         self._target = target
 
     def _read_meta(self, transaction: lmdb.Transaction) -> Meta:
-        value = transaction.get(META_KEY, db=self._databases[META])
-        if value is None:
-            raise StoreError(f"the store is half-written; {REMAKE_IT}")
-        if value != self._meta[0]:
-            self._meta = (bytes(value), _meta.decode(value))
-        meta = self._meta[1]
-        if meta.schema != SCHEMA:
-            raise StoreError(f"the store is of another release (schema {meta.schema}, this one reads {SCHEMA}); {REMAKE_IT}")
-        return meta
+        """Read again where a transaction was committed since."""
+        if transaction.id() != self._meta_id:
+            value = transaction.get(META_KEY, db=self._databases[META])
+            if value is None:
+                raise StoreError(f"the store is half-written; {REMAKE_IT}")
+            schema = msgspec.msgpack.decode(value, type=_Schema).schema
+            if schema != SCHEMA:
+                raise StoreError(f"the store is of another release (schema {schema}, this one reads {SCHEMA}); {REMAKE_IT}")
+            self._meta = meta = _meta.decode(value)
+            self._head = msgspec.json.encode({"as_of": meta.as_of, "version": meta.version})[:-1] + b","
+            self._meta_id = transaction.id()
+        return self._meta
+
+
+class _Schema(msgspec.Struct):
+    """Of a record of any release."""
+
+    schema: str

@@ -1,53 +1,56 @@
 """The store made from the published version and the consents in force: anew, or by the rows that changed since its version.
 
-What changed is found by DuckDB, which compares a 64-bit hash of each row with those of the store's version; these lie in one
-Parquet file beside the environment. A refresh is one write transaction: readers keep their snapshot, and a process that is
-killed leaves the store of before. The hashes of a version are on disk before its transaction begins, so that they fit
-whatever version the store has. A build goes into another folder, in transactions of bounded size, and is swapped in whole.
+What changed is found by DuckDB, which compares a 64-bit hash of each key's rows with that of the store's version; these lie in
+a Parquet file for each table beside the environment. A table whose published files are those that it was made of is passed
+over. A refresh is one write transaction: readers keep their snapshot, and a process that is killed leaves the store of before.
+The hashes of a version are on disk before its transaction begins, so that they fit whatever version the store has. A build
+goes into another folder, in transactions of bounded size, and is swapped in whole.
 
 Equal rows give equal bytes, whichever way they came into the store.
 """
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
 import lmdb
 import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from customer360.campaigns.ledger import known_salt
 from customer360.lake.atomic import TEMPORARY_PREFIX, exclusive, fsync_path, replacing
 from customer360.lake.disk import explaining_full_disk
-from customer360.lake.engine import file_literal, literal, quoted, row_count
-from customer360.lake.publishing.profiles import PROFILES as PROFILES_TABLE
-from customer360.lake.publishing.publications import VISITORS as VISITORS_TABLE
+from customer360.lake.engine import file_literal, literal, row_count
+from customer360.lake.publishing.version import parquet_files
 from customer360.lake.reference.customer_queries import personalised_query
+from customer360.offers.decisions import draw_key
+from customer360.offers.inputs import read_contents
 from customer360.services.store.layout import (
-    LONG_KEY,
-    LONGEST_KEY,
     MAP_SIZE,
     META,
     META_KEY,
-    PROFILES,
     SCHEMA,
-    VISITORS,
     Meta,
-    StoredProfile,
+    OfferState,
     StoreError,
-    attributes,
-    categories,
+    TableState,
     open_environment,
+    shop_layout,
     store_folder,
 )
-from customer360.settings import Shop, slug
+from customer360.services.store.tables import CONSENTED, TABLES, StoreTable
 from customer360.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -55,10 +58,12 @@ if TYPE_CHECKING:
 
 BATCH = 20_000  # rows in memory, and in a transaction of a build
 REFRESHED_AT_MOST = (
-    250_000  # changed rows of one transaction, whose pages are held in memory: beyond it the store is built anew
+    250_000  # changed keys of one transaction, whose pages are held in memory: beyond it the store is built anew
 )
 SPARE_BYTES = 64 * 1024 * 1024
-Row = tuple[Any, ...]
+NOTHING = "select null::varchar as key, null::ubigint as digest where false"
+Pairs = list[tuple[bytes, bytes]]
+Result = TypeVar("Result")
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -82,16 +87,6 @@ class _MustBuild(Exception):  # noqa: N818 (no error: what to do)
     """The store cannot be brought to the version by its changed rows; the message says why."""
 
 
-@dataclass(frozen=True)
-class _Table:
-    """A table of the store: a query on the published ``source`` whose rows begin with their key, and the value of a row."""
-
-    name: str
-    source: str
-    query: str
-    value: Callable[[Row], bytes]
-
-
 def refresh_store(snapshot: Snapshot, *, anew: bool = False) -> Refresh:
     """Bring the store to the snapshot's version; ``anew`` builds it whatever it holds.
 
@@ -102,169 +97,189 @@ def refresh_store(snapshot: Snapshot, *, anew: bool = False) -> Refresh:
     with explaining_full_disk(snapshot.place.root), exclusive(root / ".lock"):
         _remove_leftovers(root)
         consented = personalised_query(snapshot.place, snapshot.shop)
-        snapshot.connection.execute(f"create or replace temp table consented as {consented}")
-        tables = [table for table in _tables(snapshot.shop) if snapshot.has(table.source)]
+        snapshot.connection.execute(f"create or replace temp table {CONSENTED} as {consented}")
         if anew:
-            return _build(snapshot, root, tables, "asked for")
+            return _build(snapshot, root, "asked for")
         try:
-            return _refresh_in_place(snapshot, root, tables)
+            return _refresh_in_place(snapshot, root)
         except _MustBuild as reason:
-            return _build(snapshot, root, tables, str(reason))
+            return _build(snapshot, root, str(reason))
         except (lmdb.Error, StoreError, msgspec.DecodeError, FileNotFoundError) as error:
-            return _build(snapshot, root, tables, f"it could not be read or written: {type(error).__name__}")
+            return _build(snapshot, root, f"it could not be read or written: {type(error).__name__}")
 
 
-def _refresh_in_place(snapshot: Snapshot, root: Path, tables: list[_Table]) -> Refresh:
+def _refresh_in_place(snapshot: Snapshot, root: Path) -> Refresh:
     """The changed rows in one transaction. Raises ``_MustBuild``."""
     if not (root / "current").exists():
         raise _MustBuild("there was none")
     folder = (root / "current").resolve()
-    connection = snapshot.connection
     with _environment(folder) as environment:
         environment.reader_check()  # killed readers keep no page
         past = _read_meta(environment)
-        digests = _digests_file(folder, past.version)
-        if not past.has_layout_of(snapshot.shop) or not digests.exists():
+        files = {table.name: _digests_file(folder, table, past.tables[table.name].digests) for table in TABLES}
+        if not past.has_layout_of(snapshot.shop) or not all(file.exists() for file in files.values()):
             raise _MustBuild("values are laid out otherwise")
-        changed, removed = _find_changes(connection, tables, digests)
+        _remove_digests(folder, keep=files.values())
+        sources = _sources(snapshot)
+        differ = [table for table in TABLES if sources[table.name] != past.tables[table.name].sources]
+        found = {table: _find_changes(snapshot, table, files[table.name]) for table in differ}
+        touched = [table for table in differ if any(found[table])]
+        changed, removed = (sum(counts[place] for counts in found.values()) for place in (0, 1))
         if changed > max(BATCH, min(REFRESHED_AT_MOST, sum(past.rows.values()) // 2)):
             raise _MustBuild(f"{changed:,} rows changed")
-        meta = _meta(snapshot, tables)
-        if changed or removed or meta != past:
-            target = _digests_file(folder, meta.version)
-            _keep_changed_digests(connection, tables, digests, target)
-            _write_changes(environment, connection, tables, meta)
-            if target != digests:
-                digests.unlink()
-        if _wasted_bytes(environment) > SPARE_BYTES + _size(folder) // 2:
+        written = {table.name: snapshot.version.publication.version for table in touched}
+        meta = _meta(snapshot, {n: TableState(sources[n], written.get(n, past.tables[n].digests)) for n in sources}, past.rows)
+        if meta != past:
+            for table in touched:
+                _keep_digests(snapshot, table, files[table.name], _digests_file(folder, table, meta.version))
+            meta = _write_changes(environment, snapshot, touched, meta)
+            _remove_digests(folder, keep=[_digests_file(folder, t, meta.tables[t.name].digests) for t in TABLES])
+        if _wasted_bytes(environment) > SPARE_BYTES + _size(folder) // 3:
             folder = _compact(environment, root, folder)
     return Refresh(meta.version, meta.as_of, "", changed, removed, meta.rows, _size(folder))
 
 
-def _build(snapshot: Snapshot, root: Path, tables: list[_Table], because: str) -> Refresh:
+def _build(snapshot: Snapshot, root: Path, because: str) -> Refresh:
     """The store of all rows, in another folder that is swapped in when it is complete."""
-    meta = _meta(snapshot, tables)
+    version = snapshot.version.publication.version
+    meta = _meta(snapshot, {name: TableState(sources, version) for name, sources in _sources(snapshot).items()}, {})
     with _new_folder(root) as draft:
         with _environment(draft, sync=False) as environment:
             databases = _databases(environment)
-            for table in tables:
-                rows = snapshot.connection.execute(f"from ({table.query}) order by key")
-                while batch := rows.fetchmany(BATCH):
-                    _in_transaction(environment, partial(_append, databases[table.name], table, batch))
-            _in_transaction(environment, partial(_put_meta, databases[META], meta))
+            for table in TABLES:
+                if _is_published(snapshot, table):
+                    for pairs in _pairs(snapshot, table, f"({table.rows_of(snapshot.shop)})"):
+                        _in_transaction(environment, partial(_append, databases[table.name], pairs))
+                _copy(snapshot, _digested(snapshot, table), _digests_file(draft, table, version))
+            meta = _in_transaction(environment, partial(_put_meta, databases, meta))
             environment.sync(True)
-        digests = " union all ".join(f"select {literal(t.name)} as name, key, digest from ({_digested(t)})" for t in tables)
-        _copy(snapshot.connection, digests, _digests_file(draft, meta.version))
         folder = _swap_in(root, draft)
     return Refresh(meta.version, meta.as_of, because, sum(meta.rows.values()), 0, meta.rows, _size(folder))
 
 
-def _tables(shop: Shop) -> tuple[_Table, ...]:
-    probabilities = ", ".join(quoted(f"probability_{slug(category)}") for category in categories(shop))
-    own = "".join(f", {quoted(name)}" for name in attributes(shop))
-    profiles = f"""
-        select {_key_column("customer_id")} as key, customer_id, consented.customer_id is not null as may_personalise,
-            segment, recency_days, frequency, cast(monetary as double) as monetary, label,
-            case when model_version is null then [] else [{probabilities}] end as probabilities, model_version,
-            purchase_probability, expected_spend, churn_probability, top_category_id,
-            list_filter([reason_1, reason_2, reason_3], lambda reason: reason is not null) as reasons,
-            {_text_of_time("reasons_as_of")}, {_text_of_time("last_activity_at")}{own}
-        from {PROFILES_TABLE} left join consented using (customer_id)
+def _is_published(snapshot: Snapshot, table: StoreTable) -> bool:
+    return all(map(snapshot.has, table.sources))
+
+
+def _sources(snapshot: Snapshot) -> dict[str, str]:
+    """By table a hash of what it is made of. Files that a version took over are those of the version before: hard links."""
+    query = f"select count(*), coalesce(bit_xor(hash(customer_id)), 0) from {CONSENTED}"
+    consents = snapshot.connection.execute(query).fetchone()
+    sources = {}
+    for table in TABLES:
+        paths = [file for name in table.sources for file in parquet_files(snapshot.version.folder, name)]
+        states = [
+            (path.parent.name, status.st_ino, status.st_mtime_ns, status.st_size) for path in paths for status in [path.stat()]
+        ]
+        inputs = (states, consents if CONSENTED in table.rows else None)
+        sources[table.name] = hashlib.sha256(repr(inputs).encode()).hexdigest()[:32]
+    return sources
+
+
+def _pairs(snapshot: Snapshot, table: StoreTable, rows: str) -> Iterator[Pairs]:
+    """Keys with their values in the order of the keys, a batch at a time. A key's rows may lie in two batches."""
+    order = f"key, {table.order}" if table.order else "key"
+    query = f"select encode(key) as key, encode({table.value_of(snapshot.shop)}) as value from {rows} order by {order}"
+    before: list[tuple[bytes, list[bytes]]] = []
+    for batch in snapshot.connection.execute(query).to_arrow_reader(BATCH):
+        texts: list[Any] = batch.column("value").to_pylist()
+        if not table.order:
+            keys: list[Any] = batch.column("key").to_pylist()
+            yield list(zip(keys, texts, strict=True))
+            continue
+        starts, keys = _runs(batch.column("key"))
+        runs = [(key, texts[start:end]) for key, start, end in zip(keys, starts, [*starts[1:], len(texts)], strict=True)]
+        if before and before[0][0] == runs[0][0]:
+            runs[0] = (runs[0][0], before[0][1] + runs[0][1])
+        else:
+            runs = before + runs
+        before = [runs.pop()]
+        yield _listed(runs)
+    yield _listed(before)
+
+
+def _runs(keys: pa.Array[Any]) -> tuple[list[int], list[Any]]:
+    """Where each run of equal keys starts, and its key."""
+    starts = np.append(0, pc.indices_nonzero(pc.not_equal(keys[1:], keys[:-1])).to_numpy().astype(np.int64) + 1)
+    return starts.tolist(), keys.take(pa.array(starts)).to_pylist()
+
+
+def _listed(runs: list[tuple[bytes, list[bytes]]]) -> Pairs:
+    return [(key, b"[" + b",".join(texts) + b"]") for key, texts in runs]
+
+
+def _digested(snapshot: Snapshot, table: StoreTable) -> str:
+    """SQL of the digest of each key's rows."""
+    if not _is_published(snapshot, table):
+        return NOTHING
+    rows = table.rows_of(snapshot.shop)
+    if table.order:
+        return f"select key, bit_xor(hash(entry)) as digest from ({rows}) as entry group by key"
+    return f"select key, hash(entry) as digest from ({rows}) as entry"
+
+
+def _find_changes(snapshot: Snapshot, table: StoreTable, digests: Path) -> tuple[int, int]:
+    """The temporary table ``changed_<table>`` of new, changed and removed keys; the digest of a removed one is null.
+
+    Returns how many are new or changed, and how many are removed.
     """
-    visitors = (
-        f"select {_key_column('visitor_id')} as key, customer_id from {VISITORS_TABLE} semi join consented using (customer_id)"
-    )
-    fixed = len(StoredProfile.__struct_fields__) - 1  # columns before the attributes, which are one list
-
-    def profile(row: Row) -> bytes:
-        return _encoder.encode((*row[1 : fixed + 1], row[fixed + 1 :]))
-
-    return (
-        _Table(PROFILES, PROFILES_TABLE, profiles, profile),
-        _Table(VISITORS, VISITORS_TABLE, visitors, lambda row: str(row[1]).encode("utf-8", "surrogatepass")),
-    )
-
-
-def _key_column(name: str) -> str:
-    """SQL of the key of an id, as ``layout.key_of`` gives it."""
-    return f"case when strlen({name}) <= {LONGEST_KEY} then {name} else {literal(LONG_KEY)} || sha256({name}) end"
-
-
-def _key(row: Row) -> bytes:
-    return str(row[0]).encode("utf-8", "surrogatepass")
-
-
-def _text_of_time(name: str) -> str:
-    return f"strftime({name}, '%Y-%m-%dT%H:%M:%S.%gZ') as {name}"
-
-
-def _digested(table: _Table) -> str:
-    return f"select entry.*, hash(entry) as digest from ({table.query}) as entry"
-
-
-def _find_changes(connection: duckdb.DuckDBPyConnection, tables: list[_Table], digests: Path) -> tuple[int, int]:
-    """The temporary tables ``changed_<table>`` of new and changed rows with their digests, and ``removed`` (name, key).
-
-    Returns how many there are of each. A published table is read once, and its key a second time.
-    """
-    connection.execute(f"create or replace temp view past as from read_parquet({file_literal(digests)})")
-    present = " union all ".join(f"select {literal(t.name)} as name, key from ({t.query})" for t in tables)
+    connection, name = snapshot.connection, f"changed_{table.name}"
     connection.execute(
-        f"create or replace temp table removed as select name, key from past anti join ({present}) using (name, key)"
+        f"create or replace temp table {name} as select key, entry.digest "
+        f"from read_parquet({file_literal(digests)}) as past full join ({_digested(snapshot, table)}) as entry using (key) "
+        "where past.digest is distinct from entry.digest"
     )
-    changed = 0
-    for table in tables:
-        connection.execute(
-            f"create or replace temp table changed_{table.name} as select entry.* from ({_digested(table)}) as entry "
-            f"left join (select key, digest from past where name = {literal(table.name)}) as before using (key) "
-            "where before.digest is distinct from entry.digest"
-        )
-        changed += row_count(connection, f"changed_{table.name}")
-    return changed, row_count(connection, "removed")
+    removed = row_count(connection, f"(from {name} where digest is null)")
+    return row_count(connection, name) - removed, removed
 
 
-def _keep_changed_digests(connection: duckdb.DuckDBPyConnection, tables: list[_Table], past: Path, target: Path) -> None:
+def _keep_digests(snapshot: Snapshot, table: StoreTable, past: Path, target: Path) -> None:
     """The digests of the version that is written next: those of before but for what changed or went."""
-    changed = " union all ".join(f"select {literal(t.name)} as name, key, digest from changed_{t.name}" for t in tables)
-    gone = f"select name, key from ({changed}) union all from removed"
-    kept = f"select name, key, digest from read_parquet({file_literal(past)}) anti join ({gone}) using (name, key)"
-    _copy(connection, f"{kept} union all {changed}", target)
+    changed = f"changed_{table.name}"
+    kept = f"select key, digest from read_parquet({file_literal(past)}) anti join {changed} using (key)"
+    _copy(snapshot, f"{kept} union all from {changed} where digest is not null", target)
 
 
-def _copy(connection: duckdb.DuckDBPyConnection, query: str, target: Path) -> None:
+def _copy(snapshot: Snapshot, query: str, target: Path) -> None:
     with replacing(target) as temporary:
-        connection.execute(f"copy ({query}) to {literal(str(temporary))} (format parquet, compression zstd)")
+        snapshot.connection.execute(f"copy ({query}) to {literal(str(temporary))} (format parquet, compression zstd)")
 
 
-def _write_changes(
-    environment: lmdb.Environment, connection: duckdb.DuckDBPyConnection, tables: list[_Table], meta: Meta
-) -> None:
+def _write_changes(environment: lmdb.Environment, snapshot: Snapshot, tables: Sequence[StoreTable], meta: Meta) -> Meta:
+    """Write the changes and the record in one transaction; returns the record with its rows counted."""
     databases = _databases(environment)
 
-    def write(transaction: lmdb.Transaction) -> None:
-        for name, key in connection.execute("from removed").fetchall():
-            transaction.delete(str(key).encode("utf-8", "surrogatepass"), db=databases[name])
+    def write(transaction: lmdb.Transaction) -> Meta:
         for table in tables:
-            rows = connection.execute(f"select * exclude (digest) from changed_{table.name} order by key")
-            while batch := rows.fetchmany(BATCH):
-                for row in batch:
-                    transaction.put(_key(row), table.value(row), db=databases[table.name])
-        _put_meta(databases[META], meta, transaction)
+            changed, database = f"changed_{table.name}", databases[table.name]
+            gone = snapshot.connection.execute(f"select encode(key) from {changed} where digest is null").fetchall()
+            for (key,) in gone:
+                transaction.delete(key, db=database)
+            if not _is_published(snapshot, table):
+                continue
+            rows = f"(from ({table.rows_of(snapshot.shop)}) semi join {changed} using (key))"
+            for pairs in _pairs(snapshot, table, rows):
+                for key, value in pairs:
+                    transaction.put(key, value, db=database)
+        return _put_meta(databases, meta, transaction)
 
-    _in_transaction(environment, write)
+    return _in_transaction(environment, write)
 
 
-def _append(database: Database, table: _Table, rows: list[Row], transaction: lmdb.Transaction) -> None:
-    """Rows whose keys follow all of those that are there: pages are filled one after the other."""
+def _append(database: Database, pairs: Pairs, transaction: lmdb.Transaction) -> None:
+    """Pairs whose keys follow all of those that are there: pages are filled one after the other."""
     with transaction.cursor(db=database) as cursor:
-        cursor.putmulti([(_key(row), table.value(row)) for row in rows], append=True)
+        cursor.putmulti(pairs, append=True)
 
 
-def _put_meta(database: Database, meta: Meta, transaction: lmdb.Transaction) -> None:
-    transaction.put(META_KEY, _encoder.encode(meta), db=database)
+def _put_meta(databases: dict[str, Database], meta: Meta, transaction: lmdb.Transaction) -> Meta:
+    rows = {table.name: transaction.stat(databases[table.name])["entries"] for table in TABLES}
+    counted = msgspec.structs.replace(meta, rows=rows)
+    transaction.put(META_KEY, _encoder.encode(counted), db=databases[META])
+    return counted
 
 
-def _in_transaction(environment: lmdb.Environment, write: Callable[[lmdb.Transaction], None]) -> None:
+def _in_transaction(environment: lmdb.Environment, write: Callable[[lmdb.Transaction], Result]) -> Result:
     """One write transaction; where the map is full, it is doubled and the transaction made again."""
     while True:
         try:
@@ -284,7 +299,7 @@ def _environment(folder: Path, *, sync: bool = True) -> Iterator[lmdb.Environmen
 
 
 def _databases(environment: lmdb.Environment) -> dict[str, Database]:
-    return {name: environment.open_db(name.encode()) for name in (META, PROFILES, VISITORS)}
+    return {name: environment.open_db(name.encode()) for name in (META, *(table.name for table in TABLES))}
 
 
 def _read_meta(environment: lmdb.Environment) -> Meta:
@@ -297,17 +312,32 @@ def _read_meta(environment: lmdb.Environment) -> Meta:
     return msgspec.msgpack.decode(value, type=Meta)
 
 
-def _meta(snapshot: Snapshot, tables: list[_Table]) -> Meta:
-    rows = {table.name: row_count(snapshot.connection, f"({table.query})") for table in tables}
-    number, shop = snapshot.version.publication.version, snapshot.shop
+def _meta(snapshot: Snapshot, tables: dict[str, TableState], rows: dict[str, int]) -> Meta:
     named = "select category_id, name from categories where name is not null order by category_id"
     titles = dict(snapshot.connection.execute(named).fetchall()) if snapshot.has("categories") else {}
-    return Meta(SCHEMA, number, snapshot.as_of, categories(shop), attributes(shop), rows, titles)
+    version = snapshot.version.publication.version
+    return Meta(SCHEMA, shop_layout(snapshot.shop), version, snapshot.as_of, rows, titles, _offers(snapshot), tables)
 
 
-def _digests_file(folder: Path, version: int) -> Path:
-    """The digests of a version's rows; another release of DuckDB may compute others."""
-    return folder / f"digests-{version:08d}-{duckdb.__version__}.parquet"
+def _offers(snapshot: Snapshot) -> OfferState | None:
+    relations = {"offers": "offers", "products": "products", "activity": "offer_activity"}
+    if not all(map(snapshot.has, relations.values())):
+        return None
+    salt = known_salt(snapshot.place, snapshot.shop.campaigns.global_holdout_salt)
+    return OfferState(read_contents(snapshot.connection, snapshot.shop, **relations), draw_key(salt).hex())
+
+
+def _digests_file(folder: Path, table: StoreTable, version: int) -> Path:
+    """The digests of a table as a version changed it last; another release of DuckDB may compute others."""
+    return folder / f"digests-{table.name}-{version:08d}-{duckdb.__version__}.parquet"
+
+
+def _remove_digests(folder: Path, keep: Iterable[Path]) -> None:
+    """Remove the digests of other versions, and what a killed writer left of them."""
+    kept = {*keep}
+    for file in folder.glob("digests-*.parquet"):
+        if file not in kept:
+            file.unlink()
 
 
 def _wasted_bytes(environment: lmdb.Environment) -> int:
