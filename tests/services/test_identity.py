@@ -33,7 +33,8 @@ async def caller(request: Request) -> Response:
     """Who identity says that asks, and the ids that its events would have if they named others."""
     found = identify(request, "offers", anonymous="anonymous" in request.query_params)
     ids = {"visitor": found.visitor(request.query_params.get("visitor", "me"))}
-    events = found.event_ids("forged visitor", "forged customer")
+    named = request.query_params.get("named", "forged customer")
+    events = found.event_ids("forged visitor", named)
     return JSONResponse({"customer": found.customer_id, "personal": found.may_personalise, "events": events, **ids})
 
 
@@ -206,6 +207,14 @@ def test_nothing_links_a_visitor_to_a_customer_where_personalisation_is_refused(
     assert (agreed["customer"], agreed["personal"]) == ("C1", True)
     assert agreed["visitor"].startswith("v-")
     assert (agreed["visitor"] == linkable) == ("anonymous" in query)  # no cookie is set for one request
+
+
+def test_an_event_of_a_server_links_no_visitor_to_a_customer_who_does_not_consent(pages: Pages) -> None:
+    server, objecting = pages.client(pages.server), pages.client(pages.server, Sec_GPC="1")
+    assert asked(server, named="C1")["events"] == ["forged visitor", "C1"]
+    assert asked(server, named="C9")["events"] == ["forged visitor", "C9"]  # new, for whom the shop vouches
+    assert asked(server, named="C3")["events"] == [None, "C3"]
+    assert asked(objecting, named="C1")["events"] == [None, "C1"]
 
 
 def test_without_a_store_nobody_has_consented(shop: ServedShop) -> None:

@@ -54,6 +54,7 @@ class Caller(msgspec.Struct, frozen=True):
     visitor_id: str | None
     customer_id: str | None
     may_personalise: bool
+    consent_of: Callable[[str], bool | None]
 
     def visitor(self, asked: str) -> str:
         """The visitor that a path names. Raises ``Problem`` 403 where a browser asks for another one than its own."""
@@ -73,8 +74,16 @@ class Caller(msgspec.Struct, frozen=True):
         return asked
 
     def event_ids(self, visitor_id: str | None, customer_id: str | None) -> tuple[str | None, str | None]:
-        """Visitor and customer of an event that names these: a browser's own ones whatever it names, else as named."""
-        return (visitor_id, customer_id) if self.kind == "server" else (self.visitor_id, self.customer_id)
+        """Visitor and customer of an event that names these: a browser's own ones whatever it names, else as named.
+
+        A server's event of a customer who is known not to consent, or who objects, loses its visitor: nothing links the two.
+        """
+        if self.kind == "browser":
+            return self.visitor_id, self.customer_id
+        is_linked = visitor_id is not None and customer_id is not None
+        if is_linked and not (self.may_personalise and self.consent_of(customer_id or "") is not False):
+            return None, customer_id
+        return visitor_id, customer_id
 
 
 class _Allowance(NamedTuple):
@@ -116,12 +125,13 @@ class Identity:
         self._take(key, monotonic)
         objects = request.headers.get("sec-gpc") == "1"
         if key.kind == "server":
-            return Caller(key.id, key.kind, key.scopes, None, None, not objects)
+            return Caller(key.id, key.kind, key.scopes, None, None, not objects, self._consent_of)
         customer_id = self._customer(request)
-        may_personalise = not (objects or anonymous) and (customer_id is None or self._consents(customer_id))
+        may_personalise = not (objects or anonymous) and (customer_id is None or self._consent_of(customer_id) is True)
         kind = LINKABLE if may_personalise else UNLINKABLE
         visitor_id = _new_visitor(kind) if anonymous else self._visitor(request, key, kind)
-        return Caller(key.id, key.kind, key.scopes, visitor_id, customer_id if may_personalise else None, may_personalise)
+        customer_id = customer_id if may_personalise else None
+        return Caller(key.id, key.kind, key.scopes, visitor_id, customer_id, may_personalise, self._consent_of)
 
     def _key(self, request: Request, key_text: str | None, monotonic: float) -> Key:
         header = request.headers.get("authorization") if key_text is None else key_text
@@ -158,13 +168,13 @@ class Identity:
             _tell(request, REFUSED_HEADER, refusal)
         return customer_id
 
-    def _consents(self, customer_id: str) -> bool:
-        """Whether the customer consents to personalisation; not one of whom the store knows nothing."""
+    def _consent_of(self, customer_id: str) -> bool | None:
+        """Whether the customer consents to personalisation; None where the store does not know, or cannot be read."""
         try:
             with self._reader.view() as view:
-                return bool(view.consent_of(customer_id))
+                return view.consent_of(customer_id)
         except StoreError:
-            return False
+            return None
 
     def _visitor(self, request: Request, key: Key, kind: str) -> str:
         """The visitor of the cookie, where there is one of this kind; else a new one, which the answer's cookie names."""
