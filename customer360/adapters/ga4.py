@@ -51,12 +51,16 @@ def clicks(line: str, ids: EventIds) -> list[Click]:
     """The clicks of one exported event. Raises ``RowError`` on a line that is no such event."""
     event = json_object(line)
     parameters = {str(entry.get("key")): _value(entry) for entry in mappings(event.get("event_params"), "event_params")}
+    return event_clicks(event, parameters, ids.of("\0".join(str(event.get(column)) for column in IDENTITY)))
+
+
+def event_clicks(event: Mapping[str, Any], parameters: Mapping[str, Any], event_id: str) -> list[Click]:
+    """The clicks of an event by the export's columns, with its parameters by name. Raises ``RowError``."""
     items = mappings(event.get("items"), "items")
     name = event.get("event_name")
     if not isinstance(name, str):
         raise RowError("event_name: is missing")
     common = {**_common(event, parameters), "event_name": "purchase" if name == "refund" else name}
-    event_id = ids.of("\0".join(str(event.get(column)) for column in IDENTITY))
     if name == "purchase":
         found = _order_lines(event, parameters, items, ("item_revenue", "purchase_revenue"), 1)
     elif name == "refund":

@@ -75,20 +75,21 @@ def with_canonical_ids(click: Click) -> Click:
 
     Raises ``RowError`` naming the column where an id is ambiguous, such as the text ``1001.0``.
     """
-    return {column: _canonical(value, column) if column in ID_COLUMNS else value for column, value in click.items()}
+    return {column: canonical(value, column) if column in ID_COLUMNS else value for column, value in click.items()}
+
+
+def canonical(value: Any, column: str) -> str | None:
+    """An id in its one form, None for a placeholder. Raises ``RowError`` naming the column where it is ambiguous."""
+    try:
+        return None if value is None else canonical_id(text_of(value))
+    except ValueError as error:
+        raise RowError(f"{column}: {error}") from error
 
 
 def text_of(value: Any) -> str:
     """A JSON value as text; a number of whole value is written without a fraction."""
     is_short = isinstance(value, Decimal) and value.is_finite() and abs(value.adjusted()) < LONGEST_NUMBER
     return f"{value:.0f}" if is_short and value == value.to_integral_value() else str(value)
-
-
-def _canonical(value: Any, column: str) -> str | None:
-    try:
-        return None if value is None else canonical_id(text_of(value))
-    except ValueError as error:
-        raise RowError(f"{column}: {error}") from error
 
 
 def first(*values: Any) -> Any:

@@ -108,7 +108,11 @@ def from_enriched(line: str) -> Mapping[str, Any]:
     values = line.split("\t")
     if len(values) != len(FIELDS):
         raise RowError(f"has {len(values)} tab-separated fields, an enriched event has {len(FIELDS)}")
-    event: dict[str, Any] = dict(zip(FIELDS, values, strict=True))
+    return with_entities(dict(zip(FIELDS, values, strict=True)))
+
+
+def with_entities(event: dict[str, Any]) -> Mapping[str, Any]:
+    """The event with its self-describing fields, which are JSON in text, as columns. Raises ``RowError``."""
     for column in ("contexts", "derived_contexts"):
         for entity in mappings(_envelope(event, column), column):
             event.setdefault(_column("contexts", entity), []).append(entity.get("data"))
@@ -120,7 +124,7 @@ def from_enriched(line: str) -> Mapping[str, Any]:
 
 def _envelope(event: dict[str, Any], column: str) -> Any:
     """Add the content of a self-describing field of a line."""
-    return record(_parsed(event.pop(column), column, {}), column).get("data")
+    return record(_parsed(event.pop(column, None), column, {}), column).get("data")
 
 
 def _column(kind: str, entity: Mapping[str, Any]) -> str:

@@ -122,15 +122,21 @@ def canonical_id(text: str | None) -> str | None:
     """
     if text is None:
         return None
+    trimmed = text.strip(" ") if text.isascii() and text.isprintable() else _composed(text)
+    if re.fullmatch(_AMBIGUOUS, trimmed, re.IGNORECASE | re.ASCII):
+        raise ValueError(NO_ID_AMBIGUOUS)
+    return None if re.fullmatch(_PLACEHOLDER, trimmed, re.IGNORECASE | re.ASCII) else trimmed
+
+
+def _composed(text: str) -> str:
+    """Without its edges, composed (NFC). Raises ``ValueError`` where an invisible character is left."""
     kept = [index for index, letter in enumerate(text) if not _is_edge(letter)]
     trimmed = unicodedata.normalize("NFC", text[kept[0] : kept[-1] + 1]) if kept else ""
     if any(
         unicodedata.category(letter) in {"Cc", "Cf", "Zl", "Zp"} or (letter != " " and _is_edge(letter)) for letter in trimmed
     ):
         raise ValueError(NO_ID_INVISIBLE)
-    if re.fullmatch(_AMBIGUOUS, trimmed, re.IGNORECASE | re.ASCII):
-        raise ValueError(NO_ID_AMBIGUOUS)
-    return None if re.fullmatch(_PLACEHOLDER, trimmed, re.IGNORECASE | re.ASCII) else trimmed
+    return trimmed
 
 
 def _is_edge(letter: str) -> bool:
