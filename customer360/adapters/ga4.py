@@ -44,6 +44,7 @@ IDENTITY = (
     "batch_ordering_id",
     "batch_event_index",
 )
+MISSING = ("(not set)", "undefined")  # GA4's, and that of scripts that name no currency
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -98,9 +99,9 @@ def _value(entry: Mapping[str, Any]) -> Any:
 
 
 def _text(values: Mapping[str, Any], name: str) -> str | None:
-    """A value as text; GA4 writes ``(not set)`` for a missing one. Numbers of whole value are written without a fraction."""
+    """A value as text, None for what stands for a missing one. Numbers of whole value are written without a fraction."""
     value = first(values.get(name))
-    return None if value is None or value == "(not set)" else text_of(value)
+    return None if value is None or value in MISSING else text_of(value)
 
 
 def _time(microseconds: Any) -> datetime:
@@ -139,6 +140,7 @@ def _order_lines(
                 **_item(item, parameters),
                 "quantity": first(item.get("quantity"), 1),
                 "amount": _amount(item, item_total),
+                "currency": first(order["currency"], _text(item, "currency")),
             }
             for item in items
         ]
@@ -149,6 +151,6 @@ def _order_lines(
 
 
 def _amount(item: Mapping[str, Any], total: str) -> Decimal | None:
-    """An item's total: its own column, else price times quantity. Both are in the event's currency."""
+    """An item's total: its own column, else price times quantity. Both are in the event's currency, else the item's."""
     amount = decimal_of(item, total)
     return line_total(item) if amount is None else amount

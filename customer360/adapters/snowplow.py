@@ -112,13 +112,17 @@ def from_enriched(line: str) -> Mapping[str, Any]:
 
 
 def with_entities(event: dict[str, Any]) -> Mapping[str, Any]:
-    """The event with its self-describing fields, which are JSON in text, as columns. Raises ``RowError``."""
+    """The event with its self-describing fields, which are JSON in text, as columns; without a name it gets its schema's.
+
+    Raises ``RowError`` naming the field.
+    """
     for column in ("contexts", "derived_contexts"):
         for entity in mappings(_envelope(event, column), column):
             event.setdefault(_column("contexts", entity), []).append(entity.get("data"))
     unstructured = record(_envelope(event, "unstruct_event"), "unstruct_event")
     if unstructured:
         event[_column("unstruct_event", unstructured)] = unstructured.get("data")
+        event["event_name"] = first(event.get("event_name"), str(unstructured.get("schema")).split("/")[1])
     return event
 
 

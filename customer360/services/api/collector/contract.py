@@ -19,10 +19,11 @@ from customer360.adapters.rows import Click, RowError, canonical
 from customer360.lake.landing.contracts import CLICK_COLUMNS, MAX_AGE_DAYS, MAX_FUTURE_HOURS, Column
 
 EVENT_BYTES = 65_536
-TEXT_LENGTH = 8_192
+ID_LENGTH, TEXT_LENGTH = 512, 8_192
 LARGEST_AMOUNT = Decimal(10) ** 16
 LARGEST_WHOLE = 2**63
 CENT = Decimal("0.01")
+AHEAD = timedelta(hours=MAX_FUTURE_HOURS)
 AGE = timedelta(days=MAX_AGE_DAYS - 1)  # the slice may begin later than the event arrives
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 _COLUMNS = {column.name: column for column in CLICK_COLUMNS}
@@ -73,38 +74,65 @@ def line_of(click: Click) -> bytes:
 
 def _require(click: Click, arrived: Arrived) -> None:
     """What an event must have, and the bounds of its values."""
-    for column in CLICK_COLUMNS:
-        if column.required and column.name not in click:
-            raise EventError(column.name, "is missing")
-    if click["event_at"] > arrived.at + timedelta(hours=MAX_FUTURE_HOURS):
-        raise EventError("event_at", f"lies over {MAX_FUTURE_HOURS} hour in the future; send UTC, or leave it out for now")
-    if click["event_at"] < arrived.at - AGE:
-        raise EventError("event_at", f"lies over {AGE.days} days back; land old events as history")
-    if "customer_id" not in click and "visitor_id" not in click:
-        raise EventError("visitor_id", "is missing, and customer_id too; send one of the two")
-    if click.get("dwell_seconds", 0) < 0:
-        raise EventError("dwell_seconds", "is below 0")
-    if click["event_name"] == "purchase":
-        for name in ("order_id", "amount"):
-            if name not in click:
-                raise EventError(name, "is missing in a purchase")
-    if click.get("currency", arrived.currency) != arrived.currency:
-        raise EventError("currency", f"is not the shop's: send amounts in {arrived.currency}")
+    missing = [column.name for column in CLICK_COLUMNS if column.required and column.name not in click]
+    if missing:
+        raise EventError(missing[0], "is missing")
+    for name, breaks, remedy in _RULES:
+        if breaks(click, arrived):
+            raise EventError(name, remedy.format(currency=arrived.currency))
+
+
+_Rule = Callable[[Click, Arrived], bool]
+_RULES: tuple[tuple[str, _Rule, str], ...] = (
+    (
+        "event_at",
+        lambda click, arrived: click["event_at"] > arrived.at + AHEAD,
+        f"lies over {MAX_FUTURE_HOURS} hour in the future; send UTC, or leave it out for now",
+    ),
+    (
+        "event_at",
+        lambda click, arrived: click["event_at"] < arrived.at - AGE,
+        f"lies over {AGE.days} days back; land old events as history",
+    ),
+    (
+        "visitor_id",
+        lambda click, _: not click.keys() & {"visitor_id", "customer_id"},
+        "is missing, and customer_id too; send one of the two",
+    ),
+    ("dwell_seconds", lambda click, _: click.get("dwell_seconds", 0) < 0, "is below 0"),
+    ("order_id", lambda click, _: click["event_name"] == "purchase" and "order_id" not in click, "is missing in a purchase"),
+    ("amount", lambda click, _: click["event_name"] == "purchase" and "amount" not in click, "is missing in a purchase"),
+    (
+        "currency",
+        lambda click, arrived: click.get("currency", arrived.currency) != arrived.currency,
+        "is not the shop's: send amounts in {currency}",
+    ),
+)
 
 
 def _text(column: Column, value: Any) -> str | None:
     if column.is_id:
-        if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
-            raise EventError(column.name, "send text or a whole number")
-        try:
-            return canonical(value, column.name)
-        except RowError as error:
-            raise EventError(column.name, f"{error}".removeprefix(f"{column.name}: ")) from error
+        return _id(column, value)
     if not isinstance(value, str):
         raise EventError(column.name, "send text")
     if len(value) > TEXT_LENGTH or "\0" in value:
         raise EventError(column.name, f"send at most {TEXT_LENGTH} characters, without NUL")
     return value
+
+
+def _id(column: Column, value: Any) -> str | None:
+    if not isinstance(value, str):
+        value = f"{_whole(column, value)}" if _is_number(value) else value
+    if not isinstance(value, str) or len(value) > ID_LENGTH:
+        raise EventError(column.name, f"send a text of at most {ID_LENGTH} characters, or a whole number")
+    try:
+        return canonical(value, column.name)
+    except RowError as error:
+        raise EventError(column.name, f"{error}".removeprefix(f"{column.name}: ")) from error
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
 
 
 def _time(column: Column, value: Any) -> datetime:
@@ -117,8 +145,7 @@ def _time(column: Column, value: Any) -> datetime:
 
 def _number(column: Column, value: Any) -> Decimal:
     """A finite number, also as text: some trackers quote theirs."""
-    is_number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
-    if not is_number and not (isinstance(value, str) and _NUMBER.fullmatch(value.strip(" "))):
+    if not _is_number(value) and not (isinstance(value, str) and _NUMBER.fullmatch(value.strip(" "))):
         raise EventError(column.name, "send a number")
     try:
         number = Decimal(str(value).strip(" "))

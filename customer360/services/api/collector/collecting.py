@@ -1,0 +1,139 @@
+"""Events of one request: judged one by one, on disk together, then counted in the visitor's session."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+from prometheus_client import Counter
+
+from customer360.adapters.rows import Click, RowError, Skip
+from customer360.lake.operations.clock import shop_now
+from customer360.services.api.collector.contract import Arrived, EventError, checked, line_of
+from customer360.services.api.problems import Problem
+from customer360.services.session_memory import SessionEvent, SessionMemory
+from customer360.services.spool import Spool, SpoolFullError
+from customer360.settings import Settings
+
+EVENTS = Counter("customer360_api_events", "Events by protocol: accepted, refused, skipped", ["protocol", "outcome"])
+RETRY_SECONDS = 5  # where the spool takes nothing
+CLOCK_SECONDS = 1.0  # for which a look at a replayed shop's newest slice counts
+REMEMBERED = ("product_id", "category_id", "offer_id", "referrer", "device")
+
+Ids = Callable[[str | None, str | None], tuple[str | None, str | None]]  # of visitor and customer: whom an event may be of
+Reading = Callable[[], list[Click] | Skip]  # the clicks of one event; raises RowError or EventError
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """An event that was not taken: its place in the request from 0 on, the field, and what to send instead."""
+
+    index: int
+    field: str
+    remedy: str
+
+
+class Collected(msgspec.Struct, frozen=True):
+    """How many events are on disk, and which were refused. What is no activity, such as a page ping, is in neither."""
+
+    accepted: int
+    refused: list[Refusal]
+
+
+class ShopClock:
+    """The shop's time: the wall clock, or in a replay the newest landed slice and how long it has been that."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._slice = settings.shop.slices_start
+        self._since = self._looked = -CLOCK_SECONDS
+
+    def now(self) -> datetime:
+        """UTC."""
+        wall, shop = datetime.now(UTC), self._settings.shop
+        if shop.live:
+            return wall
+        if (monotonic := time.monotonic()) >= self._looked + CLOCK_SECONDS:
+            newest = shop_now(self._settings, wall)
+            if newest != self._slice or self._since < 0:
+                self._slice, self._since = newest, monotonic
+            self._looked = monotonic
+        return self._slice + min(timedelta(seconds=monotonic - self._since), shop.slice_width - timedelta(seconds=1))
+
+
+class Collector:
+    """What the events of one process pass through."""
+
+    def __init__(self, settings: Settings, spool: Spool, sessions: SessionMemory) -> None:
+        self.clock = ShopClock(settings)
+        self.spool = spool
+        self._currency = settings.shop.currency
+        self._sessions = sessions
+
+    async def collect(self, protocol: str, readings: Iterable[Reading], ids: Ids, arrived_at: datetime) -> Collected:
+        """Take the events that fit the contract; they are on disk on return. Raises ``Problem`` 503 where the spool is full."""
+        arrived = Arrived(arrived_at, self._currency)
+        taken: list[Click] = []
+        lines: list[bytes] = []
+        refused: list[Refusal] = []
+        accepted = skipped = 0
+        for index, reading in enumerate(readings):
+            try:
+                clicks = _clicks(reading, ids, arrived)
+                if clicks is None:
+                    skipped += 1
+                    continue
+                lines += [line_of(click) for click in clicks]
+            except (EventError, RowError) as error:
+                refused.append(_refusal(index, error))
+                continue
+            taken += clicks
+            accepted += 1
+        if lines:
+            await self._append(lines)
+            self._remember(taken)
+        for outcome, count in (("accepted", accepted), ("refused", len(refused)), ("skipped", skipped)):
+            if count:
+                EVENTS.labels(protocol, outcome).inc(count)
+        return Collected(accepted, refused)
+
+    async def _append(self, lines: list[bytes]) -> None:
+        try:
+            await self.spool.append(lines)
+        except SpoolFullError as error:
+            retry = {"Retry-After": f"{RETRY_SECONDS}"}
+            detail = "None of the events was taken. Send all of them again."
+            raise Problem(503, "spool-full", "Events cannot be taken now", detail, retry) from error
+
+    def _remember(self, clicks: list[Click]) -> None:
+        visitors: dict[tuple[str | None, str | None], list[SessionEvent]] = {}
+        for click in clicks:
+            event = SessionEvent(
+                click["event_name"], click["event_at"].timestamp(), *(click.get(column) for column in REMEMBERED)
+            )
+            visitors.setdefault((click.get("visitor_id"), click.get("customer_id")), []).append(event)
+        for (visitor_id, customer_id), events in visitors.items():
+            self._sessions.remember(visitor_id, customer_id, events, time.time())
+
+
+def _clicks(reading: Reading, ids: Ids, arrived: Arrived) -> list[Click] | None:
+    """The clicks of an event by the contract; None where it is skipped. Raises ``EventError`` or ``RowError``."""
+    found = reading()
+    if isinstance(found, Skip):
+        return None
+    clicks = []
+    for click in found:
+        visitor_id, customer_id = ids(click.get("visitor_id"), click.get("customer_id"))
+        clicks.append(checked({**click, "visitor_id": visitor_id, "customer_id": customer_id}, arrived))
+    return clicks
+
+
+def _refusal(index: int, error: EventError | RowError) -> Refusal:
+    """Field and remedy of an error; the value that an adapter's message quotes before ``is`` is left out."""
+    if isinstance(error, EventError):
+        return Refusal(index, error.field, error.remedy)
+    field, _, text = str(error).partition(": ")
+    remedy = re.sub(r"^.* is (?=not |no )", "is ", text, flags=re.DOTALL)
+    return Refusal(index, field, remedy if text else str(error))
