@@ -20,6 +20,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -309,7 +310,11 @@ def spool_folder(settings: Settings, source: str) -> Path:
 
 def spooled_bytes(folder: Path) -> int:
     """Bytes in the files of a spool, of all processes."""
-    return sum(entry.stat().st_size for entry in os.scandir(folder)) if folder.is_dir() else 0
+    size = 0
+    for path in folder.glob("*.jsonl"):
+        with suppress(FileNotFoundError):  # moved since the folder was read
+            size += path.stat().st_size
+    return size
 
 
 def recover_spools(settings: Settings) -> None:

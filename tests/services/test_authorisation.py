@@ -37,7 +37,21 @@ ROUTES = {
         "GET", "/v1/customers/C1/profile", "profile", is_for_browsers=False, status=200
     ),
 }
-BODIES = {"/v1/score": {"features": {}}}
+ROUTES |= {
+    path: Route(method, query, "events", is_for_browsers=True, status=status)
+    for path, method, query, status in (
+        ("/v1/events", "POST", "/v1/events", 200),
+        ("/mp/collect", "POST", "/mp/collect", 204),
+        ("/com.snowplowanalytics.snowplow/tp2", "POST", "/com.snowplowanalytics.snowplow/tp2", 200),
+        ("/i", "GET", "/i?e=pv&p=srv&uid=C1", 200),
+    )
+}
+BODIES = {
+    "/v1/score": {"features": {}},
+    "/v1/events": {"events": [{"event_name": "view_item", "customer_id": "C1"}]},
+    "/mp/collect": {"client_id": "V1", "events": [{"name": "view_item"}]},
+    "/com.snowplowanalytics.snowplow/tp2": {"data": [{"e": "pv", "p": "srv", "uid": "C1"}]},
+}
 REFUSED = {
     "no key": (401, "no-key"),
     "a forged key": (401, "no-key"),

@@ -13,6 +13,8 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from customer360.services.api.collector.collecting import Collector
+from customer360.services.api.collector.routes import collector_routes
 from customer360.services.api.endpoints import Service
 from customer360.services.api.identity import CUSTOMER_HEADER, REFUSED_HEADER, Identity
 from customer360.services.api.keys import KeyRing, KeysError
@@ -20,6 +22,7 @@ from customer360.services.api.openapi import openapi_document
 from customer360.services.api.routes import ROUTES, failed, refused
 from customer360.services.api.scoring import Scorer
 from customer360.services.api.settings import ApiSettings
+from customer360.services.session_memory import SessionMemory, session_folder
 from customer360.services.store.layout import store_folder
 from customer360.services.store.reading import StoreReader
 from customer360.settings import Settings
@@ -58,7 +61,7 @@ def create(settings: Settings, own: ApiSettings) -> Starlette:
         allow_credentials=True,
     )
     app = Starlette(
-        routes=ROUTES,
+        routes=[*ROUTES, *collector_routes(own.snowplow_path)],
         middleware=[cors],
         exception_handlers={HTTPException: refused, Exception: failed},
     )
@@ -68,6 +71,7 @@ def create(settings: Settings, own: ApiSettings) -> Starlette:
         reader=reader,
         scorer=Scorer(settings),
         identity=identity,
+        collector=Collector(settings, SessionMemory(session_folder(settings.place)), own.spool_free_bytes),
         document=openapi_document(version("customer360"), settings.shop),
     )
     return app

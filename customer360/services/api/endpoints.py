@@ -13,6 +13,7 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from customer360.services.api.collector.collecting import Collector
 from customer360.services.api.identity import Caller, Identity
 from customer360.services.api.metrics import REQUESTS, SECONDS
 from customer360.services.api.problems import Problem
@@ -34,6 +35,7 @@ class Service:
     reader: StoreReader
     scorer: Scorer
     identity: Identity
+    collector: Collector
     document: bytes
 
 

@@ -8,6 +8,10 @@ from typing import Any
 import msgspec
 
 from customer360.features import Feature, feature_list
+from customer360.lake.landing.contracts import CLICK_COLUMNS
+from customer360.services.api.collector.collecting import Collected
+from customer360.services.api.collector.contract import ID_LENGTH, TEXT_LENGTH
+from customer360.services.api.collector.routes import EventBatch
 from customer360.services.api.problems import MEDIA_TYPE, ProblemDocument
 from customer360.services.api.schemas import LARGEST, Health, Profile, Readiness, Score, ScoreRequest
 from customer360.settings import Shop
@@ -28,10 +32,13 @@ PROBLEMS = {
 
 def openapi_document(version: str, shop: Shop) -> bytes:
     """The document as JSON; the features of a score are those of the shop."""
-    structs = (Health, Readiness, Profile, ScoreRequest, Score, ProblemDocument)
+    structs = (Health, Readiness, Profile, ScoreRequest, Score, EventBatch, Collected, ProblemDocument)
     references, components = msgspec.json.schema_components(structs, ref_template=REFERENCES)
     schemas = dict(zip(structs, references, strict=True))
     components["ScoreRequest"]["properties"]["features"] = _features(feature_list(shop))
+    components["Event"] = _event()
+    # Each event is judged by itself, so that a batch may hold whatever: what is no event is refused alone.
+    components["EventBatch"]["properties"]["events"]["items"] = {"anyOf": [{"$ref": REFERENCES.format(name="Event")}, {}]}
 
     def operation(summary: str, answer: dict[str, Any], *problems: str, scope: str = "", **more: Any) -> dict[str, Any]:
         problem = {MEDIA_TYPE: {"schema": schemas[ProblemDocument]}}
@@ -75,6 +82,15 @@ def openapi_document(version: str, shop: Shop) -> bytes:
                 requestBody={"required": True, "content": body(ScoreRequest)},
             )
         },
+        "/v1/events": {
+            "post": operation(
+                "Take events; those that break the contract are refused one by one",
+                body(Collected),
+                *("400", "408", "413", "422", *keyed),
+                scope="events",
+                requestBody={"required": True, "content": body(EventBatch)},
+            )
+        },
     }
     return msgspec.json.encode(
         {
@@ -91,6 +107,25 @@ def openapi_document(version: str, shop: Shop) -> bytes:
             },
         }
     )
+
+
+def _event() -> dict[str, Any]:
+    """A schema of the click contract; further properties are kept."""
+    number: dict[str, Any] = {"anyOf": [{"type": "number"}, {"type": "string"}]}
+    identifier: dict[str, Any] = {"anyOf": [{"type": "string", "maxLength": ID_LENGTH}, {"type": "integer"}]}
+    text: dict[str, Any] = {"type": "string", "maxLength": TEXT_LENGTH}
+    types = {"TIMESTAMP": {"type": "string", "format": "date-time"}, "VARCHAR": text}
+    assigned = {"event_id", "event_at"}  # where they are left out
+    properties = {
+        column.name: {
+            **(identifier if column.is_id else types.get(column.type, number)),
+            "description": column.description,
+        }
+        for column in CLICK_COLUMNS
+    }
+    required = [column.name for column in CLICK_COLUMNS if column.required and column.name not in assigned]
+    example = {"event_name": "view_item", "event_id": "e-1", "visitor_id": "v-1", "product_id": "p-1"}
+    return {"type": "object", "properties": properties, "required": required, "examples": [example]}
 
 
 def _features(features: Iterable[Feature]) -> dict[str, Any]:

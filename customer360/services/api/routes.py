@@ -37,6 +37,7 @@ async def metrics(request: Request) -> Response:
     identify(request, "metrics")
     registry = CollectorRegistry()
     multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    registry.register(service_of(request).collector.spool_sizes)
     return Response(generate_latest(registry), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 

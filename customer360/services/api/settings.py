@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from customer360.services.api.tokens import parse_secrets, read_secrets
 from customer360.services.api.watched import WatchedFile
+from customer360.services.spool import FREE_BYTES
 from customer360.settings import SettingsError
 
 PREFIX = "CUSTOMER360_API_"
@@ -22,6 +23,8 @@ class ApiSettings(msgspec.Struct, frozen=True):
     ``body_bytes``: of one request. ``body_seconds``: in which a body must be there. ``requests_per_second`` and ``burst``: of
     one key, over all workers. ``customer_secret`` or the file ``customer_secret_file``: with which the shop's server signs
     customers, several by white space while one is exchanged. ``same_site`` and ``visitor_days``: of the visitor's cookie.
+    ``spool_free_bytes``: of the disk, that stay free when events are taken. ``snowplow_path``: where Snowplow's trackers post
+    to beside the standard path, which some browsers' extensions block.
     """
 
     host: str = "127.0.0.1"
@@ -35,6 +38,8 @@ class ApiSettings(msgspec.Struct, frozen=True):
     customer_secret_file: str = ""
     same_site: Literal["lax", "strict", "none"] = "lax"
     visitor_days: Annotated[int, Meta(ge=1, le=400)] = 180
+    spool_free_bytes: Annotated[int, Meta(ge=0)] = FREE_BYTES
+    snowplow_path: Annotated[str, Meta(pattern="^(/[A-Za-z0-9._-]+/[A-Za-z0-9._-]+)?$")] = ""
 
     def customer_secrets(self) -> Callable[[float], list[str]]:
         """Gives the accepted secrets at a time of the monotonic clock. Raises ``SettingsError`` where they cannot be used."""

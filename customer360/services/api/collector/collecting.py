@@ -8,17 +8,20 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
 import msgspec
-from prometheus_client import Counter
+from prometheus_client import Counter, Metric
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector as MetricCollector
 
 from customer360.adapters.rows import Click, RowError, Skip
 from customer360.lake.operations.clock import shop_now
 from customer360.services.api.collector.contract import Arrived, EventError, checked, line_of
 from customer360.services.api.problems import Problem
 from customer360.services.session_memory import SessionEvent, SessionMemory
-from customer360.services.spool import Spool, SpoolFullError
+from customer360.services.spool import Spool, SpoolFullError, spool_folder, spooled_bytes
 from customer360.settings import Settings
 
 EVENTS = Counter("customer360_api_events", "Events by protocol: accepted, refused, skipped", ["protocol", "outcome"])
+SOURCE = "clicks"
 RETRY_SECONDS = 5  # where the spool takes nothing
 CLOCK_SECONDS = 1.0  # for which a look at a replayed shop's newest slice counts
 REMEMBERED = ("product_id", "category_id", "offer_id", "referrer", "device")
@@ -63,14 +66,33 @@ class ShopClock:
         return self._slice + min(timedelta(seconds=monotonic - self._since), shop.slice_width - timedelta(seconds=1))
 
 
-class Collector:
-    """What the events of one process pass through."""
+class SpoolSizes(MetricCollector):
+    """Bytes in the spool of each source, of all processes, for Prometheus."""
 
-    def __init__(self, settings: Settings, spool: Spool, sessions: SessionMemory) -> None:
+    def __init__(self, settings: Settings) -> None:
+        self._folder = spool_folder(settings, "")
+
+    def collect(self) -> Iterable[Metric]:
+        """One gauge, by source."""
+        sizes = GaugeMetricFamily(
+            "customer360_api_spool_bytes", "Bytes that wait for the end of their slice", labels=["source"]
+        )
+        for folder in sorted(self._folder.glob("*/")):
+            sizes.add_metric([folder.name], spooled_bytes(folder))
+        yield sizes
+
+
+class Collector:
+    """What the events of one process pass through. What an earlier process left in the spool is moved first."""
+
+    def __init__(self, settings: Settings, sessions: SessionMemory, free_bytes: int) -> None:
         self.clock = ShopClock(settings)
-        self.spool = spool
+        self.spool_sizes = SpoolSizes(settings)
+        self._spool = None if settings.shop.landing_url else Spool(settings, SOURCE, free_bytes=free_bytes)
         self._currency = settings.shop.currency
         self._sessions = sessions
+        if self._spool is not None:
+            self._spool.recover()
 
     async def collect(self, protocol: str, readings: Iterable[Reading], ids: Ids, arrived_at: datetime) -> Collected:
         """Take the events that fit the contract; they are on disk on return. Raises ``Problem`` 503 where the spool is full."""
@@ -100,8 +122,10 @@ class Collector:
         return Collected(accepted, refused)
 
     async def _append(self, lines: list[bytes]) -> None:
+        if self._spool is None:
+            raise Problem(503, "no-spool", "This shop takes no events", "Its landing is an object store: land files there.")
         try:
-            await self.spool.append(lines)
+            await self._spool.append(lines)
         except SpoolFullError as error:
             retry = {"Retry-After": f"{RETRY_SECONDS}"}
             detail = "None of the events was taken. Send all of them again."

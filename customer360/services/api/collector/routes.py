@@ -28,6 +28,8 @@ from customer360.services.api.problems import Problem
 
 MOST_EVENTS = 1_000
 SCOPE = "events"
+KEY_PREFIX = "c360_"
+SNOWPLOW_PATH = "/com.snowplowanalytics.snowplow/tp2"
 Content = TypeVar("Content")
 PIXEL = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")  # GIF, 1 x 1, transparent
 
@@ -78,9 +80,10 @@ async def pixel(request: Request) -> Response:
 
 
 async def _tracked(request: Request, payloads: Sequence[Mapping[str, Any]]) -> Collected:
-    """The key of a tracker is its app id, or a header where it can send one."""
-    app_id = None if "authorization" in request.headers else str(payloads[0].get("aid", ""))
-    caller = identify(request, SCOPE, app_id, anonymous="sp-anonymous" in request.headers)
+    """The key of a tracker is its app id, unless it is sent as with any other request."""
+    app_id = str(payloads[0].get("aid"))
+    is_key = app_id.startswith(KEY_PREFIX) and "authorization" not in request.headers
+    caller = identify(request, SCOPE, app_id if is_key else None, anonymous="sp-anonymous" in request.headers)
     collector = service_of(request).collector
     received = tracker_protocol.Received(collector.clock.now(), request.headers.get("user-agent", ""))
     readings: list[Reading] = [partial(tracker_protocol.clicks, payload, received) for payload in payloads]
@@ -107,9 +110,8 @@ def _readable(reading: Callable[[], Content]) -> Content:
         raise Problem(422, "wrong-type", "The body does not fit the protocol", f"{error}.") from error
 
 
-COLLECTOR_ROUTES = [
-    Route("/v1/events", events, methods=["POST"]),
-    Route("/com.snowplowanalytics.snowplow/tp2", tracker, methods=["POST"]),
-    Route("/i", pixel),
-    Route("/mp/collect", measurement, methods=["POST"]),
-]
+def collector_routes(snowplow_path: str = "") -> list[Route]:
+    """The routes of the collector; ``snowplow_path`` is another one for Snowplow's trackers."""
+    posts = {"/v1/events": events, SNOWPLOW_PATH: tracker, "/mp/collect": measurement}
+    posts |= {snowplow_path: tracker} if snowplow_path else {}
+    return [*(Route(path, function, methods=["POST"]) for path, function in posts.items()), Route("/i", pixel)]
