@@ -5,30 +5,58 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 import signal
 import socket
+import subprocess
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import jsonschema
 import pytest
+from snowplow_tracker import (
+    Emitter,
+    PageView,
+    SelfDescribing,
+    SelfDescribingJson,
+    StructuredEvent,
+    Subject,
+    Tracker,
+)
+from snowplow_tracker.typing import PayloadDict
 
 from customer360.services.api.keys import add_key, keys_file
 from customer360.services.session_memory import SessionMemory, session_folder
 from customer360.services.spool import spool_folder
 from customer360.settings import Settings
-from tests.services.api_server import api_server, write_shop
+from tests.services.api_server import api_server, free_port, write_shop
 from tests.services.served_shop import ServedShop
 from tests.services.test_api import problem
+from tests.support.chromium import chromium
 
 pytestmark = pytest.mark.full  # a server of its own
 ORIGIN = "https://shop.example"
+PAGE = f"http://127.0.0.1:{free_port()}"  # of a shop
+AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
+ECOMMERCE = "iglu:com.snowplowanalytics.snowplow.ecommerce"
+TRACK = """({name, url, key, path}) => {
+    const tracker = window.snowplowBrowserTracking
+    tracker.newTracker(name, url, {appId: key, bufferSize: 2, ...(path && {postPath: path})})
+    tracker.trackPageView({}, [name])
+    const schema = (entity) => `iglu:com.snowplowanalytics.snowplow.ecommerce/${entity}/jsonschema/1-0-0`
+    const action = {schema: schema("snowplow_ecommerce_action"), data: {type: "product_view"}}
+    const context = [{schema: schema("product"), data: {id: "L-1", category: "lamps", price: 20, currency: "EUR"}}]
+    tracker.trackSelfDescribingEvent({event: action, context}, [name])
+    tracker.flushBuffer({}, [name])
+}"""
 
 
 def live_settings(root: Path) -> Settings:
@@ -47,7 +75,7 @@ class Collected:
         now = datetime.now(UTC)
         file = keys_file(settings.place)
         self.server = add_key(file, "server", ["events", "metrics"], now)
-        self.page = add_key(file, "pages", ["events"], now, origins=[ORIGIN])
+        self.page = add_key(file, "pages", ["events"], now, origins=[ORIGIN, PAGE])
 
     def post(self, path: str, content: Any, key: str | None = None, **headers: str) -> httpx.Response:
         own = {"Authorization": f"Bearer {key or self.server}", **{name.replace("_", "-"): v for name, v in headers.items()}}
@@ -159,6 +187,93 @@ def test_a_tracker_gets_by_its_pixel_whatever_its_query_holds(served: Collected)
         raw.sendall(line.encode())
         assert raw.recv(4096).split(b"\r\n")[0] in {b"HTTP/1.1 200 OK", b"HTTP/1.1 400 Bad Request"}
     problem(served.client.get("/i"), 401, "no-key")
+
+
+@pytest.mark.parametrize("method", ["post", "get"])
+def test_snowplows_python_tracker_is_understood_as_it_is(served: Collected, method: Literal["post", "get"]) -> None:
+    sent: list[PayloadDict] = []
+    emitter = Emitter(str(served.client.base_url), method=method, batch_size=4, on_success=sent.extend)
+    subject = Subject().set_user_id("u-7").set_domain_user_id("d-7")
+    tracker = Tracker("shop", emitter, app_id=served.server, subject=subject, encode_base64=method == "get")
+    product = SelfDescribingJson(f"{ECOMMERCE}/product/jsonschema/1-0-0", {"id": "Lämp 1", "category": "lamps", "price": 20})
+    action = SelfDescribingJson(f"{ECOMMERCE}/snowplow_ecommerce_action/jsonschema/1-0-2", {"type": "add_to_cart"})
+    now = round(time.time() * 1000) - 60_000
+    url = f"https://shop.example/lämp?by={method}&utm_source=news letter"
+    tracker.track(PageView(url, referrer="https://x.example/?q=a", true_timestamp=now, event_subject=subject))
+    tracker.track(SelfDescribing(action, context=[product]))
+    tracker.track(StructuredEvent("cart", "open"))
+    tracker.flush()
+    assert len(sent) == 3
+    views, carts, others = (
+        [line for line in served.lines() if line["event_id"].startswith(payload["eid"])] for payload in sent
+    )
+    assert [(line["event_name"], line["utm_source"], line["referrer"]) for line in views] == [
+        ("page_view", "news letter", "https://x.example/")
+    ]
+    assert datetime.fromisoformat(views[0]["event_at"]).timestamp() == now / 1000
+    assert [(line["event_name"], line["product_id"], line["category_id"]) for line in carts] == [
+        ("add_to_cart", "Lämp 1", "lamps")
+    ]
+    assert {(line["customer_id"], line["visitor_id"]) for line in (*views, *carts, *others)} == {("u-7", "d-7")}
+
+
+def test_snowplows_browser_tracker_is_understood_as_it_is(served: Collected, tmp_path: Path) -> None:
+    script = browser_tracker(tmp_path)
+    with shop_pages(), chromium() as browser:
+        page = browser.new_context(user_agent=AGENT).new_page()
+        answers: list[tuple[str, int]] = []
+        page.on("response", lambda answer: answers.append((answer.request.method, answer.status)))
+        page.goto(f"{PAGE}/lamps?utm_source=news")
+        page.add_script_tag(content=script)
+        for post_path in ("", "/com.shop/t"):
+            with page.expect_response(lambda answer: answer.request.method == "POST" and answer.ok):
+                page.evaluate(
+                    TRACK, {"name": f"t{post_path}", "url": str(served.client.base_url), "key": served.page, "path": post_path}
+                )
+            page.wait_for_timeout(300)
+        cookies = page.context.cookies(str(served.client.base_url))
+    lines = [line for line in served.lines() if line.get("page_url") == f"{PAGE}/lamps"]
+    assert Counter(line["event_name"] for line in lines) == {"page_view": 2, "view_item": 2}
+    assert {line["product_id"] for line in lines if line["event_name"] == "view_item"} == {"L-1"}
+    assert {(line["utm_source"], line["device"]) for line in lines} == {("news", "desktop")}
+    assert len({line["visitor_id"] for line in lines}) == 1  # that of the signed cookie, whatever the tracker says
+    assert lines[0]["visitor_id"].startswith("v-")
+    assert [cookie["httpOnly"] for cookie in cookies if cookie["name"].endswith("c360_visitor")] == [True]
+    assert {status for _, status in answers} == {200}
+
+
+@contextmanager
+def shop_pages() -> Iterator[None]:
+    """Pages of a shop at ``PAGE``, on this machine, as the collector: Chromium lets no other page reach it."""
+
+    class Pages(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(b"<title>Shop</title>")
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", int(PAGE.rpartition(":")[2])), Pages) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+
+
+def browser_tracker(folder: Path) -> str:
+    """@snowplow/browser-tracker from npm's registry; the test is skipped where it cannot be had."""
+    if shutil.which("npm") is None:
+        pytest.skip("npm is not installed: apt-get install npm")
+    options = ["--prefix", str(folder), "--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline"]
+    command = ["npm", "install", *options, "@snowplow/browser-tracker@4.10.1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    if done.returncode:
+        pytest.skip(f"npm could not install @snowplow/browser-tracker: {done.stderr.strip()[:300]}")
+    return (folder / "node_modules/@snowplow/browser-tracker/dist/index.umd.min.js").read_text(encoding="utf-8")
 
 
 def test_an_anonymous_tracker_sets_no_cookie(served: Collected) -> None:
