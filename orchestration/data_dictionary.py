@@ -23,8 +23,6 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "rfm_segments",
         "customer_scores",
         "customer_value",
-        "current_offers",
-        "offer_inputs",
         "customer_scores_daily",
         "customer_features",
         "customer_attributes",
@@ -38,6 +36,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "visitor_customers",
     ),
     "Recommendations": ("product_affinity", "related_products", "interactions"),
+    "Offers": ("current_offers", "offer_inputs", "offer_decisions"),
     "Activity over time": ("traffic", "traffic_sources", "product_activity", "offer_activity", "revenue_by_day"),
     "Campaigns": (
         "campaign_plan",

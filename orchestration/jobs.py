@@ -29,6 +29,8 @@ HISTORY_MODELS = ALL_MODELS.without_checks() | BEFORE_PUBLISHING | LINES
 FOLLOWING = dg.AssetSelection.assets(*[asset.key for asset in (*STORE_ASSETS, *PROFILE_STORE_ASSETS)])
 TRAINED = dg.AssetSelection.assets(["marts", "training_features"], *MODEL_KEYS)
 SERVED = FOLLOWING | dg.AssetSelection.assets(
+    ["raw", "offer_decisions"],
+    ["marts", "offer_decisions"],
     ["predictions", "customer_scores"],
     ["predictions", "customer_value"],
     ["predictions", "current_offers"],

@@ -6,7 +6,7 @@ import dagster as dg
 
 from assets.transform.warehouse import MANIFEST
 from customer360.lake.publishing.nightly_tables import NIGHTLY
-from customer360.lake.publishing.publications import SCORED, publish_warehouse
+from customer360.lake.publishing.publications import DECISIONS, SCORED, publish_warehouse
 from customer360.lake.publishing.publishing import remove_old_versions
 from customer360.lake.publishing.store_publishing import next_number
 from customer360.lake.publishing.tables import MARTS, REFERENCE, descriptions, published_tables
@@ -25,7 +25,7 @@ DESCRIPTIONS = descriptions(TABLES)
     deps=[
         ["publishing", "customer_profiles"],
         *(["predictions", name] for name in SCORED),
-        *(["marts", name] for name in (*MARTS, *NIGHTLY)),
+        *(["marts", name] for name in (*MARTS, DECISIONS, *NIGHTLY)),
         *(["raw", name] for name in REFERENCE),
     ],
     group_name=groups.PUBLISHING,

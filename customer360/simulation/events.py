@@ -122,6 +122,7 @@ def click_table(
         "product_id": _coded(PRODUCT_IDS, events.product),
         "category_id": _coded(CATEGORIES, events.category),
         "offer_id": _coded(OFFER_IDS, events.offer),
+        "decision_id": pa.nulls(len(events.offer), pa.string()),
         "campaign_id": _coded(campaign_ids, events.campaign),
         "dwell_seconds": pa.array(events.dwell, mask=np.isnan(events.dwell)),
         "order_id": hexadecimal(b"o", events.order),

@@ -19,7 +19,7 @@ from customer360.lake.slices import floor_to_slice, folder_start, naive, slice_f
 from customer360.settings import Shop
 from customer360.text import nearest
 
-LANDING_FOLDERS = ("clicks", "history", "reference")
+LANDING_FOLDERS = ("clicks", "history", "reference", "offer_decisions")
 SLICE_DEPTH = 4
 END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC)
 
@@ -129,6 +129,8 @@ def _read_landing(layout: Layout, shop: Shop, landing: Path) -> None:
             _add_history(layout, shop, _files(entry))
         elif entry.is_dir() and entry.name == "reference":
             _read_reference(layout, shop, entry, entry)
+        elif entry.is_dir() and entry.name == "offer_decisions":
+            continue  # the service writes it
         else:
             layout.misplaced.append(
                 Misplaced(

@@ -83,6 +83,7 @@ CLICK_COLUMNS = (
     Column("product_id", "VARCHAR", "Product"),
     Column("category_id", "VARCHAR", "Category; else the product's category"),
     Column("offer_id", "VARCHAR", "Offer shown or clicked"),
+    Column("decision_id", "VARCHAR", "Answer of the service that chose the offer; see docs/offers.md"),
     Column("campaign_id", "VARCHAR", "Campaign that brought the visit, or whose contact it was"),
     Column("dwell_seconds", "DOUBLE", "Seconds spent, 0 or more"),
     Column("order_id", "VARCHAR", "Order, for purchase"),

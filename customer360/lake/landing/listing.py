@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from customer360.lake.slices import folder_start, slice_folder
+from customer360.lake.slices import EPOCH, folder_start, slice_folder
 from customer360.text import printable
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".csv", ".parquet")
@@ -127,14 +127,18 @@ def listing_of(files: list[LandedFile]) -> Listing:
     return Listing(tuple(sorted(files, key=lambda file: file.name)))
 
 
-def slice_folders(landing: Path) -> Iterator[tuple[datetime, int]]:
-    """Every slice folder that exists, in time order, with its modification time in ns (changes when a file appears)."""
-    clicks = landing / "clicks"
-    for year in _subfolders(clicks):
+def slice_folders(landing: Path, source: str = "clicks", since: datetime = EPOCH) -> Iterator[tuple[datetime, int]]:
+    """Every slice folder of a source, in time order, with its modification time in ns (changes when a file appears).
+
+    Days before that of ``since`` are not looked at.
+    """
+    first = f"{since:%Y/%m/%d}"
+    for year in _subfolders(landing / source):
         for month in _subfolders(year.path):
             for day in _subfolders(month.path):
-                for entry in _subfolders(day.path):
-                    start = folder_start(f"{year.name}/{month.name}/{day.name}/{entry.name}")
+                name = f"{year.name}/{month.name}/{day.name}"
+                for entry in _subfolders(day.path) if name >= first else ():
+                    start = folder_start(f"{name}/{entry.name}")
                     if start is not None:
                         yield start, entry.stat().st_mtime_ns
 

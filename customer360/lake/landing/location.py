@@ -93,9 +93,10 @@ class FolderLanding:
 
     def remove_before(self, oldest: datetime) -> int:
         """Remove the folders of slices before ``oldest``; returns how many."""
-        old = [start for start, _ in slice_folders(self.folder) if start < oldest]
-        for start in old:
-            shutil.rmtree(slice_folder(self.folder / "clicks", start), ignore_errors=True)
+        sources = ("clicks", "offer_decisions")
+        old = [(source, start) for source in sources for start, _ in slice_folders(self.folder, source) if start < oldest]
+        for source, start in old:
+            shutil.rmtree(slice_folder(self.folder / source, start), ignore_errors=True)
         return len(old)
 
 

@@ -70,7 +70,7 @@ def replay(settings: Settings, selection: Selection, now: datetime, into: dateti
     result = Replay()
     lines: list[Line] = []
     for entry in quarantined_lines(settings.place, selection):
-        if entry.is_of_reference:
+        if entry.is_mended_at_its_source:
             continue  # the next load reads it from where it came
         if entry.is_of_broken_file:
             result.broken_files += [] if entry.line else [entry]
@@ -92,7 +92,7 @@ def export_for_editing(place: Place, selection: Selection, target: Path) -> int:
         raise ReplayError(f"{target} exists; choose another name, so that nothing that was mended is lost")
     parts = []
     for entry in quarantined_lines(place, selection):
-        if entry.text is not None and not entry.is_of_reference:
+        if entry.text is not None and not entry.is_mended_at_its_source:
             column = f", {entry.column}" if entry.column else ""
             parts.append(f"# {entry.name}{column}: {printable(entry.reason)}\n{_one_line(entry.text)}\n")
     write_text(target, "".join(parts))

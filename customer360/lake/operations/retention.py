@@ -31,6 +31,9 @@ def remove_old(settings: Settings, now: datetime, shop_now: datetime) -> dict[st
     return {
         "raw_slices": _remove(_old_keys(place.raw / "clicks", oldest)),
         "quarantined_slices": _remove(_old_keys(place.quarantine / "clicks", oldest)),
+        "offer_decisions": _remove(
+            path for root in (place.raw, place.quarantine) for path in _old_keys(root / "offer_decisions", oldest)
+        ),
         "rejected_rows": _remove(_older((place.quarantine / "adapters").glob("*"), now - KEEP_LOGS)),  # with addresses
         "history_days": _remove(
             folder for folder in (place.raw / "click_history").glob("day_key=*") if folder.name < f"day_key={oldest:%Y-%m-%d}"

@@ -25,6 +25,7 @@ from customer360.settings import Place, Settings
 SCORED = ("customer_scores", "customer_value", "current_offers")
 SCORES_DAILY, VISITORS, OFFER_INPUTS = "customer_scores_daily", "visitor_customers", "offer_inputs"
 SERVED = (VISITORS, OFFER_INPUTS)  # of shops with `serving: true`
+DECISIONS = "offer_decisions"
 REPLACED = (
     "product_affinity",
     *("campaign_plan", "campaign_briefs", "campaign_results", "campaign_result_deciles", "drift_metrics", "model_versions"),
@@ -42,7 +43,7 @@ def warehouse_tables(connection: duckdb.DuckDBPyConnection, settings: Settings) 
     found = connection.execute("select schema_name, table_name from duckdb_tables()").fetchall()
     views = set(connection.execute("select schema_name, view_name from duckdb_views()").fetchall())
     contents, contracts = built_contents(connection), reference_tables(settings.shop)
-    wanted = [("marts", name) for name in MARTS]
+    wanted = [("marts", name) for name in (*MARTS, DECISIONS)]
     wanted += [*(("predictions", name) for name in SCORED), ("publishing", PROFILES)]
     if settings.shop.serving:
         wanted.append(("predictions", OFFER_INPUTS))
@@ -103,7 +104,7 @@ def publish_warehouse(
     connection: duckdb.DuckDBPyConnection, settings: Settings, now: datetime, descriptions: Descriptions, least: int = 1
 ) -> Publication:
     """Publish all tables as the warehouse and the files beside it have them now, as of the last slice."""
-    known = {*MARTS, *REFERENCE, *REPLACED, *NIGHTLY, PROFILES, LEDGER, TRAINING, SCORES_DAILY, *SCORED, "slice_log"}
+    known = {*MARTS, DECISIONS, *REFERENCE, *REPLACED, *NIGHTLY, PROFILES, LEDGER, TRAINING, SCORES_DAILY, *SCORED, "slice_log"}
     if settings.shop.serving:
         known.update(SERVED)
     past = current_publication(settings.place)

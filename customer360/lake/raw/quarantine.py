@@ -20,14 +20,14 @@ from customer360.lake.slices import naive
 from customer360.settings import Place
 
 HISTORY = "history"
-REFERENCE = "reference/"
+REFERENCE, DECISIONS = "reference/", "offer_decisions/"
 # Reasons begin with the value at fault; what follows is the same for all lines of a kind.
 KIND = r"(?s)^.* (is (not|no|an|more|over|below) .*|lies .*)$"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A quarantined line; ``slice`` is a slice's key, ``history``, or ``reference/<table>`` for a row of a reference table.
+    """A quarantined line; ``slice`` is a slice's key, ``history``, ``reference/<table>`` or ``offer_decisions/<slice's key>``.
 
     Line 0, without text, stands for a whole file; line 0 with text is a row of PostgreSQL.
     """
@@ -51,9 +51,9 @@ class Entry:
         return not self.column and not self.is_of_broken_file
 
     @property
-    def is_of_reference(self) -> bool:
-        """True for a row of a reference table: it comes back with the next load, once it is mended where it came from."""
-        return self.slice.startswith(REFERENCE)
+    def is_mended_at_its_source(self) -> bool:
+        """True for a row of a reference table or a logged decision: it comes back once it is landed again, mended."""
+        return self.slice.startswith((REFERENCE, DECISIONS))
 
     @property
     def name(self) -> str:
@@ -158,6 +158,7 @@ def _quarantine_files(place: Place) -> Iterable[Path]:
     yield from sorted(place.quarantine.glob(f"clicks/slice_key=*/{PART}"))
     yield from place.quarantine.glob(f"click_history/{PART}")
     yield from sorted(place.quarantine.glob(f"reference/*/{PART}"))
+    yield from sorted(place.quarantine.glob(f"{DECISIONS}slice_key=*/{PART}"))
 
 
 def _query(place: Place, query: str, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
@@ -166,7 +167,8 @@ def _query(place: Place, query: str, values: Mapping[str, object]) -> list[tuple
     if not files:
         return []
     key = (
-        r"coalesce(nullif(regexp_extract(filename, 'slice_key=([0-9:-]+)/[^/]+$', 1), ''), "
+        rf"coalesce(nullif(regexp_replace(regexp_extract(filename, '({DECISIONS})?slice_key=[0-9:-]+/[^/]+$', 0), "
+        r"'slice_key=|/[^/]+$', '', 'g'), ''), "
         r"nullif(regexp_extract(filename, '(reference/[a-z_]+)/[^/]+$', 1), ''), 'history')"
     )
     identity = "concat_ws(' ', slice, source_file, source_line, left(sha256(coalesce(raw_text, '')), 12))"

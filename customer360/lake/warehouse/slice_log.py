@@ -333,12 +333,12 @@ def _raw_rows(raw: Path, slices: list[tuple[datetime, str]], listed: str) -> str
     history = [str(day_file(raw, day)) for day in days if day_file(raw, day).exists()]
     if history:
         parts.append(
-            f"select * from read_parquet({file_list(history)}, hive_partitioning = false) "
+            f"select * from read_parquet({file_list(history)}, hive_partitioning = false, union_by_name = true) "
             f"where slice in (select slice from {listed} where source = 'click_history')"
         )
     clicks = [
         str(raw / "clicks" / f"slice_key={start:%Y-%m-%d-%H:%M}" / PART) for start, source in slices if source == "clicks"
     ]
     if clicks:
-        parts.append(f"select * from read_parquet({file_list(clicks)}, hive_partitioning = false)")
+        parts.append(f"select * from read_parquet({file_list(clicks)}, hive_partitioning = false, union_by_name = true)")
     return " union all by name ".join(parts)

@@ -12,6 +12,7 @@ clicks as (
         product_id,
         category_id,
         offer_id,
+        decision_id,
         campaign_id,
         dwell_seconds,
         order_id,

@@ -11,6 +11,7 @@ select
     case when line_no is null then coalesce(amount, 0) end as unnumbered_amount,
     category_id,
     offer_id,
+    decision_id,
     quantity,
     coalesce(amount, 0) as amount
 
