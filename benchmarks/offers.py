@@ -3,8 +3,8 @@
 Every policy meets the same visits, customers and click model (docs/offers.md), whose draws depend on visit and offer alone, and
 knows the same: what customers looked at until the day before. Before the first day the shop showed random offers for 60 days.
 ``ours`` serves the priority list among the offers that a customer may see, with the exploration share of shop.yaml, until
-Thompson sampling beats it off-policy on the decisions so far: of each fifth of the customers by what was fitted on the others
-(cross-fitting, Chernozhukov et al. 2018). It is judged anew each week.
+Thompson sampling beats it off-policy on the decisions so far, as ``ml.effects.offer_policies`` judges it for a shop. It is
+judged anew each week.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 from benchmarks.measuring import write_result
 from customer360.offers.customer import Customer
-from customer360.offers.decisions import Choice, Policy, PriorityList, candidates_of, decide, draw_key, published_choice
-from customer360.offers.offers import Book, Offer, offer_of, open_book
+from customer360.offers.decisions import Policy, PriorityList, candidates_of, decide, draw_key, published_choice
+from customer360.offers.offers import Book, offer_of, open_book
 from customer360.offers.thompson import Group, Shown, ThompsonSampling, group_of, sample
 from customer360.settings import REPOSITORY, load_shop
 from customer360.simulation import Simulation
@@ -31,12 +32,12 @@ from customer360.simulation.arrays import DAY, Floats, Ints, categorical, micros
 from customer360.simulation.catalogue import CATEGORIES, OFFER_IDS, PRODUCT_CATEGORY, PRODUCT_IDS, pick_products
 from customer360.simulation.offer_clicks import REMEMBERED, click_chance
 from customer360.simulation.synthetic_shop import SyntheticShop
-from ml.effects.off_policy import Target, Verdict, challenge
+from ml.effects.off_policy import Verdict
+from ml.effects.offer_policies import judge, serves
 
 SEEDS, CUSTOMERS = range(1, 11), 6_000
 HISTORY_DAYS, LIVE_DAYS, JUDGED_EVERY = 60, 28, 7
 VISITS_A_DAY, VIEWS, FOLLOWS_INTEREST = 0.3, 3, 0.8
-FOLDS = 5
 POSITION_SHARES = np.array([0.7, 0.2, 0.1])
 POLICIES = ("random", "reference", "ours")
 Counts = defaultdict[tuple[Group, str], list[float]]  # group and offer -> shown, clicked
@@ -62,20 +63,28 @@ class Logged:
     book: Book
     customer: Customer
     offer_id: str
-    propensity: float
-    candidates: frozenset[str]  # what could have been shown
+    propensities: Mapping[str, float]  # of what could have been shown
     clicked: float
 
-    @property
-    def fold(self) -> int:
-        """Of its customer."""
-        return int(self.customer.customer_id[1:]) % FOLDS
-
     @cached_property
-    def listed(self) -> tuple[list[Offer], Choice]:
-        """The candidates, and the priority list's choice."""
+    def row(self) -> dict[str, Any] | None:
+        """The decision as policies are judged by it; None where an offer of now could not be shown then."""
         candidates, choice = candidates_of(self.book, self.customer)
-        return candidates, found(choice)
+        names = tuple(offer.offer_id for offer in candidates)
+        if not self.propensities.keys() >= set(names):
+            return None
+        segment, category = group_of(self.customer)
+        return {
+            "customer": self.customer.customer_id,
+            "segment": segment,
+            "category_id": category,
+            "candidates": names,
+            "list_offer_id": found(choice).offer.offer_id,
+            "propensities": tuple(self.propensities[name] for name in names),
+            "offer_id": self.offer_id,
+            "propensity": self.propensities[self.offer_id],
+            "reward": self.clicked,
+        }
 
 
 @dataclass
@@ -155,11 +164,10 @@ class Shop:
 
     def __init__(self, name: str, world: World, history: Sequence[Logged]) -> None:
         self.name, self.world, self.log = name, world, list(history)
-        self.counts = [Counts(list) for _ in range(FOLDS)]
+        self.counts = Counts(list)
         self._count(self.log)
         self.past: dict[tuple[str, str], list[int]] = defaultdict(list)
         self.policy: Policy = PriorityList()
-        self.verdict: Verdict | None = None
         self.serves = False
         self.shown = self.clicked = 0
 
@@ -167,7 +175,7 @@ class Shop:
         """Show an offer on each visit of a day."""
         if self.name == "ours":
             self._learn(day)
-        shown: list[tuple[str, float, frozenset[str]]] = []
+        shown: list[tuple[str, Mapping[str, float]]] = []
         before = []
         for number, (place, at) in enumerate(zip(visits.customer, visits.at, strict=True)):
             customer = customers[place]
@@ -177,7 +185,7 @@ class Shop:
                 times.pop(0)
             before.append(len(times))
             times.append(int(at))
-        clicked = clicks(visits, [offer for offer, _, _ in shown], np.array(before), visits.position)
+        clicked = clicks(visits, [offer for offer, _ in shown], np.array(before), visits.position)
         self.shown += len(shown)
         self.clicked += int(clicked.sum())
         added = [
@@ -189,28 +197,26 @@ class Shop:
 
     def _count(self, entries: Iterable[Logged]) -> None:
         for entry in entries:
-            total = self.counts[entry.fold][group_of(entry.customer), entry.offer_id] or [0.0, 0.0]
+            total = self.counts[group_of(entry.customer), entry.offer_id] or [0.0, 0.0]
             total[0] += 1
             total[1] += entry.clicked
-            self.counts[entry.fold][group_of(entry.customer), entry.offer_id] = total
+            self.counts[group_of(entry.customer), entry.offer_id] = total
 
-    def _chosen(self, book: Book, customer: Customer, at: int, number: int) -> tuple[str, float, frozenset[str]]:
-        """The offer, its propensity, and what else could have been shown."""
+    def _chosen(self, book: Book, customer: Customer, at: int, number: int) -> tuple[str, Mapping[str, float]]:
+        """The offer, and the probability of each that could have been shown."""
         if self.name == "random":
             place = int(uniform(self.world.seed, 91, np.array([at + number]))[0] * len(book.available))
-            return book.available[place].offer_id, 1 / len(book.available), ids_of(book.available)
+            return book.available[place].offer_id, equal(book)
         if self.name == "reference":
             offer_id = found(published_choice(book, customer)).offer.offer_id
-            return offer_id, 1.0, frozenset({offer_id})
+            return offer_id, {offer_id: 1.0}
         decision = found(decide(book, customer, self.policy, KEY, datetime.fromtimestamp(at / 1e6, UTC)))
-        return decision.offer_id, decision.propensity, frozenset(decision.candidates)
+        return decision.offer_id, dict(zip(decision.candidates, decision.propensities, strict=True))
 
     def _learn(self, day: int) -> None:
         """Judge Thompson sampling once a week, and refit it each day once it serves."""
         if day % JUDGED_EVERY == 0:
-            self.verdict = judged(self.log, self.counts, self.world.seed)
-            if self.verdict.is_better or self.verdict.gain.high < 0:
-                self.serves = self.verdict.is_better  # else it stays what it was: nothing was shown beyond chance
+            self.serves = serves(self.serves, judged(self.log, self.world.seed))
         self.policy = fitted(self.counts, self.world.seed) if self.serves else PriorityList()
 
 
@@ -221,9 +227,9 @@ def found(value: Any) -> Any:
     return value
 
 
-def ids_of(offers: Sequence[Offer]) -> frozenset[str]:
-    """Their ids."""
-    return frozenset(offer.offer_id for offer in offers)
+def equal(book: Book) -> Mapping[str, float]:
+    """The same probability for all offers of a day."""
+    return {offer.offer_id: 1 / len(book.available) for offer in book.available}
 
 
 def clicks(visits: Visits, offers: Sequence[str], before: Ints | int, position: Ints | int) -> Floats:
@@ -232,41 +238,14 @@ def clicks(visits: Visits, offers: Sequence[str], before: Ints | int, position: 
     return (visits.draw < click_chance(places, visits.affinity, before, position)).astype(np.float64)
 
 
-def fitted(counts: Iterable[Counts], seed: int) -> ThompsonSampling:
-    """The policy of the counts of some folds."""
-    return sample((Shown(group, offer, *total) for fold in counts for (group, offer), total in fold.items()), seed)
+def fitted(counts: Counts, seed: int) -> ThompsonSampling:
+    """The policy of these counts."""
+    return sample((Shown(group, offer, *total) for (group, offer), total in counts.items()), seed)
 
 
-def judged(log: Sequence[Logged], counts: Sequence[Counts], seed: int) -> Verdict:
-    """Thompson sampling beside the priority list, each fold of customers by what was fitted on the others."""
-    rows: dict[str, list[Any]] = defaultdict(list)
-    for fold in range(FOLDS):
-        policy = fitted((other for number, other in enumerate(counts) if number != fold), seed)
-        for entry in log:
-            if entry.fold != fold:
-                continue
-            candidates, choice = entry.listed
-            if not ids_of(candidates) <= entry.candidates:
-                continue  # the log says nothing of an offer that could not be shown then
-            group = group_of(entry.customer)
-            chances = policy.probabilities(candidates, choice, entry.customer)
-            by_offer = {offer.offer_id: chance for offer, chance in zip(candidates, chances, strict=True)}
-            rows["customer"].append(entry.customer.customer_id)
-            rows["reward"].append(entry.clicked)
-            rows["propensity"].append(entry.propensity)
-            rows["modelled"].append(policy.mean_rate(group, entry.offer_id))
-            rows["thompson"].append(by_offer.get(entry.offer_id, 0.0))
-            rows["thompson_expected"].append(sum(policy.mean_rate(group, name) * share for name, share in by_offer.items()))
-            rows["list"].append(float(choice.offer.offer_id == entry.offer_id))
-            rows["list_expected"].append(policy.mean_rate(group, choice.offer.offer_id))
-    return challenge(
-        rows["reward"],
-        rows["propensity"],
-        rows["modelled"],
-        Target(rows["thompson"], rows["thompson_expected"]),
-        Target(rows["list"], rows["list_expected"]),
-        clusters=rows["customer"],
-    )
+def judged(log: Sequence[Logged], seed: int) -> Verdict:
+    """Thompson sampling beside the priority list, as the shop judges it by what it logged."""
+    return judge(pd.DataFrame(filter(None, (entry.row for entry in log))), seed).verdict
 
 
 def history_of(world: World) -> Iterator[Logged]:
@@ -275,9 +254,10 @@ def history_of(world: World) -> Iterator[Logged]:
         book, visits = world.book(day), world.visits(day)
         customers = world.customers(visits)
         random = np.random.default_rng([world.seed, 78, day + 1_000])
+        chances = equal(book)
         offers = [book.available[place].offer_id for place in random.integers(0, len(book.available), len(visits.customer))]
         for place, offer, clicked in zip(visits.customer, offers, clicks(visits, offers, 0, 0), strict=True):
-            yield Logged(book, customers[place], offer, 1 / len(book.available), ids_of(book.available), float(clicked))
+            yield Logged(book, customers[place], offer, chances, float(clicked))
         world.know(visits)
 
 

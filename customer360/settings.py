@@ -197,11 +197,13 @@ class OfferRules(Strict):
 
     An offer is shown for affinity where that to its products among the customer's ``top_products`` most likely ones exceeds
     ``threshold``. ``exploration_share`` of the decisions draw any offer that the customer may see: others are judged by it.
+    ``policy``: `auto` lets what was learned of logged decisions serve once it wins; `priority_list` keeps to the list.
     """
 
     top_products: Annotated[int, Field(ge=1, le=20)] = 3
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.8
     exploration_share: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    policy: Literal["auto", "priority_list"] = "auto"
 
 
 class PostgresSource(Strict):

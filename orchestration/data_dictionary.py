@@ -36,7 +36,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "visitor_customers",
     ),
     "Recommendations": ("product_affinity", "related_products", "interactions"),
-    "Offers": ("current_offers", "offer_inputs", "offer_decisions"),
+    "Offers": ("current_offers", "offer_inputs", "offer_decisions", "offer_results", "offer_policy_values"),
     "Activity over time": ("traffic", "traffic_sources", "product_activity", "offer_activity", "revenue_by_day"),
     "Campaigns": (
         "campaign_plan",

@@ -73,7 +73,8 @@ daily_job = dg.define_asset_job(
     | CAMPAIGNS
     | dg.AssetSelection.assets(
         ["monitoring", "drift_report"], ["predictions", "product_affinity"], ["predictions", "session_model"]
-    ),
+    )
+    | dg.AssetSelection.assets(["predictions", "offer_results"], ["predictions", "offer_policy_values"]),
     description=(
         "Reference tables; what came of contacts, plans of all campaigns and their results; drift report of a day. Reads the "
         "published version: blocks no slice."

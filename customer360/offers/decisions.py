@@ -19,6 +19,7 @@ from customer360.offers.customer import Customer
 from customer360.offers.offers import Book, Offer
 
 HOUR = 3600  # seconds: how long a customer's draw stays the same
+PRIORITY_LIST = "priority_list"
 HELD_OUT = "held out of every campaign, to compare with: the default"
 
 
@@ -75,7 +76,7 @@ class Policy(Protocol):
 class PriorityList:
     """The published logic among the candidates: one offer, for sure."""
 
-    name: str = "priority_list"
+    name: str = PRIORITY_LIST
     version: str = "1"
 
     def probabilities(self, candidates: Sequence[Offer], choice: Choice, customer: Customer) -> Sequence[float]:

@@ -22,6 +22,7 @@ from customer360.offers.customer import Customer
 from customer360.offers.decisions import Choice
 from customer360.offers.offers import Offer
 
+NAME = "thompson"
 STRENGTH = 100.0  # showings that a prior counts for
 SAMPLES = 512  # of the posterior: probabilities are multiples of one in so many
 REMEMBERED = 20_000  # distributions that are kept: one for each group and set of candidates
@@ -55,18 +56,22 @@ class ThompsonSampling:
     rates: Mapping[Group, Mapping[str, npt.NDArray[np.float64]]]
     others: Mapping[str, npt.NDArray[np.float64]]
     unknown: npt.NDArray[np.float64]
-    name: str = "thompson"
+    name: str = NAME
     kept: dict[tuple[Group, tuple[str, ...]], list[float]] = field(default_factory=dict, compare=False, repr=False)
     means: dict[tuple[Group, str], float] = field(default_factory=dict, compare=False, repr=False)
 
     def probabilities(self, candidates: Sequence[Offer], choice: Choice, customer: Customer) -> Sequence[float]:
         """By group, whatever the list would choose."""
-        key = group_of(customer), tuple(offer.offer_id for offer in candidates)
-        found = self.kept.get(key)
+        return self.shares(group_of(customer), tuple(offer.offer_id for offer in candidates))
+
+    def shares(self, group: Group, offers: tuple[str, ...]) -> list[float]:
+        """The probability of each of these offers in a group."""
+        found = self.kept.get((group, offers))
         if found is None:
             if len(self.kept) >= REMEMBERED:
                 self.kept.clear()
-            found = self.kept[key] = self._shares(*key)
+            best = np.stack([self._rates(group, offer) for offer in offers]).argmax(axis=0)
+            found = self.kept[group, offers] = (np.bincount(best, minlength=len(offers)) / SAMPLES).tolist()
         return found
 
     def reason(self, offer: Offer, choice: Choice, customer: Customer) -> str:
@@ -83,11 +88,6 @@ class ThompsonSampling:
         if found is None:
             found = self.means[group, offer] = float(self._rates(group, offer).mean())
         return found
-
-    def _shares(self, group: Group, offers: tuple[str, ...]) -> list[float]:
-        best = np.stack([self._rates(group, offer) for offer in offers]).argmax(axis=0)
-        shares: list[float] = (np.bincount(best, minlength=len(offers)) / SAMPLES).tolist()
-        return shares
 
     def _rates(self, group: Group, offer: str) -> npt.NDArray[np.float64]:
         known = self.rates.get(group, {}).get(offer, self.others.get(offer))

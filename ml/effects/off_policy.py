@@ -1,12 +1,17 @@
 """What a policy would have brought, by decisions of another one whose propensities are known.
 
 Of each logged decision: its reward, the probability (``propensity``) with which the logging policy took it, and the probability
-(``target``) with which the policy to be judged would have. Sources:
+(``target``) with which the policy to be judged would have. All arrays are in the order of the log: lists, NumPy arrays or
+columns of a frame, whose index does not count. ``evaluate`` takes a log with the policy's probabilities of all actions, the
+other functions take a ``Log``. Sources:
 
 - ``ips``: Horvitz and Thompson, A Generalization of Sampling Without Replacement from a Finite Universe, 1952.
 - ``snips``: Swaminathan and Joachims, The Self-Normalized Estimator for Counterfactual Learning, NIPS 2015.
 - ``doubly_robust``: Dudik, Langford and Li, Doubly Robust Policy Evaluation and Learning, ICML 2011.
 - effective sample size: Kong, A Note on Importance Sampling using Standardized Weights, 1992.
+- weights that are limited (``least_propensity``): Ionides, Truncated Importance Sampling, 2008; Strehl, Langford, Li and
+  Kakade, Learning from Logged Implicit Exploration Data, NIPS 2010. It moves ``ips`` towards 0 and ``doubly_robust`` towards
+  the reward model; rewards of 0 to 1 bound the bias by the target's probability of what was limited.
 
 Intervals are normal, by the variance of each estimate's influence function; with ``clusters`` (such as customers) decisions of
 one may depend on each other (Liang and Zeger, 1986).
@@ -26,6 +31,7 @@ from ml.arrays import Floats
 from ml.bootstrap import LEVEL
 
 FEWEST = 100  # effective decisions, below which no interval is trusted
+ROUNDING = 1e-6  # of probabilities that sum to 1
 Values = npt.ArrayLike
 
 
@@ -35,17 +41,21 @@ class LogError(ValueError):
 
 @dataclass(frozen=True)
 class Log:
-    """Logged decisions, checked: arrays of one length. ``clusters``: what the decisions are grouped by, if anything."""
+    """Logged decisions, checked: arrays of one length. ``clusters``: what the decisions are grouped by, if anything.
+
+    ``zero_share``: the share of decisions whose logged propensity was 0.
+    """
 
     reward: Floats
     propensity: Floats
     target: Floats
     clusters: npt.NDArray[Any] | None = None
+    zero_share: float = 0.0
 
     @property
     def weights(self) -> Floats:
-        """Of each decision: target / propensity."""
-        return np.asarray(self.target / self.propensity, dtype=np.float64)
+        """Of each decision: target / propensity, and 0 where the target is 0."""
+        return np.divide(self.target, self.propensity, out=np.zeros_like(self.target), where=self.target > 0)
 
 
 @dataclass(frozen=True)
@@ -67,7 +77,7 @@ class Overlap:
 
     ``effective``: the number of the target's own decisions that would tell as much. ``largest_weight``: of a single decision.
     ``mean_weight``: 1 in expectation; ``is_calibrated`` where it is within 4 standard errors of that, else propensities are
-    wrong, or actions of the target were never tried.
+    wrong, or actions of the target were never tried. ``zero_share``: of the log, decisions whose propensity was 0.
     """
 
     decisions: int
@@ -75,6 +85,7 @@ class Overlap:
     largest_weight: float
     mean_weight: float
     is_calibrated: bool
+    zero_share: float = 0.0
 
     @property
     def is_enough(self) -> bool:
@@ -91,10 +102,16 @@ class Overlap:
         return seen if self.is_enough else f"{seen}; {FEWEST} are needed"
 
 
-def read_log(reward: Values, propensity: Values, target: Values, clusters: npt.ArrayLike | None = None) -> Log:
-    """The log of these arrays: one number each a decision.
+def read_log(
+    reward: Values, propensity: Values, target: Values, clusters: npt.ArrayLike | None = None, least_propensity: float = 0.0
+) -> Log:
+    """The log of these arrays: one number each a decision, shape (decisions,); ``clusters`` are labels of any kind.
 
-    Raises ``LogError`` where lengths differ, a reward is not finite, a propensity is not in (0, 1] or a target not in [0, 1].
+    A propensity of 0 is right only where the target is 0 too: such a decision weighs nothing. ``least_propensity`` takes the
+    place of lower ones, so that no weight exceeds its inverse; see the module's text for the bias.
+
+    Raises ``LogError`` where lengths differ, a reward is not finite, a propensity or a target is not in [0, 1], or a propensity
+    is 0 where the target is not.
     """
     arrays = {"reward": reward, "propensity": propensity, "target": target}
     values = {name: np.asarray(array, dtype=np.float64) for name, array in arrays.items()}
@@ -103,17 +120,21 @@ def read_log(reward: Values, propensity: Values, target: Values, clusters: npt.A
         sizes["clusters"] = np.shape(clusters)
     if any(len(shape) != 1 for shape in sizes.values()) or len(set(sizes.values())) != 1 or not len(values["reward"]):
         raise LogError(f"a log is arrays of one dimension and one length, at least 1; these are {sizes}")
+    zero = values["propensity"] == 0
     for name, is_right, wanted in (
         ("reward", np.isfinite(values["reward"]), "a finite number"),
-        ("propensity", (values["propensity"] > 0) & (values["propensity"] <= 1), "above 0 and at most 1"),
+        ("propensity", (values["propensity"] >= 0) & (values["propensity"] <= 1), "above 0 and at most 1"),
         ("target", (values["target"] >= 0) & (values["target"] <= 1), "from 0 to 1"),
+        ("propensity", ~zero | (values["target"] == 0) | (least_propensity > 0), "above 0 where target is"),
     ):
         if not is_right.all():
             first = int(np.argmin(is_right))
             raise LogError(
                 f"{name} must be {wanted}; at position {first} it is {values[name][first]}. Leave such decisions out"
+                + (", or give a least_propensity" if name == "propensity" else "")
             )
-    return Log(**values, clusters=None if clusters is None else np.asarray(clusters))
+    values["propensity"] = np.maximum(values["propensity"], least_propensity)
+    return Log(**values, clusters=None if clusters is None else np.asarray(clusters), zero_share=float(zero.mean()))
 
 
 def overlap(log: Log) -> Overlap:
@@ -127,6 +148,7 @@ def overlap(log: Log) -> Overlap:
         largest_weight=float(weights.max()),
         mean_weight=float(weights.mean()),
         is_calibrated=bool(abs(weights.mean() - 1) <= max(4 * error, 1e-9)),
+        zero_share=log.zero_share,
     )
 
 
@@ -176,6 +198,78 @@ class Target:
 
     probability: Values
     expected: Values
+
+
+def target_of(policy: Values, action: Values, modelled: Values) -> Target:
+    """The policy of these probabilities, (decisions, actions) or (actions,) where they are the same for all decisions.
+
+    ``action``: of each decision the number of the action that was logged, from 0. ``modelled``: what a reward model, which has
+    not seen the log, says of each action; shaped as ``policy``. Each row of ``policy`` sums to 1: a deterministic policy has a
+    single 1, one that is torn between equally good actions shares it among them.
+
+    Raises ``LogError`` where shapes do not fit, an action is none, or probabilities of a decision do not sum to 1.
+    """
+    taken, chances, rewards = np.asarray(action), np.asarray(policy, np.float64), np.asarray(modelled, np.float64)
+    actions = chances.shape[-1] if chances.ndim else 0
+    wide = (len(taken), actions) if taken.ndim == 1 else None
+    if wide is None or chances.shape not in {wide, (actions,)} or rewards.shape not in {wide, (actions,)}:
+        shapes = f"action {taken.shape}, policy {chances.shape}, modelled {rewards.shape}"
+        raise LogError(
+            f"policy and modelled must be (decisions, actions) or (actions,), action (decisions,); these are {shapes}"
+        )
+    if not np.issubdtype(taken.dtype, np.integer) or ((taken < 0) | (taken >= actions)).any():
+        raise LogError(f"action must be a whole number from 0 to {actions - 1} for each decision")
+    sums = np.atleast_1d(chances.sum(axis=-1))
+    is_whole = np.abs(sums - 1) <= ROUNDING
+    if not is_whole.all():
+        first = int(np.argmin(is_whole))
+        raise LogError(f"policy must sum to 1 over the actions; at position {first} it sums to {sums[first]}")
+    chances = np.broadcast_to(chances, wide)
+    return Target(chances[np.arange(len(taken)), taken], np.einsum("da,da->d", chances, np.broadcast_to(rewards, wide)))
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """The value of a policy by each estimator, and whether the log tells anything of it.
+
+    ``snips`` is None where the policy would have taken none of the logged decisions.
+    """
+
+    ips: Value
+    snips: Value | None
+    doubly_robust: Value
+    overlap: Overlap
+
+
+def evaluate(
+    reward: Values,
+    action: Values,
+    propensity: Values,
+    policy: Values,
+    modelled: Values,
+    *,
+    clusters: npt.ArrayLike | None = None,
+    least_propensity: float = 0.0,
+) -> Estimates:
+    """Judge a policy by a log of ``reward``, ``action`` and ``propensity``, each of shape (decisions,).
+
+    ``policy`` and ``modelled``: see ``target_of``; a model of zeros makes ``doubly_robust`` equal to ``ips``. ``clusters``,
+    ``least_propensity``: see ``read_log``. Raises ``LogError`` on arrays that are no log.
+    """
+    target = target_of(policy, action, modelled)
+    return estimates(read_log(reward, propensity, target.probability, clusters, least_propensity), action, modelled, target)
+
+
+def estimates(log: Log, action: Values, modelled: Values, target: Target) -> Estimates:
+    """Every estimator on a log of the actions; ``modelled`` as in ``target_of``, which made ``target``."""
+    taken, rewards = np.asarray(action), np.asarray(modelled, np.float64)
+    logged = rewards[taken] if rewards.ndim == 1 else rewards[np.arange(len(taken)), taken]
+    return Estimates(
+        ips=ips(log),
+        snips=snips(log) if log.weights.any() else None,
+        doubly_robust=doubly_robust(log, logged, target.expected),
+        overlap=overlap(log),
+    )
 
 
 @dataclass(frozen=True)

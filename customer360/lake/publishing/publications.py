@@ -28,6 +28,7 @@ SERVED = (VISITORS, OFFER_INPUTS)  # of shops with `serving: true`
 DECISIONS = "offer_decisions"
 REPLACED = (
     "product_affinity",
+    *("offer_results", "offer_policy_values"),
     *("campaign_plan", "campaign_briefs", "campaign_results", "campaign_result_deciles", "drift_metrics", "model_versions"),
 )
 SLICE_LOG = """
@@ -83,6 +84,7 @@ def file_tables(place: Place) -> dict[str, TableSource]:
         "campaign_briefs": plan,
         "model_versions": place.models,
         "product_affinity": place.recommendations,
+        **dict.fromkeys(("offer_results", "offer_policy_values"), place.offers),
     }
     replaced = {name: sorted(folders.get(name, place.campaigns).glob(f"{name}.parquet")) for name in REPLACED}
     replaced["drift_metrics"] = sorted((place.reports / "drift").glob("*.parquet"))
