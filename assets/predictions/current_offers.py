@@ -6,8 +6,8 @@ import dagster as dg
 
 from customer360.lake.publishing.tables import TABLES
 from customer360.offers.current import decide_everyone
-from customer360.offers.decisions import PriorityList
 from customer360.offers.offers import Book
+from customer360.offers.policy import policy_of, read_state
 from orchestration import groups
 from orchestration.owners import MARKETING_TEAM
 from orchestration.partitions import WAREHOUSE_POOL
@@ -49,7 +49,8 @@ CAN_BE_SHOWN = "offers_can_be_shown"
 def current_offers(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """The offer that each customer would see, why, and with which probability it was drawn. One row per known customer."""
     settings = platform.settings()
-    policy = PriorityList()
+    state = read_state(settings.place)
+    policy = policy_of(state, settings.shop.offers)
     with platform.warehouse(f"run {context.run.run_id}") as connection:
         (as_of,) = connection.execute("select max(as_of) from ops.clock").fetchone() or (None,)
         # Before the first slice nobody is known.
@@ -59,7 +60,8 @@ def current_offers(context: dg.AssetExecutionContext, platform: Platform) -> dg.
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": sum(counts.values()),
-            "policy": policy.name,
+            "policy": f"{policy.name}-{policy.version}",
+            "verdict": state.verdict if state else "nothing is learned yet: daily_job judges what was logged",
             "offers": len(book.listed),
             "decisions": dg.MetadataValue.md(f"| offer | basis | customers |\n|---|---|---:|\n{lines}"),
         },

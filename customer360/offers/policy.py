@@ -6,7 +6,7 @@ priority_list`` takes what was learned out of service with the next slice, whate
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -43,9 +43,17 @@ def state_file(place: Place) -> Path:
 
 
 def read_state(place: Place) -> PolicyState | None:
-    """The state of now; None before the first."""
+    """The state of now; None before the first. Where it cannot be read, the list serves, and the verdict says so."""
     file = state_file(place)
-    return decode(file.read_bytes()) if file.exists() else None
+    if not file.exists():
+        return None
+    try:
+        return decode(file.read_bytes())
+    except msgspec.DecodeError as error:
+        verdict = f"{file} cannot be read ({error}): the priority list serves until daily_job writes it again"
+        return PolicyState(
+            made_at=datetime.fromtimestamp(0, UTC), decisions=0, thompson_serves=False, verdict=verdict, counts=()
+        )
 
 
 def write_state(place: Place, state: PolicyState) -> None:
@@ -59,5 +67,5 @@ def encode(state: PolicyState) -> bytes:
 
 
 def decode(text: bytes) -> PolicyState:
-    """The state of its JSON. Raises ``msgspec.ValidationError``."""
+    """The state of its JSON. Raises ``msgspec.DecodeError``."""
     return msgspec.json.decode(text, type=PolicyState)

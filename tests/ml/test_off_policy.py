@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from ml.effects.off_policy import LogError, Target, Verdict, challenge, difference, doubly_robust, ips, overlap, read_log, snips
+from ml.effects.off_policy import (
+    LogError,
+    Target,
+    Verdict,
+    challenge,
+    difference,
+    doubly_robust,
+    evaluate,
+    ips,
+    overlap,
+    read_log,
+    snips,
+)
 
 # Rewards by context (0, 1) and action (0, 1, 2), and the policies as probabilities.
 REWARD = np.array([[0.10, 0.30, 0.05], [0.20, 0.02, 0.40]])
@@ -101,6 +114,72 @@ def test_the_difference_of_two_policies_is_narrower_than_their_intervals_apart()
     assert found.high - found.low < 0.3 * apart
 
 
+def test_a_log_with_all_actions_of_a_policy_is_judged_as_by_hand() -> None:
+    # Actions 0, 1, 1, 2; a policy that does not look at the decision; and a model of the rewards.
+    reward, action, propensity = [1, 0, 1, 0], [0, 1, 1, 2], [0.5, 0.25, 0.25, 0.25]
+    policy, model = [0.5, 0.25, 0.25], [0.6, 0.4, 0.2]
+    found = evaluate(reward, action, propensity, policy, model)
+    # Weights 1, 1, 1, 1: IPS and SNIPS are 2 / 4. Expected .5 x .6 + .25 x .4 + .25 x .2 = .45;
+    # DR: .45 + mean(1 - .6, 0 - .4, 1 - .4, 0 - .2) = .45 + .1.
+    assert (found.ips.estimate, found.snips.estimate if found.snips else None) == (0.5, 0.5)
+    assert found.doubly_robust.estimate == pytest.approx(0.55)
+    assert found.overlap.effective == pytest.approx(4)
+    frame = pd.DataFrame({"reward": reward, "action": action, "propensity": propensity}, index=[7, 7, 3, 1])
+    again = evaluate(frame["reward"], frame["action"], frame["propensity"], np.tile(policy, (4, 1)), np.tile(model, (4, 1)))
+    assert again.doubly_robust.estimate == pytest.approx(0.55)
+    # A deterministic policy that would never have taken what was logged: nothing is known but what the model says.
+    never = evaluate([1, 1], [0, 1], [1.0, 1.0], [0, 0, 1], model)
+    assert (never.ips.estimate, never.snips, never.doubly_robust.estimate) == (0, None, pytest.approx(0.2))
+    assert not never.overlap.is_enough
+    # One that is torn between two equally good actions shares them: 1 / .5 and .5 / .25 are the weights.
+    torn = evaluate([1, 0], [0, 1], [0.25, 0.5], [0.5, 0.5, 0.0], [0.0, 0.0, 0.0])
+    assert torn.ips.estimate == torn.doubly_robust.estimate == 1.0  # (2 x 1 + 1 x 0) / 2
+
+
+def test_a_propensity_of_0_counts_for_nothing_or_is_limited() -> None:
+    log = read_log([1, 1, 0], [0.5, 0.0, 0.5], [0.5, 0.0, 0.5])
+    assert log.weights.tolist() == [1, 0, 1]
+    assert ips(log).estimate == pytest.approx(1 / 3)
+    assert overlap(log).zero_share == pytest.approx(1 / 3)
+    limited = read_log([1, 1], [0.001, 0.0], [1.0, 1.0], least_propensity=0.1)
+    assert limited.weights.tolist() == [10, 10]
+    assert limited.zero_share == 0.5
+
+
+def test_limited_weights_are_narrower_and_biased_by_no_more_than_what_was_limited() -> None:
+    rare = np.array([[0.999, 0.001], [0.5, 0.5]])  # of two contexts; the target takes action 1
+    rates, target = np.array([[0.1, 0.6], [0.1, 0.6]]), np.array([[0.0, 1.0], [0.0, 1.0]])
+    random = np.random.default_rng(8)
+    context = random.integers(0, 2, 20_000)
+    action = (random.random(20_000) > rare[context, 0]).astype(int)
+    reward = (random.random(20_000) < rates[context, action]).astype(float)
+    logged, wanted = rare[context, action], target[context]
+    free, limited = (
+        evaluate(reward, action, logged, wanted, np.zeros((20_000, 2)), least_propensity=least) for least in (0.0, 0.05)
+    )
+    assert free.overlap.largest_weight == 1000
+    assert limited.overlap.largest_weight == 20
+    assert limited.ips.high - limited.ips.low < 0.5 * (free.ips.high - free.ips.low)
+    # Of the truth .6 the half of context 0 counts .001 / .05 in place of 1.
+    assert limited.ips.low <= 0.3 + 0.3 * 0.02 <= limited.ips.high
+    assert not limited.overlap.is_calibrated
+
+
+@pytest.mark.parametrize(
+    ("action", "policy", "model", "message"),
+    [
+        ([0, 2], [[0.5, 0.5]] * 2, [0.0, 0.0], "action must be a whole number from 0 to 1"),
+        ([0.0, 1.0], [[0.5, 0.5]] * 2, [0.0, 0.0], "action must be a whole number"),
+        ([0, 1], [[0.5, 0.5], [0.5, 0.4]], [0.0, 0.0], "policy must sum to 1 over the actions; at position 1 it sums to 0.9"),
+        ([0, 1], [[0.5, 0.5]] * 3, [0.0, 0.0], "policy and modelled must be"),
+        ([0, 1], [0.5, 0.5], [0.0], "policy and modelled must be"),
+    ],
+)
+def test_a_policy_that_does_not_fit_the_log_is_refused(action: list[int], policy: object, model: object, message: str) -> None:
+    with pytest.raises(LogError, match=message):
+        evaluate([1, 0], action, [0.5, 0.5], policy, model)
+
+
 def test_a_log_without_overlap_says_so() -> None:
     log = read_log([1.0] * 50, [1.0] * 50, [0.0] * 50)
     assert overlap(log).effective == 0
@@ -149,7 +228,13 @@ def test_a_challenger_without_overlap_does_not_serve_however_good_it_looks() -> 
 @pytest.mark.parametrize(
     ("reward", "propensity", "target", "message"),
     [
-        ([1, 0], [0.5, 0.0], [0.5, 0.5], "propensity must be above 0 and at most 1; at position 1 it is 0.0"),
+        (
+            [1, 0],
+            [0.5, 0.0],
+            [0.5, 0.5],
+            "propensity must be above 0 where target is; at position 1 it is 0.0.*least_propensity",
+        ),
+        ([1, 0], [0.5, 1.5], [0.5, 0.5], "propensity must be above 0 and at most 1; at position 1 it is 1.5"),
         ([1, np.nan], [0.5, 0.5], [0.5, 0.5], "reward must be a finite number; at position 1"),
         ([1, 0], [0.5, 0.5], [-0.1, 0.5], "target must be from 0 to 1; at position 0"),
         ([1, 0], [0.5], [0.5, 0.5], "one length"),
