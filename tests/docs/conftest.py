@@ -18,6 +18,7 @@ from customer360.lake.publishing.tables import TABLES, descriptions, published_t
 from customer360.lake.warehouse.frames import snapshot_folder, write_parquet
 from customer360.offers.current import decide_everyone
 from customer360.offers.decisions import PriorityList
+from customer360.offers.outcomes import rebuild
 from customer360.settings import REPOSITORY, Settings, load_shop
 from ml.monitoring.report import empty_metrics
 from ml.serving import scoring, serving
@@ -65,12 +66,15 @@ def published(tmp_path_factory: pytest.TempPathFactory, manifest: dict[str, Any]
     write_parquet(place.recommendations / "product_affinity.parquet", TABLES["product_affinity"].empty())
     write_parquet(place.campaigns / "campaign_results.parquet", TABLES["campaign_results"].empty())
     write_parquet(place.campaigns / "campaign_result_deciles.parquet", TABLES["campaign_result_deciles"].empty())
+    for name in ("offer_results", "offer_policy_values"):
+        write_parquet(place.offers / f"{name}.parquet", TABLES[name].empty())
     holdout_salt(place, "salt", NOW, "a test")
     write_parquet(place.reports / "drift" / "2026-04-30.parquet", empty_metrics())
     write_parquet(place.models / "model_versions.parquet", TABLES["model_versions"].empty())
     write_parquet(snapshot_folder(place) / "day_key=2026-04-30" / "part.parquet", scoring.SCORE_SCHEMA.empty_table())
     with lab.opened() as connection:
         serving.serve(connection, Serving(), SHOP, Tables())
+        rebuild(connection, lab.settings, "content", changed=False)
         decide_everyone(connection, lab.settings, PriorityList(), NOW)
         connection.execute(f"create table publishing.customer_profiles as {profiles_query(SHOP, PROFILE_RELATIONS)}")
         keep_nightly_tables(place, connection)
