@@ -45,10 +45,11 @@ class SessionEvent(msgspec.Struct, array_like=True, frozen=True):
     offer_id: str | None = None
     referrer: str | None = None
     device: str | None = None
+    page_url: str | None = None
 
 
 class Session(msgspec.Struct, array_like=True, frozen=True):
-    """The newest ``MOST_EVENTS`` events, the oldest first. ``referrer`` and ``device``: those of the session's first event.
+    """The newest ``MOST_EVENTS`` events, the oldest first, and the session's ``first`` one. Only that has a referrer and such.
 
     ``last_at``: when its last event arrived, seconds since 1970 (UTC).
     """
@@ -56,8 +57,7 @@ class Session(msgspec.Struct, array_like=True, frozen=True):
     visitor_id: str | None
     customer_id: str | None
     last_at: float
-    referrer: str | None
-    device: str | None
+    first: SessionEvent
     events: list[SessionEvent]
 
 
@@ -147,13 +147,14 @@ class SessionMemory:
         if past is not None and past.customer_id and customer_id and past.customer_id != customer_id:
             past = None
         known = past.events if past else []
-        kept = sorted(dict.fromkeys([*known, *events]), key=lambda event: event.event_at)[-MOST_EVENTS:]
-        first = past or min(events, key=lambda event: event.event_at)
+        bare = (msgspec.structs.replace(event, referrer=None, device=None, page_url=None) for event in events)
+        kept = sorted(dict.fromkeys((*known, *bare)), key=_moment)[-MOST_EVENTS:]
+        first = past.first if past else min(events, key=_moment)
         customer = customer_id or (past.customer_id if past else None)
         last_at = max(now, past.last_at) if past else now
 
         def encoded() -> bytes:
-            return _encode(Session(visitor_id, customer, last_at, first.referrer, first.device, kept))
+            return _encode(Session(visitor_id, customer, last_at, first, kept))
 
         while len(value := encoded()) > MOST_BYTES and kept:
             kept = kept[len(kept) // 2 + 1 :]
@@ -185,6 +186,10 @@ class SessionMemory:
                 link = _key(None, _decode(value).customer_id) if value is not None and _decode(value).customer_id else None
                 if link is not None and transaction.get(link, db=self._customers) == key:
                     transaction.delete(link, db=self._customers)
+
+
+def _moment(event: SessionEvent) -> float:
+    return event.event_at
 
 
 def _key(visitor_id: str | None, customer_id: str | None) -> bytes:

@@ -19,6 +19,7 @@ from customer360.settings import Place, Settings
 from tests.support.random_shop import small_shop
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
+DAY = NOON.date()
 ACTIVITY = [f"{measure}_{window} bigint" for window in ("24h", "30d") for measure in ("views", "carts", "orders")]
 TABLES = {
     "marts.customer_features": "customer_id varchar",
@@ -75,6 +76,36 @@ class Store:
         frame = pd.DataFrame([{"event_at": pd.Timestamp("2026-05-01"), "plan_version": "v1", **row} for row in rows])
         frame["contact_date"] = pd.to_datetime(frame["contact_date"]) if "contact_date" in frame else pd.NaT
         append(self.settings.place, frame, NOON, "a test")
+
+
+def offer(offer_id: str, **values: Any) -> dict[str, Any]:
+    return {"offer_id": offer_id, "name": offer_id.title(), **values}
+
+
+def many_customers(store: Store) -> None:
+    """10,001 customers, some held out, with four offers: for a segment, for a product, and of a campaign with holdouts."""
+    store.rules(offers={"exploration_share": 0.3, "threshold": 0.1}, campaigns={"global_holdout_share": 0.05}, serving=True)
+    store.connection.execute("insert into marts.customer_features select 'c' || i from range(10001) as numbers (i)")
+    store.connection.execute(
+        "insert into predictions.customer_scores select customer_id, category_id, hash(customer_id || category_id) / 4e19 "
+        "from marts.customer_features cross join (values ('books'), ('music')) as categories (category_id)"
+    )
+    store.connection.execute(
+        "insert into marts.customer_product_activity by name select customer_id, 'p1' as product_id, 1 as views_30d, "
+        "1 as views_24h, 0 as carts_24h, 0 as orders_24h, 0 as carts_30d, 0 as orders_30d from marts.customer_features "
+        "where hash(customer_id) % 2 = 0"
+    )
+    store.add("raw.products", {"product_id": "p1", "category_id": "books"})
+    store.connection.execute(
+        "insert into marts.rfm_segments select customer_id, if(hash(customer_id) % 3 = 0, 'Loyal', 'At Risk') "
+        "from marts.customer_features"
+    )
+    store.add(
+        "raw.offers",
+        offer("o1", condition="segment", parameters="segments=Loyal", priority=1, stock=9, starts_on=DAY),
+        *(offer("o2"), offer("o3"), offer("o4", product_ids="p1")),
+    )
+    store.campaign("spring", offer_id="o3", holdout_share=0.4)
 
 
 @pytest.fixture

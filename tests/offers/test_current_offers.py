@@ -17,13 +17,7 @@ from customer360.offers.customer import Customer, Planned, decode
 from customer360.offers.decisions import PriorityList, decide, draw_key
 from customer360.offers.inputs import read_book, read_contents, read_customers
 from customer360.offers.offers import BookContents
-from tests.offers.conftest import NOON, Store
-
-DAY = date(2026, 5, 4)
-
-
-def offer(offer_id: str, **values: Any) -> dict[str, Any]:
-    return {"offer_id": offer_id, "name": offer_id.title(), **values}
+from tests.offers.conftest import DAY, NOON, Store, many_customers, offer
 
 
 def customers(store: Store, salt: str = "salt") -> dict[str, Customer]:
@@ -204,28 +198,7 @@ def test_without_offers_the_table_is_empty_and_typed(store: Store) -> None:
 
 
 def test_the_table_and_single_decisions_of_10000_customers_are_equal_and_so_is_a_replay(store: Store) -> None:
-    store.rules(offers={"exploration_share": 0.3, "threshold": 0.1}, campaigns={"global_holdout_share": 0.05}, serving=True)
-    store.connection.execute("insert into marts.customer_features select 'c' || i from range(10001) as numbers (i)")
-    store.connection.execute(
-        "insert into predictions.customer_scores select customer_id, category_id, hash(customer_id || category_id) / 4e19 "
-        "from marts.customer_features cross join (values ('books'), ('music')) as categories (category_id)"
-    )
-    store.connection.execute(
-        "insert into marts.customer_product_activity by name select customer_id, 'p1' as product_id, 1 as views_30d, "
-        "1 as views_24h, 0 as carts_24h, 0 as orders_24h, 0 as carts_30d, 0 as orders_30d from marts.customer_features "
-        "where hash(customer_id) % 2 = 0"
-    )
-    store.add("raw.products", {"product_id": "p1", "category_id": "books"})
-    store.connection.execute(
-        "insert into marts.rfm_segments select customer_id, if(hash(customer_id) % 3 = 0, 'Loyal', 'At Risk') "
-        "from marts.customer_features"
-    )
-    store.add(
-        "raw.offers",
-        offer("o1", condition="segment", parameters="segments=Loyal", priority=1, stock=9, starts_on=DAY),
-        *(offer("o2"), offer("o3"), offer("o4", product_ids="p1")),
-    )
-    store.campaign("spring", offer_id="o3", holdout_share=0.4)
+    many_customers(store)
     rows = current(store)
     # As a service does it: from the table, and from the book's contents as plain data.
     contents = msgspec.json.encode(read_contents(store.connection, store.settings.shop))

@@ -41,7 +41,7 @@ COLUMNS = (
 class ServedShop:
     """Customers by id with what differs from ``PROFILE``, the customer of each visitor, and who consents to personalisation.
 
-    ``tables``: further published tables by name, as SQL.
+    ``tables``: further published tables by name, as SQL. ``rules``: of shop.yaml.
     """
 
     root: Path
@@ -49,11 +49,12 @@ class ServedShop:
     visitors: dict[str, str] = field(default_factory=dict)
     consented: set[str] = field(default_factory=set)
     tables: dict[str, str] = field(default_factory=dict)
+    rules: dict[str, Any] = field(default_factory=dict)
     slices: int = 0
 
     @property
     def settings(self) -> Settings:
-        shop = small_shop(serving=True, attributes=ATTRIBUTES)
+        shop = small_shop(**{"serving": True, "attributes": ATTRIBUTES, **self.rules})
         return Settings(shop=shop, place=Place(root=self.root / "data"), shop_folder=self.root)
 
     def publish(self) -> None:

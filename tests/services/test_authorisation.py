@@ -14,7 +14,7 @@ from customer360.services.api.keys import SCOPES, add_key, keys_file, read_keys,
 from customer360.services.api.settings import ApiSettings
 from tests.services.api_server import write_shop
 from tests.services.in_process import ORIGIN, Client
-from tests.services.served_shop import ServedShop
+from tests.services.served_shop import SHELVES, ServedShop
 
 
 class Route(NamedTuple):
@@ -44,6 +44,17 @@ ROUTES |= {
         ("/mp/collect", "POST", "/mp/collect", 204),
         ("/com.snowplowanalytics.snowplow/tp2", "POST", "/com.snowplowanalytics.snowplow/tp2", 200),
         ("/i", "GET", "/i?e=pv&p=srv&uid=C1", 200),
+    )
+}
+ROUTES |= {
+    f"/v1/{path}": Route("GET", f"/v1/{query}", scope, is_for_browsers=is_for_browsers, status=200)
+    for path, query, scope, is_for_browsers in (
+        ("customers/{customer_id:path}/recommendations", "customers/C1/recommendations?n=3", "offers", False),
+        ("customers/{customer_id:path}/offer", "customers/C1/offer", "offers", False),
+        ("visitors/{visitor_id:path}/recommendations", "visitors/me/recommendations", "offers", True),
+        ("visitors/{visitor_id:path}/offer", "visitors/me/offer?page=home", "offers", True),
+        ("visitors/{visitor_id:path}/profile", "visitors/V1/profile", "profile", False),
+        ("products/{product_id:path}/related", "products/p2/related", "offers", True),
     )
 }
 BODIES = {
@@ -101,7 +112,8 @@ class Keyed:
 @pytest.fixture(scope="module")
 def keyed(tmp_path_factory: pytest.TempPathFactory) -> Keyed:
     root = tmp_path_factory.mktemp("keyed")
-    return Keyed(ServedShop(root, customers={"C1": {}, "C3": {}}, visitors={"V1": "C1"}, consented={"C1"}))
+    tables = {**SHELVES, "offer_inputs": SHELVES["offer_inputs"].replace('"tastes"', '"attributes":{{"age":471147}},"tastes"')}
+    return Keyed(ServedShop(root, customers={"C1": {}, "C3": {}}, visitors={"V1": "C1"}, consented={"C1"}, tables=tables))
 
 
 @pytest.fixture(autouse=True)
@@ -121,7 +133,9 @@ def test_every_route_answers_those_who_may_ask(keyed: Keyed, path: str, kind: st
     response = keyed.client(kind, route.scope).ask(route.method, route.path, params=query, json=BODIES.get(path))
     refusal = None if route.scope is None else REFUSED.get(kind)
     if route.scope is not None and "browser" in kind and not route.is_for_browsers:
-        refusal = (403, "no-scope")
+        refusal = refusal if route.scope in SCOPES["browser"] and refusal else (403, "no-scope")
+    if kind == ALLOWED[1] and not route.is_for_browsers and route.scope in SCOPES["browser"]:
+        refusal = (403, "not-yours")
     if refusal is None:
         assert response.status_code == route.status
     else:

@@ -23,7 +23,7 @@ from ml.serving.scoring import score
 from ml.versions.model_store import ModelStore
 from ml.versions.shop_models import servable_for_shop
 from tests.services.api_server import api_server, write_shop
-from tests.services.served_shop import ServedShop
+from tests.services.served_shop import SHELVES, ServedShop
 
 sys.path.insert(0, str(REPOSITORY / "tests" / "ml"))
 from published_frames import feature_frame, small_shop, training_frame
@@ -125,7 +125,9 @@ def test_another_champion_answers_without_a_restart(settings: Settings, customer
 
 def test_schemathesis_finds_no_answer_outside_the_document(settings: Settings, tmp_path: Path) -> None:
     """Requests by the document's schemas and against them; each answer has a status, a type and a body that it names."""
-    served = ServedShop(settings.shop_folder, customers={"C1": {}})
+    served = ServedShop(
+        settings.shop_folder, customers={"C1": {}}, visitors={"V1": "C1"}, consented={"C1"}, tables=dict(SHELVES)
+    )
     served.publish_and_refresh()
     key = add_key(keys_file(settings.place), "schemathesis", SCOPES["server"], datetime.now(UTC))
     with api_server(settings, tmp_path / "log") as client:
@@ -134,4 +136,4 @@ def test_schemathesis_finds_no_answer_outside_the_document(settings: Settings, t
         options = ["--max-examples", "25", "--seed", "1", "--no-color"]
         done = subprocess.run([*command, *options], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=500)
     assert done.returncode == 0, done.stdout[-6000:]
-    assert "6 selected / 6 total" in done.stdout
+    assert "12 selected / 12 total" in done.stdout

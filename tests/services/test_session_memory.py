@@ -48,7 +48,7 @@ def test_events_count_at_once_for_the_visitor_and_the_customer_who_is_linked(mem
     assert products(of_visitor) == ["p1", "p2"]
     assert of_visitor == of_customer
     assert of_visitor is not None
-    assert (of_visitor.referrer, of_visitor.device) == ("https://search.example", "mobile")  # of the first event
+    assert of_visitor.first == view("p1", referrer="https://search.example", device="mobile")
     assert memory.recall("V2", None, NOW) is None
     assert memory.recall(None, "V1", NOW) is None
 

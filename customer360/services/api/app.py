@@ -13,12 +13,14 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from customer360.services.api.collector.collecting import Collector
+from customer360.services.api.collector.collecting import Collector, ShopClock
 from customer360.services.api.collector.routes import collector_routes
 from customer360.services.api.endpoints import Service
 from customer360.services.api.identity import CUSTOMER_HEADER, REFUSED_HEADER, Identity
 from customer360.services.api.keys import KeyRing, KeysError
+from customer360.services.api.offering import Offering
 from customer360.services.api.openapi import openapi_document
+from customer360.services.api.recommending import Recommender
 from customer360.services.api.routes import ROUTES, failed, refused
 from customer360.services.api.scoring import Scorer
 from customer360.services.api.settings import ApiSettings
@@ -51,7 +53,8 @@ class KeyedCors(CORSMiddleware):
 def create(settings: Settings, own: ApiSettings) -> Starlette:
     """The application of one process."""
     reader = StoreReader(store_folder(settings.place))
-    identity = Identity(own, settings.place, reader)
+    identity, recommender = Identity(own, settings.place, reader), Recommender(settings.place)
+    sessions, clock = SessionMemory(session_folder(settings.place)), ShopClock(settings)
     cors = Middleware(
         KeyedCors,  # type: ignore[arg-type]  # its own protocol wants the application's argument without a name
         keys=identity.keys,
@@ -71,7 +74,10 @@ def create(settings: Settings, own: ApiSettings) -> Starlette:
         reader=reader,
         scorer=Scorer(settings),
         identity=identity,
-        collector=Collector(settings, SessionMemory(session_folder(settings.place)), own.spool_free_bytes),
+        collector=Collector(settings, sessions, clock, own.spool_free_bytes),
+        sessions=sessions,
+        recommender=recommender,
+        offering=Offering(settings, recommender, clock),
         document=openapi_document(version("customer360"), settings.shop),
     )
     return app

@@ -1,4 +1,4 @@
-"""Answers: a profile from the store."""
+"""Answers from the store, and what is said where it cannot be read."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from contextlib import contextmanager
 
 from customer360.services.api.problems import Problem
 from customer360.services.api.schemas import Affinity, Readiness
+from customer360.services.api.visits import unknown_customer
 from customer360.services.store.layout import StoreError
 from customer360.services.store.reading import StoreReader, StoreView
 
 
-def profile_of(reader: StoreReader, customer_id: str) -> bytes:
-    """The profile of a customer: JSON of ``schemas.Profile``. Raises ``Problem``: 404 for an unknown one, 503 with no store."""
-    with store_view(reader) as view:
-        head, found = view.head, view.profile(customer_id)
+def profile_of(view: StoreView, customer_id: str) -> bytes:
+    """The profile of a customer: JSON of ``schemas.Profile``. Raises ``Problem`` 404 for an unknown one."""
+    found = view.profile(customer_id)
     if found is None:
-        raise Problem(404, "unknown-customer", "No such customer", "The published version has no customer with this id.")
-    return head + found[1:]
+        raise unknown_customer()
+    return view.head + found[1:]
 
 
 def readiness(reader: StoreReader) -> Readiness:

@@ -16,9 +16,12 @@ from starlette.responses import Response
 from customer360.services.api.collector.collecting import Collector
 from customer360.services.api.identity import Caller, Identity
 from customer360.services.api.metrics import REQUESTS, SECONDS
+from customer360.services.api.offering import Offering
 from customer360.services.api.problems import Problem
+from customer360.services.api.recommending import Recommender
 from customer360.services.api.scoring import Scorer
 from customer360.services.api.settings import ApiSettings
+from customer360.services.session_memory import SessionMemory
 from customer360.services.store.reading import StoreReader
 
 Content = TypeVar("Content")
@@ -36,6 +39,9 @@ class Service:
     scorer: Scorer
     identity: Identity
     collector: Collector
+    sessions: SessionMemory
+    recommender: Recommender
+    offering: Offering
     document: bytes
 
 

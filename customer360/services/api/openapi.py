@@ -13,7 +13,21 @@ from customer360.services.api.collector.collecting import Collected
 from customer360.services.api.collector.contract import ID_LENGTH, TEXT_LENGTH
 from customer360.services.api.collector.routes import EventBatch
 from customer360.services.api.problems import MEDIA_TYPE, ProblemDocument
-from customer360.services.api.schemas import LARGEST, Health, Profile, Readiness, Score, ScoreRequest
+from customer360.services.api.schemas import (
+    DEFAULT_COUNT,
+    LARGEST,
+    LONGEST_ID,
+    LONGEST_TEXT,
+    MOST_COUNT,
+    Health,
+    OfferAnswer,
+    Profile,
+    Readiness,
+    Recommendations,
+    Related,
+    Score,
+    ScoreRequest,
+)
 from customer360.settings import Shop
 
 REFERENCES = "#/components/schemas/{name}"
@@ -24,7 +38,7 @@ PROBLEMS = {
     "404": "Not known",
     "408": "The body came too slowly",
     "413": "The body is too large",
-    "422": "The body does not fit the schema",
+    "422": "The body does not fit the schema, or a parameter is out of range",
     "429": "Too many requests with this key",
     "503": "The store, the model or the keys cannot be read",
 }
@@ -32,7 +46,8 @@ PROBLEMS = {
 
 def openapi_document(version: str, shop: Shop) -> bytes:
     """The document as JSON; the features of a score are those of the shop."""
-    structs = (Health, Readiness, Profile, ScoreRequest, Score, EventBatch, Collected, ProblemDocument)
+    answers = (Health, Readiness, Profile, Recommendations, OfferAnswer, Related, Score, Collected, ProblemDocument)
+    structs = (*answers, ScoreRequest, EventBatch)
     references, components = msgspec.json.schema_components(structs, ref_template=REFERENCES)
     schemas = dict(zip(structs, references, strict=True))
     components["ScoreRequest"]["properties"]["features"] = _features(feature_list(shop))
@@ -54,13 +69,16 @@ def openapi_document(version: str, shop: Shop) -> bytes:
     def body(struct: type[msgspec.Struct]) -> dict[str, Any]:
         return {"application/json": {"schema": schemas[struct]}}
 
-    customer = {
-        "name": "customer_id",
-        "in": "path",
-        "required": True,
-        "schema": {"type": "string", "minLength": 1},
-        "example": "C1",
-    }
+    customer = _path_parameter("customer_id", "C1")
+    visitor = _path_parameter("visitor_id", "V1", "A browser key asks for `me`.")
+    product = _path_parameter("product_id", "p1")
+    count = {"type": "integer", "minimum": 1, "maximum": MOST_COUNT, "default": DEFAULT_COUNT}
+    text: dict[str, Any] = {"type": "string", "maxLength": LONGEST_TEXT}
+    listed = [
+        _query_parameter("n", count, DEFAULT_COUNT, "How many at most"),
+        _query_parameter("viewing", text, "p1", "The page's product, which is left out"),
+    ]
+    page = _query_parameter("page", text, "home", "Where it is shown: kept with the decision")
     keyed = ("401", "403", "429", "503")
     paths = {
         "/healthz": {"get": operation("The process answers", body(Health))},
@@ -72,6 +90,26 @@ def openapi_document(version: str, shop: Shop) -> bytes:
         },
         "/v1/customers/{customer_id}/profile": {
             "get": operation("A customer's profile", body(Profile), "404", *keyed, scope="profile", parameters=[customer])
+        },
+        **{
+            f"/v1/{kind}/{{{whom['name']}}}/{what}": {
+                "get": operation(summary, body(struct), "404", "422", *keyed, scope="offers", parameters=[whom, *more])
+            }
+            for kind, whom in (("customers", customer), ("visitors", visitor))
+            for what, summary, struct, more in (
+                ("recommendations", "Products to show now, with reasons", Recommendations, listed),
+                ("offer", "The offer to show now, and why", OfferAnswer, [page]),
+            )
+        },
+        "/v1/visitors/{visitor_id}/profile": {
+            "get": operation(
+                *("The profile of a visitor's customer", body(Profile), "404", "422", *keyed),
+                scope="profile",
+                parameters=[visitor],
+            )
+        },
+        "/v1/products/{product_id}/related": {
+            "get": operation("What goes with a product", body(Related), "404", *keyed, scope="offers", parameters=[product])
         },
         "/v1/score": {
             "post": operation(
@@ -126,6 +164,16 @@ def _event() -> dict[str, Any]:
     required = [column.name for column in CLICK_COLUMNS if column.required and column.name not in assigned]
     example = {"event_name": "view_item", "event_id": "e-1", "visitor_id": "v-1", "product_id": "p-1"}
     return {"type": "object", "properties": properties, "required": required, "examples": [example]}
+
+
+def _path_parameter(name: str, example: str, description: str = "") -> dict[str, Any]:
+    # Of a profile or a product any length may be asked for; what is decided on is bounded.
+    schema = {"type": "string", "minLength": 1, "maxLength": LONGEST_ID}
+    return {"name": name, "in": "path", "required": True, "schema": schema, "example": example, "description": description}
+
+
+def _query_parameter(name: str, schema: dict[str, Any], example: object, description: str) -> dict[str, Any]:
+    return {"name": name, "in": "query", "schema": schema, "example": example, "description": description}
 
 
 def _features(features: Iterable[Feature]) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest, multiprocess
@@ -11,12 +13,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from customer360.services.api.calls import profile_of, readiness
+from customer360.services.api.calls import profile_of, readiness, store_view
 from customer360.services.api.endpoints import answer, decoded, endpoint, identify, read_body, service_of
 from customer360.services.api.metrics import REQUESTS
 from customer360.services.api.problems import Problem
-from customer360.services.api.schemas import Health, ScoreRequest
+from customer360.services.api.recommending import recommendations, related
+from customer360.services.api.schemas import DEFAULT_COUNT, LONGEST_TEXT, MOST_COUNT, Health, ScoreRequest
 from customer360.services.api.scoring import titles_of
+from customer360.services.api.visits import Visit, customer_visit, visitor_visit
+from customer360.services.store.reading import StoreView
 
 
 @endpoint("healthz")
@@ -48,10 +53,71 @@ async def openapi(request: Request) -> Response:
 
 
 @endpoint("profile")
-async def profile(request: Request) -> Response:
+async def customer_profile(request: Request) -> Response:
     """A customer's profile."""
     customer_id = identify(request, "profile").customer(request.path_params["customer_id"])
-    return answer(profile_of(service_of(request).reader, customer_id))
+    with store_view(service_of(request).reader) as view:
+        return answer(profile_of(view, customer_id))
+
+
+@endpoint("visitor_profile")
+async def visitor_profile(request: Request) -> Response:
+    """The profile of a visitor's customer."""
+    with _visit(request, "profile") as (view, visit):
+        if visit.customer_id is None:
+            raise Problem(404, "unknown-visitor", "No customer is known of this visitor", "Or none who consents to that.")
+        return answer(profile_of(view, visit.customer_id))
+
+
+@endpoint("recommendations")
+async def recommended(request: Request) -> Response:
+    """Products for a customer or a visitor."""
+    with _visit(request, "offers") as (view, visit):
+        count, viewing = _count(request), _text(request, "viewing")
+        return answer(recommendations(view, service_of(request).recommender.recommend(view, visit, count, viewing)))
+
+
+@endpoint("offer")
+async def offer(request: Request) -> Response:
+    """An offer for a customer or a visitor."""
+    with _visit(request, "offers") as (view, visit):
+        return answer(service_of(request).offering.offer(view, visit, _text(request, "page")))
+
+
+@endpoint("related")
+async def related_products(request: Request) -> Response:
+    """What goes with a product."""
+    identify(request, "offers")
+    with store_view(service_of(request).reader) as view:
+        return answer(related(view, request.path_params["product_id"]))
+
+
+@contextmanager
+def _visit(request: Request, scope: str) -> Iterator[tuple[StoreView, Visit]]:
+    """A snapshot of the store, and the visit of the customer or visitor whom the path names."""
+    service, caller = service_of(request), identify(request, scope)
+    with store_view(service.reader) as view:
+        customer_id = request.path_params.get("customer_id")
+        if customer_id is not None:
+            yield view, customer_visit(view, service.sessions, caller, customer_id)
+        else:
+            yield view, visitor_visit(view, service.sessions, caller, request.path_params["visitor_id"])
+
+
+def _count(request: Request) -> int:
+    """How many products are asked for. Raises ``Problem`` 422."""
+    text = request.query_params.get("n", f"{DEFAULT_COUNT}")
+    if not (text.isascii() and text.isdigit() and len(text) < 4 and 1 <= int(text) <= MOST_COUNT):
+        raise Problem(422, "wrong-parameter", "n is out of range", f"Ask for 1 to {MOST_COUNT} products.")
+    return int(text)
+
+
+def _text(request: Request, name: str) -> str | None:
+    """A parameter of the query. Raises ``Problem`` 422 where it is too long."""
+    text = request.query_params.get(name)
+    if text is not None and len(text) > LONGEST_TEXT:
+        raise Problem(422, "wrong-parameter", f"{name} is too long", f"At most {LONGEST_TEXT} characters are read.")
+    return text
 
 
 @endpoint("score")
@@ -82,7 +148,13 @@ async def failed(_request: Request, _error: Exception) -> Response:
 
 # Matched in this order: what is asked most comes first.
 ROUTES = [
-    Route("/v1/customers/{customer_id:path}/profile", profile),
+    Route("/v1/customers/{customer_id:path}/profile", customer_profile),
+    Route("/v1/customers/{customer_id:path}/offer", offer),
+    Route("/v1/customers/{customer_id:path}/recommendations", recommended),
+    Route("/v1/visitors/{visitor_id:path}/offer", offer),
+    Route("/v1/visitors/{visitor_id:path}/recommendations", recommended),
+    Route("/v1/visitors/{visitor_id:path}/profile", visitor_profile),
+    Route("/v1/products/{product_id:path}/related", related_products),
     Route("/healthz", healthz),
     Route("/readyz", readyz),
     Route("/metrics", metrics),

@@ -24,7 +24,7 @@ EVENTS = Counter("customer360_api_events", "Events by protocol: accepted, refuse
 SOURCE = "clicks"
 RETRY_SECONDS = 5  # where the spool takes nothing
 CLOCK_SECONDS = 1.0  # for which a look at a replayed shop's newest slice counts
-REMEMBERED = ("product_id", "category_id", "offer_id", "referrer", "device")
+REMEMBERED = ("product_id", "category_id", "offer_id", "referrer", "device", "page_url")
 
 Ids = Callable[[str | None, str | None], tuple[str | None, str | None]]  # of visitor and customer: whom an event may be of
 Reading = Callable[[], list[Click] | Skip]  # the clicks of one event; raises RowError or EventError
@@ -85,8 +85,8 @@ class SpoolSizes(MetricCollector):
 class Collector:
     """What the events of one process pass through. What an earlier process left in the spool is moved first."""
 
-    def __init__(self, settings: Settings, sessions: SessionMemory, free_bytes: int) -> None:
-        self.clock = ShopClock(settings)
+    def __init__(self, settings: Settings, sessions: SessionMemory, clock: ShopClock, free_bytes: int) -> None:
+        self.clock = clock
         self.spool_sizes = SpoolSizes(settings)
         self._spool = None if settings.shop.landing_url else Spool(settings, SOURCE, free_bytes=free_bytes)
         self._currency = settings.shop.currency

@@ -1,0 +1,104 @@
+"""An offer for a visit, by the functions that make ``current_offers``; every answer is logged as a decision."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import date, datetime
+
+from customer360.offers.customer import Customer
+from customer360.offers.decisions import PriorityList, decide
+from customer360.offers.log import encode, logged
+from customer360.offers.offers import Book
+from customer360.offers.session import during
+from customer360.services.api.collector.collecting import ShopClock
+from customer360.services.api.identity import UNLINKABLE
+from customer360.services.api.problems import Problem
+from customer360.services.api.recommending import Recommender
+from customer360.services.api.schemas import OfferAnswer
+from customer360.services.api.visits import Visit
+from customer360.services.spool import Spool, SpoolFullError
+from customer360.services.store.layout import Meta
+from customer360.services.store.reading import StoreView
+from customer360.settings import Settings, SettingsError
+
+SOURCE = "offer_decisions"
+
+
+class Offering:
+    """Decides and logs for one process. The book is made anew for each version of the store and each shop-local day."""
+
+    def __init__(self, settings: Settings, recommender: Recommender, clock: ShopClock) -> None:
+        self._settings, self._recommender, self._clock = settings, recommender, clock
+        self._spool: Spool | None = None
+        self._book: tuple[Meta, date, Book, bytes] | None = None
+        self._policy = PriorityList()
+
+    def offer(self, view: StoreView, visit: Visit, page: str | None) -> OfferAnswer:
+        """The offer of a visit on a page, and its logged decision.
+
+        Raises ``Problem``: 404 where no offer may be shown, 503 before offers are published and where nothing can be logged.
+        """
+        at = self._clock.now()
+        book, key = self._book_of(view.meta, at)
+        decision_id = uuid.uuid4().hex
+        visitor_id = visit.visitor_id or (None if visit.customer_id else UNLINKABLE + decision_id)
+        customer = self._customer(view, visit, book, visit.customer_id or visitor_id or "")
+        decision = decide(book, customer, self._policy, key, at)
+        if decision is None:
+            raise Problem(404, "no-offer", "No offer may be shown", "There is none that is not withheld.")
+        record = logged(
+            decision,
+            customer,
+            at=at,
+            customer_id=visit.customer_id,
+            visitor_id=visitor_id,
+            page=page,
+            session_products=tuple(dict.fromkeys(reversed(visit.products))),
+            store_version=view.meta.version,
+            decision_id=decision_id,
+        )
+        self._log(encode(record))
+        offer = next(offer for offer in book.listed if offer.offer_id == decision.offer_id)
+        return OfferAnswer(
+            view.meta.as_of,
+            view.meta.version,
+            offer.offer_id,
+            offer.name,
+            list(offer.product_ids),
+            decision.reason,
+            decision.policy_version,
+            decision.propensity,
+            decision_id,
+        )
+
+    def _book_of(self, meta: Meta, at: datetime) -> tuple[Book, bytes]:
+        day, shop = at.astimezone(self._settings.shop.zone).date(), self._settings.shop
+        if self._book is None or self._book[0] is not meta or self._book[1] != day:
+            if meta.offers is None:
+                raise Problem(503, "no-offers", "No offers are published", "A slice publishes them.", {"Retry-After": "60"})
+            self._book = meta, day, meta.offers.book.book(day, shop.offers), bytes.fromhex(meta.offers.draw_key)
+        return self._book[2:]
+
+    def _customer(self, view: StoreView, visit: Visit, book: Book, drawn_by: str) -> Customer:
+        """What is known of the visit: of its customer as of the last slice, and what the session has added since."""
+        known = view.offer_inputs(visit.customer_id) if visit.customer_id else None
+        customer = known or Customer(drawn_by)
+        products = visit.products
+        shown = visit.shown_since(view.meta.as_of.timestamp())
+        if not (products or shown):
+            return customer
+        likely: list[tuple[str, float]] = []
+        if products and book.by_product:
+            found = self._recommender.recommend(view, visit, book.rules.top_products)
+            likely = [(row.product_id, row.score) for row in found]
+        return during(customer, seen=visit.categories(view), likely=likely, shown=shown)
+
+    def _log(self, line: bytes) -> None:
+        try:
+            if self._spool is None:
+                self._spool = Spool(self._settings, SOURCE)
+            self._spool.write([line])
+        except SettingsError as error:
+            raise Problem(503, "no-log", "Decisions cannot be logged", "The operator finds the reason in the log.") from error
+        except SpoolFullError as error:
+            raise Problem(503, "no-room", "The log of decisions is full", "", {"Retry-After": "10"}) from error

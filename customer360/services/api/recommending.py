@@ -1,0 +1,87 @@
+"""Products for a visit: from its session, from what its customer likes, from how it began, each with a reason."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from customer360.recommendations.recommend import Ranked, Recommendation, cold_start_entries, recommend, sellable
+from customer360.recommendations.session_model import SessionModel, SessionModelError, load
+from customer360.services.api.problems import Problem
+from customer360.services.api.schemas import Recommendations, RecommendedProduct, Related, RelatedProduct
+from customer360.services.api.visits import Visit
+from customer360.services.api.watched import WatchedFile
+from customer360.services.store.reading import StoreView
+from customer360.settings import Place
+
+_log = logging.getLogger(__name__)
+
+
+class Recommender:
+    """Recommends for one process: the session model is loaded when it is first asked for, and again when it was replaced."""
+
+    def __init__(self, place: Place) -> None:
+        self._model = WatchedFile(place.recommendations / "session_model.npz", _load)
+
+    def recommend(self, view: StoreView, visit: Visit, n: int, viewing: str | None = None) -> list[Recommendation]:
+        """At most ``n`` products, the best first. ``viewing``: the product of the page, which is left out."""
+        products = visit.products
+        affinity, bought = [], frozenset[str]()
+        if visit.customer_id is not None:
+            affinity, bought = view.affinities(visit.customer_id), view.bought(visit.customer_id, visit.now)
+        return recommend(
+            n,
+            product_of=view.product,
+            session=products,
+            model=self._model.content(time.monotonic()),
+            affinity=affinity,
+            cold_start=[] if affinity and not products else _cold_start(view, visit),
+            bought=bought | visit.bought,
+            viewing=viewing,
+        )
+
+
+def recommendations(view: StoreView, found: Iterable[Recommendation]) -> Recommendations:
+    """The answer to these."""
+    items = []
+    for product_id, score, reason, source in found:
+        if product := view.product(product_id):
+            shown = product.name, product.category_id, product.price
+            items.append(RecommendedProduct(product_id, *shown, score, reason, source))
+    return Recommendations(view.meta.as_of, view.meta.version, items)
+
+
+def related(view: StoreView, product_id: str) -> Related:
+    """What is viewed and bought with a product and can be sold. Raises ``Problem``: 404 for a product that is not listed."""
+    if view.product(product_id) is None:
+        raise Problem(404, "unknown-product", "No such product", "The published version lists no product with this id.")
+    found: dict[str, list[RelatedProduct]] = {"also_viewed": [], "also_bought": []}
+    for relation, other, score, reason in view.related(product_id):
+        product = view.product(other)
+        if product and sellable(product):
+            found[relation].append(RelatedProduct(other, product.name, product.category_id, product.price, score, reason))
+    return Related(view.meta.as_of, view.meta.version, product_id, found["also_viewed"], found["also_bought"])
+
+
+def _cold_start(view: StoreView, visit: Visit) -> list[Ranked]:
+    """The rows of the narrowest description of the visit's first event that visits of the past have."""
+    entries = cold_start_entries(None, None, None)[-1:]
+    if visit.session:
+        first = visit.session.first
+        product = view.product(first.product_id) if first.product_id and not first.category_id else None
+        category = first.category_id or (product and product.category_id)
+        entries = cold_start_entries(category, first.referrer, first.device, first.page_url)
+    return next((rows for entry in entries if (rows := view.cold_start(entry)) is not None), [])
+
+
+def _load(file: Path) -> SessionModel | None:
+    """The model; None, with the reason in the log, where none can be read: lists then rest on the other sources."""
+    try:
+        return load(file)
+    except FileNotFoundError:
+        return None
+    except (SessionModelError, OSError) as error:
+        _log.error("recommendations do without the session model: %s", error)
+        return None

@@ -1,0 +1,95 @@
+"""Whom an answer is about: a customer who is recognised, a visitor with a session, or nobody in particular (a cold start)."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import NamedTuple
+
+from customer360.services.api.identity import Caller
+from customer360.services.api.problems import Problem
+from customer360.services.api.schemas import LONGEST_ID
+from customer360.services.session_memory import Session, SessionMemory
+from customer360.services.store.reading import StoreView
+
+PRODUCT_EVENTS = ("view_item", "add_to_cart")
+
+
+class Visit(NamedTuple):
+    """``customer_id``: recognised, known to the store and consenting, else None. ``session``: None where nothing may be linked.
+
+    ``now``: seconds since 1970 (UTC).
+    """
+
+    visitor_id: str | None
+    customer_id: str | None
+    session: Session | None
+    now: float
+
+    @property
+    def products(self) -> list[str]:
+        """The products that were viewed or put into the cart in the session, the oldest first."""
+        events = self.session.events if self.session else ()
+        return [event.product_id for event in events if event.product_id and event.event_name in PRODUCT_EVENTS]
+
+    @property
+    def bought(self) -> frozenset[str]:
+        """The products that were bought in the session."""
+        events = self.session.events if self.session else ()
+        return frozenset(event.product_id for event in events if event.product_id and event.event_name == "purchase")
+
+    def shown_since(self, moment: float) -> Counter[str]:
+        """How often each offer was shown after a moment (seconds since 1970), as far as the session knows."""
+        events = self.session.events if self.session else ()
+        return Counter(
+            event.offer_id
+            for event in events
+            if event.offer_id and event.event_name == "view_promotion" and event.event_at >= moment
+        )
+
+    def categories(self, view: StoreView) -> Counter[str]:
+        """How many of the session's products are of each category: that of the event, else of the product."""
+        found: Counter[str] = Counter()
+        for event in self.session.events if self.session else ():
+            if event.product_id and event.event_name in PRODUCT_EVENTS:
+                product = None if event.category_id else view.product(event.product_id)
+                if category := event.category_id or (product and product.category_id):
+                    found[category] += 1
+        return found
+
+
+def customer_visit(view: StoreView, sessions: SessionMemory, caller: Caller, asked: str) -> Visit:
+    """The visit of a customer whom a server names. Raises ``Problem``: 404 for one whom the store does not know."""
+    customer_id, now = _bounded(caller.customer(asked)), time.time()
+    consents = view.consent_of(customer_id)
+    if consents is None:
+        raise unknown_customer()
+    if not (consents and caller.may_personalise):
+        return Visit(None, None, None, now)
+    return Visit(None, customer_id, sessions.recall(None, customer_id, now), now)
+
+
+def visitor_visit(view: StoreView, sessions: SessionMemory, caller: Caller, asked: str) -> Visit:
+    """The visit of a visitor, known or not. A customer counts where the shop, the store or the session links one."""
+    visitor_id, now = _bounded(caller.visitor(asked)), time.time()
+    if not caller.may_personalise:
+        return Visit(visitor_id, None, None, now)
+    session = sessions.recall(visitor_id, None, now)
+    customer_id = caller.customer_id or (session and session.customer_id) or view.customer_of(visitor_id)
+    if customer_id is None:
+        return Visit(visitor_id, None, session, now)
+    consents = view.consent_of(customer_id)
+    if consents is False:
+        return Visit(None, None, None, now)
+    return Visit(visitor_id, customer_id if consents else None, session, now)
+
+
+def unknown_customer() -> Problem:
+    """404 for a customer whom the store does not know."""
+    return Problem(404, "unknown-customer", "No such customer", "The published version has no customer with this id.")
+
+
+def _bounded(text: str) -> str:
+    if len(text) > LONGEST_ID:
+        raise Problem(422, "wrong-parameter", "The id is too long", f"At most {LONGEST_ID} characters are read.")
+    return text
