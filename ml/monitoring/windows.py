@@ -47,9 +47,10 @@ class WindowReader:
     def window(self, kind: str, day_no: int, days: int, prices: dict[str, float]) -> Columns:
         """Every watched column of the window of ``days`` days that ends with day ``day_no``.
 
-        Of each sampled customer, who did nothing included: the measures, in all and by category. Of each buyer: the mean value
-        of an order. The median over products and slices with orders of revenue an order, in multiples of ``prices``. Of each
-        visit: medium and device. Of all lines: the shares of quarantined and repeated ones.
+        Of each sampled customer, who did nothing included: the measures, in all and by category, and 1 where goods were
+        returned (``has_returned``), else 0. Of each buyer: the mean value of an order. The median over products and slices with
+        orders of revenue an order, in multiples of ``prices``. Of each visit: medium and device. Of all lines: the shares of
+        quarantined and repeated ones.
         """
         return {
             **self._activity(kind, day_no, days),
@@ -60,6 +61,8 @@ class WindowReader:
 
     def _activity(self, kind: str, day_no: int, days: int) -> Columns:
         sums = [f"coalesce(sum(a.{name}), 0)::double as {name}" for name in MEASURES]
+        # whether, not how much: spend holds the amounts, and one return of a wholesale buyer would be drift
+        sums.append("(coalesce(sum(a.returned_amount), 0) > 0)::double as has_returned")
         sums += [
             f"coalesce(sum(a.{name}) filter (where a.category_id = {literal(category)}), 0)::double as {name}_{slug(category)}"
             for name in BY_CATEGORY

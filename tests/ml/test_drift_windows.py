@@ -42,7 +42,10 @@ def tables(connection: duckdb.DuckDBPyConnection, shop: Shop, moved_days: int = 
             views = int(rng.integers(1, 6))
             is_buyer = rng.random() < 0.3
             spend = round(float(rng.gamma(3, 20)), 2) if is_buyer else 0.0
-            activity.append((day_no, end, f"c{customer:03}", category, views, views * 20.0, 1, int(is_buyer), spend, 2, 0))
+            returned = 10.0 if (customer + day_no) % 7 == 0 else 0.0
+            activity.append(
+                (day_no, end, f"c{customer:03}", category, views, views * 20.0, 1, int(is_buyer), spend, returned, 2, 0)
+            )
         is_moved = day_no < moved_days
         for number in range(20):
             price = (10 + number % 4) * (1.25 if is_moved else 1)
@@ -56,7 +59,7 @@ def tables(connection: duckdb.DuckDBPyConnection, shop: Shop, moved_days: int = 
             activity,
             columns=[
                 *("day_no", "day_end", "customer_id", "category_id", "views", "dwell_seconds", "carts", "orders", "spend"),
-                *("offers_shown", "offers_clicked"),
+                *("returned_amount", "offers_shown", "offers_clicked"),
             ],
         ),
         "monitoring_customers": pd.DataFrame(
@@ -100,6 +103,11 @@ def test_a_window_has_every_sampled_customer_who_was_known_at_its_end(calm: duck
     assert day["24 hours", "views"].sum() == views
     assert day["24 hours", "spend"].sum() == pytest.approx(spend)
     assert sum(day["24 hours", f"views_{category}"].sum() for category in shop.category_ids) == views
+    (returned,) = calm.execute(
+        "select count(distinct customer_id) from monitoring_activity where day_no = 0 and returned_amount > 0"
+    ).fetchone() or (0,)
+    assert returned > 3
+    assert sorted(day["24 hours", "has_returned"]) == [0.0] * (CUSTOMERS - returned) + [1.0] * returned
     three = reader.window("3 days", 0, 3, reader.prices(0, 30))
     (views,) = calm.execute("select sum(views) from monitoring_activity where day_no <= 2").fetchone() or ()
     assert three["3 days", "views"].sum() == views
