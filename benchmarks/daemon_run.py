@@ -16,6 +16,7 @@ from dagster._core.launcher.base import LaunchRunContext
 from benchmarks.measuring import Measured
 from customer360.settings import REPOSITORY, Settings
 from orchestration.definitions import defs
+from orchestration.job_runs import failure_text
 from orchestration.runtime.launcher import DEFINITIONS, Template, WarmRunLauncher
 
 POINTER = ModuleCodePointer(DEFINITIONS, "defs", str(REPOSITORY))
@@ -48,8 +49,11 @@ class DaemonRuns:
             end = self.template.ended(run.run_id, LONGEST_SECONDS)
             wall = time.monotonic() - started
             done = instance.get_run_by_id(run.run_id)
+            failures = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE).records
         if end["exit"] or done is None or not done.is_success:
-            raise RuntimeError(f"{job_name} {partition_key or ''} failed; its run is {run.run_id} in {Path.cwd()}")
+            events = [event for record in failures if (event := record.event_log_entry.dagster_event)]
+            reasons = [f"{event.step_key}: {failure_text(event)}" for event in events]
+            raise RuntimeError("\n".join([f"{job_name} {partition_key or ''} failed with exit code {end['exit']}", *reasons]))
         return Measured(wall, own_cpu + end["cpu_seconds"], end["peak_mib"])
 
     def close(self) -> None:

@@ -168,6 +168,12 @@ def described_test(node: Mapping[str, Any]) -> str:
     return tested.get(metadata.get("name", ""), str(node["name"]).replace("_", " ").capitalize())
 
 
+def project_relations(manifest: Path) -> set[tuple[str, str]]:
+    """Schema and name of every model and seed of the project."""
+    nodes = json.loads(manifest.read_text(encoding="utf-8"))["nodes"].values()
+    return {(node["schema"], node["alias"]) for node in nodes if node["resource_type"] in ("model", "seed")}
+
+
 def untagged(assets: dg.AssetsDefinition, tag: str) -> list[dg.AssetKey]:
     """Models and seeds without a dbt tag."""
     return [spec.key for spec in assets.specs if tag not in spec.tags]

@@ -13,9 +13,9 @@ from customer360.lake.publishing.version import current_publication
 from customer360.lake.slices import slice_key
 from customer360.lake.warehouse.cutoffs import set_matured_cutoffs
 from customer360.lake.warehouse.slice_log import mark_transformed, plan_transform
-from customer360.lake.warehouse.unchanged import mark_built, set_built_contents, unchanged
+from customer360.lake.warehouse.unchanged import OF_CODE, drop_removed_models, mark_built, set_built_contents, unchanged
 from customer360.settings import Settings
-from orchestration.dbt import DAILY, ShopTranslator, lineage_metadata, manifest_path, untagged
+from orchestration.dbt import DAILY, ShopTranslator, lineage_metadata, manifest_path, project_relations, untagged
 from orchestration.partitions import HISTORY_KEY, WAREHOUSE_POOL, newest_slice
 from orchestration.resources import Platform
 from orchestration.runtime.dbt_run import build
@@ -59,6 +59,9 @@ def warehouse_models(context: dg.AssetExecutionContext, platform: Platform) -> I
             with platform.opened() as connection:
                 mark_transformed(connection, platform.now())
                 mark_built(connection, settings)
+                if OF_CODE not in skipped:  # the project changed
+                    removed = drop_removed_models(connection, project_relations(MANIFEST))
+                    context.log.info(f"dropped tables of removed models: {', '.join(removed) or 'none'}")
     yield from _other_slices(context, [slice_key_of(start) for start in plan.pending])
 
 

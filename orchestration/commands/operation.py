@@ -61,12 +61,15 @@ def serve(
 
     Ends with SIGTERM or Ctrl-C. The Dagster home is $DAGSTER_HOME, else dagster in the data folder.
     """
+    from customer360.lake.publishing.publishing import renew_moved_views
     from orchestration.runtime.home import prepare_home
     from orchestration.runtime.services import services
 
     settings = _in_environment(shop_settings(context))
     home = Path(os.environ.setdefault("DAGSTER_HOME", str(settings.place.root / "dagster")))
     prepare_home(home)
+    if renew_moved_views(settings.place):
+        say(f"{settings.place.published} was moved here: the views of its newest version name its files again.")
     with services(home, port, say) as served:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: served.end())

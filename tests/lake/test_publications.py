@@ -13,7 +13,7 @@ import pytest
 from customer360.lake.publishing.publications import publish_files, publish_training_set, publish_warehouse
 from customer360.lake.publishing.version import current_folder, current_publication, open_version
 from customer360.lake.warehouse.frames import write_parquet
-from customer360.lake.warehouse.unchanged import built_contents, set_built_contents
+from customer360.lake.warehouse.unchanged import built_contents, drop_removed_models, set_built_contents
 from customer360.settings import Settings
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -124,3 +124,21 @@ def test_a_table_that_this_release_does_not_know_is_dropped_by_the_next_slice(
     publication = current_publication(settings.place)
     assert publication is not None
     assert "retired" not in publication.rows
+
+
+def test_what_dbt_no_longer_builds_is_dropped_and_nothing_of_others(warehouse: duckdb.DuckDBPyConnection) -> None:
+    warehouse.execute(
+        """
+        create schema intermediate; create schema predictions;
+        create table intermediate."int gone" as select 1 as n; create view marts.gone as from intermediate."int gone";
+        create table predictions.gone as select 1 as n;
+        """
+    )
+    models = {("marts", "traffic"), ("marts", "customer_orders"), ("marts", "training_features"), ("marts", "not_built_yet")}
+    assert drop_removed_models(warehouse, models) == ["intermediate.int gone", "marts.gone"]
+    assert drop_removed_models(warehouse, models) == []
+    found = warehouse.execute("select schema_name || '.' || table_name from duckdb_tables() order by all").fetchall()
+    assert found == [
+        *(("marts.customer_orders",), ("marts.traffic",), ("marts.training_features",)),
+        *(("ops.clock",), ("ops.code",), ("ops.slice_log",), ("predictions.gone",)),
+    ]

@@ -20,7 +20,7 @@ import pytest
 
 from customer360.lake.atomic import exclusive
 from customer360.lake.publishing import publishing
-from customer360.lake.publishing.publishing import TableSource, publish, remove_old_versions
+from customer360.lake.publishing.publishing import TableSource, publish, remove_old_versions, renew_moved_views
 from customer360.lake.publishing.version import current_folder, current_publication, open_version
 from customer360.settings import REPOSITORY, Place, Settings
 
@@ -334,6 +334,21 @@ def test_a_moved_place_is_read_at_once_and_its_database_from_the_next_publicatio
         publish(moved, connection, {"b": "select 2 as n"}, NOW, NOW)
     with duckdb.connect(str(current_folder(moved) / "customer360.duckdb"), read_only=True) as connection:
         assert connection.execute("select a.n, b.n from a, b").fetchall() == [(1, 2)]
+
+
+@pytest.mark.parametrize("name", ["there", "it's [there]"])
+def test_views_of_a_moved_place_are_renewed_once(tmp_path: Path, name: str) -> None:
+    place = Place(root=tmp_path / "here")
+    assert not renew_moved_views(place)
+    with duckdb.connect() as connection:
+        publish(place, connection, {"a": "select 1 as n"}, NOW, NOW, descriptions={"a": {"": "A table", "n": "A number"}})
+    assert not renew_moved_views(place)
+    moved = Place(root=place.root.rename(tmp_path / name))
+    assert renew_moved_views(moved)
+    assert not renew_moved_views(moved)
+    with duckdb.connect(str(current_folder(moved) / "customer360.duckdb"), read_only=True) as connection:
+        assert connection.execute("from a").fetchall() == [(1,)]
+        assert connection.execute("select comment from duckdb_columns() where table_name = 'a'").fetchone() == ("A number",)
 
 
 def old_version(settings: Settings) -> None:

@@ -15,7 +15,9 @@ import pytest
 from customer360.campaigns.ledger import APPROVED, SENT, read_ledger
 from customer360.campaigns.sending import send
 from customer360.lake.publishing.version import open_version
+from customer360.lake.warehouse.unchanged import DBT_SCHEMAS
 from ml.versions.shop_models import servable_for_shop
+from orchestration.dbt import manifest_path, project_relations
 from orchestration.runtime.home import prepare_home
 from tests.orchestration.place import TinyShop
 from tests.upgrade.earlier_place import BEFORE_0_1_0, SLICES, has_commit, make_earlier_place
@@ -36,6 +38,7 @@ class Upgrade:
     version: int
     ledger: Rows
     slices: Rows
+    relations: set[tuple[str, str]]
 
 
 def read_folder(folder: Path) -> tuple[int, dict[str, Rows]]:
@@ -58,6 +61,13 @@ def read_rows(sql: str) -> Rows:
         return connection.execute(sql).fetchall()
 
 
+def dbt_relations(data: Path) -> set[tuple[str, str]]:
+    """Schema and name of what dbt has built in the warehouse."""
+    with duckdb.connect(str(data / "warehouse.duckdb"), read_only=True) as connection:
+        query = "select table_schema, table_name from information_schema.tables where list_contains(?, table_schema)"
+        return set(connection.execute(query, [list(DBT_SCHEMAS)]).fetchall())
+
+
 @pytest.fixture(scope="module")
 def upgrade(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upgrade]:
     data = make_earlier_place(tmp_path_factory.mktemp("earlier"))
@@ -65,7 +75,7 @@ def upgrade(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upgrade]:
     parts = f"from read_parquet('{data}/campaigns/ledger/*.parquet', union_by_name = true)"
     ledger = read_rows(f"select entry_id, event, campaign_id, customer_id, plan_version {parts} order by all")
     slices = read_rows(f"select * from read_parquet('{data}/raw/clicks/*/*.parquet', hive_partitioning = false) order by all")
-    found = Upgrade(TinyShop(data.parent), tables, version, ledger, slices)
+    found = Upgrade(TinyShop(data.parent), tables, version, ledger, slices, dbt_relations(data))
     prepare_home(found.place.home)  # as `customer360 serve` does before it starts
     yield found
     found.place.close()
@@ -132,6 +142,12 @@ def test_a_slice_goes_on_from_the_earlier_warehouse(upgrade: Upgrade) -> None:
     raw = f"read_parquet('{place.data}/raw/clicks/*/*.parquet', hive_partitioning = false, union_by_name = true)"
     newest = place.slice(SLICES).replace(tzinfo=None)
     assert read_rows(f"select * from {raw} where slice < timestamp '{newest}' order by all") == upgrade.slices
+
+
+def test_tables_of_models_that_are_no_more_are_dropped_with_it(upgrade: Upgrade) -> None:
+    models = project_relations(manifest_path(upgrade.place.settings))
+    assert ("intermediate", "int_customer_time_zones") in upgrade.relations - models
+    assert upgrade.relations & models <= dbt_relations(upgrade.place.data) <= models
 
 
 def test_a_training_set_is_made_after_it(upgrade: Upgrade) -> None:

@@ -22,7 +22,7 @@ import duckdb
 
 from customer360.lake.atomic import TEMPORARY_PREFIX, exclusive, fsync_path, replacing, write_text
 from customer360.lake.disk import explaining_full_disk
-from customer360.lake.engine import file_list, literal, quoted
+from customer360.lake.engine import file_list, file_literal, literal, quoted
 from customer360.lake.publishing.profiles import CONTACT_COLUMNS, LEDGER, PLAN, PROFILES, planned_contacts, with_next_contact
 from customer360.lake.publishing.version import (
     DATABASE,
@@ -34,6 +34,7 @@ from customer360.lake.publishing.version import (
     is_in_use,
     parquet_files,
     parquet_query,
+    read_publication,
 )
 from customer360.settings import Place
 
@@ -204,6 +205,27 @@ def _finish(place: Place, version: _NextVersion, publication: Publication) -> No
         shutil.rmtree(folder, ignore_errors=True)
         raise
     write_text(_note(place), json.dumps({"version": publication.version, "published_at": publication.published_at.isoformat()}))
+
+
+def renew_moved_views(place: Place) -> bool:
+    """Write the current version's database again where its views name files of another folder; whether it was.
+
+    So it is after a place was moved, mounted elsewhere or restored. Its views failed: no reader loses anything.
+    """
+    if not current_folder(place).exists():
+        return False
+    with exclusive(place.published / ".lock"), duckdb.connect() as connection:
+        folder = current_folder(place).resolve()
+        connection.execute(f"attach {literal(str(folder / DATABASE))} as published (read_only)")
+        here = file_literal(folder / "parquet").strip("'")
+        elsewhere = f"database_name = 'published' and not internal and not contains(sql, {literal(here)})"
+        is_moved = connection.execute(f"select count(*) from duckdb_views() where {elsewhere}").fetchone() != (0,)
+        connection.execute("detach published")
+        if is_moved:
+            publication = read_publication(folder / DOCUMENT)
+            files = {name: parquet_files(folder, name) for name in publication.rows}
+            write_database(connection, folder / DATABASE, files, publication.descriptions)
+    return is_moved
 
 
 def write_database(

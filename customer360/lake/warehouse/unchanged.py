@@ -1,4 +1,4 @@
-"""Models that need not be built again, since their inputs are those of their last build.
+"""Models that need not be built again, since their inputs are those of their last build, and tables of models that are no more.
 
 Two kinds, named by a tag of the dbt project: views and seeds, which follow from the code alone, and the customers in force,
 which follow from the reference table and the clock. Building them in every slice took a tenth of its CPU time.
@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import duckdb
 
 from customer360.features import dbt_vars
-from customer360.lake.engine import literal
+from customer360.lake.engine import literal, quoted
 from customer360.lake.reference.reference_history import history_file
 from customer360.settings import REPOSITORY, Settings
 
 PROJECT = REPOSITORY / "dbt_project"
+DBT_SCHEMAS = ("staging", "intermediate", "marts", "seeds")  # of dbt_project.yml
 OF_CODE, OF_CUSTOMERS = "of_code", "of_customers"
 
 
@@ -46,6 +47,25 @@ def mark_built(connection: duckdb.DuckDBPyConnection, settings: Settings) -> Non
     """Record, after dbt succeeded with all models, the versions of their inputs."""
     rows = [list(column) for column in zip(*_fingerprints(connection, settings).items(), strict=True)]
     connection.execute("insert or replace into ops.built select unnest(?::varchar[]), unnest(?::varchar[])", rows)
+
+
+def drop_removed_models(connection: duckdb.DuckDBPyConnection, models: Collection[tuple[str, str]]) -> list[str]:
+    """Drop what an earlier release of the project built and this one does not; the names of what was dropped.
+
+    ``models``: schema and name of every model and seed of the project. The schemas of dbt alone are looked at: no other code
+    writes there. Called under the warehouse's lock, after a build of the whole project succeeded: nothing reads them any more.
+    """
+    found = connection.execute(
+        """
+        select table_schema, table_name, table_type from information_schema.tables
+        where table_catalog = current_database() and list_contains(?::varchar[], table_schema) order by all
+        """,
+        [list(DBT_SCHEMAS)],
+    ).fetchall()
+    removed = [(schema, name, kind) for schema, name, kind in found if (schema, name) not in models]
+    for schema, name, kind in removed:
+        connection.execute(f"drop {'view' if kind == 'VIEW' else 'table'} {quoted(schema)}.{quoted(name)}")
+    return [f"{schema}.{name}" for schema, name, _ in removed]
 
 
 def built_contents(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
