@@ -21,6 +21,7 @@ from orchestration.runtime.launcher import DEFINITIONS, Template, WarmRunLaunche
 
 POINTER = ModuleCodePointer(DEFINITIONS, "defs", str(REPOSITORY))
 LONGEST_SECONDS = 3600.0
+STEP_FAILURE, RUN_FAILURE = dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE
 
 
 class DaemonRuns:
@@ -49,10 +50,10 @@ class DaemonRuns:
             end = self.template.ended(run.run_id, LONGEST_SECONDS)
             wall = time.monotonic() - started
             done = instance.get_run_by_id(run.run_id)
-            failures = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE).records
+            failures = instance.get_records_for_run(run.run_id, of_type={STEP_FAILURE, RUN_FAILURE}).records
         if end["exit"] or done is None or not done.is_success:
             events = [event for record in failures if (event := record.event_log_entry.dagster_event)]
-            reasons = [f"{event.step_key}: {failure_text(event)}" for event in events]
+            reasons = [failure_text(event) if event.is_step_failure else str(event.message) for event in events]
             raise RuntimeError("\n".join([f"{job_name} {partition_key or ''} failed with exit code {end['exit']}", *reasons]))
         return Measured(wall, own_cpu + end["cpu_seconds"], end["peak_mib"])
 

@@ -1,17 +1,19 @@
 """Pages of docs whose outputs are made: queries with their answers, and commands with what they print.
 
-``python -m orchestration.pages docs/bi.md`` runs each ```sql block that an answer follows on the tables that the place of
-``SHOP`` and ``DATA_DIR`` publishes, and each ```console block, in order, in a new folder that is left out of the paths shown.
+``python -m orchestration.pages docs/bi.md`` runs, in order, each ```sql block that an answer follows on the tables that the
+place of ``SHOP`` and ``DATA_DIR`` then publishes, and each ```console block in a new folder that is left out of the paths
+shown. A page with the line ``<!-- on a copy of the place -->`` has a copy of shop and place there, and works on it alone.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 
@@ -22,7 +24,10 @@ from customer360.lake.publishing.version import open_version
 from customer360.settings import Settings
 
 ANSWER = re.compile(r"```sql\n(?P<sql>(?:(?!```).)*)```\n\n<!-- answer -->\n(?P<answer>.*?)<!-- end of answer -->\n", re.DOTALL)
+COPY = "<!-- on a copy of the place -->\n"
+PLAN_VERSION = re.compile(r"\b(?P<planned>\w+-\d{4}-\d\d-\d\d)-(?P<hash>[0-9a-f]{8})\b")
 SESSION = re.compile(r"```console\n\$ (?P<command>[^\n]+(?:\n> [^\n]*)*)\n(?P<output>(?:(?!```).)*)```\n", re.DOTALL)
+BLOCK = re.compile(f"{ANSWER.pattern}|{SESSION.pattern}", re.DOTALL)
 
 
 def questions(page: str) -> Iterator[str]:
@@ -80,30 +85,73 @@ def rerun(page: str, run: Callable[[str], str]) -> str:
     return SESSION.sub(block, page)
 
 
-def run_in(folder: Path, command: str) -> str:
-    """What the shell prints for a command in ``folder``, the folder left out of paths. Raises ``SessionError``."""
+def run_in(folder: Path, command: str, settings: Mapping[str, str] | None = None) -> str:
+    """What the shell prints for a command in ``folder``, the folder left out of paths. Raises ``SessionError``.
+
+    ``settings``: SHOP, DATA_DIR and DAGSTER_HOME, where the command is to have them.
+    """
     kept = {name: value for name, value in os.environ.items() if name not in {"SHOP", "DATA_DIR", "DAGSTER_HOME"}}
-    environment = {**kept, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     ran = subprocess.run(  # noqa: S602  the commands of a page of this repository
-        command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, check=False
+        command,
+        shell=True,
+        cwd=folder,
+        env={**kept, "PATH": path, **(settings or {})},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if ran.returncode:
         raise SessionError(f"$ {command}\n{ran.stdout}{ran.stderr}")
     return ran.stdout.replace(f"{folder}/", "").replace(str(folder), ".")
 
 
+def copied_place(folder: Path, settings: Settings) -> Settings:
+    """The shop and its place copied below ``folder``, as ``shops/<name>`` and ``data``."""
+    shop = folder / "shops" / settings.shop_folder.name
+    shutil.copytree(settings.shop_folder, shop)
+    shutil.copytree(settings.place.root, folder / "data", symlinks=True)
+    return Settings.load(shop, folder / "data")
+
+
+def with_newest_versions(run: Callable[[str], str]) -> Callable[[str], str]:
+    """``run``, with the plan versions that a command names replaced by those of the same campaign and day last printed."""
+    newest: dict[str, str] = {}
+
+    def renewed(command: str) -> str:
+        output = run(PLAN_VERSION.sub(lambda match: newest.get(match["planned"], match[0]), command))
+        newest.update((match["planned"], match[0]) for match in PLAN_VERSION.finditer(output))
+        return output
+
+    return renewed
+
+
+def remade(page: str, settings: Settings, run: Callable[[str], str]) -> str:
+    """The page with every answer and output made anew, in order."""
+
+    def block(match: re.Match[str]) -> str:
+        if match["sql"] is None:
+            return rerun(match[0], run)
+        with open_version(settings.place) as version:
+            return answered(match[0], version.connection)
+
+    return BLOCK.sub(block, page)
+
+
 def main() -> None:
     """Bring the outputs of the page that is named up to date."""
     if len(sys.argv) != 2:
         sys.exit("usage: python -m orchestration.pages docs/bi.md")
-    path = Path(sys.argv[1])
+    path, settings, environment = Path(sys.argv[1]), Settings.from_environment(), {}
     page = path.read_text(encoding="utf-8")
-    if any(questions(page)):
-        with open_version(Settings.from_environment().place) as version:
-            page = answered(page, version.connection)
     with tempfile.TemporaryDirectory(prefix="customer360-session-") as folder:
         root = Path(folder).resolve()
-        write_text(path, rerun(page, lambda command: run_in(root, command)))
+        if COPY in page:
+            settings = copied_place(root, settings)
+            data = str(settings.place.root)
+            environment = {"SHOP": str(settings.shop_folder), "DATA_DIR": data, "DAGSTER_HOME": f"{data}/dagster"}
+        run = with_newest_versions(lambda command: run_in(root, command, environment))
+        write_text(path, remade(page, settings, run))
 
 
 if __name__ == "__main__":

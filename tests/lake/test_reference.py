@@ -199,7 +199,7 @@ def test_a_clock_that_goes_back_gives_no_moment_two_versions(settings: Settings)
 def test_a_file_that_cannot_be_read_names_itself_and_leaves_the_last_good_version_in_force(
     settings: Settings, files: dict[str, Any], message: list[str]
 ) -> None:
-    land(settings, "customers", {"good.csv": "customer_id,age\na,1\n"})
+    land(settings, "customers", {"good.csv": "customer_id,age\na,1\nb,2\n"})
     load_reference(settings, "customers", FIRST)
     before = history_file(settings.place, "customers").read_bytes()
     land(settings, "customers", {name: parquet(data) if isinstance(data, pa.Table) else data for name, data in files.items()})
@@ -262,6 +262,16 @@ def test_a_broken_row_is_set_aside_with_file_row_column_and_reason_and_the_other
     land(settings, "customers", {"a.csv": "customer_id\na\nc\n"})
     assert load_reference(settings, "customers", at(1)).set_aside == 0
     assert quarantined_lines(settings.place) == []
+
+
+def test_files_of_a_first_load_whose_rows_are_mostly_broken_are_taken_every_night(settings: Settings) -> None:
+    land(settings, "customers", {"a.csv": "customer_id,age\na,1\nb,old\nc,older\n"})
+    for night in range(3):
+        load = load_reference(settings, "customers", at(night))
+        assert (load.rows, load.set_aside) == (1, 2)
+    land(settings, "customers", {"a.csv": "customer_id,age\na,none\nb,old\nc,older\n"})
+    with pytest.raises(BrokenReferenceError, match="3 of 3 rows break the contract"):
+        load_reference(settings, "customers", at(3))
 
 
 @pytest.mark.parametrize(

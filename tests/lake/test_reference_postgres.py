@@ -304,7 +304,7 @@ BROKEN: tuple[tuple[dict[str, str], list[str]], ...] = (
 
 
 def test_errors_on_broken_rows_name_their_keys_and_the_last_good_version_stays_in_force(shop: CrmShop) -> None:
-    shop.put("10:00", a=1)
+    shop.put("10:00", a=1, b=2)
     shop.load(0)
     before = shop.kept()
     for source, messages in BROKEN:

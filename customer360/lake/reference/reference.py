@@ -193,9 +193,12 @@ def _load_files(settings: Settings, contract: ReferenceTable, now: datetime) -> 
 
 
 def _refuse_mostly_broken(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, remedy: str) -> None:
-    """Raise ``BrokenReferenceError`` where the table in force would lose more rows to faults than the new one has."""
+    """Raise ``BrokenReferenceError`` where most rows are broken and fewer are left than are in force.
+
+    The files of a first load are taken as often as they are read: each of their broken rows costs itself alone.
+    """
     good, aside = row_count(connection, "incoming"), row_count(connection, "set_aside")
-    if aside > good and row_count(connection, "past where valid_to is null"):
+    if aside > good and row_count(connection, "past where valid_to is null") > good:
         raise broken_rows(
             connection,
             contract,
