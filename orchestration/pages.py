@@ -25,7 +25,7 @@ from customer360.settings import Settings
 
 ANSWER = re.compile(r"```sql\n(?P<sql>(?:(?!```).)*)```\n\n<!-- answer -->\n(?P<answer>.*?)<!-- end of answer -->\n", re.DOTALL)
 COPY = "<!-- on a copy of the place -->\n"
-PLAN_VERSION = re.compile(r"\b(?P<planned>\w+-\d{4}-\d\d-\d\d)-(?P<hash>[0-9a-f]{8})\b")
+PLAN_VERSION = re.compile(r"\b(?P<planned>\w+-\d{4}-\d\d-\d\d)-[0-9a-f]{8}\b")
 SESSION = re.compile(r"```console\n\$ (?P<command>[^\n]+(?:\n> [^\n]*)*)\n(?P<output>(?:(?!```).)*)```\n", re.DOTALL)
 BLOCK = re.compile(f"{ANSWER.pattern}|{SESSION.pattern}", re.DOTALL)
 
@@ -114,24 +114,18 @@ def copied_place(folder: Path, settings: Settings) -> Settings:
     return Settings.load(shop, folder / "data")
 
 
-def with_newest_versions(run: Callable[[str], str]) -> Callable[[str], str]:
-    """``run``, with the plan versions that a command names replaced by those of the same campaign and day last printed."""
-    newest: dict[str, str] = {}
-
-    def renewed(command: str) -> str:
-        output = run(PLAN_VERSION.sub(lambda match: newest.get(match["planned"], match[0]), command))
-        newest.update((match["planned"], match[0]) for match in PLAN_VERSION.finditer(output))
-        return output
-
-    return renewed
-
-
 def remade(page: str, settings: Settings, run: Callable[[str], str]) -> str:
-    """The page with every answer and output made anew, in order."""
+    """The page with every answer and output made anew, in order.
+
+    The plan versions that a command names become those of the same campaign and day that were last printed.
+    """
+    newest: dict[str, str] = {}
 
     def block(match: re.Match[str]) -> str:
         if match["sql"] is None:
-            return rerun(match[0], run)
+            made = rerun(PLAN_VERSION.sub(lambda name: newest.get(name["planned"], name[0]), match[0]), run)
+            newest.update((name["planned"], name[0]) for name in PLAN_VERSION.finditer(made))
+            return made
         with open_version(settings.place) as version:
             return answered(match[0], version.connection)
 
@@ -150,8 +144,7 @@ def main() -> None:
             settings = copied_place(root, settings)
             data = str(settings.place.root)
             environment = {"SHOP": str(settings.shop_folder), "DATA_DIR": data, "DAGSTER_HOME": f"{data}/dagster"}
-        run = with_newest_versions(lambda command: run_in(root, command, environment))
-        write_text(path, remade(page, settings, run))
+        write_text(path, remade(page, settings, lambda command: run_in(root, command, environment)))
 
 
 if __name__ == "__main__":

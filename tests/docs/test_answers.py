@@ -7,7 +7,7 @@ import pytest
 
 from customer360.lake.publishing.version import open_version
 from customer360.settings import REPOSITORY
-from orchestration.pages import answered, questions
+from orchestration.pages import answered, questions, remade
 from tests.support.lab import Lab
 
 PAGE = (REPOSITORY / "docs" / "bi.md").read_text(encoding="utf-8")
@@ -61,3 +61,24 @@ def test_an_answer_is_replaced_and_the_rest_of_the_page_stays() -> None:
         "\n\n| n | t | nothing | is_so | d |\n|---:|---|---:|---|---:|\n| 1,200 | a\\|b |  | true | 1.5 |\n\n"
         "<!-- end of answer -->\nAfter.\n"
     )
+
+
+def test_answers_and_outputs_are_made_in_the_order_of_the_page_with_the_versions_that_were_printed_before(
+    published: Lab,
+) -> None:
+    query = "```sql\nselect count(*) as customers from customer_profiles\n```\n\n<!-- answer -->\n<!-- end of answer -->\n"
+    page = (
+        f"```console\n$ list\n```\n{query}```console\n$ approve spring-2026-05-01-00000000\n```\n"
+        "```console\n$ approve other-2026-05-01-00000000\n```\n"
+    )
+    asked: list[str] = []
+
+    def run(command: str) -> str:
+        asked.append(command)
+        return "draft spring-2026-05-01-0123abcd\n" if command == "list" else ""
+
+    made = remade(page, published.settings, run)
+    assert asked == ["list", "approve spring-2026-05-01-0123abcd", "approve other-2026-05-01-00000000"]
+    assert "$ list\ndraft spring-2026-05-01-0123abcd\n```\n" in made
+    assert "| customers |\n|---:|\n| 1 |\n" in made
+    assert "$ approve spring-2026-05-01-0123abcd\n" in made
