@@ -52,6 +52,7 @@ _PLACEHOLDER = (
     r"|[{(]?0{8}-?0{4}-?0{4}-?0{4}-?0{12}[)}]?|[{(]?f{8}-?f{4}-?f{4}-?f{4}-?f{12}[)}]?)"
 )
 _AMBIGUOUS = r"[+-]?(\d+\.0*|\d*\.\d*e[+-]?\d+|\d+e[+-]\d+)"
+_PLACEHOLDER_TEXT, _AMBIGUOUS_TEXT = (re.compile(form, re.IGNORECASE | re.ASCII) for form in (_PLACEHOLDER, _AMBIGUOUS))
 # Letters that composition (NFC) leaves alone: Latin, Greek, Cyrillic, kana, Han, Hangul.
 _LETTERS = (
     r"\x{C0}-\x{D6}\x{D8}-\x{F6}\x{F8}-\x{2AF}\x{388}-\x{3CE}\x{400}-\x{481}\x{48A}-\x{4FF}"
@@ -123,9 +124,9 @@ def canonical_id(text: str | None) -> str | None:
     if text is None:
         return None
     trimmed = text.strip(" ") if text.isascii() and text.isprintable() else _composed(text)
-    if re.fullmatch(_AMBIGUOUS, trimmed, re.IGNORECASE | re.ASCII):
+    if _AMBIGUOUS_TEXT.fullmatch(trimmed):
         raise ValueError(NO_ID_AMBIGUOUS)
-    return None if re.fullmatch(_PLACEHOLDER, trimmed, re.IGNORECASE | re.ASCII) else trimmed
+    return None if _PLACEHOLDER_TEXT.fullmatch(trimmed) else trimmed
 
 
 def _composed(text: str) -> str:

@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from customer360.adapters.rows import Click, RowError, first
+from customer360.adapters.rows import Click, RowError
 from customer360.services.api.collector import measurement_protocol, tracker_protocol
 from customer360.services.api.collector.collecting import Collected, Reading
 from customer360.services.api.collector.contract import EventError
@@ -98,8 +98,14 @@ def _own_clicks(event: msgspec.Raw, at: datetime) -> list[Click]:
         raise EventError("", "send valid JSON in UTF-8, nested less deeply") from error
     if not isinstance(values, dict):
         raise EventError("", "send an object")
-    own = {"event_id": uuid.uuid4().hex, "event_at": at}
-    return [{**values, **{name: first(values.get(name), default) for name, default in own.items()}}]
+    for name, assign in (("event_id", _new_id), ("event_at", lambda: at)):
+        if values.get(name) in (None, ""):
+            values[name] = assign()
+    return [values]
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex
 
 
 def _readable(reading: Callable[[], Content]) -> Content:
