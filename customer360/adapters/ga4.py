@@ -116,7 +116,7 @@ def _item(item: Mapping[str, Any], parameters: Mapping[str, Any]) -> Click:
         "product_id": _text(item, "item_id"),
         "category_id": _text(item, "item_category"),
         "offer_id": first(_text(item, "promotion_id"), _text(parameters, "promotion_id")),
-        "decision_id": _text(parameters, "decision_id"),
+        "decision_id": first(_text(item, "decision_id"), _text(parameters, "decision_id")),
     }
 
 

@@ -86,6 +86,8 @@ def clicks(event: Mapping[str, Any]) -> list[Click] | Skip:
     if name == "transaction_item":
         return [{**common, **_transaction_item(event)}]
     products = _entities(event, f"contexts_{ECOMMERCE}product_1")
+    if name in {"purchase", "view_promotion", "select_promotion"}:
+        common["decision_id"] = _decision(event)
     if name == "purchase":
         found = _order_lines(event, products, -1 if action == "refund" else 1)
     elif name in PER_PRODUCT:
@@ -224,6 +226,12 @@ def _transaction_item(event: Mapping[str, Any]) -> Click:
         "amount": line_total(event, "ti_price", "ti_quantity"),
         "currency": first(event.get("ti_currency"), event.get("tr_currency")),
     }
+
+
+def _decision(event: Mapping[str, Any]) -> str | None:
+    """The ``decision_id`` of the service that showed an offer, in whichever entity the shop sends it."""
+    own = (name for name in event if name.startswith(("contexts_", "unstruct_event_")))
+    return first(*(entity.get("decision_id") for name in own for entity in _entities(event, name)))  # type: ignore[no-any-return]
 
 
 def _either(entity: Mapping[str, Any], *names: str) -> Any:

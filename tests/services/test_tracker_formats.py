@@ -233,6 +233,17 @@ def test_contexts_are_read_in_every_encoding(encode: Any) -> None:
     assert click["event_id"] == "e1-1"
 
 
+def test_the_decision_behind_an_offer_is_kept() -> None:
+    promotion = ("com.snowplowanalytics.snowplow.ecommerce/promotion", {"id": "free-shipping"})
+    action = {"schema": f"iglu:{ACTION}/jsonschema/1-0-2", "data": {"type": "promo_click"}}
+    event = json.dumps({"schema": f"{SCHEMA}/unstruct_event/jsonschema/1-0-0", "data": action})
+    (click,) = snowplow(e="ue", ue_pr=event, co=entities(promotion, ("example.shop/offer", {"decision_id": "d1"})))
+    assert (click["event_name"], click["offer_id"], click["decision_id"]) == ("select_promotion", "free-shipping", "d1")
+    offers = {"decision_id": "d1", "items": [{"promotion_id": "a"}, {"promotion_id": "b", "decision_id": "d2"}]}
+    found = measurement_protocol.clicks({"client_id": "c", "events": [{"name": "view_promotion", "params": offers}]}, 0, AT)
+    assert [(shown["offer_id"], shown["decision_id"]) for shown in found] == [("a", "d1"), ("b", "d2")]
+
+
 def test_an_event_of_ones_own_schema_has_its_name_and_one_without_an_id_gets_one() -> None:
     link = {"schema": f"{SCHEMA}/link_click/jsonschema/1-0-1", "data": {"targetUrl": "https://x.example"}}
     event = json.dumps({"schema": f"{SCHEMA}/unstruct_event/jsonschema/1-0-0", "data": link})
