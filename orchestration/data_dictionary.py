@@ -35,7 +35,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "customer_orders",
         "visitor_customers",
     ),
-    "Recommendations": ("product_affinity", "related_products", "interactions"),
+    "Recommendations": ("product_affinity", "repurchase_intervals", "related_products", "cold_start", "interactions"),
     "Offers": ("current_offers", "offer_inputs", "offer_decisions", "offer_results", "offer_policy_values"),
     "Activity over time": ("traffic", "traffic_sources", "product_activity", "offer_activity", "revenue_by_day"),
     "Campaigns": (

@@ -34,6 +34,7 @@ SERVED = FOLLOWING | dg.AssetSelection.assets(
     ["predictions", "customer_scores"],
     ["predictions", "customer_value"],
     ["predictions", "current_offers"],
+    ["predictions", "cold_start"],
     ["publishing", "customer_profiles"],
     ["publishing", "published"],
 )

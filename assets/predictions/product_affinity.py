@@ -9,7 +9,7 @@ from customer360.lake.slices import naive
 from customer360.lake.warehouse.frames import write_parquet
 from ml.datasets.targets import PRODUCT
 from ml.markdown import table
-from ml.recommendations.affinity import TABLE, product_affinity
+from ml.recommendations.affinity import INTERVALS, TABLE, product_affinity, repurchase_intervals
 from ml.versions.manifest import serves_text
 from ml.versions.shop_models import servable_for_shop
 from orchestration import groups
@@ -39,14 +39,16 @@ def affinity(platform: Platform) -> dg.MaterializeResult:
     """The 20 products that each customer most probably buys, with reasons. One row per customer and product."""
     settings = platform.settings()
     servable = servable_for_shop(settings, PRODUCT)
-    rows, loaded = TABLES[TABLE].empty(), servable.loaded
+    rows, intervals, loaded = TABLES[TABLE].empty(), TABLES[INTERVALS].empty(), servable.loaded
     with platform.snapshot() as snapshot:
         if loaded is not None and snapshot.has("interactions"):
             frames = product_affinity(
                 snapshot.connection, naive(snapshot.as_of), loaded.model, loaded.version, settings.shop.label_horizon_days
             )
             rows = pd.concat([rows, *frames], ignore_index=True)
-    write_parquet(settings.place.recommendations / f"{TABLE}.parquet", rows)
+            intervals = repurchase_intervals(snapshot.connection, naive(snapshot.as_of))
+    for name, frame in ((TABLE, rows), (INTERVALS, intervals)):
+        write_parquet(settings.place.recommendations / f"{name}.parquet", frame)
     publish_files(settings.place, platform.now())
     refusals = [f"{refusal.version}: {refusal.reason}" for refusal in servable.refusals]
     return dg.MaterializeResult(

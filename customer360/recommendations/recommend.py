@@ -8,9 +8,9 @@ visitor ``cold_start``; a list that is short is filled from ``cold_start``, with
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Container, Iterator, Sequence
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -20,6 +20,8 @@ SESSION, AFFINITY, COLD_START = "session", "affinity", "cold_start"
 SPARE = 50  # products beyond a list's length that a source is asked for, since some are not to be shown
 DIRECT, UNKNOWN, EVERY_VISIT = "(direct)", "(none)", "all"
 IS_POPULAR = "popular in the shop"
+# As the macro url_host has it for the events that cold_start is learned from.
+_HOST = re.compile(r"[a-z][a-z0-9+.-]*://(?:[^/?#]*@)?(?:(?:www|m)\.)?([^/:?#]*)")
 
 
 class Ranked(NamedTuple):
@@ -102,16 +104,13 @@ def cold_start_entries(
 
 def referrer_host(referrer: str | None, page_url: str | None = None) -> str:
     """The host of a referrer in lower case, without ``www.`` and ``m.``; ``(direct)`` without one or of the page's own."""
-    hosts = [_host(url) for url in (referrer, page_url)]
-    return hosts[0] if hosts[0] and hosts[0] != hosts[1] else DIRECT
+    host = _host(referrer)
+    return DIRECT if host in {"", _host(page_url)} else host[:100]
 
 
 def _host(url: str | None) -> str:
-    try:
-        host = urlsplit(url or "").hostname or ""
-    except ValueError:  # such as an unclosed bracket
-        return ""
-    return host.removeprefix("www.").removeprefix("m.")
+    found = _HOST.match((url or "").lower())
+    return found.group(1) if found else ""
 
 
 class _Expected:

@@ -16,13 +16,11 @@ from ml.fitting.class_model import ClassModel
 from ml.frames import feature_matrix
 from ml.recommendations.candidates import FEATURES, POPULARITY, SHARE, candidate_rows, know_until
 
-TABLE = "product_affinity"
+TABLE, INTERVALS = "product_affinity", "repurchase_intervals"
 COUNT = 20
 BATCH_CUSTOMERS = 10_000
 LEAST_INTERVALS = 20  # between purchases of a product by a customer, for a category to have an interval of its own
 
-# Days within which 9 of 10 customers of a category have not bought a product again: of one that is hardly ever bought again
-# (by fewer than 1% of its buyers) for ever.
 _INTERVALS = f"""
 create or replace temp table intervals_of as
 select products_of.category_id,
@@ -33,7 +31,8 @@ select products_of.category_id,
         else 0
     end as least_days
 from pairs_of inner join products_of using (product_id)
-where purchases > 0 group by products_of.category_id having count(*) >= {LEAST_INTERVALS}
+where purchases > 0 and products_of.category_id is not null
+group by products_of.category_id having count(*) >= {LEAST_INTERVALS}
 """
 # Versions published before the products had these columns lack them.
 _PRODUCTS = """
@@ -104,6 +103,12 @@ def product_affinity(
         finally:
             connection.unregister("scored")
         yield TABLES[TABLE].typed(found.assign(model_version=version, as_of=pd.Timestamp(as_of)))
+
+
+def repurchase_intervals(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> pd.DataFrame:
+    """The rows of ``repurchase_intervals``, as the ``product_affinity`` of this connection and moment has left products out."""
+    rows = connection.execute("from intervals_of order by category_id").df()
+    return TABLES[INTERVALS].typed(rows.assign(as_of=pd.Timestamp(as_of)))
 
 
 def probabilities(model: ClassModel, rows: pd.DataFrame) -> Floats:

@@ -21,6 +21,7 @@ from customer360.offers.decisions import PriorityList
 from customer360.offers.outcomes import rebuild
 from customer360.settings import REPOSITORY, Settings, load_shop
 from ml.monitoring.report import empty_metrics
+from ml.recommendations.cold_start import refresh_cold_start
 from ml.serving import scoring, serving
 from ml.serving.customer_value import Serving
 from ml.serving.serving_tables import Tables
@@ -63,7 +64,8 @@ def published(tmp_path_factory: pytest.TempPathFactory, manifest: dict[str, Any]
     place = lab.settings.place
     write_parquet(place.plans / "2026-04-30" / "campaign_plan.parquet", TABLES["campaign_plan"].empty())
     write_parquet(place.plans / "2026-04-30" / "campaign_briefs.parquet", TABLES["campaign_briefs"].empty())
-    write_parquet(place.recommendations / "product_affinity.parquet", TABLES["product_affinity"].empty())
+    for name in ("product_affinity", "repurchase_intervals"):
+        write_parquet(place.recommendations / f"{name}.parquet", TABLES[name].empty())
     write_parquet(place.campaigns / "campaign_results.parquet", TABLES["campaign_results"].empty())
     write_parquet(place.campaigns / "campaign_result_deciles.parquet", TABLES["campaign_result_deciles"].empty())
     for name in ("offer_results", "offer_policy_values"):
@@ -76,6 +78,7 @@ def published(tmp_path_factory: pytest.TempPathFactory, manifest: dict[str, Any]
         serving.serve(connection, Serving(), SHOP, Tables())
         rebuild(connection, lab.settings, "content", changed=False)
         decide_everyone(connection, lab.settings, PriorityList(), NOW)
+        refresh_cold_start(connection, NOW.replace(tzinfo=None))
         connection.execute(f"create table publishing.customer_profiles as {profiles_query(SHOP, PROFILE_RELATIONS)}")
         keep_nightly_tables(place, connection)
         publish_training_set(connection, lab.settings, NOW, descriptions(published_tables(SHOP, manifest)))

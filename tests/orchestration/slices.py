@@ -13,6 +13,7 @@ SERVED = (
     ["predictions", "customer_scores"],
     ["predictions", "customer_value"],
     ["predictions", "current_offers"],
+    ["predictions", "cold_start"],
     ["publishing", "customer_profiles"],
     ["publishing", "published"],
 )

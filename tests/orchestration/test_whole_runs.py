@@ -131,6 +131,7 @@ def test_checks_of_a_slice_pass(story: Story) -> None:
     # Few lines and three of them broken; no usual volume yet; and after the first slice the others are not published.
     # The tiny shop has too little history for models of spend and churn.
     warnings = {"few_lines_quarantined", "last_slice_has_usual_volume", "spend_champion_is_served", "churn_champion_is_served"}
+    warnings |= {"beginnings_beat_popularity"}
     excused = {"slice": {*warnings, "last_slice_is_fresh"}, "range": warnings}
     for name, checks in excused.items():
         events = story.events(name, dg.DagsterEventType.ASSET_CHECK_EVALUATION)

@@ -113,7 +113,8 @@ def test_a_long_list_of_products_that_cannot_be_sold_leaves_those_behind_it() ->
         ("http://m.example.org:8080/a", "https://shop.example/", "example.org"),
         ("https://shop.example/c/food", "https://www.shop.example/p/1", "(direct)"),
         (None, "https://shop.example/", "(direct)"),
-        ("http://[broken", None, "(direct)"),
+        ("android-app://m.app.example", None, "app.example"),
+        ("https://user@www.example.org?q=1", None, "example.org"),
         ("no url", None, "(direct)"),
     ],
 )

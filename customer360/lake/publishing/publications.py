@@ -22,12 +22,12 @@ from customer360.lake.warehouse.frames import snapshot_folder
 from customer360.lake.warehouse.unchanged import built_contents
 from customer360.settings import Place, Settings
 
-SCORED = ("customer_scores", "customer_value", "current_offers")
+SCORED = ("customer_scores", "customer_value", "current_offers", "cold_start")
 SCORES_DAILY, VISITORS, OFFER_INPUTS = "customer_scores_daily", "visitor_customers", "offer_inputs"
 SERVED = (VISITORS, OFFER_INPUTS)  # of shops with `serving: true`
 DECISIONS = "offer_decisions"
 REPLACED = (
-    "product_affinity",
+    *("product_affinity", "repurchase_intervals"),
     *("offer_results", "offer_policy_values"),
     *("campaign_plan", "campaign_briefs", "campaign_results", "campaign_result_deciles", "drift_metrics", "model_versions"),
 )
@@ -85,6 +85,7 @@ def file_tables(place: Place) -> dict[str, TableSource]:
         "model_versions": place.models,
         "product_affinity": place.recommendations,
         **dict.fromkeys(("offer_results", "offer_policy_values"), place.offers),
+        "repurchase_intervals": place.recommendations,
     }
     replaced = {name: sorted(folders.get(name, place.campaigns).glob(f"{name}.parquet")) for name in REPLACED}
     replaced["drift_metrics"] = sorted((place.reports / "drift").glob("*.parquet"))

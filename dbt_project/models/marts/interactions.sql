@@ -17,23 +17,56 @@ lines as (
 
 ),
 
+-- when the first line of an order's product came in; reference rows of the first load were known whenever they were made
+arrivals as (
+
+    select
+        order_id,
+        product_id,
+        min(known_at) as known_at
+
+    from (
+        select
+            order_id,
+            product_id,
+            slice + interval '{{ var("slice_minutes") }}' minute as known_at
+
+        from {{ ref('int_purchases_by_slice') }}
+        where slice < {{ as_of }}
+
+        union all
+
+        select
+            order_id,
+            product_id,
+            valid_from as known_at
+
+        from {{ ref('stg_purchases') }}
+        where valid_from <= {{ as_of }}
+    ) as every_arrival
+    group by order_id, product_id
+
+),
+
 purchases as (
 
     select
-        customer_id,
+        l.customer_id,
         cast(null as string) as visitor_id,
-        order_id as session_id,
-        product_id,
+        l.order_id as session_id,
+        l.product_id,
         'purchase' as kind,
-        min(purchased_at) as happened_at,
-        min(purchased_at) as known_at,
-        coalesce(sum(quantity), cast(count(*) as double)) as quantity
+        min(l.purchased_at) as happened_at,
+        greatest(min(l.purchased_at), min(a.known_at)) as known_at,
+        coalesce(sum(l.quantity), cast(count(*) as double)) as quantity
 
-    from lines
-    where is_purchase
-        and product_id is not null
-        and purchased_at >= {{ as_of }} - interval '{{ var("rfm_window_days") }}' day
-    group by customer_id, order_id, product_id
+    from lines as l
+    inner join arrivals as a
+        on l.order_id = a.order_id
+        and l.product_id = a.product_id
+    where l.is_purchase
+        and l.purchased_at >= {{ as_of }} - interval '{{ var("rfm_window_days") }}' day
+    group by l.customer_id, l.order_id, l.product_id
 
 ),
 
@@ -164,6 +197,7 @@ final as (
     from (
         select *
         from purchases
+        {%- for kind, times in {'view': 'views', 'cart': 'carts'}.items() %}
 
         union all
 
@@ -172,28 +206,14 @@ final as (
             visitor_id,
             session_id,
             product_id,
-            'view' as kind,
+            '{{ kind }}' as kind,
             happened_at,
             known_at,
-            cast(views as double) as quantity
+            cast({{ times }} as double) as quantity
 
         from seen
-        where views > 0
-
-        union all
-
-        select
-            customer_id,
-            visitor_id,
-            session_id,
-            product_id,
-            'cart' as kind,
-            happened_at,
-            known_at,
-            cast(carts as double) as quantity
-
-        from seen
-        where carts > 0
+        where {{ times }} > 0
+        {%- endfor %}
     ) as every_kind
 
 )

@@ -102,17 +102,15 @@ both_ways as (
 
 ),
 
-measured as (
+counted as (
 
     select
-        p.product_id,
-        p.related_product_id,
-        p.relation,
-        p.support,
-        -- cosine, shrunk towards 0 where few have the pair
-        (p.support / sqrt(cast(a.persons as double) * b.persons)) * (p.support / (p.support + 5.0)) as score,
-        cast(p.support as double) / a.persons as confidence,
-        (cast(p.support as double) / a.persons) / (cast(b.persons as double) / everyone.persons) as lift
+        p.*,
+        a.persons as product_persons,
+        b.persons as related_persons,
+        everyone.persons as all_persons,
+        cast(least(a.persons, b.persons) as double) as fewer,
+        cast(greatest(a.persons, b.persons) as double) / everyone.persons as share_of_other
 
     from both_ways as p
     inner join persons as a
@@ -122,6 +120,35 @@ measured as (
         on p.relation = b.relation
         and p.related_product_id = b.product_id
     inner join everyone on p.relation = everyone.relation
+
+),
+
+-- who has the one product is likelier than anybody to have the other, beyond chance: the lower end of the 95% interval of their
+-- share (Wilson, Probable inference, 1927) is above that of all, so that a few pairs of popular products say nothing
+lifted as (
+
+    select *
+    from counted
+    where (
+        support / fewer + 1.96 * 1.96 / (2 * fewer)
+        - 1.96 * sqrt((support / fewer) * (1 - support / fewer) / fewer + 1.96 * 1.96 / (4 * fewer * fewer))
+    ) / (1 + 1.96 * 1.96 / fewer) > share_of_other
+
+),
+
+measured as (
+
+    select
+        product_id,
+        related_product_id,
+        relation,
+        support,
+        -- cosine, shrunk towards 0 where few have the pair
+        (support / sqrt(cast(product_persons as double) * related_persons)) * (support / (support + 5.0)) as score,
+        cast(support as double) / product_persons as confidence,
+        (cast(support as double) / product_persons) / (cast(related_persons as double) / all_persons) as lift
+
+    from lifted
 
 ),
 
