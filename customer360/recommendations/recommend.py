@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Container, Iterator, Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -80,14 +81,38 @@ def recommend(
     what the customer will not buy again yet. ``product_of`` gives None for a product that is not listed.
     """
     expected = _Expected(session, model, affinity, cold_start, n + SPARE)
-    shown: list[Recommendation] = []
-    for product_id in expected.ranked():
-        if len(shown) == n:
-            break
+    return [
+        Recommendation(product_id, score, reason, source)
+        for product_id, score in _sellable(expected, n, product_of, bought, viewing)
+        for source, reason in [expected.why(product_id, product_of)]
+    ]
+
+
+def likely(
+    n: int,
+    *,
+    product_of: ProductOf,
+    session: Sequence[str] = (),
+    model: SessionModel | None = None,
+    affinity: Sequence[Ranked] = (),
+    cold_start: Sequence[Ranked] = (),
+    bought: Container[str] = (),
+) -> list[tuple[str, float]]:
+    """The products of ``recommend`` with their scores, without the reasons, which take as long again."""
+    return [*_sellable(_Expected(session, model, affinity, cold_start, n + SPARE), n, product_of, bought, None)]
+
+
+def _sellable(
+    expected: _Expected, n: int, product_of: ProductOf, bought: Container[str], viewing: str | None
+) -> Iterator[tuple[str, float]]:
+    """The first ``n`` that may be shown, with their scores."""
+    left = n
+    for product_id, score in expected.ranked():
+        if not left:
+            return
         if product_id != viewing and product_id not in bought and sellable(product_of(product_id)):
-            source, reason = expected.why(product_id, product_of)
-            shown.append(Recommendation(product_id, expected.score(product_id), reason, source))
-    return shown
+            left -= 1
+            yield product_id, score
 
 
 def cold_start_entries(
@@ -153,14 +178,13 @@ class _Expected:
         else:
             self.by_entry = {}
 
-    def score(self, product_id: str) -> float:
-        """The sum over the sources."""
-        return sum(part.get(product_id, 0.0) for part in (self.by_session, self.by_affinity, self.by_entry))
-
-    def ranked(self) -> Iterator[str]:
-        """All products that a source knows, the most expected first; equal ones in the order of the sources."""
-        every = dict.fromkeys((*self.by_session, *self.by_affinity, *self.by_entry))
-        return iter(sorted(every, key=self.score, reverse=True))
+    def ranked(self) -> list[tuple[str, float]]:
+        """All products that a source knows with the sum over the sources, the largest first; equal ones in their order."""
+        total = dict(self.by_session)
+        for part in (self.by_affinity, self.by_entry):
+            for product_id, score in part.items():
+                total[product_id] = total.get(product_id, 0.0) + score
+        return sorted(total.items(), key=itemgetter(1), reverse=True)
 
     def why(self, product_id: str, product_of: ProductOf) -> tuple[str, str]:
         """The source that expects the product most, and its reason in words."""

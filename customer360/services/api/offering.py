@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from datetime import date, datetime
+from datetime import datetime, time, timedelta
+from typing import NamedTuple
 
 from customer360.offers.customer import Customer
-from customer360.offers.decisions import PriorityList, decide
+from customer360.offers.decisions import Policy, decide
 from customer360.offers.log import encode, logged
 from customer360.offers.offers import Book
+from customer360.offers.policy import policy_of
 from customer360.offers.session import during
 from customer360.services.api.collector.collecting import ShopClock
 from customer360.services.api.identity import UNLINKABLE
@@ -24,14 +26,23 @@ from customer360.settings import Settings, SettingsError
 SOURCE = "offer_decisions"
 
 
+class _Rules(NamedTuple):
+    """What decisions rest on until the shop-local day ends or the store has another version."""
+
+    meta: Meta
+    until: datetime
+    book: Book
+    policy: Policy
+    draw_key: bytes
+
+
 class Offering:
-    """Decides and logs for one process. The book is made anew for each version of the store and each shop-local day."""
+    """Decides and logs for one process."""
 
     def __init__(self, settings: Settings, recommender: Recommender, clock: ShopClock) -> None:
         self._settings, self._recommender, self._clock = settings, recommender, clock
         self._spool: Spool | None = None
-        self._book: tuple[Meta, date, Book, bytes] | None = None
-        self._policy = PriorityList()
+        self._rules: _Rules | None = None
 
     def offer(self, view: StoreView, visit: Visit, page: str | None) -> OfferAnswer:
         """The offer of a visit on a page, and its logged decision.
@@ -39,11 +50,12 @@ class Offering:
         Raises ``Problem``: 404 where no offer may be shown, 503 before offers are published and where nothing can be logged.
         """
         at = self._clock.now()
-        book, key = self._book_of(view.meta, at)
+        rules = self._rules_of(view.meta, at)
+        book = rules.book
         decision_id = uuid.uuid4().hex
         visitor_id = visit.visitor_id or (None if visit.customer_id else UNLINKABLE + decision_id)
         customer = self._customer(view, visit, book, visit.customer_id or visitor_id or "")
-        decision = decide(book, customer, self._policy, key, at)
+        decision = decide(book, customer, rules.policy, rules.draw_key, at)
         if decision is None:
             raise Problem(404, "no-offer", "No offer may be shown", "There is none that is not withheld.")
         record = logged(
@@ -71,13 +83,16 @@ class Offering:
             decision_id,
         )
 
-    def _book_of(self, meta: Meta, at: datetime) -> tuple[Book, bytes]:
-        day, shop = at.astimezone(self._settings.shop.zone).date(), self._settings.shop
-        if self._book is None or self._book[0] is not meta or self._book[1] != day:
+    def _rules_of(self, meta: Meta, at: datetime) -> _Rules:
+        found, shop = self._rules, self._settings.shop
+        if found is None or found.meta is not meta or at >= found.until:
             if meta.offers is None:
                 raise Problem(503, "no-offers", "No offers are published", "A slice publishes them.", {"Retry-After": "60"})
-            self._book = meta, day, meta.offers.book.book(day, shop.offers), bytes.fromhex(meta.offers.draw_key)
-        return self._book[2:]
+            day = at.astimezone(shop.zone).date()
+            until = datetime.combine(day + timedelta(days=1), time(), shop.zone)
+            book, policy = meta.offers.book.book(day, shop.offers), policy_of(meta.offers.policy, shop.offers)
+            found = self._rules = _Rules(meta, until, book, policy, bytes.fromhex(meta.offers.draw_key))
+        return found
 
     def _customer(self, view: StoreView, visit: Visit, book: Book, drawn_by: str) -> Customer:
         """What is known of the visit: of its customer as of the last slice, and what the session has added since."""
@@ -89,8 +104,7 @@ class Offering:
             return customer
         likely: list[tuple[str, float]] = []
         if products and book.by_product:
-            found = self._recommender.recommend(view, visit, book.rules.top_products)
-            likely = [(row.product_id, row.score) for row in found]
+            likely = self._recommender.likely(view, visit, book.rules.top_products)
         return during(customer, seen=visit.categories(view), likely=likely, shown=shown)
 
     def _log(self, line: bytes) -> None:

@@ -6,8 +6,17 @@ import logging
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TypedDict
 
-from customer360.recommendations.recommend import Ranked, Recommendation, cold_start_entries, recommend, sellable
+from customer360.recommendations.recommend import (
+    ProductOf,
+    Ranked,
+    Recommendation,
+    cold_start_entries,
+    likely,
+    recommend,
+    sellable,
+)
 from customer360.recommendations.session_model import SessionModel, SessionModelError, load
 from customer360.services.api.problems import Problem
 from customer360.services.api.schemas import Recommendations, RecommendedProduct, Related, RelatedProduct
@@ -19,6 +28,17 @@ from customer360.settings import Place
 _log = logging.getLogger(__name__)
 
 
+class Sources(TypedDict):
+    """What ``recommend`` and ``likely`` are given."""
+
+    product_of: ProductOf
+    session: list[str]
+    model: SessionModel | None
+    affinity: list[Ranked]
+    cold_start: list[Ranked]
+    bought: frozenset[str]
+
+
 class Recommender:
     """Recommends for one process: the session model is loaded when it is first asked for, and again when it was replaced."""
 
@@ -27,20 +47,24 @@ class Recommender:
 
     def recommend(self, view: StoreView, visit: Visit, n: int, viewing: str | None = None) -> list[Recommendation]:
         """At most ``n`` products, the best first. ``viewing``: the product of the page, which is left out."""
+        return recommend(n, viewing=viewing, **self._sources(view, visit))
+
+    def likely(self, view: StoreView, visit: Visit, n: int) -> list[tuple[str, float]]:
+        """The same products with their scores alone."""
+        return likely(n, **self._sources(view, visit))
+
+    def _sources(self, view: StoreView, visit: Visit) -> Sources:
         products = visit.products
-        affinity, bought = [], frozenset[str]()
-        if visit.customer_id is not None:
-            affinity, bought = view.affinities(visit.customer_id), view.bought(visit.customer_id, visit.now)
-        return recommend(
-            n,
-            product_of=view.product,
-            session=products,
-            model=self._model.content(time.monotonic()),
-            affinity=affinity,
-            cold_start=[] if affinity and not products else _cold_start(view, visit),
-            bought=bought | visit.bought,
-            viewing=viewing,
-        )
+        known = visit.customer_id
+        affinity = [] if known is None else view.affinities(known)
+        return {
+            "product_of": view.product,
+            "session": products,
+            "model": self._model.content(time.monotonic()),
+            "affinity": affinity,
+            "cold_start": [] if affinity and not products else _cold_start(view, visit),
+            "bought": visit.bought if known is None else view.bought(known, visit.now) | visit.bought,
+        }
 
 
 def recommendations(view: StoreView, found: Iterable[Recommendation]) -> Recommendations:

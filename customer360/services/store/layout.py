@@ -16,6 +16,7 @@ import msgspec
 from customer360.errors import OperatorError
 from customer360.offers.customer import Customer
 from customer360.offers.offers import BookContents
+from customer360.offers.policy import PolicyState
 from customer360.services.store.tables import LONG_KEY, LONGEST_KEY, TABLES, attributes, categories
 from customer360.settings import Place, Shop
 
@@ -39,10 +40,11 @@ class TableState(msgspec.Struct, frozen=True):
 
 
 class OfferState(msgspec.Struct, frozen=True):
-    """What decisions on offers need beside the customer. ``draw_key``: of the draws, hexadecimal."""
+    """What decisions on offers need beside the customer. ``draw_key``: hexadecimal. ``policy``: what was learned."""
 
     book: BookContents
     draw_key: str
+    policy: PolicyState | None
 
 
 class Meta(msgspec.Struct, frozen=True):

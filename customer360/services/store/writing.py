@@ -37,6 +37,7 @@ from customer360.lake.publishing.version import parquet_files
 from customer360.lake.reference.customer_queries import personalised_query
 from customer360.offers.decisions import draw_key
 from customer360.offers.inputs import read_contents
+from customer360.offers.policy import read_state
 from customer360.services.store.layout import (
     MAP_SIZE,
     META,
@@ -324,7 +325,8 @@ def _offers(snapshot: Snapshot) -> OfferState | None:
     if not all(map(snapshot.has, relations.values())):
         return None
     salt = known_salt(snapshot.place, snapshot.shop.campaigns.global_holdout_salt)
-    return OfferState(read_contents(snapshot.connection, snapshot.shop, **relations), draw_key(salt).hex())
+    contents = read_contents(snapshot.connection, snapshot.shop, **relations)
+    return OfferState(contents, draw_key(salt).hex(), read_state(snapshot.place))
 
 
 def _digests_file(folder: Path, table: StoreTable, version: int) -> Path:
