@@ -16,7 +16,7 @@ help:
 	@echo "make demo [SHOP=completejourney]   set up, load, train, run live slices, plan, publish, report"
 	@echo "make demo SHOP=retail360 FROM=...  the same on the published files in a folder of yours"
 	@echo "make ui                            the Dagster UI on the demo's data, sensors and schedules on"
-	@echo "make api                           profiles and scores of the demo's data over HTTP, http://127.0.0.1:8360"
+	@echo "make api                           the demo's data over HTTP, and a storefront at http://127.0.0.1:8360/demo"
 	@echo "make shop [SPEED=10]               simulated traffic keeps landing, so that 'make ui' shows slices firing"
 	@echo "make crash KILLS=200 [SEED=1]      SIGKILL at random moments of the real daemon, then a comparison with a clean run"
 	@echo "make check                         lint, types and the tests without daemon, servers and pipelines: about 2 minutes"
@@ -52,7 +52,7 @@ ui: .venv/.installed
 	@$(BIN)/customer360 serve --port $(PORT)
 
 api: .venv/.installed
-	@$(BIN)/customer360 api serve
+	@CUSTOMER360_API_DEMO=true $(BIN)/customer360 api serve
 
 shop: .venv/.installed
 	@$(BIN)/customer360 simulate stream --speed $(SPEED)

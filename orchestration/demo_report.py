@@ -73,7 +73,8 @@ def report(settings: Settings, seconds: Mapping[str, float]) -> str:
         "the asset graph, runs, checks and schedules\n"
         + "  make shop       traffic keeps landing (SPEED=10: ten times as fast), and the slices fire in make ui\n"
         * is_simulated
-        + "  make api        profiles and scores over HTTP (docs/serving.md)\n" * (is_simulated and settings.shop.serving)
+        + "  make api        a storefront at http://127.0.0.1:8360/demo (docs/serving.md)\n"
+        * (is_simulated and settings.shop.serving)
         + "  docs/bi.md      every table and column\n"
         "  docs/campaigns.md, docs/your-data.md   from a campaign file to its results; your own shop",
     ]

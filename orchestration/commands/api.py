@@ -25,6 +25,8 @@ def serve(context: typer.Context) -> None:
 
     settings, own = place_settings(context), ApiSettings.from_environment(os.environ)
     say(f"http://{own.host}:{own.port} answers for {settings.shop.title}; /openapi.json describes it.")
+    if own.demo:
+        say(f"http://{own.host}:{own.port}/demo is a storefront that asks it.")
     serve_api(settings, own)
 
 

@@ -142,3 +142,11 @@ def test_every_route_answers_those_who_may_ask(keyed: Keyed, path: str, kind: st
         assert (response.status_code, response.json()["type"].rpartition(":")[2]) == refusal
     leaving = [response.text, str(response.headers), caplog.text, generate_latest().decode()]
     assert [canary for canary in (*CANARIES, keyed.server, keyed.browser) for text in leaving if canary in text] == []
+
+
+@pytest.mark.parametrize("asked", ["C9", "c1", "C1%00", "%FF%FE", "C1'--", "..%2FC1", "x" * 3000, "C1%2F", "%E2%80%AE1C"])
+@pytest.mark.parametrize("path", ["/v1/customers/{}/" + what for what in ("profile", "recommendations", "offer")])
+def test_an_id_that_is_nobodys_gives_nobodys_data(keyed: Keyed, path: str, asked: str) -> None:
+    response = keyed.client("a server key", None).get(path.format(asked))
+    assert response.status_code in {404, 422}
+    assert "C1" not in response.text

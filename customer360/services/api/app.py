@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from customer360.services.api.collector.collecting import Collector, ShopClock
 from customer360.services.api.collector.routes import collector_routes
+from customer360.services.api.demo.routes import demo_routes
 from customer360.services.api.endpoints import Service
 from customer360.services.api.identity import CUSTOMER_HEADER, REFUSED_HEADER, Identity
 from customer360.services.api.keys import KeyRing, KeysError
@@ -64,7 +65,7 @@ def create(settings: Settings, own: ApiSettings) -> Starlette:
         allow_credentials=True,
     )
     app = Starlette(
-        routes=[*ROUTES, *collector_routes(own.snowplow_path)],
+        routes=[*ROUTES, *collector_routes(own.snowplow_path), *(demo_routes(settings.shop) if own.demo else [])],
         middleware=[cors],
         exception_handlers={HTTPException: refused, Exception: failed},
     )

@@ -82,7 +82,9 @@ def decoded(content: bytes, kind: type[Content]) -> Content:
         return msgspec.json.decode(content, type=kind)
     except msgspec.ValidationError as error:
         raise Problem(422, "wrong-type", "The body does not fit the schema", f"{error}.") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except RecursionError as error:
+        raise Problem(422, "too-deep", "The body is nested too deeply", "No schema has as many levels.") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Problem(400, "no-json", "The body is not valid JSON", "Send one JSON document in UTF-8.") from error
 
 

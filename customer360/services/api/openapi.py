@@ -79,6 +79,12 @@ def openapi_document(version: str, shop: Shop) -> bytes:
         _query_parameter("viewing", text, "p1", "The page's product, which is left out"),
     ]
     page = _query_parameter("page", text, "home", "Where it is shown: kept with the decision")
+    signed = {
+        "name": "Customer-Token",
+        "in": "header",
+        "schema": {"type": "string"},
+        "description": "Of a browser key: the customer for whom the shop vouches, signed and with an end",
+    }
     keyed = ("401", "403", "429", "503")
     paths = {
         "/healthz": {"get": operation("The process answers", body(Health))},
@@ -93,9 +99,9 @@ def openapi_document(version: str, shop: Shop) -> bytes:
         },
         **{
             f"/v1/{kind}/{{{whom['name']}}}/{what}": {
-                "get": operation(summary, body(struct), "404", "422", *keyed, scope="offers", parameters=[whom, *more])
+                "get": operation(summary, body(struct), "404", "422", *keyed, scope="offers", parameters=[whom, *own, *more])
             }
-            for kind, whom in (("customers", customer), ("visitors", visitor))
+            for kind, whom, own in (("customers", customer, []), ("visitors", visitor, [signed]))
             for what, summary, struct, more in (
                 ("recommendations", "Products to show now, with reasons", Recommendations, listed),
                 ("offer", "The offer to show now, and why", OfferAnswer, [page]),
@@ -126,6 +132,7 @@ def openapi_document(version: str, shop: Shop) -> bytes:
                 body(Collected),
                 *("400", "408", "413", "422", *keyed),
                 scope="events",
+                parameters=[signed],
                 requestBody={"required": True, "content": body(EventBatch)},
             )
         },

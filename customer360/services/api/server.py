@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 from granian.constants import Interfaces
 from granian.server import Server
 
-from customer360.services.api.settings import ApiSettings
+from customer360.services.api.keys import SCOPES, add_key, keys_file, read_keys, revoke_key
+from customer360.services.api.settings import PREFIX, ApiSettings
 from customer360.services.spool import recover_spools
 from customer360.settings import Settings
 
 APPLICATION = "customer360.services.api.app:create_from_environment"
+DEMO_KEY = "page /demo"  # its name in the list of keys
 STOP_SECONDS = 10  # a worker that is told to stop while it starts does not hear it (granian 2.8)
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # read by prometheus_client when it is imported
 
@@ -26,6 +30,8 @@ def serve(settings: Settings, own: ApiSettings) -> None:
     folder = Path(settings.place.serving) / "metrics"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    if own.demo:
+        os.environ |= _demo(settings, own)
     os.environ |= {METRICS_FOLDER: str(folder), "SHOP": str(settings.shop_folder), "DATA_DIR": str(settings.place.root)}
     server = Server(
         APPLICATION,
@@ -43,3 +49,15 @@ def serve(settings: Settings, own: ApiSettings) -> None:
         server.serve()
     finally:
         recover_spools(settings)
+
+
+def _demo(settings: Settings, own: ApiSettings) -> dict[str, str]:
+    """What /demo needs: a browser key in place of that of an earlier start, and a secret where the shop has none."""
+    file, now = keys_file(settings.place), datetime.now(UTC)
+    for key in read_keys(file):
+        if key.name == DEMO_KEY and key.revoked_at is None:
+            revoke_key(file, key.id, now)
+    origins = [f"http://{host}:{own.port}" for host in ("127.0.0.1", "localhost", "[::1]")]
+    made = {f"{PREFIX}DEMO_KEY": add_key(file, DEMO_KEY, SCOPES["browser"], now, origins=origins)}
+    has_secret = own.customer_secret or own.customer_secret_file
+    return made if has_secret else {**made, f"{PREFIX}CUSTOMER_SECRET": secrets.token_hex(32)}

@@ -15,6 +15,7 @@ from customer360.services.spool import FREE_BYTES
 from customer360.settings import SettingsError
 
 PREFIX = "CUSTOMER360_API_"
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class ApiSettings(msgspec.Struct, frozen=True):
@@ -24,7 +25,8 @@ class ApiSettings(msgspec.Struct, frozen=True):
     one key, over all workers. ``customer_secret`` or the file ``customer_secret_file``: with which the shop's server signs
     customers, several by white space while one is exchanged. ``same_site`` and ``visitor_days``: of the visitor's cookie.
     ``spool_free_bytes``: of the disk, that stay free when events are taken. ``snowplow_path``: where Snowplow's trackers post
-    to beside the standard path, which some browsers' extensions block.
+    to beside the standard path, which some browsers' extensions block. ``demo``:
+    serves the page /demo, on this machine alone; ``demo_key`` is its browser key, which the server makes.
     """
 
     host: str = "127.0.0.1"
@@ -40,6 +42,8 @@ class ApiSettings(msgspec.Struct, frozen=True):
     visitor_days: Annotated[int, Meta(ge=1, le=400)] = 180
     spool_free_bytes: Annotated[int, Meta(ge=0)] = FREE_BYTES
     snowplow_path: Annotated[str, Meta(pattern="^(/[A-Za-z0-9._-]+/[A-Za-z0-9._-]+)?$")] = ""
+    demo: bool = False
+    demo_key: str = ""
 
     def customer_secrets(self) -> Callable[[float], list[str]]:
         """Gives the accepted secrets at a time of the monotonic clock. Raises ``SettingsError`` where they cannot be used."""
@@ -63,4 +67,6 @@ class ApiSettings(msgspec.Struct, frozen=True):
         except msgspec.ValidationError as error:
             raise SettingsError(f"a variable {PREFIX}... cannot be used: {error}") from error
         settings.customer_secrets()
+        if settings.demo and settings.host not in LOOPBACK:
+            raise SettingsError(f"{PREFIX}DEMO signs in everybody as anybody: it needs {PREFIX}HOST to be one of {LOOPBACK}")
         return settings

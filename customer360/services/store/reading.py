@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,6 +98,11 @@ class StoreView:
         """A listed product."""
         value = self._get(PRODUCTS, product_id)
         return None if value is None else _product.decode(value)
+
+    def first_rows(self, table: str, most: int) -> Iterator[tuple[str, bytes]]:
+        """The first rows of a table by key, with their values as JSON."""
+        for key, value in islice(self._transaction.cursor(db=self._databases[table]), most):
+            yield bytes(key).decode(), bytes(value)
 
     def _get(self, table: str, text: str) -> bytes | None:
         return self._transaction.get(key_of(text), db=self._databases[table])  # type: ignore[return-value]  # buffers are off
