@@ -2,9 +2,11 @@
 
 import dagster as dg
 
+from assets.predictions.offer_results import OFFER_RESULT_ASSETS
 from assets.predictions.training import MODEL_KEYS
 from assets.publishing.in_store import STORE_ASSETS
 from assets.publishing.profile_store import PROFILE_STORE_ASSETS
+from assets.raw.offer_decisions import OFFER_DECISION_ASSETS
 from assets.transform.warehouse import MANIFEST, warehouse_models
 from customer360.lake.landing.contracts import reference_tables
 from customer360.lake.operations.retention import remove_old
@@ -25,18 +27,26 @@ BEFORE_PUBLISHING = dg.AssetSelection.checks(*tagged_checks(warehouse_models, MA
 SLICE_MODELS = dg.AssetSelection.assets(*untagged(warehouse_models, DAILY)).without_checks() | BEFORE_PUBLISHING
 LINES = dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey(["marts", "customer_orders"]), "no_line_in_doubt"))
 HISTORY_MODELS = ALL_MODELS.without_checks() | BEFORE_PUBLISHING | LINES
+
+
+def _all_of(*assets: dg.AssetsDefinition) -> dg.AssetSelection:
+    return dg.AssetSelection.assets(*[key for asset in assets for key in asset.keys])
+
+
 # What follows a publication, where shop.yaml asks for it.
-FOLLOWING = dg.AssetSelection.assets(*[asset.key for asset in (*STORE_ASSETS, *PROFILE_STORE_ASSETS)])
+FOLLOWING = _all_of(*STORE_ASSETS, *PROFILE_STORE_ASSETS)
 TRAINED = dg.AssetSelection.assets(["marts", "training_features"], *MODEL_KEYS)
-SERVED = FOLLOWING | dg.AssetSelection.assets(
-    ["raw", "offer_decisions"],
-    ["marts", "offer_decisions"],
-    ["predictions", "customer_scores"],
-    ["predictions", "customer_value"],
-    ["predictions", "current_offers"],
-    ["predictions", "cold_start"],
-    ["publishing", "customer_profiles"],
-    ["publishing", "published"],
+SERVED = (
+    FOLLOWING
+    | _all_of(*OFFER_DECISION_ASSETS)
+    | dg.AssetSelection.assets(
+        ["predictions", "customer_scores"],
+        ["predictions", "customer_value"],
+        ["predictions", "current_offers"],
+        ["predictions", "cold_start"],
+        ["publishing", "customer_profiles"],
+        ["publishing", "published"],
+    )
 )
 
 slice_job = dg.define_asset_job(
@@ -75,7 +85,7 @@ daily_job = dg.define_asset_job(
     | dg.AssetSelection.assets(
         ["monitoring", "drift_report"], ["predictions", "product_affinity"], ["predictions", "session_model"]
     )
-    | dg.AssetSelection.assets(["predictions", "offer_results"], ["predictions", "offer_policy_values"]),
+    | _all_of(*OFFER_RESULT_ASSETS),
     description=(
         "Reference tables; what came of contacts, plans of all campaigns and their results; drift report of a day. Reads the "
         "published version: blocks no slice."

@@ -25,7 +25,7 @@ DESCRIPTIONS = descriptions(TABLES)
     deps=[
         ["publishing", "customer_profiles"],
         *(["predictions", name] for name in SCORED),
-        *(["marts", name] for name in (*MARTS, DECISIONS, *NIGHTLY)),
+        *(["marts", name] for name in (*MARTS, *NIGHTLY, *([DECISIONS] if SHOP.serving else []))),
         *(["raw", name] for name in REFERENCE),
     ],
     group_name=groups.PUBLISHING,

@@ -8,8 +8,6 @@ from tests.orchestration.place import TinyShop
 LAST = 4
 # What a slice's run makes of the tables that it has transformed.
 SERVED = (
-    ["raw", "offer_decisions"],
-    ["marts", "offer_decisions"],
     ["predictions", "customer_scores"],
     ["predictions", "customer_value"],
     ["predictions", "current_offers"],

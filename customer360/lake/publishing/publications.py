@@ -23,9 +23,9 @@ from customer360.lake.warehouse.unchanged import built_contents
 from customer360.settings import Place, Settings
 
 SCORED = ("customer_scores", "customer_value", "current_offers", "cold_start")
-SCORES_DAILY, VISITORS, OFFER_INPUTS = "customer_scores_daily", "visitor_customers", "offer_inputs"
-SERVED = (VISITORS, OFFER_INPUTS)  # of shops with `serving: true`
-DECISIONS = "offer_decisions"
+SCORES_DAILY, VISITORS = "customer_scores_daily", "visitor_customers"
+OFFER_INPUTS, DECISIONS = "offer_inputs", "offer_decisions"
+SERVED = (VISITORS, OFFER_INPUTS, DECISIONS)  # of shops with `serving: true`
 REPLACED = (
     *("product_affinity", "repurchase_intervals"),
     *("offer_results", "offer_policy_values"),
@@ -44,10 +44,10 @@ def warehouse_tables(connection: duckdb.DuckDBPyConnection, settings: Settings) 
     found = connection.execute("select schema_name, table_name from duckdb_tables()").fetchall()
     views = set(connection.execute("select schema_name, view_name from duckdb_views()").fetchall())
     contents, contracts = built_contents(connection), reference_tables(settings.shop)
-    wanted = [("marts", name) for name in (*MARTS, DECISIONS)]
+    wanted = [("marts", name) for name in MARTS]
     wanted += [*(("predictions", name) for name in SCORED), ("publishing", PROFILES)]
     if settings.shop.serving:
-        wanted.append(("predictions", OFFER_INPUTS))
+        wanted += [("predictions", OFFER_INPUTS), ("marts", DECISIONS)]
     tables = {
         name: TableSource(f"select * from {schema}.{quoted(name)}", content=contents.get(name))
         for schema, name in wanted
@@ -107,7 +107,7 @@ def publish_warehouse(
     connection: duckdb.DuckDBPyConnection, settings: Settings, now: datetime, descriptions: Descriptions, least: int = 1
 ) -> Publication:
     """Publish all tables as the warehouse and the files beside it have them now, as of the last slice."""
-    known = {*MARTS, DECISIONS, *REFERENCE, *REPLACED, *NIGHTLY, PROFILES, LEDGER, TRAINING, SCORES_DAILY, *SCORED, "slice_log"}
+    known = {*MARTS, *REFERENCE, *REPLACED, *NIGHTLY, PROFILES, LEDGER, TRAINING, SCORES_DAILY, *SCORED, "slice_log"}
     if settings.shop.serving:
         known.update(SERVED)
     past = current_publication(settings.place)
