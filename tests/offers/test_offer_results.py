@@ -65,6 +65,7 @@ def test_the_values_hold_the_truth_and_thompson_sampling_wins_where_segments_dif
     assert found.untried == {"priority_list": 0, "thompson": 0, "uniform": 0, "served": 0}
 
 
+@pytest.mark.full
 def test_intervals_of_each_policy_hold_its_value_about_95_times_of_100() -> None:
     truth = {"priority_list": 0.035, "uniform": float(np.mean([rate for rates in RATES.values() for rate in rates]))}
     repeats = 40
