@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.campaign_response import as_published, scored_leads
+from benchmarks.leads import Leads
 from benchmarks.measuring import write_result
 from customer360.campaigns.definition import Campaign
 from customer360.settings import CampaignRules, FrequencyCap, Shop
-from customer360.simulation.leads import Leads
 from ml.arrays import Booleans, Floats, SingleFloats
 from ml.planning.campaign_planning import CampaignPlan, plan_campaigns
 from ml.planning.inputs import PlanningInputs

@@ -23,9 +23,9 @@ import numpy as np
 import pandas as pd
 from sklearn.ensemble import RandomForestClassifier
 
+from benchmarks.leads import ATTRIBUTES, JUDGED_CAMPAIGN, Leads, draw_leads
 from benchmarks.measuring import output_of
 from customer360.settings import REPOSITORY, Shop, load_shop
-from customer360.simulation.leads import ATTRIBUTES, JUDGED_CAMPAIGN, Leads, draw_leads
 from ml.arrays import SingleFloats
 from ml.datasets.targets import CONVERTED, RESPONSE, target_of
 from ml.datasets.training_sets import TrainingSet

@@ -25,12 +25,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from benchmarks.campaign_simulation import CampaignSimulation
 from benchmarks.measuring import write_result
 from customer360.campaigns.attribution import first_orders
 from customer360.campaigns.definition import Campaign
 from customer360.campaigns.standing import COMMITMENT_COLUMNS
 from customer360.settings import REPOSITORY, Shop, load_shop
-from customer360.simulation.campaign_simulation import CampaignSimulation
 from ml.datasets.training_sets import TrainingSet
 from ml.fitting import boosting_settings, training
 from ml.fitting.class_model import ClassModel

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.campaign_simulation import CampaignSimulation
 from customer360.settings import REPOSITORY, Shop, load_shop
-from customer360.simulation.campaign_simulation import CampaignSimulation
 from ml.datasets.targets import ORGANIC_RESPONSE
 from ml.datasets.training_sets import TrainingSet, TrainingSetError
 from ml.effects.judged_effect import Trained, effect_scores, judge_effect

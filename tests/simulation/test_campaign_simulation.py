@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from customer360.simulation.campaign_simulation import ORDER_COLUMNS, CampaignSimulation
+from benchmarks.campaign_simulation import ORDER_COLUMNS, CampaignSimulation
 
 LONG = timedelta(hours=72)
 

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from benchmarks.leads import Leads, draw_leads
 from customer360.lake.landing.contracts import KNOWN_SINCE, reference_tables
-from customer360.simulation.leads import Leads, draw_leads
 
 
 @pytest.fixture(scope="module")
