@@ -143,7 +143,6 @@ class TinyShop:
     root: Path
     folder: Path = TINY
     server: ForkServer | None = None
-    clean: Tables | None = None
 
     @property
     def data(self) -> Path:

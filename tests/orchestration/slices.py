@@ -1,11 +1,10 @@
-"""The slices that whole runs and killed runs both work through, so that their tables can be compared."""
+"""What whole runs and killed runs both need: landed slices, and the assets that follow the transformed tables."""
 
 from typing import Any
 
 from customer360.simulation import Faults
 from tests.orchestration.place import TinyShop
 
-LAST = 4
 # What a slice's run makes of the tables that it has transformed.
 SERVED = (
     ["predictions", "customer_scores"],
@@ -17,6 +16,6 @@ SERVED = (
 )
 
 
-def land_all(shop: TinyShop) -> list[dict[str, Any]]:
-    """Write the files of slices 0 to ``LAST``, each with the faults of a bad but ordinary day; returns their accounts."""
-    return [shop.land(number, Faults.everyday()) for number in range(LAST + 1)]
+def land_all(shop: TinyShop, count: int) -> list[dict[str, Any]]:
+    """Write the files of the first slices, each with the faults of a bad but ordinary day; returns their accounts."""
+    return [shop.land(number, Faults.everyday()) for number in range(count)]

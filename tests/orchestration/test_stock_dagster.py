@@ -42,7 +42,10 @@ def expected(stock_shop: TinyShop) -> Tables:
 
 @pytest.mark.parametrize(
     ("module", "job"),
-    [("orchestration.definitions", "slice_job"), ("tests.orchestration.stock_run", "slice_job_in_processes")],
+    [
+        ("orchestration.definitions", "slice_job"),
+        pytest.param("tests.orchestration.stock_run", "slice_job_in_processes", marks=pytest.mark.exhaustive),
+    ],
     ids=["stock launcher", "stock launcher and multiprocess executor"],
 )
 def test_a_slice_runs_on_dagsters_own_machinery_and_publishes_the_same(

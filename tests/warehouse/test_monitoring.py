@@ -9,7 +9,7 @@ from random import Random
 from customer360.settings import Shop
 from tests.support import oracle
 from tests.support.lab import Lab
-from tests.support.random_shop import random_shop
+from tests.support.random_shop import random_shop, small_shop
 
 MEASURES = ("views", "dwell_seconds", "carts", "orders", "spend", "returned_amount")
 OFFERS = ("offers_shown", "offers_clicked")
@@ -19,7 +19,7 @@ START = datetime.fromisoformat("2026-05-02T12:00")  # of the first load of custo
 
 def test_every_day_is_as_it_was_known_at_its_end(new_lab: Callable[[Shop], Lab]) -> None:
     """Four days of slices in random order: late events, copies, visitors linked late or twice, lines the reference corrects."""
-    shop = random_shop(5, slices=4 * 96)
+    shop = random_shop(5, slices=4 * 48, shop=small_shop(30))
     lab = new_lab(shop.shop)
     shop.write(lab.landing)
     lab.load_references(START.replace(tzinfo=UTC))

@@ -12,6 +12,8 @@ from decimal import Decimal
 from random import Random
 from typing import Any
 
+import pytest
+
 from customer360.settings import Shop
 from tests.support import oracle
 from tests.support.lab import Lab
@@ -77,8 +79,9 @@ def changed(random: Random, rows: list[dict[str, Any]], kept: list[dict[str, Any
     return list(keys.values())
 
 
-def test_loads_between_slices_leave_the_totals_of_one_load_of_everything(new_lab: Callable[[Shop], Lab]) -> None:
-    """After each of 8 loads, with and without new slices, the totals are those that the oracle works out from landing."""
+@pytest.mark.parametrize("many", [False, pytest.param(True, marks=pytest.mark.exhaustive)], ids=["5 loads", "8 loads"])
+def test_loads_between_slices_leave_the_totals_of_one_load_of_everything(new_lab: Callable[[Shop], Lab], many: bool) -> None:
+    """After each of the loads, with and without new slices, the totals are those that the oracle works out from landing."""
     random = Random(8)
     shop = random_shop(8, slices=120)
     lab = new_lab(shop.shop)
@@ -86,7 +89,8 @@ def test_loads_between_slices_leave_the_totals_of_one_load_of_everything(new_lab
     order = random.sample(shop.slices, len(shop.slices) - 20)
     late = sorted(set(shop.slices) - set(order))
     done: set[datetime] = set()
-    for batch in [order[:60], order[60:], [], late[:7], [], late[7:], [], []]:
+    batches = [order[:60], order[60:], [], late[:7], [], late[7:], [], []] if many else [order, [], late, [], []]
+    for batch in batches:
         done |= set(batch)
         as_of = max(done) + shop.shop.slice_width
         shop.write(lab.landing, only=set(batch))
