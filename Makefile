@@ -17,7 +17,8 @@ help:
 	@echo "make demo SHOP=retail360 FROM=...  the same on the published files in a folder of yours"
 	@echo "make ui                            the Dagster UI on the demo's data, sensors and schedules on"
 	@echo "make api                           the demo's data over HTTP, and a storefront at http://127.0.0.1:8360/demo"
-	@echo "make shop [SPEED=10]               simulated traffic keeps landing, so that 'make ui' shows slices firing"
+	@echo "make shop [SPEED=10] [API=1]       simulated traffic keeps landing, so that 'make ui' shows slices firing;"
+	@echo "                                   with API=1 over HTTP through 'make api', which shoppers ask for offers"
 	@echo "make crash KILLS=200 [SEED=1]      SIGKILL at random moments of the real daemon, then a comparison with a clean run"
 	@echo "make check                         lint, types and the tests without daemon, servers and pipelines: about 2 minutes"
 	@echo "make test                          all tests that fit into 20 minutes"
@@ -55,7 +56,7 @@ api: .venv/.installed
 	@CUSTOMER360_API_DEMO=true $(BIN)/customer360 api serve
 
 shop: .venv/.installed
-	@$(BIN)/customer360 simulate stream --speed $(SPEED)
+	@$(BIN)/customer360 simulate stream --speed $(SPEED) $(if $(API),--api http://127.0.0.1:8360)
 
 check: .venv/.installed-dev
 	@$(BIN)/ruff check .

@@ -155,7 +155,7 @@ def killed(settings: Settings, key: str) -> dict[str, float]:
             ends = time.monotonic() + 60
             while len(acknowledged) < before + BATCH * BATCHES_BEFORE_A_KILL:
                 if time.monotonic() > ends:
-                    raise RuntimeError("the collector acknowledged nothing for a minute")
+                    raise RuntimeError(f"kill {turn}: {len(acknowledged) - before} events were acknowledged within a minute")
                 time.sleep(0.01)
             os.killpg(process.pid, signal.SIGKILL)
             stop.set()
@@ -187,8 +187,10 @@ def send(address: str, key: str, name: str, acknowledged: list[str], stop: threa
             connection.request("POST", "/v1/events", body, {"Authorization": f"Bearer {key}"})
             answer = connection.getresponse()
             content = answer.read()
-            if answer.status == http.client.OK and msgspec.json.decode(content)["accepted"] == BATCH:
-                acknowledged += ids
+            if answer.status != http.client.OK or msgspec.json.decode(content)["accepted"] != BATCH:
+                print(f"answered with {answer.status}: {content[:300]!r}")
+                return
+            acknowledged += ids
     except (OSError, http.client.HTTPException, msgspec.DecodeError):
         return  # it was killed: what it had not answered is not acknowledged
     finally:

@@ -14,6 +14,7 @@ Two are of other shops: ``retailer`` draws the files of an online retailer witho
 Nothing here validates, transforms or predicts.
 """
 
+from customer360.simulation.api_shoppers import Api, ServedSlice, shop_over_api
 from customer360.simulation.faults import Faults
 from customer360.simulation.history import simulate_history
 from customer360.simulation.parameters import Drift, Simulation, SimulationError
@@ -23,15 +24,18 @@ from customer360.simulation.stream import ArrivedFile, next_slice, stream
 from customer360.simulation.truth import read_simulation
 
 __all__ = [
+    "Api",
     "ArrivedFile",
     "Drift",
     "Faults",
     "Retailer",
+    "ServedSlice",
     "SimulatedRetailer",
     "Simulation",
     "SimulationError",
     "next_slice",
     "read_simulation",
+    "shop_over_api",
     "simulate_history",
     "simulate_retailer",
     "simulate_slice",

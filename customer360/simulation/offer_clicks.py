@@ -24,7 +24,11 @@ def click_chance(offer: Ints, affinity: Floats, shown_before: Ints | int = 0, po
     ``offer``: its place in the catalogue; ``affinity``: showings x categories, rows sum to 1, of the customer at that moment;
     ``shown_before``: times that the offer was shown to the customer within ``REMEMBERED``; ``position``: 0 is the banner.
     """
-    category = OFFER_CATEGORY[offer]
-    liking = affinity[np.arange(len(offer)), np.maximum(category, 0)]
+    return category_click_chance(OFFER_CATEGORY[offer], affinity, position) * FATIGUE ** np.asarray(shown_before)
+
+
+def category_click_chance(category: Ints, affinity: Floats, position: Ints | int = 0) -> Floats:
+    """The same by the category that something speaks to, -1 for everyone's: so a recommended product is clicked."""
+    liking = affinity[np.arange(len(category)), np.maximum(category, 0)]
     chance = np.where(category < 0, GENERAL, OF_CATEGORY + BY_AFFINITY * liking)
-    return np.asarray(chance * FATIGUE ** np.asarray(shown_before) * POSITIONS[position], dtype=np.float64)
+    return np.asarray(chance * POSITIONS[position], dtype=np.float64)

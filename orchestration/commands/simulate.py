@@ -41,6 +41,9 @@ def simulate(
     slices: Annotated[int, typer.Option(min=0, metavar="N", help="Live slices, after those in landing.")] = 5,
     faults: Annotated[Literal["none", "everyday"], typer.Option(help="Late, copied and broken lines.")] = "none",
     speed: Annotated[float, typer.Option(help="Of a stream: 1 is real time, 10 ten times as fast.")] = 1.0,
+    api: Annotated[
+        str | None, typer.Option(metavar="URL", help="Of a stream: shoppers ask this API for offers, and send it their events.")
+    ] = None,
     lines: Annotated[int | None, typer.Option(min=0, help="Of a retailer: about how many sold lines (default 100000).")] = None,
     into: Annotated[
         Path | None, typer.Option(help="Of a retailer: the folder for purchases.csv, products.csv, customers.csv.")
@@ -67,7 +70,10 @@ def simulate(
     simulation = replace(read_simulation(settings.place) or Simulation(), **given)
     chosen = Faults.everyday() if faults == "everyday" else Faults()
     if what == "stream":
-        _stream(settings, simulation, chosen, speed)
+        if api is None:
+            _stream(settings, simulation, chosen, speed)
+        else:
+            _shop(settings, simulation, api, speed)
         return
     if what in {"all", "history"}:
         _history(settings, simulation)
@@ -137,6 +143,25 @@ def _stream(settings: Settings, simulation: Simulation, faults: Faults, speed: f
             say(f"{now():%H:%M:%S}   {slice_key(arrived.slice_start)}  {arrived.path.name}  {many(lines, 'line')}")
     except KeyboardInterrupt:
         say("stopped")
+
+
+def _shop(settings: Settings, simulation: Simulation, url: str, speed: float) -> None:
+    """Shop over the API until Ctrl-C, with a key of its own for that time."""
+    from customer360.services.api.keys import add_key, keys_file, read_keys, revoke_key
+    from customer360.simulation import Api, shop_over_api
+
+    file = keys_file(settings.place)
+    key = add_key(file, "simulated shoppers", ["offers", "events"], now())
+    key_id = read_keys(file)[-1].id
+    say(f"shoppers   use {url} at {speed:g} times real time; Ctrl-C ends it")
+    try:
+        for served in shop_over_api(simulation, settings.shop, settings.place, Api(url, key), speed=speed):
+            counts = ", ".join(f"{count:,} {name}" for name, count in served.counts.items() if count)
+            say(f"{now():%H:%M:%S}   {slice_key(served.slice_start)}  {counts}")
+    except KeyboardInterrupt:
+        say("stopped")
+    finally:
+        revoke_key(file, key_id, now())
 
 
 def _stream_start(settings: Settings, speed: float) -> datetime:
