@@ -156,7 +156,7 @@ def _shop(settings: Settings, simulation: Simulation, url: str, speed: float) ->
     say(f"shoppers   use {url} at {speed:g} times real time; Ctrl-C ends it")
     try:
         for served in shop_over_api(simulation, settings.shop, settings.place, Api(url, key), speed=speed):
-            counts = ", ".join(f"{count:,} {name}" for name, count in served.counts.items() if count)
+            counts = ", ".join(f"{count:,} {name}" for name, count in sorted(served.counts.items()) if count)
             say(f"{now():%H:%M:%S}   {slice_key(served.slice_start)}  {counts}")
     except KeyboardInterrupt:
         say("stopped")
