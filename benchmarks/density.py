@@ -42,7 +42,7 @@ def main() -> None:
         started = time.monotonic()
         made = densify(place.settings, days)
         making = time.monotonic() - started
-        landed = place.land(Simulation(events_per_slice=EVENTS, flat=True))
+        events = place.land(Simulation(events_per_slice=EVENTS, flat=True))
         slice_run = place.slice()
         compiled = place.root.with_name("compiled")
         write_compiled(place.settings, compiled)
@@ -57,7 +57,7 @@ def main() -> None:
                 "link_rows": made.link_rows,
                 "making_wall_seconds": making,
                 "warehouse_mib": place.settings.place.warehouse.stat().st_size / 2**20,
-                "slice_events": landed,
+                "slice_events": events,
                 **slice_run.figures(),
                 "features_wall_seconds": sum(wall for wall, _ in times.values()),
                 "features_cpu_seconds": sum(cpu for _, cpu in times.values()),

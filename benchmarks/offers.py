@@ -88,7 +88,7 @@ class Logged:
 
 
 @dataclass
-class World:
+class SimulatedShop:
     """One simulated shop and what is known of its customers."""
 
     seed: int
@@ -122,8 +122,8 @@ class World:
         at = np.sort(start + (random.random(len(customer)) * DAY).astype(np.int64))
         affinity, _ = self.synthetic.interest.affinity(customer, at)
         follows = random.random((len(customer), VIEWS)) < FOLLOWS_INTEREST
-        wanted = np.stack([categorical(affinity, random.random(len(customer))) for _ in range(VIEWS)], axis=1)
-        category = np.where(follows, wanted, random.integers(0, len(CATEGORIES), wanted.shape))
+        preferred = np.stack([categorical(affinity, random.random(len(customer))) for _ in range(VIEWS)], axis=1)
+        category = np.where(follows, preferred, random.integers(0, len(CATEGORIES), preferred.shape))
         products = pick_products(category.ravel(), random.random(category.size)).reshape(category.shape)
         position = categorical(np.tile(POSITION_SHARES, (len(customer), 1)), random.random(len(customer)))
         return Visits(customer, at, affinity, products, position, random.random(len(customer)))
@@ -162,8 +162,8 @@ class World:
 class Shop:
     """A policy in the loop: what it showed, and what became of it."""
 
-    def __init__(self, name: str, world: World, history: Sequence[Logged]) -> None:
-        self.name, self.world, self.log = name, world, list(history)
+    def __init__(self, name: str, simulated: SimulatedShop, history: Sequence[Logged]) -> None:
+        self.name, self.simulated, self.log = name, simulated, list(history)
         self.counts = Counts(list)
         self._count(self.log)
         self.past: dict[tuple[str, str], list[int]] = defaultdict(list)
@@ -205,7 +205,7 @@ class Shop:
     def _chosen(self, book: Book, customer: Customer, at: int, number: int) -> tuple[str, Mapping[str, float]]:
         """The offer, and the probability of each that could have been shown."""
         if self.name == "random":
-            place = int(uniform(self.world.seed, 91, np.array([at + number]))[0] * len(book.available))
+            place = int(uniform(self.simulated.seed, 91, np.array([at + number]))[0] * len(book.available))
             return book.available[place].offer_id, equal(book)
         if self.name == "reference":
             offer_id = found(published_choice(book, customer)).offer.offer_id
@@ -216,8 +216,8 @@ class Shop:
     def _learn(self, day: int) -> None:
         """Judge Thompson sampling once a week, and refit it each day once it serves."""
         if day % JUDGED_EVERY == 0:
-            self.serves = serves(self.serves, judged(self.log, self.world.seed))
-        self.policy = fitted(self.counts, self.world.seed) if self.serves else PriorityList()
+            self.serves = serves(self.serves, judged(self.log, self.simulated.seed))
+        self.policy = fitted(self.counts, self.simulated.seed) if self.serves else PriorityList()
 
 
 def found(value: Any) -> Any:
@@ -248,32 +248,32 @@ def judged(log: Sequence[Logged], seed: int) -> Verdict:
     return judge(pd.DataFrame(filter(None, (entry.row for entry in log))), seed).verdict
 
 
-def history_of(world: World) -> Iterator[Logged]:
+def history_of(simulated: SimulatedShop) -> Iterator[Logged]:
     """Random offers in the banner."""
     for day in range(-HISTORY_DAYS, 0):
-        book, visits = world.book(day), world.visits(day)
-        customers = world.customers(visits)
-        random = np.random.default_rng([world.seed, 78, day + 1_000])
+        book, visits = simulated.book(day), simulated.visits(day)
+        customers = simulated.customers(visits)
+        random = np.random.default_rng([simulated.seed, 78, day + 1_000])
         chances = equal(book)
         offers = [book.available[place].offer_id for place in random.integers(0, len(book.available), len(visits.customer))]
         for place, offer, clicked in zip(visits.customer, offers, clicks(visits, offers, 0, 0), strict=True):
             yield Logged(book, customers[place], offer, chances, float(clicked))
-        world.know(visits)
+        simulated.know(visits)
 
 
 def run(seed: int) -> dict[str, float]:
-    """Click-through of each policy in one world, and what served ours."""
-    world = World(seed)
-    history = list(history_of(world))
-    shops = [Shop(name, world, history) for name in POLICIES]
+    """Click-through of each policy in one simulated, and what served ours."""
+    simulated = SimulatedShop(seed)
+    history = list(history_of(simulated))
+    shops = [Shop(name, simulated, history) for name in POLICIES]
     served: Counter[str] = Counter()
     for day in range(LIVE_DAYS):
-        book, visits = world.book(day), world.visits(day)
-        customers = world.customers(visits)
+        book, visits = simulated.book(day), simulated.visits(day)
+        customers = simulated.customers(visits)
         for shop in shops:
             shop.live(day, visits, customers, book)
         served[shops[-1].policy.name] += 1
-        world.know(visits)
+        simulated.know(visits)
     return {f"ctr_{shop.name}": shop.clicked / shop.shown for shop in shops} | {"thompson_days": float(served["thompson"])}
 
 

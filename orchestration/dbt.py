@@ -37,9 +37,9 @@ def manifest_path(settings: Settings) -> Path:
     target = settings.place.dbt_target
     path, stamp = target / "manifest.json", target / "manifest.stamp"
     target.mkdir(parents=True, exist_ok=True)
-    wanted = project_fingerprint(settings)
+    fingerprint = project_fingerprint(settings)
     with exclusive(target / ".lock"):
-        if not path.exists() or not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
+        if not path.exists() or not stamp.exists() or stamp.read_text(encoding="utf-8") != fingerprint:
             place = {"SHOP": str(settings.shop_folder), "DATA_DIR": str(settings.place.root)}
             environment = {**os.environ, **dbt_environment(settings), **place}
             parsed = subprocess.run(
@@ -52,7 +52,7 @@ def manifest_path(settings: Settings) -> Path:
             )
             if parsed.returncode:
                 raise RuntimeError(f"dbt could not parse {PROJECT}:\n{parsed.stdout}\n{parsed.stderr}")
-            stamp.write_text(wanted, encoding="utf-8")
+            stamp.write_text(fingerprint, encoding="utf-8")
     return path
 
 

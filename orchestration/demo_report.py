@@ -87,7 +87,7 @@ def _title(text: str) -> str:
 
 def _flow(connection: duckdb.DuckDBPyConnection) -> str:
     """Counts of landed lines by result, then rows of the main published tables."""
-    landed = _show(
+    lines = _show(
         connection,
         "select source, sum(lines)::bigint as lines, sum(good)::bigint as good, sum(quarantined)::bigint as quarantined, "
         "sum(duplicates)::bigint as copies_in_slice, sum(repeats)::bigint as copies_across, count(*) as slices "
@@ -95,7 +95,7 @@ def _flow(connection: duckdb.DuckDBPyConnection) -> str:
     )
     tables = ("customer_features", "customer_category_activity", "rfm_segments", "customer_scores", "customer_profiles")
     union = " union all ".join(f"select '{name}' as published_table, count(*) as rows from {name}" for name in tables)
-    return landed + "\n" + _show(connection, union)
+    return lines + "\n" + _show(connection, union)
 
 
 def _models(settings: Settings) -> str:

@@ -72,8 +72,8 @@ class JobRunner:
 
     def is_done(self, stage: Stage) -> bool:
         """Whether a run of the stage has succeeded with these inputs."""
-        wanted = self.dg.RunsFilter(tags=stage.tags, statuses=[self.dg.DagsterRunStatus.SUCCESS])
-        return bool(self.instance.get_runs(wanted, limit=1))
+        succeeded = self.dg.RunsFilter(tags=stage.tags, statuses=[self.dg.DagsterRunStatus.SUCCESS])
+        return bool(self.instance.get_runs(succeeded, limit=1))
 
     def end_dead_runs(self) -> int:
         """Mark the runs of an earlier start that was killed as failed; returns how many. The caller is alone with the home."""

@@ -115,21 +115,21 @@ class ObjectStore:
         with self._as_store_errors(f"{key} cannot be read"):
             return bytes(self.client.get_object(Bucket=self.bucket, Key=self.prefix + key)["Body"].read())
 
-    def fetch(self, wanted: StoredObject, target: Path) -> None:
+    def fetch(self, stored: StoredObject, target: Path) -> None:
         """Write an object to ``target`` as it was listed. Raises ``ObjectGoneError`` where it has changed since."""
-        with self._as_store_errors(f"{wanted.key} cannot be read"):
-            answer = self.client.get_object(Bucket=self.bucket, Key=self.prefix + wanted.key)
+        with self._as_store_errors(f"{stored.key} cannot be read"):
+            answer = self.client.get_object(Bucket=self.bucket, Key=self.prefix + stored.key)
             size = 0
             with target.open("wb") as file:
                 for chunk in answer["Body"].iter_chunks(CHUNK):
                     size += file.write(chunk)
-        if (answer["ETag"].strip('"'), size) != (wanted.etag, wanted.size):
-            raise ObjectGoneError(f"{self.title}: {wanted.key} has changed while it was read; the next try reads the new one")
+        if (answer["ETag"].strip('"'), size) != (stored.etag, stored.size):
+            raise ObjectGoneError(f"{self.title}: {stored.key} has changed while it was read; the next try reads the new one")
 
-    def fetch_all(self, wanted: Iterable[tuple[StoredObject, Path]]) -> None:
+    def fetch_all(self, copies: Iterable[tuple[StoredObject, Path]]) -> None:
         """Fetch several at a time. Raises the first error."""
         with ThreadPoolExecutor(FETCHERS) as pool:
-            list(pool.map(lambda pair: self.fetch(*pair), wanted))
+            list(pool.map(lambda pair: self.fetch(*pair), copies))
 
     def put(self, key: str, content: bytes | Path) -> None:
         """Put bytes or a file. A reader sees the old object or the new one, whole; the store checks what arrived."""

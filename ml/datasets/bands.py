@@ -56,11 +56,11 @@ def quantile_bands(amounts: Floats) -> Bands:
 
 
 def steadied(bands: Bands, amounts: Floats, customers: Texts) -> Bands:
-    """The bands with a mean of the highest one that no few customers decide.
+    """The bands, the mean of the highest one shrunk where few customers determine it.
 
     ``amounts``, above 0, are those that the bands were made of, ``customers`` whose each is: the rows of a customer at several
     cut-offs hold the same orders. The mean of all amounts is shrunk, as a logarithm, towards that of a log-normal distribution
-    with the weight e^2 / (e^2 + ``TAIL_ERROR``^2), where e is its relative standard error with customers drawn whole. The
+    with the weight e^2 / (e^2 + ``TAIL_ERROR``^2), where e is its relative standard error resampled by customer. The
     highest band, which alone has no upper edge, takes the difference, and keeps at least its edge as mean.
     """
     in_top = bands.positions(amounts) == len(bands.edges)

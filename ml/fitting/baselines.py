@@ -201,7 +201,7 @@ def own_order_band(matrix: pd.DataFrame, features: Sequence[Feature], bands: Ban
 
 
 def share_band(shares: pd.Series[float]) -> pd.Series[str]:
-    """A share of purchases in bands, two a doubling; below one in a million they are one."""
+    """A share of purchases in bands, two a doubling; shares below 1e-6 are one band."""
     doublings = np.floor(2 * np.log2(np.maximum(shares.to_numpy(np.float64), 1e-6)))
     return pd.Series([f"2^{value / 2:g}" for value in doublings], dtype=object)
 

@@ -40,7 +40,7 @@ def succession(decisions: Iterable[Mapping[str, Any]]) -> list[str]:
     """The champions that may serve, newest first.
 
     A promotion puts its version first. A rollback withdraws every version above the one that it went back to, and a rejection
-    withdraws its own: neither serves again, not even in need, until it is promoted again.
+    withdraws its own: neither serves again, not even as a fallback, until it is promoted again.
     """
     line: list[str] = []
     for entry in decisions:

@@ -154,16 +154,16 @@ def describe(
 
 def serves_text(manifest: Manifest) -> str:
     """What answers when the version serves, and why, in plain words."""
-    what = "The trees alone."
+    answers = "The trees alone."
     if manifest.baseline is not None and manifest.baseline_weight == 1:
-        what = f"The baseline '{manifest.baseline.name}' alone, a simple rule; the trees are kept beside it."
+        answers = f"The baseline '{manifest.baseline.name}' alone, a simple rule; the trees are kept beside it."
     elif manifest.baseline is not None:
         share = manifest.baseline_weight
-        what = f"A blend: trees with weight {1 - share:.2f}, the baseline '{manifest.baseline.name}' with {share:.2f}."
+        answers = f"A blend: trees with weight {1 - share:.2f}, the baseline '{manifest.baseline.name}' with {share:.2f}."
     if manifest.odds_factor != 1:
-        what += f" Odds times {manifest.odds_factor:.3f}, by the share of positives at the newest judged cut-off."
+        answers += f" Odds times {manifest.odds_factor:.3f}, by the share of positives at the newest judged cut-off."
     because = manifest.served_because
-    return f"{what} {because[:1].upper()}{because[1:]}." if because else what
+    return f"{answers} {because[:1].upper()}{because[1:]}." if because else answers
 
 
 def feature_types(features: tuple[Feature, ...]) -> tuple[FeatureType, ...]:

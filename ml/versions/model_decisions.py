@@ -42,7 +42,7 @@ def promote(settings: Settings, name: str, version: str, request: Request) -> Ve
 
 
 def reject(settings: Settings, name: str, version: str, request: Request) -> VersionDecision:
-    """Record that a version is not to serve, also not in need. Raises ``ModelStoreError`` for the champion."""
+    """Record that a version is not to serve, not even as a fallback. Raises ``ModelStoreError`` for the champion."""
     store = store_of(settings, name)
     champion = store.champion_version(name)
     store.reject(name, version, request.reason, request.at, request.by)

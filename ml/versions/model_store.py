@@ -172,7 +172,7 @@ class ModelStore:
         return pointer.read_text(encoding="utf-8").strip() or None if pointer.exists() else None
 
     def versions(self, name: str) -> list[str]:
-        """Names of the versions on disk, oldest name first. A folder whose name is none of a version's is none."""
+        """Names of the versions on disk, oldest name first. Folders with other names are left out."""
         folder = self.root / name
         if not folder.is_dir():
             return []
@@ -253,7 +253,7 @@ class ModelStore:
     ) -> Servable:
         """The champion, or else the last good one: the newest champion before it that loads and was not withdrawn.
 
-        Refusals: what was passed over.
+        Refusals: the newer promoted versions that do not load.
         """
         champion = self.champion_version(name)
         candidates = [*([champion] if champion else []), *self.earlier_champions(name)]

@@ -88,12 +88,14 @@ def show_lines(manifest: Manifest, standing: str, problem: str, decisions: Seque
 
 def decision_lines(version: str, entry: Mapping[str, Any]) -> Iterator[str]:
     """One decision that concerns ``version``, with its reason."""
-    what = str(entry["decision"])
-    if what == ROLLED_BACK:
-        what = f"{what}, to {entry['champion']}" if entry["version"] == version else f"serves again: {entry['version']} {what}"
+    decision = str(entry["decision"])
+    if decision == ROLLED_BACK and entry["version"] == version:
+        decision = f"{decision}, to {entry['champion']}"
+    elif decision == ROLLED_BACK:
+        decision = f"serves again: {entry['version']} {decision}"
     elif entry.get("previous"):
-        what = f"{what}; champion before: {entry['previous']}"
-    yield f"  {_minute(datetime.fromisoformat(entry['at']))} by {entry.get('by', 'training')}: {what}"
+        decision = f"{decision}; champion before: {entry['previous']}"
+    yield f"  {_minute(datetime.fromisoformat(entry['at']))} by {entry.get('by', 'training')}: {decision}"
     yield from _wrapped(str(entry["reason"]), "    ")
 
 

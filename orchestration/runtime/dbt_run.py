@@ -258,9 +258,9 @@ def _flags(settings: Settings, target: Path) -> list[str]:
 @contextmanager
 def _environment(settings: Settings, warehouse: Path | None = None) -> Iterator[None]:
     """The variables that the project reads, for as long as dbt works."""
-    wanted = {**dbt_environment(settings), **({"CUSTOMER360_WAREHOUSE": str(warehouse)} if warehouse else {})}
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
+    variables = {**dbt_environment(settings), **({"CUSTOMER360_WAREHOUSE": str(warehouse)} if warehouse else {})}
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:

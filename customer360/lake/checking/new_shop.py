@@ -24,7 +24,7 @@ import yaml
 
 from customer360.errors import OperatorError
 from customer360.lake.checking.proposal import (
-    WANTED,
+    LOOKED_FOR,
     Proposal,
     folded,
     landed,
@@ -153,9 +153,9 @@ def _require_named_columns(proposals: Sequence[Proposal], answers: Answers) -> N
             raise NewShopError(f"--column {column}={name}: no file has a column {name}")
     for proposal in proposals:
         if missing := unrecognised(proposal.table, proposal.found):
-            names, wanted = ", ".join(proposal.columns), " and which is ".join(missing)
+            names, lacking = ", ".join(proposal.columns), " and which is ".join(missing)
             raise NewShopError(
-                f"{proposal.file.name}: which of its columns ({names}) is {wanted} of {proposal.table}? "
+                f"{proposal.file.name}: which of its columns ({names}) is {lacking} of {proposal.table}? "
                 f"Name each, as in --column {missing[0]}=NAME"
             )
 
@@ -198,7 +198,7 @@ def _sources(proposals: Sequence[Proposal]) -> tuple[dict[str, SourceOptions], d
         columns = dict(proposal.options.columns)
         if proposal.table == "customers":
             attributes |= _attributes(proposal, columns)
-            read = {*columns.values(), *WANTED["customers"], *attributes}
+            read = {*columns.values(), *LOOKED_FOR["customers"], *attributes}
             if unread := [name for name in proposal.columns if name not in read]:
                 proposal.notes.append(
                     f"no model reads {', '.join(unread)}: texts that tell customers apart, or dates of another form"
@@ -219,9 +219,9 @@ def _sources(proposals: Sequence[Proposal]) -> tuple[dict[str, SourceOptions], d
     return sources, attributes, tables
 
 
-def _derived(proposal: Proposal, wanted: Sequence[str]) -> SourceOptions:
-    columns = {name: proposal.found[name] for name in wanted if proposal.found.get(name, name) != name}
-    if "category_id" in wanted and "category_id" not in proposal.found:
+def _derived(proposal: Proposal, columns_used: Sequence[str]) -> SourceOptions:
+    columns = {name: proposal.found[name] for name in columns_used if proposal.found.get(name, name) != name}
+    if "category_id" in columns_used and "category_id" not in proposal.found:
         columns["category_id"] = {"value": ""}  # type: ignore[assignment]  # a rule, which the settings validate
     values = proposal.options.model_dump(exclude_unset=True) | {"columns": columns, "distinct": True}
     return SourceOptions.model_validate(
@@ -293,8 +293,8 @@ def _load(settings: Settings, tables: Sequence[tuple[Path, str]], notes: list[st
             continue
         facts.rows[table] = load.rows
         if load.set_aside:
-            told = questions if load.set_aside > TOLERATED_SHARE * (load.rows + load.set_aside) else notes
-            told.append(
+            messages = questions if load.set_aside > TOLERATED_SHARE * (load.rows + load.set_aside) else notes
+            messages.append(
                 f"{path.name}: {many(load.set_aside, 'row')} of {load.rows + load.set_aside:,} of {table} would be set aside, "
                 f"such as {load.faults[0]}; customer360 check shows more"
             )

@@ -61,7 +61,7 @@ NAMES = {
     "event_name": "eventname event eventtype",
     "event_at": "eventat eventtime eventtimestamp timestamp time",
 }
-WANTED = {  # columns looked for, by table
+LOOKED_FOR = {  # columns looked for, by table
     "purchases": (
         *("order_id", "product_id", "line_no", "customer_id", "category_id", "purchased_at", "quantity", "amount", "currency"),
     ),
@@ -248,7 +248,7 @@ def unrecognised(table: str, found: Mapping[str, str]) -> list[str]:
 
 def _columns(table: str, found: Mapping[str, str], proposal: Proposal) -> dict[str, str | ColumnRule]:
     columns: dict[str, str | ColumnRule] = {
-        column: found[column] for column in WANTED.get(table, ()) if column in found and found[column] != column
+        column: found[column] for column in LOOKED_FOR.get(table, ()) if column in found and found[column] != column
     }
     if table != "purchases" or not ({"customer_id", "purchased_at"} <= found.keys()):
         return columns
@@ -341,7 +341,9 @@ def _judge_decimals(proposal: Proposal, sample: Sample, decimal: str) -> None:
 
 
 def _judge_dates(proposal: Proposal, updates: dict[str, Any], time_zone: str | None, date_format: str | None) -> None:
-    column = next((column for column in TIMES if column in WANTED.get(proposal.table, ()) and column in proposal.found), None)
+    column = next(
+        (column for column in TIMES if column in LOOKED_FOR.get(proposal.table, ()) and column in proposal.found), None
+    )
     if column is None:
         return
     name = proposal.found[column]
@@ -385,7 +387,7 @@ def _dates_of_most(values: list[str], name: str, proposal: Proposal) -> Dates | 
 
 
 def _judge_ids(proposal: Proposal, updates: dict[str, Any]) -> None:
-    names = [proposal.found[c] for c in WANTED.get(proposal.table, ()) if c.endswith("_id") and c in proposal.found]
+    names = [proposal.found[c] for c in LOOKED_FOR.get(proposal.table, ()) if c.endswith("_id") and c in proposal.found]
     for name in names:
         values = [value.strip() for value in proposal.columns[name] if value.strip()]
         if any(FLOAT_ID.fullmatch(value) for value in values):

@@ -52,8 +52,8 @@ class FolderLanding:
 
     def newest(self) -> datetime | None:
         """Start of the newest slice that has complete files."""
-        landed = [start for start, _ in slice_folders(self.folder)]
-        return next((start for start in reversed(landed) if list_slice(self.folder, start).files), None)
+        starts = [start for start, _ in slice_folders(self.folder)]
+        return next((start for start in reversed(starts) if list_slice(self.folder, start).files), None)
 
     def slice(self, start: datetime) -> Listing:
         """Complete files of a slice."""

@@ -177,8 +177,8 @@ def _judged(settings: Settings, lines: list[Line], target: str) -> Iterator[tupl
     with TemporaryDirectory(prefix="customer360-replay-") as scratch:
         path = Path(scratch) / "lines.jsonl"
         path.write_text("".join(f"{line.text}\n" for line in lines), encoding="utf-8")
-        landed = LandedFile(path, path.name, path.stat().st_size, 0)
-        with connect(Path(scratch)) as connection, checked_lines(connection, [landed], bounds, source):
+        file = LandedFile(path, path.name, path.stat().st_size, 0)
+        with connect(Path(scratch)) as connection, checked_lines(connection, [file], bounds, source):
             found = connection.execute(
                 "select line, nullif(concat_ws(': ', nullif(column_name, ''), reason), ''), event_at from checked"
             )

@@ -73,14 +73,14 @@ class Selection:
 
 def quarantined_lines(place: Place, selection: Selection | None = None) -> list[Entry]:
     """The quarantined lines of a selection (default: all that were not replayed), by slice, file and line."""
-    wanted = selection or Selection()
+    chosen = selection or Selection()
     rows = _query(
         place,
         "select slice, source_file, source_line, column_name, reason, raw_text, is_replayed from quarantined "
         "where slice = coalesce($slice, slice) and source_file = coalesce($file, source_file) and ($all or not is_replayed) "
         "and contains(lower(concat_ws(': ', nullif(column_name, ''), reason)), lower($reason)) "
         "order by slice, source_file, source_line",
-        {"slice": wanted.slice, "file": wanted.file, "reason": wanted.reason or "", "all": wanted.replayed_too},
+        {"slice": chosen.slice, "file": chosen.file, "reason": chosen.reason or "", "all": chosen.replayed_too},
     )
     return [Entry(*row) for row in rows]
 
