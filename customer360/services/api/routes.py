@@ -148,11 +148,11 @@ async def failed(_request: Request, _error: Exception) -> Response:
 
 # Matched in this order: what is asked most comes first.
 ROUTES = [
-    Route("/v1/customers/{customer_id:path}/profile", customer_profile),
-    Route("/v1/customers/{customer_id:path}/offer", offer),
-    Route("/v1/customers/{customer_id:path}/recommendations", recommended),
     Route("/v1/visitors/{visitor_id:path}/offer", offer),
+    Route("/v1/customers/{customer_id:path}/offer", offer),
+    Route("/v1/customers/{customer_id:path}/profile", customer_profile),
     Route("/v1/visitors/{visitor_id:path}/recommendations", recommended),
+    Route("/v1/customers/{customer_id:path}/recommendations", recommended),
     Route("/v1/visitors/{visitor_id:path}/profile", visitor_profile),
     Route("/v1/products/{product_id:path}/related", related_products),
     Route("/healthz", healthz),
