@@ -153,6 +153,14 @@ def test_what_is_clicked_counts_at_once_in_recommendations_and_offers(personal: 
     assert "o-all" in kept
 
 
+def test_the_next_version_changes_the_answer_in_the_middle_of_a_session(personal: Personal) -> None:
+    personal.happened("V1", "C1", view("p5"))
+    assert personal.recommended("visitors/V1", n=1)[0][0] == "p2"
+    personal.shop.tables["products"] = SHELVES["products"].replace("120, 3", "120, 0")  # sold out
+    personal.shop.publish_and_refresh()
+    assert "p2" not in dict(personal.recommended("visitors/V1"))
+
+
 def test_a_visit_that_began_with_a_category_gets_its_cold_start(personal: Personal) -> None:
     personal.happened("V8", None, SessionEvent("page_view", AS_OF.timestamp(), category_id="music", device="mobile"))
     assert personal.recommended("visitors/V8", n=1) == [("p5", "cold_start")]

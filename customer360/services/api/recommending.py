@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict, TypeVar
 
 from customer360.recommendations.recommend import (
     ProductOf,
@@ -22,9 +22,12 @@ from customer360.services.api.problems import Problem
 from customer360.services.api.schemas import Recommendations, RecommendedProduct, Related, RelatedProduct
 from customer360.services.api.visits import Visit
 from customer360.services.api.watched import WatchedFile
+from customer360.services.store.layout import Meta
 from customer360.services.store.reading import StoreView
 from customer360.settings import Place
 
+MOST_KEPT = 10_000  # lists of a process: some 2 KB each
+Row = TypeVar("Row")
 _log = logging.getLogger(__name__)
 
 
@@ -44,14 +47,31 @@ class Recommender:
 
     def __init__(self, place: Place) -> None:
         self._model = WatchedFile(place.recommendations / "session_model.npz", _load)
+        self._made_of: tuple[Meta, SessionModel | None] | None = None
+        self._made: dict[Hashable, Any] = {}
 
     def recommend(self, view: StoreView, visit: Visit, n: int, viewing: str | None = None) -> list[Recommendation]:
         """At most ``n`` products, the best first. ``viewing``: the product of the page, which is left out."""
-        return recommend(n, viewing=viewing, **self._sources(view, visit))
+        return self._once(view, visit, (n, viewing), lambda: recommend(n, viewing=viewing, **self._sources(view, visit)))
 
     def likely(self, view: StoreView, visit: Visit, n: int) -> list[tuple[str, float]]:
         """The same products with their scores alone."""
-        return likely(n, **self._sources(view, visit))
+        return self._once(view, visit, n, lambda: likely(n, **self._sources(view, visit)))
+
+    def _once(self, view: StoreView, visit: Visit, asked: Hashable, make: Callable[[], list[Row]]) -> list[Row]:
+        """What is made for a state of a session, once for each version of store and model: it takes 400 microseconds."""
+        made_of = view.meta, self._model.content(time.monotonic())
+        if self._made_of is None or any(now is not then for now, then in zip(made_of, self._made_of, strict=True)):
+            self._made_of, self._made = made_of, {}
+        if visit.session is None:
+            return make()
+        key = (visit.visitor_id, visit.customer_id, visit.session.last_at, asked)
+        found: list[Row] | None = self._made.get(key)
+        if found is None:
+            if len(self._made) >= MOST_KEPT:
+                del self._made[next(iter(self._made))]  # the oldest
+            found = self._made[key] = make()
+        return found
 
     def _sources(self, view: StoreView, visit: Visit) -> Sources:
         products = visit.products
