@@ -83,7 +83,10 @@ daily_job = dg.define_asset_job(
     | FOLLOWING
     | CAMPAIGNS
     | dg.AssetSelection.assets(
-        ["monitoring", "drift_report"], ["predictions", "product_affinity"], ["predictions", "session_model"]
+        ["monitoring", "drift_report"],
+        ["predictions", "product_backtest"],
+        ["predictions", "product_affinity"],
+        ["predictions", "session_model"],
     )
     | _all_of(*OFFER_RESULT_ASSETS),
     description=(

@@ -10,6 +10,7 @@ from customer360.lake.warehouse.frames import write_parquet
 from ml.datasets.targets import PRODUCT
 from ml.markdown import table
 from ml.recommendations.affinity import INTERVALS, TABLE, product_affinity, repurchase_intervals
+from ml.recommendations.baskets import RULES, serving_order
 from ml.versions.manifest import serves_text
 from ml.versions.shop_models import servable_for_shop
 from orchestration import groups
@@ -22,7 +23,7 @@ CHECK = "product_champion_is_served"
 
 @dg.asset(
     key=KEY,
-    deps=[["predictions", "product_model"], ["publishing", "published"]],
+    deps=[["predictions", "product_model"], ["predictions", "product_backtest"], ["publishing", "published"]],
     group_name=groups.PREDICTIONS,
     kinds={"catboost", "duckdb"},
     owners=[ML_TEAM],
@@ -43,7 +44,12 @@ def affinity(platform: Platform) -> dg.MaterializeResult:
     with platform.snapshot() as snapshot:
         if loaded is not None and snapshot.has("interactions"):
             frames = product_affinity(
-                snapshot.connection, naive(snapshot.as_of), loaded.model, loaded.version, settings.shop.label_horizon_days
+                snapshot.connection,
+                naive(snapshot.as_of),
+                loaded.model,
+                loaded.version,
+                settings.shop.label_horizon_days,
+                order=RULES.get(serving_order(settings.place)),
             )
             rows = pd.concat([rows, *frames], ignore_index=True)
             intervals = repurchase_intervals(snapshot.connection, naive(snapshot.as_of))
@@ -58,6 +64,7 @@ def affinity(platform: Platform) -> dg.MaterializeResult:
             "products": rows["product_id"].nunique(),
             "model_version": loaded.version if loaded else "none",
             "serves": serves_text(loaded.manifest) if loaded else "none: training_job makes the model",
+            "ordered_by": serving_order(settings.place),
             "first_rows": dg.MetadataValue.md(table(rows.head(10))),
         },
         check_results=[

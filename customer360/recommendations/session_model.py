@@ -70,6 +70,7 @@ class SessionModel:
     ``popularity`` by code, sums to 1. ``follows``, ``along``: product x later product. ``sessions``: session x its products, in
     their order. ``newest``: product x the newest sessions with it. ``weights``: row by length of the session (``LENGTHS``),
     column by component, each row sums to 1. ``affinity_weights``: by length, the share of what the customer likes in a list.
+    ``nearest``: sessions that are near.
     """
 
     products: npt.NDArray[np.str_]
@@ -83,6 +84,7 @@ class SessionModel:
     half_life_days: float
     weights: Floats
     affinity_weights: Floats
+    nearest: int = NEAREST
 
     @cached_property
     def codes(self) -> dict[str, int]:
@@ -143,7 +145,7 @@ class SessionModel:
         sessions, similar, distance = sessions[-SAMPLE:], similar[-SAMPLE:], distance[-SAMPLE:]
         sizes = self.session_starts[sessions + 1] - self.session_starts[sessions]
         similar = similar / np.sqrt(sizes)
-        nearest = np.argsort(-similar, kind="stable")[:NEAREST]
+        nearest = np.argsort(-similar, kind="stable")[: self.nearest]
         sizes, firsts = sizes[nearest], self.session_starts[sessions[nearest]]
         # places of all products of the nearest sessions: ranges laid end to end
         places = np.arange(sizes.sum()) + np.repeat(firsts - np.concatenate([[0], np.cumsum(sizes)[:-1]]), sizes)
@@ -186,4 +188,4 @@ def load(source: Path) -> SessionModel:
     except (KeyError, ValueError, BadZipFile) as error:
         reason = f"{source} holds no session model of this release ({error}); daily_job makes it anew"
         raise SessionModelError(reason) from error
-    return SessionModel(**{**plain, **rows, "half_life_days": float(plain["half_life_days"])})
+    return SessionModel(**{**plain, **rows, "half_life_days": float(plain["half_life_days"]), "nearest": int(plain["nearest"])})

@@ -27,6 +27,7 @@ CHANNEL = "channel"
 COMBINATION = "channel, day and daypart"
 POPULARITY = "recent popularity"
 OWN_FREQUENCY = "own frequency and popularity"
+ALIKE = "TIFU-KNN"
 RECENCY = "days since the last order"
 RECENCY_FREQUENCY = "recency and frequency"
 RECENCY_EDGES = (4, 8, 15, 31, 61, 91, 181, 366)
@@ -260,6 +261,7 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         OWN_FREQUENCY: Rule(
             lambda matrix, *_: share_band(matrix["purchase_share"] + matrix["popularity"]), lambda *_: "purchase_share"
         ),
+        ALIKE: Rule(lambda matrix, *_: share_band(matrix["tifu_knn"]), lambda *_: "tifu_knn"),
     },
     ORGANIC_RESPONSE: {
         RECENCY: Rule(lambda matrix, *_: recency_band(matrix["days_since_last_order"]), lambda *_: "days_since_last_order")

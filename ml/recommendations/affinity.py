@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
 import duckdb
@@ -47,7 +47,7 @@ with eligible as (
         and (scored.days_since_purchase is null or scored.days_since_purchase + $horizon >= coalesce(i.least_days, 0))
 ),
 ranked as (
-    select *, row_number() over (partition by customer_id order by probability desc, tie desc, product_id) as rank from eligible
+    select *, row_number() over (partition by customer_id order by score desc, tie desc, product_id) as rank from eligible
     qualify rank <= {COUNT}
 ),
 -- the strongest product of the last order with which a product is bought
@@ -84,19 +84,29 @@ order by ranked.customer_id, ranked.rank
 
 
 def product_affinity(
-    connection: duckdb.DuckDBPyConnection, as_of: datetime, model: ClassModel, version: str, horizon_days: int
+    connection: duckdb.DuckDBPyConnection,
+    as_of: datetime,
+    model: ClassModel,
+    version: str,
+    horizon_days: int,
+    *,
+    order: Callable[[pd.DataFrame], Floats] | None = None,
 ) -> Iterator[pd.DataFrame]:
     """The rows of ``product_affinity`` as of a moment (plain UTC), a batch of customers at a time, in no order of batches.
+
+    ``order``: what ranks a customer's products; without it their probability does.
 
     ``connection`` has interactions, products, categories and related_products. Left out are products that are not for sale, are
     out of stock, or were bought so lately that by the horizon's end 9 of 10 customers of the category have bought none again.
     """
-    customers = know_until(connection, as_of)
+    known = know_until(connection, as_of)
     connection.execute(_INTERVALS)
-    batches = -(-customers // BATCH_CUSTOMERS)
+    batches = -(-known.customers // BATCH_CUSTOMERS)
     for batch in range(batches):
-        rows = candidate_rows(connection, batch, batches)
-        scored = rows.assign(probability=probabilities(model, rows), tie=rows[SHARE] + rows[POPULARITY])
+        rows = candidate_rows(connection, known, batch, batches)
+        probability = probabilities(model, rows)
+        ranks_by = order(rows) if order else probability
+        scored = rows.assign(probability=probability, score=ranks_by, tie=rows[SHARE] + rows[POPULARITY])
         connection.register("scored", scored)
         try:
             found = connection.execute(_CHOSEN, {"horizon": float(horizon_days)}).df()

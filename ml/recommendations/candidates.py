@@ -1,24 +1,30 @@
 """Products that a customer may buy next, with what was known of both at a moment: rows for training, judging and scoring.
 
-Candidates are a customer's own products (bought before, or viewed or put into the cart lately), the most popular products, and
-those of the customer's main category. The features are those of personal frequency, recency and regularity that next-basket
-methods use (Hu et al., Modeling personalized item frequency information for next-basket recommendation, 2020; Faggioli et al.,
-Recency aware collaborative filtering for next basket recommendation, 2020), beside popularity, category and views.
+Candidates are a customer's own products (bought before, or viewed or put into the cart lately), the best by TIFU-KNN, the
+most popular products, and those of the customer's main category. The features are those of personal frequency, recency and
+regularity that next-basket methods use (Hu et al., Modeling personalized item frequency information for next-basket
+recommendation, 2020; Faggioli et al., Recency aware collaborative filtering for next basket recommendation, 2020), beside
+popularity, category and views.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 import duckdb
+import numpy as np
 import pandas as pd
 
 from customer360.features import Feature
+from customer360.lake.engine import registered
 from customer360.settings import Shop
+from ml.recommendations.tifu_knn import Orders, TifuKnn, best_of, fit
 
 TABLE = "interactions"
-OWN, POPULAR, IN_CATEGORY = 60, 30, 10
-SHARE, POPULARITY = "purchase_share", "popularity"
+OWN, NEAR, POPULAR, IN_CATEGORY = 60, 20, 30, 10
+SCORED_NEAR = OWN + NEAR  # products of a customer that have a score by TIFU-KNN, which is 0 for others
+SHARE, POPULARITY, TIFU_KNN = "purchase_share", "popularity", "tifu_knn"
 
 
 def _features(**descriptions: str) -> tuple[Feature, ...]:
@@ -44,6 +50,7 @@ FEATURES = _features(
     carts_3d="additions of the product to the customer's cart, decayed by e in 3 days",
     days_since_view="days since the customer last viewed the product",
     category_share="share of the customer's purchases that are of the product's category, decayed by e in 60 days",
+    tifu_knn="personal frequency of the customer and of those who buy alike (TIFU-KNN)",
     popularity="share of all purchases that are of the product, decayed by e in 20 days",
     popularity_60d="share of all purchases that are of the product, decayed by e in 60 days",
     buyers="customers who bought the product",
@@ -141,6 +148,8 @@ own as (
 candidates as (
     from own
     union
+    select customer_id, product_id from near where place <= {NEAR}
+    union
     select customer_id, product_id from chosen cross join products_of where products_of.place <= {POPULAR}
     union
     select chosen.customer_id, products_of.product_id from chosen
@@ -156,12 +165,14 @@ rows as (
         coalesce(p.purchases_180d, 0) as purchases_180d, p.days_since_purchase, p.orders_since_purchase,
         (p.days_since_first - p.days_since_purchase) / nullif(p.purchases - 1, 0) as purchase_interval_days,
         coalesce(p.views_3d, 0) as views_3d, coalesce(p.views_30d, 0) as views_30d, coalesce(p.carts_3d, 0) as carts_3d,
-        p.days_since_view, coalesce(g.category_share, 0) as category_share, products_of.popularity,
+        p.days_since_view, coalesce(g.category_share, 0) as category_share, coalesce(near.tifu_knn, 0) as tifu_knn,
+        products_of.popularity,
         products_of.popularity_60d, products_of.buyers, products_of.repeat_share, products_of.product_interval_days
     from candidates as c
     inner join chosen on chosen.customer_id = c.customer_id
     inner join products_of on products_of.product_id = c.product_id
     left join pairs_of as p on p.customer_id = c.customer_id and p.product_id = c.product_id
+    left join near on near.customer_id = c.customer_id and near.product_id = c.product_id
     left join categories_of as g on g.customer_id = c.customer_id and g.category_id = products_of.category_id
 )
 select *, days_since_purchase / coalesce(nullif(purchase_interval_days, 0), nullif(product_interval_days, 0)) as due
@@ -169,23 +180,63 @@ from rows order by customer_id, product_id
 """
 
 
-def know_until(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> int:
-    """Prepare what was known before ``as_of`` (plain UTC) of the tables interactions and products; the number of customers.
+@dataclass(frozen=True)
+class Known:
+    """How many customers are known, and who of them buy alike; ``buyers``, ``products``: the ids of its rows and columns."""
+
+    customers: int
+    alike: TifuKnn
+    buyers: pd.Index[str]
+    products: pd.Index[str]
+
+    def near(self, customers: pd.Series[str]) -> pd.DataFrame:
+        """The ``SCORED_NEAR`` best products of each customer by TIFU-KNN: customer_id, product_id, tifu_knn, place (from 1)."""
+        codes = self.buyers.get_indexer(pd.Index(customers))
+        found = [
+            pd.DataFrame({"customer": [], "product": [], TIFU_KNN: [], "place": []}).astype({"customer": int, "product": int})
+        ]
+        for chunk, scores in self.alike.scores(codes[codes >= 0]):
+            best = best_of(scores, SCORED_NEAR)
+            rows = np.repeat(np.arange(len(chunk)), [len(row) for row in best])
+            columns = np.concatenate(best)
+            values = np.asarray(scores[rows, columns]).ravel()
+            places = np.concatenate([np.arange(1, len(row) + 1) for row in best])
+            found.append(pd.DataFrame({"customer": chunk[rows], "product": columns, TIFU_KNN: values, "place": places}))
+        near = pd.concat(found, ignore_index=True)
+        ids = {"customer_id": self.buyers[near.pop("customer")], "product_id": self.products[near.pop("product")]}
+        return near.assign(**ids).astype({"customer_id": "str", "product_id": "str"})
+
+
+def know_until(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> Known:
+    """Prepare what was known before ``as_of`` (plain UTC) of the tables interactions and products.
 
     Temporary tables hold it, each replaced by the next call on the same connection.
     """
     for statement in _TABLES.split(";")[:-1]:
         connection.execute(statement, {"as_of": as_of} if "$as_of" in statement else None)
     (customers,) = connection.execute("select count(*) from customers_of").fetchone() or (0,)
-    return int(customers)
+    lines = connection.execute(
+        """
+        select k.customer_id, k.product_id, o.place from known as k
+        inner join orders_of as o on o.customer_id = k.customer_id and o.session_id = k.session_id
+        where k.kind = 'purchase' order by all
+        """
+    ).df()
+    (of, buyers), (bought, products) = (pd.factorize(lines[name]) for name in ("customer_id", "product_id"))
+    places = lines["place"].to_numpy(np.int64)
+    alike = fit(Orders(of.astype(np.int64), bought.astype(np.int64), places, (len(buyers), len(products))))
+    return Known(int(customers), alike, buyers, products)
 
 
-def candidate_rows(connection: duckdb.DuckDBPyConnection, batch: int = 0, batches: int = 1) -> pd.DataFrame:
+def candidate_rows(connection: duckdb.DuckDBPyConnection, known: Known, batch: int = 0, batches: int = 1) -> pd.DataFrame:
     """The candidates of the customers of a batch, with category_id and ``FEATURES``, after ``know_until``.
 
     One row per customer and product. Customers without an interaction have none: those are served as visitors are.
     """
-    return connection.execute(_ROWS, {"batch": batch, "batches": batches}).df()
+    parameters = {"batch": batch, "batches": batches}
+    chosen = connection.execute("select customer_id from customers_of where hash(customer_id) % $batches = $batch", parameters)
+    with registered(connection, "near", known.near(chosen.df()["customer_id"])):
+        return connection.execute(_ROWS, parameters).df()
 
 
 def bought_within(connection: duckdb.DuckDBPyConnection, as_of: datetime, horizon_days: float) -> pd.DataFrame:

@@ -97,10 +97,10 @@ def fit_session_model(sessions: Sessions) -> SessionModel:
     held = first_held_out(sessions)
     cases = [case for case in cases_of(sessions.between(held, len(sessions))) if len(case.before)][-MOST_CASES:]
     if held < 1 or not cases:
-        return _learned(sessions, HALF_LIVES_DAYS[-1])
-    tried = [_with_weights(_learned(sessions.between(0, held), days), cases) for days in HALF_LIVES_DAYS]
+        return learned(sessions, HALF_LIVES_DAYS[-1])
+    tried = [_with_weights(learned(sessions.between(0, held), days), cases) for days in HALF_LIVES_DAYS]
     best, _ = max(tried, key=lambda model_and_likelihood: model_and_likelihood[1])
-    return replace(_learned(sessions, best.half_life_days), weights=best.weights)
+    return replace(learned(sessions, best.half_life_days), weights=best.weights)
 
 
 def first_held_out(sessions: Sessions) -> int:
@@ -219,7 +219,7 @@ def cases_of(sessions: Sessions) -> list[Case]:
     ]
 
 
-def _learned(sessions: Sessions, half_life_days: float) -> SessionModel:
+def learned(sessions: Sessions, half_life_days: float) -> SessionModel:
     """The components of these sessions, in equal weights."""
     count, size = len(sessions.products), np.diff(sessions.starts)
     of = np.repeat(np.arange(len(sessions)), size)

@@ -47,8 +47,8 @@ def read_candidates(connection: duckdb.DuckDBPyConnection, shop: Shop, as_of: da
 
 def _at_cutoffs(connection: duckdb.DuckDBPyConnection, moments: list[datetime], horizon: timedelta) -> Iterator[pd.DataFrame]:
     for moment in moments:
-        customers = know_until(connection, moment)
-        rows = candidate_rows(connection, 0, max(1, customers * 80 // MOST_ROWS))
+        known = know_until(connection, moment)
+        rows = candidate_rows(connection, known, 0, max(1, known.customers * 80 // MOST_ROWS))
         bought = bought_within(connection, moment, horizon / timedelta(days=1)).assign(is_bought=True)
         found = rows.merge(bought, on=["customer_id", "product_id"], how="left")
         yield found.assign(as_of=pd.Timestamp(moment), is_bought=found["is_bought"].eq(True))

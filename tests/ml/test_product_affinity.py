@@ -17,6 +17,7 @@ from ml.datasets.training_sets import TrainingSetError
 from ml.fitting.training import train, train_earlier
 from ml.judging.evaluation import evaluate
 from ml.recommendations.affinity import product_affinity
+from ml.recommendations.baskets import RULES, backtest, judged_moments
 from ml.recommendations.candidates import FEATURES, bought_within, candidate_rows, know_until
 from ml.recommendations.training_set import build_product_training_set, read_candidates
 
@@ -76,8 +77,7 @@ FEW = interactions(
 @pytest.fixture
 def rows() -> Iterator[pd.DataFrame]:
     with opened(FEW, PRODUCTS) as connection:
-        know_until(connection, NOW)
-        yield candidate_rows(connection).set_index(["customer_id", "product_id"])
+        yield candidate_rows(connection, know_until(connection, NOW)).set_index(["customer_id", "product_id"])
 
 
 def test_features_are_those_worked_out_by_hand(rows: pd.DataFrame) -> None:
@@ -100,14 +100,15 @@ def test_what_happened_or_became_known_after_the_moment_is_not_there() -> None:
     later = interactions([("C1", "O9", "C", "purchase", -1), ("C3", "O8", "C", "purchase", -2)])
     linked_later = interactions([("C1", "S2", "C", "view", 2)], late=3)
     with opened(pd.concat([FEW, later, linked_later]), PRODUCTS) as connection, opened(FEW, PRODUCTS) as plain:
-        assert know_until(connection, NOW) == know_until(plain, NOW) == 2
-        pd.testing.assert_frame_equal(candidate_rows(connection), candidate_rows(plain))
+        known, known_plain = know_until(connection, NOW), know_until(plain, NOW)
+        assert known.customers == known_plain.customers == 2
+        pd.testing.assert_frame_equal(candidate_rows(connection, known), candidate_rows(plain, known_plain))
 
 
 def test_batches_hold_every_customer_once(rows: pd.DataFrame) -> None:
     with opened(FEW, PRODUCTS) as connection:
-        know_until(connection, NOW)
-        batches = pd.concat([candidate_rows(connection, batch, 3) for batch in range(3)])
+        known = know_until(connection, NOW)
+        batches = pd.concat([candidate_rows(connection, known, batch, 3) for batch in range(3)])
     pd.testing.assert_frame_equal(
         batches.set_index(["customer_id", "product_id"]).sort_index().astype(rows.dtypes), rows, check_index_type=False
     )
@@ -155,6 +156,25 @@ def test_habits_are_learned_judged_and_recommended_with_their_reasons(shop: Shop
         frames = list(product_affinity(connection, NOW, model, "v1", target.horizon_days))
         earlier = pd.concat(product_affinity(connection, judged_at, model, "v1", target.horizon_days))
         bought = bought_within(connection, judged_at, target.horizon_days).assign(is_bought=1.0)
+        moments = judged_moments(shop, NOW, judged_at)
+        ordered = backtest(connection, model, moments, target.horizon_days)
+        popular = trained.contenders["recent popularity"]
+        without = backtest(connection, popular, moments, target.horizon_days)
+        by_rule = pd.concat(
+            product_affinity(connection, NOW, model, "v1", target.horizon_days, order=RULES["recent popularity"])
+        )
+    assert ordered is not None
+    assert without is not None
+    assert moments == [judged_at]
+    recalls = ordered.table[ordered.table["history"] == "all"].set_index("method")["recall_10"]
+    # four products a week of 43 are bought by anybody's habit: the three popular ones, and the own one
+    assert recalls["recent popularity"] < recalls[ordered.best]
+    assert recalls["recent popularity"] < recalls["TIFU-KNN"] > 0.95
+    assert set(recalls.index) == {"model", *RULES}
+    # a model that knows popularity alone orders no products: the best rule does, and says so
+    assert without.serves == without.best != "recent popularity"
+    assert without.serves in without.reason
+    assert by_rule.loc[by_rule["rank"] == 1, "product_id"].str.startswith("top").all()
     outcome = earlier.merge(bought, on=["customer_id", "product_id"], how="left").fillna({"is_bought": 0.0})
     for is_own in (True, False):
         of = outcome[outcome["product_id"].str.startswith("own") == is_own]
