@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import NamedTuple
 
 import httpx
@@ -43,6 +45,7 @@ class Served(NamedTuple):
     page_key: str
     origin: str
     script: list[str]
+    data: Path
 
     @property
     def url(self) -> str:
@@ -64,7 +67,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with shop_page() as (origin, script):
         page = add_key(file, "pages", SCOPES["browser"], now, origins=[origin])
         with api_server(shop.settings, root / "log", demo="true") as client:
-            yield Served(client, server, page, origin, script)
+            yield Served(client, server, page, origin, script, shop.settings.place.root)
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +137,20 @@ def test_a_server_asks_as_the_page_shows(served: Served) -> None:
     environment = {**os.environ, "CUSTOMER360_URL": served.url, "CUSTOMER360_KEY": served.key}
     done = subprocess.run([sys.executable, "-c", client], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout == "Champion ['4 views of garden & home in 3 days', 'bought garden & home 2 times']\n"
+
+
+@pytest.mark.full
+def test_snowplows_tracker_sends_what_the_page_shows(served: Served) -> None:
+    (tracking,) = [block for block in blocks("python") if "snowplow_tracker" in block]
+    own = f"KEY = {served.key!r}\n" + tracking.replace("http://127.0.0.1:8360", served.url)
+    subprocess.run([sys.executable, "-c", own], capture_output=True, text=True, check=True)
+    shown = [json.loads(line) for block in blocks("json") for line in block.splitlines()]
+    files = [*served.data.glob("serving/spool/clicks/*"), *served.data.glob("landing/clicks/**/*.jsonl")]
+    sent = [json.loads(line) for file in files for line in file.read_bytes().splitlines()]
+    assigned = dict.fromkeys(("event_id", "event_at"))
+    assert len(shown) == 2
+    for event in shown:
+        assert event | assigned in [other | assigned for other in sent]
 
 
 @pytest.mark.full

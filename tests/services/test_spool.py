@@ -119,6 +119,7 @@ def test_what_waits_for_the_disk_is_flushed_together(tmp_path: Path, monkeypatch
     assert sorted(lines) == sorted(b"%d-%d" % (n, i) for n in range(20) for i in range(5))
 
 
+@pytest.mark.full
 def test_no_acknowledged_line_of_a_killed_process_is_lost_or_twice(tmp_path: Path) -> None:
     settings = settings_in(tmp_path, slice_minutes=1440)
     acknowledged: set[bytes] = set()
