@@ -145,7 +145,7 @@ def decide(book: Book, customer: Customer, policy: Policy, key: bytes, at: datet
     The draw is a hash by ``key`` (``draw_key``) of the customer, the hour and the policy's version, so that a replay, and the
     batch and a service within an hour, draw the same.
     """
-    version = f"{policy.name}-{policy.version}.{book.version}"
+    version = version_of(policy, book)
     certain = _certain(book, customer, version)
     if certain is not None:
         return certain
@@ -168,6 +168,11 @@ def decide(book: Book, customer: Customer, policy: Policy, key: bytes, at: datet
         choice.affinity if offer is choice.offer and not explores else None,
         choice.offer.offer_id,
     )
+
+
+def version_of(policy: Policy, book: Book) -> str:
+    """The version of a policy over the offers, products and rules of a book."""
+    return f"{policy.name}-{policy.version}.{book.version}"
 
 
 def candidates_of(book: Book, customer: Customer) -> tuple[list[Offer], Choice | None]:

@@ -100,19 +100,19 @@ def top_products(place: Place, limit: int) -> str:
 
 
 def read_customers(connection: duckdb.DuckDBPyConnection, settings: Settings, book: Book, salt: str) -> Iterator[Customer]:
-    """Every known customer, in the order of customer_id, as of the last slice.
+    """Every known customer, in the order of customer_id, as of the last slice. ``salt``: see ``Plans``."""
+    plans = Plans(connection, settings, book, salt)
+    yield from customers_of(connection.execute(f"{customer_rows(settings.place, book)} order by customer_id"), plans)
 
-    Holdouts of the shop's campaigns are drawn with the ledger's ``salt``; who was held out by an approved plan stays so until
-    its results are complete. Contacts of approved plans count from now until the window of their orders has passed.
-    """
-    plans = _Plans(connection, settings, book, salt)
+
+def customer_rows(place: Place, book: Book) -> str:
+    """SQL of what is known of every customer but for plans and holdouts, one row each: what ``customers_of`` reads."""
     attributes = sorted({offer.condition.attribute for offer in book.listed if isinstance(offer.condition, Distance)})
     names = ", ".join(literal(name) for name in attributes) or "null"
-    cursor = connection.execute(
-        f"""
+    return f"""
         with products as (
             select customer_id, list(product_id order by rank) as products, list(probability order by rank) as probabilities
-            from ({top_products(settings.place, book.rules.top_products)}) group by customer_id
+            from ({top_products(place, book.rules.top_products)}) group by customer_id
         ),
         tastes as (
             select customer_id, list(category_id order by category_id) as categories,
@@ -120,11 +120,13 @@ def read_customers(connection: duckdb.DuckDBPyConnection, settings: Settings, bo
             from ({SCORES}) group by customer_id
         ),
         attributes as (
-            select customer_id, list(attribute_name) as names, list(try_cast(value as double)) as numbers
+            select customer_id, list(attribute_name order by attribute_name) as names,
+                list(try_cast(value as double) order by attribute_name) as numbers
             from marts.customer_attributes where attribute_name in ({names}) group by customer_id
         ),
         shown as (
-            select customer_id, list(offer_id) as offers, list(shown_24h) as day, list(shown_30d) as month
+            select customer_id, list(offer_id order by offer_id) as offers, list(shown_24h order by offer_id) as day,
+                list(shown_30d order by offer_id) as month
             from marts.customer_offer_activity where shown_30d > 0 group by customer_id
         ),
         active as (
@@ -139,9 +141,11 @@ def read_customers(connection: duckdb.DuckDBPyConnection, settings: Settings, bo
         left join tastes using (customer_id)
         left join attributes using (customer_id)
         left join shown using (customer_id)
-        order by customer_id
-        """
-    )
+    """
+
+
+def customers_of(cursor: duckdb.DuckDBPyConnection, plans: Plans) -> Iterator[Customer]:
+    """The customers of rows of ``customer_rows``, in their order."""
     while rows := cursor.fetchmany(BATCH):
         ids = [row[0] for row in rows]
         for row, held in zip(rows, plans.held(ids), strict=True):
@@ -160,8 +164,12 @@ def read_customers(connection: duckdb.DuckDBPyConnection, settings: Settings, bo
             )
 
 
-class _Plans:
-    """Planned contacts, and who is held out of what, on the book's day."""
+class Plans:
+    """Planned contacts, and who is held out of what, on the book's day.
+
+    Holdouts of the shop's campaigns are drawn with the ledger's ``salt``; who was held out by an approved plan stays so until
+    its results are complete. Contacts of approved plans count from now until the window of their orders has passed.
+    """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, settings: Settings, book: Book, salt: str) -> None:
         self.salt, self.shop = salt, settings.shop
@@ -184,6 +192,13 @@ class _Plans:
                 self.held_by_plan[customer] = self.held_by_plan.get(customer, frozenset()) | withheld
             elif offer_id and customer not in self.planned:  # the earliest first
                 self.planned[customer] = Planned(campaign_id, offer_id, day)
+
+    @property
+    def content(self) -> str:
+        """All that plans and holdouts say, as text: equal where they are."""
+        held = sorted((name, sorted(offers)) for name, offers in self.held_by_plan.items())
+        running = [(repr(campaign), sorted(offers)) for campaign, offers in self.running]
+        return repr((self.salt, self.shop.campaigns, sorted(self.planned.items()), held, running))
 
     def held(self, ids: Sequence[str]) -> Iterator[frozenset[str] | None]:
         """For each customer the offers that campaigns withhold; None for those of the global holdout."""

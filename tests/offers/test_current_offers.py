@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, date, datetime
-from typing import Any
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from random import Random
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
@@ -14,9 +16,10 @@ from customer360.lake.publishing.tables import TABLES
 from customer360.lake.warehouse.frames import write_parquet
 from customer360.offers.current import decide_everyone
 from customer360.offers.customer import Customer, Planned, decode
-from customer360.offers.decisions import PriorityList, decide, draw_key
+from customer360.offers.decisions import Choice, PriorityList, decide, draw_key
 from customer360.offers.inputs import read_book, read_contents, read_customers
-from customer360.offers.offers import BookContents
+from customer360.offers.offers import BookContents, Offer
+from customer360.offers.thompson import Shown, sample
 from tests.offers.conftest import DAY, NOON, Store, many_customers, offer
 
 
@@ -188,6 +191,100 @@ def test_the_table_has_the_declared_columns_and_a_row_for_each_customer(store: S
     assert rows["c1"]["reason"] == "first of the priority list that applies: the segment is Loyal"
     assert rows["c2"]["reason"] == "the default: nothing else applies"
     assert {row["as_of"].replace(tzinfo=UTC) for row in rows.values()} == {NOON}
+
+
+class Counting(PriorityList):
+    """The list, which counts for whom it is asked."""
+
+    asked: ClassVar[list[str]] = []
+
+    def probabilities(self, candidates: Sequence[Offer], choice: Choice, customer: Customer) -> Sequence[float]:
+        self.asked.append(customer.customer_id)
+        return super().probabilities(candidates, choice, customer)
+
+
+def everything(store: Store) -> list[tuple[Any, ...]]:
+    return store.connection.execute("from predictions.current_offers order by customer_id").fetchall()
+
+
+def change(store: Store, customer: str, kind: int) -> None:
+    """Something new of a customer: one of five kinds."""
+    execute = store.connection.execute
+    if kind == 0:
+        execute("update marts.rfm_segments set segment = 'Lost' where customer_id = ?", [customer])
+    elif kind == 1:
+        execute("update predictions.customer_scores set probability = .9 where customer_id = ?", [customer])
+    elif kind == 2:
+        shown = {"offer_id": "o2", "shown_24h": 2, "shown_30d": 2}
+        store.add("marts.customer_offer_activity", {"customer_id": customer, **shown})
+    elif kind == 3:
+        store.add("marts.customer_product_activity", activity(customer, "b1", views_24h=1, views_30d=3))
+    else:
+        execute("delete from marts.customer_features where customer_id = ?", [customer])
+        store.customers(f"new-{customer}")
+
+
+def test_deciding_only_who_changed_gives_the_table_that_deciding_everyone_gives(store: Store) -> None:
+    random, names = Random(5), [f"c{number:03}" for number in range(300)]
+    store.rules(offers={"exploration_share": 0.2, "threshold": 0.1}, campaigns={"global_holdout_share": 0.1})
+    store.customers(*names)
+    store.add("raw.products", {"product_id": "b1", "category_id": "books"}, {"product_id": "m1", "category_id": "music"})
+    store.add(
+        "raw.offers",
+        offer("o1", category_id="books", priority=1),
+        offer("o2", condition="segment", parameters="segments=Loyal", priority=2, most_shown_24h=2),
+        offer("o3", condition="top_users", parameters="users=5", priority=3),
+        offer("o4", condition="distance", parameters="over=5", priority=4, stock=3),
+        offer("o5", priority=5, is_default=True),
+    )
+    for name in names:
+        store.add("marts.rfm_segments", {"customer_id": name, "segment": random.choice(["Loyal", "Lost"])})
+        store.add("predictions.customer_scores", {"customer_id": name, "category_id": "books", "probability": random.random()})
+        row = {"customer_id": name, "attribute_name": "distance_to_store", "value": str(random.choice([1, 9]))}
+        store.add("marts.customer_attributes", row)
+
+    asked = []
+    moments = [NOON + timedelta(minutes=15 * number) for number in range(9)]
+    for number, moment in enumerate(moments):
+        for customer in random.sample(names, 4 if number else 0):
+            change(store, customer, random.randrange(5))
+        if number == 6:  # an offer is used up, which decides for everybody
+            store.add("marts.offer_activity", {"event_slice": "2026-05-04 11:45", "offer_id": "o4", "purchases": 3})
+        if number == 8:
+            names = names[:50]
+            store.connection.execute("delete from marts.customer_features where customer_id not in (select unnest(?))", [names])
+        Counting.asked.clear()
+        _, counts = decide_everyone(store.connection, store.settings, Counting(), moment)
+        asked.append(len(Counting.asked))
+        found = everything(store)
+        assert sum(counts.values()) == len(found)
+        store.connection.execute("drop table predictions.offer_digests")
+        decide_everyone(store.connection, store.settings, PriorityList(), moment)
+        assert found == everything(store), moment
+    # Everybody at first and at the sixth; within the hour those who changed (an active customer moves others' ranks); where the
+    # hour turns, also those who explored or do now: up to twice 20%.
+    assert asked[0] > 250
+    assert asked[6] > 250
+    assert max(asked[1], asked[2], asked[3], asked[5]) < 30
+    assert 40 < asked[4] < 150
+    assert asked[8] < 50
+
+
+def test_a_policy_that_draws_decides_everybody_anew_where_the_hour_turns(store: Store) -> None:
+    names = [f"c{number:02}" for number in range(60)]
+    store.customers(*names)
+    store.add("raw.offers", offer("o1", priority=1), offer("o2", priority=2))
+    policy = sample([Shown(("", ""), "o1", 50.0, 5.0), Shown(("", ""), "o2", 50.0, 5.0)], 1)
+
+    def seen(moment: datetime) -> dict[str, str]:
+        decide_everyone(store.connection, store.settings, policy, moment)
+        return dict(store.connection.execute("select customer_id, offer_id from predictions.current_offers").fetchall())
+
+    first, same_hour, next_hour = (seen(NOON + timedelta(minutes=minutes)) for minutes in (0, 15, 60))
+    assert first == same_hour
+    assert 10 < sum(first[name] != next_hour[name] for name in names) < 50
+    store.connection.execute("drop table predictions.offer_digests")
+    assert seen(NOON + timedelta(minutes=60)) == next_hour
 
 
 def test_without_offers_the_table_is_empty_and_typed(store: Store) -> None:
