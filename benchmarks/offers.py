@@ -26,7 +26,7 @@ from customer360.offers.customer import Customer
 from customer360.offers.decisions import Policy, PriorityList, candidates_of, decide, draw_key, published_choice
 from customer360.offers.offers import Book, offer_of, open_book
 from customer360.offers.thompson import Group, Shown, ThompsonSampling, group_of, sample
-from customer360.settings import REPOSITORY, load_shop
+from customer360.settings import REPOSITORY, OfferRules, load_shop
 from customer360.simulation import Simulation
 from customer360.simulation.arrays import DAY, Floats, Ints, categorical, microseconds, uniform
 from customer360.simulation.catalogue import CATEGORIES, OFFER_IDS, PRODUCT_CATEGORY, PRODUCT_IDS, pick_products
@@ -37,6 +37,7 @@ from ml.effects.offer_policies import judge, serves
 
 SEEDS, CUSTOMERS = range(1, 11), 6_000
 HISTORY_DAYS, LIVE_DAYS, JUDGED_EVERY = 60, 28, 7
+RULES = OfferRules()  # those of the published logic, whatever the shop has
 VISITS_A_DAY, VIEWS, FOLLOWS_INTEREST = 0.3, 3, 0.8
 POSITION_SHARES = np.array([0.7, 0.2, 0.1])
 POLICIES = ("random", "reference", "ours")
@@ -111,7 +112,7 @@ class SimulatedShop:
 
     def book(self, day: int) -> Book:
         """The offers of a day."""
-        return open_book(self.synthetic.day(day), self.shop.offers, self.offers, self.vectors)
+        return open_book(self.synthetic.day(day), RULES, self.offers, self.vectors)
 
     def visits(self, day: int) -> Visits:
         """Who comes on a day, after what, and what they look at."""
@@ -142,7 +143,7 @@ class SimulatedShop:
         tastes = (in_category + 1) / (in_category.sum(axis=1, keepdims=True) + len(CATEGORIES))
         share = self.views / np.maximum(in_category[:, PRODUCT_CATEGORY], 1)
         chance = tastes[:, PRODUCT_CATEGORY] * share
-        best = np.argsort(-chance, axis=1, kind="stable")[:, : self.shop.offers.top_products]
+        best = np.argsort(-chance, axis=1, kind="stable")[:, : RULES.top_products]
         order = np.lexsort((np.arange(CUSTOMERS), -self.yesterday))
         rank = np.empty(CUSTOMERS, dtype=np.int64)
         rank[order] = np.arange(1, CUSTOMERS + 1)

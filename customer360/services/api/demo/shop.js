@@ -147,13 +147,12 @@ function begin() {
     shown = offer = null;
     find("cart").value = 0;
     find("log").replaceChildren();
-    find("profile").textContent = shop.customers.find((customer) => customer.customer_id === select.value)?.words ?? "";
     await refresh();
   });
 }
 
 find("title").textContent = document.title = shop.title;
-for (const customer of shop.customers) find("visitor").add(new Option(`customer ${customer.customer_id}`, customer.customer_id));
+for (const { customer_id, words } of shop.customers) find("visitor").add(new Option(`${customer_id}: ${words}`, customer_id));
 for (const { category_id, title } of shop.categories) {
   const heading = document.createElement("h3");
   const list = document.createElement("ol");
