@@ -50,7 +50,7 @@ from ml.recommendations.sessions import fit_session_model, save, sessions_of
 from tests.services.api_server import free_port
 
 CUSTOMERS, CHANGED, LISTED, PRODUCTS = 1_000_000, 40_000, 20, 2_000
-SESSIONS, EVENTS = 50_000, 5  # sessions in memory, of as many customers, with events each
+SESSIONS, EVENTS = 20_000, 5  # sessions in memory, of as many customers, with events each
 PAIRS, SECONDS, CONNECTIONS = 5, 3, 8
 SHORT = 2  # seconds of a load that is no pair
 REFRESHES, SMALLER = 100, 20_000
@@ -263,7 +263,7 @@ class Server:
         """Memory of the largest worker that is its own (MiB): pages of the store are shared."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text(encoding="ascii").split()
         rollups = [Path(f"/proc/{child}/smaps_rollup").read_text(encoding="ascii") for child in children]
-        private = [sum(int(kb) for kb in re.findall(r"Private_\w+:\s+(\d+) kB", text)) for text in rollups]
+        private = [sum(int(kb) for kb in re.findall(r"Private_Dirty:\s+(\d+) kB", text)) for text in rollups]
         return max(private, default=0) / 1024
 
 

@@ -98,6 +98,8 @@ class Offering:
         """What is known of the visit: of its customer as of the last slice, and what the session has added since."""
         known = view.offer_inputs(visit.customer_id) if visit.customer_id else None
         customer = known or Customer(drawn_by)
+        if visit.session is None:
+            return customer
         products = visit.products
         shown = visit.shown_since(view.meta.as_of.timestamp())
         if not (products or shown):

@@ -114,7 +114,7 @@ def _count(request: Request) -> int:
 
 def _text(request: Request, name: str) -> str | None:
     """A parameter of the query. Raises ``Problem`` 422 where it is too long."""
-    text = request.query_params.get(name)
+    text = request.query_params.get(name) if request.scope["query_string"] else None
     if text is not None and len(text) > LONGEST_TEXT:
         raise Problem(422, "wrong-parameter", f"{name} is too long", f"At most {LONGEST_TEXT} characters are read.")
     return text

@@ -52,18 +52,19 @@ class ShopClock:
         self._settings = settings
         self._slice = settings.shop.slices_start
         self._since = self._looked = -CLOCK_SECONDS
+        self._is_live = settings.shop.live
+        self._longest = settings.shop.slice_width.total_seconds() - 1  # an event of the newest slice is in it
 
     def now(self) -> datetime:
         """UTC."""
-        wall, shop = datetime.now(UTC), self._settings.shop
-        if shop.live:
-            return wall
+        if self._is_live:
+            return datetime.now(UTC)
         if (monotonic := time.monotonic()) >= self._looked + CLOCK_SECONDS:
-            newest = shop_now(self._settings, wall)
+            newest = shop_now(self._settings, datetime.now(UTC))
             if newest != self._slice or self._since < 0:
                 self._slice, self._since = newest, monotonic
             self._looked = monotonic
-        return self._slice + min(timedelta(seconds=monotonic - self._since), shop.slice_width - timedelta(seconds=1))
+        return self._slice + timedelta(seconds=min(monotonic - self._since, self._longest))
 
 
 class SpoolSizes(MetricCollector):
