@@ -13,7 +13,6 @@ import http.client
 import os
 import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -21,7 +20,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,10 +29,11 @@ import msgspec
 import yaml
 
 from benchmarks.measuring import write_result
-from benchmarks.serving import CONNECTIONS, SECONDS, await_answer, load
+from benchmarks.serving import CONNECTIONS, SECONDS, Server, await_answer
 from customer360.services.api.keys import add_key, keys_file
 from customer360.services.spool import spool_folder
 from customer360.settings import REPOSITORY, Settings
+from tests.services.api_server import free_port
 
 BATCH, PAIRS = 20, 5
 KILLS = int(os.environ.get("KILLS", "50"))
@@ -83,11 +83,9 @@ def live_shop(scratch: Path) -> Settings:
 
 
 @contextmanager
-def server(settings: Settings) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """The address and the process of ``customer360 api serve``, the leader of a group of its own."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def serving(settings: Settings, scripts: Mapping[str, Path]) -> Iterator[Server]:
+    """``customer360 api serve``, the leader of a group of its own."""
+    port = free_port()
     own = {"PORT": port, "REQUESTS_PER_SECOND": 1e9, "BURST": 10**9, "SPOOL_FREE_BYTES": 0}
     place = {"SHOP": str(settings.shop_folder), "DATA_DIR": str(settings.place.root)}
     environment = {**os.environ, **place, **{f"CUSTOMER360_API_{name}": str(value) for name, value in own.items()}}
@@ -96,7 +94,7 @@ def server(settings: Settings) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     with subprocess.Popen(command, env=environment, cwd=REPOSITORY, start_new_session=True, **quiet) as process:  # type: ignore[call-overload]  # noqa: S603  own module
         try:
             await_answer(f"http://127.0.0.1:{port}/healthz")
-            yield f"127.0.0.1:{port}", process
+            yield Server(port, process, scripts)
         finally:
             process.terminate()
 
@@ -105,17 +103,17 @@ def throughput(settings: Settings, key: str) -> dict[str, float]:
     """Acknowledged events a second of the collector and of the bare append, in turns, and their ratio."""
     script = settings.place.root / "load.lua"
     script.write_text(LOAD.format(batch=BATCH, event=EVENT, key=key), encoding="utf-8")
-    with server(settings) as (address, _):
-        load(f"http://{address}", script, 2)
-        pairs = [(load(f"http://{address}", script), bare_rate(settings)) for _ in range(PAIRS)]
-    failed = sum(own[2] for own, _ in pairs)
+    with serving(settings, {"events": script}) as server:
+        server.load("events")
+        pairs = [(server.load("events"), bare_rate(settings)) for _ in range(PAIRS)]
+    failed = sum(own.failed for own, _ in pairs)
     if failed:
         raise RuntimeError(f"{failed} requests failed")
     return {
-        "events_per_second": statistics.median(own[0] * BATCH for own, _ in pairs),
+        "events_per_second": statistics.median(own.rate * BATCH for own, _ in pairs),
         "bare_events_per_second": statistics.median(bare for _, bare in pairs),
-        "ratio": statistics.median(own[0] * BATCH / bare for own, bare in pairs),
-        "p99_ms": statistics.median(own[1] for own, _ in pairs),
+        "ratio": statistics.median(own.rate * BATCH / bare for own, bare in pairs),
+        "p99_ms": statistics.median(own.p99 for own, _ in pairs),
     }
 
 
@@ -143,11 +141,11 @@ def killed(settings: Settings, key: str) -> dict[str, float]:
     """Acknowledged events, and how many of them are in no slice or in several after ``KILLS`` kills."""
     acknowledged: list[str] = []
     for turn in range(KILLS):
-        with server(settings) as (address, process):
+        with serving(settings, {}) as server:
             stop = threading.Event()
             before = len(acknowledged)
             senders = [
-                threading.Thread(target=send, args=(address, key, f"{turn}-{number}", acknowledged, stop))
+                threading.Thread(target=send, args=(server.port, key, f"{turn}-{number}", acknowledged, stop))
                 for number in range(SENDERS)
             ]
             for sender in senders:
@@ -157,11 +155,11 @@ def killed(settings: Settings, key: str) -> dict[str, float]:
                 if time.monotonic() > ends:
                     raise RuntimeError(f"kill {turn}: {len(acknowledged) - before} events were acknowledged within a minute")
                 time.sleep(0.01)
-            os.killpg(process.pid, signal.SIGKILL)
+            os.killpg(server.process.pid, signal.SIGKILL)
             stop.set()
             for sender in senders:
                 sender.join()
-    with server(settings):
+    with serving(settings, {}):
         pass
     left = [path.name for path in spool_folder(settings, "clicks").iterdir()]
     if left:
@@ -175,9 +173,9 @@ def killed(settings: Settings, key: str) -> dict[str, float]:
     return {"acknowledged": len(acknowledged), "slices": len(slices), "lost": wrong}
 
 
-def send(address: str, key: str, name: str, acknowledged: list[str], stop: threading.Event) -> None:
+def send(port: int, key: str, name: str, acknowledged: list[str], stop: threading.Event) -> None:
     """Send batches of new events until the connection ends, and note the ids of the acknowledged ones."""
-    connection = http.client.HTTPConnection(address, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     number = 0
     try:
         while not stop.is_set():
