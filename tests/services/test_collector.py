@@ -33,6 +33,7 @@ from snowplow_tracker import (
 )
 from snowplow_tracker.typing import PayloadDict
 
+from customer360.services.api.collector.collecting import Collector, ShopClock
 from customer360.services.api.keys import add_key, keys_file
 from customer360.services.session_memory import SessionMemory, session_folder
 from customer360.services.spool import spool_folder
@@ -418,3 +419,14 @@ def workers_of(root: Path) -> list[int]:
             continue
     parents = set(found.values())
     return [process for process, parent in found.items() if parent in found and process not in parents]
+
+
+def test_a_start_moves_what_killed_processes_left_of_every_source(tmp_path: Path) -> None:
+    settings = live_settings(tmp_path)
+    for source in ("clicks", "offer_decisions"):
+        folder = spool_folder(settings, source)
+        folder.mkdir(parents=True)
+        (folder / "api-left.jsonl").write_bytes(b'{"a": 1}\n{"torn')
+    Collector(settings, SessionMemory(session_folder(settings.place)), ShopClock(settings), 0)
+    found = {path.parents[4].name: path.read_bytes() for path in settings.place.landing.rglob("*.jsonl")}
+    assert found == {"clicks": b'{"a": 1}\n', "offer_decisions": b'{"a": 1}\n'}

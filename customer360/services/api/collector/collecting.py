@@ -17,7 +17,7 @@ from customer360.lake.operations.clock import shop_now
 from customer360.services.api.collector.contract import Arrived, EventError, checked, line_of
 from customer360.services.api.problems import Problem
 from customer360.services.session_memory import SessionEvent, SessionMemory
-from customer360.services.spool import Spool, SpoolFullError, spool_folder, spooled_bytes
+from customer360.services.spool import Spool, SpoolFullError, recover_spools, spool_folder, spooled_bytes
 from customer360.settings import Settings
 
 EVENTS = Counter("customer360_api_events", "Events by protocol: accepted, refused, skipped", ["protocol", "outcome"])
@@ -84,7 +84,7 @@ class SpoolSizes(MetricCollector):
 
 
 class Collector:
-    """What the events of one process pass through. What an earlier process left in the spool is moved first."""
+    """What the events of one process pass through. What earlier processes left in the spools is moved first."""
 
     def __init__(self, settings: Settings, sessions: SessionMemory, clock: ShopClock, free_bytes: int) -> None:
         self.clock = clock
@@ -93,7 +93,7 @@ class Collector:
         self._currency = settings.shop.currency
         self._sessions = sessions
         if self._spool is not None:
-            self._spool.recover()
+            recover_spools(settings)
 
     async def collect(self, protocol: str, readings: Iterable[Reading], ids: Ids, arrived_at: datetime) -> Collected:
         """Take the events that fit the contract; they are on disk on return. Raises ``Problem`` 503 where the spool is full."""
