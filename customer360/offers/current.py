@@ -24,7 +24,7 @@ from customer360.lake.warehouse.frames import append_rows
 from customer360.offers.conditions import SEPARATOR
 from customer360.offers.customer import Customer, encode
 from customer360.offers.decisions import HOUR, Decision, Policy, PriorityList, decide, draw_key, uniform, version_of
-from customer360.offers.inputs import BATCH, Plans, customer_rows, customers_of, read_book
+from customer360.offers.inputs import BATCH, Plans, customer_digests, customer_rows, customers_of, read_book
 from customer360.offers.offers import Book
 from customer360.settings import Settings
 
@@ -49,11 +49,12 @@ def decide_everyone(
     with closing(connection.cursor()) as reading, transaction(connection):  # ``reading`` sees what was committed before
         book = read_book(reading, shop, as_of.astimezone(shop.zone).date())
         plans = Plans(reading, settings, book, salt)
-        rows = customer_rows(settings.place, book)
-        reading.execute(f"create temp table known as select entry.*, hash(entry) as digest from ({rows}) as entry")
+        reading.execute(f"create temp table known as {customer_digests(settings.place, book)}")
         basis = _Basis(_epoch(settings, book, policy, plans), Draws(book, policy, key, as_of))
-        _make_room(connection, reading, basis, everyone=not _find_due(reading, basis))
-        cursor = reading.execute("select * exclude (digest) from known semi join due using (customer_id) order by customer_id")
+        everyone = not _find_due(reading, basis)
+        _make_room(connection, reading, basis, everyone=everyone)
+        among = "" if everyone else "semi join due using (customer_id)"
+        cursor = reading.execute(f"{customer_rows(settings.place, book, among)} order by customer_id")
         customers = customers_of(cursor, plans) if book.default else iter(())
         while batch := list(islice(customers, BATCH)):
             _append(connection, [found for each in batch if (found := decide(book, each, policy, key, as_of))], as_of)
