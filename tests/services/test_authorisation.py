@@ -112,8 +112,17 @@ class Keyed:
 @pytest.fixture(scope="module")
 def keyed(tmp_path_factory: pytest.TempPathFactory) -> Keyed:
     root = tmp_path_factory.mktemp("keyed")
-    tables = {**SHELVES, "offer_inputs": SHELVES["offer_inputs"].replace('"tastes"', '"attributes":{{"age":471147}},"tastes"')}
-    return Keyed(ServedShop(root, customers={"C1": {}, "C3": {}}, visitors={"V1": "C1"}, consented={"C1"}, tables=tables))
+    attributes = '"attributes":{{"age":471147,"distance_to_store":471147}}'
+    rules = {"offers": {"exploration_share": 0}}
+    far = "('o-far', 'Free shipping', null, 'distance', 'over=100', 0, false, 9)"
+    tables = {
+        **SHELVES,
+        "offer_inputs": SHELVES["offer_inputs"].replace('"tastes"', f'{attributes},"tastes"'),
+        "offers": SHELVES["offers"].replace("('o-all'", f"{far}, ('o-all'"),
+    }
+    return Keyed(
+        ServedShop(root, customers={"C1": {}, "C3": {}}, visitors={"V1": "C1"}, consented={"C1"}, tables=tables, rules=rules)
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -142,6 +151,12 @@ def test_every_route_answers_those_who_may_ask(keyed: Keyed, path: str, kind: st
         assert (response.status_code, response.json()["type"].rpartition(":")[2]) == refusal
     leaving = [response.text, str(response.headers), caplog.text, generate_latest().decode()]
     assert [canary for canary in (*CANARIES, keyed.server, keyed.browser) for text in leaving if canary in text] == []
+
+
+def test_an_offer_for_a_personal_value_says_its_condition_alone(keyed: Keyed) -> None:
+    answer = keyed.client("a server key", None).get("/v1/customers/C1/offer").json()
+    assert answer["offer_id"] == "o-far"
+    assert answer["reason"].endswith("the nearest store is over 100 away (distance_to_store)")
 
 
 @pytest.mark.parametrize("asked", ["C9", "c1", "C1%00", "%FF%FE", "C1'--", "..%2FC1", "x" * 3000, "C1%2F", "%E2%80%AE1C"])
