@@ -62,12 +62,13 @@ class _Batch:
 
 @dataclass
 class _Open:
-    """The file that a process appends to: its descriptor, which holds the lock, and how many of its bytes are on disk."""
+    """The file that a process appends to: its descriptor, which holds the lock, its bytes, and whether its name is on disk."""
 
     path: Path
     descriptor: int
     arrival: Arrival
     size: int = 0
+    is_named: bool = False
 
 
 class Spool:
@@ -245,6 +246,9 @@ class Spool:
             return
         try:
             os.fdatasync(opened.descriptor)
+            if not opened.is_named:
+                fsync_path(self.folder)
+                opened.is_named = True
         except OSError:  # what a later flush of this file says cannot be relied on
             opened.arrival = opened.arrival._replace(until=self._clock())
             raise
@@ -263,7 +267,6 @@ class Spool:
             path = self.folder / f"api-{self._clock():%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:16]}.jsonl"
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o640)
             if _locked(descriptor) and os.fstat(descriptor).st_nlink:
-                fsync_path(self.folder)
                 return _Open(path, descriptor, arrival)
             os.close(descriptor)
 
