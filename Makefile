@@ -53,7 +53,7 @@ ui: .venv/.installed
 	@$(BIN)/customer360 serve --port $(PORT)
 
 api: .venv/.installed
-	@CUSTOMER360_API_DEMO=true $(BIN)/customer360 api serve
+	@$(if $(filter synthetic,$(SHOP)),CUSTOMER360_API_DEMO=true) $(BIN)/customer360 api serve
 
 shop: .venv/.installed
 	@$(BIN)/customer360 simulate stream --speed $(SPEED) $(if $(API),--api http://127.0.0.1:8360)
