@@ -8,7 +8,7 @@ estimation of Markov source parameters, 1980). So is the share of ``product_affi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -44,12 +44,13 @@ ITERATIONS = 50
 class Sessions:
     """Sessions in the order of their ends. Session s has the products ``codes[starts[s]:starts[s + 1]]``, in their order.
 
-    ``products``: the product of each code. ``ended_days``: when each session ended, in days since 1970 (UTC).
+    ``products``: the product of each code. ``ids``: of the sessions. ``ended_days``: when each ended, in days since 1970 (UTC).
     """
 
     products: Texts
     starts: Integers
     codes: Integers
+    ids: Texts
     ended_days: Floats
 
     def __len__(self) -> int:
@@ -64,14 +65,18 @@ class Sessions:
         """The sessions from ``first`` to before ``last``."""
         starts = self.starts[first : last + 1]
         return replace(
-            self, starts=starts - starts[0], codes=self.codes[starts[0] : starts[-1]], ended_days=self.ended_days[first:last]
+            self,
+            starts=starts - starts[0],
+            codes=self.codes[starts[0] : starts[-1]],
+            ids=self.ids[first:last],
+            ended_days=self.ended_days[first:last],
         )
 
 
 def sessions_of(events: pd.DataFrame) -> Sessions:
     """Sessions of rows (session_id, product_id, happened_at), in the order of happened_at; equal moments keep their order."""
     codes, products = pd.factorize(events["product_id"].to_numpy(dtype=object), sort=True)
-    session_codes, _ = pd.factorize(events["session_id"])
+    session_codes, ids = pd.factorize(events["session_id"].to_numpy(dtype=object))
     days = events["happened_at"].to_numpy("datetime64[us]").astype(np.float64) / 86_400e6
     ends = np.full(session_codes.max(initial=-1) + 1, -np.inf)
     np.maximum.at(ends, session_codes, days)
@@ -80,7 +85,10 @@ def sessions_of(events: pd.DataFrame) -> Sessions:
     place[by_end] = np.arange(len(by_end))
     order = np.lexsort((np.arange(len(days)), days, place[session_codes]))
     counts = np.bincount(place[session_codes], minlength=len(ends))
-    return Sessions(np.asarray(products, dtype=object), np.concatenate([[0], np.cumsum(counts)]), codes[order], ends[by_end])
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    return Sessions(
+        np.asarray(products, dtype=object), starts, codes[order], np.asarray(ids, dtype=object)[by_end], ends[by_end]
+    )
 
 
 @dataclass(frozen=True)
@@ -112,9 +120,10 @@ def first_held_out(sessions: Sessions) -> int:
 class SessionBacktest:
     """What served of the components and their mixture on the sessions that judged, and why. ``table``: see ``measured``.
 
-    ``gain``: recall at 10 of the mixture less that of the best component, sessions drawn whole.
+    ``gain``: recall at 10 of the mixture less that of the best component, sessions drawn whole. ``model``: what was judged.
     """
 
+    model: SessionModel
     table: pd.DataFrame
     best: str
     gain: Interval
@@ -159,7 +168,7 @@ def judge(model: SessionModel, sessions: Sessions) -> SessionBacktest:
     overall = table[table["history"] == "all"].set_index("method")["recall_10"]
     best_component = str(overall.drop(MIXTURE).idxmax())
     gain = clustered_mean_interval(rankings[MIXTURE].recalls() - rankings[best_component].recalls(), clusters, SEED)
-    return SessionBacktest(table, best_component, gain)
+    return SessionBacktest(model, table, best_component, gain)
 
 
 def serving(model: SessionModel, found: SessionBacktest) -> SessionModel:
@@ -172,22 +181,26 @@ def serving(model: SessionModel, found: SessionBacktest) -> SessionModel:
     return replace(model, weights=weights)
 
 
-def with_affinity_weights(
-    model: SessionModel, cases: Sequence[Case], affinity_of: Callable[[int], Mapping[int, float]]
-) -> SessionModel:
-    """The model with the share of ``product_affinity`` in a list, by the length of the session, that these cases teach.
+def affinity_weights(model: SessionModel, sessions: Sessions, affinity: pd.DataFrame) -> Floats:
+    """By the length of a session (``LENGTHS``), the share of ``product_affinity`` under which sessions are most likely.
 
-    ``affinity_of``: a session's number -> code to probability of its customer's products, as known before the session. What is
-    learned of few cases stays near one half.
+    ``sessions``, with the model's codes, are of a time of which neither ``model`` nor ``affinity`` (rows of the table) knows;
+    their ids, of ``interactions``, begin with the customer's. What few products of known customers teach is near one half.
     """
-    likely, classes = np.empty((len(cases), 2)), np.empty(len(cases), dtype=np.int64)
+    of = {
+        str(customer): dict(zip(rows["product_id"], rows["probability"] / rows["probability"].sum(), strict=True))
+        for customer, rows in affinity.groupby("customer_id")
+    }
+    customers = [str(name).rpartition("/")[0] for name in sessions.ids]
+    cases = [case for case in cases_of(sessions) if len(case.before) and customers[case.session] in of][-MOST_CASES:]
+    likely, classes = np.zeros((len(cases), 2)), np.zeros(len(cases), dtype=np.int64)
     for place, case in enumerate(cases):
-        affinity, length = affinity_of(case.session), len(case.before)
+        length, product = len(case.before), str(sessions.products[case.product])
         by_session = float(model.weights_of(length) @ _likely(model, case))
-        likely[place] = by_session, affinity.get(case.product, 0.0) / (sum(affinity.values()) or 1.0)
+        likely[place] = by_session, of[customers[case.session]].get(product, 0.0)
         classes[place] = length_class(length)
     weights, _ = _maximised(likely + 1e-9, classes)
-    return replace(model, affinity_weights=weights[:, 1])
+    return np.asarray(weights[:, 1], dtype=np.float64)
 
 
 def weights_frame(model: SessionModel) -> pd.DataFrame:

@@ -91,6 +91,21 @@ def test_the_mixture_finds_what_follows_and_is_kept_and_read_again(tmp_path: Pat
         assert next_products(again, context, 26) == next_products(model, context, 26)
 
 
+def test_the_share_of_affinity_is_what_known_customers_take_in_sessions_of_that_length() -> None:
+    teach = sessions.sessions_of(events(*["AB", "BA"] * 30, "C"))
+    model = sessions.learned(teach, 30.0)
+    affinity = pd.DataFrame({"customer_id": ["K", "K"], "product_id": ["C", "A"], "probability": [0.3, 0.1]})
+    # after A the customer K goes on to C, which no session has after A, and a stranger to B
+    taken = events(*["AC"] * 40, *["AB"] * 40)
+    number = taken["session_id"].str[1:].astype(int)
+    visits = taken.assign(session_id=np.where(number < 40, "K/", "other/") + taken["session_id"])
+    shares = sessions.affinity_weights(model, sessions.sessions_of(visits), affinity)
+    assert shares[1] > 0.95
+    assert shares[2:] == pytest.approx(0.5)  # no session of two or more products
+    of_strangers = sessions.affinity_weights(model, sessions.sessions_of(visits[number >= 40]), affinity)
+    assert of_strangers == pytest.approx(0.5)
+
+
 def test_measures_are_those_worked_out_by_hand() -> None:
     products = np.array([[0, 1, 2, -1], [3, 2, 1, 0]])
     ranking = Ranking(
