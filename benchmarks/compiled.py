@@ -7,11 +7,12 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 from customer360.settings import Settings
-from orchestration.dbt import manifest_path
 
 
 def write_compiled(settings: Settings, target: Path) -> None:
     """Gather what the newest run of the place compiled into ``target``, with ``order.json``; see ``bare_slice``."""
+    from orchestration.dbt import manifest_path  # noqa: PLC0415  of the shop that the environment names by now
+
     target.mkdir()
     manifest = json.loads(manifest_path(settings).read_text(encoding="utf-8"))
     newest = max(settings.place.dbt_target.glob("warehouse_models-*"), key=lambda path: path.stat().st_mtime)

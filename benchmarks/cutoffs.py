@@ -11,7 +11,6 @@ import pandas as pd
 from customer360.lake.warehouse.cutoffs import EVERY_CUTOFF, write_training_cutoffs
 from customer360.lake.warehouse.warehouse import open_warehouse
 from customer360.settings import Settings
-from orchestration.runtime.dbt_run import invoke
 
 
 def features_at(settings: Settings, moments: Sequence[datetime], target: Path) -> pd.DataFrame:
@@ -27,6 +26,8 @@ def features_at(settings: Settings, moments: Sequence[datetime], target: Path) -
 def _built(settings: Settings, moments: Sequence[datetime], target: Path) -> pd.DataFrame:
     with open_warehouse(settings.place) as connection:
         write_training_cutoffs(connection, moments, [EVERY_CUTOFF] * len(moments))
+    from orchestration.runtime.dbt_run import invoke  # noqa: PLC0415  of the shop that the environment names by now
+
     outcome = invoke(settings, ["run", "--select", "training_features", "--quiet"], target, lambda _: None)
     if not outcome.success:
         raise RuntimeError(f"dbt failed; its log is in {target}")

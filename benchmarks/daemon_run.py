@@ -15,7 +15,6 @@ from dagster._core.launcher.base import LaunchRunContext
 
 from benchmarks.measuring import Measured
 from customer360.settings import REPOSITORY, Settings
-from orchestration.definitions import defs
 from orchestration.job_runs import failure_text
 from orchestration.runtime.launcher import DEFINITIONS, Template, WarmRunLauncher
 
@@ -31,12 +30,15 @@ class DaemonRuns:
         home = Settings.from_environment().place.root / "dagster"
         home.mkdir(exist_ok=True)
         shutil.copy(REPOSITORY / "orchestration" / "dagster.yaml", home)
+        from orchestration.definitions import defs  # noqa: PLC0415  of the shop that the environment names by now
+
+        self.definitions = defs
         self.template = Template()
         self.import_cpu_seconds = _cpu_seconds_of(self.template.process.pid)
 
     def run(self, job_name: str, partition_key: str | None = None, tags: Mapping[str, str] | None = None) -> Measured:
         """Submit and run a job: wall and CPU seconds of both, peak memory of the run. Raises ``RuntimeError`` when it fails."""
-        job = defs.resolve_job_def(job_name)
+        job = self.definitions.resolve_job_def(job_name)
         recon = ReconstructableRepository(POINTER).get_reconstructable_job(job_name)
         all_tags = {**(tags or {}), **({"dagster/partition": partition_key} if partition_key else {})}
         with dg.DagsterInstance.get() as instance:
