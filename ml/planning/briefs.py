@@ -199,7 +199,8 @@ def _measurable(row: pd.Series[Any]) -> str:
         return "How many would order without a contact is not known yet, so the size of the holdout cannot be judged."
     by_prior = "" if row["value_basis"] == INCREMENTAL else " (supposed, not measured)"
     counts = row.reindex(["base_rate_buyers", "base_rate_customers"])  # briefs that 0.1.0 made have none
-    who = "" if counts.isna().any() else f" ({counts.iloc[0]:,} of {counts.iloc[1]:,} customers did in {RATE_DAYS} days)"
+    within = f"in the attribution windows that fit into {RATE_DAYS} days"
+    who = "" if counts.isna().any() else f" ({counts.iloc[0]:,} of {counts.iloc[1]:,} customers did {within})"
     expected = f"{row['base_rate']:.2%} order anyway{who}, {row['expected_effect']:+.2%} are expected from contacts{by_prior}"
     detectable = "no effect" if pd.isna(row["detectable_effect"]) else f"effects from {row['detectable_effect']:.2%} on"
     if pd.isna(row["holdout_needed"]):
