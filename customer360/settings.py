@@ -678,7 +678,7 @@ class Settings(Strict):
         """``SHOP`` (folder under ``shops/``, or a path; default ``synthetic``) and ``DATA_DIR`` (default ``./data``)."""
         values = dict(os.environ) if environment is None else environment
         name = values.get("SHOP") or "synthetic"
-        folder = Path(name).absolute() if "/" in name else REPOSITORY / "shops" / name
+        folder = Path(name).absolute() if "/" in name or name == "." else REPOSITORY / "shops" / name
         return cls.load(folder, cls.place_from(values).root)
 
     @staticmethod

@@ -90,7 +90,7 @@ def test_day_and_month_are_asked_for_with_the_evidence_where_no_day_is_above_12(
 @pytest.mark.parametrize(
     ("row", "note"),
     [
-        ("o,p,c,2190-01-01T00:00:00Z,1", "1 row lie in the future, the first is export.csv row 1"),
+        ("o,p,c,2190-01-01T00:00:00Z,1", "1 row in the future, the first is export.csv row 1"),
         ("o,p,c,2026-01-01T00:00:00Z,1.234", "have three decimals or more, such as row 1, 1.234"),
         ("o,p,c,2026-01-01T10:00:00,1", "its times name no time zone; they are read as UTC"),
         ("1.23E+12,p,c,2026-01-01T10:00:00Z,1", "1.23E+12 has lost its digits in a spreadsheet"),

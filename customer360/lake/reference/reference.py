@@ -130,7 +130,7 @@ def check_postgres(settings: Settings, table: str, source: PostgresSource, now: 
 def _future_remarks(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, now: datetime) -> Iterator[str]:
     """Remarks on times after ``now``."""
     for name, rows, example in _times_where(connection, contract, f"{{}} > timestamp '{naive(now)}'"):
-        yield f"{name}: {many(rows, 'row')} lie in the future, the first is {example}; look at day and month, and the time zone"
+        yield f"{name}: {many(rows, 'row')} in the future, the first is {example}; look at day and month, and the time zone"
 
 
 def _repeated_hour_remarks(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, zone: str | None) -> Iterator[str]:
