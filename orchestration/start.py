@@ -1,8 +1,10 @@
 """``customer360 start``: from a shop's files to a first plan, by the jobs that the daemon runs later.
 
-Stages: check, load (history_job), train (training_job), the waiting slices (slice_job), scores where no slice made them, plan
-(daily_job). A stage that succeeded with the inputs that it has now is not run again; one that was interrupted is run again, and
-its job goes on from what the warehouse holds. A file, table or model that fails is named, and the others go on.
+Stages: check, load (history_job), train (training_job), the waiting slices (slice_job), the nightly tables where slices brought
+lines (warehouse_job), scores where no slice made them, plan (daily_job). A shop without a past, whose files are all of slices,
+is loaded by slice_job and warehouse_job. A stage that succeeded with the inputs that it has now is not run again; one that was
+interrupted is run again, and its job goes on from what the warehouse holds. A file, table or model that fails is named, and the
+others go on.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from customer360.lake.operations.clock import last_closed_slice
 from customer360.lake.operations.slice_health import done_slices
 from customer360.lake.operations.slice_requests import Cursor, Inputs, Request, decide
 from customer360.lake.operations.status import read_holders
-from customer360.lake.publishing.version import current_publication
+from customer360.lake.publishing.version import current_publication, open_version
 from customer360.lake.slices import slice_key, slice_start
 from customer360.lake.warehouse.slice_log import code_fingerprint
 from customer360.settings import Settings
@@ -39,7 +41,7 @@ ISOLATE_TAG = "customer360/isolate"
 SERVED = (
     *("predictions/customer_scores", "predictions/customer_value", "publishing/customer_profiles", "publishing/published"),
 )
-LOAD, TRAIN, SLICES, SCORES, PLAN = "load", "train", "slices", "scores", "plan"
+LOAD, TRAIN, SLICES, NIGHT, SCORES, PLAN = "load", "train", "slices", "night", "scores", "plan"
 
 
 class CannotStartError(OperatorError, RuntimeError):
@@ -73,6 +75,7 @@ class Start:
         if self._load(loaded, has_check):
             self._train(loaded)
             self._run_slices(loaded)
+            self._renew_nightly_tables(loaded)
             self._score(loaded)
             self._plan(loaded)
         return self.outcome
@@ -95,6 +98,8 @@ class Start:
             return True
         if has_check and not self.settings.shop.landing_url:
             self._check()
+        if not has_past(self.settings) and (publication is not None or waiting_slices(self.settings, self.now)):
+            return self._load_without_past(loaded)
         with self.display.stage("loading landing/history and landing/reference, and transforming them"):
             run = self.runner.run("history_job", stage, partition=self.history_key)
             if not run.has_succeeded:
@@ -102,6 +107,12 @@ class Start:
             self._note_failures(run, "failed, so nothing could be loaded")
         self.outcome.ran.append(LOAD)
         return run.has_succeeded
+
+    def _load_without_past(self, loaded: str) -> bool:
+        """Run the waiting slices, then load the reference tables with all models."""
+        self._note("nothing is from before slices_start: models are learned once there are days enough, as said below")
+        self._run_slices(loaded)
+        return self._renew_nightly_tables(loaded)
 
     def _load_the_others(self, failed: JobRun, loaded: str) -> JobRun:
         """Load without the tables that failed: they stay as they were, and the other tables are good."""
@@ -172,6 +183,27 @@ class Start:
         ]
         early = last[: max(0, len(last) - self.single_slices)]
         return [keys for keys in [*others, early] if keys] + [[key] for key in last[len(early) :]]
+
+    def _renew_nightly_tables(self, loaded: str) -> bool:
+        """Bring orders, revenue by day and what else is made nightly up to the slices: plans work from them."""
+        from orchestration.partitions import newest_slice  # noqa: PLC0415  as in _plan
+
+        publication = current_publication(self.settings.place)
+        if publication is None or publication.as_of is None:
+            return False
+        with open_version(self.settings.place) as version:
+            (slices,) = version.connection.execute(
+                "select string_agg(slice || raw_fingerprint, ' ' order by slice) from slice_log "
+                "where source = 'clicks' and lines > 0"
+            ).fetchone() or (None,)
+        stage = Stage(NIGHT, f"{loaded} {slices}")
+        if slices is None or self.runner.is_done(stage):
+            return True
+        with self.display.stage("bringing the nightly tables up to the slices"):
+            run = self.runner.run("warehouse_job", stage, partition=newest_slice(publication.as_of))
+            self._note_failures(run, "failed, so the tables that are made nightly are as before")
+        self.outcome.ran.append(NIGHT)
+        return run.has_succeeded
 
     def _score(self, loaded: str) -> None:
         """Score with the champions where no slice has done so since they were trained."""
@@ -259,6 +291,12 @@ def require_files(settings: Settings) -> None:
         "  clicks/YYYY/MM/DD/HHMM/ clicks by arrival slice\n"
         "`customer360 init NAME FILES...` makes shop.yaml from your files and puts them there; see docs/first-day.md."
     )
+
+
+def has_past(settings: Settings) -> bool:
+    """Whether there may be clicks or purchases from before the first slice."""
+    landed = dict(landed_files(settings))
+    return "purchases" in settings.shop.reference or bool(landed["history"] or landed["reference/purchases"])
 
 
 def landed_files(settings: Settings) -> list[tuple[str, str]]:

@@ -80,7 +80,10 @@ def _model_lines(settings: Settings, runner: JobRunner) -> Iterator[str]:
         with suppress(ModelRefused):  # `models show` says why a manifest is unreadable
             if version:
                 yield f"  {'':<17} what answers: {serves_text(store.manifest(name, version))}"
-        for key in ("cutoffs", "to_do", "enough_history_from"):
+        outlook = (
+            ("cutoffs", "customers", "to_do", "enough_history_from", "enough_customers_from") if "missing" in found else ()
+        )
+        for key in outlook:
             if key in found:
                 yield f"  {'':<17} {key.replace('_', ' ')}: {found[key]}"
 
@@ -98,7 +101,7 @@ def _plan_lines(settings: Settings, connection: duckdb.DuckDBPyConnection, table
     elif not campaigns:
         yield f"  none: no campaign of {settings.campaign_folder} could be planned; customer360 campaigns check says more"
     for campaign, audience, contacts, holdouts, left_out, basis in campaigns:
-        counts = f"{contacts:,} contacts, {holdouts:,} held out, {left_out:,} left out of {audience:,}"
+        counts = f"{many(contacts, 'contact')}, {holdouts:,} held out, {left_out:,} left out of {audience:,}"
         yield f"  {campaign:<17} {counts}; values: {basis}"
         reasons = connection.execute(
             "select reason, count(*) from campaign_plan where campaign_id = ? and decision = 'left out' "

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -36,6 +38,7 @@ from tests.support.object_store import (
 )
 
 LAST = 3
+CAMPAIGN = "title: All\naudience: everyone\nvalue_per_conversion: 10\nchannels:\n  email: {cost: 0.02}\n"
 
 
 @dataclass
@@ -63,6 +66,12 @@ class StoreShop(TinyShop):
         producer = Place(root=self.root / f"producer-{number}")
         simulate_slice(SIMULATION, self.settings.shop, producer, self.slice(number), faults)
         return upload(self.store, producer.landing)
+
+    def begin(self) -> tuple[int, str]:
+        """Exit code and output of ``customer360 start``."""
+        command = [str(Path(sys.executable).with_name("customer360")), "start"]
+        ran = subprocess.run(command, cwd=REPOSITORY, env=self.environment, capture_output=True, text=True, check=False)
+        return ran.returncode, ran.stdout + ran.stderr
 
     def tick(self) -> list[dg.RunRequest]:
         """Evaluate the sensor as the daemon does."""
@@ -124,26 +133,31 @@ def doc_answer() -> list[tuple[str, int]]:
     return [(segment, int(customers)) for segment, customers in rows]
 
 
+def landed_shop(root: Path, store: ObjectStore) -> StoreShop:
+    """A shop whose history and reference tables are objects of the store; nothing is loaded yet."""
+    place = StoreShop(root, store=store)
+    place.home.mkdir(parents=True)
+    shutil.copy(REPOSITORY / "orchestration" / "dagster.yaml", place.home)
+    place.shop_folder.mkdir()
+    shop = yaml.safe_load((TINY / "shop.yaml").read_text(encoding="utf-8"))
+    shop["object_storage"] = storage_yaml(store)
+    (place.shop_folder / "shop.yaml").write_text(yaml.safe_dump(shop), encoding="utf-8")
+    producer = Place(root=place.root / "producer")
+    simulate_history(SIMULATION, place.settings.shop, producer)
+    upload(store, producer.landing)
+    return place
+
+
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreShop]:
     """A shop with its history and reference tables loaded from the store."""
-    with object_store() as store:
-        place = StoreShop(tmp_path_factory.mktemp("in-store"), store=store)
-        place.home.mkdir(parents=True)
-        shutil.copy(REPOSITORY / "orchestration" / "dagster.yaml", place.home)
-        place.shop_folder.mkdir()
-        shop = yaml.safe_load((TINY / "shop.yaml").read_text(encoding="utf-8"))
-        shop["object_storage"] = storage_yaml(store)
-        (place.shop_folder / "shop.yaml").write_text(yaml.safe_dump(shop), encoding="utf-8")
-        producer = Place(root=place.root / "producer")
-        simulate_history(SIMULATION, place.settings.shop, producer)
-        upload(store, producer.landing)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv(ACCESS_VARIABLE, ACCESS_KEY)
-            patch.setenv(SECRET_VARIABLE, SECRET_KEY)
-            place.run("history_job", place.key(-1)).succeed()
-            yield place
-            place.close()
+    with object_store() as store, pytest.MonkeyPatch.context() as patch:
+        place = landed_shop(tmp_path_factory.mktemp("in-store"), store)
+        patch.setenv(ACCESS_VARIABLE, ACCESS_KEY)
+        patch.setenv(SECRET_VARIABLE, SECRET_KEY)
+        place.run("history_job", place.key(-1)).succeed()
+        yield place
+        place.close()
 
 
 def test_a_slice_goes_from_the_store_to_the_store_and_a_second_run_changes_nothing(shop: StoreShop) -> None:
@@ -200,3 +214,32 @@ def test_the_keys_of_the_store_are_written_nowhere(shop: StoreShop) -> None:
     assert any(b"s3://acme/landing" in path.read_bytes() for path in (shop.root / "logs").iterdir())
     found = [path for path in files for secret in (ACCESS_KEY, SECRET_KEY) if secret.encode() in path.read_bytes()]
     assert found == []
+
+
+@pytest.mark.exhaustive
+def test_one_command_goes_from_objects_to_a_plan_and_does_nothing_twice(tmp_path: Path) -> None:
+    with object_store() as store:
+        place = landed_shop(tmp_path, store)
+        place.put_slice(0)
+        place.put_slice(1)  # which closes the one before
+        campaigns = place.shop_folder / "campaigns"
+        campaigns.mkdir()
+        (campaigns / "all.yaml").write_text(CAMPAIGN, encoding="utf-8")
+        code, output = place.begin()
+        assert code == 0, output
+        assert not (place.data / "landing").exists()
+        assert f"slice {place.key(0)}" in output
+        assert re.search(r"  clicks      [\d,]+ lines, [\d,]+ of them good", output)
+        assert re.search(r"  all +\d+ contacts, \d+ held out, \d+ left out of \d+; values: ", output)
+        assert place.as_bi_reads() == place.local()
+        version = place.pointer()["version"]
+
+        code, output = place.begin()
+        assert (code, place.pointer()["version"]) == (0, version), output
+        assert "Everything was done before" in output
+
+        store.kill()
+        code, output = place.begin()
+        assert code == 2, output
+        assert "s3://acme/landing at http://127.0.0.1:" in output
+        assert "Traceback" not in output

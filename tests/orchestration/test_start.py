@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import pty
 import re
@@ -270,3 +271,40 @@ def test_an_empty_place_is_told_what_to_put_where(tmp_path: Path, place: Newcome
     assert "reference/purchases/" in output
     assert "customer360 init" in output
     assert not empty.data.exists()
+
+
+@pytest.mark.exhaustive
+def test_a_shop_without_a_past_is_loaded_by_its_slices_and_their_orders_are_known_to_the_plan(tmp_path: Path) -> None:
+    place = Newcomer(tmp_path, folder=tmp_path / "shop")
+    (place.folder / "campaigns").mkdir(parents=True)
+    two_slices = SHOP_YAML.replace("slices_end: 2026-05-01T00:15:00Z", "slices_end: 2026-05-01T00:30:00Z")
+    (place.folder / "shop.yaml").write_text(two_slices, encoding="utf-8")
+    (place.folder / "campaigns" / "newsletter.yaml").write_text(CAMPAIGN, encoding="utf-8")
+    customers = place.data / "landing" / "reference" / "customers" / "customers.csv"
+    customers.parent.mkdir(parents=True)
+    customers.write_text("customer_id,consent_email,country\nc1,true,FR\nc2,true,DE\n", encoding="utf-8")
+
+    def sell(order: str, minute: int, customer: str, amount: float) -> None:
+        folder = place.data / "landing" / "clicks" / "2026" / "05" / "01" / f"00{minute // 15 * 15:02}"
+        folder.mkdir(parents=True, exist_ok=True)
+        event = {"event_id": order, "event_name": "purchase", "event_at": f"2026-05-01T00:{minute:02}:00Z"}
+        event |= {"customer_id": customer, "order_id": order, "product_id": "p", "category_id": "toys"}
+        (folder / f"{order}.jsonl").write_text(json.dumps({**event, "amount": amount}) + "\n", encoding="utf-8")
+
+    sell("o1", 5, "c1", 10.0)
+    sell("o2", 20, "c1", 5.0)
+    sell("o3", 25, "c2", 7.0)
+    code, output = place.go()
+    assert code == 0, output
+    assert "nothing is from before slices_start" in output
+    orders = "select order_id, amount from customer_orders order by all"
+    assert place.published(orders) == [("o1", 10), ("o2", 5), ("o3", 7)]
+    assert place.published("select country from customer_features order by all") == [("DE",), ("FR",)]
+    assert re.search(r"newsletter +\d contacts?, \d held out, \d left out of 2; values: prior", output)
+
+    sell("o4", 29, "c2", 3.0)
+    code, output = place.go()
+    assert code == 0, output
+    assert place.published(orders) == [("o1", 10), ("o2", 5), ("o3", 7), ("o4", 3)]
+    assert place.published("select sum(orders), sum(revenue) from revenue_by_day") == [(4, 25)]
+    assert "Everything was done before" in place.go()[1]
