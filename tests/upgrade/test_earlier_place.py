@@ -141,7 +141,9 @@ def test_a_slice_goes_on_from_the_earlier_warehouse(upgrade: Upgrade) -> None:
             assert count >= len(upgrade.published[name]), name
     raw = f"read_parquet('{place.data}/raw/clicks/*/*.parquet', hive_partitioning = false, union_by_name = true)"
     newest = place.slice(SLICES).replace(tzinfo=None)
-    assert read_rows(f"select * from {raw} where slice < timestamp '{newest}' order by all") == upgrade.slices
+    # The column decision_id came later: the files of the earlier release do not have it, and stay as they are.
+    kept = f"select * exclude (decision_id) from {raw} where slice < timestamp '{newest}' order by all"
+    assert read_rows(kept) == upgrade.slices
 
 
 def test_tables_of_models_that_are_no_more_are_dropped_with_it(upgrade: Upgrade) -> None:
