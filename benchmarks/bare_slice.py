@@ -19,8 +19,15 @@ from customer360.lake.publishing.publications import publish_warehouse
 from customer360.lake.raw.raw_clicks import write_raw_slice
 from customer360.lake.warehouse.slice_log import mark_transformed, plan_transform
 from customer360.lake.warehouse.warehouse import open_warehouse
+from customer360.offers.current import decide_everyone
+from customer360.offers.landed import take_landed
+from customer360.offers.outcomes import rebuild
+from customer360.offers.policy import policy_of, read_state
+from customer360.services.store.writing import refresh_store
 from customer360.settings import Settings
+from customer360.snapshot import open_snapshot
 from ml.datasets.targets import MODELS
+from ml.recommendations.cold_start import refresh_cold_start
 from ml.serving.customer_value import Serving
 from ml.serving.serving import serve
 from ml.serving.serving_tables import Tables
@@ -41,6 +48,9 @@ def main() -> None:
             build(connection, f"{schema}.{name}", (folder / f"{name}.sql").read_text(encoding="utf-8"), rewritten)
         mark_transformed(connection, now)
         publish_scored(connection, settings, now)
+    if settings.shop.serving:
+        with open_snapshot(settings) as snapshot:
+            refresh_store(snapshot)
 
 
 def build(connection: duckdb.DuckDBPyConnection, table: str, query: str, rewritten: str | None) -> None:
@@ -57,12 +67,17 @@ def build(connection: duckdb.DuckDBPyConnection, table: str, query: str, rewritt
 
 
 def publish_scored(connection: duckdb.DuckDBPyConnection, settings: Settings, now: datetime) -> None:
-    """Score, profile and publish."""
+    """Score, decide offers, profile and publish."""
     shop = settings.shop
     serving = Serving(**{name: servable_for_shop(settings, name).loaded for name in MODELS})
     if serving.affinity is None:
         sys.exit("no champion")
     serve(connection, serving, shop, Tables())
+    ((as_of,),) = connection.execute("select max(as_of) from ops.clock").fetchall()
+    refresh_cold_start(connection, as_of)
+    _, changed = take_landed(settings, as_of.replace(tzinfo=UTC), everything=False)
+    rebuild(connection, settings, "bare", bool(changed))
+    decide_everyone(connection, settings, policy_of(read_state(settings.place), shop.offers), as_of.replace(tzinfo=UTC))
     connection.execute(f"create or replace table publishing.customer_profiles as {profiles_query(shop, RELATIONS)}")
     publish_warehouse(connection, settings, now, {})
 
