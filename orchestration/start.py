@@ -33,7 +33,7 @@ from customer360.text import many
 from orchestration.job_runs import JobRun, JobRunner, Stage
 from orchestration.progress_display import Display
 from orchestration.runtime.services import alone
-from orchestration.start_report import report_lines
+from orchestration.start_report import Outcome, report_lines
 
 LOG = "start.log"
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
@@ -46,15 +46,6 @@ LOAD, TRAIN, SLICES, NIGHT, SCORES, PLAN = "load", "train", "slices", "night", "
 
 class CannotStartError(OperatorError, RuntimeError):
     """Nothing was changed: the message says what is in the way and what to do."""
-
-
-@dataclass
-class Outcome:
-    """What a start has done: the stages that ran, what failed, and what was found beside that. With each goes its remedy."""
-
-    ran: list[str] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
 
 
 @dataclass

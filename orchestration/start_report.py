@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -21,9 +22,17 @@ from ml.versions.model_store import ModelRefused, ModelStore
 
 if TYPE_CHECKING:
     from orchestration.job_runs import JobRunner
-    from orchestration.start import Outcome
 
 SHOWN_REASONS = 6
+
+
+@dataclass
+class Outcome:
+    """What a start has done: the stages that ran, what failed, and what was found beside that. With each goes its remedy."""
+
+    ran: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def report_lines(settings: Settings, runner: JobRunner, outcome: Outcome) -> Iterator[str]:
