@@ -36,7 +36,7 @@ EXIT_CODES = """Exit codes:
   3    of status alone: not known, such as before the first publication
   130  interrupted (Ctrl-C)"""
 PLACE_FOLDERS = ["landing", "raw", "published", "models", "plans", "campaigns", "quarantine", "dagster"]
-PLACE_ENTRIES = [*PLACE_FOLDERS, "warehouse.duckdb", "warehouse.lock"]
+PLACE_ENTRIES = [*PLACE_FOLDERS, "serving", "warehouse.duckdb", "warehouse.lock"]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")]
 ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept with the decision.")]
 

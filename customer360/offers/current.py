@@ -99,7 +99,7 @@ def _epoch(settings: Settings, book: Book, policy: Policy, plans: Plans) -> str:
     """All that decides beside the customers and the hour, and the code that does, as a hash."""
     code = [file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py"))]
     offers = [offer.offer_id for offer in book.available]
-    parts = (version_of(policy, book), book.day, offers, settings.shop.serving, plans.content, code)
+    parts = (version_of(policy, book), book.names, book.day, offers, settings.shop.serving, plans.content, code)
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 

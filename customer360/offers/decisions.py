@@ -125,7 +125,8 @@ def published_choice(book: Book, customer: Customer, among: Sequence[Offer] | No
         best = max(ranked, key=lambda offer: found[offer.offer_id][0])
         affinity, products = found[best.offer_id]
         if affinity > rules.threshold and best.runs_on(book.day):
-            likely = f"of the {rules.top_products} most likely products: {', '.join(products)}"
+            named = ", ".join(book.names.get(product, product) for product in products)
+            likely = f"of the {rules.top_products} most likely products: {named}"
             return Choice(best, f"affinity {affinity:.2f}, over {rules.threshold:g}, to those {likely}", affinity)
     for offer in offers:
         is_listed = offer is not book.default and offer.condition.is_general and offer.runs_on(book.day)

@@ -50,13 +50,17 @@ def read_contents(
     categories = {row.category_id for row in rows if row.category_id}
     in_category: dict[str, list[str]] = defaultdict(list)
     vectors: dict[str, dict[str, float]] = {}
+    names: dict[str, str] = {}
     named = {product for row in rows for product in (*split(row.product_ids), row.product_id)}
     known = set(shop.category_ids)
-    for product, category in connection.execute(f"select product_id, category_id from {products} order by all").fetchall():
+    listed = connection.execute(f"select product_id, category_id, name from {products} order by all").fetchall()
+    for product, category, name in listed:
         if category in categories:
             in_category[category].append(product)
         if category in categories or product in named:
             vectors[product] = {category if category in known else OTHER: 1.0}
+            if name:
+                names[product] = name
     used = connection.execute(
         f"""
         select offer_id, cast(sum(purchases) as bigint) from {activity}
@@ -65,7 +69,7 @@ def read_contents(
         group by offer_id order by offer_id
         """
     ).fetchall()
-    return BookContents(rows, {name: tuple(found) for name, found in in_category.items()}, vectors, dict(used))
+    return BookContents(rows, {name: tuple(found) for name, found in in_category.items()}, vectors, dict(used), names)
 
 
 def top_products(place: Place, limit: int, among: str = "") -> str:
@@ -97,12 +101,6 @@ def top_products(place: Place, limit: int, among: str = "") -> str:
         )
         select * from (from affinity union all from ranked) where rank <= {limit}
     """
-
-
-def read_customers(connection: duckdb.DuckDBPyConnection, settings: Settings, book: Book, salt: str) -> Iterator[Customer]:
-    """Every known customer, in the order of customer_id, as of the last slice. ``salt``: see ``Plans``."""
-    plans = Plans(connection, settings, book, salt)
-    yield from customers_of(connection.execute(f"{customer_rows(settings.place, book)} order by customer_id"), plans)
 
 
 def _affinity(place: Place, among: str = "") -> str:

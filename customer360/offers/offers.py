@@ -76,18 +76,20 @@ class BookContents(msgspec.Struct, frozen=True):
     """What a book is made of on any day, as plain data.
 
     ``category_products``: products by category, of categories that offers name. ``vectors``: category_id -> weight of each
-    product that offers name. ``used``: what orders have used of each offer's stock.
+    product that offers name. ``used``: what orders have used of each offer's stock. ``names``: of these products, for reasons.
     """
 
     offers: tuple[OfferRow, ...]
     category_products: dict[str, tuple[str, ...]]
     vectors: dict[str, dict[str, float]]
     used: dict[str, int]
+    names: dict[str, str] = {}
 
     def book(self, day: date, rules: OfferRules) -> Book:
         """The offers of a shop-local day. Raises ``ConditionError`` as ``offer_of``."""
         rows = ((msgspec.structs.asdict(row), self.used.get(row.offer_id, 0)) for row in self.offers)
-        return open_book(day, rules, (offer_of(row, self.category_products, used) for row, used in rows), self.vectors)
+        offers = (offer_of(row, self.category_products, used) for row, used in rows)
+        return open_book(day, rules, offers, self.vectors, self.names)
 
 
 def offer_of(row: Mapping[str, Any], category_products: Mapping[str, Iterable[str]], used: int = 0) -> Offer:
@@ -119,7 +121,7 @@ class Book:
     ``listed``: in the order of the campaign manager's list; ``available``: those of them that run on the day and are in stock.
     ``default``: the offer marked so, else the last of the list; None only without offers. ``by_product``: product_id -> its
     offers. ``products``: the category vector, of length 1, of each product that an offer names. ``version``: of offers,
-    products and rules, not of the day and the stock.
+    products and rules, not of the day, the stock and ``names``, which reasons call products by.
     """
 
     day: date
@@ -130,10 +132,17 @@ class Book:
     by_product: Mapping[str, tuple[Offer, ...]]
     products: Mapping[str, Vector]
     version: str
+    names: Mapping[str, str]
 
 
-def open_book(day: date, rules: OfferRules, offers: Iterable[Offer], products: Mapping[str, Vector]) -> Book:
-    """The offers of a day. ``products``: product_id -> category_id -> weight, of any length."""
+def open_book(
+    day: date,
+    rules: OfferRules,
+    offers: Iterable[Offer],
+    products: Mapping[str, Vector],
+    names: Mapping[str, str] | None = None,
+) -> Book:
+    """The offers of a day. ``products``: product_id -> category_id -> weight, of any length. ``names``: product_id -> name."""
     listed = tuple(sorted(offers, key=lambda offer: (offer.priority, offer.offer_id)))
     by_product: dict[str, tuple[Offer, ...]] = {}
     for offer in listed:
@@ -150,6 +159,7 @@ def open_book(day: date, rules: OfferRules, offers: Iterable[Offer], products: M
         by_product=by_product,
         products=unit,
         version=hashlib.sha256(f"{content} {unit} {rules!r}".encode()).hexdigest()[:12],
+        names=names or {},
     )
 
 

@@ -157,19 +157,11 @@ def length_class(length: int) -> int:
     return int(np.searchsorted(LENGTHS, length, side="right"))
 
 
-def next_products(model: SessionModel, events: Sequence[str], count: int) -> list[tuple[str, float]]:
-    """The products to show next in a session with these products so far, in their order, with the probability of each.
-
-    Products that no learned session has are passed over. Repeats are not left out: people go back to what they saw.
-    """
-    context = model.context(events)
-    found, weights = model.found(context), model.weights_of(len(context))
-    codes, scores = ranked(model, found, weights, count)
-    return [(str(model.products[code]), float(score)) for code, score in zip(codes, scores, strict=True)]
-
-
 def ranked(model: SessionModel, found: Found, weights: Floats, count: int) -> tuple[Integers, Floats]:
-    """Codes of the ``count`` largest mixed probabilities above 0, and these; ties by code."""
+    """Codes of the ``count`` largest mixed probabilities above 0, and these; ties by code.
+
+    Repeats are not left out: people go back to what they saw.
+    """
     popular = model.popular[: count + len(found.codes)]
     filled = popular[np.isin(popular, found.codes, invert=True)][:count]
     codes = np.concatenate([found.codes, filled])

@@ -92,6 +92,13 @@ def test_a_folder_of_something_else_is_no_data_folder(shop):
     assert (ran.code, f"--data-dir {shop.data} is no data folder, it has none of landing, raw" in ran.err) == (2, True)
 
 
+def test_a_folder_with_keys_of_the_api_alone_is_a_data_folder(shop):
+    shop.data.mkdir()
+    added = shop("api", "keys", "add", "shop front", "--scope", "profile")
+    listed = shop("api", "keys", "list")
+    assert (added.code, listed.code, "shop front" in listed.out) == (0, 0, True)
+
+
 def test_a_wrong_data_dir_in_the_environment_is_told_as_such(shop, capsys, monkeypatch):
     monkeypatch.setenv("DATA_DIR", str(shop.data))
     assert main(["status", "--shop", str(shop.folder)]) == 2

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from customer360.recommendations.session_model import COMPONENTS, SessionModel, load, next_products
+from customer360.recommendations.session_model import COMPONENTS, SessionModel, load, ranked
 from ml.recommendations import sessions
 from ml.recommendations.measures import Ranking, measured
 from ml.recommendations.sessions import MIXTURE
@@ -32,6 +33,12 @@ def events(*visits: str) -> pd.DataFrame:
 def learned(*visits: str) -> SessionModel:
     found = sessions.sessions_of(events(*visits))
     return sessions.fit_session_model(found)
+
+
+def next_products(model: SessionModel, viewed: Sequence[str], count: int) -> list[tuple[str, float]]:
+    context = model.context(viewed)
+    codes, scores = ranked(model, model.found(context), model.weights_of(len(context)), count)
+    return [(str(model.products[code]), float(score)) for code, score in zip(codes, scores, strict=True)]
 
 
 def test_sessions_are_in_the_order_of_their_ends_and_products_in_that_of_their_events() -> None:

@@ -17,7 +17,7 @@ from customer360.lake.warehouse.frames import write_parquet
 from customer360.offers.current import decide_everyone
 from customer360.offers.customer import Customer, Planned, decode
 from customer360.offers.decisions import Choice, PriorityList, decide, draw_key
-from customer360.offers.inputs import read_book, read_contents, read_customers
+from customer360.offers.inputs import Plans, customer_rows, customers_of, read_book, read_contents
 from customer360.offers.offers import BookContents, Offer
 from customer360.offers.thompson import Shown, sample
 from tests.offers.conftest import DAY, NOON, Store, many_customers, offer
@@ -25,7 +25,9 @@ from tests.offers.conftest import DAY, NOON, Store, many_customers, offer
 
 def customers(store: Store, salt: str = "salt") -> dict[str, Customer]:
     book = read_book(store.connection, store.settings.shop, DAY)
-    return {customer.customer_id: customer for customer in read_customers(store.connection, store.settings, book, salt)}
+    rows = store.connection.cursor().execute(f"{customer_rows(store.settings.place, book)} order by customer_id")
+    found = [*customers_of(rows, Plans(store.connection, store.settings, book, salt))]
+    return {customer.customer_id: customer for customer in found}
 
 
 def current(store: Store) -> dict[str, dict[str, Any]]:
@@ -38,7 +40,7 @@ def current(store: Store) -> dict[str, dict[str, Any]]:
 def test_an_offer_is_for_its_products_and_those_of_its_category_of_the_version_in_force(store: Store) -> None:
     store.add(
         "raw.products",
-        {"product_id": "p1", "category_id": "books"},
+        {"product_id": "p1", "category_id": "books", "name": "Atlas"},
         {"product_id": "p2", "category_id": "books"},
         {"product_id": "p3", "category_id": "postage"},
         {"product_id": "p4", "category_id": "music", "valid_to": datetime(2026, 5, 1)},  # noqa: DTZ001  as DuckDB has it
@@ -53,6 +55,7 @@ def test_an_offer_is_for_its_products_and_those_of_its_category_of_the_version_i
     assert [found.offer_id for found in book.listed] == ["o2", "o1"]
     assert book.listed[1].product_ids == ("p3", "p9", "p1", "p2")
     assert book.products == {"p1": {"books": 1.0}, "p2": {"books": 1.0}, "p3": {"other": 1.0}}
+    assert book.names == {"p1": "Atlas"}
     assert book.default is book.listed[1]
 
 
@@ -250,6 +253,8 @@ def test_deciding_only_who_changed_gives_the_table_that_deciding_everyone_gives(
             change(store, customer, random.randrange(5))
         if number == 6:  # an offer is used up, which decides for everybody
             store.add("marts.offer_activity", {"event_slice": "2026-05-04 11:45", "offer_id": "o4", "purchases": 3})
+        if number == 7:  # a product has another name, which reasons of anybody may call it by
+            store.connection.execute("update raw.products set name = 'Atlas' where product_id = 'b1'")
         if number == 8:
             names = names[:50]
             store.connection.execute("delete from marts.customer_features where customer_id not in (select unnest(?))", [names])
@@ -261,10 +266,11 @@ def test_deciding_only_who_changed_gives_the_table_that_deciding_everyone_gives(
         store.connection.execute("drop table predictions.offer_digests")
         decide_everyone(store.connection, store.settings, PriorityList(), moment)
         assert found == everything(store), moment
-    # Everybody at first and at the sixth; within the hour those who changed (an active customer moves others' ranks); where the
-    # hour turns, also those who explored or do now: up to twice 20%.
+    # Everybody at first, sixth and seventh; within the hour those who changed (an active customer moves others' ranks); where
+    # the hour turns, also those who explored or do now: up to twice 20%.
     assert asked[0] > 250
     assert asked[6] > 250
+    assert asked[7] > 250
     assert max(asked[1], asked[2], asked[3], asked[5]) < 30
     assert 40 < asked[4] < 150
     assert asked[8] < 50
@@ -303,7 +309,7 @@ def test_the_table_and_single_decisions_of_10000_customers_are_equal_and_so_is_a
     salt = known_salt(store.settings.place, store.settings.shop.campaigns.global_holdout_salt)
     inputs = store.connection.execute("from predictions.offer_inputs").fetchall()
     alone = {name: decide(book, decode(text.encode()), PriorityList(), draw_key(salt), NOON) for name, text in inputs}
-    assert [decode(text.encode()) for _, text in inputs] == [*read_customers(store.connection, store.settings, book, salt)]
+    assert [decode(text.encode()) for _, text in inputs] == [*customers(store, salt).values()]
     assert len(rows) == len(alone) == 10_001
     for name, decision in alone.items():
         assert decision is not None
