@@ -94,3 +94,26 @@ def test_what_a_server_sends_of_a_customer_without_consent_is_remembered_for_nob
     assert (landed["customer_id"], "visitor_id" in landed) == ("C3", False)
     for path in ("/v1/visitors/V3/recommendations", "/v1/customers/C3/recommendations"):
         assert recommended(shop.server, path) == cold
+
+
+@pytest.mark.parametrize(
+    ("refusal", "linked"),
+    [
+        ({"consent": {"ad_personalization": "DENIED", "ad_user_data": "GRANTED"}}, False),
+        ({"non_personalized_ads": True}, False),
+        ({"consent": {"ad_personalization": "GRANTED"}}, True),
+    ],
+)
+def test_what_the_measurement_protocol_says_of_consent_counts(shop: Shop, refusal: dict[str, Any], linked: bool) -> None:
+    body = {"client_id": "V7", "user_id": "C1", "events": [{"name": "view_item"}], **refusal}
+    assert shop.server.ask("POST", "/mp/collect", json=body).status_code == 204
+    landed = shop.spooled()[-1]
+    assert (landed["customer_id"], landed.get("visitor_id")) == ("C1", "V7" if linked else None)
+    assert shop.browser("C1").ask("POST", "/mp/collect", json=body).status_code == 204
+    landed = shop.spooled()[-1]
+    assert (landed.get("customer_id"), landed["visitor_id"][:2]) == (("C1", "v-") if linked else (None, "u-"))
+
+
+def test_a_consent_of_another_shape_is_refused(shop: Shop) -> None:
+    answer = shop.server.ask("POST", "/mp/collect", json={"client_id": "V7", "events": [{"name": "x"}], "consent": "DENIED"})
+    assert (answer.status_code, "consent" in answer.json()["detail"]) == (422, True)

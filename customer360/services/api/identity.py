@@ -85,6 +85,11 @@ class Caller(msgspec.Struct, frozen=True):
             return None, customer_id
         return visitor_id, customer_id
 
+    def objecting(self) -> Caller:
+        """The same one where the body of a request objects to personalisation: a browser's visitor is of this request alone."""
+        visitor_id = None if self.visitor_id is None else _new_visitor(UNLINKABLE)
+        return msgspec.structs.replace(self, visitor_id=visitor_id, customer_id=None, may_personalise=False)
+
 
 class _Allowance(NamedTuple):
     left: float

@@ -26,6 +26,15 @@ def event_count(payload: Mapping[str, Any]) -> int:
     return count
 
 
+def objects(payload: Mapping[str, Any]) -> bool:
+    """Whether the sender says that its user consents to no personalisation. Raises ``RowError`` where consent is no object.
+
+    The protocol's two fields are about advertising; what is personalised for a user who refuses it there needs another yes.
+    """
+    denied = record(payload.get("consent"), "consent").get("ad_personalization") == "DENIED"
+    return denied or payload.get("non_personalized_ads") is True
+
+
 def clicks(payload: Mapping[str, Any], index: int, arrived_at: datetime) -> list[Click]:
     """The clicks of an event of a payload. The protocol has no event id, so each event gets a new one. Raises ``RowError``."""
     event = mappings(payload.get("events"), "events")[index]

@@ -59,6 +59,8 @@ async def measurement(request: Request) -> Response:
     collector = service_of(request).collector
     at = collector.clock.now()
     count = _readable(lambda: measurement_protocol.event_count(payload))
+    if _readable(lambda: measurement_protocol.objects(payload)):
+        caller = caller.objecting()
     readings = [partial(measurement_protocol.clicks, payload, index, at) for index in range(count)]
     collected = await collector.collect("ga4", readings, caller.event_ids, at)
     return answer(collected) if collected.refused else Response(status_code=204)
