@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-from customer360.services.api.problems import Problem
 from customer360.services.api.schemas import Affinity, Readiness
 from customer360.services.api.visits import unknown_customer
-from customer360.services.store.layout import StoreError
 from customer360.services.store.reading import StoreReader, StoreView
 
 
@@ -21,8 +16,8 @@ def profile_of(view: StoreView, customer_id: str) -> bytes:
 
 
 def readiness(reader: StoreReader) -> Readiness:
-    """Of which version the store is. Raises ``Problem`` where it cannot be read."""
-    with store_view(reader) as view:
+    """Of which version the store is. Raises ``StoreError`` where it cannot be read."""
+    with reader.view() as view:
         return Readiness("ready", view.meta.version, view.meta.as_of)
 
 
@@ -30,13 +25,3 @@ def affinities(categories: tuple[str, ...], probabilities: list[float]) -> list[
     """The most probable first, equal ones by category; empty without a champion."""
     pairs = sorted(zip(categories, probabilities, strict=False), key=lambda pair: (-pair[1], pair[0]))
     return [Affinity(category, probability) for category, probability in pairs]
-
-
-@contextmanager
-def store_view(reader: StoreReader) -> Iterator[StoreView]:
-    """A snapshot of the store; 503 where it cannot be read: a slice makes the store good."""
-    try:
-        with reader.view() as view:
-            yield view
-    except StoreError as error:
-        raise Problem(503, "no-store", "The store cannot be read", f"{error}.", {"Retry-After": "60"}) from error

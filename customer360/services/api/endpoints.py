@@ -22,6 +22,7 @@ from customer360.services.api.recommending import Recommender
 from customer360.services.api.scoring import Scorer
 from customer360.services.api.settings import ApiSettings
 from customer360.services.session_memory import SessionMemory
+from customer360.services.store.layout import StoreError
 from customer360.services.store.reading import StoreReader
 
 Content = TypeVar("Content")
@@ -107,6 +108,8 @@ def endpoint(name: str) -> Callable[[Endpoint], Endpoint]:
                 response = await function(request)
             except Problem as problem:
                 response = problem.response()
+            except StoreError as error:  # a slice makes it good
+                response = Problem(503, "no-store", "The store cannot be read", f"{error}.", {"Retry-After": "60"}).response()
             response.headers.update(request.scope.get("state", {}).get("headers", {}))
             seconds.observe(time.perf_counter() - began)
             REQUESTS.labels(name, response.status_code).inc()

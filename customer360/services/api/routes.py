@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -14,8 +12,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from customer360.services.api.calls import profile_of, readiness, store_view
-from customer360.services.api.endpoints import answer, decoded, endpoint, identify, read_body, service_of
+from customer360.services.api.calls import profile_of, readiness
+from customer360.services.api.endpoints import Service, answer, decoded, endpoint, identify, read_body, service_of
+from customer360.services.api.identity import Caller
 from customer360.services.api.metrics import REQUESTS
 from customer360.services.api.problems import Problem
 from customer360.services.api.recommending import recommendations, related
@@ -57,14 +56,16 @@ async def openapi(request: Request) -> Response:
 async def customer_profile(request: Request) -> Response:
     """A customer's profile."""
     customer_id = identify(request, "profile").customer(request.path_params["customer_id"])
-    with store_view(service_of(request).reader) as view:
+    with service_of(request).reader.view() as view:
         return answer(profile_of(view, customer_id))
 
 
 @endpoint("visitor_profile")
 async def visitor_profile(request: Request) -> Response:
     """The profile of a visitor's customer."""
-    with _visit(request, "profile") as (view, visit):
+    service, caller = service_of(request), identify(request, "profile")
+    with service.reader.view() as view:
+        visit = _visit(request, service, view, caller)
         if visit.customer_id is None:
             raise Problem(404, "unknown-visitor", "No customer is known of this visitor", "Or none who consents to that.")
         return answer(profile_of(view, visit.customer_id))
@@ -73,36 +74,36 @@ async def visitor_profile(request: Request) -> Response:
 @endpoint("recommendations")
 async def recommended(request: Request) -> Response:
     """Products for a customer or a visitor."""
-    with _visit(request, "offers") as (view, visit):
-        count, viewing = _count(request), _text(request, "viewing")
-        return answer(recommendations(view, service_of(request).recommender.recommend(view, visit, count, viewing)))
+    service, caller = service_of(request), identify(request, "offers")
+    with service.reader.view() as view:
+        visit = _visit(request, service, view, caller)
+        found = service.recommender.recommend(view, visit, _count(request), _text(request, "viewing"))
+        return answer(recommendations(view, found))
 
 
 @endpoint("offer")
 async def offer(request: Request) -> Response:
     """An offer for a customer or a visitor."""
-    with _visit(request, "offers") as (view, visit):
-        return answer(service_of(request).offering.offer(view, visit, _text(request, "page")))
+    service, caller = service_of(request), identify(request, "offers")
+    with service.reader.view() as view:
+        visit = _visit(request, service, view, caller)
+        return answer(service.offering.offer(view, visit, _text(request, "page")))
 
 
 @endpoint("related")
 async def related_products(request: Request) -> Response:
     """What goes with a product."""
     identify(request, "offers")
-    with store_view(service_of(request).reader) as view:
+    with service_of(request).reader.view() as view:
         return answer(related(view, request.path_params["product_id"]))
 
 
-@contextmanager
-def _visit(request: Request, scope: str) -> Iterator[tuple[StoreView, Visit]]:
-    """A snapshot of the store, and the visit of the customer or visitor whom the path names."""
-    service, caller = service_of(request), identify(request, scope)
-    with store_view(service.reader) as view:
-        customer_id = request.path_params.get("customer_id")
-        if customer_id is not None:
-            yield view, customer_visit(view, service.sessions, caller, customer_id)
-        else:
-            yield view, visitor_visit(view, service.sessions, caller, request.path_params["visitor_id"])
+def _visit(request: Request, service: Service, view: StoreView, caller: Caller) -> Visit:
+    """The visit of the customer or visitor whom the path names."""
+    asked = request.scope["path_params"]
+    if "customer_id" in asked:
+        return customer_visit(view, service.sessions, caller, asked["customer_id"])
+    return visitor_visit(view, service.sessions, caller, asked["visitor_id"])
 
 
 def _count(request: Request) -> int:

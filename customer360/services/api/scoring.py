@@ -11,7 +11,7 @@ from threading import Lock
 import pandas as pd
 
 from customer360.features import Feature, feature_list
-from customer360.services.api.calls import affinities, store_view
+from customer360.services.api.calls import affinities
 from customer360.services.api.problems import Problem
 from customer360.services.api.schemas import LARGEST, Score, Value
 from customer360.services.store.reading import StoreReader
@@ -62,8 +62,8 @@ class Scorer:
 
 
 def titles_of(reader: StoreReader) -> dict[str, str]:
-    """The categories' names, which reasons use. Raises ``Problem`` where the store cannot be read."""
-    with store_view(reader) as view:
+    """The categories' names, which reasons use. Raises ``StoreError`` where the store cannot be read."""
+    with reader.view() as view:
         return view.meta.titles
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -39,20 +38,34 @@ _related = msgspec.json.Decoder(list[tuple[str, str, float, str]])
 _bought = msgspec.json.Decoder(list[tuple[str, float | None]])
 _product = msgspec.json.Decoder(Product)
 _meta = msgspec.msgpack.Decoder(Meta)
+DAMAGES = (lmdb.Error, msgspec.DecodeError)
 _NO_META = Meta("", ((), ()), 0, datetime(1970, 1, 1, tzinfo=UTC), {}, {}, None, {})
 
 
 @dataclass(slots=True)
 class StoreView:
-    """One snapshot of the store; valid within the block that opened it. What the store does not know is None, or nothing.
+    """One snapshot of the store, until its block ends. What the store does not know is None, or nothing.
 
-    ``head``: how each JSON document of this version begins, with its point in time and number.
+    ``head``: how each JSON document of this version begins, with its point in time and number. The block raises ``StoreError``
+    where what it reads is damaged.
     """
 
     meta: Meta
     head: bytes
     _transaction: lmdb.Transaction
     _databases: dict[str, Database]
+    _close_reader: Callable[[], None]
+
+    def __enter__(self) -> StoreView:
+        """The snapshot: `StoreReader.view` has opened it."""
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        """End the snapshot; the next one opens the store again where it was found damaged."""
+        self._transaction.abort()
+        if isinstance(error, DAMAGES):
+            self._close_reader()
+            raise _damaged(error) from error
 
     def profile(self, customer_id: str) -> bytes | None:
         """The profile of a customer as JSON; ``head`` and all of it but its first brace is the document."""
@@ -120,17 +133,18 @@ class StoreReader:
         self._meta, self._head = _NO_META, b""
         self._meta_id = -1  # of the last transaction that it was read in
 
-    @contextmanager
-    def view(self) -> Iterator[StoreView]:
-        """One snapshot, to read from until the block ends. Raises ``StoreError`` where there is none that can be read."""
+    def view(self) -> StoreView:
+        """One snapshot, for a ``with`` block. Raises ``StoreError`` where there is none that can be read."""
         transaction = self._begin()
         try:
-            yield StoreView(self._read_meta(transaction), self._head, transaction, self._databases)
-        except (lmdb.Error, msgspec.DecodeError) as error:
-            self.close()
-            raise StoreError(f"the store is damaged ({type(error).__name__}); {REMAKE_IT}") from error
-        finally:
+            meta = self._read_meta(transaction)
+        except (StoreError, *DAMAGES) as error:
             transaction.abort()
+            if isinstance(error, StoreError):
+                raise
+            self.close()
+            raise _damaged(error) from error
+        return StoreView(meta, self._head, transaction, self._databases, self.close)
 
     def close(self) -> None:
         """Close the environment; the next view opens it again."""
@@ -180,6 +194,10 @@ class StoreReader:
             self._head = msgspec.json.encode({"as_of": meta.as_of, "version": meta.version})[:-1] + b","
             self._meta_id = transaction.id()
         return self._meta
+
+
+def _damaged(error: BaseException) -> StoreError:
+    return StoreError(f"the store is damaged ({type(error).__name__}); {REMAKE_IT}")
 
 
 class _Schema(msgspec.Struct):

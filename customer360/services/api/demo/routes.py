@@ -12,7 +12,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from customer360.recommendations.recommend import Product
-from customer360.services.api.calls import store_view
 from customer360.services.api.endpoints import Endpoint, answer, decoded, endpoint, read_body, service_of
 from customer360.services.api.identity import COOKIE
 from customer360.services.api.tokens import sign_customer
@@ -86,7 +85,7 @@ def demo_routes(shop: Shop) -> list[Route]:
     @endpoint("demo_shop")
     async def shown_shop(request: Request) -> Response:
         service = service_of(request)
-        with store_view(service.reader) as view:
+        with service.reader.view() as view:
             return answer(_shown(view, shop, service.settings.demo_key))
 
     @endpoint("demo_visit")
