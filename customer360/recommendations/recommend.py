@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Container, Iterator, Sequence
+from functools import cached_property
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -150,8 +151,7 @@ class _Expected:
         count: int,
     ) -> None:
         self.model = model
-        self.reasons = {row.product_id: row.reason for row in affinity}
-        self.entry = {row.product_id: row for row in cold_start}
+        self.affinity, self.cold_start = affinity, cold_start
         self.by_session: dict[str, float] = {}
         self.places: dict[str, int] = {}
         self.context = model.context(session)[-LONGEST:] if model else []
@@ -178,6 +178,16 @@ class _Expected:
         else:
             self.by_entry = {}
 
+    @cached_property
+    def affinity_reasons(self) -> dict[str, str]:
+        """Why the customer likes a product."""
+        return {row.product_id: row.reason for row in self.affinity}
+
+    @cached_property
+    def entry_reasons(self) -> dict[str, str]:
+        """Why a visit that began so goes on to a product."""
+        return {row.product_id: row.reason for row in self.cold_start}
+
     def ranked(self) -> list[tuple[str, float]]:
         """All products that a source knows with the sum over the sources, the largest first; equal ones in their order."""
         total = dict(self.by_session)
@@ -192,9 +202,9 @@ class _Expected:
             part.get(product_id, -1.0) for part in (self.by_session, self.by_affinity, self.by_entry)
         )
         if by_affinity >= max(by_session, by_entry):
-            return AFFINITY, self.reasons[product_id]
+            return AFFINITY, self.affinity_reasons[product_id]
         if by_entry >= by_session or self.model is None:
-            return COLD_START, self.entry[product_id].reason if product_id in self.entry else IS_POPULAR
+            return COLD_START, self.entry_reasons.get(product_id, IS_POPULAR)
         return SESSION, self._of_session(self.model, product_id, product_of)
 
     def _of_session(self, model: SessionModel, product_id: str, product_of: ProductOf) -> str:

@@ -10,6 +10,7 @@ knows every product, is looked up where another has a product, and walked down f
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -106,42 +107,41 @@ class SessionModel:
         recent = np.asarray(context, dtype=np.int64)[-LONGEST:]
         if not len(recent):
             return Found(np.empty(0, dtype=np.int64), np.zeros((len(COMPONENTS), 0)))
-        rows = self.follows.row(int(recent[-1])), self._along(recent), self._neighbours(recent)
+        viewed: list[int] = recent.tolist()
+        rows = self.follows.row(viewed[-1]), self._along(viewed), self._neighbours(viewed)
         knows: list[tuple[npt.NDArray[Any], npt.NDArray[Any]]] = [(recent, np.ones(len(recent))), *rows]
-        every = np.concatenate([codes for codes, _ in knows])
-        codes, place = np.unique(every, return_inverse=True)
-        parts = np.zeros((len(COMPONENTS), len(codes)))
-        parts[0] = self.popularity[codes]
-        first = 0
-        for part, (known, values) in enumerate(knows, start=1):
-            if len(known):
-                added = np.bincount(place[first : first + len(known)], values, minlength=len(codes))
-                total = added.sum()
-                parts[part] = added / total if total > 0 else added
-            first += len(known)
-        return Found(codes.astype(np.int64), parts)
+        every = np.concatenate([known for known, _ in knows])
+        codes, place = _distinct(every)
+        place += np.repeat(np.arange(len(knows)) * len(codes), [len(known) for known, _ in knows])
+        values = np.concatenate([values for _, values in knows])
+        added = np.bincount(place, values, minlength=len(knows) * len(codes)).reshape(len(knows), -1)
+        totals = added.sum(axis=1, keepdims=True)
+        totals[totals <= 0] = 1.0
+        return Found(codes, np.vstack([self.popularity[codes], added / totals]))
 
     def weights_of(self, length: int) -> Floats:
         """The weights of the components in a session with so many products."""
         return np.asarray(self.weights[length_class(length)], dtype=np.float64)
 
-    def _along(self, recent: Integers) -> tuple[Integers, Floats]:
-        rows = [self.along.row(int(product)) for product in recent[::-1]]
+    def _along(self, viewed: list[int]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+        rows = [self.along.row(product) for product in reversed(viewed)]
         codes = np.concatenate([columns for columns, _ in rows])
         return codes, np.concatenate([values / distance for distance, (_, values) in enumerate(rows, start=1)])
 
-    def _neighbours(self, recent: Integers) -> tuple[Integers, Floats]:
+    def _neighbours(self, viewed: list[int]) -> tuple[npt.NDArray[np.int32], Floats]:
         """Sessions by cosine, products weighted by their place here; their products by how late the last common one is."""
-        products, last = np.unique(recent[::-1], return_index=True)
-        parts = [slice(self.newest_starts[product], self.newest_starts[product + 1]) for product in products]
-        counts = [part.stop - part.start for part in parts]
-        matches = np.concatenate([self.newest_sessions[part] for part in parts])
+        last = {product: len(viewed) - place for place, product in enumerate(viewed, start=1)}
+        products = sorted(last)
+        parts = [self.newest_sessions[self.newest_starts[product] : self.newest_starts[product + 1]] for product in products]
+        counts = [len(part) for part in parts]
+        matches = np.concatenate(parts)
         if not len(matches):
-            return np.empty(0, dtype=np.int64), np.empty(0)
-        sessions, place = np.unique(matches, return_inverse=True)
-        similar = np.bincount(place, np.repeat(1.0 - last / len(recent), counts))
+            return np.empty(0, dtype=np.int32), np.empty(0)
+        sessions, place = _distinct(matches)
+        views_after = np.repeat([float(last[product]) for product in products], counts)
+        similar = np.bincount(place, 1.0 - views_after / len(viewed))
         distance = np.full(len(sessions), np.inf)
-        np.minimum.at(distance, place, np.repeat(last + 1.0, counts))
+        np.minimum.at(distance, place, views_after + 1.0)
         sessions, similar, distance = sessions[-SAMPLE:], similar[-SAMPLE:], distance[-SAMPLE:]
         sizes = self.session_starts[sessions + 1] - self.session_starts[sessions]
         similar = similar / np.sqrt(sizes)
@@ -149,12 +149,30 @@ class SessionModel:
         sizes, firsts = sizes[nearest], self.session_starts[sessions[nearest]]
         # places of all products of the nearest sessions: ranges laid end to end
         places = np.arange(sizes.sum()) + np.repeat(firsts - np.concatenate([[0], np.cumsum(sizes)[:-1]]), sizes)
-        return self.session_codes[places].astype(np.int64), np.repeat(similar[nearest] / distance[nearest], sizes)
+        return self.session_codes[places], np.repeat(similar[nearest] / distance[nearest], sizes)
 
 
 def length_class(length: int) -> int:
     """The row of the weights of a session with so many products."""
-    return int(np.searchsorted(LENGTHS, length, side="right"))
+    return bisect_right(LENGTHS, length)
+
+
+def _distinct(values: npt.NDArray[Any]) -> tuple[Integers, Integers]:
+    """The distinct values (not negative), ascending, and the place of each value among them.
+
+    Value and place are sorted as one number of 64 bits, which takes half of the time of ``np.unique``.
+    """
+    bits = len(values).bit_length()
+    packed = (values.astype(np.int64) << bits) | np.arange(len(values))
+    packed.sort()
+    ascending = packed >> bits
+    begins = np.empty(len(values), dtype=np.int64)
+    begins[0] = 0
+    np.not_equal(ascending[1:], ascending[:-1], out=begins[1:], casting="unsafe")
+    place = np.empty_like(begins)
+    place[packed & ((1 << bits) - 1)] = begins.cumsum()
+    begins[0] = 1
+    return ascending[begins.astype(bool)], place
 
 
 def ranked(model: SessionModel, found: Found, weights: Floats, count: int) -> tuple[Integers, Floats]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
 
 from customer360.services.api.identity import Caller
 from customer360.services.api.problems import Problem
@@ -15,7 +16,8 @@ from customer360.services.store.reading import StoreView
 PRODUCT_EVENTS = ("view_item", "add_to_cart")
 
 
-class Visit(NamedTuple):
+@dataclass(frozen=True)
+class Visit:
     """``customer_id``: recognised, known to the store and consenting, else None. ``session``: None where nothing may be linked.
 
     ``now``: seconds since 1970 (UTC).
@@ -26,7 +28,7 @@ class Visit(NamedTuple):
     session: Session | None
     now: float
 
-    @property
+    @cached_property
     def products(self) -> list[str]:
         """The products that were viewed or put into the cart in the session, the oldest first."""
         events = self.session.events if self.session else ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -38,8 +38,17 @@ _related = msgspec.json.Decoder(list[tuple[str, str, float, str]])
 _bought = msgspec.json.Decoder(list[tuple[str, float | None]])
 _product = msgspec.json.Decoder(Product)
 _meta = msgspec.msgpack.Decoder(Meta)
+MOST_PRODUCTS, MOST_ENTRIES = 20_000, 1_000  # kept decoded in a process: some 10 and 5 MB
 DAMAGES = (lmdb.Error, msgspec.DecodeError)
 _NO_META = Meta("", ((), ()), 0, datetime(1970, 1, 1, tzinfo=UTC), {}, {}, None, {})
+
+
+@dataclass(slots=True)
+class _Shelf:
+    """What was read of one version for any customer: products and cold starts, which most answers need again."""
+
+    products: dict[str, Product] = field(default_factory=dict)
+    cold_starts: dict[str, list[Ranked]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -54,6 +63,7 @@ class StoreView:
     head: bytes
     _transaction: lmdb.Transaction
     _databases: dict[str, Database]
+    _shelf: _Shelf
     _close_reader: Callable[[], None]
 
     def __enter__(self) -> StoreView:
@@ -99,8 +109,12 @@ class StoreView:
 
     def cold_start(self, entry: str) -> list[Ranked] | None:
         """The products that visits with this beginning go on to, the most probable first."""
-        value = self._get(COLD_START, entry)
-        return None if value is None else _ranked.decode(value)
+        found = self._shelf.cold_starts.get(entry)
+        if found is None and (value := self._get(COLD_START, entry)) is not None:
+            found = _ranked.decode(value)
+            if len(self._shelf.cold_starts) < MOST_ENTRIES:
+                self._shelf.cold_starts[entry] = found
+        return found
 
     def related(self, product_id: str) -> list[tuple[str, str, float, str]]:
         """Relation, product, score and reason of what goes with a product, by relation, the strongest first."""
@@ -109,8 +123,12 @@ class StoreView:
 
     def product(self, product_id: str) -> Product | None:
         """A listed product."""
-        value = self._get(PRODUCTS, product_id)
-        return None if value is None else _product.decode(value)
+        found = self._shelf.products.get(product_id)
+        if found is None and (value := self._get(PRODUCTS, product_id)) is not None:
+            found = _product.decode(value)
+            if len(self._shelf.products) < MOST_PRODUCTS:
+                self._shelf.products[product_id] = found
+        return found
 
     def first_rows(self, table: str, most: int) -> Iterator[tuple[str, bytes]]:
         """The first rows of a table by key, with their values as JSON."""
@@ -130,7 +148,7 @@ class StoreReader:
         self._target: str | None = None
         self._environment: lmdb.Environment | None = None
         self._databases: dict[str, Database] = {}
-        self._meta, self._head = _NO_META, b""
+        self._meta, self._head, self._shelf = _NO_META, b"", _Shelf()
         self._meta_id = -1  # of the last transaction that it was read in
 
     def view(self) -> StoreView:
@@ -144,7 +162,7 @@ class StoreReader:
                 raise
             self.close()
             raise _damaged(error) from error
-        return StoreView(meta, self._head, transaction, self._databases, self.close)
+        return StoreView(meta, self._head, transaction, self._databases, self._shelf, self.close)
 
     def close(self) -> None:
         """Close the environment; the next view opens it again."""
@@ -192,7 +210,7 @@ class StoreReader:
                 raise StoreError(f"the store is of another release (schema {schema}, this one reads {SCHEMA}); {REMAKE_IT}")
             self._meta = meta = _meta.decode(value)
             self._head = msgspec.json.encode({"as_of": meta.as_of, "version": meta.version})[:-1] + b","
-            self._meta_id = transaction.id()
+            self._meta_id, self._shelf = transaction.id(), _Shelf()
         return self._meta
 
 
