@@ -95,18 +95,20 @@ def affinities(book: Book, customer: Customer) -> dict[str, tuple[float, list[st
     category vectors times the product's probability. An offer without such a product is left out. A vector of zeros has the
     cosine 0 to any other.
     """
-    length = math.sqrt(sum(weight * weight for weight in customer.tastes.values()))
-    found: dict[str, tuple[float, list[str]]] = {}
+    tastes = customer.tastes
+    length = math.sqrt(sum([weight * weight for weight in tastes.values()]))
+    totals: dict[str, float] = {}
+    products: dict[str, list[str]] = {}
     for product, probability in customer.products[: book.rules.top_products]:
         offers = book.by_product.get(product)
         if offers is None:
             continue
         vector = book.products.get(product, {})
-        cosine = sum(weight * customer.tastes.get(name, 0.0) for name, weight in vector.items()) / length if length else 0.0
+        cosine = sum([weight * tastes.get(name, 0.0) for name, weight in vector.items()]) / length if length else 0.0
         for offer in offers:
-            total, products = found.get(offer.offer_id, (0.0, []))
-            found[offer.offer_id] = total + probability * cosine, [*products, product]
-    return {name: (total / len(products), products) for name, (total, products) in found.items()}
+            totals[offer.offer_id] = totals.get(offer.offer_id, 0.0) + probability * cosine
+            products.setdefault(offer.offer_id, []).append(product)
+    return {name: (total / len(products[name]), products[name]) for name, total in totals.items()}
 
 
 def published_choice(book: Book, customer: Customer, among: Sequence[Offer] | None = None) -> Choice | None:
