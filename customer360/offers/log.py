@@ -27,9 +27,9 @@ TOLERANCE = 1e-6  # of sums of probabilities
 class LoggedDecision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One decision as it was answered. ``decided_at``: UTC, with its time zone.
 
-    Whom: ``customer_id`` where the customer was recognised, else ``visitor_id``; ``session_id`` and ``page`` as the shop said.
-    Context: the customer's ``segment``, most liked category (``category_id``), most probable products (``top_products``) and
-    the products of the session that counted (``session_products``), the newest first.
+    Whom: ``customer_id`` where the customer was recognised, else ``visitor_id``; ``session_id`` as the session's first event
+    names it, ``page`` as the request does. Context: the customer's ``segment``, most liked category (``category_id``), most
+    probable products (``top_products``) and the products of the session that counted (``session_products``), the newest first.
 
     ``candidates`` with ``propensities``: each offer that could have been shown, and its probability, exploration included; so
     that any policy can be judged by this log. ``propensity`` is that of ``offer_id``; where nothing was drawn (``basis``

@@ -46,6 +46,7 @@ class SessionEvent(msgspec.Struct, array_like=True, frozen=True):
     referrer: str | None = None
     device: str | None = None
     page_url: str | None = None
+    session_id: str | None = None
 
 
 class Session(msgspec.Struct, array_like=True, frozen=True):
@@ -61,6 +62,7 @@ class Session(msgspec.Struct, array_like=True, frozen=True):
     events: list[SessionEvent]
 
 
+NOTHING = dict.fromkeys(("referrer", "device", "page_url", "session_id"))  # in all events but the first
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Session).decode
 
@@ -147,7 +149,7 @@ class SessionMemory:
         if past is not None and past.customer_id and customer_id and past.customer_id != customer_id:
             past = None
         known = past.events if past else []
-        bare = (msgspec.structs.replace(event, referrer=None, device=None, page_url=None) for event in events)
+        bare = (msgspec.structs.replace(event, **NOTHING) for event in events)
         kept = sorted(dict.fromkeys((*known, *bare)), key=_moment)[-MOST_EVENTS:]
         first = past.first if past else min(events, key=_moment)
         customer = customer_id or (past.customer_id if past else None)

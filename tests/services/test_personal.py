@@ -175,21 +175,25 @@ def test_an_offer_that_was_shown_since_the_slice_uses_up_its_limit(personal: Per
 
 
 def test_every_answer_is_a_logged_decision(personal: Personal) -> None:
-    personal.happened("V1", "C1", view("p5"), view("p1", AS_OF + timedelta(seconds=5)))
+    personal.happened("V1", "C1", view("p5", session_id="s-1"), view("p1", AS_OF + timedelta(seconds=5), session_id="s-2"))
+    personal.happened("V8", None, view("p5", session_id="s" * 257))
     answer = personal.offered("visitors/V1", page="/home")
     (logged,) = personal.decisions()
     assert (answer["decision_id"], answer["offer_id"], answer["propensity"]) == (
         *(logged.decision_id, logged.offer_id, logged.propensity),
     )
     assert (logged.customer_id, logged.visitor_id, logged.page, logged.store_version) == ("C1", "V1", "/home", 1)
-    assert logged.session_products == ("p1", "p5")
+    assert (logged.session_id, logged.session_products) == ("s-1", ("p1", "p5"))
     assert logged.segment == "Champions"
     personal.offered("customers/C3")
     personal.offered("visitors/V1", personal.objecting)
-    of_c3, of_v1 = personal.decisions()[1:]
+    personal.offered("visitors/V8")
+    of_c3, of_v1, of_v8 = personal.decisions()[1:]
+    assert of_v8.session_id is None
     assert of_c3.customer_id is None
     assert of_c3.visitor_id == f"u-{of_c3.decision_id}"
-    assert (of_v1.customer_id, of_v1.visitor_id, of_v1.segment, of_v1.session_products) == (None, "V1", None, ())
+    assert (of_v1.customer_id, of_v1.visitor_id, of_v1.segment) == (None, "V1", None)
+    assert (of_v1.session_id, of_v1.session_products) == (None, ())
 
 
 def test_products_that_go_with_another_can_be_bought(personal: Personal) -> None:

@@ -64,6 +64,7 @@ class Offering:
             at=at,
             customer_id=visit.customer_id,
             visitor_id=visitor_id,
+            session_id=visit.session_id,
             page=page,
             session_products=tuple(dict.fromkeys(reversed(visit.products))),
             store_version=view.meta.version,

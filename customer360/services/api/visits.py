@@ -35,6 +35,12 @@ class Visit:
         return [event.product_id for event in events if event.product_id and event.event_name in PRODUCT_EVENTS]
 
     @property
+    def session_id(self) -> str | None:
+        """The session's id in its first event; None without one, or with one that is too long for a decision's log."""
+        found = self.session.first.session_id if self.session else None
+        return found if found and len(found) <= LONGEST_ID else None
+
+    @property
     def bought(self) -> frozenset[str]:
         """The products that were bought in the session."""
         events = self.session.events if self.session else ()

@@ -24,7 +24,7 @@ EVENTS = Counter("customer360_api_events", "Events by protocol: accepted, refuse
 SOURCE = "clicks"
 RETRY_SECONDS = 5  # where the spool takes nothing
 CLOCK_SECONDS = 1.0  # for which a look at a replayed shop's newest slice counts
-REMEMBERED = ("product_id", "category_id", "offer_id", "referrer", "device", "page_url")
+REMEMBERED = ("product_id", "category_id", "offer_id", "referrer", "device", "page_url", "session_id")
 
 Ids = Callable[[str | None, str | None], tuple[str | None, str | None]]  # of visitor and customer: whom an event may be of
 Reading = Callable[[], list[Click] | Skip]  # the clicks of one event; raises RowError or EventError
