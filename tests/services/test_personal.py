@@ -218,6 +218,11 @@ def test_what_cannot_be_answered_is_a_problem_document(personal: Personal) -> No
         ("/v1/visitors/V1/recommendations?n=%C2%B2", 422, "wrong-parameter"),
         (f"/v1/visitors/V1/offer?page={'x' * 1025}", 422, "wrong-parameter"),
         (f"/v1/visitors/{'x' * 257}/offer", 422, "wrong-parameter"),
+        ("/v1/visitors/me/offer", 422, "wrong-parameter"),
+        ("/v1/visitors//offer", 422, "wrong-parameter"),
+        ("/v1/customers//recommendations", 422, "wrong-parameter"),
+        ("/v1/customers//profile", 404, "unknown-customer"),
+        ("/v1/products//related", 404, "unknown-product"),
     ):
         problem(personal, path, status, kind)
 

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
-from customer360.services.api.identity import Caller
+from customer360.services.api.identity import OWN, Caller
 from customer360.services.api.problems import Problem
 from customer360.services.api.schemas import LONGEST_ID
 from customer360.services.session_memory import Session, SessionMemory
@@ -78,7 +78,12 @@ def customer_visit(view: StoreView, sessions: SessionMemory, caller: Caller, ask
 
 
 def visitor_visit(view: StoreView, sessions: SessionMemory, caller: Caller, asked: str) -> Visit:
-    """The visit of a visitor, known or not. A customer counts where the shop, the store or the session links one."""
+    """The visit of a visitor, known or not. A customer counts where the shop, the store or the session links one.
+
+    Raises ``Problem``: 422 for a server that asks for ``me``, which would be one visitor of all who are answered so.
+    """
+    if caller.kind == "server" and asked == OWN:
+        raise Problem(422, "wrong-parameter", f"A server has no visitor {OWN}", "Name the visitor, or ask with a browser key.")
     visitor_id, now = _bounded(caller.visitor(asked)), time.time()
     if not caller.may_personalise:
         return Visit(visitor_id, None, None, now)
@@ -98,6 +103,8 @@ def unknown_customer() -> Problem:
 
 
 def _bounded(text: str) -> str:
+    if not text:
+        raise Problem(422, "wrong-parameter", "The id is empty", "Name a customer or a visitor.")
     if len(text) > LONGEST_ID:
         raise Problem(422, "wrong-parameter", "The id is too long", f"At most {LONGEST_ID} characters are read.")
     return text

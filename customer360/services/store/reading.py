@@ -136,6 +136,8 @@ class StoreView:
             yield bytes(key).decode(), bytes(value)
 
     def _get(self, table: str, text: str) -> bytes | None:
+        if not text:  # LMDB has no empty key, and would call the store damaged
+            return None
         return self._transaction.get(key_of(text), db=self._databases[table])  # type: ignore[return-value]  # buffers are off
 
 
