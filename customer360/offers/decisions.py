@@ -122,8 +122,7 @@ def published_choice(book: Book, customer: Customer, among: Sequence[Offer] | No
         return None
     rules, offers = book.rules, book.listed if among is None else among
     found = affinities(book, customer)
-    ranked = [offer for offer in offers if offer.offer_id in found]
-    if ranked:
+    if found and (ranked := [offer for offer in offers if offer.offer_id in found]):
         best = max(ranked, key=lambda offer: found[offer.offer_id][0])
         affinity, products = found[best.offer_id]
         if affinity > rules.threshold and best.runs_on(book.day):

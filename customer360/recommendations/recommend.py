@@ -153,7 +153,6 @@ class _Expected:
         self.model = model
         self.affinity, self.cold_start = affinity, cold_start
         self.by_session: dict[str, float] = {}
-        self.places: dict[str, int] = {}
         self.context = model.context(session)[-LONGEST:] if model else []
         share = 1.0 if affinity else 0.0
         prior = 0.0 if affinity else 1.0
@@ -166,7 +165,7 @@ class _Expected:
             best = np.argsort(-scores, kind="stable")[:count]
             names = model.products[self.found.codes[best]].tolist()
             self.by_session = dict(zip(names, scores[best].tolist(), strict=True))
-            self.places = dict(zip(names, best.tolist(), strict=True))
+            self.best = best
         total = sum(row.score for row in affinity)
         self.by_affinity = {row.product_id: share * row.score / total for row in affinity} if total > 0 else {}
         if cold_start:
@@ -177,6 +176,11 @@ class _Expected:
             self.by_entry = dict(zip(names, (prior * model.popularity[popular]).tolist(), strict=True))
         else:
             self.by_entry = {}
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Where the products of the session are in what was found."""
+        return dict(zip(self.by_session, self.best.tolist(), strict=True))
 
     @cached_property
     def affinity_reasons(self) -> dict[str, str]:

@@ -117,7 +117,10 @@ class SessionModel:
         added = np.bincount(place, values, minlength=len(knows) * len(codes)).reshape(len(knows), -1)
         totals = added.sum(axis=1, keepdims=True)
         totals[totals <= 0] = 1.0
-        return Found(codes, np.vstack([self.popularity[codes], added / totals]))
+        parts = np.empty((len(COMPONENTS), len(codes)))
+        parts[0] = self.popularity[codes]
+        np.divide(added, totals, out=parts[1:])
+        return Found(codes, parts)
 
     def weights_of(self, length: int) -> Floats:
         """The weights of the components in a session with so many products."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import msgspec
 import pandas as pd
 import pytest
 from starlette.applications import Starlette
@@ -20,6 +21,7 @@ from customer360.offers.inputs import OFFERS, PRODUCTS
 from customer360.offers.log import LoggedDecision, decode
 from customer360.services.api.app import create
 from customer360.services.api.keys import SCOPES, add_key, keys_file
+from customer360.services.api.schemas import OfferAnswer
 from customer360.services.api.settings import ApiSettings
 from customer360.services.api.visits import Visit
 from customer360.services.session_memory import SessionEvent, SessionMemory
@@ -260,7 +262,8 @@ def test_10000_customers_get_the_answers_of_the_batch(tmp_path: Path) -> None:
     service = serving(shop).state.service
     with service.reader.view() as found:
         for customer_id, *expected in current:
-            answer = service.offering.offer(found, Visit(None, customer_id, None, time.time()), None)
+            offered = service.offering.offer(found, Visit(None, customer_id, None, time.time()), None)
+            answer = msgspec.json.decode(offered, type=OfferAnswer)
             assert [answer.offer_id, answer.reason, answer.policy_version, answer.propensity] == expected
     assert len(current) == 10_001
     assert {offer_id for _, offer_id, *_ in current} == {"o2", "o3", "o4"}

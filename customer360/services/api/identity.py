@@ -201,7 +201,10 @@ class Identity:
 
 def _header(request: Request, name: bytes) -> str | None:
     """The first header of a name in lower case, in a microsecond: Starlette's mapping takes two for one that is missing."""
-    return next((value.decode("latin-1") for key, value in request.scope["headers"] if key == name), None)
+    for key, value in request.scope["headers"]:
+        if key == name:
+            return value.decode("latin-1")  # type: ignore[no-any-return]
+    return None
 
 
 def _new_visitor(kind: str) -> str:

@@ -6,17 +6,18 @@ import secrets
 from datetime import datetime, time, timedelta
 from typing import NamedTuple
 
+import msgspec
+
 from customer360.offers.customer import Customer
 from customer360.offers.decisions import Policy, decide
 from customer360.offers.log import encode, logged
-from customer360.offers.offers import Book
+from customer360.offers.offers import Book, Offer
 from customer360.offers.policy import policy_of
 from customer360.offers.session import during
 from customer360.services.api.collector.collecting import ShopClock
 from customer360.services.api.identity import UNLINKABLE
 from customer360.services.api.problems import Problem
 from customer360.services.api.recommending import Recommender
-from customer360.services.api.schemas import OfferAnswer
 from customer360.services.api.visits import Visit
 from customer360.services.spool import Spool, SpoolFullError
 from customer360.services.store.layout import Meta
@@ -24,16 +25,21 @@ from customer360.services.store.reading import StoreView
 from customer360.settings import Settings, SettingsError
 
 SOURCE = "offer_decisions"
+_json = msgspec.json.Encoder().encode
 
 
 class _Rules(NamedTuple):
-    """What decisions rest on until the shop-local day ends or the store has another version."""
+    """What decisions rest on until the shop-local day ends or the store has another version.
+
+    ``answers``: by offer, the part of its answers that is the same for everybody, whose products may be hundreds.
+    """
 
     meta: Meta
     until: datetime
     book: Book
     policy: Policy
     draw_key: bytes
+    answers: dict[str, bytes]
 
 
 class Offering:
@@ -44,8 +50,8 @@ class Offering:
         self._spool: Spool | None = None
         self._rules: _Rules | None = None
 
-    def offer(self, view: StoreView, visit: Visit, page: str | None) -> OfferAnswer:
-        """The offer of a visit on a page, and its logged decision.
+    def offer(self, view: StoreView, visit: Visit, page: str | None) -> bytes:
+        """The offer of a visit on a page as JSON of ``schemas.OfferAnswer``, and its logged decision.
 
         Raises ``Problem``: 404 where no offer may be shown, 503 before offers are published and where nothing can be logged.
         """
@@ -71,18 +77,13 @@ class Offering:
             decision_id=decision_id,
         )
         self._log(encode(record))
-        offer = next(offer for offer in book.listed if offer.offer_id == decision.offer_id)
-        return OfferAnswer(
-            view.meta.as_of,
-            view.meta.version,
-            offer.offer_id,
-            offer.name,
-            list(offer.product_ids),
-            decision.reason,
-            decision.policy_version,
-            decision.propensity,
-            decision_id,
-        )
+        own = {
+            "reason": decision.reason,
+            "policy_version": decision.policy_version,
+            "propensity": decision.propensity,
+            "decision_id": decision_id,
+        }
+        return view.head + rules.answers[decision.offer_id] + _json(own)[1:]
 
     def _rules_of(self, meta: Meta, at: datetime) -> _Rules:
         found, shop = self._rules, self._settings.shop
@@ -92,7 +93,8 @@ class Offering:
             day = at.astimezone(shop.zone).date()
             until = datetime.combine(day + timedelta(days=1), time(), shop.zone)
             book, policy = meta.offers.book.book(day, shop.offers), policy_of(meta.offers.policy, shop.offers)
-            found = self._rules = _Rules(meta, until, book, policy, bytes.fromhex(meta.offers.draw_key))
+            answers = {offer.offer_id: _answer(offer) for offer in book.listed}
+            found = self._rules = _Rules(meta, until, book, policy, bytes.fromhex(meta.offers.draw_key), answers)
         return found
 
     def _customer(self, view: StoreView, visit: Visit, book: Book, drawn_by: str) -> Customer:
@@ -119,3 +121,8 @@ class Offering:
             raise Problem(503, "no-log", "Decisions cannot be logged", "The operator finds the reason in the log.") from error
         except SpoolFullError as error:
             raise Problem(503, "no-room", "The log of decisions is full", "", {"Retry-After": "10"}) from error
+
+
+def _answer(offer: Offer) -> bytes:
+    """What each answer with the offer says of it, between the version and the reason."""
+    return _json({"offer_id": offer.offer_id, "name": offer.name, "product_ids": offer.product_ids})[1:-1] + b","
