@@ -16,7 +16,7 @@ from customer360.services.store.reading import StoreView
 PRODUCT_EVENTS = ("view_item", "add_to_cart")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Visit:
     """``customer_id``: recognised, known to the store and consenting, else None. ``session``: None where nothing may be linked.
 
