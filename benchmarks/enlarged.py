@@ -32,9 +32,11 @@ ENLARGED = (
     "intermediate.int_offer_activity_by_slice",
     "intermediate.int_purchases_by_slice",
     "intermediate.int_sources_by_slice",
+    "intermediate.int_visit_starts_by_slice",
     "intermediate.int_visitor_links_by_slice",
 )
 OWN_IDS = {"customer_id", "visitor_id", "order_id", "session_id", "event_id", "touch_id"}
+VISITORS = "visitors"  # a number of them, in a table without their ids: added up over the replicas
 POPULATION_TABLES = ("customers", "campaign_touches")
 
 
@@ -85,7 +87,7 @@ def _enlarge_table(connection: duckdb.DuckDBPyConnection, table: str, times: int
                 select number, ({day} - number % {days} + {days}) % {days} as from_day, {day} as day
                 from range({times}) as replicas (number)
             ) as replica on base.day = replica.from_day
-            order by 1
+            {"group by all" if VISITORS in columns else ""} order by 1
             """
         )
     connection.execute("drop table base; checkpoint")
@@ -95,6 +97,8 @@ def _of_replica(name: str, kind: str, shift: str) -> str:
     own = f"base.{quoted(name)}"
     if kind == "TIMESTAMP":
         return f"{own} + {shift}"
+    if name == VISITORS:
+        return f"sum({own})::{kind}"
     if name in OWN_IDS:
         return f"case when replica.number = 0 then {own} else {own} || '-' || replica.number end"
     if name == "event_key":  # 63 bits, as those of event ids are

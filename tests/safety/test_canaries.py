@@ -124,7 +124,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> CanaryShop:
     place.write(slice_folder, "typed.parquet", typed_wrongly(BYTES))
     header = "customer_id,consent_email,age,name\n"
     customers = ("reference/customers", "customers.csv")
-    place.write(*customers, f"{header}c-1,true,41,{PERSON}\n")
+    place.write(*customers, f"{header}c-1,true,41,{PERSON}\nc-2,true,41,\n")
     runs = [place.run("history_job", place.key(-1), assets=[["raw", "customers"]]).succeed()]
     for text in (f"c-1,true,{AGE},{PERSON}\n", f"{TWICE},true,4,\n" * 3, f'c-1,true,4,"{PERSON}" {CUT}\n'):
         place.write(*customers, header + text)
@@ -182,10 +182,10 @@ def test_the_canaries_were_there_to_be_found(shop: CanaryShop) -> None:
     assert "quarantine 6 lines" in shop.printed
     assert "age: is not a whole number" in shop.printed
     assert "repeats the key (customer_id) of customers.csv row 1" in shop.printed
-    ((columns, good, quarantined),) = shop.published(
+    ((profiles, good, quarantined),) = shop.published(
         "select (select count(*) from customer_profiles), good, quarantined from slice_log where source = 'clicks'"
     )
-    assert (columns, good, quarantined) == (1, 3, 6)
+    assert (profiles, good, quarantined) == (2, 3, 6)
 
 
 @pytest.mark.parametrize("value", SECRETS)
