@@ -23,6 +23,7 @@ NOTHING = {
     "raw_slices": 0,
     "quarantined_slices": 0,
     "rejected_rows": 0,
+    "offer_decisions": 0,
     "history_days": 0,
     "score_snapshots": 0,
     "published_versions": 0,
@@ -39,6 +40,7 @@ BY_SHOP: dict[str, tuple[Callable[[Place, datetime], Path], datetime, timedelta]
     "landing_slices": (lambda place, at: slice_folder(place.landing / "clicks", at), OLDEST, QUARTER),
     "raw_slices": (lambda place, at: place.raw / "clicks" / f"slice_key={slice_key(at)}", OLDEST, QUARTER),
     "quarantined_slices": (lambda place, at: place.quarantine / "clicks" / f"slice_key={slice_key(at)}", OLDEST, QUARTER),
+    "offer_decisions": (lambda place, at: place.raw / "offer_decisions" / f"slice_key={slice_key(at)}", OLDEST, QUARTER),
     "history_days": (lambda place, at: place.raw / "click_history" / f"day_key={at:%Y-%m-%d}", OLDEST, DAY),
     "score_snapshots": (
         lambda place, at: place.root / "scores_daily" / f"day_key={at:%Y-%m-%d}",

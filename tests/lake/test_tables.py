@@ -84,5 +84,5 @@ def test_tables_about_single_customers_are_personal() -> None:
     personal = {name for name, table in TABLES.items() if table.is_personal}
     assert personal == {
         *("customer_scores", "customer_scores_daily", "customer_value", "current_offers", "customer_profiles"),
-        *("campaign_plan", "campaign_ledger", "visitor_customers", "offer_inputs", "product_affinity"),
+        *("campaign_plan", "campaign_ledger", "visitor_customers", "offer_inputs", "offer_decisions", "product_affinity"),
     }
