@@ -43,6 +43,7 @@ def register(shop: TinyShop, customer: str, known_since: datetime) -> None:
     load_reference(shop.settings, "customers", datetime.now(UTC))
 
 
+@pytest.mark.exhaustive  # two minutes; tests/ml/test_matured.py has its parts
 def test_a_day_of_scores_matures_and_is_judged_by_what_was_bought(shop: TinyShop) -> None:
     shop.restore("ready")
     land(shop, 0)
