@@ -128,14 +128,15 @@ from pathlib import Path
 from customer360.services.session_memory import SessionEvent, SessionMemory
 memory = SessionMemory(Path(sys.argv[1]))
 for number in range(1_000_000):
-    memory.remember("V1", "C1", [SessionEvent("view_item", float(number), str(number))], 1_777_600_000.0)
+    memory.remember(sys.argv[2], "C1", [SessionEvent("view_item", float(number), str(number))], 1_777_600_000.0)
     print(number, flush=True)
 """
 
 
 def test_what_a_killed_process_had_written_stays_and_blocks_nobody(memory: SessionMemory, tmp_path: Path) -> None:
-    for _ in range(3):
-        with subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, cwd=REPOSITORY) as writer:
+    for visitor in ("V1", "V3", "V4"):
+        command = [sys.executable, "-c", WRITER, str(tmp_path), visitor]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=REPOSITORY) as writer:
             assert writer.stdout is not None
             for line in writer.stdout:  # both processes write, until one is killed at its work
                 last = int(line)
@@ -144,7 +145,7 @@ def test_what_a_killed_process_had_written_stays_and_blocks_nobody(memory: Sessi
                     writer.send_signal(signal.SIGKILL)
                     break
             last = max([last, *(int(line) for line in writer.stdout.read().split())])
-        found = [int(product or -1) for product in products(memory.recall("V1", None, NOW))]
+        found = [int(product or -1) for product in products(memory.recall(visitor, None, NOW))]
         assert last in found
         assert found == list(range(found[-1] - MOST_EVENTS + 1, found[-1] + 1))
         memory.remember("V2", None, [view("after", 1_000)], NOW)
