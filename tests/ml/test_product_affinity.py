@@ -143,6 +143,7 @@ def habits() -> duckdb.DuckDBPyConnection:
     return opened(events, products)
 
 
+@pytest.mark.full
 def test_habits_are_learned_judged_and_recommended_with_their_reasons(shop: Shop) -> None:
     target = target_of(PRODUCT, shop)
     with habits() as connection:
