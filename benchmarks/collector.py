@@ -90,8 +90,10 @@ def serving(settings: Settings, scripts: Mapping[str, Path]) -> Iterator[Server]
     place = {"SHOP": str(settings.shop_folder), "DATA_DIR": str(settings.place.root)}
     environment = {**os.environ, **place, **{f"CUSTOMER360_API_{name}": str(value) for name, value in own.items()}}
     command = [sys.executable, "-m", "orchestration.cli", "api", "serve"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command, env=environment, cwd=REPOSITORY, start_new_session=True, **quiet) as process:  # type: ignore[call-overload]  # noqa: S603  own module
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(  # noqa: S603  own module
+        command, env=environment, cwd=REPOSITORY, start_new_session=True, stdout=quiet, stderr=quiet
+    ) as process:
         try:
             await_answer(f"http://127.0.0.1:{port}/healthz")
             yield Server(port, process, scripts)

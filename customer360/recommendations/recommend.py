@@ -123,9 +123,13 @@ def cold_start_entries(
 
     ``referrer`` and ``page_url`` are URLs: a referrer of the page's own host is none.
     """
-    parts = [category_id or UNKNOWN, referrer_host(referrer, page_url), device or UNKNOWN]
-    named = [part.replace("/", "|") for part in parts]
-    return (*(" / ".join(named[:count]) for count in (3, 2, 1)), EVERY_VISIT)
+    parts = (category_id or UNKNOWN, referrer_host(referrer, page_url), device or UNKNOWN)
+    return tuple(cold_start_entry(parts[:count]) for count in (3, 2, 1, 0))
+
+
+def cold_start_entry(parts: Sequence[str]) -> str:
+    """The value of ``cold_start.entry`` for the first of category, referrer host and device; ``EVERY_VISIT`` for none."""
+    return " / ".join(part.replace("/", "|") for part in parts) or EVERY_VISIT
 
 
 def referrer_host(referrer: str | None, page_url: str | None = None) -> str:

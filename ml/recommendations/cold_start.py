@@ -9,7 +9,7 @@ hierarchical Dirichlet language model, 1995). Visitors count half as much after 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import duckdb
@@ -20,7 +20,7 @@ import pyarrow as pa
 from customer360.lake.engine import literal, transaction
 from customer360.lake.publishing.tables import TABLES
 from customer360.lake.warehouse.frames import replace_table
-from customer360.recommendations.recommend import DIRECT, EVERY_VISIT, IS_POPULAR, UNKNOWN
+from customer360.recommendations.recommend import DIRECT, IS_POPULAR, UNKNOWN, cold_start_entry
 from ml.arrays import Floats, Integers
 from ml.bootstrap import Interval, interval, resamples
 from ml.recommendations.measures import SEED, TOP
@@ -145,13 +145,7 @@ def cold_start(connection: duckdb.DuckDBPyConnection, as_of: datetime | None) ->
     entries = [(entry, value) for entry, value in _entries(begun, count, strength) if found.is_better or not entry]
     titles = dict(connection.execute("select category_id, name from raw.categories where valid_to is null").fetchall())
     rows = [row for entry, value in entries for row in _rows(entry, value, names, titles)]
-    return ColdStart(
-        TABLES[TABLE].typed(pd.DataFrame(rows).assign(as_of=as_of) if rows else []),
-        found.strength,
-        found.recall,
-        found.popularity_recall,
-        found.gain,
-    )
+    return replace(found, rows=TABLES[TABLE].typed(pd.DataFrame(rows).assign(as_of=as_of) if rows else []))
 
 
 def _entries(begun: _Begun, count: int, strength: float) -> Iterator[tuple[tuple[int, ...], _Entry]]:
@@ -212,7 +206,7 @@ def _rows(
     shown = zip(value.products[:COUNT], value.scores[:COUNT], strict=True)
     for rank, (product, score) in enumerate(shown, start=1):
         yield {
-            "entry": " / ".join(part.replace("/", "|") for part in parts.values()) or EVERY_VISIT,
+            "entry": cold_start_entry([*parts.values()]),
             **parts,
             "product_id": str(names["product_id"][product]),
             "rank": rank,
