@@ -14,21 +14,22 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Literal
 
 import duckdb
 import pandas as pd
 from sqlglot import ParseError, Parser, Token, TokenType, exp
 
+from customer360.campaigns.conditions import EVERYONE, Condition, Group, Negation, Tree, Value, conditions_of, sql_of
 from customer360.features import feature_list
 from customer360.lake.engine import quoted
 from customer360.settings import NONE, AttributeType, Shop, slug
 from customer360.text import nearest, without_markup
 
 Kind = Literal["number", "text", "boolean"]
-Value = bool | float | str
 LONGEST, DEEPEST = 4_000, 40
 FEATURES, SEGMENTS, VALUE, SCORES = "customer_features", "rfm_segments", "customer_value", "customer_scores"
 PUBLISHED = {name: name for name in (FEATURES, SEGMENTS, VALUE, SCORES)}
@@ -116,10 +117,19 @@ class Filter:
 
 def parse_audience(text: str, shop: Shop) -> Filter:
     """The filter that ``text`` says. Raises ``AudienceError`` that names the position, what is wrong there and the remedy."""
+    tree, known = audience_tree(text, shop), audience_columns(shop)
+    conditions = list(conditions_of(tree))
+    values = [value for condition in conditions for value in condition.values]
+    columns = [known[name] for name in dict.fromkeys(condition.column for condition in conditions)]
+    return Filter(sql_of(tree, {column.name: column.table for column in columns}), values, columns)
+
+
+def audience_tree(text: str, shop: Shop) -> Tree:
+    """The conditions that ``text`` says, each of a column of the shop with values of its kind. Raises as ``parse_audience``."""
     if len(text) > LONGEST:
         raise AudienceError(f"the filter has {len(text):,} characters", f"at most {LONGEST:,} are read; split the campaign")
     if text.strip().lower() == "everyone":
-        return Filter("true", [], [])
+        return EVERYONE
     words = _words(text)
     _check_places(words)
     tokens = [Token(word.type, str(place), line=place) for place, word in enumerate(words)]
@@ -127,8 +137,7 @@ def parse_audience(text: str, shop: Shop) -> Filter:
         (tree,) = Parser().parse_into(exp.Condition, tokens, text)
     except ParseError as error:
         raise _unexpected(words, int(error.errors[0]["line"])) from error
-    reader = _TreeReader(words, audience_columns(shop))
-    return Filter(reader.condition(tree), reader.values, list(dict.fromkeys(reader.used)))
+    return _TreeReader(words, audience_columns(shop)).condition(tree)
 
 
 def members(
@@ -138,22 +147,36 @@ def members(
 
     Raises ``AudienceError`` when the text is no filter, or asks for a table that is not there yet.
     """
-    audience = parse_audience(text, shop)
-    relation, bound = _relation(audience.columns, tables)
-    query = f"select {quoted(FEATURES)}.customer_id from {relation} where {audience.sql} order by 1"
-    try:
-        rows = connection.execute(query, [*bound, *audience.values]).fetchnumpy()["customer_id"]
-    except duckdb.CatalogException as error:
-        missing = next((name for name in tables if f"{name} does not exist" in str(error)), "a table")
-        asked = ", ".join(column.name for column in audience.columns if column.table == missing) or "that it asks for"
-        raise AudienceError(
-            f"{missing} is not published yet, which has {asked}", "train the models and run a slice, or ask for other columns"
-        ) from error
+    query, values = members_query(text, shop, tables)
+    with naming_missing_tables(text, shop, tables):
+        rows = connection.execute(f"{query} order by 1", values).fetchnumpy()["customer_id"]
     return pd.Index(rows, dtype="str")
 
 
-def _relation(columns: list[Column], tables: Mapping[str, str]) -> tuple[str, list[Value]]:
-    """The tables that hold these columns, one row a customer, each under its published name."""
+def members_query(text: str, shop: Shop, tables: Mapping[str, str] = PUBLISHED) -> tuple[str, list[Value]]:
+    """SQL of the customer_id of each customer of an audience, and the values of its ``?``. Raises ``AudienceError``."""
+    audience = parse_audience(text, shop)
+    relation, bound = audience_relation(audience.columns, tables)
+    return f"select {quoted(FEATURES)}.customer_id from {relation} where {audience.sql}", [*bound, *audience.values]
+
+
+@contextmanager
+def naming_missing_tables(text: str, shop: Shop, tables: Mapping[str, str] = PUBLISHED) -> Iterator[None]:
+    """Raise ``AudienceError`` in place of DuckDB's error where an audience asks for a table that is not there yet."""
+    try:
+        yield
+    except duckdb.CatalogException as error:
+        missing = next((name for name in tables if f"{name} does not exist" in str(error)), "a table")
+        columns = parse_audience(text, shop).columns
+        asked = ", ".join(column.name for column in columns if column.table == missing) or "that it asks for"
+        raise AudienceError(
+            f"{missing} is not published yet, which has {asked}", "train the models and run a slice, or ask for other columns"
+        ) from error
+
+
+def audience_relation(columns: Iterable[Column], tables: Mapping[str, str]) -> tuple[str, list[Value]]:
+    """SQL of the tables that hold these columns, one row a customer, each under its published name; the values of its ``?``."""
+    columns = list(columns)
     used = {column.table for column in columns}
     parts = [f"{tables[FEATURES]} as {quoted(FEATURES)}"]
     parts += [f"left join {tables[name]} as {quoted(name)} using (customer_id)" for name in (SEGMENTS, VALUE) if name in used]
@@ -257,47 +280,49 @@ def _unexpected(words: list[_Word], place: int, expected: str = "") -> AudienceE
     return AudienceError(f"at character {words[place].position} stands {shown}", remedy)
 
 
-@dataclass
+@dataclass(frozen=True)
 class _TreeReader:
-    """Reads sqlglot's tree: SQL with a ``?`` for each value, the values in that order, and the columns."""
+    """Reads sqlglot's tree; every kind of node that is not named here is refused."""
 
     words: list[_Word]
     known: Mapping[str, Column]
-    values: list[Value] = field(default_factory=list)
-    used: list[Column] = field(default_factory=list)
 
-    def condition(self, node: exp.Expr | None) -> str:
-        """SQL of a condition; every kind of node that is not named here is refused."""
+    def condition(self, node: exp.Expr | None) -> Tree:
+        """The conditions of a node."""
         match node:
             case exp.And() | exp.Or():
-                sql = f" {node.key} ".join(self.condition(part) for part in node.flatten(unnest=False))
+                parts = tuple(self.condition(part) for part in node.flatten(unnest=False))
+                return Group("and" if isinstance(node, exp.And) else "or", parts)
+            case exp.Not(this=exp.Is() | exp.In()):
+                plain = self._simple(node.this)
+                return Condition(plain.column, {"in": "not in"}.get(plain.operator, "is not empty"), plain.values)
             case exp.Not():
-                sql = f"not {self.condition(node.this)}"
+                return Negation(self.condition(node.this))
             case exp.Paren():
                 return self.condition(node.this)
-            case exp.Is(expression=exp.Null()):
-                sql = f"{self.column(node.this)} is null"
-            case exp.In():
-                sql = f"{self.column(node.this)} in ({', '.join(self.value(item) for item in node.expressions)})"
-            case exp.Column():
-                sql = f"{self.column(node)} = ?"
-                if self.used[-1].kind != "boolean":
-                    raise _unexpected(self.words, _place(node) + 1)
-                self.values.append(True)
-            case exp.Expr() if type(node) in _COMPARISONS:
-                name, sign = self.column(node.this), _COMPARISONS[type(node)]
-                if self.used[-1].kind != "number" and sign not in ("=", "!="):
-                    expected = f"= or != ({self.used[-1].name} is no number)"
-                    raise _unexpected(self.words, _place(node) + 1, expected)
-                sql = f"{name} {sign} {self.value(node.expression)}"
-            case _:
-                raise AudienceError(
-                    "the filter holds what is no condition", "write <column> = <value>, joined by 'and' or 'or'"
-                )
-        return f"({sql})"
+        return self._simple(node)
 
-    def column(self, node: exp.Expr) -> str:
-        """SQL of the column on the left of a condition; it becomes the last of ``used``."""
+    def _simple(self, node: exp.Expr | None) -> Condition:
+        match node:
+            case exp.Is(expression=exp.Null()):
+                return Condition(self.column(node.this).name, "is empty")
+            case exp.In():
+                column = self.column(node.this)
+                return Condition(column.name, "in", tuple(self.value(item, column) for item in node.expressions))
+            case exp.Column():
+                column = self.column(node)
+                if column.kind != "boolean":
+                    raise _unexpected(self.words, _place(node) + 1)
+                return Condition(column.name, "=", (True,))
+            case exp.Expr() if type(node) in _COMPARISONS:
+                column, sign = self.column(node.this), _COMPARISONS[type(node)]
+                if column.kind != "number" and sign not in ("=", "!="):
+                    raise _unexpected(self.words, _place(node) + 1, f"= or != ({column.name} is no number)")
+                return Condition(column.name, sign, (self.value(node.expression, column),))
+        raise AudienceError("the filter holds what is no condition", "write <column> = <value>, joined by 'and' or 'or'")
+
+    def column(self, node: exp.Expr) -> Column:
+        """The column on the left of a condition."""
         word = self.words[_place(node)]
         if not isinstance(node, exp.Column) or not word.is_name:
             raise _unexpected(self.words, _place(node), _CONDITION[1])
@@ -305,12 +330,11 @@ class _TreeReader:
             close = nearest(word.text, self.known, cutoff=0.5)
             remedy = f"did you mean {close}?" if close else "docs/campaigns.md lists the columns"
             raise AudienceError(f"at character {word.position}, there is no column {without_markup(word.text, 60)}", remedy)
-        self.used.append(self.known[word.text])
-        return f"{quoted(self.used[-1].table)}.{quoted(word.text)}"
+        return self.known[word.text]
 
-    def value(self, node: exp.Expr) -> str:
-        """Keep a value that the last column is compared with; its placeholder."""
-        word, column = self.words[_place(node)], self.used[-1]
+    def value(self, node: exp.Expr, column: Column) -> Value:
+        """A value that the column is compared with."""
+        word = self.words[_place(node)]
         if not isinstance(node, exp.Column) or word.value is None:
             raise _unexpected(self.words, _place(node), _VALUE[1])
         kind, words, _ = _KINDS[type(word.value)]
@@ -319,8 +343,7 @@ class _TreeReader:
             raise AudienceError(
                 f"at character {word.position}, {column.name} is compared with {words}", f"it is {expected}: {example}"
             )
-        self.values.append(word.value)
-        return "?"
+        return word.value
 
 
 def _place(node: exp.Expr) -> int:
