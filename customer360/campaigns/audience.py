@@ -174,7 +174,7 @@ def naming_missing_tables(text: str, shop: Shop, tables: Mapping[str, str] = PUB
         ) from error
 
 
-def audience_relation(columns: Iterable[Column], tables: Mapping[str, str]) -> tuple[str, list[Value]]:
+def audience_relation(columns: Iterable[Column], tables: Mapping[str, str] = PUBLISHED) -> tuple[str, list[Value]]:
     """SQL of the tables that hold these columns, one row a customer, each under its published name; the values of its ``?``."""
     columns = list(columns)
     used = {column.table for column in columns}

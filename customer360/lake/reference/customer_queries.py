@@ -31,6 +31,20 @@ def consents_query(place: Place, shop: Shop) -> str:
     )
 
 
+def contact_rules_query(place: Place, shop: Shop, as_of: datetime) -> str:
+    """SQL of one row per customer: customer_id, is_known_later (see ``known_later_query``), and by channel the consent."""
+    relation = reference_relation(place, reference_tables(shop)["customers"])
+    consents = ", ".join(f"coalesce({quoted(f'consent_{name}')}, false) as {quoted(name)}" for name in shop.channels)
+    after = f"coalesce({KNOWN_SINCE} > {_after(as_of)}, false) as is_known_later"
+    return f"select customer_id, {after}, {consents} from ({relation}) where valid_to is null"
+
+
+def suppressed_channels_query(place: Place, shop: Shop) -> str:
+    """SQL of one row per customer who is suppressed for a channel or more: customer_id, and by channel whether they are."""
+    channels = ", ".join(f"bool_or(channel = {literal(name)}) as {quoted(name)}" for name in shop.channels)
+    return f"select customer_id, {channels} from ({suppressions_query(place, shop)}) group by customer_id"
+
+
 def personalised_query(place: Place, shop: Shop) -> str:
     """SQL of the customer_id of each customer who consents to personalisation. For a shop with ``serving: true``."""
     relation = reference_relation(place, reference_tables(shop)["customers"])
@@ -40,8 +54,7 @@ def personalised_query(place: Place, shop: Shop) -> str:
 def known_later_query(place: Place, shop: Shop, as_of: datetime) -> str:
     """SQL of the customer_id of each customer whom the shop knows since a time after ``as_of``: in a replay, of the future."""
     relation = reference_relation(place, reference_tables(shop)["customers"])
-    after = literal(f"{naive(as_of):%Y-%m-%d %H:%M:%S.%f}")
-    is_later = f"valid_to is null and {KNOWN_SINCE} > timestamp {after}"
+    is_later = f"valid_to is null and {KNOWN_SINCE} > {_after(as_of)}"
     return f"select customer_id from ({relation}) where {is_later} order by customer_id"
 
 
@@ -60,3 +73,7 @@ def suppressions_query(place: Place, shop: Shop) -> str:
             on listed.channel = channels.channel or listed.channel is null or listed.channel not in ({named})
         group by customer_id, channels.channel
     """
+
+
+def _after(moment: datetime) -> str:
+    return f"timestamp {literal(f'{naive(moment):%Y-%m-%d %H:%M:%S.%f}')}"
