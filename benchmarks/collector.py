@@ -33,7 +33,7 @@ from benchmarks.serving import CONNECTIONS, SECONDS, Server, await_answer
 from customer360.services.api.keys import add_key, keys_file
 from customer360.services.spool import spool_folder
 from customer360.settings import REPOSITORY, Settings
-from tests.services.api_server import free_port
+from tests.support.ports import free_port
 
 BATCH, PAIRS = 20, 5
 KILLS = int(os.environ.get("KILLS", "50"))

@@ -47,7 +47,7 @@ from customer360.services.store.writing import Refresh, refresh_store
 from customer360.settings import REPOSITORY, Settings, slug
 from customer360.snapshot import open_snapshot
 from ml.recommendations.sessions import fit_session_model, save, sessions_of
-from tests.services.api_server import free_port
+from tests.support.ports import free_port
 
 CUSTOMERS, CHANGED, LISTED, PRODUCTS = 1_000_000, 40_000, 20, 2_000
 SESSIONS, EVENTS = 20_000, 5  # sessions in memory, of as many customers, with events each

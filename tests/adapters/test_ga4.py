@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from customer360.adapters import ga4
@@ -186,8 +186,7 @@ JSON = st.recursive(
 )
 
 
-# The first text of a new checkout builds Hypothesis' table of Unicode, which takes seconds.
-@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50)
 @given(st.dictionaries(st.sampled_from([*event("x"), "ecommerce"]), JSON))
 def test_no_json_breaks_the_adapter(changes: dict[str, Any]) -> None:
     try:

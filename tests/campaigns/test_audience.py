@@ -37,7 +37,7 @@ SIGNS = {
 }
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(TEXTS)
 def test_whatever_is_written_the_sql_holds_known_columns_and_placeholders_only(text: str) -> None:
     try:
@@ -101,7 +101,7 @@ def answer(tree: Any, row: tuple[int | None, ...]) -> bool | None:
 
 
 @pytest.mark.full
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(TREES, ROWS)
 def test_an_audience_is_whom_plain_python_would_choose(tree: Any, rows: list[tuple[int | None, ...]]) -> None:
     frame = pd.DataFrame(rows, columns=NUMBERS).astype("Float64")

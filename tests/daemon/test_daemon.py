@@ -22,6 +22,7 @@ from customer360.simulation.writing import write_bytes
 from orchestration.runtime.template import PID_TAG, START_TAG
 from tests.crash.processes import Served, command_of, kill_all, processes_of
 from tests.orchestration.place import TinyShop, tiny_shop, wait_until
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.daemon
 
@@ -39,13 +40,6 @@ def template_of(shop: TinyShop) -> int:
 def parent(pid: int) -> int:
     """The parent of a living process."""
     return int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1])
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def wait_for(served: Served, sql: str, expected: Any, seconds: float, what: str) -> None:

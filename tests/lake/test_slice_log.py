@@ -136,7 +136,7 @@ STEPS = st.sampled_from(["run", "run", "plan", "stage", "rewrite", "forget", "co
 
 
 @pytest.mark.full
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25)
 @given(st.lists(WRITES | STEPS, max_size=14))
 # A slice is repaired, the run dies half-way, and the repair is taken back.
 @example([("write", 0, {1}, False), ("run",), ("write", 0, {2}, False), ("rewrite",), ("write", 0, {1}, False)])

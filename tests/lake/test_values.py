@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import duckdb
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from customer360.lake.landing.contracts import Column
@@ -146,7 +146,6 @@ def test_an_ambiguous_or_invisible_id_is_refused_in_sql_and_in_python(
 
 
 @pytest.mark.full
-@settings(deadline=None)  # an example that waits for a busy processor is no failure
 @given(st.lists(st.sampled_from(PIECES), min_size=1, max_size=5).map("".join))
 def test_sql_and_python_agree_on_any_text_and_a_canonical_id_is_its_own_form(text: str) -> None:
     found: list[str | None] = []

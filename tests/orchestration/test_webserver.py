@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from customer360.settings import REPOSITORY
+from tests.support.ports import free_port
 
 MISSING = ("/reports/drift/2026-05-02.html", "/reports/%2e%2e/secret.txt", "/reports/link.txt", "/reports/")
 DRIFT = "/reports/drift/2026-05-01.html"
@@ -32,8 +32,7 @@ def get(url: str) -> tuple[int, bytes]:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Its address. Beside the reports lies a file that is not served."""
     data = tmp_path_factory.mktemp("data")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     report = data / "reports" / "drift" / Path(DRIFT).name
     report.parent.mkdir(parents=True)
     report.write_text("<p>drift</p>", encoding="utf-8")

