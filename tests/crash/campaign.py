@@ -81,7 +81,7 @@ def campaign(
     finally:
         producer.stopped.set()
         reader.stopped.set()
-        reader.join(timeout=30)
+        reader.join(timeout=60)
         ended_well = served.stop()
         kill_all(shop)
         instance.dispose()

@@ -49,7 +49,7 @@ def kill_all(shop: TinyShop) -> None:
             kill(pid)
         return not left
 
-    wait_until(is_empty, 30, "no process of the shop is left")
+    wait_until(is_empty, 60, "no process of the shop is left")
 
 
 def kill(pid: int) -> bool:
@@ -91,7 +91,7 @@ class Served:
     def restart(self) -> None:
         """What a service manager does when the process has ended."""
         assert self._process is not None
-        self._process.wait(timeout=30)
+        self._process.wait(timeout=60)
         time.sleep(RESTART_SECONDS)
         self.start()
 
@@ -119,7 +119,7 @@ class Served:
         assert self._process is not None
         self._process.terminate()
         try:
-            self._process.wait(timeout=40)
+            self._process.wait(timeout=60)
         except subprocess.TimeoutExpired:
             kill_all(self.shop)
             self._process.wait()

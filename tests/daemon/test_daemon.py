@@ -87,7 +87,7 @@ def test_a_dropped_file_a_repair_a_poison_file_a_gap_of_two_days_and_the_death_o
     assert shop.published("select distinct as_of from customer_features") == [(shop.slice(1).replace(tzinfo=None),)]
 
     # The web server shows it, by the same code server as the daemon's.
-    with urllib.request.urlopen(f"http://127.0.0.1:{served.port}/server_info", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{served.port}/server_info", timeout=60) as answer:
         assert json.load(answer)["dagster_version"] == dg.__version__
 
     # A late file repairs it. The process that forked the first run is dead by then.

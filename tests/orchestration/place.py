@@ -132,7 +132,7 @@ class ForkServer:
     def close(self) -> None:
         """End the server."""
         self.channel.shutdown(socket.SHUT_RDWR)
-        self.process.wait(timeout=30)
+        self.process.wait(timeout=60)
         self.channel.close()
 
 

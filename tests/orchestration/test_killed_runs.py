@@ -97,7 +97,7 @@ def rounds(shop: TinyShop, request: pytest.FixtureRequest) -> Iterator[Rounds]:
         last = shop.run("slice_job", shop.key(number)).succeed()
         result.passed["publishing"] += ended(last, STEPS["publishing"])
     reader.stopped.set()
-    reader.join(timeout=30)
+    reader.join(timeout=60)
     yield result
 
 

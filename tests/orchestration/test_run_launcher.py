@@ -53,7 +53,7 @@ class Echo:
 
     def all_ends(self, count: int) -> dict[str, int]:
         """Exit codes by child, once so many have ended."""
-        self.template.channel.settimeout(30)
+        self.template.channel.settimeout(60)
         while len(self.ends) < count:
             message = json.loads(self.template._messages.readline())
             if "exit" in message:
@@ -89,12 +89,12 @@ def test_a_template_ends_with_its_channel_and_its_children_go_on(echo: Echo) -> 
     echo.template.close()
     assert echo.template.process.returncode == 0
     assert process_start(child)
-    wait_until(lambda: not process_start(child), 20, "the child has ended")
+    wait_until(lambda: not process_start(child), 60, "the child has ended")
 
 
 def test_neither_threads_nor_locks_nor_complaints_are_left_behind(capfd: pytest.CaptureFixture[str], echo: Echo) -> None:
     pid = echo.template.process.pid
-    wait_until(lambda: len(echo.helpers()) == 1, 20, "the helper has ended, the tracker of locks lives")
+    wait_until(lambda: len(echo.helpers()) == 1, 60, "the helper has ended, the tracker of locks lives")
     trackers = echo.helpers()
     for number in range(8):
         echo.start(str(number), "0", seconds=0.5)
@@ -102,9 +102,9 @@ def test_neither_threads_nor_locks_nor_complaints_are_left_behind(capfd: pytest.
     assert len(list(Path(f"/proc/{pid}/task").iterdir())) == 1
     assert echo.helpers() == trackers
     unheard = echo.start("unheard", "0")
-    wait_until(lambda: not Path(f"/proc/{unheard}").exists(), 20, "the template has seen the end that nobody asked for")
+    wait_until(lambda: not Path(f"/proc/{unheard}").exists(), 60, "the template has seen the end that nobody asked for")
     echo.template.close()
-    wait_until(lambda: not process_start(trackers[0]), 20, "the tracker of locks has ended")
+    wait_until(lambda: not process_start(trackers[0]), 60, "the tracker of locks has ended")
     assert capfd.readouterr().err == ""
 
 
@@ -117,7 +117,7 @@ def test_a_process_is_known_by_its_number_and_its_birth() -> None:
         assert is_alive(run)
         assert not is_alive(run.with_tags({PID_TAG: str(sleeper.pid), START_TAG: process_start(os.getpid())}))
         sleeper.kill()
-        wait_until(lambda: not process_start(sleeper.pid), 10, "it is a zombie")
+        wait_until(lambda: not process_start(sleeper.pid), 60, "it is a zombie")
         assert Path(f"/proc/{sleeper.pid}").exists()
         assert not is_alive(run)
     assert process_start(sleeper.pid) == ""
@@ -180,13 +180,13 @@ class Launched:
         return found
 
     def await_status(self, run_id: str, status: DagsterRunStatus) -> dg.DagsterRun:
-        wait_until(lambda: self.run(run_id).status == status, 30, f"the run is {status.value}")
+        wait_until(lambda: self.run(run_id).status == status, 60, f"the run is {status.value}")
         return self.run(run_id)
 
     def begun(self) -> dg.DagsterRun:
         """A run whose op is at work."""
         run_id = self.launch("go on")
-        wait_until(lambda: self.instance.get_run_step_stats(run_id), 30, "the op has begun")
+        wait_until(lambda: self.instance.get_run_step_stats(run_id), 60, "the op has begun")
         return self.run(run_id)
 
 
@@ -208,7 +208,7 @@ def launched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
 def test_a_run_is_a_fork_that_notes_its_process_and_its_end(launched: Launched, do: str, status: DagsterRunStatus) -> None:
     run = launched.await_status(launched.launch(do), status)
     assert int(run.tags[PID_TAG]) != launched.template.process.pid
-    wait_until(lambda: not is_alive(run), 20, "its process has ended")
+    wait_until(lambda: not is_alive(run), 60, "its process has ended")
     assert launched.launcher.check_run_worker_health(run).status == WorkerStatus.SUCCESS
     assert launched.launcher.terminate(run.run_id) is False
 
@@ -223,7 +223,7 @@ def test_a_run_that_is_terminated_is_cancelled(launched: Launched) -> None:
 def test_run_monitoring_marks_a_run_whose_process_was_killed_as_failed(launched: Launched) -> None:
     run = launched.begun()
     os.kill(int(run.tags[PID_TAG]), signal.SIGKILL)
-    wait_until(lambda: not is_alive(run), 20, "it is dead")
+    wait_until(lambda: not is_alive(run), 60, "it is dead")
     record = launched.instance.get_run_record_by_id(run.run_id)
     assert record is not None
     gone = f"process {run.tags[PID_TAG]} of the run is gone"
@@ -315,7 +315,7 @@ def test_a_child_that_comes_up_after_its_run_was_given_up_does_nothing(launched:
         messages = [entry.message for entry in launched.instance.all_logs(run.run_id)]
         return any("Ignoring a run worker that started after the run had already finished" in message for message in messages)
 
-    wait_until(ignored, 30, "the child lets the run be")
+    wait_until(ignored, 60, "the child lets the run be")
     assert launched.run(run.run_id).status == DagsterRunStatus.FAILURE
     assert launched.instance.get_run_step_stats(run.run_id) == []
 

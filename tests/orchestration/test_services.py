@@ -47,7 +47,7 @@ def running(code_server: Service, *others: Service) -> Iterator[tuple[Services, 
         yield served, messages
     finally:
         served.end()
-        thread.join(timeout=20)
+        thread.join(timeout=60)
         assert not thread.is_alive()
 
 
@@ -58,7 +58,7 @@ def pid_of(service: Service, other_than: int = 0) -> int:
         process = service.process
         return process.pid if process is not None and process.poll() is None and process.pid != other_than else 0
 
-    found: int = wait_until(pid, 10, f"{service.name} runs")
+    found: int = wait_until(pid, 60, f"{service.name} runs")
     return found
 
 
@@ -84,7 +84,7 @@ def test_whoever_is_killed_is_started_again_and_the_others_are_left_alone() -> N
 
 def test_who_never_comes_up_is_tried_with_growing_pauses() -> None:
     with running(service("code server", STAYS), service("daemon", LEAVES)) as (_, messages):
-        wait_until(lambda: len(messages) == 4, 20, "four ends")
+        wait_until(lambda: len(messages) == 4, 60, "four ends")
     pauses = [float(text.split(" in ")[1].removesuffix(" s")) for text in messages[:4]]
     assert pauses == [0.1, 0.2, 0.4, 0.8]
     assert all(text.startswith("the daemon ended with 3;") for text in messages)
@@ -106,7 +106,7 @@ def test_others_wait_for_the_socket_and_a_dead_servers_socket_is_taken_away(tmp_
         pid_of(daemon)
         os.kill(first, signal.SIGKILL)
         second = pid_of(code, other_than=first)
-        wait_until(socket.exists, 10, "the socket is made anew")  # 'x': it was taken away, or this would have failed
+        wait_until(socket.exists, 60, "the socket is made anew")  # 'x': it was taken away, or this would have failed
         assert pid_of(code) == second
 
 
@@ -146,7 +146,7 @@ def test_partitions_of_a_replay_end_with_its_day_while_it_goes_on_and_with_its_d
         assert messages == []
     finally:
         served.end()
-        thread.join(timeout=20)
+        thread.join(timeout=60)
 
 
 @pytest.mark.parametrize(
@@ -188,8 +188,8 @@ def test_nobody_outlives_a_killed_supervisor(tmp_path: Path) -> None:
         "served.run()\n"
     )
     supervisor = subprocess.Popen([sys.executable, "-c", script], cwd=REPOSITORY)
-    child = int(wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip(), 20, "a child"))
+    child = int(wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip(), 60, "a child"))
     assert is_there(child)
     supervisor.kill()
-    supervisor.wait(timeout=10)
-    wait_until(lambda: not is_there(child), 10, "the child ends too")
+    supervisor.wait(timeout=60)
+    wait_until(lambda: not is_there(child), 60, "the child ends too")

@@ -200,7 +200,7 @@ def test_a_late_object_and_a_store_that_was_lost_meanwhile_are_made_good(shop: S
         shop.tick()
 
     shop.store.start()
-    (again,) = wait_until(shop.tick, 30, "the failed run is asked for again after its pause", every=1)
+    (again,) = wait_until(shop.tick, 60, "the failed run is asked for again after its pause", every=1)
     assert again.run_key == str(request.run_key)[:-1] + "2"
     shop.fulfil(again)
     assert shop.published(f"select lines from slice_log where slice = '{shop.slice(1):%Y-%m-%d %H:%M}'") == [(lines + 1,)]

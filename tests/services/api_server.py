@@ -40,7 +40,7 @@ def api_server(settings: Settings, log: Path, **own: object) -> Iterator[httpx.C
         subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=output, stderr=output) as process,
     ):
         try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
                 _await_server(client, process, log)
                 yield client
         finally:

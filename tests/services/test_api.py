@@ -146,7 +146,7 @@ def test_a_body_without_a_length_is_read_up_to_the_limit(served: Served) -> None
         for _ in range(200):
             yield b"x" * 10_000
 
-    with httpx.Client(timeout=30) as client:  # the server ends this connection, in the middle of the body
+    with httpx.Client(timeout=60) as client:  # the server ends this connection, in the middle of the body
         url, headers = served.client.base_url.join("/v1/score"), {"Authorization": f"Bearer {served.key}"}
         problem(client.post(url, content=chunks(), headers=headers), 413, "too-large")
 
@@ -154,7 +154,7 @@ def test_a_body_without_a_length_is_read_up_to_the_limit(served: Served) -> None
 def test_a_slow_client_is_told_so_and_keeps_nobody_waiting(served: Served) -> None:
     host, port = served.client.base_url.host, served.client.base_url.port
     head = f"POST /v1/score HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {served.key}\r\nContent-Length: 100\r\n\r\n{{"
-    with socket.create_connection((host, port), timeout=20) as slow:
+    with socket.create_connection((host, port), timeout=60) as slow:
         slow.sendall(head.encode())
         assert served.get("/v1/customers/C1/profile").status_code == 200
         answer = slow.recv(4096)
@@ -171,7 +171,7 @@ def test_metrics_are_the_sums_of_all_workers(served: Served) -> None:
 
     before, url = count(), served.client.base_url.join("/v1/customers/C1/profile")
     for _ in range(40):  # on connections of their own, so that both workers answer
-        response = httpx.get(url, headers={"Authorization": f"Bearer {served.key}"}, timeout=30)
+        response = httpx.get(url, headers={"Authorization": f"Bearer {served.key}"}, timeout=60)
         assert response.status_code == 200
     assert count() == before + 40
 

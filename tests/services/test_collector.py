@@ -184,7 +184,7 @@ def test_a_tracker_gets_by_its_pixel_whatever_its_query_holds(served: Collected)
     assert answer.content.startswith(b"GIF89a")
     assert served.event("pixel-1")["page_url"] == "https://shop.example/{x}"
     host, port = served.client.base_url.host, served.client.base_url.port
-    with socket.create_connection((host, port), timeout=20) as raw:  # as no HTTP library would send it
+    with socket.create_connection((host, port), timeout=60) as raw:  # as no HTTP library would send it
         line = f"GET /i?e=pv&p=srv&eid=pixel-2&uid=%FF%zz{{}}|&aid={served.server}&aid=x HTTP/1.1\r\nHost: x\r\n\r\n"
         raw.sendall(line.encode())
         assert raw.recv(4096).split(b"\r\n")[0] in {b"HTTP/1.1 200 OK", b"HTTP/1.1 400 Bad Request"}
@@ -310,7 +310,7 @@ def test_a_bad_body_is_a_problem(served: Collected, path: str, body: bytes, stat
 def test_a_slow_client_is_told_so(served: Collected) -> None:
     host, port = served.client.base_url.host, served.client.base_url.port
     head = f"POST /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {served.server}\r\nContent-Length: 100\r\n\r\n{{"
-    with socket.create_connection((host, port), timeout=20) as slow:
+    with socket.create_connection((host, port), timeout=60) as slow:
         slow.sendall(head.encode())
         assert slow.recv(4096).startswith(b"HTTP/1.1 408")
 

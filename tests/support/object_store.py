@@ -29,7 +29,7 @@ PROGRAM = Path(sys.executable).with_name("weed")
 ACCESS_KEY, SECRET_KEY = "canary-access-51ab", "canary-secret-key-e07d"
 ACCESS_VARIABLE, SECRET_VARIABLE = "SHOP_S3_ACCESS_KEY", "SHOP_S3_SECRET_KEY"
 BUCKET = "acme"
-READY_SECONDS = 40.0
+READY_SECONDS = 120.0
 
 
 @dataclass
@@ -111,7 +111,7 @@ class ObjectStore:
         """The server is gone at once."""
         if self.process is not None:
             self.process.kill()
-            self.process.wait(timeout=30)
+            self.process.wait(timeout=60)
             self.process = None
 
     def put(self, key: str, content: bytes | str) -> str:
@@ -179,7 +179,7 @@ def empty_store(monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
 def storage_yaml(store: ObjectStore, **changes: Any) -> dict[str, Any]:
     """``object_storage`` of a shop.yaml for this server: landing in ``acme/landing``, published in ``acme/published``."""
     plain = {"landing": f"s3://{BUCKET}/landing", "publish": f"s3://{BUCKET}/published", "endpoint": store.endpoint}
-    return plain | {"access_key": ACCESS_VARIABLE, "secret_key": SECRET_VARIABLE, "timeout_seconds": 5} | changes
+    return plain | {"access_key": ACCESS_VARIABLE, "secret_key": SECRET_VARIABLE, "timeout_seconds": 60} | changes
 
 
 def upload(store: ObjectStore, folder: Path, prefix: str = "landing") -> list[str]:
