@@ -50,6 +50,7 @@ TOUCH_COLUMNS = {
     "converted_at": "datetime64[us]",
     "is_control": "bool",
     "is_randomised": "bool",
+    "expected_conversion": "float64",
 }
 
 
@@ -134,6 +135,7 @@ def own_touches(approved: pd.DataFrame, orders: pd.DataFrame, time_zones: pd.Dat
             "converted_at": converted_at,
             "is_control": is_control,
             "is_randomised": rows["is_exploration"].fillna(value=False) & ~is_control,
+            "expected_conversion": rows["expected_conversion"],
         }
     )
     ordered = frame.sort_values(["touched_at", "customer_id", "touch_id"], ignore_index=True)

@@ -17,10 +17,11 @@ from customer360.simulation.behaviour import draw_block
 from customer360.simulation.events import Events, click_table, concatenate, in_order
 from customer360.simulation.parameters import Simulation
 from customer360.simulation.population import customers_table
+from customer360.simulation.reactions import Reactions
 from customer360.simulation.response import true_response
 from customer360.simulation.rhythm import SLOT
 from customer360.simulation.synthetic_shop import SyntheticShop
-from customer360.simulation.touches import draw_touches
+from customer360.simulation.touches import draw_touches, in_history
 from customer360.simulation.truth import write_truth
 from customer360.simulation.writing import json_lines, packed, write_bytes, write_csv
 
@@ -33,6 +34,8 @@ def simulate_history(
 ) -> dict[str, Any]:
     """Write the reference tables, and ``days`` of clicks that end at the shop's ``slices_start``, one file per UTC day.
 
+    The clicks have what past contacts of these days led to, as live slices have it of contacts that the ledger says were sent.
+
     The truth goes to ``truth``. Returns counts: ``events``, ``files``, ``purchases`` (lines), ``touches``, and rows by
     ``reference`` table. Raises ``SimulationError`` where shop.yaml does not fit the synthetic shop.
     """
@@ -40,7 +43,7 @@ def simulate_history(
     response = true_response(simulation, shop, synthetic.population)
     events = files = purchases = 0
     orders = []
-    for day, drawn in history(synthetic):
+    for day, drawn in history(synthetic, _reactions(synthetic, draw_touches(synthetic, response))):
         table = click_table(drawn, synthetic.population, shop)
         path = place.landing / "history" / f"clicks-{day:%Y-%m-%d}.{file_type}"
         if file_type == "parquet":
@@ -57,8 +60,14 @@ def simulate_history(
     return {"events": events, "files": files, "purchases": purchases, "touches": len(touches), "reference": reference}
 
 
-def history(synthetic: SyntheticShop) -> Iterator[tuple[datetime, Events]]:
-    """The events of each UTC day of the history, in order."""
+def _reactions(synthetic: SyntheticShop, touches: pd.DataFrame) -> Reactions:
+    """What customers did after the contacts that were made in the days of the history."""
+    made = touches[in_history(touches["touched_at"], synthetic.simulation, synthetic.shop) & ~touches["is_control"]]
+    return Reactions.to(made.rename(columns={"touched_at": "sent_at"}), synthetic)
+
+
+def history(synthetic: SyntheticShop, reactions: Reactions | None = None) -> Iterator[tuple[datetime, Events]]:
+    """The events of each UTC day of the history, in order: visits of their own accord, and the reactions to contacts."""
     end = microseconds(synthetic.shop.slices_start)
     start = (end - synthetic.simulation.days * DAY) // SLOT * SLOT
     tail = (end - TAIL) // SLOT * SLOT
@@ -68,7 +77,8 @@ def history(synthetic: SyntheticShop) -> Iterator[tuple[datetime, Events]]:
         blocks_end = min(last, tail)
         drawn = [draw_block(synthetic, first, blocks_end)] if first < blocks_end else []
         slots = range(max(first, tail), last, SLOT)
-        everything = concatenate([*carried, *drawn, *(draw_block(synthetic, slot, slot + SLOT) for slot in slots)])
+        answers = [] if reactions is None else [reactions.between(first, last)]
+        everything = concatenate([*carried, *drawn, *answers, *(draw_block(synthetic, slot, slot + SLOT) for slot in slots)])
         carried = [everything.take(everything.at >= last)]
         yield EPOCH + timedelta(microseconds=midnight), in_order(everything.between(start, last))
 

@@ -1,6 +1,7 @@
 """Past campaign contacts: the action drawn at random within consent, then its outcome from the true response.
 
-A share of them is a control group: chosen like the others, then not contacted.
+A share of them is a control group: chosen like the others, then not contacted. ``expected_conversion`` is what the tool that
+made the contacts expected: the true probability with an error of its log odds, and drawn towards the middle.
 """
 
 from __future__ import annotations
@@ -10,16 +11,24 @@ from datetime import timedelta
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.special import expit, logit
 
 from customer360.campaigns.attribution import TOUCH_COLUMNS, first_orders
 from customer360.settings import Shop
 from customer360.simulation.arrays import Floats, Ints, generator, utc_of
 from customer360.simulation.campaigns import CAMPAIGN_IDS
-from customer360.simulation.parameters import SimulationError
+from customer360.simulation.parameters import Simulation, SimulationError
 from customer360.simulation.response import Response
 from customer360.simulation.synthetic_shop import SyntheticShop
 
 MEAN_DELAY_HOURS = 20
+# Of the expectations of the tool that made the contacts: how far they follow the true log odds, and the error of these.
+EXPECTATION_SLOPE, EXPECTATION_ERROR = 0.7, 0.5
+
+
+def in_history(moments: pd.Series[pd.Timestamp], simulation: Simulation, shop: Shop) -> pd.Series[bool]:
+    """Whether each moment (with its zone) lies within the days of the click history."""
+    return moments >= pd.Timestamp(shop.slices_start) - timedelta(days=simulation.days)
 
 
 def contact_delay(hours: Floats, shop: Shop) -> Ints:
@@ -37,8 +46,8 @@ def moments_in(shop: Shop, midnights: npt.NDArray[np.datetime64], daypart: Ints,
 def draw_touches(synthetic: SyntheticShop, response: Response, orders: pd.DataFrame | None = None) -> pd.DataFrame:
     """One row per contact and control, with the columns of ``campaign_touches`` and of its truth.
 
-    ``orders`` (customer_id, ordered_at in plain UTC) are those of the click history: a customer who was touched within its
-    days orders without the contact where it has such an order, and before its days as often as their probability gives.
+    ``orders`` (customer_id, ordered_at in plain UTC) are those of the click history, with the orders that contacts added: a
+    touch within its days has converted where it has such an order, and before its days as often as its probability gives.
 
     ``touched_at`` and ``converted_at`` are UTC; of a control, when the contact would have been, and ``channel`` is empty.
     Truth: ``day`` (0 = Monday), ``daypart``, ``propensity`` (the probability with which this action was chosen, or none) and
@@ -75,7 +84,8 @@ def draw_touches(synthetic: SyntheticShop, response: Response, orders: pd.DataFr
     if orders is not None:
         moments = pd.Series(touched_at.tz_localize(None))
         found = first_orders(pd.Series(np.array(people.customer_ids)[customer]), moments, orders, timedelta(days=window))
-        is_recorded = np.asarray(touched_at >= pd.Timestamp(shop.slices_start) - timedelta(days=simulation.days))
+        is_recorded = in_history(pd.Series(touched_at), simulation, shop).to_numpy()
+        is_brought &= ~is_recorded
         orders_organically = np.where(is_recorded, found.notna(), orders_organically)
         seconds = (found - moments).dt.total_seconds().fillna(0).to_numpy()
         organic_delay = np.where(is_recorded, seconds.astype(np.int64), organic_delay)
@@ -84,6 +94,8 @@ def draw_touches(synthetic: SyntheticShop, response: Response, orders: pd.DataFr
     )
     is_converted = orders_organically | is_brought
     choices = allowed.sum(axis=1) * len(shop.dayparts) * 7
+    to_come = response.contacted(customer, channel, day, daypart)
+    errors = generator(simulation.seed, 7).normal(0, EXPECTATION_ERROR, n)
     frame = pd.DataFrame(
         {
             "campaign_id": np.array(CAMPAIGN_IDS)[synthetic.calendar.running(-days_before)],
@@ -98,8 +110,9 @@ def draw_touches(synthetic: SyntheticShop, response: Response, orders: pd.DataFr
             "day": day,
             "daypart": np.array(list(shop.dayparts))[daypart],
             "propensity": np.where(is_control, simulation.control_share, (1 - simulation.control_share) / choices),
-            "probability": np.where(
-                is_control, response.without[customer], response.contacted(customer, channel, day, daypart)
+            "probability": np.where(is_control, response.without[customer], to_come),
+            "expected_conversion": expit(
+                EXPECTATION_SLOPE * logit(to_come) + (1 - EXPECTATION_SLOPE) * logit(to_come.mean()) + errors
             ),
         }
     )

@@ -1,9 +1,12 @@
-"""Results of campaigns: ``campaign_results`` and ``campaign_result_deciles``, from the ledger and the published orders.
+"""Results of campaigns: ``campaign_results`` and ``campaign_result_deciles``, from ledger, touches and published orders.
 
 Intention to treat: everyone who was to be contacted, also if they were suppressed later, against those who were held out and
 would have been. Customers held out of every campaign and of this one both count. A customer's outcome is any order within
 ``attribution_days`` of the moment that the plan names, in both arms alike. Only customers whose window has passed are judged;
 plan versions of a campaign are pooled, each customer once. A plan withdrawn before its time leaves both arms.
+
+Campaigns of other tools, which ``campaign_touches`` reports, are judged in the same way where the times of their contacts are
+known: by the first touch of each customer, against the tool's controls. Whether these were drawn at random, the tool must know.
 """
 
 from __future__ import annotations
@@ -38,28 +41,56 @@ class Results:
 
 
 def published_results(snapshot: Snapshot) -> Results:
-    """``results`` of every approved plan, as the snapshot has ledger and orders.
+    """``results`` of every approved plan and of the campaigns of other tools, as the snapshot has ledger, touches and orders.
 
     Orders are made at night, so a window counts as passed when they know of all of it, not by the published slice. Before the
     first order no window has passed.
     """
-    orders = snapshot.rows_of(ORDERS, snapshot.approved["customer_id"])
     as_of = pd.Timestamp.min if snapshot.orders_known_until is None else snapshot.orders_known_until
+    (orders_begin,) = snapshot.connection.execute(f"select min(ordered_at) from {ORDERS}").fetchone() or (None,)
+    reported = reported_contacts(snapshot.touches, snapshot.approved, pd.Timestamp(orders_begin or as_of))
+    contacts = pd.concat([snapshot.approved, reported], ignore_index=True) if len(reported) else snapshot.approved
+    orders = snapshot.rows_of(ORDERS, contacts["customer_id"])
     definitions = approved_definitions(snapshot.place)
     values = {version: campaign.value_per_conversion for version, campaign in definitions.items()}
-    return results(snapshot.approved, orders, snapshot.shop, as_of, values)
+    return results(contacts, orders, snapshot.shop, as_of, values)
+
+
+def reported_contacts(touches: pd.DataFrame, approved: pd.DataFrame, orders_begin: pd.Timestamp) -> pd.DataFrame:
+    """The contacts and controls of other tools as rows of ``standing``, as far as they are judged; their cost is not known.
+
+    ``touches``: ``campaign_touch_history``; those of a campaign of ``approved``, at an unknown time, or from before
+    ``orders_begin`` (plain UTC, the first order that is known), whose outcome cannot be known, are left out.
+    """
+    is_other = ~touches["campaign_id"].isin(approved["campaign_id"]) & touches["is_time_known"].astype(bool)
+    rows = touches[is_other & (touches["touched_at"] >= orders_begin)].sort_values(["touched_at", "touch_id"])
+    is_control = rows["is_control"].astype(bool)
+    return pd.DataFrame(
+        {
+            "campaign_id": rows["campaign_id"],
+            "plan_version": None,
+            "customer_id": rows["customer_id"],
+            "arm": np.where(is_control, HOLDOUT, CONTACT),
+            "send_at": rows["touched_at"],
+            "event_at": rows["touched_at"],
+            "cost": math.nan,
+            "expected_conversion": rows.get("expected_conversion", math.nan),
+            "is_sent": ~is_control,
+            "is_withdrawn": False,
+        }
+    )
 
 
 def results(
-    approved: pd.DataFrame, orders: pd.DataFrame, shop: Shop, as_of: pd.Timestamp, values: Mapping[str, float]
+    contacts: pd.DataFrame, orders: pd.DataFrame, shop: Shop, as_of: pd.Timestamp, values: Mapping[str, float]
 ) -> Results:
-    """The results of every campaign with an approved plan, as of ``as_of`` (plain UTC, the end of what ``orders`` know).
+    """The results of every campaign, as of ``as_of`` (plain UTC, the end of what ``orders`` know).
 
-    ``approved``: rows of ``standing``. ``orders``: ``customer_orders``. ``values``: plan version -> what a conversion is worth;
-    profit is unknown without.
+    ``contacts``: rows of ``standing``, and of ``reported_contacts``, which have no plan version. ``orders``:
+    ``customer_orders``. ``values``: plan version -> what a conversion is worth; profit is unknown without.
     """
     window = timedelta(days=shop.campaigns.attribution_days)
-    contacts = judged_contacts(approved, orders, window, timedelta(days=max(shop.windows_days)), as_of)
+    contacts = judged_contacts(contacts, orders, window, timedelta(days=max(shop.windows_days)), as_of)
     contacts["value"] = contacts["plan_version"].map(dict(values)).astype("float64")
     rows: list[dict[str, object]] = []
     deciles: list[pd.DataFrame] = []
@@ -73,7 +104,7 @@ def results(
 
 
 def judged_contacts(
-    approved: pd.DataFrame, orders: pd.DataFrame, window: timedelta, before: timedelta, as_of: pd.Timestamp
+    contacts: pd.DataFrame, orders: pd.DataFrame, window: timedelta, before: timedelta, as_of: pd.Timestamp
 ) -> pd.DataFrame:
     """One row per campaign and customer of either arm, with what they did in ``window`` and spent ``before`` the approval.
 
@@ -81,7 +112,7 @@ def judged_contacts(
     ``as_of``), is_converted (by an order: a return is none), revenue and spend_before (net of returns, also of those under an
     order_id of their own, which are counted when they were made).
     """
-    rows = approved[~approved["is_withdrawn"]].drop_duplicates(["campaign_id", "customer_id"], ignore_index=True)
+    rows = contacts[~contacts["is_withdrawn"]].drop_duplicates(["campaign_id", "customer_id"], ignore_index=True)
     rows["is_judged"] = rows["send_at"] + window <= as_of
     bought = orders[["customer_id", "ordered_at", "amount"]].assign(is_order=orders["lines"] > 0)
     bought = bought.astype({"customer_id": "str", "amount": "float64"})
@@ -102,7 +133,7 @@ def _rows(campaign: str, ours: pd.DataFrame, *, is_closed: bool) -> list[dict[st
     lift = rate_difference(int(contact["is_converted"].sum()), len(contact), int(held["is_converted"].sum()), len(held))
     spent = [rows["revenue"].to_numpy(np.float64) for rows in (contact, held)]
     before = [rows["spend_before"].to_numpy(np.float64) for rows in (contact, held)]
-    cost = float(contact.loc[contact["is_sent"], "cost"].sum())
+    cost = float(contact.loc[contact["is_sent"], "cost"].astype("float64").sum(skipna=False))
     worth = float(contact["value"].sum(skipna=False))
     differences = {
         "lift": lift,
@@ -112,7 +143,13 @@ def _rows(campaign: str, ours: pd.DataFrame, *, is_closed: bool) -> list[dict[st
     }
     is_conclusive = is_closed and (lift.low > 0 or lift.high < 0)
     verdict = _verdict(contact, held, lift, worth, cost, is_closed=is_closed, is_conclusive=is_conclusive)
-    common = {"campaign_id": campaign, "is_closed": is_closed, "is_conclusive": is_conclusive, "verdict": verdict}
+    common = {
+        "campaign_id": campaign,
+        "is_reported": ours["plan_version"].isna().all(),
+        "is_closed": is_closed,
+        "is_conclusive": is_conclusive,
+        "verdict": verdict,
+    }
     found: list[dict[str, object]] = []
     for arm, rows in arms.items():
         row = {
@@ -124,7 +161,7 @@ def _rows(campaign: str, ours: pd.DataFrame, *, is_closed: bool) -> list[dict[st
             "converted": int(rows["is_converted"].sum()),
             "conversion_rate": float(rows["is_converted"].mean()) if len(rows) else None,
             "revenue": float(rows["revenue"].sum()) if len(rows) else None,
-            "cost": cost if arm == CONTACT else 0.0,
+            "cost": (None if math.isnan(cost) else cost) if arm == CONTACT else 0.0,
         }
         for name, interval in differences.items():
             bounds = zip(("", "_low", "_high"), (interval.estimate, interval.low, interval.high), strict=True)

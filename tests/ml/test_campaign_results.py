@@ -10,7 +10,7 @@ import pytest
 from customer360.campaigns.ledger import LEDGER
 from customer360.campaigns.standing import standing
 from customer360.lake.publishing.tables import TABLES
-from ml.effects.results import Results, results
+from ml.effects.results import Results, reported_contacts, results
 from tests.support.random_shop import small_shop
 
 SHOP = small_shop(windows_days=[3, 30], campaigns={"attribution_days": 3})
@@ -215,6 +215,36 @@ def test_an_arm_without_customers_has_neither_rate_nor_revenue() -> None:
 def test_equal_expectations_share_a_decile() -> None:
     frame = found(ledger(approved(names("c", 30))), orders()).deciles
     assert list(frame["customers"]) == [30]
+
+
+def test_a_campaign_of_another_tool_is_judged_by_its_own_controls_and_first_touches() -> None:
+    touches = pd.DataFrame(
+        [(name, "reported", "2026-05-05", name[0] == "h") for name in [*names("c", 40), *names("h", 20)]]
+        + [
+            ("c0", "reported", "2026-05-06", True),
+            ("c1", "reported", "2026-04-01", False),
+            ("x1", "spring", "2026-05-05", False),
+        ],
+        columns=["customer_id", "campaign_id", "touched_at", "is_control"],
+    ).assign(
+        touch_id=lambda rows: rows.index.astype(str),
+        touched_at=lambda rows: pd.to_datetime(rows["touched_at"]),
+        is_time_known=True,
+        expected_conversion=0.25,
+    )
+    bought = orders(*((name, "2026-05-06 10:00", 10.0) for name in [*names("c", 20), *names("h", 4)]))
+    ours = standing(ledger(approved(["c1"])))
+    reported = reported_contacts(touches, ours, pd.Timestamp("2026-05-01"))
+    made = results(pd.concat([ours, reported], ignore_index=True), bought, SHOP, CLOSED, VALUES)
+    rows = made.campaigns.set_index(["campaign_id", "arm"])
+    contact, holdout = rows.loc[("reported", "contact")], rows.loc[("reported", "holdout")]
+    assert (contact["customers"], contact["converted"], holdout["customers"], holdout["converted"]) == (40, 20, 20, 4)
+    assert contact["lift"] == pytest.approx(0.3) and contact["is_conclusive"]
+    assert contact[["cost", "profit"]].isna().all()
+    assert list(rows["is_reported"]) == [True, True, False, False]
+    assert list(made.deciles.loc[made.deciles["campaign_id"] == "reported", "predicted"]) == [0.25]
+    no_time = reported_contacts(touches.assign(is_time_known=False), ours, pd.Timestamp("2026-05-01"))
+    assert no_time.empty
 
 
 def test_an_empty_ledger_gives_typed_tables() -> None:

@@ -161,6 +161,7 @@ def test_the_history_of_touches_tells_the_customers_own_clock(synthetic_shop):
             "converted_at": pd.to_datetime([None, "2026-03-30 10:00:00"], utc=True),
             "is_control": False,
             "is_randomised": True,
+            "expected_conversion": 0.2,
         }
     )
     history = touch_history(touches, synthetic_shop)

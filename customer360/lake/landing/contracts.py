@@ -46,7 +46,7 @@ class Column:
     """A column of a contract: its DuckDB type and its meaning; see ``values`` for its values.
 
     ``required``: no value may be empty. ``must_exist``: the column may not be left out, a value may be empty. ``only``: what a
-    value must be where there is one.
+    value must be where there is one. ``is_share``: a value lies from 0 to 1.
     """
 
     name: str
@@ -56,6 +56,7 @@ class Column:
     personal: bool = False
     must_exist: bool = False
     only: str | None = None
+    is_share: bool = False
 
     @property
     def is_id(self) -> bool:
@@ -287,6 +288,12 @@ def reference_tables(shop: Shop) -> dict[str, ReferenceTable]:
                     "is_randomised",
                     "BOOLEAN",
                     "Channel, day and daypart were drawn at random among those allowed; empty means false",
+                ),
+                Column(
+                    "expected_conversion",
+                    "DOUBLE",
+                    "Probability from 0 to 1 that the contact converts, as the tool that made it expected; empty where unknown",
+                    is_share=True,
                 ),
             ),
             "Contacts made by campaigns, and those held back for a control group, with what came of them",

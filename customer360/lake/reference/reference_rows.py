@@ -194,6 +194,8 @@ def _rules(column: Column) -> list[tuple[str, str, str]]:
         rules.append((column.name, f"{value} is not null and not ({_is_in_range(value)})", literal(span)))
     if column.required:
         rules.append((column.name, f"{value} is null", literal(EMPTY)))
+    if column.is_share:
+        rules.append((column.name, f"{value} is not null and not {value} between 0 and 1", literal("is not between 0 and 1")))
     if column.only is not None:
         other = f"upper(trim({text})) <> {literal(column.only)}"
         rules.append((column.name, other, literal(f"is not the {column.name} of the shop ({column.only})")))

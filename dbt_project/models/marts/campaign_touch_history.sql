@@ -16,7 +16,8 @@ touches as (
         is_converted,
         converted_at,
         is_control,
-        is_randomised
+        is_randomised,
+        expected_conversion
 
     from {{ ref('stg_campaign_touches') }}
     where valid_from <= {{ as_of }}
@@ -63,7 +64,8 @@ final as (
         is_converted,
         converted_at,
         is_control,
-        is_randomised
+        is_randomised,
+        expected_conversion
 
     from local_touches
 

@@ -11,6 +11,7 @@ select
     converted_at,
     coalesce(is_control, false) as is_control,
     coalesce(is_randomised, false) as is_randomised,
+    expected_conversion,
     valid_from,
     valid_to
 
