@@ -11,12 +11,13 @@ INSTALL := $(UV) pip install --quiet --compile-bytecode --constraint requirement
 export SHOP DATA_DIR
 export DAGSTER_HOME := $(DATA_DIR)/dagster
 
-.PHONY: help demo check test test-all crash ui api shop lint bench lock docs clean
+.PHONY: help demo check test test-all crash ui api desk shop lint bench lock docs clean
 help:
 	@echo "make demo [SHOP=completejourney]   set up, load, train, run live slices, plan, publish, report"
 	@echo "make demo SHOP=retail360 FROM=...  the same on the published files in a folder of yours"
 	@echo "make ui                            the Dagster UI on the demo's data, sensors and schedules on"
 	@echo "make api                           the demo's data over HTTP, and a storefront at http://127.0.0.1:8360/demo"
+	@echo "make desk                          dashboards and campaigns in a browser: http://127.0.0.1:8380"
 	@echo "make shop [SPEED=10] [API=1]       simulated traffic keeps landing, so that 'make ui' shows slices firing;"
 	@echo "                                   with API=1 over HTTP through 'make api', which shoppers ask for offers"
 	@echo "make crash KILLS=200 [SEED=1]      SIGKILL at random moments of the real daemon, then a comparison with a clean run"
@@ -54,6 +55,9 @@ ui: .venv/.installed
 
 api: .venv/.installed
 	@$(if $(filter synthetic,$(SHOP)),CUSTOMER360_API_DEMO=true) $(BIN)/customer360 api serve
+
+desk: .venv/.installed
+	@$(BIN)/customer360 desk serve
 
 shop: .venv/.installed
 	@$(BIN)/customer360 simulate stream --speed $(SPEED) $(if $(API),--api http://127.0.0.1:8360)

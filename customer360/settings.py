@@ -655,6 +655,7 @@ class Place(Strict):
     offers: ClassVar = _Below("offers")  # what the offers brought, and the policy that serves, as of the newest day
     reports: ClassVar = _Below("reports")  # drift reports and plots
     serving: ClassVar = _Below("serving")  # the services' store, their keys and the collector's spool
+    desk: ClassVar = _Below("desk")  # the desk's own database and key, and the campaign files that were written in it
     published: ClassVar = _Below("published")  # versions for readers; ``current`` points at the newest
     categories_file: ClassVar = _Below("raw", "categories.json")  # the resolved "top K" categories, frozen once known
     dbt_target: ClassVar = _Below("dbt")  # dbt's manifest, logs and compiled SQL

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -84,21 +84,36 @@ def open_version(place: Place) -> Iterator[PublishedVersion]:
     ``current`` is resolved once: a version that is published meanwhile changes nothing here, and the one that is open is not
     removed. Raises ``FileNotFoundError`` before the first publication. Errors of DuckDB quote no value of a row.
     """
+    folder = current_version(place)
+    publication = read_publication(folder / DOCUMENT)
+    with in_use(folder), connect_version(place, folder, publication) as connection, redacted():
+        yield PublishedVersion(folder, publication, connection)
+
+
+def current_version(place: Place) -> Path:
+    """The folder of the version that is published now. Raises ``FileNotFoundError`` before the first publication."""
     link = current_folder(place)
     if not link.exists():
         raise FileNotFoundError(f"nothing is published below {place.published} yet; run `make demo` or a slice first")
-    folder = link.resolve()
-    publication = read_publication(folder / DOCUMENT)
-    with _in_use(folder / DOCUMENT), connect(place.scratch) as connection:
-        create_views(connection, {name: parquet_files(folder, name) for name in publication.rows})
-        with redacted_errors("run the query on the published tables to see it"):
-            yield PublishedVersion(folder, publication, connection)
+    return link.resolve()
+
+
+def connect_version(place: Place, folder: Path, publication: Publication) -> duckdb.DuckDBPyConnection:
+    """A connection on which unqualified names are the version's tables; whoever reads by it holds the version ``in_use``."""
+    connection = connect(place.scratch)
+    create_views(connection, {name: parquet_files(folder, name) for name in publication.rows})
+    return connection
+
+
+def redacted() -> AbstractContextManager[None]:
+    """Have errors of queries on a version quote no value of a row."""
+    return redacted_errors("run the query on the published tables to see it")
 
 
 @contextmanager
-def _in_use(document: Path) -> Iterator[None]:
+def in_use(folder: Path) -> Iterator[None]:
     """Share the lock of a version's document, so that ``is_in_use`` is true until the block ends or the process dies."""
-    with document.open() as handle:
+    with (folder / DOCUMENT).open() as handle:
         fcntl.flock(handle, fcntl.LOCK_SH)
         yield
 

@@ -1,0 +1,164 @@
+"""A chart: one query, drawn by plotly.js, with its rows as a table and CSV, its SQL, and a link that restores the filters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+from django.core.serializers.json import DjangoJSONEncoder
+
+from customer360.services.desk.access import DeskRequest
+from customer360.services.desk.personal import masked
+
+Figure = Callable[[pd.DataFrame], dict[str, Any]]
+TABLE_ROWS = 200
+
+
+@dataclass(frozen=True)
+class Chart:
+    """What is asked and how it is drawn.
+
+    ``sql`` has named parameters (``$from``) and reads the published version. ``note`` says how to read it, ``empty`` what to do
+    where there are no rows. ``labels``: what columns are called.
+    """
+
+    key: str
+    title: Any
+    sql: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    figure: Figure | None = None
+    note: Any = ""
+    empty: Any = ""
+    labels: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A chart with its rows."""
+
+    chart: Chart
+    rows: pd.DataFrame
+    query: str
+
+    @classmethod
+    def of(cls, chart: Chart, request: DeskRequest) -> Drawn:
+        """Run the chart's query on the request's snapshot. Personal columns are masked for those who may not see them."""
+        rows = request.snapshot.connection.execute(chart.sql, dict(chart.parameters) or None).df()
+        query = request.GET.copy()
+        query.pop("csv", None)
+        return cls(chart, masked(request, rows), query.urlencode())
+
+    @property
+    def figure(self) -> str:
+        """The figure's JSON; empty without one."""
+        if self.chart.figure is None or self.rows.empty:
+            return ""
+        return json.dumps(self.chart.figure(self.rows), cls=DjangoJSONEncoder)
+
+    @property
+    def shown_sql(self) -> str:
+        """The SQL with its parameters below it, as comments."""
+        return "\n".join(
+            [self.chart.sql.strip(), *(f"-- ${name} = {value!r}" for name, value in self.chart.parameters.items())]
+        )
+
+    @property
+    def header(self) -> list[Any]:
+        """What the table's columns are called."""
+        return [self.chart.labels.get(name, str(name).replace("_", " ")) for name in self.rows.columns]
+
+    @property
+    def table(self) -> list[tuple[Any, ...]]:
+        """The first rows."""
+        return list(self.rows.head(TABLE_ROWS).itertuples(index=False, name=None))
+
+    @property
+    def left_out(self) -> int:
+        """Rows that the table does not show; the CSV has them."""
+        return max(0, len(self.rows) - TABLE_ROWS)
+
+
+def line(
+    x: str, y: str | Iterable[str], *, by: str | None = None, unit: str = "", names: Mapping[str, Any] | None = None
+) -> Figure:
+    """A line for each measure of ``y``, or of one measure for each value of ``by``. ``unit``: ``%`` or a currency's code."""
+    return _xy({"type": "scatter", "mode": "lines+markers"}, x, y, by=by, unit=unit, names=names)
+
+
+def bar(
+    x: str,
+    y: str | Iterable[str],
+    *,
+    by: str | None = None,
+    unit: str = "",
+    names: Mapping[str, Any] | None = None,
+    is_stacked: bool = False,
+) -> Figure:
+    """Bars, as ``line`` has lines."""
+    return _xy({"type": "bar"}, x, y, by=by, unit=unit, names=names, barmode="stack" if is_stacked else "group")
+
+
+def heatmap(x: str, y: str, value: str, *, unit: str = "") -> Figure:
+    """One cell for each pair of ``x`` and ``y``, in the order in which the rows name them."""
+
+    def draw(rows: pd.DataFrame) -> dict[str, Any]:
+        across, down = list(dict.fromkeys(rows[x])), list(dict.fromkeys(rows[y]))
+        cells = rows.pivot_table(index=y, columns=x, values=value, sort=False).reindex(index=down, columns=across)
+        trace = {
+            "type": "heatmap",
+            "x": plain(across),
+            "y": plain(down),
+            "z": [plain(row) for row in cells.to_numpy().tolist()],
+        }
+        return {"data": [trace], "layout": {"yaxis": {"autorange": "reversed"}}, "unit": unit}
+
+    return draw
+
+
+def _xy(
+    kind: Mapping[str, Any],
+    x: str,
+    y: str | Iterable[str],
+    *,
+    by: str | None,
+    unit: str,
+    names: Mapping[str, Any] | None,
+    **layout: Any,
+) -> Figure:
+    measures = [y] if isinstance(y, str) else [*y]
+
+    def draw(rows: pd.DataFrame) -> dict[str, Any]:
+        groups = (
+            [("", rows)] if by is None else [(str(value), part) for value, part in rows.groupby(by, sort=False, dropna=False)]
+        )
+        traces = [
+            {
+                **kind,
+                "name": group or str((names or {}).get(measure, measure.replace("_", " "))),
+                "x": plain(part[x]),
+                "y": plain(part[measure]),
+            }
+            for group, part in groups
+            for measure in measures
+        ]
+        return {"data": traces, "layout": {**layout, "showlegend": len(traces) > 1}, "unit": unit}
+
+    return draw
+
+
+def plain(values: Iterable[Any]) -> list[Any]:
+    """Values as JSON has them: missing ones are null, times ISO 8601, decimals numbers."""
+    return [_plain(value) for value in values]
+
+
+def _plain(value: Any) -> Any:
+    if value is None or value is pd.NaT or value != value:  # noqa: PLR0124 (a missing number is not equal to itself)
+        return None
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    if isinstance(value, str | bool):
+        return value
+    return float(value)

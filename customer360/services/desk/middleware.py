@@ -1,0 +1,40 @@
+"""What holds for every request: a limit of its body, and that no browser or proxy keeps a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.utils.cache import add_never_cache_headers
+from django.utils.translation import gettext
+
+Next = Callable[[HttpRequest], HttpResponse]
+
+
+def limit_body(following: Next) -> Next:
+    """Refuse bodies above the limit before they are read; one of unknown length is not read at all by WSGI."""
+
+    def handle(request: HttpRequest) -> HttpResponse:
+        try:
+            size = int(request.META.get("CONTENT_LENGTH") or 0)
+        except ValueError:
+            return HttpResponse(status=400)
+        if size > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+            limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 1024
+            text = gettext("The upload is larger than %(limit)d KiB; send a shorter period.") % {"limit": limit}
+            return HttpResponse(text, status=413, content_type="text/plain; charset=utf-8")
+        return following(request)
+
+    return handle
+
+
+def never_stored(following: Next) -> Next:
+    """Customers' data stays in no cache: not in a proxy's, and not for whoever presses Back after a logout."""
+
+    def handle(request: HttpRequest) -> HttpResponse:
+        response = following(request)
+        add_never_cache_headers(response)
+        return response
+
+    return handle

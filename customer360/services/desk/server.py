@@ -1,0 +1,50 @@
+"""The server: migrations and static files first, then granian's workers."""
+
+from __future__ import annotations
+
+import os
+
+from granian.constants import Interfaces
+from granian.server import Server
+
+from customer360.services.desk.configuration import PREFIX, DeskSettings
+from customer360.settings import Settings
+
+APPLICATION = "customer360.services.desk.wsgi:application"
+UNUSED = ["datasets", "templates", "*-4.js", "*-4.min.js", "htmx-2.js", "hx-*"]  # of plotly and django-htmx
+
+
+def set_up(settings: Settings, own: DeskSettings) -> None:
+    """Have Django use these settings, in this process and those that it starts."""
+    import django
+
+    given = {PREFIX + name.upper(): str(getattr(own, name)) for name in DeskSettings.__struct_fields__}
+    place = {"SHOP": str(settings.shop_folder), "DATA_DIR": str(settings.place.root)}
+    os.environ |= {**given, **place, "DJANGO_SETTINGS_MODULE": "customer360.services.desk.settings"}
+    settings.place.desk.mkdir(mode=0o700, parents=True, exist_ok=True)
+    django.setup()
+
+
+def prepare() -> None:
+    """Bring the desk's own database up to date, and collect its static files."""
+    from django.core.management import call_command
+
+    call_command("migrate", interactive=False, verbosity=0)
+    call_command("collectstatic", interactive=False, verbosity=0, ignore_patterns=UNUSED)
+
+
+def serve(own: DeskSettings) -> None:
+    """Serve until SIGTERM or Ctrl-C."""
+    server = Server(
+        APPLICATION,
+        address=own.host,
+        port=own.port,
+        interface=Interfaces.WSGI,
+        workers=own.workers,
+        blocking_threads=own.threads,
+        respawn_failed_workers=True,
+        workers_kill_timeout=10,
+        log_access=False,
+        websockets=False,
+    )
+    server.serve()

@@ -1,0 +1,67 @@
+"""Answers: a page with its charts, or the rows of one chart as CSV; and what every page is given."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.conf import settings
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.translation import gettext
+
+from customer360.services.desk.access import DeskRequest, listed_pages
+from customer360.services.desk.charts import Chart, Drawn
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def show(
+    request: DeskRequest, template: str, context: Mapping[str, Any] | None = None, charts: Sequence[Chart] = ()
+) -> HttpResponse:
+    """The page, with its charts by key as ``charts``; with ``?csv=<key>`` the rows of that chart, which alone is computed."""
+    by_key = {chart.key: chart for chart in charts}
+    if wanted := request.GET.get("csv"):
+        if wanted not in by_key:
+            raise Http404(gettext("There is no such table on this page."))
+        return csv_response(wanted, Drawn.of(by_key[wanted], request).rows)
+    drawn = {key: Drawn.of(chart, request) for key, chart in by_key.items()}
+    return render(request, template, {**(context or {}), "charts": drawn})
+
+
+def csv_response(name: str, rows: Any) -> HttpResponse:
+    """A data frame as a file for spreadsheets; texts that these would take for formulas begin with an apostrophe."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow(rows.columns)
+    writer.writerows([_cell(value) for value in row] for row in rows.itertuples(index=False))
+    response = HttpResponse(buffer.getvalue(), content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="{name}.csv"'
+    return response
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, str):
+        return f"'{value}" if value.startswith(FORMULA) else value
+    return "" if value is None or value != value else value  # noqa: PLR0124 (a missing number is not equal to itself)
+
+
+def everywhere(request: HttpRequest) -> dict[str, Any]:
+    """What all templates see: the shop, and the pages of the navigation."""
+    user = getattr(request, "user", None)
+    pages = listed_pages(request.user) if user is not None and user.is_authenticated else []  # type: ignore[arg-type]
+    match = getattr(request, "resolver_match", None)
+    return {
+        "shop": settings.SNAPSHOTS.settings.shop,
+        "pages": pages,
+        "page_name": match.url_name if match else "",
+        "has_single_sign_on": bool(settings.DESK.oidc_issuer),
+        "language": settings.DESK.locale,
+    }
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """The page for a form whose token is old: after a sign-in in another tab, or a restart with another key."""
+    return render(request, "403_csrf.html", {"reason": reason}, status=403)

@@ -1,0 +1,64 @@
+"use strict";
+// The menu on narrow screens, filters that apply when they change, and charts, for which plotly.js is loaded where one is near.
+(() => {
+  const plotly = document.currentScript.dataset.plotly;
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-toggle]");
+    if (!button) return;
+    const isOpen = document.getElementById(button.dataset.toggle).classList.toggle("open");
+    button.setAttribute("aria-expanded", String(isOpen));
+  });
+  document.addEventListener("change", (event) => {
+    const form = event.target.closest("form[data-apply]");
+    if (form) form.requestSubmit();
+  });
+
+  let library;
+  const load = () => (library ??= new Promise((resolve, reject) => {
+    const script = document.createElement("script");
+    script.src = plotly;
+    script.onload = () => resolve(window.Plotly);
+    script.onerror = reject;
+    document.head.append(script);
+  }));
+  const color = (name) => {
+    const probe = document.createElement("span");
+    probe.style.color = `var(--${name})`;
+    document.body.append(probe);
+    const value = getComputedStyle(probe).color;
+    probe.remove();
+    return value;
+  };
+  const merged = (base, over) => {
+    for (const [key, value] of Object.entries(over)) {
+      base[key] = value && typeof value === "object" && !Array.isArray(value) ? merged(base[key] ?? {}, value) : value;
+    }
+    return base;
+  };
+  const layout = (figure) => {
+    const axis = { gridcolor: color("line"), linecolor: color("line"), zerolinecolor: color("line"), automargin: true };
+    const unit = figure.unit === "%" ? { tickformat: ".1%" } : figure.unit ? { ticksuffix: ` ${figure.unit}` } : {};
+    return merged({
+      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: color("text"), family: "system-ui, sans-serif" },
+      margin: { l: 48, r: 16, t: 12, b: 40 }, xaxis: { ...axis }, yaxis: { ...axis, rangemode: "tozero", ...unit },
+      legend: { orientation: "h", y: -0.2 }, hovermode: "x unified", hoverlabel: { bgcolor: color("card"), font: { color: color("text") } },
+      colorway: ["#3b7dd8", "#d9822b", "#2f9e6b", "#b0549b", "#8a8f2a", "#c2503d", "#5a6acf", "#2a9da8"],
+    }, figure.layout ?? {});
+  };
+  const draw = async (element) => {
+    const figure = JSON.parse(element.dataset.figure);
+    const { newPlot } = await load();
+    await newPlot(element, figure.data, layout(figure), { responsive: true, displaylogo: false, displayModeBar: false });
+  };
+  const near = new IntersectionObserver((entries) => {
+    for (const entry of entries.filter((each) => each.isIntersecting)) {
+      near.unobserve(entry.target);
+      draw(entry.target);
+    }
+  }, { rootMargin: "200px" });
+  const watch = (root) => root.querySelectorAll("[data-figure]").forEach((element) => near.observe(element));
+  watch(document);
+  document.addEventListener("htmx:load", (event) => watch(event.detail.elt));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => document.querySelectorAll("[data-figure].js-plotly-plot").forEach(draw));
+})();

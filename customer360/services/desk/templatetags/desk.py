@@ -1,0 +1,113 @@
+"""Filters that write numbers and times in the shop's locale and zone, and the tag of a chart."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pandas as pd
+from babel import dates, numbers
+from django import template
+from django.conf import settings
+
+from customer360.services.desk.charts import Drawn
+
+register = template.Library()
+MISSING = "-"
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or value == "" or (not isinstance(value, str | list | dict | tuple) and bool(pd.isna(value)))
+
+
+@register.filter
+def number(value: Any, digits: int = 0) -> str:
+    """A number with so many digits after the decimal sign."""
+    if _is_missing(value):
+        return MISSING
+    pattern = "#,##0" + ("." + "0" * digits if digits else "")
+    return numbers.format_decimal(value, pattern, locale=settings.DESK.babel_locale)
+
+
+@register.filter
+def money(value: Any) -> str:
+    """An amount in the shop's currency."""
+    if _is_missing(value):
+        return MISSING
+    return numbers.format_currency(value, settings.SNAPSHOTS.settings.shop.currency, locale=settings.DESK.babel_locale)
+
+
+@register.filter
+def percent(value: Any, digits: int = 1) -> str:
+    """A share from 0 to 1 as a percentage."""
+    if _is_missing(value):
+        return MISSING
+    return numbers.format_percent(
+        value, "#,##0" + ("." + "0" * digits if digits else "") + "%", locale=settings.DESK.babel_locale
+    )
+
+
+@register.filter
+def moment(value: Any, style: str = "medium") -> str:
+    """A time, plain UTC or with its zone, on the shop's clock."""
+    if _is_missing(value):
+        return MISSING
+    zone = ZoneInfo(settings.SNAPSHOTS.settings.shop.time_zone)
+    return dates.format_datetime(_aware(value), style, tzinfo=zone, locale=settings.DESK.babel_locale)
+
+
+@register.filter
+def day(value: Any, style: str = "medium") -> str:
+    """A date, or the date of a time that is the shop's already."""
+    if _is_missing(value):
+        return MISSING
+    return dates.format_date(pd.Timestamp(value).date(), style, locale=settings.DESK.babel_locale)
+
+
+@register.filter
+def duration(value: Any) -> str:
+    """A time span in its largest unit."""
+    if _is_missing(value):
+        return MISSING
+    span = value if isinstance(value, timedelta) else timedelta(seconds=float(value))
+    return dates.format_timedelta(span, locale=settings.DESK.babel_locale)
+
+
+@register.filter
+def ago(value: Any) -> str:
+    """How long ago a time is, by the wall clock."""
+    if _is_missing(value):
+        return MISSING
+    return dates.format_timedelta(_aware(value) - datetime.now(UTC), add_direction=True, locale=settings.DESK.babel_locale)
+
+
+@register.filter
+def cell(value: Any) -> str:
+    """A value of a table by its type."""
+    if _is_missing(value):
+        return MISSING
+    if isinstance(value, pd.Timestamp | datetime):
+        return day(value) if value == pd.Timestamp(value).normalize() else moment(value, "short")
+    if isinstance(value, date):
+        return day(value)
+    if isinstance(value, bool) or not hasattr(value, "__float__"):
+        return str(value)
+    return number(value, 0 if float(value).is_integer() else 2)
+
+
+@register.filter
+def is_number(value: Any) -> bool:
+    """Whether a cell is set to the right."""
+    return hasattr(value, "__float__") and not isinstance(value, bool)
+
+
+@register.inclusion_tag("desk/chart.html", takes_context=True)
+def chart(context: template.Context, drawn: Drawn) -> dict[str, Any]:
+    """A chart with its table, CSV, SQL and link."""
+    return {"drawn": drawn, "chart": drawn.chart, "request": context["request"]}
+
+
+def _aware(value: Any) -> datetime:
+    found: datetime = pd.Timestamp(value).to_pydatetime()
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found

@@ -1,0 +1,48 @@
+"""Every route, and what each role is answered: the table is complete, or the first test fails."""
+
+from __future__ import annotations
+
+import pytest
+
+from customer360.services.desk.access import PAGES
+from customer360.services.desk.urls import urlpatterns
+from tests.desk.in_django import Desk
+
+EVERYBODY = ("viewer", "marketer", "approver", "admin")
+MARKETING = ("marketer", "approver", "admin")
+APPROVERS = ("approver", "admin")
+ADMINS = ("admin",)
+# By a page's name and method: an address, whose values are those of the small shop, and the roles that may.
+ROUTES: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {
+    ("today", "GET"): ("/", EVERYBODY),
+}
+OPEN = {"login": "/login/", "health": "/health/"}
+
+
+def test_the_table_names_every_route_and_method(desk: Desk) -> None:
+    assert {(page.name, method) for page in PAGES.values() for method in page.methods} == ROUTES.keys()
+    assert {getattr(pattern, "name", None) for pattern in urlpatterns} - PAGES.keys() == {*OPEN, "logout"}
+
+
+@pytest.mark.parametrize("role", EVERYBODY)
+def test_each_role_is_answered_as_the_table_says(desk: Desk, role: str) -> None:
+    client = desk.client(role)
+    for (name, method), (address, allowed) in ROUTES.items():
+        response = client.generic(method, address)
+        is_to_login = response.headers.get("Location", "").startswith("/login/")
+        assert not is_to_login, name
+        if role in allowed:
+            assert response.status_code not in {403, 404, 405, 500}, (name, method, response.content[:500])
+        else:
+            assert response.status_code == 403, (name, method)
+
+
+def test_who_is_not_signed_in_is_sent_to_the_login(desk: Desk) -> None:
+    client = desk.client()
+    for (name, method), (address, _) in ROUTES.items():
+        response = client.generic(method, address)
+        assert (response.status_code, response.headers["Location"].split("?")[0]) == (302, "/login/"), (name, method)
+
+
+def test_what_is_open_answers_without_an_account(desk: Desk) -> None:
+    assert {desk.client().get(address).status_code for address in OPEN.values()} == {200}
