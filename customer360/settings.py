@@ -674,6 +674,11 @@ class Settings(Strict):
         """Where the shop's campaign files lie."""
         return self.shop_folder / "campaigns"
 
+    @property
+    def made_campaign_folder(self) -> Path:
+        """Where campaign files lie that people made in the desk."""
+        return self.place.campaigns / "definitions"
+
     @classmethod
     def from_environment(cls, environment: dict[str, str] | None = None) -> Settings:
         """``SHOP`` (folder under ``shops/``, or a path; default ``synthetic``) and ``DATA_DIR`` (default ``./data``)."""

@@ -220,7 +220,8 @@ class Start:
                 f"shop.yaml is {shop.slices_start:%Y-%m-%d %H:%M} UTC"
             )
             return
-        campaigns = [file.read_text(encoding="utf-8") for file in sorted(self.settings.campaign_folder.glob("*.yaml"))]
+        folders = (self.settings.campaign_folder, self.settings.made_campaign_folder)
+        campaigns = [file.read_text(encoding="utf-8") for folder in folders for file in sorted(folder.glob("*.yaml"))]
         stage = Stage(PLAN, f"{loaded} {publication.as_of} {self.champions} {campaigns}")
         if self.runner.is_done(stage):
             self.display.say(f"plan   is done for {day}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from customer360.campaigns.definition import load_campaigns
+from customer360.campaigns.definition import load_shop_campaigns
 from customer360.lake.engine import literal
 from customer360.lake.publishing.version import current_folder, open_version
 from customer360.lake.raw.quarantine import quarantine_counts
@@ -104,7 +104,7 @@ def _plan_lines(settings: Settings, connection: duckdb.DuckDBPyConnection, table
         campaigns = connection.execute(
             "select campaign_id, audience, contacts, holdouts, left_out, value_basis from campaign_briefs order by campaign_id"
         ).fetchall()
-    known, problems = load_campaigns(settings.campaign_folder, settings.shop)
+    known, problems = load_shop_campaigns(settings)
     if not campaigns and not known and not problems:
         yield f"  none: {settings.campaign_folder} has no campaign; docs/campaigns.md has one to copy"
     elif not campaigns:

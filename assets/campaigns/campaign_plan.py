@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from customer360.campaigns.definition import Campaign, CampaignProblem, load_campaigns
+from customer360.campaigns.definition import Campaign, CampaignProblem, load_shop_campaigns
 from customer360.campaigns.drafts import MEASURED, write_definitions
 from customer360.lake.publishing.publications import publish_files
 from customer360.lake.publishing.tables import TABLES
@@ -103,7 +103,7 @@ def campaign_plans(
     with platform.snapshot() as snapshot:
         settings, place, shop = snapshot.settings, snapshot.place, snapshot.shop
         plan_date = published_day(context.partition_key, shop, snapshot.as_of)
-        campaigns, file_problems = load_campaigns(settings.campaign_folder, shop, list(snapshot.offers["offer_id"]))
+        campaigns, file_problems = load_shop_campaigns(settings, list(snapshot.offers["offer_id"]))
         audiences, audience_problems = audiences_of(snapshot, campaigns)
         inputs = planning_inputs(snapshot, platform.now(), f"run {context.run.run_id}")
         served = served_predictions(snapshot, inputs.customers)

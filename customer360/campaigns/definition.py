@@ -1,4 +1,6 @@
-"""A campaign is a file, ``shops/<name>/campaigns/<campaign_id>.yaml``: no code, validated when it is read.
+"""A campaign is a file, ``<campaign_id>.yaml``: no code, validated when it is read.
+
+The shop's own lie in ``shops/<name>/campaigns``; those that were made in the desk in ``DATA_DIR/campaigns/definitions``.
 
 A file that is wrong becomes a ``CampaignProblem`` that names the file, the field, what is wrong and the remedy; the other
 campaigns run.
@@ -18,11 +20,12 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from pydantic_core import ErrorDetails
 
 from customer360.campaigns.audience import AudienceError, parse_audience
-from customer360.settings import Daypart, FrequencyCap, Identifier, Shop, Strict
+from customer360.settings import Daypart, FrequencyCap, Identifier, Settings, Shop, Strict
 from customer360.text import nearest, without_markup
 
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 MOST_CHARACTERS = 100_000
+NAME, LONGEST_NAME = r"^[a-z0-9][a-z0-9_-]*$", 60
 
 
 class Channel(Strict):
@@ -53,7 +56,7 @@ class Campaign(Strict):
     ``exploration_share`` get an allowed combination of channel, day and daypart that is drawn at random.
     """
 
-    campaign_id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
+    campaign_id: Annotated[str, Field(pattern=NAME, max_length=LONGEST_NAME)]
     title: Annotated[str, Field(min_length=1, max_length=200)]
     kind: Identifier = "general"
     offer_id: Annotated[str, Field(min_length=1)] | None = None
@@ -112,6 +115,20 @@ class CampaignProblem:
         return f"{self.file}, {self.field}: {self.message}; {self.remedy}"
 
 
+def load_shop_campaigns(
+    settings: Settings, offers: Collection[str] | None = None
+) -> tuple[list[Campaign], list[CampaignProblem]]:
+    """The campaigns of both folders of a shop, as ``load_campaigns`` has them. Of two of one name the shop's own counts."""
+    campaigns, problems = load_campaigns(settings.campaign_folder, settings.shop, offers)
+    made, wrong = load_campaigns(settings.made_campaign_folder, settings.shop, offers)
+    names = {path.stem for path in settings.campaign_folder.glob("*.yaml")}
+    twice = {campaign.campaign_id for campaign in made} & names
+    taken = f"{settings.campaign_folder} has a campaign of this name"
+    wrong += [CampaignProblem(f"{name}.yaml", "(whole file)", taken, "give this one another name") for name in sorted(twice)]
+    campaigns += [campaign for campaign in made if campaign.campaign_id not in twice]
+    return sorted(campaigns, key=_order_of_planning), [*problems, *wrong]
+
+
 def load_campaigns(
     folder: Path, shop: Shop, offers: Collection[str] | None = None
 ) -> tuple[list[Campaign], list[CampaignProblem]]:
@@ -128,13 +145,21 @@ def load_campaigns(
             )
         if path.suffix != ".yaml" or path.name.startswith((".", "_")):
             continue
-        campaign, wrong = _read(path)
-        if campaign is not None:
-            wrong = campaign_problems(campaign, shop, offers, path.name)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            remedy = "write it as UTF-8 text that the service may read"
+            problems.append(CampaignProblem(path.name, "(whole file)", f"it cannot be read: {error}", remedy))
+            continue
+        campaign, wrong = read_campaign(path.name, text, shop, offers)
         problems += wrong
-        if campaign is not None and not wrong:
+        if campaign is not None:
             campaigns.append(campaign)
-    return sorted(campaigns, key=lambda campaign: (campaign.priority, campaign.campaign_id)), problems
+    return sorted(campaigns, key=_order_of_planning), problems
+
+
+def _order_of_planning(campaign: Campaign) -> tuple[int, str]:
+    return campaign.priority, campaign.campaign_id
 
 
 def campaign_problems(
@@ -179,37 +204,38 @@ class _UnreadableError(ValueError):
     """A file that holds no fields; its arguments are the message and the remedy."""
 
 
-def _read(path: Path) -> tuple[Campaign | None, list[CampaignProblem]]:
-    """The campaign as its file alone says it."""
+def read_campaign(
+    file: str, text: str, shop: Shop, offers: Collection[str] | None = None
+) -> tuple[Campaign | None, list[CampaignProblem]]:
+    """The campaign that the text of a file of this name says; None where anything of it is wrong."""
+    name = Path(file).stem
     try:
-        loaded = _loaded(path)
-        return Campaign.model_validate({**loaded, "campaign_id": path.stem}), []
+        campaign = Campaign.model_validate({**_loaded(name, text), "campaign_id": name})
     except _UnreadableError as error:
-        return None, [CampaignProblem(path.name, "(whole file)", *error.args)]
+        return None, [CampaignProblem(file, "(whole file)", *error.args)]
     except ValidationError as error:
         details = error.errors()
         # A list whose only entry is wrong has none left and is reported as too short: only the entry's own error is shown.
         within = {detail["loc"][:-1] for detail in details} | {detail["loc"][:-2] for detail in details}
         shown = [detail for detail in details if not (detail["type"] == "too_short" and detail["loc"] in within)]
-        return None, [_problem(path.name, detail) for detail in shown]
+        return None, [_problem(file, detail) for detail in shown]
+    problems = campaign_problems(campaign, shop, offers, file)
+    return None if problems else campaign, problems
 
 
-def _loaded(path: Path) -> dict[Hashable, Any]:
-    """The fields of a file. Raises ``_UnreadableError``."""
+def _loaded(name: str, text: str) -> dict[Hashable, Any]:
+    """The fields of the file of a campaign. Raises ``_UnreadableError``."""
     example = "see docs/campaigns.md for an example"
-    try:
-        text = path.read_text(encoding="utf-8")
-        loaded = yaml.load(text, Loader=_UniqueKeyLoader) if len(text) <= MOST_CHARACTERS else None  # noqa: S506  a SafeLoader
-    except (OSError, UnicodeDecodeError) as error:
-        raise _UnreadableError(f"it cannot be read: {error}", "write it as UTF-8 text that the service may read") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise _UnreadableError(f"it is not valid YAML: {' '.join(str(error).split())}", example) from error
     if len(text) > MOST_CHARACTERS:
         raise _UnreadableError(f"it has {len(text):,} characters", f"a campaign has at most {MOST_CHARACTERS:,}")
+    try:
+        loaded = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506  a SafeLoader
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise _UnreadableError(f"it is not valid YAML: {' '.join(str(error).split())}", example) from error
     if not isinstance(loaded, dict):
         raise _UnreadableError("it holds no fields", example)
-    if loaded.get("campaign_id", path.stem) != path.stem:
-        raise _UnreadableError(f"campaign_id is not the file's name, {path.stem}", "leave the field out, or name both alike")
+    if loaded.get("campaign_id", name) != name:
+        raise _UnreadableError(f"campaign_id is not the file's name, {name}", "leave the field out, or name both alike")
     return loaded
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import pandas as pd
 
-from customer360.campaigns.definition import Campaign, CampaignProblem, load_campaigns
+from customer360.campaigns.definition import Campaign, CampaignProblem, load_shop_campaigns
 from customer360.campaigns.drafts import definition_of, newest_drafts
 from customer360.campaigns.ledger import APPROVED, CONTACT, HOLDOUT, PLANNED, SENT, SUPPRESSED, UNPROVEN, read_ledger
 from customer360.campaigns.standing import due_contacts, standing
@@ -64,7 +64,7 @@ class CampaignOverview:
 
 def campaign_overviews(settings: Settings) -> list[CampaignOverview]:
     """Every campaign that has a file, a draft or an approved version, in the order of planning, the others last."""
-    campaigns, problems = load_campaigns(settings.campaign_folder, settings.shop)
+    campaigns, problems = load_shop_campaigns(settings)
     drafts = newest_drafts(settings.place)
     ledger = read_ledger(settings.place)
     known = {campaign.campaign_id: campaign for campaign in campaigns}

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 
 import duckdb
 
-from customer360.campaigns.definition import load_campaigns
+from customer360.campaigns.definition import load_shop_campaigns
 from customer360.campaigns.holdouts import are_held_out, are_held_out_of_all
 from customer360.campaigns.ledger import APPROVED, CONTACT, SUPPRESSED, ledger_query
 from customer360.campaigns.standing import WITHDRAWN
@@ -213,7 +213,7 @@ class Plans:
     def __init__(self, connection: duckdb.DuckDBPyConnection, settings: Settings, book: Book, salt: str) -> None:
         self.salt, self.shop = salt, settings.shop
         window = timedelta(days=self.shop.campaigns.attribution_days)
-        campaigns, _ = load_campaigns(settings.campaign_folder, self.shop)
+        campaigns, _ = load_shop_campaigns(settings)
         own: dict[str, set[str]] = defaultdict(set)
         for offer in book.listed:
             if offer.campaign_id:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from customer360.campaigns.attribution import own_touches, with_own_touches
-from customer360.campaigns.definition import load_campaigns
+from customer360.campaigns.definition import load_shop_campaigns
 from customer360.campaigns.drafts import approved_definitions
 from customer360.settings import Shop
 from customer360.snapshot import ORDERS, TIME_ZONES, TOUCHES, Snapshot
@@ -85,7 +85,7 @@ def known_campaigns(snapshot: Snapshot) -> pd.DataFrame:
     An approved campaign is described by the definition of its newest approved plan, another one by its file, else by the
     reference table.
     """
-    files, _ = load_campaigns(snapshot.settings.campaign_folder, snapshot.shop)
+    files, _ = load_shop_campaigns(snapshot.settings)
     definitions = [*files, *approved_definitions(snapshot.place).values()]  # by plan_version: the newest of a campaign is last
     newest = {definition.campaign_id: (definition.kind, definition.offer_id) for definition in definitions}
     rows = [(campaign_id, *facts) for campaign_id, facts in sorted(newest.items())]

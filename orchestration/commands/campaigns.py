@@ -31,7 +31,7 @@ DECILE = ["decile", "customers", "predicted", "realised"]
 @command(app)
 def check(context: typer.Context, as_json: JsonOption = False) -> int:
     """Judge the campaign files and count their audiences once something is published; exits with 1 where a file is wrong."""
-    from customer360.campaigns.definition import load_campaigns
+    from customer360.campaigns.definition import load_shop_campaigns
     from customer360.lake.publishing.version import current_publication, open_version
 
     settings = console.shop_settings(context)
@@ -40,7 +40,7 @@ def check(context: typer.Context, as_json: JsonOption = False) -> int:
         connection, offers = version.connection if version else None, None
         if version and version.publication.rows.get("offers"):
             offers = [offer for (offer,) in version.connection.execute("select offer_id from offers").fetchall()]
-        campaigns, problems = load_campaigns(folder, shop, offers)
+        campaigns, problems = load_shop_campaigns(settings, offers)
         rows = [_audience(connection, campaign, shop) for campaign in campaigns]
     lines = [f"{row['campaign_id']}: {'well' if row['is_well'] else 'wrong'}; {row['audience']}" for row in rows]
     for problem in problems:

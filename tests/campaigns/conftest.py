@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from customer360.campaigns.approval import Approved, approve
-from customer360.campaigns.definition import load_campaigns
+from customer360.campaigns.definition import load_shop_campaigns
 from customer360.campaigns.drafts import write_definitions
 from customer360.campaigns.ledger import read_ledger
 from customer360.campaigns.sending import Sent, outbox, send
@@ -90,7 +90,7 @@ class Desk:
             frame[column] = pd.to_datetime(frame[column])
         target = self.place.plans / day / "campaign_plan.parquet"
         target.parent.mkdir(parents=True, exist_ok=True)
-        campaigns, _ = load_campaigns(self.settings.campaign_folder, self.settings.shop)
+        campaigns, _ = load_shop_campaigns(self.settings)
         by_name = {known.campaign_id: known for known in campaigns}
         write_definitions(target.parent, {version: by_name[campaign]} if campaign in by_name else {})
         frame.to_parquet(target, index=False)
