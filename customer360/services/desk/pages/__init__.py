@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-MODULES = ("today",)
+MODULES = ("today", "offers", "recommendations", "why")
 
 for module in MODULES:
     import_module(f"{__name__}.{module}")
