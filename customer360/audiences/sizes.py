@@ -52,7 +52,12 @@ class AudienceSize:
     @property
     def reachable(self) -> int:
         """Customers whom at least one of the channels may reach."""
-        return self.customers - self.suppressed - self.without_consent
+        return self.customers - self.left_out
+
+    @property
+    def left_out(self) -> int:
+        """Customers whom none of the channels may reach."""
+        return self.suppressed + self.without_consent
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from babel import dates, numbers
 from django import template
 from django.conf import settings
 
+from customer360.campaigns.conditions import written
 from customer360.services.desk.charts import Drawn
 
 register = template.Library()
@@ -94,6 +95,12 @@ def cell(value: Any) -> str:
     if isinstance(value, bool) or not hasattr(value, "__float__"):
         return str(value)
     return number(value, 0 if float(value).is_integer() else 2)
+
+
+@register.filter
+def audience_value(value: bool | float | str) -> str:
+    """A value as the fields of the audience builder have it."""
+    return value if isinstance(value, str) else written(value)
 
 
 @register.filter
