@@ -42,7 +42,7 @@ TREES: st.SearchStrategy[Tree] = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(TREES)
 def test_a_tree_comes_back_from_its_text(tree: Tree) -> None:
     assert audience_tree(text_of(tree), SHOP) == tree
