@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -96,9 +97,24 @@ def bar(
     unit: str = "",
     names: Mapping[str, Any] | None = None,
     is_stacked: bool = False,
+    is_horizontal: bool = False,
 ) -> Figure:
-    """Bars, as ``line`` has lines."""
-    return _xy({"type": "bar"}, x, y, by=by, unit=unit, names=names, barmode="stack" if is_stacked else "group")
+    """Bars, as ``line`` has lines; horizontal ones, the first row at the top, leave room for long names."""
+    upright = _xy({"type": "bar"}, x, y, by=by, unit=unit, names=names, barmode="stack" if is_stacked else "group")
+    return _lying(upright) if is_horizontal else upright
+
+
+def _lying(upright: Figure) -> Figure:
+    def draw(rows: pd.DataFrame) -> dict[str, Any]:
+        figure = upright(rows)
+        data = [
+            {**trace, "orientation": "h", "x": trace["y"], "y": [wrapped(name) for name in trace["x"]]}
+            for trace in figure["data"]
+        ]
+        axes = {"yaxis": {"autorange": "reversed", "ticksuffix": " "}, "hovermode": "y unified"}
+        return {**figure, "data": data, "layout": {**figure["layout"], **axes}, "value_axis": "xaxis"}
+
+    return draw
 
 
 def heatmap(x: str, y: str, value: str, *, unit: str = "") -> Figure:
@@ -110,8 +126,10 @@ def heatmap(x: str, y: str, value: str, *, unit: str = "") -> Figure:
         trace = {
             "type": "heatmap",
             "x": plain(across),
-            "y": plain(down),
+            "y": [wrapped(name) for name in plain(down)],
             "z": [plain(row) for row in cells.to_numpy().tolist()],
+            "colorscale": "Blues",
+            "reversescale": True,
         }
         return {"data": [trace], "layout": {"yaxis": {"autorange": "reversed"}}, "unit": unit}
 
@@ -147,6 +165,11 @@ def _xy(
         return {"data": traces, "layout": {**layout, "showlegend": len(traces) > 1}, "unit": unit}
 
     return draw
+
+
+def wrapped(name: Any) -> Any:
+    """A text in lines of 26 characters, as plotly.js breaks them."""
+    return "<br>".join(textwrap.wrap(name, 26)) if isinstance(name, str) else name
 
 
 def plain(values: Iterable[Any]) -> list[Any]:

@@ -91,7 +91,7 @@ def _charts(request: DeskRequest, since: dict[str, Any]) -> list[tuple[str, Char
                 _("Clicks per showing, by offer"),
                 TOTALS,
                 since,
-                bar("offer", "click_through", unit="%"),
+                bar("offer", "click_through", unit="%", is_horizontal=True),
                 labels=COUNTS,
             ),
         ),
@@ -131,7 +131,7 @@ def _charts(request: DeskRequest, since: dict[str, Any]) -> list[tuple[str, Char
         ),
         (
             "current_offers",
-            Chart("offered", _("What is offered now, by segment"), OFFERED, figure=heatmap("offer", "segment", "customers")),
+            Chart("offered", _("What is offered now, by segment"), OFFERED, figure=heatmap("segment", "offer", "customers")),
         ),
     ]
 

@@ -60,7 +60,9 @@ def recommendations(request: DeskRequest) -> HttpResponse:
         if asked["customer"]:
             nobody = _("No customer of this id has a list.")
             charts.append(Chart("listed", _("The list of a customer"), LISTED, {"customer": asked["customer"]}, empty=nobody))
-        charts.append(Chart("most", _("Products in the most lists"), MOST_LISTED, figure=bar("product", "customers")))
+        charts.append(
+            Chart("most", _("Products in the most lists"), MOST_LISTED, figure=bar("product", "customers", is_horizontal=True))
+        )
     if asked["product"] and request.snapshot.has("related_products"):
         nothing = _("Nothing is related to a product of this id.")
         charts.append(Chart("related", _("What goes with a product"), RELATED, {"product": asked["product"]}, empty=nothing))

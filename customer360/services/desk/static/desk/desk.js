@@ -39,9 +39,12 @@
   const layout = (figure) => {
     const axis = { gridcolor: color("line"), linecolor: color("line"), zerolinecolor: color("line"), automargin: true };
     const unit = figure.unit === "%" ? { tickformat: ".1%" } : figure.unit ? { ticksuffix: ` ${figure.unit}` } : {};
+    const values = figure.value_axis ?? "yaxis";
+    const axes = { xaxis: { ...axis }, yaxis: { ...axis } };
+    Object.assign(axes[values], { rangemode: "tozero", ...unit });
     return merged({
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: color("text"), family: "system-ui, sans-serif" },
-      margin: { l: 48, r: 16, t: 12, b: 40 }, xaxis: { ...axis }, yaxis: { ...axis, rangemode: "tozero", ...unit },
+      margin: { l: 48, r: 16, t: 12, b: 40 }, ...axes,
       legend: { orientation: "h", y: -0.2 }, hovermode: "x unified", hoverlabel: { bgcolor: color("card"), font: { color: color("text") } },
       colorway: ["#3b7dd8", "#d9822b", "#2f9e6b", "#b0549b", "#8a8f2a", "#c2503d", "#5a6acf", "#2a9da8"],
     }, figure.layout ?? {});
