@@ -13,8 +13,30 @@ from tests.services.served_shop import ServedShop
 
 TABLES = {
     "traffic": """
-        select as_of - interval 15 minute * (n + 1) as event_slice, 40 + n % 7 as views, 9 as visitors, n % 3 as purchases
+        select as_of - interval 15 minute * (n + 1) as event_slice, 40 + n % 7 as page_and_product_views, n % 3 as purchases,
+            (n % 3 * 20)::decimal(18, 2) as revenue
         from (select timestamp '2026-05-01 10:15:00' as as_of), range(800) as slices (n)
+    """,
+    "slice_log": "select timestamp '2026-05-01 10:00:00' as slice, 40 as lines, 2 as quarantined, 1 as duplicates",
+    "drift_metrics": """
+        select date '2026-05-01' - n::integer as report_date, 'feature' as kind, 'age' as "column", n * .05 as value,
+            .1 as threshold, n > 2 as is_drifted
+        from range(4) as days (n)
+    """,
+    "model_versions": """
+        select 'affinity' as model_name, 'v' || n as model_version, n = 7 as is_champion, 'promoted' as status,
+            'better than the best baseline <b>prior</b>' as reason, timestamp '2026-04-01' + interval 1 day * n as created_at,
+            created_at as decided_at, 'training' as decided_by, .7 - n * .01 as log_loss, 'prior' as best_baseline,
+            .8 as best_baseline_log_loss, .75 as auc, .01 as calibration_error, 3.0 as lift_10, 1000 as rows_train,
+            9 as feature_count
+        from range(6, 8) as versions (n)
+    """,
+    "campaign_plan": """
+        select 'spring' as campaign_id, 'spring-1' as plan_version, date '2026-05-01' as plan_date, 'contact' as decision,
+            'C' || n as customer_id,
+            'email' as channel, 'day' as daypart, date '2026-05-02' as contact_date,
+            .5 as cost, 5.0 as expected_value
+        from range(1, 4) as customers (n)
     """,
 }
 

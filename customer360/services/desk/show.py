@@ -36,13 +36,14 @@ def csv_response(name: str, rows: Any) -> HttpResponse:
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     writer.writerow(rows.columns)
-    writer.writerows([_cell(value) for value in row] for row in rows.itertuples(index=False))
+    writer.writerows([safe_cell(value) for value in row] for row in rows.itertuples(index=False))
     response = HttpResponse(buffer.getvalue(), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{name}.csv"'
     return response
 
 
-def _cell(value: Any) -> Any:
+def safe_cell(value: Any) -> Any:
+    """A value of a CSV: a text that a spreadsheet would take for a formula begins with an apostrophe; missing is empty."""
     if isinstance(value, str):
         return f"'{value}" if value.startswith(FORMULA) else value
     return "" if value is None or value != value else value  # noqa: PLR0124 (a missing number is not equal to itself)
@@ -58,6 +59,7 @@ def everywhere(request: HttpRequest) -> dict[str, Any]:
         "pages": pages,
         "page_name": match.url_name if match else "",
         "has_single_sign_on": bool(settings.DESK.oidc_issuer),
+        "dagster_url": settings.DESK.dagster_url,
         "language": settings.DESK.locale,
     }
 

@@ -32,11 +32,15 @@ def number(value: Any, digits: int = 0) -> str:
 
 
 @register.filter
-def money(value: Any) -> str:
-    """An amount in the shop's currency."""
+def money(value: Any, digits: int | None = None) -> str:
+    """An amount in the shop's currency; ``0`` leaves its cents away."""
     if _is_missing(value):
         return MISSING
-    return numbers.format_currency(value, settings.SNAPSHOTS.settings.shop.currency, locale=settings.DESK.babel_locale)
+    locale, currency = settings.DESK.babel_locale, settings.SNAPSHOTS.settings.shop.currency
+    if digits is None:
+        return numbers.format_currency(value, currency, locale=locale)
+    pattern = locale.currency_formats["standard"].pattern.replace(".00", "." + "0" * digits if digits else "")
+    return numbers.format_currency(value, currency, pattern, locale=locale, currency_digits=False)
 
 
 @register.filter
