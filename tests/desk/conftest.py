@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from customer360.lake.publishing.tables import TABLES as DECLARED
 from tests.desk.in_django import Desk, database, desk_of
 from tests.services.api_server import write_shop
 from tests.services.served_shop import ServedShop
@@ -41,6 +42,11 @@ TABLES = {
 }
 
 
+def whole(table: str, query: str) -> str:
+    """The rows of a query with all columns of a table that tables.yml declares, in its types; what the query lacks is null."""
+    return DECLARED[table].select_casts(query) if table in DECLARED else query
+
+
 @pytest.fixture(scope="session")
 def _database() -> Iterator[None]:
     with database():
@@ -51,7 +57,7 @@ def _database() -> Iterator[None]:
 def desk(_database: None, tmp_path: Path) -> Iterator[Desk]:
     """Three customers; more tables: ``desk.shop.tables["name"] = sql``, then ``desk.shop.publish()``."""
     shop = ServedShop(tmp_path, customers={"C1": {}, "C2": {"segment": None, "city": "Zürich"}, "C3": {"segment": "Lost"}})
-    shop.tables |= TABLES
+    shop.tables |= {name: whole(name, query) for name, query in TABLES.items()}
     write_shop(shop.settings)
     shop.publish()
     with desk_of(shop) as desk:
