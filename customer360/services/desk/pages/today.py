@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -138,7 +139,7 @@ def freshness_of(request: DeskRequest, now: datetime) -> Freshness:
     return Freshness(as_of, behind // width, behind)
 
 
-def running_campaigns(request: DeskRequest) -> list[dict[str, Any]]:
+def running_campaigns(request: DeskRequest) -> list[dict[Hashable, Any]]:
     """Approved versions with contacts that are open, or whose last one is under a week old; from the ledger as it is now."""
     approved = request.snapshot.approved
     if approved.empty:
@@ -152,7 +153,7 @@ def running_campaigns(request: DeskRequest) -> list[dict[str, Any]]:
     return [{**row, "due": due.get((row["campaign_id"], row["plan_version"]), 0)} for row in sums.to_dict("records")]
 
 
-def waiting_drafts(request: DeskRequest) -> list[dict[str, Any]]:
+def waiting_drafts(request: DeskRequest) -> list[dict[Hashable, Any]]:
     """Drafts of the published plan that nobody has approved."""
     if not request.snapshot.has("campaign_plan"):
         return []
@@ -162,7 +163,7 @@ def waiting_drafts(request: DeskRequest) -> list[dict[str, Any]]:
     return [draft for draft in drafts if draft["contacts"] and draft["plan_version"] not in approved]
 
 
-def _row(request: DeskRequest, table: str, query: str) -> dict[str, Any] | None:
+def _row(request: DeskRequest, table: str, query: str) -> dict[Hashable, Any] | None:
     """The only row of a query on a table; None without the table or a row."""
     if not request.snapshot.has(table):
         return None
