@@ -53,12 +53,17 @@ def _database() -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def desk(_database: None, tmp_path: Path) -> Iterator[Desk]:
-    """Three customers; more tables: ``desk.shop.tables["name"] = sql``, then ``desk.shop.publish()``."""
-    shop = ServedShop(tmp_path, customers={"C1": {}, "C2": {"segment": None, "city": "Zürich"}, "C3": {"segment": "Lost"}})
+def small_desk_shop(root: Path) -> ServedShop:
+    """Three customers, published with the tables that pages read."""
+    shop = ServedShop(root, customers={"C1": {}, "C2": {"segment": None, "city": "Zürich"}, "C3": {"segment": "Lost"}})
     shop.tables |= {name: whole(name, query) for name, query in TABLES.items()}
     write_shop(shop.settings)
     shop.publish()
-    with desk_of(shop) as desk:
+    return shop
+
+
+@pytest.fixture
+def desk(_database: None, tmp_path: Path) -> Iterator[Desk]:
+    """Three customers; more tables: ``desk.shop.tables["name"] = sql``, then ``desk.shop.publish()``."""
+    with desk_of(small_desk_shop(tmp_path)) as desk:
         yield desk
