@@ -21,6 +21,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "Customers": (
         "customer_profiles",
         "rfm_segments",
+        "customer_segments_weekly",
         "customer_scores",
         "customer_value",
         "customer_scores_daily",
@@ -37,7 +38,17 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     ),
     "Recommendations": ("product_affinity", "repurchase_intervals", "related_products", "cold_start", "interactions"),
     "Offers": ("current_offers", "offer_inputs", "offer_decisions", "offer_results", "offer_policy_values"),
-    "Activity over time": ("traffic", "traffic_sources", "product_activity", "offer_activity", "revenue_by_day"),
+    "Activity over time": (
+        "traffic",
+        "traffic_sources",
+        "product_activity",
+        "offer_activity",
+        "orders_daily",
+        "product_performance",
+        "retention_cohorts",
+        "segment_moves",
+        "arrivals_daily",
+    ),
     "Campaigns": (
         "campaign_plan",
         "campaign_briefs",

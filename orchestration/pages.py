@@ -2,7 +2,8 @@
 
 ``python -m orchestration.pages docs/bi.md`` runs, in order, each ```sql block that an answer follows on the tables that the
 place of ``SHOP`` and ``DATA_DIR`` then publishes, and each ```console block in a new folder that is left out of the paths
-shown. A page with the line ``<!-- on a copy of the place -->`` has a copy of shop and place there, and works on it alone.
+shown. A page with the line ``<!-- on a copy of the place -->`` has a copy of shop and place there, and works on it alone. What
+lies between ``<!-- measures -->`` and ``<!-- end of measures -->`` becomes the table of ``customer360.measures``.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ import duckdb
 
 from customer360.lake.atomic import write_text
 from customer360.lake.publishing.version import open_version
+from customer360.measures import load_measures, measures_markdown
 from customer360.settings import Settings
 
 ANSWER = re.compile(r"```sql\n(?P<sql>(?:(?!```).)*)```\n\n<!-- answer -->\n(?P<answer>.*?)<!-- end of answer -->\n", re.DOTALL)
+MEASURES = re.compile(r"<!-- measures -->\n.*?<!-- end of measures -->\n", re.DOTALL)
 COPY = "<!-- on a copy of the place -->\n"
 PLAN_VERSION = re.compile(r"\b(?P<planned>\w+-\d{4}-\d\d-\d\d)-[0-9a-f]{8}\b")
 SESSION = re.compile(r"```console\n\$ (?P<command>[^\n]+(?:\n> [^\n]*)*)\n(?P<output>(?:(?!```).)*)```\n", re.DOTALL)
@@ -68,6 +71,12 @@ def _cell(value: object) -> str:
 
 class SessionError(RuntimeError):
     """A command of the page failed; the message has its output."""
+
+
+def with_measures(page: str) -> str:
+    """The page with its table of measures made anew, where it has one."""
+    table = measures_markdown(load_measures())
+    return MEASURES.sub(lambda _: f"<!-- measures -->\n\n{table}\n\n<!-- end of measures -->\n", page)
 
 
 def commands(page: str) -> list[str]:
@@ -129,7 +138,7 @@ def remade(page: str, settings: Settings, run: Callable[[str], str]) -> str:
         with open_version(settings.place) as version:
             return answered(match[0], version.connection)
 
-    return BLOCK.sub(block, page)
+    return with_measures(BLOCK.sub(block, page))
 
 
 def main() -> None:

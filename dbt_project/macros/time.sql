@@ -105,3 +105,18 @@
 {% macro spark__known_time_zones() -%}
     (select distinct time_zone as name from {{ ref('stg_customers') }})
 {%- endmacro %}
+
+
+{#- The first day of a date's month. -#}
+{% macro month_of(date) -%}
+    cast(date_trunc('month', {{ date }}) as date)
+{%- endmacro %}
+
+
+{#- Months from the first day of a month to that of a later one. -#}
+{% macro months_between(earlier, later) -%}
+    cast(
+        12 * (extract(year from {{ later }}) - extract(year from {{ earlier }}))
+        + extract(month from {{ later }}) - extract(month from {{ earlier }}) as bigint
+    )
+{%- endmacro %}

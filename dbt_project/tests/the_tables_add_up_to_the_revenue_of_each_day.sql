@@ -1,6 +1,6 @@
 {#-
-    Every table of the shop's totals has the revenue of revenue_by_day, day by day. What lies after as_of, as an event may by an hour,
-    is left out.
+    Every table of the shop's totals has the revenue of orders_daily, day by day, and product_performance month by month. What lies
+    after as_of, as an event may by an hour, is left out. Gross revenue less returns is revenue, and that of customers and guests.
 -#}
 {{ config(tags=['daily']) }}
 {%- set as_of = as_of_clock(source('ops', 'clock')) %}
@@ -21,11 +21,45 @@ from (
     where event_slice < {{ as_of }}
     group by 1
 ) as totals
-full outer join {{ ref('revenue_by_day') }} as days on totals.local_date = days.local_date
+full outer join {{ ref('orders_daily') }} as days on totals.local_date = days.local_date
 where coalesce(totals.revenue, 0) <> coalesce(days.revenue, 0)
-{%- if not loop.last %}
 
 union all
 
-{% endif %}
-{%- endfor %}
+{% endfor -%}
+select
+    'product_performance' as table_name,
+    coalesce(totals.local_month, months.local_month) as local_date,
+    totals.revenue,
+    months.revenue as revenue_of_day
+
+from (
+    select
+        starts_on as local_month,
+        sum(revenue) as revenue
+
+    from {{ ref('product_performance') }}
+    where period = 'month'
+    group by starts_on
+) as totals
+full outer join (
+    select
+        {{ month_of('local_date') }} as local_month,
+        sum(revenue) as revenue
+
+    from {{ ref('orders_daily') }}
+    group by 1
+) as months on totals.local_month = months.local_month
+where coalesce(totals.revenue, 0) <> coalesce(months.revenue, 0)
+
+union all
+
+select
+    'orders_daily' as table_name,
+    local_date,
+    gross_revenue - returned_amount as revenue,
+    revenue as revenue_of_day
+
+from {{ ref('orders_daily') }}
+where gross_revenue - returned_amount <> revenue
+    or revenue_of_customers + revenue_of_guests <> revenue

@@ -16,7 +16,7 @@ def test_maintenance_finds_which_columns_each_column_is_made_from_once(shop: Tin
     lineage = found["rfm_segments"]["dagster/column_lineage"].deps_by_column
     assert lineage["monetary"] == [dg.TableColumnDep(dg.AssetKey(["intermediate", "int_customer_rfm"]), "monetary")]
     table = found["customer_orders"]["columns_made_from"].value
-    assert "| `order_id` | `intermediate/int_purchase_lines.order_id` |" in table
+    assert "| `order_id` | `intermediate/int_orders.order_id` |" in table
     made = lineage_file(shop.settings).stat().st_mtime_ns
     shop.run("maintenance_job").succeed()
     assert lineage_file(shop.settings).stat().st_mtime_ns == made

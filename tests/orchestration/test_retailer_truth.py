@@ -111,7 +111,7 @@ def test_orders_of_customers_add_up_to_the_revenue_without_guests(
 def test_the_totals_of_the_shop_include_the_guests(warehouse: duckdb.DuckDBPyConnection, truth: RetailerTruth) -> None:
     guests = money(line for line in truth.lines if not line["customer_id"])
     assert guests > 0
-    for table in ("traffic", "traffic_sources", "product_activity", "revenue_by_day"):
+    for table in ("traffic", "traffic_sources", "product_activity", "orders_daily"):
         (revenue,) = warehouse.execute(f"select sum(revenue) from marts.{table}").fetchone() or (None,)
         assert revenue == money(truth.lines), table
 

@@ -306,5 +306,5 @@ def test_a_shop_without_a_past_is_loaded_by_its_slices_and_their_orders_are_know
     code, output = place.go()
     assert code == 0, output
     assert place.published(orders) == [("o1", 10), ("o2", 5), ("o3", 7), ("o4", 3)]
-    assert place.published("select sum(orders), sum(revenue) from revenue_by_day") == [(4, 25)]
+    assert place.published("select sum(orders), sum(revenue) from orders_daily") == [(4, 25)]
     assert "Everything was done before" in place.go()[1]

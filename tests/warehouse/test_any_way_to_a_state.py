@@ -224,6 +224,39 @@ def test_features_as_of_a_slice_are_the_same_whether_or_not_later_ones_exist(
     ]
 
 
+def test_segments_of_a_week_ago_are_those_of_then_without_what_became_known_later(new_lab: NewLab) -> None:
+    """Late events come and purchases are corrected in the week; C02 is known since the middle of it, by the reference table."""
+    age = {"age": Attribute(type="integer").model_dump()}
+    shop = random_shop(5, 60, small_shop(360, attributes=age))
+    past = shop.as_of - timedelta(days=7)
+    lab = new_lab(shop.shop)
+    shop.write(lab.landing)
+    lab.load_references(shop.slices[0].replace(tzinfo=UTC))
+    lab.run([start for start in shop.slices if start < past])
+    segments = "select customer_id, segment, monetary from marts.rfm_segments"
+    then = {customer: row for customer, *row in lab.query(segments)}
+    known = oracle.known(lab.landing, lab.shop, past).known_then(shop.slices[0])
+
+    reference(lab, "purchases", shop.reference["purchases"][10:])
+    lab.load_references(past.replace(tzinfo=UTC) + timedelta(minutes=1))
+    lab.run([start for start in shop.slices if start >= past])
+    lab.transform("run", "--select", "customer_segments_weekly", "segment_moves")
+    now = {customer: row for customer, *row in lab.query(segments)}
+    weekly = "select customer_id, segment, monetary from marts.customer_segments_weekly where as_of = timestamp"
+    assert {customer: row for customer, *row in lab.query(f"{weekly} '{past}'")} == {who: then[who] for who in known}
+    assert {customer: row for customer, *row in lab.query(f"{weekly} '{shop.as_of}'")} == now
+    assert then.keys() - known == {"C02"}
+    columns = "previous_segment, segment, customers, previous_monetary, monetary"
+    moved = f"select {columns} from marts.segment_moves where as_of = timestamp"
+    moves: dict[tuple[str, str], list[Any]] = {}
+    for who in now.keys() | known:
+        before = then[who] if who in known else ["(not known)", 0]
+        row = moves.setdefault((before[0], now[who][0]), [0, 0, 0])
+        moves[before[0], now[who][0]] = [row[0] + 1, row[1] + before[1], row[2] + now[who][1]]
+    assert {(old, new): row for old, new, *row in lab.query(f"{moved} '{shop.as_of}'")} == moves
+    assert len({old for old, new in moves if old != new}) > 1
+
+
 def features_without_attributes_match(lab: Lab, as_of: datetime) -> oracle.Table:
     """Check the state as of a point against the oracle; returns the features, attributes and all."""
     assert lab.query("select as_of from ops.clock") == [(as_of,)]

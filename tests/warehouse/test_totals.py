@@ -15,13 +15,38 @@ from typing import Any
 import pytest
 
 from customer360.settings import Shop
-from tests.support import oracle
+from tests.support import oracle, order_oracle
 from tests.support.lab import Lab
 from tests.support.random_shop import CUSTOMERS, PRODUCTS, random_shop, small_shop
 
 NIGHT = ("build", "--selector", "daily")
 TOTALS = ("traffic", "traffic_sources", "product_activity", "offer_activity")
 DAY = datetime.fromisoformat("2026-05-01")
+AMOUNTS = ("gross_revenue", "returned_amount", "revenue")
+# Of each nightly table: what the oracle says, its key, the columns compared, and which rows.
+NIGHTLY: dict[str, tuple[Callable[[oracle.Known], oracle.Table], tuple[str, ...], tuple[str, ...], str]] = {
+    "orders_daily": (
+        order_oracle.orders_daily,
+        ("local_date",),
+        (
+            *("orders", "customers", "new_customers", "returning_customers", "repeat_orders", "guest_orders"),
+            *(*AMOUNTS, "revenue_of_guests"),
+        ),
+        "true",
+    ),
+    "retention_cohorts": (
+        order_oracle.retention_cohorts,
+        ("cohort_month", "months_since"),
+        ("customers", "active_customers", "orders", "revenue"),
+        "true",
+    ),
+    "product_performance": (
+        order_oracle.product_months,
+        ("starts_on", "product_id"),
+        ("orders", "buyers", *AMOUNTS),
+        "period = 'month'",
+    ),
+}
 
 
 def land_purchases(lab: Lab, rows: list[dict[str, Any]], now: datetime) -> None:
@@ -102,6 +127,12 @@ def test_loads_between_slices_leave_the_totals_of_one_load_of_everything(new_lab
             assert found[table] == oracle.nonzero(expected[table]), table
         landed, rows = rows, changed(random, rows, shop.clean, as_of)
     lab.transform(*NIGHT)  # with the tests that the tables add up
+    facts = oracle.known(lab.landing, shop.shop, as_of)
+    for table, (expected_rows, keys, columns, condition) in NIGHTLY.items():
+        select = f"select {', '.join([*keys, *columns])} from marts.{table} where {condition}"
+        found_rows = {row[: len(keys)]: oracle.Row(zip(columns, row[len(keys) :], strict=True)) for row in lab.query(select)}
+        assert oracle.nonzero(found_rows) == oracle.nonzero(expected_rows(facts)), table
+        assert len(found_rows) > 1, table
     clean = new_lab(shop.shop)
     shutil.copytree(lab.root / "raw" / "clicks", clean.root / "raw" / "clicks", copy_function=os.link)
     land_purchases(clean, landed, as_of)
@@ -137,7 +168,7 @@ def test_every_line_counts_once_in_the_totals_and_a_guest_s_in_no_customer(new_l
     lab.run([first])
     lab.transform(*NIGHT)
     assert by_local_day(lab, "traffic") == {"2026-04-20": 38, "2026-04-22": -10, "2026-05-01": 21 + 5 + 4}
-    assert revenue_by_day(lab) == {
+    assert orders_daily(lab) == {
         "2026-04-20": (2, 1, 1, 38, 30, 8, 0),
         "2026-04-22": (0, 0, 0, -10, -10, 0, 10),
         "2026-05-01": (1, 1, 0, 30, 30, 0, 0),  # the postage too: the order's events name its customer
@@ -197,9 +228,9 @@ def by_local_day(lab: Lab, table: str) -> dict[str, Decimal]:
     return {day: revenue for day, revenue in sums.items() if revenue}
 
 
-def revenue_by_day(lab: Lab) -> dict[str, tuple[Any, ...]]:
-    columns = "orders, orders_of_customers, orders_of_guests, revenue, revenue_of_customers, revenue_of_guests, returned_amount"
-    return {str(day): tuple(row) for day, *row in lab.query(f"select local_date, {columns} from marts.revenue_by_day")}
+def orders_daily(lab: Lab) -> dict[str, tuple[Any, ...]]:
+    columns = "orders, orders - guest_orders, guest_orders, revenue, revenue_of_customers, revenue_of_guests, returned_amount"
+    return {str(day): tuple(row) for day, *row in lab.query(f"select local_date, {columns} from marts.orders_daily")}
 
 
 def by_source(lab: Lab) -> dict[tuple[str, str], tuple[Any, ...]]:
