@@ -40,6 +40,9 @@ from customer360.lake.engine import connect, literal
 from customer360.lake.landing.contracts import reference_tables
 from customer360.lake.publishing.publishing import TableSource, publish
 from customer360.lake.reference.reference_history import history_file
+from customer360.offers.customer import decode, encode
+from customer360.offers.decisions import with_listed
+from customer360.offers.inputs import read_contents
 from customer360.services.api.keys import add_key, keys_file
 from customer360.services.session_memory import SessionEvent, SessionMemory, session_folder
 from customer360.services.store.tables import categories
@@ -132,11 +135,14 @@ class Place:
                     as_of{own}
                 from {numbers}, (select timestamp '2026-05-01 10:00' as as_of) order by customer_id
             """,
-            "offer_inputs": f"""
-                select {ids} as customer_id, format('{{{{"customer_id":"{{}}","segment":"{{}}","products":{liked},'
+            "offer_inputs": self._inputs(
+                turn,
+                f"""
+                select {ids} as customer_id, i, format('{{{{"customer_id":"{{}}","segment":"{{}}","products":{liked},'
                     '"tastes":{{{{{tastes}}}}}}}}}', {ids}, {segment}, {of_liked}, {of_tastes}) as inputs
-                from {numbers} order by customer_id
-            """,
+                from {numbers}
+                """,
+            ),
             "visitor_customers": TableSource(
                 f"select format('v{{:08d}}', i) as visitor_id, {ids} as customer_id from range({self.customers // 2}) as v (i)",
                 content="1",
@@ -155,6 +161,29 @@ class Place:
             if not turn:
                 self._write_consents(connection)
             publish(settings.place, connection, tables, AS_OF + turn * timedelta(minutes=15), datetime.now(UTC))
+
+    def _inputs(self, turn: int, query: str) -> str:
+        """SQL of the inputs as ``current_offers`` writes them, with what the list chooses: of all once, then of the changed."""
+        shop, first = self.settings.shop, self.settings.place.root / "inputs.parquet"
+        file = first if not turn else first.with_name("inputs_changed.parquet")
+        shelves = {name: f"({query})" for name, query in catalogue(shop.category_ids).items()}
+        with connect(self.settings.place.scratch) as connection:
+            contents = read_contents(
+                connection, shop, offers=shelves["offers"], products=shelves["products"], activity=shelves["offer_activity"]
+            )
+            book = contents.book(AS_OF.astimezone(shop.zone).date(), shop.offers)
+
+            def listed(inputs: str) -> str:
+                return encode(with_listed(book, decode(inputs.encode()))).decode()
+
+            connection.create_function("listed", listed, ["varchar"], "varchar")
+            among = f"where i < {self.changed}" if turn else ""
+            made = f"select customer_id, listed(inputs) as inputs from ({query}) {among} order by customer_id"
+            connection.execute(f"copy ({made}) to {literal(str(file))} (format parquet)")
+        if not turn:
+            return f"from read_parquet({literal(str(first))})"
+        rows = f"from read_parquet({literal(str(file))}) union all from read_parquet({literal(str(first))})"
+        return f"select * from ({rows} where customer_id >= 'c{self.changed:08d}') order by customer_id"
 
     def _write_consents(self, connection: duckdb.DuckDBPyConnection) -> None:
         """The reference table of customers, all of whom consent to personalisation."""

@@ -36,9 +36,13 @@ class ConditionError(ValueError):
 
 
 class Condition(Strict):
-    """One condition with its parameters. ``is_general``: an offer on the priority list is shown where the condition holds."""
+    """One condition with its parameters. ``is_general``: an offer on the priority list is shown where the condition holds.
+
+    ``reads_customer``: of two customers it may hold for one alone on the same day.
+    """
 
     is_general: ClassVar[bool] = True
+    reads_customer: ClassVar[bool] = True
 
     @abstractmethod
     def holds(self, customer: Customer, today: date) -> bool:
@@ -56,6 +60,8 @@ class Condition(Strict):
 class Always(Condition):
     """Holds for everybody."""
 
+    reads_customer = False
+
     def holds(self, customer: Customer, today: date) -> bool:
         """Always."""
         return True
@@ -69,6 +75,7 @@ class SpecificProducts(Condition):
     """An offer of its products alone: affinity shows it, the priority list never does."""
 
     is_general = False
+    reads_customer = False
 
     def holds(self, customer: Customer, today: date) -> bool:
         """Anybody may see it."""
@@ -122,6 +129,7 @@ class Distance(Condition):
 class DateRange(Condition):
     """Holds from ``first`` to ``last``, shop-local days, both included; without them on all days of the offer's own dates."""
 
+    reads_customer = False
     first: date | None = None
     last: date | None = None
 

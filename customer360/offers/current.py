@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from contextlib import closing
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -23,14 +23,24 @@ from customer360.lake.slices import naive
 from customer360.lake.warehouse.frames import append_rows
 from customer360.offers.conditions import SEPARATOR
 from customer360.offers.customer import Customer, encode
-from customer360.offers.decisions import HOUR, Decision, Policy, PriorityList, decide, draw_key, uniform, version_of
+from customer360.offers.decisions import (
+    HOUR,
+    Decision,
+    Policy,
+    PriorityList,
+    decide,
+    draw_key,
+    uniform,
+    version_of,
+    with_listed,
+)
 from customer360.offers.inputs import BATCH, Plans, customer_digests, customer_rows, customers_of, read_book
 from customer360.offers.offers import Book
 from customer360.settings import Settings
 
 CURRENT, INPUTS, DIGESTS = "current_offers", "offer_inputs", "offer_digests"
 TABLE, REMEMBERED = f"predictions.{CURRENT}", f"predictions.{DIGESTS}"
-COLUMNS = [field.name for field in fields(Decision) if field.name in TABLES[CURRENT].duckdb_types]
+COLUMNS = [name for name in Decision.__struct_fields__ if name in TABLES[CURRENT].duckdb_types]
 
 
 def decide_everyone(
@@ -56,6 +66,7 @@ def decide_everyone(
         among = "" if everyone else "semi join due using (customer_id)"
         cursor = reading.execute(f"{customer_rows(settings.place, book, among)} order by customer_id")
         customers = customers_of(cursor, plans) if book.default else iter(())
+        customers = (with_listed(book, customer) for customer in customers) if shop.serving else customers
         while batch := list(islice(customers, BATCH)):
             _append(connection, [found for each in batch if (found := decide(book, each, policy, key, as_of))], as_of)
             if shop.serving:

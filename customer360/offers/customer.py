@@ -16,6 +16,19 @@ class Planned(msgspec.Struct, frozen=True):
     contact_date: date
 
 
+class Listed(msgspec.Struct, frozen=True, array_like=True):
+    """What the priority list chooses for a customer, found before, and why. It holds for any book of this ``basis``.
+
+    ``candidates``: as ``Book.offers_of`` reads them.
+    """
+
+    basis: str
+    candidates: str
+    offer_id: str
+    reason: str
+    affinity: float | None = None
+
+
 class Customer(msgspec.Struct, frozen=True, omit_defaults=True):
     """A known customer, or a visitor without history.
 
@@ -23,7 +36,8 @@ class Customer(msgspec.Struct, frozen=True, omit_defaults=True):
     ``activity_rank``: 1 for the most active of the last 24 hours, None without activity. ``attributes``: numeric attributes of
     the reference table ``customers``. ``shown``: offer_id -> times shown in the last 24 hours and 30 days.
 
-    ``is_held_out``: of the global holdout. ``withheld``: offers of campaigns that hold the customer out.
+    ``is_held_out``: of the global holdout. ``withheld``: offers of campaigns that hold the customer out. ``listed``: what
+    follows from all of these, where it was found before (``decisions.with_listed``).
     """
 
     customer_id: str
@@ -36,6 +50,7 @@ class Customer(msgspec.Struct, frozen=True, omit_defaults=True):
     planned: Planned | None = None
     is_held_out: bool = False
     withheld: frozenset[str] = frozenset()
+    listed: Listed | None = None
 
 
 _encoder = msgspec.json.Encoder(order="deterministic")

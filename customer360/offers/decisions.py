@@ -9,22 +9,24 @@ from __future__ import annotations
 import hashlib
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from itertools import accumulate
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from customer360.offers.customer import Customer
-from customer360.offers.offers import Book, Offer
+import msgspec
+
+from customer360.offers.customer import Customer, Listed
+from customer360.offers.offers import Book, Offer, Pool
 
 HOUR = 3600  # seconds: how long a customer's draw stays the same
 PRIORITY_LIST = "priority_list"
 HELD_OUT = "held out of every campaign, to compare with: the default"
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """An offer and why, in words. ``affinity``: of the customer to its products, where that decided."""
 
     offer: Offer
@@ -32,8 +34,7 @@ class Choice:
     affinity: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """What a customer sees, and all that is needed to judge it later.
 
     ``candidates``: ids of the offers that could have been drawn, and ``propensities``, the probability of each given the
@@ -95,24 +96,30 @@ def affinities(book: Book, customer: Customer) -> dict[str, tuple[float, list[st
     category vectors times the product's probability. An offer without such a product is left out. A vector of zeros has the
     cosine 0 to any other.
     """
-    tastes = customer.tastes
-    length = math.sqrt(sum([weight * weight for weight in tastes.values()]))
+    tastes, by_product, vectors = customer.tastes, book.by_product, book.products
+    length = math.hypot(*tastes.values()) or math.inf
     totals: dict[str, float] = {}
     products: dict[str, list[str]] = {}
     for product, probability in customer.products[: book.rules.top_products]:
-        offers = book.by_product.get(product)
+        offers = by_product.get(product)
         if offers is None:
             continue
-        vector = book.products.get(product, {})
-        cosine = sum([weight * tastes.get(name, 0.0) for name, weight in vector.items()]) / length if length else 0.0
+        dot = 0.0
+        for name, weight in vectors.get(product, {}).items():
+            dot += weight * tastes.get(name, 0.0)
+        part = probability * (dot / length)
         for offer in offers:
-            totals[offer.offer_id] = totals.get(offer.offer_id, 0.0) + probability * cosine
-            products.setdefault(offer.offer_id, []).append(product)
+            name = offer.offer_id
+            if name in totals:
+                totals[name] += part
+                products[name].append(product)
+            else:
+                totals[name], products[name] = part, [product]
     return {name: (total / len(products[name]), products[name]) for name, total in totals.items()}
 
 
-def published_choice(book: Book, customer: Customer, among: Sequence[Offer] | None = None) -> Choice | None:
-    """The published logic among all offers, or only among some in the order of the list; None where there is no offer.
+def published_choice(book: Book, customer: Customer, among: Pool | None = None) -> Choice | None:
+    """The published logic among all offers, or only among those of a pool; None where there is no offer.
 
     The offer with the highest affinity (of equal ones the first of the list), if that exceeds the threshold and the day lies
     inside the offer's dates. Else the first general offer of the list whose dates include the day and whose condition holds.
@@ -120,19 +127,21 @@ def published_choice(book: Book, customer: Customer, among: Sequence[Offer] | No
     """
     if book.default is None:
         return None
-    rules, offers = book.rules, book.listed if among is None else among
+    rules, day = book.rules, book.day
     found = affinities(book, customer)
-    if found and (ranked := [offer for offer in offers if offer.offer_id in found]):
-        best = max(ranked, key=lambda offer: found[offer.offer_id][0])
-        affinity, products = found[best.offer_id]
-        if affinity > rules.threshold and best.runs_on(book.day):
-            named = ", ".join(book.names.get(product, product) for product in products)
+    if found and (ranked := _ranked(found, book.by_id if among is None else among.by_id)):
+        best, (affinity, products) = ranked
+        if affinity > rules.threshold and best.runs_on(day):
+            named = ", ".join([book.names.get(product, product) for product in products])
             likely = f"of the {rules.top_products} most likely products: {named}"
             return Choice(best, f"affinity {affinity:.2f}, over {rules.threshold:g}, to those {likely}", affinity)
-    for offer in offers:
-        is_listed = offer is not book.default and offer.condition.is_general and offer.runs_on(book.day)
-        if is_listed and offer.condition.holds(customer, book.day):
-            return Choice(offer, f"first of the priority list that applies: {offer.condition.words(customer)}")
+    if among is None:
+        running = (offer for offer in book.listed if offer is not book.default and offer.condition.is_general)
+        first = next((offer for offer in running if offer.runs_on(day) and offer.condition.holds(customer, day)), None)
+    else:
+        first = among.first
+    if first is not None:
+        return Choice(first, f"first of the priority list that applies: {first.condition.words(customer)}")
     return Choice(book.default, "the default: nothing else applies")
 
 
@@ -154,19 +163,18 @@ def decide(book: Book, customer: Customer, policy: Policy, key: bytes, at: datet
     candidates, choice = candidates_of(book, customer)
     if choice is None:
         return None
-    share, probabilities = book.rules.exploration_share, policy.probabilities(candidates, choice, customer)
-    place, explores = _place(probabilities, share, uniform(key, customer.customer_id, at, version))
+    odds = _odds(book, candidates, policy.probabilities(candidates, choice, customer))
+    place, explores = _place(odds.sums, book.rules.exploration_share, uniform(key, customer.customer_id, at, version))
     offer = candidates[place]
-    propensities = tuple(share / len(candidates) + (1 - share) * probability for probability in probabilities)
     return Decision(
         customer.customer_id,
         offer.offer_id,
         f"drawn among {len(candidates)} offers, to learn" if explores else policy.reason(offer, choice, customer),
         "exploration" if explores else policy.name,
         version,
-        propensities[place],
-        tuple(candidate.offer_id for candidate in candidates),
-        propensities,
+        odds.propensities[place],
+        odds.candidates,
+        odds.propensities,
         choice.affinity if offer is choice.offer and not explores else None,
         choice.offer.offer_id,
     )
@@ -177,19 +185,32 @@ def version_of(policy: Policy, book: Book) -> str:
     return f"{policy.name}-{policy.version}.{book.version}"
 
 
-def candidates_of(book: Book, customer: Customer) -> tuple[list[Offer], Choice | None]:
+def candidates_of(book: Book, customer: Customer) -> tuple[tuple[Offer, ...], Choice | None]:
     """What the customer may see, in the order of the list, and the list's choice among it; None where there is nothing."""
-    day, default = book.day, book.default
-    candidates = [o for o in book.available if o.may_be_shown_to(customer) and o.condition.holds(customer, day)]
-    choice = published_choice(book, customer, candidates)
-    if choice is None or default is None or choice.offer in candidates:
+    if (listed := customer.listed) is not None and listed.basis == book.basis:
+        choice = Choice(book.by_id[listed.offer_id][1], listed.reason, listed.affinity)
+        return book.offers_of(listed.candidates), choice
+    pool, default = book.pool_of(customer), book.default
+    candidates, choice = pool.offers, published_choice(book, customer, pool)
+    if choice is None or default is None or choice.offer is not default or default.offer_id in pool.by_id:
         return candidates, choice
     # The choice is the default, which does not run, is used up, or is withheld.
     if default.offer_id not in customer.withheld:
-        return [*candidates, default], choice
+        return (*candidates, default), choice
     if not candidates:
-        return [], None
+        return (), None
     return candidates, Choice(candidates[0], "first of the list that may be shown: a campaign's holdout keeps off the default")
+
+
+def with_listed(book: Book, customer: Customer) -> Customer:
+    """The customer with what the list chooses, so that a decision within these offers need not look for it."""
+    if customer.is_held_out:
+        return customer
+    candidates, choice = candidates_of(book, customer)
+    if choice is None:
+        return customer
+    listed = Listed(book.basis, book.text_of(candidates), choice.offer.offer_id, choice.reason, choice.affinity)
+    return msgspec.structs.replace(customer, listed=listed)
 
 
 def draw_key(salt: str) -> bytes:
@@ -199,8 +220,15 @@ def draw_key(salt: str) -> bytes:
 
 def uniform(key: bytes, customer_id: str, at: datetime, version: str) -> float:
     """A number in [0, 1) that depends on the key, the customer, the hour and the policy alone."""
-    text = f"{version}:{int(at.timestamp()) // HOUR}:{customer_id}"
-    return (int.from_bytes(hashlib.blake2b(text.encode(), key=key, digest_size=8).digest(), "big") >> 11) / 2**53
+    drawn = _keyed(key).copy()
+    drawn.update(f"{version}:{int(at.timestamp()) // HOUR}:{customer_id}".encode())
+    return (int.from_bytes(drawn.digest(), "big") >> 11) / 2**53
+
+
+@lru_cache(maxsize=8)
+def _keyed(key: bytes) -> hashlib.blake2b:
+    """The hash that has read the key alone: copying it takes half the time of making it."""
+    return hashlib.blake2b(key=key, digest_size=8)
 
 
 def _certain(book: Book, customer: Customer, version: str) -> Decision | None:
@@ -218,9 +246,42 @@ def _certain(book: Book, customer: Customer, version: str) -> Decision | None:
     return Decision(customer.customer_id, offer.offer_id, reason, basis, version, 1.0, (offer.offer_id,), (1.0,))
 
 
-def _place(probabilities: Sequence[float], share: float, number: float) -> tuple[int, bool]:
+class _Odds(NamedTuple):
+    """``candidates`` and ``propensities`` of a decision, and the sums of the policy's probabilities up to each candidate."""
+
+    candidates: tuple[str, ...]
+    propensities: tuple[float, ...]
+    sums: tuple[float, ...]
+
+
+def _odds(book: Book, candidates: tuple[Offer, ...], probabilities: Sequence[float]) -> _Odds:
+    """The odds of a draw: most customers share theirs with others."""
+    key = (candidates, *probabilities)
+    found: _Odds | None = book.kept.get(key)
+    if found is None:
+        share = book.rules.exploration_share
+        found = _Odds(
+            tuple(candidate.offer_id for candidate in candidates),
+            tuple(share / len(candidates) + (1 - share) * probability for probability in probabilities),
+            tuple(accumulate(probabilities)),
+        )
+        book.keep(key, found)
+    return found
+
+
+def _place(sums: Sequence[float], share: float, number: float) -> tuple[int, bool]:
     """Which candidate ``number`` in [0, 1) draws, and whether it explores: below ``share`` all are equally likely."""
     if number < share:
-        return int(number / share * len(probabilities)), True
-    sums = list(accumulate(probabilities))
+        return int(number / share * len(sums)), True
     return bisect_right(sums, min((number - share) / (1 - share), math.nextafter(sums[-1], 0))), False
+
+
+def _ranked(
+    found: dict[str, tuple[float, list[str]]], offers: Mapping[str, tuple[int, Offer]]
+) -> tuple[Offer, tuple[float, list[str]]] | None:
+    """The offer of the highest affinity among ``offers`` (by id, with its place in the list), and what was found of it."""
+    best: tuple[float, int, str] | None = None
+    for name, (affinity, _) in found.items():
+        if name in offers and (best is None or (affinity, -offers[name][0]) > best[:2]):
+            best = affinity, -offers[name][0], name
+    return None if best is None else (offers[best[2]][1], found[best[2]])

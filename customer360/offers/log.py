@@ -24,7 +24,7 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 TOLERANCE = 1e-6  # of sums of probabilities
 
 
-class LoggedDecision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One decision as it was answered. ``decided_at``: UTC, with its time zone.
 
     Whom: ``customer_id`` where the customer was recognised, else ``visitor_id``; ``session_id`` as the session's first event
@@ -56,6 +56,10 @@ class LoggedDecision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     top_products: tuple[Id, ...] = ()
     session_products: tuple[Id, ...] = ()
     store_version: Annotated[int, Meta(ge=1)] | None = None
+
+
+class LoggedDecision(DecisionRecord, frozen=True, kw_only=True, omit_defaults=True):
+    """A record that was read from the log, where anything may be written."""
 
     def __post_init__(self) -> None:
         """Rules of more than one field. Raises ``ValueError``, whose message begins with the field and ends with the remedy."""
@@ -92,13 +96,13 @@ def logged(
     session_products: tuple[str, ...] = (),
     store_version: int | None = None,
     decision_id: str | None = None,
-) -> LoggedDecision:
+) -> DecisionRecord:
     """The record of a decision about ``customer`` (as ``decide`` saw it) at a moment (aware); a new id unless one is given.
 
     ``customer_id`` is None for a visitor who was not recognised, whatever id the decision was drawn by.
     """
     segment, category = group_of(customer)
-    return LoggedDecision(
+    return DecisionRecord(
         decision_id=decision_id or uuid.uuid4().hex,
         decided_at=at,
         offer_id=decision.offer_id,
@@ -115,13 +119,13 @@ def logged(
         page=page,
         segment=segment or None,
         category_id=category or None,
-        top_products=tuple(product for product, _ in customer.products),
+        top_products=tuple([product for product, _ in customer.products]),
         session_products=session_products,
         store_version=store_version,
     )
 
 
-def encode(record: LoggedDecision) -> bytes:
+def encode(record: DecisionRecord) -> bytes:
     """The record as one line of JSON, without its end."""
     return _encoder.encode(record)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -16,6 +16,7 @@ from customer360.offers.customer import Customer
 from customer360.settings import OfferRules
 
 LAST = 10**9  # the priority of an offer without one
+KEPT = 20_000  # of what a book keeps for customers who are alike
 Vector = Mapping[str, float]
 
 
@@ -115,13 +116,28 @@ def offer_of(row: Mapping[str, Any], category_products: Mapping[str, Iterable[st
 
 
 @dataclass(frozen=True, slots=True)
+class Pool:
+    """Offers that a customer may see, in the order of the list. ``by_id``: offer_id -> place in the pool, and the offer.
+
+    ``first``: the first general one that is not the default; None without one.
+    """
+
+    offers: tuple[Offer, ...]
+    by_id: Mapping[str, tuple[int, Offer]]
+    first: Offer | None
+
+
+@dataclass(frozen=True, slots=True)
 class Book:
     """All offers on a shop-local ``day``, indexed; ``open_book`` makes it.
 
     ``listed``: in the order of the campaign manager's list; ``available``: those of them that run on the day and are in stock.
     ``default``: the offer marked so, else the last of the list; None only without offers. ``by_product``: product_id -> its
     offers. ``products``: the category vector, of length 1, of each product that an offer names. ``version``: of offers,
-    products and rules, not of the day, the stock and ``names``, which reasons call products by.
+    products and rules, not of the day, the stock and ``names``, which reasons call products by. ``by_id``: offer_id -> place
+    in the list, and the offer. ``asking``: conditions of available offers that hold for some customers alone. ``kept``: what
+    customers who are alike share, made when the first of them is decided. ``basis``: a hash of all that the candidates and the
+    list's choice depend on beside the customer; books of two days may have the same.
     """
 
     day: date
@@ -133,6 +149,48 @@ class Book:
     products: Mapping[str, Vector]
     version: str
     names: Mapping[str, str]
+    by_id: Mapping[str, tuple[int, Offer]]
+    asking: tuple[Condition, ...]
+    basis: str
+    kept: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def pool_of(self, customer: Customer) -> Pool:
+        """Offers that run, are in stock, leave room in the customer's limits, are not withheld, and whose condition holds."""
+        barred = [
+            name
+            for name in (*customer.shown, *customer.withheld)
+            if name in self.by_id and not self.by_id[name][1].may_be_shown_to(customer)
+        ]
+        holds = [condition.holds(customer, self.day) for condition in self.asking]
+        key = (*barred, *holds)
+        found: Pool | None = self.kept.get(key)
+        if found is None:
+            offers = (offer for offer in self.available if offer.may_be_shown_to(customer))
+            found = _pool(tuple(offer for offer in offers if offer.condition.holds(customer, self.day)), self.default)
+            self.keep(key, found)
+        return found
+
+    def text_of(self, candidates: tuple[Offer, ...]) -> str:
+        """Candidates as text: the bits of their places in the list, and ``+`` where a default follows out of its place."""
+        places = [self.by_id[offer.offer_id][0] for offer in candidates]
+        follows = places != sorted(places)
+        return f"{sum(1 << place for place in (places[:-1] if follows else places)):x}{'+' if follows else ''}"
+
+    def offers_of(self, text: str) -> tuple[Offer, ...]:
+        """The candidates of such a text."""
+        found: tuple[Offer, ...] | None = self.kept.get(text)
+        if found is None:
+            bits = int(text.rstrip("+"), 16)
+            last = (self.default,) if text.endswith("+") and self.default else ()
+            found = (*(offer for place, offer in enumerate(self.listed) if bits >> place & 1), *last)
+            self.keep(text, found)
+        return found
+
+    def keep(self, key: Any, content: Any) -> None:
+        """Keep what equal keys share, at most ``KEPT`` of it."""
+        if len(self.kept) >= KEPT:
+            self.kept.clear()
+        self.kept[key] = content
 
 
 def open_book(
@@ -150,17 +208,34 @@ def open_book(
             by_product[product] = (*by_product.get(product, ()), offer)
     unit = {product: _unit(vector) for product, vector in sorted(products.items()) if product in by_product}
     content = [repr(replace(offer, stock_left=None)) for offer in listed]
+    default = next((offer for offer in listed if offer.is_default), listed[-1] if listed else None)
+    available = tuple(o for o in listed if o.runs_on(day) and (o.stock_left is None or o.stock_left > 0))
+    version = hashlib.sha256(f"{content} {unit} {rules!r}".encode()).hexdigest()[:12]
+    nobody = Customer("")
+    possible = [o.offer_id for o in available if o.condition.reads_customer or o.condition.holds(nobody, day)]
     return Book(
         day=day,
         rules=rules,
         listed=listed,
-        available=tuple(o for o in listed if o.runs_on(day) and (o.stock_left is None or o.stock_left > 0)),
-        default=next((offer for offer in listed if offer.is_default), listed[-1] if listed else None),
+        available=available,
+        default=default,
         by_product=by_product,
         products=unit,
-        version=hashlib.sha256(f"{content} {unit} {rules!r}".encode()).hexdigest()[:12],
+        version=version,
         names=names or {},
+        by_id=_by_id(listed),
+        asking=tuple(offer.condition for offer in available if offer.condition.reads_customer),
+        basis=hashlib.sha256(f"{version} {possible} {sorted((names or {}).items())}".encode()).hexdigest()[:12],
     )
+
+
+def _pool(offers: tuple[Offer, ...], default: Offer | None) -> Pool:
+    first = next((offer for offer in offers if offer is not default and offer.condition.is_general), None)
+    return Pool(offers, _by_id(offers), first)
+
+
+def _by_id(offers: tuple[Offer, ...]) -> Mapping[str, tuple[int, Offer]]:
+    return {offer.offer_id: (place, offer) for place, offer in enumerate(offers)}
 
 
 def _unit(vector: Vector) -> Vector:

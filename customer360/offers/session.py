@@ -35,4 +35,5 @@ def during(
     for offer_id, times in shown.items():
         day, month = counts.get(offer_id, (0, 0))
         counts[offer_id] = (day + times, month + times)
-    return msgspec.structs.replace(customer, tastes=tastes, products=tuple(likely) or customer.products, shown=counts)
+    products = tuple(likely) or customer.products
+    return msgspec.structs.replace(customer, tastes=tastes, products=products, shown=counts, listed=None)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestration.console import JsonOption, answer, command, group, now, place_settings, say
+
+if TYPE_CHECKING:
+    from customer360.settings import Settings
 
 app = group("api", "Serve profiles and scores over HTTP, and keep the keys of those who may ask.")
 keys_app = group("keys", "Make, list and revoke keys of the API.")
@@ -24,10 +27,26 @@ def serve(context: typer.Context) -> None:
     from customer360.services.api.settings import ApiSettings
 
     settings, own = place_settings(context), ApiSettings.from_environment(os.environ)
+    _remake_store(settings)
     say(f"http://{own.host}:{own.port} answers for {settings.shop.title}; /openapi.json describes it.")
     if own.demo:
         say(f"http://{own.host}:{own.port}/demo is a storefront that asks it.")
     serve_api(settings, own)
+
+
+def _remake_store(settings: Settings) -> None:
+    """After an upgrade the store is of another release: make it of the published version before anybody asks."""
+    import duckdb
+
+    from customer360.services.store.writing import remake_store
+
+    try:
+        made = remake_store(settings)
+    except duckdb.Error as error:
+        say(f"The store cannot be made of the published version ({type(error).__name__}): the next slice makes it.")
+        return
+    if made is not None:
+        say(f"The store is made of the published version {made.version}: {made.built_because}.")
 
 
 @command(keys_app)

@@ -308,8 +308,16 @@ def test_the_table_and_single_decisions_of_10000_customers_are_equal_and_so_is_a
     book = msgspec.json.decode(contents, type=BookContents).book(DAY, store.settings.shop.offers)
     salt = known_salt(store.settings.place, store.settings.shop.campaigns.global_holdout_salt)
     inputs = store.connection.execute("from predictions.offer_inputs").fetchall()
-    alone = {name: decide(book, decode(text.encode()), PriorityList(), draw_key(salt), NOON) for name, text in inputs}
-    assert [decode(text.encode()) for _, text in inputs] == [*customers(store, salt).values()]
+    read = [decode(text.encode()) for _, text in inputs]
+    alone = {each.customer_id: decide(book, each, PriorityList(), draw_key(salt), NOON) for each in read}
+    bare = [msgspec.structs.replace(each, listed=None) for each in read]
+    assert bare == [*customers(store, salt).values()]
+    # What the list chooses is kept for all but the held out, and changes nothing, in this hour or another one.
+    assert {each.is_held_out for each in read if not each.listed or each.listed.basis != book.basis} == {True}
+    for moment in (NOON, NOON + timedelta(hours=1)):
+        for kept, found_anew in zip(read, bare, strict=True):
+            arguments = PriorityList(), draw_key(salt), moment
+            assert decide(book, kept, *arguments) == decide(book, found_anew, *arguments)
     assert len(rows) == len(alone) == 10_001
     for name, decision in alone.items():
         assert decision is not None

@@ -431,3 +431,16 @@ def test_a_start_moves_what_killed_processes_left_of_every_source(tmp_path: Path
     Collector(settings, SessionMemory(session_folder(settings.place)), ShopClock(settings), 0)
     found = {path.parents[4].name: path.read_bytes() for path in settings.place.landing.rglob("*.jsonl")}
     assert found == {"clicks": b'{"a": 1}\n', "offer_decisions": b'{"a": 1}\n'}
+
+
+def test_processes_of_a_replayed_shop_have_one_clock_whenever_they_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = live_settings(tmp_path)
+    settings = live.model_copy(update={"shop": live.shop.model_copy(update={"live": False})})
+    ShopClock(settings).now()
+    (seen,) = (Path(settings.place.serving) / "clock").iterdir()
+    os.utime(seen, (1e9, 1e9))
+    monkeypatch.setattr(time, "time", lambda: 1e9 + 100)
+    for clock in (ShopClock(settings), ShopClock(settings)):
+        assert clock.now() == settings.shop.slices_start + timedelta(seconds=100)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import NamedTuple
 
 import msgspec
@@ -72,7 +72,7 @@ class Offering:
             visitor_id=visitor_id,
             session_id=visit.session_id,
             page=page,
-            session_products=tuple(dict.fromkeys(reversed(visit.products))),
+            session_products=tuple(dict.fromkeys(reversed(visit.products))) if visit.products else (),
             store_version=view.meta.version,
             decision_id=decision_id,
         )
@@ -83,7 +83,7 @@ class Offering:
             "propensity": decision.propensity,
             "decision_id": decision_id,
         }
-        return view.head + rules.answers[decision.offer_id] + _json(own)[1:]
+        return b"".join((view.head, rules.answers[decision.offer_id], _json(own)[1:]))
 
     def _rules_of(self, meta: Meta, at: datetime) -> _Rules:
         found, shop = self._rules, self._settings.shop
@@ -91,7 +91,7 @@ class Offering:
             if meta.offers is None:
                 raise Problem(503, "no-offers", "No offers are published", "A slice publishes them.", {"Retry-After": "60"})
             day = at.astimezone(shop.zone).date()
-            until = datetime.combine(day + timedelta(days=1), time(), shop.zone)
+            until = datetime.combine(day + timedelta(days=1), time(), shop.zone).astimezone(UTC)
             book, policy = meta.offers.book.book(day, shop.offers), policy_of(meta.offers.policy, shop.offers)
             answers = {offer.offer_id: _answer(offer) for offer in book.listed}
             found = self._rules = _Rules(meta, until, book, policy, bytes.fromhex(meta.offers.draw_key), answers)

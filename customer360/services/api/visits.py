@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 
 from customer360.services.api.identity import OWN, Caller
 from customer360.services.api.problems import Problem
@@ -20,19 +19,20 @@ PRODUCT_EVENTS = ("view_item", "add_to_cart")
 class Visit:
     """``customer_id``: recognised, known to the store and consenting, else None. ``session``: None where nothing may be linked.
 
-    ``now``: seconds since 1970 (UTC).
+    ``now``: seconds since 1970 (UTC). ``products``: those that were viewed or put into the cart in the session, the oldest
+    first.
     """
 
     visitor_id: str | None
     customer_id: str | None
     session: Session | None
     now: float
+    products: list[str] = field(init=False)
 
-    @cached_property
-    def products(self) -> list[str]:
-        """The products that were viewed or put into the cart in the session, the oldest first."""
+    def __post_init__(self) -> None:
+        """Find the products of the session."""
         events = self.session.events if self.session else ()
-        return [event.product_id for event in events if event.product_id and event.event_name in PRODUCT_EVENTS]
+        self.products = [event.product_id for event in events if event.product_id and event.event_name in PRODUCT_EVENTS]
 
     @property
     def session_id(self) -> str | None:

@@ -25,7 +25,7 @@ META_KEY = b"meta"
 MAP_SIZE = 1 << 30  # of address space, doubled where it does not suffice; the file grows with its content
 MAX_DATABASES = 16
 MAX_READERS = 512  # processes that read at a time
-REMAKE_IT = "the next slice makes it anew"
+REMAKE_IT = "the next slice makes it anew, and so does customer360 api serve when it starts"
 
 
 class StoreError(OperatorError, RuntimeError):

@@ -65,6 +65,7 @@ class StoreView:
     _databases: dict[str, Database]
     _shelf: _Shelf
     _close_reader: Callable[[], None]
+    _inputs: tuple[str, bytes | None] = ("", None)
 
     def __enter__(self) -> StoreView:
         """The snapshot: `StoreReader.view` has opened it."""
@@ -82,7 +83,12 @@ class StoreView:
         return self._get(PROFILES, customer_id)
 
     def consent_of(self, customer_id: str) -> bool | None:
-        """Whether the customer consents to personalisation; None for an unknown one."""
+        """Whether the customer consents to personalisation; None for an unknown one.
+
+        Who has offer inputs does: they are smaller than a profile, and what an offer needs next.
+        """
+        if self._inputs_of(customer_id) is not None:
+            return True
         value = self._get(PROFILES, customer_id)
         return None if value is None else value.startswith(CONSENTS)
 
@@ -92,8 +98,8 @@ class StoreView:
         return None if value is None else value.decode()
 
     def offer_inputs(self, customer_id: str) -> Customer | None:
-        """What a decision on an offer knows of a customer."""
-        value = self._get(OFFERS, customer_id)
+        """What a decision on an offer knows of a customer; None for one who is not known, or does not consent."""
+        value = self._inputs_of(customer_id)
         return None if value is None else decode(value)
 
     def affinities(self, customer_id: str) -> list[Ranked]:
@@ -134,6 +140,11 @@ class StoreView:
         """The first rows of a table by key, with their values as JSON."""
         for key, value in islice(self._transaction.cursor(db=self._databases[table]), most):
             yield bytes(key).decode(), bytes(value)
+
+    def _inputs_of(self, customer_id: str) -> bytes | None:
+        if self._inputs[0] != customer_id:
+            self._inputs = customer_id, self._get(OFFERS, customer_id)
+        return self._inputs[1]
 
     def _get(self, table: str, text: str) -> bytes | None:
         if not text:  # LMDB has no empty key, and would call the store damaged

@@ -78,7 +78,13 @@ TABLES = (
         "select visitor_id as id, customer_id from visitor_customers semi join consented using (customer_id)",
         "customer_id",
     ),
-    StoreTable(OFFERS, ("offer_inputs",), "select customer_id as id, inputs from offer_inputs", "inputs"),
+    # of customers who consent alone: nothing else is decided by them
+    StoreTable(
+        OFFERS,
+        ("offer_inputs",),
+        "select customer_id as id, inputs from offer_inputs semi join consented using (customer_id)",
+        "inputs",
+    ),
     StoreTable(
         AFFINITIES,
         ("product_affinity",),

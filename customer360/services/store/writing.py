@@ -51,8 +51,10 @@ from customer360.services.store.layout import (
     shop_layout,
     store_folder,
 )
+from customer360.services.store.reading import StoreReader
 from customer360.services.store.tables import CONSENTED, TABLES, StoreTable
-from customer360.snapshot import Snapshot
+from customer360.settings import Settings
+from customer360.snapshot import Snapshot, open_snapshot
 
 if TYPE_CHECKING:
     from lmdb import _Database as Database
@@ -107,6 +109,29 @@ def refresh_store(snapshot: Snapshot, *, anew: bool = False) -> Refresh:
             return _build(snapshot, root, str(reason))
         except (lmdb.Error, StoreError, msgspec.DecodeError, FileNotFoundError) as error:
             return _build(snapshot, root, f"it could not be read or written: {type(error).__name__}")
+
+
+def remake_store(settings: Settings) -> Refresh | None:
+    """Build the store of the published version where services of this release cannot read it, as after an upgrade.
+
+    None where they can, where the shop has no store, and before the first publication. Raises ``duckdb.Error`` where the
+    version is of a release whose tables are others: the next slice publishes them.
+    """
+    reader = StoreReader(store_folder(settings.place))
+    try:
+        with reader.view() as view:
+            is_readable = view.meta.has_layout_of(settings.shop)
+    except StoreError:
+        is_readable = False
+    finally:
+        reader.close()
+    if is_readable or not settings.shop.serving:
+        return None
+    try:
+        with open_snapshot(settings) as snapshot:
+            return refresh_store(snapshot)
+    except FileNotFoundError:
+        return None
 
 
 def _refresh_in_place(snapshot: Snapshot, root: Path) -> Refresh:

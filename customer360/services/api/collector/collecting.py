@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import msgspec
 from prometheus_client import Counter, Metric
@@ -46,25 +48,39 @@ class Collected(msgspec.Struct, frozen=True):
 
 
 class ShopClock:
-    """The shop's time: the wall clock, or in a replay the newest landed slice and how long it has been that."""
+    """The shop's time: the wall clock, or in a replay the newest landed slice and how long it has been that.
+
+    All processes of a place agree on when a slice was first seen: whoever sees it first makes a file that dates it.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._slice = settings.shop.slices_start
-        self._since = self._looked = -CLOCK_SECONDS
-        self._is_live = settings.shop.live
+        self._slice: datetime | None = None
+        self._since = 0.0
+        self._looked = -CLOCK_SECONDS
         self._longest = settings.shop.slice_width.total_seconds() - 1  # an event of the newest slice is in it
 
     def now(self) -> datetime:
         """UTC."""
-        if self._is_live:
+        if self._settings.shop.live:
             return datetime.now(UTC)
-        if (monotonic := time.monotonic()) >= self._looked + CLOCK_SECONDS:
+        monotonic = time.monotonic()
+        if self._slice is None or monotonic >= self._looked + CLOCK_SECONDS:
             newest = shop_now(self._settings, datetime.now(UTC))
-            if newest != self._slice or self._since < 0:
-                self._slice, self._since = newest, monotonic
+            if newest != self._slice:
+                self._slice, self._since = newest, _first_seen(Path(self._settings.place.serving) / "clock", newest)
             self._looked = monotonic
-        return self._slice + timedelta(seconds=min(monotonic - self._since, self._longest))
+        return self._slice + timedelta(seconds=min(max(time.time() - self._since, 0), self._longest))
+
+
+def _first_seen(folder: Path, start: datetime) -> float:
+    """When a process first saw that a slice is the newest (seconds since 1970): the date of an empty file of its name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{start:%Y%m%dT%H%M%SZ}"
+    os.close(os.open(file, os.O_WRONLY | os.O_CREAT, 0o640))  # one that is there keeps its date
+    for older in sorted(folder.iterdir())[:-2]:  # another process may still look at the one before
+        older.unlink(missing_ok=True)
+    return file.stat().st_mtime
 
 
 class SpoolSizes(MetricCollector):
