@@ -188,8 +188,7 @@ def version_of(policy: Policy, book: Book) -> str:
 def candidates_of(book: Book, customer: Customer) -> tuple[tuple[Offer, ...], Choice | None]:
     """What the customer may see, in the order of the list, and the list's choice among it; None where there is nothing."""
     if (listed := customer.listed) is not None and listed.basis == book.basis:
-        choice = Choice(book.by_id[listed.offer_id][1], listed.reason, listed.affinity)
-        return book.offers_of(listed.candidates), choice
+        return book.offers_of(listed.candidates), Choice(book.by_id[listed.offer_id][1], listed.reason, listed.affinity)
     pool, default = book.pool_of(customer), book.default
     candidates, choice = pool.offers, published_choice(book, customer, pool)
     if choice is None or default is None or choice.offer is not default or default.offer_id in pool.by_id:
