@@ -15,6 +15,8 @@ ADMINS = ("admin",)
 # By a page's name and method: an address, whose values are those of the small shop, and the roles that may.
 ROUTES: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {
     ("today", "GET"): ("/", EVERYBODY),
+    ("activity", "GET"): ("/activity/", EVERYBODY),
+    ("segments", "GET"): ("/segments/", EVERYBODY),
     ("offers", "GET"): ("/offers/", EVERYBODY),
     ("recommendations", "GET"): ("/recommendations/", EVERYBODY),
     ("why", "GET"): ("/why/?customer=C1&campaign=spring", EVERYBODY),

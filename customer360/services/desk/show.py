@@ -7,6 +7,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -46,6 +47,8 @@ def safe_cell(value: Any) -> Any:
     """A value of a CSV: a text that a spreadsheet would take for a formula begins with an apostrophe; missing is empty."""
     if isinstance(value, str):
         return f"'{value}" if value.startswith(FORMULA) else value
+    if isinstance(value, pd.Timestamp) and value == value.normalize():
+        return value.date().isoformat()
     return "" if value is None or value != value else value  # noqa: PLR0124 (a missing number is not equal to itself)
 
 
