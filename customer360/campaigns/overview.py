@@ -32,6 +32,11 @@ class Draft:
     value_basis: str
     changed: list[str]
 
+    @property
+    def left_out(self) -> int:
+        """Customers of its audience who are neither contacted nor held out."""
+        return sum(self.reasons.values())
+
 
 @dataclass(frozen=True)
 class Version:
@@ -60,6 +65,11 @@ class CampaignOverview:
     problems: list[CampaignProblem] = field(default_factory=list)
     draft: Draft | None = None
     versions: list[Version] = field(default_factory=list)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the newest draft is not approved."""
+        return self.draft is not None and self.draft.plan_version not in {version.plan_version for version in self.versions}
 
 
 def campaign_overviews(settings: Settings) -> list[CampaignOverview]:

@@ -95,6 +95,11 @@ def briefs(plans: list[CampaignPlan], rate: BaseRate | None, shop: Shop) -> pd.D
     return TABLES["campaign_briefs"].typed(rows)
 
 
+def brief_lines(row: pd.Series[Any]) -> list[str]:
+    """What a draft may earn and measure, as plain sentences without its counts."""
+    return to_markdown(row).replace("**", "").split("\n\n")[1:]
+
+
 def to_markdown(row: pd.Series[Any]) -> str:
     """A brief as a few lines of Markdown."""
     is_measured = row["value_basis"] == INCREMENTAL

@@ -10,7 +10,7 @@ import pandas as pd
 
 from customer360.campaigns.audience import AudienceError, members
 from customer360.campaigns.definition import Campaign, CampaignProblem
-from customer360.campaigns.ledger import SALT, holdout_salt
+from customer360.campaigns.ledger import SALT, holdout_salt, known_salt
 from customer360.campaigns.standing import commitments
 from customer360.snapshot import Snapshot
 from ml.frames import FrameError, require_columns
@@ -47,15 +47,24 @@ class PlanningInputs:
 
 def planning_inputs(snapshot: Snapshot, now: datetime, by: str) -> PlanningInputs:
     """The frames of a plan. The first plan of a place gives the ledger its salt; ``now`` and ``by`` are recorded with it."""
-    segments = snapshot.read("select customer_id, segment from rfm_segments order by customer_id")
     kept = snapshot.ledger.loc[snapshot.ledger["event"] == SALT, "detail"]
     salt = snapshot.shop.campaigns.global_holdout_salt
+    return _inputs(snapshot, str(kept.iloc[0]) if len(kept) else holdout_salt(snapshot.place, salt, now, by))
+
+
+def unrecorded_inputs(snapshot: Snapshot) -> PlanningInputs:
+    """The same frames for a plan that nobody keeps: the ledger stays as it is."""
+    return _inputs(snapshot, known_salt(snapshot.place, snapshot.shop.campaigns.global_holdout_salt))
+
+
+def _inputs(snapshot: Snapshot, salt: str) -> PlanningInputs:
+    segments = snapshot.read("select customer_id, segment from rfm_segments order by customer_id")
     return PlanningInputs(
         customers=segments.merge(snapshot.time_zones, on="customer_id", how="left"),
         consents=snapshot.consents,
         suppressions=snapshot.suppressions,
         commitments=commitments(snapshot.approved, snapshot.touches, snapshot.shop),
-        salt=str(kept.iloc[0]) if len(kept) else holdout_salt(snapshot.place, salt, now, by),
+        salt=salt,
         as_of=snapshot.as_of,
     )
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pandas as pd
 
 from customer360.campaigns.definition import Campaign
@@ -26,10 +24,10 @@ REASONS = (SUPPRESSED, NO_CONSENT, OUTSIDE_WINDOW, FREQUENCY_CAP, GAP, OTHER_FIR
 _HELD = {"global": "held out of every campaign", "campaign": "held out of this campaign"}
 
 
-def explanations(frame: pd.DataFrame, campaign: Campaign, shop: Shop, *, is_measured: bool) -> list[str]:
-    """A sentence for each row of a campaign's plan."""
+def left_out_texts(campaign: Campaign, shop: Shop) -> dict[str, str]:
+    """Why a customer is left out of a campaign, in words, by reason and in the order of ``REASONS``."""
     gap = max(campaign.minimum_gap_days, shop.campaigns.minimum_gap_days)
-    left_out: Mapping[str, str] = {
+    return {
         SUPPRESSED: "on the list of customers who must not be contacted, for each of the campaign's channels",
         NO_CONSENT: f"has not allowed contacts by {', '.join(campaign.channels)}",
         OUTSIDE_WINDOW: f"the campaign may send on none of the next {shop.campaigns.days_ahead} days",
@@ -40,6 +38,11 @@ def explanations(frame: pd.DataFrame, campaign: Campaign, shop: Shop, *, is_meas
         NO_CAPACITY: "the channels that are worth it are fully used by customers to whom they bring more",
         BUDGET: "the budget is used for customers to whom it brings more",
     }
+
+
+def explanations(frame: pd.DataFrame, campaign: Campaign, shop: Shop, *, is_measured: bool) -> list[str]:
+    """A sentence for each row of a campaign's plan."""
+    left_out = left_out_texts(campaign, shop)
     supposed = "" if is_measured else ", as documented campaigns suggest: it was not measured here"
     worth = f"worth {{:.2f}} {shop.currency} more than without{supposed}"
     texts = []

@@ -207,7 +207,7 @@ def _brief(settings: Settings, overview: CampaignOverview) -> list[str]:
     import pandas as pd
 
     from customer360.lake.publishing.publications import newest_plan
-    from ml.planning.briefs import to_markdown
+    from ml.planning.briefs import brief_lines
 
     plan = newest_plan(settings.place)
     file = plan / "campaign_briefs.parquet" if plan else None
@@ -215,7 +215,7 @@ def _brief(settings: Settings, overview: CampaignOverview) -> list[str]:
         return []
     briefs = pd.read_parquet(file)
     rows = briefs[briefs["plan_version"] == overview.draft.plan_version]
-    return [line for _, row in rows.iterrows() for line in to_markdown(row).replace("**", "").split("\n\n")[1:]]
+    return [line for _, row in rows.iterrows() for line in brief_lines(row)]
 
 
 def _lines(overview: CampaignOverview) -> list[str]:

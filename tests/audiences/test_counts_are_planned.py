@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from hashlib import sha256
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from customer360.audiences.sizes import audience_size, overlap
@@ -20,9 +18,8 @@ from customer360.decisions import DecisionRefused, Request
 from customer360.snapshot import Snapshot, open_snapshot
 from ml.planning.campaign_planning import CampaignPlan, plan_campaigns
 from ml.planning.inputs import PlanningInputs, audiences_of, planning_inputs
-from ml.planning.predictions import Predicted
 from ml.planning.reasons import CONTACT, HOLDOUT, NO_CONSENT, SUPPRESSED
-from tests.support.audience_shop import AS_OF, SHOP, AudienceShop, audience_shop
+from tests.support.audience_shop import AS_OF, SHOP, AudienceShop, audience_shop, predict
 
 
 @pytest.fixture(scope="module")
@@ -39,14 +36,6 @@ def snapshot(shop: AudienceShop) -> Iterator[Snapshot]:
 @pytest.fixture(scope="module")
 def inputs(snapshot: Snapshot) -> PlanningInputs:
     return planning_inputs(snapshot, AS_OF, "a test")
-
-
-def predict(campaign: Campaign, ids: pd.Index[str]) -> Predicted:
-    """A chance for each customer that depends on the id alone."""
-    chances = [int(sha256(name.encode()).hexdigest()[:4], 16) / 2**20 for name in ids]
-    shape = (len(ids), len(SHOP.channels), 7, len(SHOP.dayparts))
-    conversion = np.broadcast_to(np.array(chances, dtype=np.float32)[:, None, None, None], shape)
-    return Predicted(conversion, np.zeros(len(ids), dtype=np.float32), None)
 
 
 def campaign_of(text: str, rng: np.random.Generator) -> Campaign:

@@ -17,6 +17,7 @@ from tests.services.served_shop import ServedShop
 with tempfile.TemporaryDirectory() as _place:  # the settings make the key of sessions below it, and are read once
     (Path(_place) / "desk" / "static").mkdir(parents=True)
     _environment = {"DATA_DIR": _place, "SHOP": "synthetic", "DJANGO_SETTINGS_MODULE": "customer360.services.desk.settings"}
+    _environment["CUSTOMER360_DESK_DAGSTER_URL"] = "http://127.0.0.1:9"  # where no Dagster of this machine answers
     with patch.dict(os.environ, _environment):
         django.setup()
 

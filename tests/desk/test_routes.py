@@ -37,6 +37,19 @@ ROUTES: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {
     ("account", "POST"): ("/accounts/viewer/", ADMINS),
     ("password", "GET"): ("/password/", EVERYBODY),
     ("password", "POST"): ("/password/", EVERYBODY),
+    ("campaigns", "GET"): ("/campaigns/", EVERYBODY),
+    ("campaign", "GET"): ("/campaigns/spring/", EVERYBODY),
+    ("campaign_results", "GET"): ("/campaigns/spring/results/", EVERYBODY),
+    ("campaign_what_if", "GET"): ("/campaigns/spring/what-if/?budget=much", MARKETING),
+    ("campaign_approve", "POST"): ("/campaigns/spring/approve/", APPROVERS),
+    ("campaign_withdraw", "POST"): ("/campaigns/spring/withdraw/", APPROVERS),
+    ("campaigns_plan", "POST"): ("/planning/", MARKETING),
+    ("campaigns_run", "GET"): ("/planning/2f1d7cbc-6b5a-4f4e-9a0c-0d1f2a3b4c5d/", MARKETING),
+    ("campaign_new", "GET"): ("/campaign-new/", MARKETING),
+    ("campaign_new", "POST"): ("/campaign-new/", MARKETING),
+    ("campaign_edit", "GET"): ("/campaigns/spring/edit/", MARKETING),
+    ("campaign_edit", "POST"): ("/campaigns/spring/edit/", MARKETING),
+    ("campaign_remove", "POST"): ("/campaigns/spring/remove/", MARKETING),
 }
 NOT_THERE = {"start_run": (404,), "model_card": (404,), "model_plot": (404,)}  # what the small shop or an empty form lacks
 OPEN = {"login": "/login/", "health": "/health/"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ import pandas as pd
 
 from customer360.campaigns.audience import audience_columns
 from customer360.campaigns.conditions import Condition, Group, Negation, Tree, Value
+from customer360.campaigns.definition import Campaign
 from customer360.features import feature_list
 from customer360.lake.publishing.publishing import publish
 from customer360.lake.reference.reference import load_reference
 from customer360.settings import Place, Settings
+from ml.planning.predictions import Predicted
 from tests.support.random_shop import small_shop
 
 AS_OF = datetime(2026, 5, 4, 10, tzinfo=UTC)  # a Monday
@@ -89,8 +92,15 @@ def audience_shop(root: Path, customers: int = 150, seed: int = 5) -> AudienceSh
             "customer_value": "from worth",
             "rfm_segments": "from segments",
             "customer_time_zones": "select customer_id, null::varchar as time_zone from features",
-            "offers": "select 'O1' as offer_id, null::varchar as category_id where false",
+            "offers": "select 'O1' as offer_id, 'Ten off' as name, null::varchar as category_id where false",
             "campaign_touch_history": _touches(ids),
+            "campaigns": "select 'old' as campaign_id, null::varchar as kind, null::varchar as offer_id",
+            "customer_purchase_times": "select 'C0001' as customer_id, 3 as day_of_week, 19 as local_hour, 1 as orders",
+            "customer_orders": """
+                select customer_id, 'O' || row_number() over () as order_id, timestamp '2026-04-20 10:00' as ordered_at,
+                    9.5::decimal(18, 2) as amount, 1 as lines, timestamp '2026-05-04 10:00' as as_of
+                from features where hash(customer_id) % 3 = 0
+            """,
         }
         publish(settings.place, connection, tables, AS_OF, AS_OF)
     columns = audience_columns(SHOP)
@@ -102,6 +112,14 @@ def audience_shop(root: Path, customers: int = 150, seed: int = 5) -> AudienceSh
             values[name] = [kind(entry) for entry in found] or [kind(0)]
     values |= {name: [0.05, 0.2, 0.5] for name, column in columns.items() if column.category is not None}
     return AudienceShop(settings, values)
+
+
+def predict(campaign: Campaign, ids: pd.Index[str]) -> Predicted:
+    """A chance for each customer that depends on the id alone."""
+    chances = [int(sha256(name.encode()).hexdigest()[:4], 16) / 2**20 for name in ids]
+    shape = (len(ids), len(SHOP.channels), 7, len(SHOP.dayparts))
+    conversion = np.broadcast_to(np.array(chances, dtype=np.float32)[:, None, None, None], shape)
+    return Predicted(conversion, np.zeros(len(ids), dtype=np.float32), None)
 
 
 def _features(rng: np.random.Generator, ids: list[str]) -> pd.DataFrame:

@@ -112,8 +112,11 @@ def failed_checks() -> list[FailedCheck]:
     return found
 
 
-def launch(job: str, user: str) -> str:
-    """Ask for a run of a job, and return its id. The run says who asked for it. Raises ``DagsterError``."""
+def launch(job: str, user: str, partition: str = "") -> str:
+    """Ask for a run of a job, of a partition where it has them, and return its id. The run says who asked for it.
+
+    Raises ``DagsterError``.
+    """
     for repository in ask(REPOSITORIES)["repositoriesOrError"].get("nodes", ()):
         if job in {known["name"] for known in repository["jobs"]}:
             selector = {
@@ -122,6 +125,7 @@ def launch(job: str, user: str) -> str:
                 "jobName": job,
             }
             tags = [{"key": "customer360/asked_by", "value": user}]
+            tags += [{"key": "dagster/partition", "value": partition}] if partition else []
             answer = ask(LAUNCH, {"selector": selector, "tags": tags})["launchRun"]
             if "run" not in answer:
                 raise DagsterError(answer.get("message") or answer["__typename"])

@@ -1,0 +1,325 @@
+"""Campaigns: the list, one campaign with its draft, decisions on it, planning, and what it brought."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.contrib import messages
+from django.db import transaction
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _later
+
+from customer360.campaigns.approval import approve, withdraw
+from customer360.campaigns.definition import Campaign, Channel
+from customer360.campaigns.drafts import MEASURED
+from customer360.campaigns.files import made_file
+from customer360.campaigns.overview import CampaignOverview, campaign_overviews
+from customer360.decisions import DecisionRefused, Request
+from customer360.lake.operations.clock import shop_now
+from customer360.services.desk.access import APPROVE, PLAN, VIEW, DeskRequest, page
+from customer360.services.desk.audit import record
+from customer360.services.desk.charts import Chart, bar, heatmap, line, plain
+from customer360.services.desk.dagster import DagsterError, launch, read_run
+from customer360.services.desk.models import AuditEntry
+from customer360.services.desk.planning import brief_of, lift_by_day, planned_again, reason_texts
+from customer360.services.desk.show import show
+from customer360.snapshot import published_touches
+
+JOB, PLAN_REQUESTED, CAMPAIGN_SAVED = "campaign_job", "plan requested", "campaign saved"
+CALENDAR = """
+select strftime(contact_date, '%a %d %b') || ' ' || daypart as day_and_daypart, channel, count(*) as contacts
+from campaign_plan where campaign_id = $campaign and plan_version = $version and decision = 'contact'
+group by contact_date, daypart, channel order by contact_date, min(send_at), channel
+"""
+PROGRESS = """
+select cast(event_at as date) as day, if(event = 'suppressed', 'not sent', event) as what, count(*) as contacts
+from campaign_ledger
+where campaign_id = $campaign and arm = 'contact' and event not in ('planned', 'approved', 'salt')
+group by all order by 1, 2
+"""
+NOT_SENT = """
+select detail as reason, count(*) as contacts from campaign_ledger
+where campaign_id = $campaign and event = 'suppressed' and arm = 'contact' group by all order by 2 desc, 1
+"""
+DECILES = """
+select decile, customers, predicted as expected, realised as ordered from campaign_result_deciles
+where campaign_id = $campaign order by decile
+"""
+RESULTS = "from campaign_results where campaign_id = ? order by arm"
+
+
+@dataclass(frozen=True)
+class Step:
+    """Customers whom a rule leaves out, and why in words."""
+
+    name: str
+    customers: int
+    text: str
+
+
+@page("campaigns/", VIEW, name="campaigns", title=_later("Campaigns"), order=40)
+def campaigns(request: DeskRequest) -> HttpResponse:
+    """Every campaign with its state, in the order of planning."""
+    context = {"overviews": campaign_overviews(request.settings), "may_plan": request.may(PLAN)}
+    return show(request, "desk/campaigns.html", {**context, "day": _day(request)})
+
+
+@page("campaigns/<slug:campaign_id>/", VIEW, name="campaign")
+def campaign(request: DeskRequest, campaign_id: str) -> HttpResponse:
+    """One campaign: its draft with calendar, cost, profit and reasons; what is approved, and how far its sending is."""
+    overview = _overview(request, campaign_id)
+    draft, charts = overview.draft, []
+    brief: dict[str, Any] = {}
+    sentences: list[str] = []
+    if draft is not None:
+        brief, sentences = brief_of(request.snapshot, draft.plan_version)
+        if request.snapshot.has("campaign_plan"):
+            charts.append(
+                Chart(
+                    "calendar",
+                    _later("Contacts by channel, day and daypart"),
+                    CALENDAR,
+                    {"campaign": campaign_id, "version": draft.plan_version},
+                    figure=heatmap("day_and_daypart", "channel", "contacts"),
+                    empty=_later("This draft contacts nobody. The reasons below say why."),
+                )
+            )
+    if overview.versions and request.snapshot.has("campaign_ledger"):
+        charts += _progress(campaign_id)
+    approved = {version.plan_version for version in overview.versions}
+    context = {
+        "overview": overview,
+        "brief": brief,
+        "sentences": sentences,
+        "steps": _steps(request, overview),
+        "is_approved": draft is not None and draft.plan_version in approved,
+        "needs_evidence": draft is not None and draft.value_basis != MEASURED,
+        "is_made_here": made_file(request.settings, campaign_id).exists(),
+        "may_plan": request.may(PLAN),
+        "may_approve": request.may(APPROVE),
+        "planners": sorted(planners(overview)) if draft is not None else [],
+        "four_eyes": django_settings.DESK.four_eyes,
+        "day": _day(request),
+        "channels": _limits(request, overview.campaign),
+    }
+    return show(request, "desk/campaign.html", context, charts=charts)
+
+
+@page("campaigns/<slug:campaign_id>/what-if/", PLAN, name="campaign_what_if")
+def what_if(request: DeskRequest, campaign_id: str) -> HttpResponse:
+    """The campaign planned again with another budget and other capacities; nothing is saved."""
+    overview = _overview(request, campaign_id)
+    if overview.campaign is None:
+        raise Http404(_("This campaign has no file that could be planned."))
+    changed = overview.campaign
+    context: dict[str, Any] = {"overview": overview}
+    try:
+        changed = _changed(request, overview.campaign)
+        now, _sentences = planned_again(request.snapshot, overview.campaign)
+        then, sentences = planned_again(request.snapshot, changed)
+        context |= {"now": now, "then": then, "sentences": sentences}
+    except ValueError as wrong:
+        context["error"] = str(wrong)
+    return show(request, "desk/campaign_what_if.html", {**context, "channels": _limits(request, changed), "changed": changed})
+
+
+@page("campaigns/<slug:campaign_id>/results/", VIEW, name="campaign_results")
+def results(request: DeskRequest, campaign_id: str) -> HttpResponse:
+    """What a campaign brought beside the customers who were held out."""
+    snapshot = request.snapshot
+    has_results = snapshot.has("campaign_results")
+    rows = snapshot.connection.execute(RESULTS, [campaign_id]).df().astype(object) if has_results else None
+    arms = {} if rows is None else {row["arm"]: row for row in rows.where(rows.notna(), None).to_dict("records")}
+    charts = []
+    if snapshot.has("campaign_result_deciles"):
+        charts.append(
+            Chart(
+                "deciles",
+                _later("By tenths of the expectation"),
+                DECILES,
+                {"campaign": campaign_id},
+                figure=bar("decile", ["expected", "ordered"], unit="%"),
+                note=_later("Customers who were contacted, from the least to the most expected to order."),
+                empty=_later("Tenths are judged once the campaign is closed."),
+            )
+        )
+    by_day = lift_by_day(snapshot, campaign_id) if snapshot.has("campaign_ledger") else None
+    has_days = by_day is not None and len(by_day) > 0
+    context = {
+        "campaign_id": campaign_id,
+        "contact": arms.get("contact"),
+        "holdout": arms.get("holdout"),
+        "by_day": by_day.to_dict("records") if by_day is not None else [],
+        "figure": json.dumps(_lift_figure(by_day)) if has_days else "",
+    }
+    return show(request, "desk/campaign_results.html", context, charts=charts)
+
+
+@page("campaigns/<slug:campaign_id>/approve/", APPROVE, name="campaign_approve", methods=("POST",))
+def campaign_approve(request: DeskRequest, campaign_id: str) -> HttpResponse:
+    """Approve the newest draft; the library decides under its lock whether that is still possible."""
+    version, reason = request.POST.get("version", ""), request.POST.get("reason", "")
+    overview = _overview(request, campaign_id)
+    user, now = request.user.get_username(), datetime.now(UTC)
+    if django_settings.DESK.four_eyes and user in planners(overview):
+        messages.error(request, _("You made or planned this campaign, so somebody else has to approve it."))
+        return redirect("campaign", campaign_id)
+    try:
+        with transaction.atomic():
+            record(request, "campaign approved", subject=campaign_id, reason=reason, details={"version": version})
+            done = approve(
+                request.settings,
+                campaign_id,
+                version,
+                Request(reason, now, user),
+                shop_now(request.settings, now),
+                touches=published_touches(request.settings),
+                without_evidence=request.POST.get("without_evidence") == "on",
+            )
+            if done.before:
+                transaction.set_rollback(True)
+    except DecisionRefused as refused:
+        messages.error(request, str(refused))
+        return redirect("campaign", campaign_id)
+    if done.before:
+        messages.info(request, _("%(version)s was %(before)s already.") % {"version": version, "before": done.before})
+    else:
+        counts = {"version": version, "contacts": f"{done.contacts:,}", "holdouts": f"{done.holdouts:,}"}
+        messages.success(request, _("%(version)s is approved: %(contacts)s contacts, %(holdouts)s held out.") % counts)
+    return redirect("campaign", campaign_id)
+
+
+@page("campaigns/<slug:campaign_id>/withdraw/", APPROVE, name="campaign_withdraw", methods=("POST",))
+def campaign_withdraw(request: DeskRequest, campaign_id: str) -> HttpResponse:
+    """Take back what is approved and not sent."""
+    reason, now = request.POST.get("reason", ""), datetime.now(UTC)
+    try:
+        with transaction.atomic():
+            record(request, "campaign withdrawn", subject=campaign_id, reason=reason)
+            asked = Request(reason, now, request.user.get_username())
+            done = withdraw(request.settings, campaign_id, asked, shop_now(request.settings, now))
+    except DecisionRefused as refused:
+        messages.error(request, str(refused))
+        return redirect("campaign", campaign_id)
+    counts = {"contacts": f"{done.contacts:,}", "sent": f"{done.sent:,}"}
+    messages.success(request, _("%(contacts)s contacts are withdrawn; %(sent)s had been sent and stay sent.") % counts)
+    return redirect("campaign", campaign_id)
+
+
+@page("planning/", PLAN, name="campaigns_plan", methods=("POST",))
+def campaigns_plan(request: DeskRequest) -> HttpResponse:
+    """Ask Dagster to plan all campaigns for the published day."""
+    day = _day(request)
+    try:
+        run_id = launch(JOB, request.user.get_username(), day)
+    except DagsterError as error:
+        messages.error(request, _("Nothing was planned: %(error)s") % {"error": error})
+        return redirect("campaigns")
+    record(request, PLAN_REQUESTED, subject=day, details={"run": run_id})
+    return redirect("campaigns_run", run_id)
+
+
+@page("planning/<uuid:run_id>/", PLAN, name="campaigns_run", reads=False)
+def campaigns_run(request: DeskRequest, run_id: Any) -> HttpResponse:
+    """How far a run is; the page asks again until it is over."""
+    try:
+        context: dict[str, Any] = {"run": read_run(str(run_id))}
+    except DagsterError as error:
+        context = {"error": str(error)}
+    return show(request, "desk/campaigns_run.html", context)
+
+
+def planners(overview: CampaignOverview) -> set[str]:
+    """Who may not approve a campaign's newest draft: who asked for a plan of its day, and who wrote its file last."""
+    if overview.draft is None:
+        return set()
+    day = overview.draft.plan_version.removeprefix(f"{overview.campaign_id}-")[:10]
+    asked = set(AuditEntry.objects.filter(action=PLAN_REQUESTED, subject=day).values_list("username", flat=True))
+    saved = AuditEntry.objects.filter(action=CAMPAIGN_SAVED, subject=overview.campaign_id).values_list("username", flat=True)
+    return asked | set(saved[:1])
+
+
+def _overview(request: DeskRequest, campaign_id: str) -> CampaignOverview:
+    for overview in campaign_overviews(request.settings):
+        if overview.campaign_id == campaign_id:
+            return overview
+    raise Http404(_("There is no campaign of this name."))
+
+
+def _day(request: DeskRequest) -> str:
+    """The day that a plan would be made for: that of what is published."""
+    return request.snapshot.as_of.astimezone(request.settings.shop.zone).strftime("%Y-%m-%d")
+
+
+def _steps(request: DeskRequest, overview: CampaignOverview) -> list[Step]:
+    if overview.draft is None or overview.campaign is None:
+        return []
+    texts = reason_texts(overview.campaign, request.settings.shop)
+    reasons = overview.draft.reasons
+    return [Step(name, reasons[name], text) for name, text in texts.items() if name in reasons]
+
+
+def _progress(campaign_id: str) -> list[Chart]:
+    of_campaign = {"campaign": campaign_id}
+    return [
+        Chart(
+            "progress",
+            _later("Sending and what followed, by day"),
+            PROGRESS,
+            of_campaign,
+            figure=bar("day", "contacts", by="what"),
+            empty=_later("Nothing is sent yet. What is due leaves hourly, or with customer360 campaigns send."),
+        ),
+        Chart(
+            "not_sent",
+            _later("Why contacts were not sent"),
+            NOT_SENT,
+            of_campaign,
+            empty=_later("All contacts were sent, or wait."),
+        ),
+    ]
+
+
+def _limits(request: DeskRequest, of: Campaign | None) -> list[tuple[str, Channel]]:
+    return [] if of is None else [(name, of.channels[name]) for name in request.settings.shop.channels if name in of.channels]
+
+
+def _changed(request: DeskRequest, given: Campaign) -> Campaign:
+    """The campaign with the budget and the capacities that the query names; an empty field is no limit."""
+    query = request.GET
+    budget = _number(query.get("budget"), given.budget)
+    channels = {
+        name: channel.model_copy(update={"capacity_per_day": None if capacity is None else round(capacity)})
+        for name, channel in given.channels.items()
+        for capacity in [_number(query.get(f"capacity-{name}"), channel.capacity_per_day)]
+    }
+    return given.model_copy(update={"budget": budget, "channels": channels})
+
+
+def _number(text: str | None, otherwise: float | None) -> float | None:
+    if text is None:
+        return otherwise
+    if not text.strip():
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        raise ValueError(_("%(text)s is no number; write 900, or nothing for no limit") % {"text": text}) from None
+    if not 0 <= number < 1e12:
+        raise ValueError(_("%(text)s is no limit; write 900, or nothing for no limit") % {"text": text})
+    return number
+
+
+def _lift_figure(by_day: Any) -> Mapping[str, Any]:
+    """The lift with its interval."""
+    figure = line("day", "lift", unit="%")(by_day)
+    band = {"type": "scatter", "mode": "lines", "x": plain(by_day["day"]), "line": {"width": 0}, "showlegend": False}
+    low, high = {**band, "y": plain(by_day["lift_low"])}, {**band, "y": plain(by_day["lift_high"]), "fill": "tonexty"}
+    return {**figure, "data": [low, high, *figure["data"]]}
