@@ -55,27 +55,18 @@ def _database() -> Iterator[None]:
 
 
 def small_desk_shop(root: Path) -> ServedShop:
-    """Three customers, published with the tables that pages read."""
+    """Three customers and a campaign, published with the tables that pages read."""
     shop = ServedShop(root, customers={"C1": {}, "C2": {"segment": None, "city": "Zürich"}, "C3": {"segment": "Lost"}})
     shop.tables |= {name: whole(name, query) for name, query in TABLES.items()}
     write_shop(shop.settings)
+    shop.settings.campaign_folder.mkdir()
+    (shop.settings.campaign_folder / "spring.yaml").write_text(CAMPAIGN, encoding="utf-8")
     shop.publish()
     return shop
 
 
 @pytest.fixture
 def desk(_database: None, tmp_path: Path) -> Iterator[Desk]:
-<<<<<<< HEAD
     """Three customers; more tables: ``desk.shop.tables["name"] = sql``, then ``desk.shop.publish()``."""
     with desk_of(small_desk_shop(tmp_path)) as desk:
-=======
-    """Three customers and a campaign; more tables: ``desk.shop.tables["name"] = sql``, then ``desk.shop.publish()``."""
-    shop = ServedShop(tmp_path, customers={"C1": {}, "C2": {"segment": None, "city": "Zürich"}, "C3": {"segment": "Lost"}})
-    shop.tables |= TABLES
-    write_shop(shop.settings)
-    shop.settings.campaign_folder.mkdir()
-    (shop.settings.campaign_folder / "spring.yaml").write_text(CAMPAIGN, encoding="utf-8")
-    shop.publish()
-    with desk_of(shop) as desk:
->>>>>>> 800b5a4 (Add campaigns to the desk: form and file, plan, draft, what if, approval by somebody else, withdrawal and results)
         yield desk

@@ -233,12 +233,12 @@ def files_of(shop: AudienceShop) -> dict[Path, int]:
 
 def test_planning_is_asked_of_dagster_for_the_published_day(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     client = desk.client("marketer")
-    assert "Nothing was planned" in client.post("/planning/", follow=True).content.decode()
+    assert "Nothing was planned" in client.post("/campaign-plans/", follow=True).content.decode()
     assert not AuditEntry.objects.filter(action="plan requested").exists()
     asked: list[tuple[str, ...]] = []
     run = "2f1d7cbc-6b5a-4f4e-9a0c-0d1f2a3b4c5d"
     monkeypatch.setattr("customer360.services.desk.pages.campaigns.launch", lambda *of: asked.append(of) or run)
-    assert client.post("/planning/").headers["Location"] == f"/planning/{run}/"
+    assert client.post("/campaign-plans/").headers["Location"] == f"/runs/{run}/"
     assert asked == [("campaign_job", "marketer", "2026-05-04")]
     assert list(AuditEntry.objects.filter(action="plan requested").values_list("subject", "username")) == [
         ("2026-05-04", "marketer")

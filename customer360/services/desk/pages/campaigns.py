@@ -26,7 +26,7 @@ from customer360.lake.operations.clock import shop_now
 from customer360.services.desk.access import APPROVE, PLAN, VIEW, DeskRequest, page
 from customer360.services.desk.audit import record
 from customer360.services.desk.charts import Chart, bar, heatmap, line, plain
-from customer360.services.desk.dagster import DagsterError, launch, read_run
+from customer360.services.desk.dagster import DagsterError, launch
 from customer360.services.desk.models import AuditEntry
 from customer360.services.desk.planning import brief_of, lift_by_day, planned_again, reason_texts
 from customer360.services.desk.show import show
@@ -213,7 +213,7 @@ def campaign_withdraw(request: DeskRequest, campaign_id: str) -> HttpResponse:
     return redirect("campaign", campaign_id)
 
 
-@page("planning/", PLAN, name="campaigns_plan", methods=("POST",))
+@page("campaign-plans/", PLAN, name="campaigns_plan", methods=("POST",))
 def campaigns_plan(request: DeskRequest) -> HttpResponse:
     """Ask Dagster to plan all campaigns for the published day."""
     day = _day(request)
@@ -223,17 +223,7 @@ def campaigns_plan(request: DeskRequest) -> HttpResponse:
         messages.error(request, _("Nothing was planned: %(error)s") % {"error": error})
         return redirect("campaigns")
     record(request, PLAN_REQUESTED, subject=day, details={"run": run_id})
-    return redirect("campaigns_run", run_id)
-
-
-@page("planning/<uuid:run_id>/", PLAN, name="campaigns_run", reads=False)
-def campaigns_run(request: DeskRequest, run_id: Any) -> HttpResponse:
-    """How far a run is; the page asks again until it is over."""
-    try:
-        context: dict[str, Any] = {"run": read_run(str(run_id))}
-    except DagsterError as error:
-        context = {"error": str(error)}
-    return show(request, "desk/campaigns_run.html", context)
+    return redirect("run", run_id)
 
 
 def planners(overview: CampaignOverview) -> set[str]:
