@@ -5,7 +5,6 @@ Kills of runs amid each of their stages are in ``tests/orchestration/test_killed
 
 from __future__ import annotations
 
-import random
 import sys
 from collections import Counter
 
@@ -17,7 +16,7 @@ from tests.orchestration.place import tiny_shop
 pytestmark = pytest.mark.daemon
 
 BOUNDARIES = ("sensor", "daemon", "whole tree")
-KILLS = [2, pytest.param(4, marks=pytest.mark.exhaustive)]  # of each; make crash KILLS=200 does more
+KILLS = [1, pytest.param(4, marks=pytest.mark.exhaustive)]  # of each; make crash KILLS=200 does more
 AT_ONCE = 0.8  # waiting for each would cost another minute
 SETTLE_SECONDS = 240.0
 
@@ -31,7 +30,7 @@ def done(request: pytest.FixtureRequest) -> Campaign:
         BOUNDARIES,
         kills=request.param * len(BOUNDARIES),
         at_once=AT_ONCE,
-        seed=random.randrange(10_000),
+        seed=4,
         settle_seconds=SETTLE_SECONDS,
         say=tell,
     )

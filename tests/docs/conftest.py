@@ -56,7 +56,7 @@ def manifest() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def published(tmp_path_factory: pytest.TempPathFactory, manifest: dict[str, Any]) -> Lab:
     """The synthetic shop's tables, published from one purchase and one view; scores, plan and reports have no rows."""
-    lab = Lab(SHOP, tmp_path_factory.mktemp("place"), Dbt(SHOP, tmp_path_factory.mktemp("dbt")))
+    lab = Lab(SHOP, tmp_path_factory.mktemp("place"), Dbt(SHOP, tmp_path_factory))
     _land(lab)
     lab.load_references()
     lab.run([datetime(2026, 4, 30, 16)])  # noqa: DTZ001 (the lab takes plain UTC)

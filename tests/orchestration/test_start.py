@@ -10,8 +10,7 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
@@ -24,7 +23,7 @@ from customer360.simulation.retailer import Retailer, simulate_retailer, write_r
 from orchestration.runtime.services import alone
 from tests.orchestration.place import Tables, TinyShop, wait_until
 
-RETAILER = Retailer(lines=6_000, customers=260, days=200)
+RETAILER = Retailer(lines=3_000, customers=200, days=200)
 SHOP_YAML = """
 name: newcomer
 title: A newcomer
@@ -83,14 +82,13 @@ class Newcomer(TinyShop):
         )
         return ran.returncode, ran.stdout
 
-    def go_until(self, shows: str, log: Path, number: int) -> int:
-        """Start, send a signal once the output shows a text, and return the exit code."""
+    def go_until(self, job: str, log: Path, number: int) -> int:
+        """Start, send a signal once a run of a job has begun, and return the exit code."""
         process = self.start(log, "customer360", "start")
         try:
-            wait_until(lambda: shows in log.read_text(encoding="utf-8"), SECONDS, shows, every=0.2)
-            time.sleep(1.5)  # into the stage
+            wait_until(lambda: dg.DagsterRunStatus.STARTED in self.runs().get(job, ()), SECONDS, f"{job} begins", every=0.2)
             process.send_signal(number)
-            return process.wait(timeout=60)
+            return process.wait(timeout=SECONDS)
         finally:
             process.kill()
             process.wait()
@@ -173,17 +171,37 @@ def test_a_start_that_is_repeated_does_nothing_and_says_so(place: Newcomer, plan
     assert (place.runs(), current_publication(place.settings.place)) == (before, version)
 
 
+def test_a_plan_that_was_killed_is_made_by_the_next_start_and_nothing_before_it_is_done_again(
+    place: Newcomer, planned: tuple[str, Tables], tmp_path: Path
+) -> None:
+    place.restore("planned")
+    second, done = place.folder / "campaigns" / "second.yaml", place.runs()
+    second.write_text(CAMPAIGN.replace("Newsletter", "Second"), encoding="utf-8")
+    try:
+        assert place.go_until("daily_job", tmp_path / "start.txt", signal.SIGKILL) == -signal.SIGKILL
+        code, output = place.go()
+    finally:
+        second.unlink()
+    assert code == 0, output
+    assert "load   is done with these files" in output
+    assert "train  is done with these files" in output
+    assert place.runs() == done | {"daily_job": [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, *done["daily_job"]]}
+    assert "second" in output.rpartition("Plan")[2]
+    assert place.published("select distinct campaign_id from campaign_plan order by all") == [("newsletter",), ("second",)]
+
+
+@pytest.mark.exhaustive  # a minute and a half: test_start_functions.py has the interrupts, the test above a kill
 def test_after_a_kill_and_an_interrupt_the_next_start_goes_on_to_the_same_tables(
     place: Newcomer, planned: tuple[str, Tables], tmp_path: Path
 ) -> None:
     place.restore("files")
     log = tmp_path / "start.txt"
-    assert place.go_until("-> loading", log, signal.SIGKILL) == -signal.SIGKILL
+    assert place.go_until("history_job", log, signal.SIGKILL) == -signal.SIGKILL
     assert place.runs()["history_job"] == [dg.DagsterRunStatus.STARTED]
-    assert place.go_until("-> training", log, signal.SIGINT) == 130
+    assert place.go_until("training_job", log, signal.SIGINT) == 130
     assert "interrupted: customer360 start goes on from here" in log.read_text(encoding="utf-8")
     assert set(place.runs()["history_job"]) == {dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.SUCCESS}
-    assert place.go_until("-> planning", log, signal.SIGKILL) == -signal.SIGKILL
+    assert place.go_until("daily_job", log, signal.SIGKILL) == -signal.SIGKILL
     code, output = place.go()
     assert code == 0
     assert "load   is done with these files" in output
@@ -192,47 +210,28 @@ def test_after_a_kill_and_an_interrupt_the_next_start_goes_on_to_the_same_tables
     assert place.compared() == planned[1]
 
 
-@pytest.fixture(scope="module")
-def mended(place: Newcomer) -> Iterator[tuple[int, str, int, str]]:
-    """Exit code, output and customers with a segment of a start with a bad file, and what a terminal showed of the next one.
-
-    The shop has too little history for models, and two campaigns.
-    """
+def test_a_table_that_cannot_be_read_costs_that_table_and_a_terminal_shows_one_line_with_models_and_percentages(
+    place: Newcomer,
+) -> None:
+    """The shop has too little history for models."""
     place.restore("files")
-    second, shop_yaml = place.folder / "campaigns" / "second.yaml", place.folder / "shop.yaml"
-    second.write_text(CAMPAIGN.replace("Newsletter", "Second"), encoding="utf-8")
+    shop_yaml = place.folder / "shop.yaml"
     shop_yaml.write_text(SHOP_YAML.replace("min_history_days: 30", "min_history_days: 3000"), encoding="utf-8")
     customers = place.data / "landing/reference/customers/customers.csv"
-    good = customers.read_text(encoding="utf-8")
     customers.write_text("PK\x03\x04 this is no table", encoding="utf-8")
     try:
-        code, output = place.go()
-        segments = place.published("select count(*) from rfm_segments")[0][0]
-        customers.write_text(good, encoding="utf-8")
-        yield code, output, segments, _on_a_terminal(place)
+        code, shown = _on_a_terminal(place)
     finally:
-        second.unlink()
         shop_yaml.write_text(SHOP_YAML, encoding="utf-8")
-
-
-def test_a_table_that_cannot_be_read_costs_that_table_and_the_next_start_loads_it(
-    place: Newcomer, mended: tuple[int, str, int, str]
-) -> None:
-    code, output, segments, _ = mended
     assert code == 1
-    assert "raw/customers was not loaded, and the others were" in output
-    assert segments > 100
-    assert place.published("select count(*) from customer_attributes")[0][0] >= RETAILER.customers
-
-
-def test_on_a_terminal_one_line_is_updated_with_models_and_percentages(mended: tuple[int, str, int, str]) -> None:
-    *_, shown = mended
+    assert "raw/customers was not loaded, and the others were" in shown
+    assert place.published("select count(*) from rfm_segments")[0][0] > 100
+    assert place.published("select count(*) from customer_attributes") == [(0,)]
     assert re.search(r"warehouse_models  \d+ of \d+ models and tests, \d+%", shown)
     assert "\x1b[2K" in shown  # the line is cleared and written again
-    assert "second" in shown.rpartition("Plan")[2]
 
 
-def _on_a_terminal(place: Newcomer) -> str:
+def _on_a_terminal(place: Newcomer) -> tuple[int, str]:
     ours, theirs = pty.openpty()
     environment = {**place.environment, "TERM": "xterm", "COLUMNS": "200"}
     process = subprocess.Popen(place.command(), cwd=REPOSITORY, env=environment, stdout=theirs, stderr=theirs, stdin=theirs)
@@ -243,9 +242,9 @@ def _on_a_terminal(place: Newcomer) -> str:
             chunks.append(chunk)
     except OSError as error:  # the other end is closed
         assert error.errno == errno.EIO
-    assert process.wait(timeout=SECONDS) == 0
+    code = process.wait(timeout=SECONDS)
     os.close(ours)
-    return b"".join(chunks).decode()
+    return code, b"".join(chunks).decode()
 
 
 @pytest.mark.parametrize("way", ["warehouse", "home"])

@@ -123,7 +123,8 @@ def test_another_champion_answers_without_a_restart(settings: Settings, customer
         assert ask().json() == first
 
 
-def test_schemathesis_finds_no_answer_outside_the_document(settings: Settings, tmp_path: Path) -> None:
+@pytest.mark.parametrize("examples", [8, pytest.param(50, marks=pytest.mark.exhaustive)])
+def test_schemathesis_finds_no_answer_outside_the_document(settings: Settings, tmp_path: Path, examples: int) -> None:
     """Requests by the document's schemas and against them; each answer has a status, a type and a body that it names."""
     served = ServedShop(
         settings.shop_folder, customers={"C1": {}}, visitors={"V1": "C1"}, consented={"C1"}, tables=dict(SHELVES)
@@ -133,7 +134,7 @@ def test_schemathesis_finds_no_answer_outside_the_document(settings: Settings, t
     with api_server(settings, tmp_path / "log") as client:
         tool = Path(sys.executable).with_name("schemathesis")
         command = [tool, "run", str(client.base_url.join("/openapi.json")), "--header", f"Authorization: Bearer {key}"]
-        options = ["--max-examples", "25", "--seed", "1", "--no-color"]
+        options = ["--max-examples", str(examples), "--seed", "1", "--no-color"]
         done = subprocess.run([*command, *options], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=500)
     assert done.returncode == 0, done.stdout[-6000:]
     assert "12 selected / 12 total" in done.stdout

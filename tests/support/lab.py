@@ -6,6 +6,7 @@ The project is parsed once for each shop; the manifest is handed to every furthe
 from __future__ import annotations
 
 import gc
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,11 +19,13 @@ from typing import Any
 from unittest.mock import patch
 
 import duckdb
+import pytest
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.cli.main import dbtRunner
 from dbt.contracts.graph.manifest import Manifest
 
 from customer360.features import dbt_vars, feature_list
+from customer360.lake.atomic import exclusive
 from customer360.lake.landing.contracts import reference_tables
 from customer360.lake.raw.history import History, write_history
 from customer360.lake.raw.raw_clicks import SliceCounts, write_raw_slice
@@ -46,20 +49,31 @@ class Crash(RuntimeError):  # noqa: N818  a crash is no error of the code under 
 
 @dataclass
 class Dbt:
-    """dbt for one shop: parsed once, then invoked on any warehouse."""
+    """dbt for one shop: parsed once, then invoked on any warehouse.
+
+    The first of the parallel test processes parses the project for a shop; the others read what dbt keeps of that.
+    """
 
     shop: Shop
-    folder: Path
+    factory: pytest.TempPathFactory
     manifest: Manifest | None = None
+
+    def __post_init__(self) -> None:
+        self.folder = self.factory.mktemp("dbt")
 
     def __call__(self, *arguments: str, warehouse: Path) -> None:
         """Run dbt; raises ``RuntimeError`` with dbt's own words when it fails."""
         if self.manifest is None:
-            self.manifest = self._invoke("parse", warehouse=warehouse)
+            variables = json.dumps(dbt_vars(self.shop), sort_keys=True).encode()
+            base = self.factory.getbasetemp()
+            common = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+            parsed = common / f"dbt-{hashlib.sha256(variables).hexdigest()[:16]}"
+            with exclusive(parsed / "lock"):
+                self.manifest = self._invoke("parse", warehouse=parsed / warehouse.name, folder=parsed)
             gc.collect()
             gc.freeze()  # the manifest stays: without it the collection below takes a tenth of a second instead of one
         try:
-            self._invoke(*arguments, warehouse=warehouse)
+            self._invoke(*arguments, warehouse=warehouse, folder=self.folder)
         finally:
             DuckDBConnectionManager.close_all_connections()
             gc.collect()  # both let go of dbt's handle: two connections to one file must have the same settings
@@ -73,11 +87,11 @@ class Dbt:
         ordered = list(TopologicalSorter({name: sorted(inputs[name]) for name in sorted(nodes)}).static_order())
         return [nodes[name].name for name in ordered if not {"daily", "training"} & set(nodes[name].tags)]
 
-    def _invoke(self, *arguments: str, warehouse: Path) -> Any:
+    def _invoke(self, *arguments: str, warehouse: Path, folder: Path) -> Any:
         where = {
             "CUSTOMER360_WAREHOUSE": str(warehouse),
-            "DBT_TARGET_PATH": str(self.folder / "target"),
-            "DBT_LOG_PATH": str(self.folder / "logs"),
+            "DBT_TARGET_PATH": str(folder / "target"),
+            "DBT_LOG_PATH": str(folder / "logs"),
         }
         options = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--vars", json.dumps(dbt_vars(self.shop))]
         with patch.dict(os.environ, where):

@@ -17,7 +17,7 @@ from customer360.settings import REPOSITORY
 
 BEFORE_0_1_0 = "8fc0e46"
 SECONDS = 900
-SLICES = 3
+SLICES = 1
 
 # Runs in the checkout of the earlier commit, with its own modules. Arguments: the folder of the place, the number of slices.
 MAKE = """

@@ -18,7 +18,7 @@ def new_lab(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Shop], Lab]:
     def make(shop: Shop) -> Lab:
         key = f"{shop.slice_minutes} {sorted(shop.attributes)}"
         if key not in parsed:
-            parsed[key] = Dbt(shop, tmp_path_factory.mktemp("dbt"))
+            parsed[key] = Dbt(shop, tmp_path_factory)
         return Lab(shop, tmp_path_factory.mktemp("place"), parsed[key])
 
     return make
