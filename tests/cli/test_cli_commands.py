@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -142,13 +141,11 @@ def test_dbt_holds_the_warehouse_only_where_it_opens_it(shop, dbt_calls):
 
 def test_dbt_waits_for_a_run_and_then_says_who_holds_the_warehouse(shop, dbt_calls, monkeypatch):
     monkeypatch.setattr(dbt, "WAIT_SECONDS", 0.0)
-    began = time.monotonic()
     with warehouse_lock(shop.settings.place, "run 77"):
         ran = shop("dbt", "run")
     assert ran.code == 2
     assert "run 77" in ran.err
     assert dbt_calls == []
-    assert time.monotonic() - began < 5
 
 
 def test_keys_of_servers_and_of_pages_are_made_listed_and_revoked(shop):

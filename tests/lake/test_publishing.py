@@ -190,7 +190,7 @@ def test_what_waits_for_another_publisher_does_not_go_back_on_what_that_one_publ
             quicker = pool.submit(put, settings, version_tables(2))
             time.sleep(0.3)
             assert not slower.done()
-        assert {slower.result(timeout=60), quicker.result(timeout=30)} == {2, 3}
+        assert {slower.result(timeout=60), quicker.result(timeout=60)} == {2, 3}
     assert published(settings, "select distinct version from a") == [(2,)]
     assert published(settings, "from plan") == [(9,)]
 
