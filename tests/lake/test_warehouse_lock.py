@@ -51,7 +51,7 @@ def test_a_waiting_process_sees_the_holder_and_a_killed_holder_leaves_no_lock(se
         assert str(holder.pid) in str(refused.value)
         assert "Stuck lock" in str(refused.value)
         os.kill(holder.pid, signal.SIGKILL)
-        with warehouse_lock(place, "me", wait_seconds=10), open_warehouse(place) as connection:
+        with warehouse_lock(place, "me", wait_seconds=60), open_warehouse(place) as connection:
             assert json.loads(lock_holder(place)) | {"since": ""} == {"holder": "me", "process": os.getpid(), "since": ""}
             assert connection.execute("select count(*) from half").fetchone() == (0,)
     assert not is_locked(place)
