@@ -15,10 +15,13 @@ import httpx
 import jsonschema
 import pytest
 
+from customer360.services.api.app import create
 from customer360.services.api.keys import add_key, keys_file, read_keys, revoke_key
 from customer360.services.api.schemas import Profile
+from customer360.services.api.settings import ApiSettings
 from customer360.services.store.layout import store_folder
 from tests.services.api_server import api_server, write_shop
+from tests.services.in_process import Client
 from tests.services.served_shop import AS_OF, ServedShop
 
 pytestmark = pytest.mark.full  # a server of its own
@@ -217,18 +220,17 @@ def test_no_stack_trace_and_no_value_of_a_customer_is_in_the_log(served: Served)
     assert json.dumps(served.key)[1:-1] not in text
 
 
-def test_a_key_that_asks_too_often_waits(shop: ServedShop, tmp_path: Path) -> None:
+def test_a_key_that_asks_too_often_waits(shop: ServedShop) -> None:
     shop.publish_and_refresh()
-    write_shop(shop.settings)
     file = keys_file(shop.settings.place)
     first, second = (add_key(file, name, ["profile"], datetime.now(UTC)) for name in ("one", "two"))
-    with api_server(shop.settings, tmp_path / "log", requests_per_second=0.01, burst=3) as client:
+    app = create(shop.settings, ApiSettings(requests_per_second=0.01, burst=3))
 
-        def ask(key: str) -> httpx.Response:
-            return client.get("/v1/customers/C1/profile", headers={"Authorization": f"Bearer {key}"})
+    def ask(key: str) -> httpx.Response:
+        return Client(app, key).get("/v1/customers/C1/profile")
 
-        assert [ask(first).status_code for _ in range(4)] == [200, 200, 200, 429]
-        response = ask(first)
-        problem(response, 429, "too-many-requests")
-        assert int(response.headers["retry-after"]) > 1
-        assert ask(second).status_code == 200
+    assert [ask(first).status_code for _ in range(4)] == [200, 200, 200, 429]
+    response = ask(first)
+    problem(response, 429, "too-many-requests")
+    assert int(response.headers["retry-after"]) > 1
+    assert ask(second).status_code == 200

@@ -33,12 +33,15 @@ from snowplow_tracker import (
 )
 from snowplow_tracker.typing import PayloadDict
 
+from customer360.services.api.app import create
 from customer360.services.api.collector.collecting import Collector, ShopClock
 from customer360.services.api.keys import add_key, keys_file
+from customer360.services.api.settings import ApiSettings
 from customer360.services.session_memory import SessionMemory, session_folder
 from customer360.services.spool import spool_folder
 from customer360.settings import Settings
 from tests.services.api_server import api_server, write_shop
+from tests.services.in_process import Client
 from tests.services.served_shop import ServedShop
 from tests.services.test_api import problem
 from tests.support.chromium import chromium
@@ -347,12 +350,11 @@ def test_no_stack_trace_and_no_key_is_in_the_log(served: Collected) -> None:
 
 def test_a_disk_without_room_is_a_problem_to_retry(tmp_path: Path) -> None:
     settings = live_settings(tmp_path)
-    write_shop(settings)
-    with api_server(settings, tmp_path / "log", spool_free_bytes=2**60) as client:
-        served = Collected(settings, client)
-        answer = served.post("/v1/events", {"events": [{"event_name": "view_item", "visitor_id": "v1"}]})
-        assert "Send all of them again" in problem(answer, 503, "spool-full")
-        assert answer.headers["retry-after"] == "5"
+    key = add_key(keys_file(settings.place), "server", ["events"], datetime.now(UTC))
+    client = Client(create(settings, ApiSettings(spool_free_bytes=2**60)), key)
+    answer = client.ask("POST", "/v1/events", json={"events": [{"event_name": "view_item", "visitor_id": "v1"}]})
+    assert "Send all of them again" in problem(answer, 503, "spool-full")
+    assert answer.headers["retry-after"] == "5"
     assert lines_of(settings) == []
 
 
