@@ -1,4 +1,4 @@
-"""A retailer without clicks, loaded and trained on by the real jobs, against its truth in plain Python."""
+"""A retailer without clicks, with a training set, by the real jobs, against its truth in plain Python."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def simulated() -> SimulatedRetailer:
 
 @pytest.fixture(scope="module")
 def place(simulated: SimulatedRetailer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyShop]:
-    """The retailer's files as reference tables, after history_job and training_job."""
+    """The retailer's files as reference tables, after history_job and the first step of training_job."""
     shop = TinyShop(tmp_path_factory.mktemp("retailer"), REPOSITORY / "tests" / "shops" / "retailer")
     shop.home.mkdir(parents=True)
     shutil.copy(REPOSITORY / "orchestration" / "dagster.yaml", shop.home)
@@ -39,7 +39,7 @@ def place(simulated: SimulatedRetailer, tmp_path_factory: pytest.TempPathFactory
         write_csv(shop.settings.place.landing / "reference" / name / f"{name}.csv", getattr(simulated, name))
     try:
         shop.run("history_job", slice_key(shop.slice(-1))).succeed()
-        shop.run("training_job").succeed()
+        shop.run("training_job", assets=[["marts", "training_features"]]).succeed()
         yield shop
     finally:
         shop.close()
