@@ -93,9 +93,12 @@ def test_purchases_after_the_cutoff_are_found(training: TrainingSql) -> None:
     ("relation", "expected", "spared"),
     [
         ("int_activity_by_slice", {"views_3d", "dwell_seconds_30d", "carts_10d"}, {"orders_3d", "offers_shown_3d"}),
-        ("int_offer_activity_by_slice", {"offers_shown_3d", "offers_clicked_30d"}, {"views_3d", "orders_3d"}),
-        ("int_visitor_links_by_slice", {"views_3d", "orders_30d"}, {"age"}),
         ("int_purchases_by_slice", {"orders_3d", "frequency"}, {"views_3d"}),
+        pytest.param(
+            *("int_offer_activity_by_slice", {"offers_shown_3d", "offers_clicked_30d"}, {"views_3d", "orders_3d"}),
+            marks=pytest.mark.exhaustive,
+        ),
+        pytest.param("int_visitor_links_by_slice", {"views_3d", "orders_30d"}, {"age"}, marks=pytest.mark.exhaustive),
     ],
 )
 def test_events_that_arrive_after_the_cutoff_are_found(
