@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from django.core.serializers.json import DjangoJSONEncoder
 
@@ -172,13 +173,18 @@ def wrapped(name: Any) -> Any:
     return "<br>".join(textwrap.wrap(name, 26)) if isinstance(name, str) else name
 
 
+def is_missing(value: Any) -> bool:
+    """Whether a value of a row is null: lists and the like are values."""
+    return value is None or (not isinstance(value, str | list | dict | tuple | np.ndarray) and bool(pd.isna(value)))
+
+
 def plain(values: Iterable[Any]) -> list[Any]:
     """Values as JSON has them: missing ones are null, times ISO 8601, decimals numbers."""
     return [_plain(value) for value in values]
 
 
 def _plain(value: Any) -> Any:
-    if value is None or value is pd.NaT or value != value:  # noqa: PLR0124 (a missing number is not equal to itself)
+    if is_missing(value):
         return None
     if hasattr(value, "isoformat"):
         return value.isoformat()

@@ -14,7 +14,7 @@ from django.shortcuts import render
 from django.utils.translation import gettext
 
 from customer360.services.desk.access import DeskRequest, listed_pages
-from customer360.services.desk.charts import Chart, Drawn
+from customer360.services.desk.charts import Chart, Drawn, is_missing
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -49,7 +49,7 @@ def safe_cell(value: Any) -> Any:
         return f"'{value}" if value.startswith(FORMULA) else value
     if isinstance(value, pd.Timestamp) and value == value.normalize():
         return value.date().isoformat()
-    return "" if value is None or value != value else value  # noqa: PLR0124 (a missing number is not equal to itself)
+    return "" if is_missing(value) else value
 
 
 def everywhere(request: HttpRequest) -> dict[str, Any]:

@@ -49,8 +49,12 @@ where period = 'last 30 days' and ($category = '(all)' or performance.category_i
 order by revenue desc, product limit 100
 """
 HOURS = """
-select extract('isodow' from local_at) as day_of_week, extract('hour' from local_at) as local_hour, sum(visitors) as visitors
-from (select visitors, event_slice at time zone 'UTC' at time zone $zone as local_at from traffic where event_slice >= $since)
+select extract('isodow' from local_at) as day_of_week, extract('hour' from local_at) as local_hour,
+    sum(page_and_product_views) as views
+from (
+    select page_and_product_views, event_slice at time zone 'UTC' at time zone $zone as local_at
+    from traffic where event_slice >= $since
+)
 group by all order by day_of_week desc, local_hour
 """
 
@@ -135,8 +139,8 @@ def _presets(request: DeskRequest, since: dict[str, Any], filters: Mapping[str, 
             _("When customers come"),
             HOURS,
             since | {"zone": request.settings.shop.time_zone},
-            heatmap("local_hour", "day_of_week", "visitors"),
-            note=_("Visitors by weekday (1 is Monday) and hour of the shop's clock, each slice's counted."),
+            heatmap("local_hour", "day_of_week", "views"),
+            note=_("Pages and products viewed, by weekday (1 is Monday) and hour of the shop's clock."),
         ),
         "retention_cohorts": Chart(
             "cohorts",

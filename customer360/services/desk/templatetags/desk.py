@@ -12,14 +12,14 @@ from django import template
 from django.conf import settings
 
 from customer360.campaigns.conditions import written
-from customer360.services.desk.charts import Drawn
+from customer360.services.desk.charts import Drawn, is_missing
 
 register = template.Library()
 MISSING = "-"
 
 
 def _is_missing(value: Any) -> bool:
-    return value is None or value == "" or (not isinstance(value, str | list | dict | tuple) and bool(pd.isna(value)))
+    return is_missing(value) or (isinstance(value, str) and not value)
 
 
 @register.filter
