@@ -14,18 +14,19 @@ other functions take a ``Log``. Sources:
   the reward model; rewards of 0 to 1 bound the bias by the target's probability of what was limited.
 
 Intervals are normal, by the variance of each estimate's influence function; with ``clusters`` (such as customers) decisions of
-one may depend on each other (Liang and Zeger, 1986).
+one may depend on each other (Liang and Zeger, 1986). ``as_rate`` gives those of a rate, which stay within 0 and 1.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy import stats
+from scipy.special import expit
 
 from ml.arrays import Floats
 from ml.bootstrap import LEVEL
@@ -182,6 +183,24 @@ def doubly_robust(log: Log, logged_reward: Values, target_reward: Values) -> Val
             raise LogError(f"{name} must be a finite number for each of the {len(log.reward):,} decisions")
     terms = expected + log.weights * (log.reward - modelled)
     return _value(float(terms.mean()), terms - terms.mean(), log)
+
+
+def as_rate(value: Value, effective: float) -> Value:
+    """The value of rewards of 0 or 1, with an interval that stays within 0 and 1: normal on the scale of log-odds.
+
+    By the delta method, as Brown, Cai and DasGupta, Interval Estimation for a Binomial Proportion, 2001, judge it (the logit
+    interval): equal to the normal one where there are many clicks, and reaching further up where there are few. Where an
+    estimate has no log-odds, as without a click, the far bound is that of Clopper and Pearson for none (or all) of
+    ``effective`` decisions, or the normal one if that is further. The estimate stays as it is: ``ips`` and ``doubly_robust``
+    may leave the range by chance, and are then outside the interval.
+    """
+    half, none = value.high - value.estimate, 1 - ((1 - LEVEL) / 2) ** (1 / max(effective, 1.0))
+    if 0 < value.estimate < 1 and half > 0:
+        odds, reach = np.log(value.estimate / (1 - value.estimate)), half / (value.estimate * (1 - value.estimate))
+        return replace(value, low=float(expit(odds - reach)), high=float(expit(odds + reach)))
+    if value.estimate <= 0:
+        return replace(value, low=0.0, high=min(1.0, max(none, value.high)))
+    return replace(value, low=max(0.0, min(1 - none, value.low)), high=1.0)
 
 
 def difference(first: Value, second: Value, log: Log) -> Value:

@@ -16,7 +16,7 @@ from customer360.offers.policy import SEED, PolicyState
 from customer360.offers.thompson import NAME
 from customer360.snapshot import Snapshot
 from ml.effects.lift import rate_difference, wilson
-from ml.effects.off_policy import FEWEST, Value
+from ml.effects.off_policy import FEWEST, Value, as_rate
 from ml.effects.offer_policies import LIST, Judged, judge, learned, serves
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _value_rows(found: Judged, is_serving: bool, log: pd.DataFrame, as_of: datet
             yield {
                 "policy": policy,
                 "estimator": estimator,
-                **(_interval("value", value) if value else {}),
+                **(_interval("value", as_rate(value, judged.overlap.effective)) if value else {}),
                 **(_interval("gain", gain) if gain else {}),
                 "decisions": len(log),
                 "customers": log["customer"].nunique(),

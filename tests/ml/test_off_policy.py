@@ -10,6 +10,7 @@ from ml.effects.off_policy import (
     LogError,
     Target,
     Verdict,
+    as_rate,
     challenge,
     difference,
     doubly_robust,
@@ -245,3 +246,25 @@ def test_a_challenger_without_overlap_does_not_serve_however_good_it_looks() -> 
 def test_what_is_no_log_is_refused(reward: list[float], propensity: list[float], target: list[float], message: str) -> None:
     with pytest.raises(LogError, match=message):
         read_log(reward, propensity, target)
+
+
+def test_the_interval_of_a_rate_stays_within_0_and_1_and_covers_where_clicks_are_few() -> None:
+    random, truth, decisions = np.random.default_rng(4), 0.01, 300  # three clicks on average
+    logs = [read_log(random.random(decisions) < truth, np.ones(decisions), np.ones(decisions)) for _ in range(400)]
+    plain = [ips(log) for log in logs]
+    rates = [as_rate(value, overlap(log).effective) for value, log in zip(plain, logs, strict=True)]
+    assert min(value.low for value in plain) < 0
+    assert all(0 <= rate.low <= rate.estimate <= rate.high <= 1 for rate in rates)
+    covered, covered_plainly = (
+        sum(value.low <= truth <= value.high for value in values) / len(values) for values in (rates, plain)
+    )
+    assert covered >= 0.93 > covered_plainly
+    none = as_rate(ips(read_log(np.zeros(100), np.ones(100), np.ones(100))), 100.0)
+    assert (none.low, none.high) == (0.0, pytest.approx(0.0362, abs=1e-4))  # Clopper and Pearson: 0 of 100, by hand
+
+
+def test_the_interval_of_a_rate_is_the_normal_one_where_clicks_are_many() -> None:
+    log = read_log(np.arange(40_000) % 4 == 0, np.ones(40_000), np.ones(40_000))
+    value = ips(log)
+    rate = as_rate(value, 40_000.0)
+    assert (rate.low, rate.high) == (pytest.approx(value.low, abs=3e-5), pytest.approx(value.high, abs=3e-5))
