@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from zoneinfo import available_timezones
 
 import pandas as pd
 
+from customer360.errors import OperatorError
 from customer360.reconciliation.exports import COLUMNS, DATE
 from customer360.snapshot import Snapshot
 
 # What the other tool counts otherwise for certain, and what it may: signed, to be added to ours.
 CAUSES = ("time_zone", "returns", "without_visit", "robots")
 POSSIBLE = ("late", "repeats")
+READS = {
+    "ga4": ("orders_daily", "arrivals_daily", "traffic", "sessions"),
+    "books": ("orders_daily", "arrivals_daily", "traffic"),
+    "mail": ("campaign_ledger", "arrivals_daily"),
+}
 ROBOT_VIEWS = 300  # as in `interactions`: a visit that sees more products is no person's
 
 SESSIONS = """
@@ -40,20 +47,37 @@ LINES = """
 """
 
 
+class FiguresError(OperatorError):
+    """Our own figures cannot be given. The message says why and what to do."""
+
+
 @dataclass(frozen=True)
 class Tool:
-    """How the other tool counts: in which zone its days begin, and whether returns lower its revenue."""
+    """How the other tool counts: in which zone its days begin, and whether returns lower its revenue.
+
+    Raises ``FiguresError`` where the zone is no IANA name.
+    """
 
     zone: str
     is_net_of_returns: bool
+
+    def __post_init__(self) -> None:
+        """The zone is written into SQL."""
+        if self.zone not in available_timezones():
+            raise FiguresError(f"{self.zone} is no time zone; name one as Europe/Amsterdam or UTC")
 
 
 def own_figures(snapshot: Snapshot, kind: str, tool: Tool) -> pd.DataFrame:
     """One row per day and measure of the kind: ``date``, ``measure``, ``ours`` and ``CAUSES`` and ``POSSIBLE``.
 
     Days are shop-local. A cause is what the tool has more than we have because of it, 0 where it plays no part. Days without
-    activity have no row.
+    activity have no row. Raises ``FiguresError`` where a table is not published yet.
     """
+    missing = [table for table in READS[kind] if not snapshot.has(table)]
+    if missing:
+        raise FiguresError(
+            f"{', '.join(missing)}: not published yet. Run warehouse_job in Dagster, which makes them every night"
+        )
     makers = {"ga4": _analytics, "books": _books, "mail": _mail}
     rows = pd.concat([_measure(name, figures) for name, figures in makers[kind](snapshot, tool).items()], ignore_index=True)
     return rows[[DATE, "measure", "ours", *CAUSES, *POSSIBLE]].sort_values([DATE, "measure"], ignore_index=True)

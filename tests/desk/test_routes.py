@@ -31,6 +31,8 @@ ROUTES: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {
     ("models", "GET"): ("/models/", EVERYBODY),
     ("model_card", "GET"): ("/models/affinity/v7/", EVERYBODY),
     ("model_plot", "GET"): ("/models/affinity/v7/lift.png", EVERYBODY),
+    ("reconciliation", "GET"): ("/reconciliation/", EVERYBODY),
+    ("reconciliation", "POST"): ("/reconciliation/", EVERYBODY),
     ("audit", "GET"): ("/audit/", APPROVERS),
     ("accounts", "GET"): ("/accounts/", ADMINS),
     ("accounts", "POST"): ("/accounts/", ADMINS),
