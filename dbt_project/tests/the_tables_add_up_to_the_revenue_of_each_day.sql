@@ -5,6 +5,31 @@
 {{ config(tags=['daily']) }}
 {%- set as_of = as_of_clock(source('ops', 'clock')) %}
 
+with
+
+months as (
+
+    select
+        {{ month_of('local_date') }} as local_month,
+        sum(revenue) as revenue
+
+    from {{ ref('orders_daily') }}
+    group by 1
+
+),
+
+product_months as (
+
+    select
+        starts_on as local_month,
+        sum(revenue) as revenue
+
+    from {{ ref('product_performance') }}
+    where period = 'month'
+    group by starts_on
+
+)
+
 {% for table in ['traffic', 'traffic_sources', 'product_activity'] -%}
 select
     '{{ table }}' as table_name,
@@ -33,23 +58,8 @@ select
     totals.revenue,
     months.revenue as revenue_of_day
 
-from (
-    select
-        starts_on as local_month,
-        sum(revenue) as revenue
-
-    from {{ ref('product_performance') }}
-    where period = 'month'
-    group by starts_on
-) as totals
-full outer join (
-    select
-        {{ month_of('local_date') }} as local_month,
-        sum(revenue) as revenue
-
-    from {{ ref('orders_daily') }}
-    group by 1
-) as months on totals.local_month = months.local_month
+from product_months as totals
+full outer join months on totals.local_month = months.local_month
 where coalesce(totals.revenue, 0) <> coalesce(months.revenue, 0)
 
 union all

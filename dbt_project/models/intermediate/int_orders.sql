@@ -44,11 +44,11 @@ numbered as (
         by_order.*,
         visited.order_id is not null as has_visit,
         row_number() over (
-            partition by by_order.customer_id, case when lines > 0 then 1 else 0 end
+            partition by by_order.customer_id, case when by_order.lines > 0 then 1 else 0 end
             order by by_order.ordered_at asc nulls last, by_order.order_id asc nulls last
         ) as place,
         row_number() over (
-            partition by by_order.order_id, case when lines > 0 then 1 else 0 end
+            partition by by_order.order_id, case when by_order.lines > 0 then 1 else 0 end
             order by by_order.customer_id asc nulls last
         ) as place_in_order
 

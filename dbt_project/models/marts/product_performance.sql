@@ -68,7 +68,7 @@ activity_by_period as (
 
     from activity
     where {{ condition }}
-    group by 1, 2, 3
+    group by period, starts_on, product_id
     {% if not loop.last %}
     union all
     {% endif %}
@@ -91,7 +91,7 @@ sales_by_period as (
 
     from lines
     where {{ condition }}
-    group by 1, 2, 3
+    group by period, starts_on, product_id
     {% if not loop.last %}
     union all
     {% endif %}
@@ -149,7 +149,11 @@ final as (
     from combined
     left join products on combined.product_id = products.product_id
     left join line_categories on combined.product_id = line_categories.product_id
-    where combined.views > 0 or combined.carts > 0 or combined.orders > 0 or combined.gross_revenue > 0 or combined.returned_amount > 0
+    where combined.views > 0
+        or combined.carts > 0
+        or combined.orders > 0
+        or combined.gross_revenue > 0
+        or combined.returned_amount > 0
 
 )
 

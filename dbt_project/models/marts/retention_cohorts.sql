@@ -59,16 +59,27 @@ orders_by_month as (
 
 ),
 
+lines_by_month as (
+
+    select
+        customer_id,
+        {{ month_of(shop_date('purchased_at')) }} as month,
+        amount
+
+    from {{ ref('int_purchase_lines_with_guests') }}
+
+),
+
 revenue_by_month as (
 
     select
         first_orders.cohort_month,
-        {{ month_of(shop_date('lines.purchased_at')) }} as month,
+        lines.month,
         sum(lines.amount) as revenue
 
-    from {{ ref('int_purchase_lines_with_guests') }} as lines
+    from lines_by_month as lines
     inner join first_orders on lines.customer_id = first_orders.customer_id
-    group by 1, 2
+    group by first_orders.cohort_month, lines.month
 
 ),
 

@@ -62,9 +62,8 @@ class Upload(forms.Form):
 @page("reconciliation/", VIEW, name="reconciliation", title=_("Reconciliation"), order=80, methods=("GET", "POST"))
 def reconciliation(request: DeskRequest) -> HttpResponse:
     """The form; a POST compares the file, as a page or as CSV."""
-    form = Upload({"zone": request.settings.shop.time_zone, "kind": "ga4"})
     if request.method == "GET":
-        form = Upload(initial=form.data)
+        form = Upload(initial={"zone": request.settings.shop.time_zone})
         return render(request, "desk/reconciliation.html", {"form": form, "columns": _known_columns()})
     form = Upload(request.POST, request.FILES)
     context: dict[str, Any] = {"form": form, "columns": _known_columns()}
