@@ -26,7 +26,7 @@ product_months as (
 
     from {{ ref('product_performance') }}
     where period = 'month'
-    group by starts_on
+    group by 1
 
 )
 
