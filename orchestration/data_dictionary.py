@@ -49,6 +49,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "segment_moves",
         "arrivals_daily",
     ),
+    "Sessions": ("sessions", "funnel_daily", "conversion_paths", "channel_attribution"),
     "Campaigns": (
         "campaign_plan",
         "campaign_briefs",

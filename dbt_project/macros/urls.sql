@@ -14,3 +14,9 @@
 {% macro url_host(url) -%}
     regexp_replace(regexp_extract(lower(coalesce({{ url }}, '')), '^[a-z][a-z0-9+.-]*://([^/?#]*@)?([^/:?#]*)', 2), '^(www|m)[.]', '')
 {%- endmacro %}
+
+
+{#- A URL without its query and fragment, which may hold anything, personal data too. -#}
+{% macro url_without_query(url) -%}
+    regexp_extract({{ url }}, '^([^?#]*)', 1)
+{%- endmacro %}

@@ -66,6 +66,7 @@ def published(tmp_path_factory: pytest.TempPathFactory, manifest: dict[str, Any]
     write_parquet(place.plans / "2026-04-30" / "campaign_briefs.parquet", TABLES["campaign_briefs"].empty())
     for name in ("product_affinity", "repurchase_intervals"):
         write_parquet(place.recommendations / f"{name}.parquet", TABLES[name].empty())
+    write_parquet(place.campaigns / "channel_attribution.parquet", TABLES["channel_attribution"].empty())
     write_parquet(place.campaigns / "campaign_results.parquet", TABLES["campaign_results"].empty())
     write_parquet(place.campaigns / "campaign_result_deciles.parquet", TABLES["campaign_result_deciles"].empty())
     for name in ("offer_results", "offer_policy_values"):

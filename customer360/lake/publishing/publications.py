@@ -29,6 +29,7 @@ SERVED = (VISITORS, OFFER_INPUTS, DECISIONS)  # of shops with `serving: true`
 REPLACED = (
     *("product_affinity", "repurchase_intervals"),
     *("offer_results", "offer_policy_values"),
+    "channel_attribution",
     *("campaign_plan", "campaign_briefs", "campaign_results", "campaign_result_deciles", "drift_metrics", "model_versions"),
 )
 SLICE_LOG = """

@@ -24,6 +24,7 @@ from customer360.lake.publishing.nightly_tables import NIGHTLY
 from customer360.settings import NONE, OUTCOMES, Shop, slug
 
 MONEY = "DECIMAL(18,2)"
+PARTS = "DECIMAL(18,4)"  # of something that is counted
 EVERY_SLICE, NIGHTLY_REFRESH = "every slice", "nightly, with warehouse_job"
 REFRESHED_BY_TAG = {"daily": NIGHTLY_REFRESH, "training": "every training"}
 MARTS = (
@@ -43,6 +44,9 @@ MARTS = (
     "customer_segments_weekly",
     "segment_moves",
     "arrivals_daily",
+    "sessions",
+    "funnel_daily",
+    "conversion_paths",
     "customer_consents",
     "customer_purchase_times",
     "customer_time_zones",
@@ -54,12 +58,14 @@ MARTS = (
 TRAINING = "training_features"
 REFERENCE = ("products", "categories", "offers", "campaigns")
 FRAME_TYPES = {
-    **{"VARCHAR": "str", "BIGINT": "Int64", "INTEGER": "Int32", "DOUBLE": "Float64", MONEY: "Float64", "BOOLEAN": "boolean"},
+    **{"VARCHAR": "str", "BIGINT": "Int64", "INTEGER": "Int32", "DOUBLE": "Float64", MONEY: "Float64", PARTS: "Float64"},
+    "BOOLEAN": "boolean",
     **dict.fromkeys(("DATE", "TIMESTAMP"), "datetime64[us]"),
 }
 ARROW_TYPES: dict[str, pa.DataType] = {
     **{"VARCHAR": pa.string(), "BIGINT": pa.int64(), "INTEGER": pa.int32(), "DOUBLE": pa.float64(), "BOOLEAN": pa.bool_()},
     **{"DATE": pa.date32(), "TIMESTAMP": pa.timestamp("us"), MONEY: pa.decimal128(18, 2)},
+    PARTS: pa.decimal128(18, 4),
 }
 REQUIRED_FRAME_TYPES = {"Int64": "int64", "Float64": "float64", "boolean": "bool"}
 # Suffixes of column names that denote a unit, by the naming convention of all tables.
