@@ -140,7 +140,10 @@ def _policy_values(rows: pd.DataFrame) -> dict[str, Any]:
     """A point with its interval for each policy, of the best estimator that has a value."""
     known = rows[rows["value"].notna()]
     best = known.assign(place=known["estimator"].map(ESTIMATORS.index)).sort_values("place").drop_duplicates("policy")
-    bounds = {"array": plain(best["value_high"] - best["value"]), "arrayminus": plain(best["value"] - best["value_low"])}
+    lengths = {"array": best["value_high"] - best["value"], "arrayminus": best["value"] - best["value_low"]}
+    bounds = {
+        side: plain(length.clip(lower=0)) for side, length in lengths.items()
+    }  # by chance a value lies outside its interval
     trace = {
         "type": "scatter",
         "mode": "markers",
