@@ -128,7 +128,7 @@ def draw_values(axes: Axes, values: pd.DataFrame) -> None:
     policies = list(values["policy"].unique())
     for place, (estimator, rows) in enumerate(values.dropna(subset=["value"]).groupby("estimator", sort=False)):
         at = [policies.index(policy) + (place - 1) * 0.18 for policy in rows["policy"]]
-        errors = [rows["value"] - rows["value_low"], rows["value_high"] - rows["value"]]
+        errors = [(rows["value"] - rows["value_low"]).clip(lower=0), (rows["value_high"] - rows["value"]).clip(lower=0)]
         axes.errorbar(at, rows["value"], yerr=errors, fmt="o", capsize=3, label=str(estimator))
     axes.set_xticks(range(len(policies)), policies, rotation=20)
     axes.set_ylabel("clicks a decision, 95% interval")

@@ -268,3 +268,11 @@ def test_the_interval_of_a_rate_is_the_normal_one_where_clicks_are_many() -> Non
     value = ips(log)
     rate = as_rate(value, 40_000.0)
     assert (rate.low, rate.high) == (pytest.approx(value.low, abs=3e-5), pytest.approx(value.high, abs=3e-5))
+
+
+def test_an_estimate_outside_0_and_1_keeps_its_place_beside_an_interval_inside() -> None:
+    log = read_log([0.0, 1.0, 0.0, 0.0], [0.5] * 4, [0.5] * 4)
+    below = doubly_robust(log, [0.6] * 4, [0.1] * 4)
+    rate = as_rate(below, overlap(log).effective)
+    assert (rate.estimate, rate.low) == (pytest.approx(-0.25), 0.0)
+    assert 0.6 < rate.high <= 1  # Clopper and Pearson: 0 of 4 decisions has the upper bound .6024
