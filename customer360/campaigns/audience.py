@@ -182,12 +182,14 @@ def audience_relation(columns: Iterable[Column], tables: Mapping[str, str] = PUB
     parts += [f"left join {tables[name]} as {quoted(name)} using (customer_id)" for name in (SEGMENTS, VALUE) if name in used]
     values: list[Value] = []
     if SCORES in used:
-        selected = ["max(category_id) filter (is_label) as label"]
-        for column in columns:
-            if column.category is not None:
-                selected.append(f"max(probability) filter (category_id = ?) as {quoted(column.name)}")
-                values.append(column.category)
-        wide = f"select customer_id, {', '.join(selected)} from {tables[SCORES]} group by customer_id"
+        asked = [column for column in columns if column.category is not None]
+        selected = [f"max(probability) filter (category_id = ?) as {quoted(column.name)}" for column in asked]
+        values = [str(column.category) for column in asked * 2]
+        rows = [f"category_id in ({', '.join('?' * len(asked))})"] if asked else []
+        if any(column.table == SCORES and column.category is None for column in columns):
+            selected.append("max(category_id) filter (is_label) as label")
+            rows.append("is_label")
+        wide = f"select customer_id, {', '.join(selected)} from {tables[SCORES]} where {' or '.join(rows)} group by customer_id"
         parts.append(f"left join ({wide}) as {quoted(SCORES)} using (customer_id)")
     return " ".join(parts), values
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import pandas as pd
@@ -9,6 +10,12 @@ import pandas as pd
 from customer360.campaigns.definition import Campaign, load_shop_campaigns
 from customer360.settings import Shop
 from customer360.snapshot import Snapshot
+
+
+def load_planner() -> None:
+    """Import what the functions below need, before the first request asks for it."""
+    for name in ("planning.preview", "planning.reasons", "effects.lift_over_days"):
+        import_module(f"ml.{name}")
 
 
 def reason_texts(campaign: Campaign, shop: Shop) -> dict[str, str]:
