@@ -62,11 +62,7 @@ desk: .venv/.installed
 shop: .venv/.installed
 	@$(BIN)/customer360 simulate stream --speed $(SPEED) $(if $(API),--api http://127.0.0.1:8360)
 
-check: .venv/.installed-dev
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-cache
+check: lint-python
 	@$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not full"
 
 test: .venv/.installed-dev
@@ -79,10 +75,15 @@ crash: .venv/.installed-dev
 	@$(BIN)/python -m tests.crash --kills $(or $(KILLS),200) --seed $(or $(SEED),1)
 
 lint: .venv/.installed-dev
+	@$(MAKE) --no-print-directory -j 2 lint-python lint-sql
+
+lint-python: .venv/.installed-dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+
+lint-sql: .venv/.installed-dev
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && export DBT_TARGET_PATH=$$scratch DBT_LOG_PATH=$$scratch && \
 		CUSTOMER360_WAREHOUSE=$$scratch/warehouse.duckdb DO_NOT_TRACK=1 $(BIN)/sqlfluff lint --disable-progress-bar --processes 2 \
 		dbt_project/models dbt_project/tests/*.sql  # macros are no SQL before they are called
