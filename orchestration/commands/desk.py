@@ -21,13 +21,15 @@ RoleOption = Annotated[
 NameArgument = Annotated[str, typer.Argument(help="The account's name.")]
 
 
-def _ready(context: typer.Context, **changes: str) -> DeskSettings:
+def _ready(context: typer.Context, *, has_sign_on: bool = False, **changes: str) -> DeskSettings:
     """The desk's settings, with its database up to date. Its models can be imported from here on."""
     from customer360.services.desk.configuration import PREFIX, DeskSettings
-    from customer360.services.desk.server import prepare, set_up
+    from customer360.services.desk.server import discovered, prepare, set_up
 
     given = {PREFIX + name.upper(): value for name, value in changes.items() if value}
     own = DeskSettings.from_environment({**os.environ, **given})
+    if has_sign_on:
+        own = discovered(own)
     set_up(place_settings(context), own)
     prepare()
     return own
@@ -49,7 +51,7 @@ def serve(
     """
     from customer360.services.desk.server import serve as serve_desk
 
-    own = _ready(context, host=host, port=port, origin=origin)
+    own = _ready(context, has_sign_on=True, host=host, port=port, origin=origin)
     say(f"{own.origin or f'http://{own.host}:{own.port}'} is the desk.", *_first_steps())
     serve_desk(own)
 

@@ -51,17 +51,19 @@ def add_account(name: str, role: str, by: str = "command line") -> str:
     if not name.strip() or len(name) > 150:
         raise AccountError("a name has 1 to 150 characters")
     password = secrets.token_urlsafe(PASSWORD_BYTES)
+    if role not in ROLES:
+        raise AccountError(f"{role!r} is no role; there are {', '.join(ROLES)}")
     give_role(User.objects.create_user(name, password=password), role, by)
     return password
 
 
 @transaction.atomic
 def give_role(user: User, role: str, by: str) -> None:
-    """Give an account exactly this role. Raises ``AccountError`` for another than the four."""
-    if role not in ROLES:
+    """Give an account exactly this role, or none (""). Raises ``AccountError`` for another than the four."""
+    if role and role not in ROLES:
         raise AccountError(f"{role} is no role; there are {', '.join(ROLES)}")
     before = role_of(user)
-    user.groups.set([Group.objects.get(name=role)])
+    user.groups.set(Group.objects.filter(name=role))
     AuditEntry.objects.create(username=by, action="role given", subject=user.username, details={"from": before, "to": role})
 
 

@@ -28,7 +28,8 @@ class DeskSettings(msgspec.Struct, frozen=True):
     ``session_hours``: after which everybody signs in again. ``body_bytes``: of one request. ``failed_logins`` and
     ``lockout_minutes``: after so many wrong passwords an account is refused for so long, from that address.
     ``dagster_url``: of Dagster's web server. ``oidc_...``: single sign-on by OpenID Connect, where ``oidc_issuer`` is given;
-    ``oidc_roles_claim``: the claim that lists a person's roles, else an admin gives them.
+    ``oidc_roles_claim``: the claim that lists a person's roles, else an admin gives them. The provider's addresses are asked
+    of the issuer when the server starts, unless all are given.
     """
 
     host: str = "127.0.0.1"
@@ -51,6 +52,10 @@ class DeskSettings(msgspec.Struct, frozen=True):
     oidc_client_secret: str = ""
     oidc_client_secret_file: str = ""
     oidc_roles_claim: str = ""
+    oidc_authorization_endpoint: str = ""
+    oidc_token_endpoint: str = ""
+    oidc_userinfo_endpoint: str = ""
+    oidc_jwks_uri: str = ""
 
     @property
     def babel_locale(self) -> Locale:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
+import urllib.request
 
+import msgspec
 from granian.constants import Interfaces
 from granian.server import Server
 
 from customer360.services.desk.configuration import PREFIX, DeskSettings
-from customer360.settings import Settings
+from customer360.settings import Settings, SettingsError
 
 APPLICATION = "customer360.services.desk.wsgi:application"
+ENDPOINTS = ("oidc_authorization_endpoint", "oidc_token_endpoint", "oidc_userinfo_endpoint", "oidc_jwks_uri")
+DISCOVERY_SECONDS = 10
 UNUSED = ["datasets", "templates", "*-4.js", "*-4.min.js", "htmx-2.js", "hx-*"]  # of plotly and django-htmx
 
 
@@ -23,6 +28,23 @@ def set_up(settings: Settings, own: DeskSettings) -> None:
     os.environ |= {**given, **place, "DJANGO_SETTINGS_MODULE": "customer360.services.desk.settings"}
     settings.place.desk.mkdir(mode=0o700, parents=True, exist_ok=True)
     django.setup()
+
+
+def discovered(own: DeskSettings) -> DeskSettings:
+    """With the addresses of the provider of single sign-on, as its issuer publishes them (OpenID Connect Discovery 1.0).
+
+    Raises ``SettingsError`` where the issuer does not answer with them.
+    """
+    missing = [name for name in ENDPOINTS if not getattr(own, name)]
+    if not own.oidc_issuer or not missing:
+        return own
+    address = f"{own.oidc_issuer.rstrip('/')}/.well-known/openid-configuration"
+    try:
+        with urllib.request.urlopen(address, timeout=DISCOVERY_SECONDS) as answer:  # noqa: S310 (an operator's setting)
+            document = json.load(answer)
+        return msgspec.structs.replace(own, **{name: document[name.removeprefix("oidc_")] for name in missing})
+    except (OSError, ValueError, KeyError) as error:
+        raise SettingsError(f"{address} does not say where people sign in: {error!r}; check {PREFIX}OIDC_ISSUER") from error
 
 
 def prepare() -> None:

@@ -94,6 +94,14 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+if DESK.oidc_issuer:
+    INSTALLED_APPS.append("mozilla_django_oidc")
+    AUTHENTICATION_BACKENDS.append("customer360.services.desk.sign_on.SignOnBackend")
+    OIDC_RP_CLIENT_ID, OIDC_RP_CLIENT_SECRET = DESK.oidc_client_id, DESK.client_secret
+    OIDC_RP_SIGN_ALGO, OIDC_USE_PKCE, OIDC_TIMEOUT = "RS256", True, 10
+    OIDC_OP_AUTHORIZATION_ENDPOINT, OIDC_OP_TOKEN_ENDPOINT = DESK.oidc_authorization_endpoint, DESK.oidc_token_endpoint
+    OIDC_OP_USER_ENDPOINT, OIDC_OP_JWKS_ENDPOINT = DESK.oidc_userinfo_endpoint, DESK.oidc_jwks_uri
+LOGIN_REDIRECT_URL_FAILURE = "/login/"
 LOGIN_URL, LOGIN_REDIRECT_URL, LOGOUT_REDIRECT_URL = "login", "today", "login"
 AXES_FAILURE_LIMIT = DESK.failed_logins
 AXES_COOLOFF_TIME = DESK.lockout_minutes / 60

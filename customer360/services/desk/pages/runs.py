@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from zoneinfo import ZoneInfo
+
 from django.contrib import messages
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
@@ -18,6 +20,14 @@ JOBS = {
 }
 
 
+DAILY = {"daily_job"}
+
+
+def published_day(request: DeskRequest) -> str:
+    """The key of the daily partition that the published version belongs to: plans are made of what is published."""
+    return f"{request.snapshot.as_of.astimezone(ZoneInfo(request.settings.shop.time_zone)):%Y-%m-%d}"
+
+
 @page("checks/", VIEW, name="checks", reads=False)
 def checks(request: DeskRequest) -> HttpResponse:
     """A part of Today: it must not wait for Dagster."""
@@ -27,14 +37,14 @@ def checks(request: DeskRequest) -> HttpResponse:
         return render(request, "desk/checks.html", {"problem": error})
 
 
-@page("runs/", ACCOUNTS, name="start_run", methods=("POST",), reads=False)
+@page("runs/", ACCOUNTS, name="start_run", methods=("POST",))
 def start_run(request: DeskRequest) -> HttpResponse:
-    """Ask for a run of one of ``JOBS``."""
+    """Ask for a run of one of ``JOBS``; those of a day are asked for the published day."""
     job = request.POST.get("job", "")
     if job not in JOBS:
         raise Http404(gettext("There is no such job."))
     try:
-        run_id = launch(job, request.user.get_username())
+        run_id = launch(job, request.user.get_username(), published_day(request) if job in DAILY else "")
     except DagsterError as error:
         messages.error(request, str(error))
         return redirect("models")
