@@ -74,10 +74,10 @@ def report(settings: Settings, seconds: Mapping[str, float]) -> str:
         + "  make shop       traffic keeps landing (SPEED=10: ten times as fast), and the slices fire in make ui\n"
         * is_simulated
         + "  make api        a storefront at http://127.0.0.1:8360/demo (docs/serving.md)\n"
-        + "  make desk       dashboards and campaigns in a browser at http://127.0.0.1:8380 (docs/desk.md);\n"
-        + "                  customer360 desk users demo gives accounts for its four roles\n"
         * (is_simulated and settings.shop.serving)
-        + "  docs/bi.md      every table and column\n"
+        + "  make desk       dashboards and campaigns in a browser at http://127.0.0.1:8380 (docs/desk.md);\n"
+        "                  .venv/bin/customer360 desk users demo gives an account for each of its four roles\n"
+        "  docs/bi.md      every table and column\n"
         "  docs/campaigns.md, docs/your-data.md   from a campaign file to its results; your own shop",
     ]
     return "\n".join(parts)

@@ -92,7 +92,9 @@ def ask(query: str, variables: Mapping[str, Any] | None = None) -> Any:
         with urllib.request.urlopen(asked, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310
             document = json.load(answer)
     except (OSError, urllib.error.URLError, ValueError) as error:
-        raise DagsterError(f"{settings.DESK.dagster_url} does not answer ({error}): customer360 serve starts Dagster") from error
+        raise DagsterError(
+            f"{settings.DESK.dagster_url} does not answer ({error}): customer360 serve starts Dagster"
+        ) from error
     if document.get("errors"):
         raise DagsterError(str(document["errors"][0].get("message", "")))
     return document["data"]
