@@ -42,10 +42,10 @@ def test_every_command_that_lists_or_shows_has_json(name):
     assert "--json" in option_names(name)
 
 
-def test_every_command_but_dbt_takes_shop_and_data_dir_after_its_name():
+def test_every_command_but_those_of_other_programs_takes_shop_and_data_dir_after_its_name():
     names = list(leaves())
-    assert len(names) == 31
-    assert [name for name in names if not {"--shop", "--data-dir"} <= option_names(name)] == ["dbt"]
+    assert len(names) == 36
+    assert [name for name in names if not {"--shop", "--data-dir"} <= option_names(name)] == ["dbt", "desk manage"]
 
 
 @pytest.mark.parametrize(
