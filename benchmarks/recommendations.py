@@ -41,6 +41,7 @@ from ml.judging.evaluation import evaluate
 from ml.recommendations import sessions
 from ml.recommendations.affinity import probabilities
 from ml.recommendations.candidates import candidate_rows, know_until
+from ml.recommendations.session_backtest import backtest, serving
 from ml.recommendations.training_set import build_product_training_set, read_candidates
 
 SEED, TOP, LEAST_EVENTS = 360, 10, 5
@@ -75,7 +76,7 @@ def eshop(file: Path) -> dict[str, float]:
         ).df()
     tuning = _Clicks.of(events[events["happened_at"] < JUDGED_FROM], CHOSEN_FROM)
     judging = _Clicks.of(events, JUDGED_FROM)
-    model = sessions.serving(sessions.fit_session_model(judging.before), sessions.backtest(judging.before))
+    model = serving(sessions.fit_session_model(judging.before), backtest(judging.before))
     hits = {"ours": judging.hits(lambda context: _best(model, context, model.weights_of(len(context))))}
     for name, settings in _session_peers().items():
         scores = {tried: float(tuning.hits(make(tuning.before), CHOOSING).mean()) for tried, make in settings.items()}

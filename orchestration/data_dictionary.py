@@ -36,7 +36,10 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "customer_orders",
         "visitor_customers",
     ),
-    "Recommendations": ("product_affinity", "repurchase_intervals", "related_products", "cold_start", "interactions"),
+    "Recommendations": (
+        *("product_affinity", "repurchase_intervals", "related_products", "cold_start", "interactions"),
+        "recommendation_backtest",
+    ),
     "Offers": ("current_offers", "offer_inputs", "offer_decisions", "offer_results", "offer_policy_values"),
     "Activity over time": (
         "traffic",

@@ -3,7 +3,8 @@
 The sources are distributions over products, added up with weights that ``ml.recommendations.sessions`` learns: that of the
 session's next product; ``product_affinity`` of the customer, whose share depends on the length of the session; and
 ``cold_start`` of the visit's beginning in the place of popularity. Without a session a customer has ``product_affinity``, a
-visitor ``cold_start``; a list that is short is filled from ``cold_start``, without one by popularity.
+visitor ``cold_start``; a list that is short is filled from ``cold_start``, without one by popularity. Where a source alone was
+found to be better than the sum, ``SessionModel.lists`` names it, and it serves.
 """
 
 from __future__ import annotations
@@ -19,6 +20,15 @@ import numpy as np
 from customer360.recommendations.session_model import ALONG, COMPONENTS, FOLLOWS, LONGEST, REPEATS, SessionModel, length_class
 
 SESSION, AFFINITY, COLD_START = "session", "affinity", "cold_start"
+BLEND, POPULAR = "blend", "popularity"
+# What a list may be made of in a session with products, each with its sources; what is short is filled by popularity.
+LISTS = {
+    BLEND: frozenset({SESSION, AFFINITY, COLD_START}),
+    SESSION: frozenset({SESSION}),
+    AFFINITY: frozenset({AFFINITY}),
+    COLD_START: frozenset({COLD_START}),
+    POPULAR: frozenset[str](),
+}
 SPARE = 50  # products beyond a list's length that a source is asked for, since some are not to be shown
 DIRECT, UNKNOWN, EVERY_VISIT = "(direct)", "(none)", "all"
 IS_POPULAR = "popular in the shop"
@@ -155,9 +165,14 @@ class _Expected:
         count: int,
     ) -> None:
         self.model = model
-        self.affinity, self.cold_start = affinity, cold_start
         self.by_session: dict[str, float] = {}
         self.context = model.context(session)[-LONGEST:] if model else []
+        if model and self.context:
+            sources = LISTS[str(model.lists[0 if affinity else 1])]
+            self.context = self.context if SESSION in sources else []
+            affinity = affinity if AFFINITY in sources else ()
+            cold_start = cold_start if COLD_START in sources else ()
+        self.affinity, self.cold_start = affinity, cold_start
         share = 1.0 if affinity else 0.0
         prior = 0.0 if affinity else 1.0
         if model and self.context:

@@ -71,6 +71,7 @@ class SessionModel:
     ``popularity`` by code, sums to 1. ``follows``, ``along``: product x later product. ``sessions``: session x its products, in
     their order. ``newest``: product x the newest sessions with it. ``weights``: row by length of the session (``LENGTHS``),
     column by component, each row sums to 1. ``affinity_weights``: by length, the share of what the customer likes in a list.
+    ``lists``: what a list is made of in a session with products, a customer's and a visitor's: a name of ``recommend.LISTS``.
     ``nearest``: sessions that are near.
     """
 
@@ -85,6 +86,7 @@ class SessionModel:
     half_life_days: float
     weights: Floats
     affinity_weights: Floats
+    lists: npt.NDArray[np.str_]
     nearest: int = NEAREST
 
     @cached_property

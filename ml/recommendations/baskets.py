@@ -20,14 +20,13 @@ from customer360.lake.atomic import write_text
 from customer360.settings import Place, Shop
 from customer360.text import many
 from ml.arrays import Floats
-from ml.bootstrap import Interval, clustered_mean_interval
 from ml.datasets.targets import WAIT_DAYS
 from ml.fitting.baselines import ALIKE, OWN_FREQUENCY
 from ml.fitting.baselines import POPULARITY as RECENT_POPULARITY
 from ml.fitting.class_model import ClassModel
 from ml.recommendations.affinity import probabilities
 from ml.recommendations.candidates import POPULARITY, SHARE, TIFU_KNN, bought_within, candidate_rows, know_until
-from ml.recommendations.measures import LONGER, SEED, Ranking, measured
+from ml.recommendations.measures import LONGER, Comparison, Ranking, Split, compare
 
 MODEL, ORDER_FILE = "model", "product_order.json"
 MOST_CUTOFFS = 5
@@ -41,29 +40,23 @@ RULES: Mapping[str, Callable[[pd.DataFrame], Floats]] = {
 
 @dataclass(frozen=True)
 class BasketBacktest:
-    """Measures of each ranking (``table``: see ``measured``), and which serves: ``best`` is the best rule by recall at 10.
+    """Measures of each ranking, the model's first, and which serves; ``comparison.best`` is the best rule."""
 
-    ``gain``: recall at 10 of the model less that of the best rule, customers drawn whole.
-    """
-
-    table: pd.DataFrame
-    best: str
-    gain: Interval
-    cutoffs: int
+    comparison: Comparison
 
     @property
     def serves(self) -> str:
         """The model where it is better than the best rule beyond chance, else that rule."""
-        return MODEL if self.gain.low > 0 else self.best
+        return MODEL if self.comparison.gain.low > 0 else self.comparison.best
 
     @property
     def reason(self) -> str:
         """The comparison in a sentence."""
-        where = f"over {many(self.cutoffs, 'cut-off')}"
-        found = f"{self.gain.estimate:+.4f} recall at 10, {self.gain.low:+.4f} to {self.gain.high:+.4f}"
+        best, found = self.comparison.best, self.comparison.difference
+        where = f"over {many(self.comparison.splits, 'cut-off')}"
         if self.serves == MODEL:
-            return f"the model's order is better than '{self.best}', the best rule, {where} ({found})"
-        return f"'{self.best}' orders until the model beats it: it is not better beyond chance {where} ({found})"
+            return f"the model's order is better than '{best}', the best rule, {where} ({found})"
+        return f"'{best}' orders until the model beats it: it is not better beyond chance {where} ({found})"
 
 
 def keep_order(place: Place, name: str) -> None:
@@ -89,16 +82,10 @@ def backtest(
 ) -> BasketBacktest | None:
     """Judge the model and ``RULES`` at the moments (plain UTC); None where nobody with a history bought anything after them."""
     products = pd.Index(connection.execute("select distinct product_id from interactions order by 1").df()["product_id"])
-    parts = [_at(connection, model, moment, horizon_days, products) for moment in moments]
-    parts = [part for part in parts if len(part[MODEL].taken)]
-    if not parts:
-        return None
-    rankings = {name: _together([part[name] for part in parts]) for name in (MODEL, *RULES)}
-    table = measured(rankings)
-    overall = table[table["history"] == "all"].set_index("method")["recall_10"]
-    best = str(overall.drop(MODEL).idxmax())
-    gain = clustered_mean_interval(rankings[MODEL].recalls() - rankings[best].recalls(), rankings[MODEL].clusters, SEED)
-    return BasketBacktest(table, best, gain, len(parts))
+    horizon = timedelta(days=horizon_days)
+    splits = [Split(moment, moment + horizon, _at(connection, model, moment, horizon_days, products)) for moment in moments]
+    splits = [split for split in splits if len(split.rankings[MODEL].taken)]
+    return BasketBacktest(compare(splits)) if splits else None
 
 
 def _at(
@@ -142,13 +129,3 @@ def _best(rows: pd.DataFrame, scores: Floats, customers: pd.Index[str], products
     is_shown = (place < LONGER).to_numpy()
     found[frame["customer"][is_shown], place[is_shown]] = frame["product"][is_shown]
     return found
-
-
-def _together(parts: Sequence[Ranking]) -> Ranking:
-    return Ranking(
-        np.concatenate([part.products for part in parts]),
-        [taken for part in parts for taken in part.taken],
-        np.concatenate([part.lengths for part in parts]),
-        np.concatenate([part.clusters for part in parts]),
-        parts[-1].shares,
-    )

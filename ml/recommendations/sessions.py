@@ -1,4 +1,4 @@
-"""The mixture that tells the next product of a session, learned from sessions and judged on the newest of them.
+"""The mixture that tells the next product of a session, learned from sessions.
 
 The weights of the mixture, by the length of the session, are those under which the shop's newest sessions are most likely, by
 expectation maximisation on sessions that no component has seen (deleted interpolation; Jelinek and Mercer, Interpolated
@@ -18,6 +18,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from customer360.lake.atomic import replacing
+from customer360.recommendations.recommend import BLEND
 from customer360.recommendations.session_model import (
     COMPONENTS,
     LENGTHS,
@@ -26,13 +27,9 @@ from customer360.recommendations.session_model import (
     Rows,
     SessionModel,
     length_class,
-    ranked,
 )
 from ml.arrays import Floats, Integers, Texts
-from ml.bootstrap import Interval, clustered_mean_interval
-from ml.recommendations.measures import LONGER, SEED, Ranking, measured
 
-MIXTURE = "mixture"
 HALF_LIVES_DAYS = (7.0, 30.0, 120.0)
 MOST_PAIRS = 5_000_000  # that a matrix of products keeps, the largest of each row: 40 MB
 HELD_OUT = 0.1  # of the newest sessions, which the weights are learned on
@@ -60,6 +57,11 @@ class Sessions:
     def of(self, session: int) -> Integers:
         """Codes of the session's products, in their order."""
         return self.codes[self.starts[session] : self.starts[session + 1]]
+
+    @property
+    def users(self) -> list[str]:
+        """The customer or visitor of each session, with which ids of ``interactions`` begin; of other ids the id itself."""
+        return [str(name).rpartition("/")[0] or str(name) for name in self.ids]
 
     def between(self, first: int, last: int) -> Sessions:
         """The sessions from ``first`` to before ``last``."""
@@ -116,71 +118,6 @@ def first_held_out(sessions: Sessions) -> int:
     return len(sessions) - max(1, int(HELD_OUT * len(sessions)))
 
 
-@dataclass(frozen=True)
-class SessionBacktest:
-    """What served of the components and their mixture on the sessions that judged, and why. ``table``: see ``measured``.
-
-    ``gain``: recall at 10 of the mixture less that of the best component, sessions drawn whole. ``model``: what was judged.
-    """
-
-    model: SessionModel
-    table: pd.DataFrame
-    best: str
-    gain: Interval
-
-    @property
-    def serves(self) -> str:
-        """The mixture where it is better than the best component beyond chance, else that component."""
-        return MIXTURE if self.gain.low > 0 else self.best
-
-    @property
-    def reason(self) -> str:
-        """The comparison in a sentence."""
-        found = f"{self.gain.estimate:+.4f} recall at 10, {self.gain.low:+.4f} to {self.gain.high:+.4f}"
-        if self.serves == MIXTURE:
-            return f"the mixture is better than '{self.best}', the best of its components ({found})"
-        return f"'{self.best}' serves until the mixture beats it: it is not better beyond chance ({found})"
-
-
-def backtest(sessions: Sessions) -> SessionBacktest:
-    """Judge each component and the mixture on the newest tenth of the sessions, learned on those before them."""
-    held = first_held_out(sessions)
-    return judge(fit_session_model(sessions.between(0, held)), sessions.between(held, len(sessions)))
-
-
-def judge(model: SessionModel, sessions: Sessions) -> SessionBacktest:
-    """Judge on sessions whose codes are those of the model; products without a code have -1 and are never found."""
-    cases = cases_of(sessions)[-4 * MOST_CASES :]
-    products: dict[str, list[Integers]] = {name: [] for name in (*COMPONENTS, MIXTURE)}
-    alone = dict(zip(COMPONENTS, np.eye(len(COMPONENTS)), strict=True))
-    for case in cases:
-        context = case.before[case.before >= 0]
-        found = model.found(context)
-        for name, best in products.items():
-            weights = alone[name] if name != MIXTURE else model.weights_of(len(context))
-            codes, _ = ranked(model, found, weights, LONGER)
-            best.append(np.pad(codes, (0, LONGER - len(codes)), constant_values=-1))
-    taken = [np.array([case.product if case.product >= 0 else -2]) for case in cases]  # -1 are places without a product
-    lengths = np.array([len(case.before) for case in cases])
-    clusters = np.array([str(case.session) for case in cases], dtype=object)
-    rankings = {name: Ranking(np.array(best), taken, lengths, clusters, model.popularity) for name, best in products.items()}
-    table = measured(rankings)
-    overall = table[table["history"] == "all"].set_index("method")["recall_10"]
-    best_component = str(overall.drop(MIXTURE).idxmax())
-    gain = clustered_mean_interval(rankings[MIXTURE].recalls() - rankings[best_component].recalls(), clusters, SEED)
-    return SessionBacktest(model, table, best_component, gain)
-
-
-def serving(model: SessionModel, found: SessionBacktest) -> SessionModel:
-    """The model with the weights of what serves. A component alone knows little of some sessions: popularity fills its list."""
-    if found.serves == MIXTURE:
-        return model
-    weights = np.zeros_like(model.weights)
-    weights[:, COMPONENTS.index(found.best)] = 1 - 1e-6
-    weights[:, 0] += 1e-6
-    return replace(model, weights=weights)
-
-
 def affinity_weights(model: SessionModel, sessions: Sessions, affinity: pd.DataFrame) -> Floats:
     """By the length of a session (``LENGTHS``), the share of ``product_affinity`` under which sessions are most likely.
 
@@ -191,7 +128,7 @@ def affinity_weights(model: SessionModel, sessions: Sessions, affinity: pd.DataF
         str(customer): dict(zip(rows["product_id"], rows["probability"] / rows["probability"].sum(), strict=True))
         for customer, rows in affinity.groupby("customer_id")
     }
-    customers = [str(name).rpartition("/")[0] for name in sessions.ids]
+    customers = sessions.users
     cases = [case for case in cases_of(sessions) if len(case.before) and customers[case.session] in of][-MOST_CASES:]
     likely, classes = np.zeros((len(cases), 2)), np.zeros(len(cases), dtype=np.int64)
     for place, case in enumerate(cases):
@@ -259,6 +196,7 @@ def learned(sessions: Sessions, half_life_days: float) -> SessionModel:
         half_life_days=half_life_days,
         weights=weights,
         affinity_weights=np.full(len(LENGTHS) + 1, 0.5),
+        lists=np.array([BLEND, BLEND]),
     )
 
 

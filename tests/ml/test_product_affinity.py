@@ -167,13 +167,14 @@ def test_habits_are_learned_judged_and_recommended_with_their_reasons(shop: Shop
     assert ordered is not None
     assert without is not None
     assert moments == [judged_at]
-    recalls = ordered.table[ordered.table["history"] == "all"].set_index("method")["recall_10"]
+    table = ordered.comparison.table
+    recalls = table[table["history"] == "all"].set_index("method")["recall_10"]
     # four products a week of 43 are bought by anybody's habit: the three popular ones, and the own one
-    assert recalls["recent popularity"] < recalls[ordered.best]
+    assert recalls["recent popularity"] < recalls[ordered.comparison.best]
     assert recalls["recent popularity"] < recalls["TIFU-KNN"] > 0.95
     assert set(recalls.index) == {"model", *RULES}
     # a model that knows popularity alone orders no products: the best rule does, and says so
-    assert without.serves == without.best != "recent popularity"
+    assert without.serves == without.comparison.best != "recent popularity"
     assert without.serves in without.reason
     assert by_rule.loc[by_rule["rank"] == 1, "product_id"].str.startswith("top").all()
     outcome = earlier.merge(bought, on=["customer_id", "product_id"], how="left").fillna({"is_bought": 0.0})

@@ -12,7 +12,7 @@ import pytest
 from customer360.recommendations.session_model import COMPONENTS, SessionModel, load, ranked
 from ml.recommendations import sessions
 from ml.recommendations.measures import Ranking, measured
-from ml.recommendations.sessions import MIXTURE
+from ml.recommendations.session_backtest import MIXTURE, backtest, serving
 
 
 def events(*visits: str) -> pd.DataFrame:
@@ -85,13 +85,13 @@ def test_the_mixture_finds_what_follows_and_is_kept_and_read_again(tmp_path: Pat
             visit += alphabet[place]
             place = (place + 1) % 26 if generator.random() < 0.8 else int(generator.integers(26))
         visits.append(visit)
-    found = sessions.backtest(sessions.sessions_of(events(*visits)))
-    overall = found.table[found.table["history"] == "all"].set_index("method")
+    found = backtest(sessions.sessions_of(events(*visits)))
+    overall = found.comparison.table[found.comparison.table["history"] == "all"].set_index("method")
     # five of six cases have a product before them, and of these four of five are found first
     assert overall.loc["follows", "mrr_20"] > 5 / 6 * 0.8 > overall.loc["popularity", "mrr_20"] + 0.4
     assert overall.loc[MIXTURE, "mrr_20"] > overall.loc["follows", "mrr_20"] - 0.02
-    assert set(found.table["history"]) == {"all", "0", "1", "2 to 4", "5 to 19"}
-    model = sessions.serving(sessions.fit_session_model(sessions.sessions_of(events(*visits))), found)
+    assert set(found.comparison.table["history"]) == {"all", "0", "1", "2 to 4", "5 to 19"}
+    model = serving(sessions.fit_session_model(sessions.sessions_of(events(*visits))), found)
     sessions.save(model, tmp_path / "model.npz")
     again = load(tmp_path / "model.npz")
     for context in ("", "D", "DEJ"):

@@ -7,7 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from customer360.recommendations.recommend import Product, Ranked, cold_start_entries, recommend, referrer_host, sellable
+from customer360.recommendations.recommend import (
+    BLEND,
+    Product,
+    Ranked,
+    cold_start_entries,
+    recommend,
+    referrer_host,
+    sellable,
+)
 from customer360.recommendations.session_model import COMPONENTS, LENGTHS, Rows, SessionModel, SessionModelError, load
 from ml.recommendations.sessions import save
 
@@ -23,7 +31,7 @@ def rows(matrix: list[list[float]]) -> Rows:
     return Rows(np.searchsorted(of, np.arange(len(matrix) + 1)), columns.astype(np.int32), values)
 
 
-def model(weights: dict[str, float], affinity: float = 0.5) -> SessionModel:
+def model(weights: dict[str, float], affinity: float = 0.5, lists: tuple[str, str] = (BLEND, BLEND)) -> SessionModel:
     """After A come B (3 of 4) and C; B is seen with D. There was one session: A B."""
     nothing = [0.0] * 4
     share = [weights.get(name, 0.0) for name in COMPONENTS]
@@ -39,6 +47,7 @@ def model(weights: dict[str, float], affinity: float = 0.5) -> SessionModel:
         half_life_days=30.0,
         weights=np.array([share] * (len(LENGTHS) + 1)),
         affinity_weights=np.full(len(LENGTHS) + 1, affinity),
+        lists=np.array(lists),
     )
 
 
@@ -69,6 +78,18 @@ def test_the_sources_of_a_customer_in_a_session_are_added_by_their_weights() -> 
     # how the visit began takes the place of popularity
     listed = recommend(4, product_of=PRODUCTS.get, session=["A"], model=learned, cold_start=ENTRY)
     assert {r.product_id: r.score for r in listed} == pytest.approx({"A": 0.05, "B": 0.6, "C": 0.2, "D": 0.1})
+
+
+def test_a_source_that_was_found_to_be_better_alone_makes_the_list_of_a_session() -> None:
+    by_affinity = model({"follows": 1.0}, lists=("affinity", "session"))
+    listed = recommend(4, product_of=PRODUCTS.get, session=["A"], model=by_affinity, affinity=AFFINITY, cold_start=ENTRY)
+    assert [(r.product_id, r.source) for r in listed[:2]] == [("C", "affinity"), ("D", "affinity")]
+    assert listed[0].score == pytest.approx(0.75)
+    of_visitor = recommend(4, product_of=PRODUCTS.get, session=["A"], model=by_affinity, cold_start=ENTRY)
+    assert [(r.product_id, r.source) for r in of_visitor[:2]] == [("B", "session"), ("C", "session")]
+    # without a product in the session the beginning of the visit is all that there is
+    first = recommend(4, product_of=PRODUCTS.get, session=[], model=by_affinity, cold_start=ENTRY)
+    assert [(r.product_id, r.score) for r in first] == [("D", 0.5), ("A", 0.25)]
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ SCORES_DAILY, VISITORS = "customer_scores_daily", "visitor_customers"
 OFFER_INPUTS, DECISIONS = "offer_inputs", "offer_decisions"
 SERVED = (VISITORS, OFFER_INPUTS, DECISIONS)  # of shops with `serving: true`
 REPLACED = (
-    *("product_affinity", "repurchase_intervals"),
+    *("product_affinity", "repurchase_intervals", "recommendation_backtest"),
     *("offer_results", "offer_policy_values"),
     "channel_attribution",
     *("campaign_plan", "campaign_briefs", "campaign_results", "campaign_result_deciles", "drift_metrics", "model_versions"),
@@ -89,6 +89,7 @@ def file_tables(place: Place) -> dict[str, TableSource]:
         "repurchase_intervals": place.recommendations,
     }
     replaced = {name: sorted(folders.get(name, place.campaigns).glob(f"{name}.parquet")) for name in REPLACED}
+    replaced["recommendation_backtest"] = sorted((place.recommendations / "backtest").glob("*.parquet"))
     replaced["drift_metrics"] = sorted((place.reports / "drift").glob("*.parquet"))
     linked = {
         SCORES_DAILY: {
