@@ -36,7 +36,11 @@ class Ranking:
 
     def hits(self) -> Floats:
         """Cases x places: whether the product was taken."""
-        return np.array([np.isin(row, taken) for row, taken in zip(self.products, self.taken, strict=True)], dtype=np.float64)
+        sizes = [len(taken) for taken in self.taken]
+        codes = np.concatenate([np.empty(0, dtype=np.int64), *self.taken])
+        width = max(self.products.max(initial=0), codes.max(initial=0)) + 3  # codes begin at -2
+        of_case = np.arange(len(sizes)) * width
+        return np.isin(of_case[:, None] + self.products, np.repeat(of_case, sizes) + codes).astype(np.float64)
 
     def recalls(self) -> Floats:
         """Recall at 10 of each case."""

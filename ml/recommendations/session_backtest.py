@@ -17,7 +17,7 @@ from customer360.recommendations.session_model import COMPONENTS, SessionModel, 
 from customer360.text import many
 from ml.arrays import Integers
 from ml.recommendations.measures import LONGER, Comparison, Ranking, Split, compare
-from ml.recommendations.sessions import HELD_OUT, MOST_CASES, Case, Sessions, cases_of, fit_session_model
+from ml.recommendations.sessions import HALF_LIVES_DAYS, HELD_OUT, MOST_CASES, Case, Sessions, cases_of, fit_session_model
 
 MIXTURE = "mixture"
 MOST_SPLITS = 3
@@ -77,11 +77,14 @@ def splits_of(count: int) -> list[tuple[int, int]]:
 
 def backtest(sessions: Sessions) -> SessionBacktest:
     """Judge each component and the mixture on the newest tenths of the sessions."""
-    judgements = []
+    judgements: list[Judgement] = []
+    half_lives = HALF_LIVES_DAYS  # the oldest split chooses for the others
     for first, end in splits_of(len(sessions)):
         before = sessions.between(0, first)
-        judgements.append(Judgement(before, sessions.between(first, end), fit_session_model(before)))
-    most = 4 * MOST_CASES // len(judgements)
+        model = fit_session_model(before, half_lives)
+        half_lives = (model.half_life_days,)
+        judgements.append(Judgement(before, sessions.between(first, end), model))
+    most = 3 * MOST_CASES // len(judgements)
     splits = [Split(of.begins, of.ends, judge(of.model, of.judged, most)) for of in judgements]
     return SessionBacktest(judgements, compare(splits))
 
@@ -105,7 +108,9 @@ def judge(model: SessionModel, sessions: Sessions, most: int) -> dict[str, Ranki
 
 def padded(codes: Integers) -> Integers:
     """``LONGER`` codes, -1 where there are fewer."""
-    return np.pad(codes, (0, LONGER - len(codes)), constant_values=-1)
+    found = np.full(LONGER, -1, dtype=np.int64)
+    found[: len(codes)] = codes
+    return found
 
 
 def ranking(products: Sequence[Integers], cases: Sequence[Case], sessions: Sessions, model: SessionModel) -> Ranking:

@@ -30,7 +30,7 @@ from customer360.recommendations.session_model import (
 )
 from ml.arrays import Floats, Integers, Texts
 
-HALF_LIVES_DAYS = (7.0, 30.0, 120.0)
+HALF_LIVES_DAYS: tuple[float, ...] = (7.0, 30.0, 120.0)
 MOST_PAIRS = 5_000_000  # that a matrix of products keeps, the largest of each row: 40 MB
 HELD_OUT = 0.1  # of the newest sessions, which the weights are learned on
 MOST_CASES = 5_000
@@ -102,13 +102,13 @@ class Case:
     product: int
 
 
-def fit_session_model(sessions: Sessions) -> SessionModel:
+def fit_session_model(sessions: Sessions, half_lives: tuple[float, ...] = HALF_LIVES_DAYS) -> SessionModel:
     """Learn half-life and weights on the newest tenth of the sessions by what the others teach, then the components on all."""
     held = first_held_out(sessions)
     cases = [case for case in cases_of(sessions.between(held, len(sessions))) if len(case.before)][-MOST_CASES:]
     if held < 1 or not cases:
-        return learned(sessions, HALF_LIVES_DAYS[-1])
-    tried = [_with_weights(learned(sessions.between(0, held), days), cases) for days in HALF_LIVES_DAYS]
+        return learned(sessions, half_lives[-1])
+    tried = [_with_weights(learned(sessions.between(0, held), days), cases) for days in half_lives]
     best, _ = max(tried, key=lambda model_and_likelihood: model_and_likelihood[1])
     return replace(learned(sessions, best.half_life_days), weights=best.weights)
 
@@ -124,11 +124,11 @@ def affinity_weights(model: SessionModel, sessions: Sessions, affinity: pd.DataF
     ``sessions``, with the model's codes, are of a time of which neither ``model`` nor ``affinity`` (rows of the table) knows;
     their ids, of ``interactions``, begin with the customer's. What few products of known customers teach is near one half.
     """
+    customers = sessions.users
     of = {
         str(customer): dict(zip(rows["product_id"], rows["probability"] / rows["probability"].sum(), strict=True))
-        for customer, rows in affinity.groupby("customer_id")
+        for customer, rows in affinity[affinity["customer_id"].isin(customers)].groupby("customer_id")
     }
-    customers = sessions.users
     cases = [case for case in cases_of(sessions) if len(case.before) and customers[case.session] in of][-MOST_CASES:]
     likely, classes = np.zeros((len(cases), 2)), np.zeros(len(cases), dtype=np.int64)
     for place, case in enumerate(cases):

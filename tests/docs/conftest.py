@@ -21,6 +21,7 @@ from customer360.offers.decisions import PriorityList
 from customer360.offers.outcomes import rebuild
 from customer360.settings import REPOSITORY, Settings, load_shop
 from ml.monitoring.report import empty_metrics
+from ml.recommendations.backtest_table import keep_backtest
 from ml.recommendations.cold_start import refresh_cold_start
 from ml.serving import scoring, serving
 from ml.serving.customer_value import Serving
@@ -67,6 +68,7 @@ def published(tmp_path_factory: pytest.TempPathFactory, manifest: dict[str, Any]
     for name in ("product_affinity", "repurchase_intervals"):
         write_parquet(place.recommendations / f"{name}.parquet", TABLES[name].empty())
     write_parquet(place.campaigns / "channel_attribution.parquet", TABLES["channel_attribution"].empty())
+    keep_backtest(place, "session_model", [], datetime(2026, 4, 30, 16, 15))  # noqa: DTZ001 (plain UTC)
     write_parquet(place.campaigns / "campaign_results.parquet", TABLES["campaign_results"].empty())
     write_parquet(place.campaigns / "campaign_result_deciles.parquet", TABLES["campaign_result_deciles"].empty())
     for name in ("offer_results", "offer_policy_values"):
