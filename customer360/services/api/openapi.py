@@ -11,7 +11,8 @@ from customer360.features import Feature, feature_list
 from customer360.lake.landing.contracts import CLICK_COLUMNS
 from customer360.services.api.collector.collecting import Collected
 from customer360.services.api.collector.contract import ID_LENGTH, TEXT_LENGTH
-from customer360.services.api.collector.routes import EventBatch
+from customer360.services.api.collector.routes import SNOWPLOW_PATH, EventBatch
+from customer360.services.api.collector.schemas import TEXT, measurement_payload, tracker_parameters, tracker_payload
 from customer360.services.api.problems import MEDIA_TYPE, ProblemDocument
 from customer360.services.api.schemas import (
     DEFAULT_COUNT,
@@ -51,7 +52,7 @@ def openapi_document(version: str, shop: Shop) -> bytes:
     references, components = msgspec.json.schema_components(structs, ref_template=REFERENCES)
     schemas = dict(zip(structs, references, strict=True))
     components["ScoreRequest"]["properties"]["features"] = _features(feature_list(shop))
-    components["Event"] = _event()
+    components |= {"Event": _event(), "MeasurementPayload": measurement_payload(), "TrackerPayload": tracker_payload()}
     # Each event is judged by itself, so that a batch may hold whatever: what is no event is refused alone.
     components["EventBatch"]["properties"]["events"]["items"] = {"anyOf": [{"$ref": REFERENCES.format(name="Event")}, {}]}
 
@@ -137,6 +138,41 @@ def openapi_document(version: str, shop: Shop) -> bytes:
             )
         },
     }
+    taken = {"parameters": [signed], "scope": "events"}
+
+    def tracked(name: str) -> dict[str, Any]:
+        return {"required": True, "content": {"application/json": {"schema": {"$ref": REFERENCES.format(name=name)}}}}
+
+    measured = operation(
+        "Take events of GA4's Measurement Protocol; some were refused",
+        body(Collected),
+        *("400", "408", "413", "422", *keyed),
+        **taken,
+        requestBody=tracked("MeasurementPayload"),
+    )
+    measured["security"].append({"secret": []})
+    measured["responses"]["204"] = {"description": "All were taken"}
+    anonymous = {
+        "name": "SP-Anonymous",
+        "in": "header",
+        "schema": TEXT,
+        "description": "`*`: the visitor is of this request alone",
+    }
+    taken = {"scope": "events", "parameters": [signed, anonymous]}
+    paths["/mp/collect"] = {"post": measured}
+    paths[SNOWPLOW_PATH] = {
+        "post": operation(
+            "Take events of Snowplow's tracker protocol 2; those that are refused are named",
+            body(Collected),
+            *("400", "408", "413", "422", *keyed),
+            **taken,
+            requestBody=tracked("TrackerPayload"),
+        )
+    }
+    image = {"image/gif": {"schema": {**TEXT, "contentMediaType": "image/gif"}}}
+    pixel = operation("Take an event of Snowplow's tracker protocol 2, with an image for answer", image, *keyed, **taken)
+    pixel["parameters"] = [*pixel["parameters"], *tracker_parameters()]
+    paths["/i"] = {"get": pixel}
     return msgspec.json.encode(
         {
             "openapi": "3.1.0",
@@ -148,7 +184,10 @@ def openapi_document(version: str, shop: Shop) -> bytes:
             "paths": paths,
             "components": {
                 "schemas": components,
-                "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "c360_<id>_<secret>"}},
+                "securitySchemes": {
+                    "key": {"type": "http", "scheme": "bearer", "description": "c360_<id>_<secret>"},
+                    "secret": {"type": "apiKey", "in": "query", "name": "api_secret", "description": "A browser's key"},
+                },
             },
         }
     )
