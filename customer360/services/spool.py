@@ -2,8 +2,9 @@
 
 Each process appends to a file of its own in ``DATA_DIR/serving/spool/<source>``, and holds its lock. What has been handed over
 while the disk was busy is written and flushed together. A file enters ``landing/<source>/<slice>/`` by one rename, so that a
-line is in exactly one slice. A file whose lock nobody holds is of a process that was killed: whoever starts next, or closes a
-slice next, moves it into the slice that is open then, without what follows its last whole line, which was not acknowledged.
+line is in exactly one slice; clicks for a landing in an object store enter ``upload/<slice>/`` of the spool, and are put from
+there. A file whose lock nobody holds is of a process that was killed: whoever starts next, or closes a slice next, moves it
+into the slice that is open then, without what follows its last whole line, which was not acknowledged.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from typing import NamedTuple
 from customer360.lake.atomic import fsync_path
 from customer360.lake.operations.clock import shop_now
 from customer360.lake.slices import floor_to_slice, slice_folder
+from customer360.services.uploads import Uploads
 from customer360.settings import Settings, SettingsError
 
 LOG = logging.getLogger(__name__)
@@ -41,6 +43,7 @@ LOOK_SECONDS = 60.0  # between looks for what killed processes left
 ROOM_SECONDS = 0.5  # between looks at the room that is left
 RETRY_SECONDS = 5.0  # where a file could not be moved
 BLOCK = 64 * 1024
+CLICKS = "clicks"  # the source that a landing in an object store takes; the others stay in the local folder
 
 
 class SpoolFullError(RuntimeError):
@@ -74,8 +77,8 @@ class _Open:
 class Spool:
     """The spool of one source in one process. Its thread starts with the first line.
 
-    ``clock``: the wall clock, UTC. ``free_bytes`` stay free on the disk. Raises ``SettingsError`` where landing is an object
-    store, or on another file system than the spool: a file could not be moved by a rename.
+    ``clock``: the wall clock, UTC. ``free_bytes`` stay free on the disk. Raises ``SettingsError`` where landing is on another
+    file system than the spool: a file could not be moved by a rename.
     """
 
     def __init__(
@@ -86,13 +89,10 @@ class Spool:
         free_bytes: int = FREE_BYTES,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        if settings.shop.landing_url:
-            raise SettingsError(
-                f"landing of {settings.shop.name} is {settings.shop.landing_url}, and the services write into folders only: "
-                "use a shop.yaml whose landing is a folder"
-            )
         self.folder = spool_folder(settings, source)
-        self._landing = settings.place.landing / source
+        is_in_store = settings.shop.landing_url is not None and source == CLICKS
+        self._landing = self.folder / "upload" if is_in_store else settings.place.landing / source
+        self._uploads = Uploads(settings, source, self._landing) if is_in_store else None
         for folder in (self.folder, self._landing):
             folder.mkdir(parents=True, exist_ok=True)
         if self.folder.stat().st_dev != self._landing.stat().st_dev:
@@ -153,13 +153,17 @@ class Spool:
                 self._not_moved(path, error)
             finally:
                 os.close(descriptor)
+        if self._uploads is not None:
+            self._uploads.start()
 
     def close(self) -> None:
-        """Write what waits, and move the file."""
+        """Write what waits, and move the file; into an object store it is tried once."""
         if self._thread is not None:
             self._queue.put(None)
             self._thread.join()
             self._thread = None
+        if self._uploads is not None:
+            self._uploads.once()
 
     def _wake(self, batch: _Batch) -> None:
         self._queue.put(batch)
@@ -294,6 +298,8 @@ class Spool:
             self._not_moved(opened.path, error)
         finally:
             os.close(opened.descriptor)
+        if self._uploads is not None:
+            self._uploads.start()
 
     def _not_moved(self, path: Path, error: OSError) -> None:
         LOG.error("%s could not be moved into its slice, and is tried again: %s", path, error)
@@ -320,18 +326,21 @@ def spool_folder(settings: Settings, source: str) -> Path:
 
 
 def spooled_bytes(folder: Path) -> int:
-    """Bytes in the files of a spool, of all processes."""
+    """Bytes in the files of a spool, of all processes, with those that wait for an object store."""
     size = 0
-    for path in folder.glob("*.jsonl"):
+    for path in folder.rglob("*.jsonl"):
         with suppress(FileNotFoundError):  # moved since the folder was read
             size += path.stat().st_size
     return size
 
 
-def recover_spools(settings: Settings) -> None:
-    """Move what stopped processes left, of every source, into the open slice."""
+def recover_spools(settings: Settings, *, is_last: bool = False) -> None:
+    """Move what stopped processes left, of every source, into the open slice. ``is_last``: wait for uploads, tried once."""
     for folder in sorted(spool_folder(settings, "").glob("*/")):
-        Spool(settings, folder.name).recover()
+        spool = Spool(settings, folder.name)
+        spool.recover()
+        if is_last:
+            spool.close()
 
 
 def _text(lines: Sequence[bytes]) -> bytes:

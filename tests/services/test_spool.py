@@ -18,7 +18,7 @@ import pytest
 
 from customer360.lake.slices import folder_start, slice_folder
 from customer360.services.spool import Spool, SpoolFullError, spool_folder, spooled_bytes
-from customer360.settings import Place, Settings, SettingsError
+from customer360.settings import Place, Settings
 from tests.safety.small_disk import small_disk
 from tests.support.random_shop import small_shop
 
@@ -210,10 +210,3 @@ def test_a_full_queue_and_a_full_disk_refuse_and_lose_nothing(tmp_path: Path, mo
         spool.submit([b"after"]).result(timeout=60)
         spool.close()
         assert landed(settings) == {START: [b"before", b"after"]}
-
-
-def test_landing_in_an_object_store_is_refused_with_the_remedy(tmp_path: Path) -> None:
-    storage = {"landing": "s3://bucket/landing", "endpoint": "http://127.0.0.1:1"}
-    settings = settings_in(tmp_path, object_storage=storage)
-    with pytest.raises(SettingsError, match="whose landing is a folder"):
-        Spool(settings, "clicks")

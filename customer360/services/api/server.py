@@ -48,7 +48,7 @@ def serve(settings: Settings, own: ApiSettings) -> None:
     try:
         server.serve()
     finally:
-        recover_spools(settings)
+        recover_spools(settings, is_last=True)
 
 
 def _demo(settings: Settings, own: ApiSettings) -> dict[str, str]:

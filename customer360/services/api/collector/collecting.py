@@ -19,11 +19,10 @@ from customer360.lake.operations.clock import shop_now
 from customer360.services.api.collector.contract import Arrived, EventError, checked, line_of
 from customer360.services.api.problems import Problem
 from customer360.services.session_memory import SessionEvent, SessionMemory
-from customer360.services.spool import Spool, SpoolFullError, recover_spools, spool_folder, spooled_bytes
+from customer360.services.spool import CLICKS, Spool, SpoolFullError, recover_spools, spool_folder, spooled_bytes
 from customer360.settings import Settings
 
 EVENTS = Counter("customer360_api_events", "Events by protocol: accepted, refused, skipped", ["protocol", "outcome"])
-SOURCE = "clicks"
 RETRY_SECONDS = 5  # where the spool takes nothing
 CLOCK_SECONDS = 1.0  # for which a look at a replayed shop's newest slice counts
 REMEMBERED = ("product_id", "category_id", "offer_id", "referrer", "device", "page_url", "session_id")
@@ -105,11 +104,10 @@ class Collector:
     def __init__(self, settings: Settings, sessions: SessionMemory, clock: ShopClock, free_bytes: int) -> None:
         self.clock = clock
         self.spool_sizes = SpoolSizes(settings)
-        self._spool = None if settings.shop.landing_url else Spool(settings, SOURCE, free_bytes=free_bytes)
+        self._spool = Spool(settings, CLICKS, free_bytes=free_bytes)
         self._currency = settings.shop.currency
         self._sessions = sessions
-        if self._spool is not None:
-            recover_spools(settings)
+        recover_spools(settings)
 
     async def collect(self, protocol: str, readings: Iterable[Reading], ids: Ids, arrived_at: datetime) -> Collected:
         """Take the events that fit the contract; they are on disk on return. Raises ``Problem`` 503 where the spool is full."""
@@ -139,8 +137,6 @@ class Collector:
         return Collected(accepted, refused)
 
     async def _append(self, lines: list[bytes]) -> None:
-        if self._spool is None:
-            raise Problem(503, "no-spool", "This shop takes no events", "Its landing is an object store: land files there.")
         try:
             await self._spool.append(lines)
         except SpoolFullError as error:
