@@ -138,7 +138,7 @@ def openapi_document(version: str, shop: Shop) -> bytes:
             )
         },
     }
-    taken = {"parameters": [signed], "scope": "events"}
+    taken: dict[str, Any] = {"parameters": [signed], "scope": "events"}
 
     def tracked(name: str) -> dict[str, Any]:
         return {"required": True, "content": {"application/json": {"schema": {"$ref": REFERENCES.format(name=name)}}}}

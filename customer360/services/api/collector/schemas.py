@@ -10,7 +10,7 @@ from typing import Any
 from customer360.services.api.collector.tracker_protocol import EVENTS
 
 TEXT: dict[str, Any] = {"type": "string"}
-_TRACKED = {
+_TRACKED: dict[str, dict[str, Any]] = {
     "e": {"enum": [*EVENTS], "description": "Type of the event: page view or ping, structured, self-describing, transaction"},
     "aid": {"description": "App id: the key, where no header has it"},
     "eid": {"description": "Id of the event; without it the collector assigns one"},
