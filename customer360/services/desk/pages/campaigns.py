@@ -52,6 +52,10 @@ DECILES = """
 select decile, customers, predicted as expected, realised as ordered from campaign_result_deciles
 where campaign_id = $campaign order by decile
 """
+JUDGED = """
+select campaign_id, is_closed, contacted, lift, lift_low, lift_high, profit, verdict
+from campaign_results where arm = 'contact' order by campaign_id
+"""
 RESULTS = "from campaign_results where campaign_id = ? order by arm"
 
 
@@ -67,8 +71,9 @@ class Step:
 @page("campaigns/", VIEW, name="campaigns", title=_later("Campaigns"), order=40)
 def campaigns(request: DeskRequest) -> HttpResponse:
     """Every campaign with its state, in the order of planning."""
-    context = {"overviews": campaign_overviews(request.settings), "may_plan": request.may(PLAN)}
-    return show(request, "desk/campaigns.html", {**context, "day": _day(request)})
+    context = {"overviews": campaign_overviews(request.settings), "may_plan": request.may(PLAN), "day": _day(request)}
+    judged = request.snapshot.connection.execute(JUDGED).df() if request.snapshot.has("campaign_results") else None
+    return show(request, "desk/campaigns.html", {**context, "judged": [] if judged is None else judged.to_dict("records")})
 
 
 @page("campaigns/<slug:campaign_id>/", VIEW, name="campaign")
@@ -130,7 +135,7 @@ def what_if(request: DeskRequest, campaign_id: str) -> HttpResponse:
     return show(request, "desk/campaign_what_if.html", {**context, "channels": _limits(request, changed), "changed": changed})
 
 
-@page("campaigns/<slug:campaign_id>/results/", VIEW, name="campaign_results")
+@page("campaigns/<path:campaign_id>/results/", VIEW, name="campaign_results")
 def results(request: DeskRequest, campaign_id: str) -> HttpResponse:
     """What a campaign brought beside the customers who were held out."""
     snapshot = request.snapshot
