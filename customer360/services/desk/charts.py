@@ -122,6 +122,7 @@ def heatmap(x: str, y: str, value: str, *, unit: str = "") -> Figure:
     """One cell for each pair of ``x`` and ``y``, in the order in which the rows name them."""
 
     def draw(rows: pd.DataFrame) -> dict[str, Any]:
+        rows, axes = _few_times(rows, x)
         across, down = list(dict.fromkeys(rows[x])), list(dict.fromkeys(rows[y]))
         cells = rows.pivot_table(index=y, columns=x, values=value, sort=False).reindex(index=down, columns=across)
         trace = {
@@ -132,7 +133,7 @@ def heatmap(x: str, y: str, value: str, *, unit: str = "") -> Figure:
             "colorscale": "Blues",
             "reversescale": True,
         }
-        return {"data": [trace], "layout": {"yaxis": {"autorange": "reversed"}}, "unit": unit}
+        return {"data": [trace], "layout": {"yaxis": {"autorange": "reversed"}, **axes}, "unit": unit}
 
     return draw
 
@@ -150,6 +151,7 @@ def _xy(
     measures = [y] if isinstance(y, str) else [*y]
 
     def draw(rows: pd.DataFrame) -> dict[str, Any]:
+        rows, axes = _few_times(rows, x)
         groups = (
             [("", rows)] if by is None else [(str(value), part) for value, part in rows.groupby(by, sort=False, dropna=False)]
         )
@@ -163,9 +165,17 @@ def _xy(
             for group, part in groups
             for measure in measures
         ]
-        return {"data": traces, "layout": {**layout, "showlegend": len(traces) > 1}, "unit": unit}
+        return {"data": traces, "layout": {**layout, **axes, "showlegend": len(traces) > 1}, "unit": unit}
 
     return draw
+
+
+def _few_times(rows: pd.DataFrame, x: str) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """One or two times as categories: plotly.js would draw an axis of milliseconds around them."""
+    if not pd.api.types.is_datetime64_any_dtype(rows[x]) or rows[x].nunique() > 2:
+        return rows, {}
+    times = rows[x].dt.strftime("%Y-%m-%d %H:%M").str.removesuffix(" 00:00")
+    return rows.assign(**{x: times}), {"xaxis": {"type": "category"}}
 
 
 def wrapped(name: Any) -> Any:

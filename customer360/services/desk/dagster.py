@@ -93,7 +93,7 @@ def ask(query: str, variables: Mapping[str, Any] | None = None) -> Any:
             document = json.load(answer)
     except (OSError, urllib.error.URLError, ValueError) as error:
         raise DagsterError(
-            f"{settings.DESK.dagster_url} does not answer ({error}): customer360 serve starts Dagster"
+            f"{settings.DESK.dagster_url} does not answer ({getattr(error, 'reason', error)}): customer360 serve starts Dagster"
         ) from error
     if document.get("errors"):
         raise DagsterError(str(document["errors"][0].get("message", "")))

@@ -28,7 +28,7 @@ from model_versions
 order by model_name, created_at desc
 """
 LOSSES = """
-select created_at, model_name, log_loss / nullif(best_baseline_log_loss, 0) as relative_loss
+select created_at, model_name, model_version, log_loss / nullif(best_baseline_log_loss, 0) as relative_loss
 from model_versions
 where log_loss is not null
 order by created_at
@@ -62,10 +62,12 @@ order by report_date
 @page("models/", VIEW, name="models", title=_("Models and drift"), order=85)
 def models(request: DeskRequest) -> HttpResponse:
     """Every model's versions, and what drifted."""
+    folder = Path(request.settings.place.reports / "models")
+    cards = {(card.parent.parent.name, card.parent.name) for card in folder.glob("*/*/card.md")}
     found: dict[str, list[dict[Hashable, Any]]] = {}
     if request.snapshot.has("model_versions"):
         for row in request.snapshot.read(VERSIONS).to_dict("records"):
-            row["has_card"] = (_folder(request, row["model_name"], row["model_version"]) / "card.md").exists()
+            row["has_card"] = (row["model_name"], row["model_version"]) in cards
             found.setdefault(row["model_name"], []).append(row)
     days = next((choice for choice in CHOICES if str(choice) == request.GET.get("days")), 60)
     charts = [
