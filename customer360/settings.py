@@ -652,6 +652,7 @@ class Place(Strict):
     plans: ClassVar = _Below("plans")  # campaign plans, one folder a plan
     campaigns: ClassVar = _Below("campaigns")  # the campaign ledger, approved plans and the outbox
     recommendations: ClassVar = _Below("recommendations")  # product_affinity, as of the newest day
+    lifetime: ClassVar = _Below("lifetime")  # customer_lifetime and lifetime_backtest, as of the newest day
     offers: ClassVar = _Below("offers")  # what the offers brought, and the policy that serves, as of the newest day
     reports: ClassVar = _Below("reports")  # drift reports and plots
     serving: ClassVar = _Below("serving")  # the services' store, their keys and the collector's spool

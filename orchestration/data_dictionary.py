@@ -34,6 +34,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "customer_purchase_times",
         "customer_time_zones",
         "customer_orders",
+        "order_amounts",
+        "customer_lifetime",
         "visitor_customers",
     ),
     "Recommendations": (
@@ -65,6 +67,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "Reference": ("products", "categories", "offers", "campaigns"),
     "Models and operations": (
         "model_versions",
+        "lifetime_backtest",
         "drift_metrics",
         "monitoring_activity",
         "monitoring_customers",

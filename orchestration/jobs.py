@@ -87,6 +87,8 @@ daily_job = dg.define_asset_job(
         ["predictions", "product_backtest"],
         ["predictions", "product_affinity"],
         ["predictions", "session_model"],
+        ["predictions", "customer_lifetime"],
+        ["predictions", "lifetime_backtest"],
     )
     | _all_of(*OFFER_RESULT_ASSETS),
     description=(

@@ -37,7 +37,8 @@ def customer_lifetime(connection: duckdb.DuckDBPyConnection, as_of: datetime, zo
     rows = customers[["customer_id", "first_ordered_at", "last_ordered_at"]].assign(
         orders=customers["orders"], spend_to_date=customers["spend"], probability_alive=_alive(known, customers)
     )
-    missing, backtest = {}, []
+    missing: dict[int, str] = {}
+    backtest: list[pd.DataFrame] = []
     for days in HORIZONS:
         try:
             judged, expected = expected_spend(known, days)
@@ -51,8 +52,7 @@ def customer_lifetime(connection: duckdb.DuckDBPyConnection, as_of: datetime, zo
     reason = "; ".join(f"{days} days: {problem}" for days, problem in missing.items()) or None
     rows["reason"] = pd.Series([reason] * len(rows), dtype="object").where(rows["orders"].notna(), NO_ORDER)
     rows = rows.assign(orders=rows["orders"].fillna(0), spend_to_date=rows["spend_to_date"].fillna(0), as_of=as_of)
-    judged_rows = pd.concat(backtest) if backtest else []
-    return Lifetime(TABLES[TABLE].typed(rows), TABLES[BACKTEST].typed(judged_rows), missing)
+    return Lifetime(TABLES[TABLE].typed(rows), pd.concat([TABLES[BACKTEST].empty(), *backtest], ignore_index=True), missing)
 
 
 def known_at(connection: duckdb.DuckDBPyConnection, as_of: datetime, zone: str) -> Known:
@@ -82,7 +82,7 @@ def _alive(known: Known, customers: pd.DataFrame) -> pd.Series[float] | None:
 
 
 def _backtest_rows(judged: Judged, known: Known, horizon_days: int) -> pd.DataFrame:
-    return judged.table.assign(
+    rows = judged.table.assign(
         horizon_days=horizon_days,
         judged_from=known.moment - pd.Timedelta(days=judged.days),
         judged_until=known.moment,
@@ -91,3 +91,4 @@ def _backtest_rows(judged: Judged, known: Known, horizon_days: int) -> pd.DataFr
         reason=judged.reason,
         as_of=known.moment,
     )
+    return TABLES[BACKTEST].typed(rows)

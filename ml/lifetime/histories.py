@@ -1,4 +1,4 @@
-"""What was known of each customer's orders as of a moment, by ``order_amounts``: no later return, late line or order is in it."""
+"""What was known of each customer's orders as of a moment, by ``order_amounts``: no later order, return or late line."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def histories(
 ) -> pd.DataFrame:
     """One row per customer with an order known at ``moment`` (plain UTC): ``FEATURES``, first_ordered_at and last_ordered_at.
 
-    Days are those of ``zone``; orders of a day are one order day, as models of repeat buying count. Amounts are in currency, net
-    of the returns known by then. ``..._window``: of the last ``window_days``, ``..._third``: of their last third. ``every``: of
-    one in so many customers, drawn by a hash of their ids.
+    Days are those of ``zone``; orders of a day are one order day, as models of repeat buying count. Amounts are in currency,
+    net of the returns known by then. ``..._window``: of the last ``window_days``, ``..._third``: of their last third.
+    ``every``: of one in so many customers, drawn by a hash of their ids.
     """
     parameters = {"moment": moment, "zone": zone, "window": window_days, "every": every}
     return connection.execute(_HISTORIES, parameters).df()
@@ -62,14 +62,15 @@ def histories(
 def spent_between(
     connection: duckdb.DuckDBPyConnection, start: datetime, end: datetime, known_by: datetime
 ) -> pd.Series[float]:
-    """What each customer spent in [start, end), by what was known at ``known_by``; an index of customer ids, none without amounts.
+    """What each customer spent in [start, end), by what was known at ``known_by``; an index of customer ids.
 
     Returns of orders of the time count against them, whenever the goods came back; those under a number of their own when made.
     """
     frame = connection.execute(
         f"""
         with orders as (
-            select customer_id, order_id, coalesce(min(happened_at) filter (where kind = 'purchase'), min(happened_at)) as ordered_at,
+            select customer_id, order_id,
+                coalesce(min(happened_at) filter (where kind = 'purchase'), min(happened_at)) as ordered_at,
                 sum(amount)::double as spend
             from {TABLE} where known_at <= $known_by and happened_at < $known_by group by customer_id, order_id
         )

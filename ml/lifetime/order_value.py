@@ -1,4 +1,4 @@
-"""What a customer's order is worth on average: the Gamma-Gamma model, which shrinks the customer's own mean towards all customers'.
+"""What a customer's order is worth on average: the Gamma-Gamma model, which shrinks the own mean towards all customers'.
 
 Fader and Hardie, The Gamma-Gamma Model of Monetary Value, 2013; Fader, Hardie and Lee, RFM and CLV: Using Iso-Value Curves for
 Customer Base Analysis, Journal of Marketing Research, 2005. It takes the value of orders for independent of their number.
@@ -26,7 +26,7 @@ class OrderValue:
     v: float
 
     def expected(self, orders: Floats, mean_value: Floats) -> Floats:
-        """Mean value of each customer's future orders, in currency. Without an order, or where all was returned, by the others'."""
+        """Mean value of each customer's future orders, in currency; all customers' where no order is known."""
         known = np.where(orders > 0, orders * np.maximum(np.nan_to_num(mean_value), 0), 0)
         return self.p * (self.v + known) / (self.p * orders + self.q - 1)
 

@@ -1,9 +1,9 @@
-"""How often customers will buy: the BG/NBD model and its modification by which a customer may also be lost after the first order.
+"""How often customers will buy: BG/NBD, and its modification by which a customer may be lost after the first order too.
 
-While a customer is alive, orders come at a rate that is gamma distributed over customers (shape r, rate alpha); after an order a
-customer is lost with a probability that is beta distributed (a, b). BG/NBD: after each repeat order (Fader, Hardie and Lee,
-"Counting Your Customers" the Easy Way, Marketing Science, 2005). MBG/NBD: after the first order too, so that who
-bought once need not be alive (Batislam, Denizel and Filiztekin, Empirical validation and comparison of models for customer base
+While a customer is alive, orders come at a rate that is gamma distributed over customers (shape r, rate alpha); after an order
+a customer is lost with a probability that is beta distributed (a, b). BG/NBD: after each repeat order (Fader, Hardie and Lee,
+"Counting Your Customers" the Easy Way, Marketing Science, 2005). MBG/NBD: after the first order too, so that who bought once
+need not be alive (Batislam, Denizel and Filiztekin, Empirical validation and comparison of models for customer base
 analysis, International Journal of Research in Marketing, 2007).
 """
 
@@ -25,8 +25,8 @@ BOUNDS = (-8.0, 10.0)  # of the logarithms of the parameters
 class Buying:
     """What the models know of each customer.
 
-    ``repeats``: days with an order after the first such day. ``recency``: time from the first to the last. ``age``: time from the
-    first to the moment. All times in one unit.
+    ``repeats``: days with an order after the first such day. ``recency``: time from the first to the last. ``age``: time from
+    the first to the moment. All times in one unit.
     """
 
     repeats: Floats
@@ -67,7 +67,7 @@ class Purchasing:
         share = horizon / (self.alpha + buying.age + horizon)
         total = a + b + buying.repeats - 1
         lost = (1 - share) ** (a - 1) * hyp2f1(a + b - 1 - r, a - 1, total, share)
-        return np.maximum(total / (a - 1) * (1 - lost), 0) * self.alive(buying)
+        return np.asarray(np.maximum(total / (a - 1) * (1 - lost), 0) * self.alive(buying), dtype=np.float64)
 
 
 def fit_purchasing(buying: Buying, *, first_counts: bool) -> Purchasing:

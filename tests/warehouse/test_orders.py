@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from datetime import UTC
+from datetime import UTC, datetime
 from decimal import Decimal
 
 from customer360.settings import Shop
@@ -12,7 +12,7 @@ from tests.support import oracle
 from tests.support.lab import Lab
 from tests.support.random_shop import random_shop
 
-MODELS = ("customer_time_zones", "customer_orders", "customer_purchase_times")
+MODELS = ("customer_time_zones", "customer_orders", "customer_purchase_times", "order_amounts")
 
 
 def test_orders_and_their_times_are_those_of_the_purchase_lines(new_lab: Callable[[Shop], Lab]) -> None:
@@ -41,5 +41,14 @@ def test_orders_and_their_times_are_those_of_the_purchase_lines(new_lab: Callabl
     assert {(who, order): tuple(values) for who, order, *values in rows} == expected
     found = lab.query("select customer_id, day_of_week, local_hour, orders from marts.customer_purchase_times")
     assert {(who, day, hour): orders for who, day, hour, orders in found} == times
+    amounts: Counter[tuple[str, str, str, datetime]] = Counter()
+    for key, lines in grouped.items():
+        for line in lines:
+            amounts[*key, "purchase" if oracle.is_purchase(line) else "return", line["at"]] += line["amount"]
+    known = lab.query(
+        "select customer_id, order_id, kind, happened_at, sum(amount), max(known_at) from marts.order_amounts group by all"
+    )
+    assert {tuple(row[:4]): row[4] for row in known} == amounts
+    assert all(row[3] <= row[5] <= shop.as_of for row in known)
     assert sum(lines == 0 for _, _, lines in expected.values()) > 5
     assert times.total() == sum(lines > 0 for _, _, lines in expected.values())

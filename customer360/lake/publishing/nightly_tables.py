@@ -13,7 +13,7 @@ from customer360.lake.atomic import replacing
 from customer360.lake.engine import literal, quoted
 from customer360.settings import Place
 
-NIGHTLY = ("interactions", "monitoring_activity", "monitoring_customers", "realised_labels")
+NIGHTLY = ("interactions", "monitoring_activity", "monitoring_customers", "order_amounts", "realised_labels")
 
 
 def keep_nightly_tables(place: Place, connection: duckdb.DuckDBPyConnection) -> None:

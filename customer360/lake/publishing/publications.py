@@ -30,6 +30,7 @@ REPLACED = (
     *("product_affinity", "repurchase_intervals", "recommendation_backtest"),
     *("offer_results", "offer_policy_values"),
     "channel_attribution",
+    *("customer_lifetime", "lifetime_backtest"),
     *("campaign_plan", "campaign_briefs", "campaign_results", "campaign_result_deciles", "drift_metrics", "model_versions"),
 )
 SLICE_LOG = """
@@ -87,6 +88,7 @@ def file_tables(place: Place) -> dict[str, TableSource]:
         "product_affinity": place.recommendations,
         **dict.fromkeys(("offer_results", "offer_policy_values"), place.offers),
         "repurchase_intervals": place.recommendations,
+        **dict.fromkeys(("customer_lifetime", "lifetime_backtest"), place.lifetime),
     }
     replaced = {name: sorted(folders.get(name, place.campaigns).glob(f"{name}.parquet")) for name in REPLACED}
     replaced["recommendation_backtest"] = sorted((place.recommendations / "backtest").glob("*.parquet"))
