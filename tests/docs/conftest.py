@@ -73,6 +73,8 @@ def published(tmp_path_factory: pytest.TempPathFactory, manifest: dict[str, Any]
     write_parquet(place.campaigns / "campaign_result_deciles.parquet", TABLES["campaign_result_deciles"].empty())
     for name in ("offer_results", "offer_policy_values"):
         write_parquet(place.offers / f"{name}.parquet", TABLES[name].empty())
+    for name in ("customer_lifetime", "lifetime_backtest"):
+        write_parquet(place.lifetime / f"{name}.parquet", TABLES[name].empty())
     holdout_salt(place, "salt", NOW, "a test")
     write_parquet(place.reports / "drift" / "2026-04-30.parquet", empty_metrics())
     write_parquet(place.models / "model_versions.parquet", TABLES["model_versions"].empty())
