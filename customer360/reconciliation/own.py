@@ -22,9 +22,9 @@ READS = {
 ROBOT_VIEWS = 300  # as in `interactions`: a visit that sees more products is no person's
 
 SESSIONS = """
-    select {day} as date, count(*) as sessions, count(distinct visitor_id) as visitors,
+    select {day} as date, count(*) as sessions, count(distinct coalesce(visitor_id, customer_id)) as visitors,
         count(*) filter (where page_and_product_views > {most}) as robot_sessions,
-        count(distinct visitor_id) filter (where page_and_product_views > {most}) as robot_visitors
+        count(distinct coalesce(visitor_id, customer_id)) filter (where page_and_product_views > {most}) as robot_visitors
     from sessions group by 1
 """
 TRAFFIC = "select {day} as date, sum(purchases) as orders, sum(revenue) as revenue from traffic group by 1"

@@ -40,9 +40,9 @@ ORDERS = {
     """,
     "sessions": """
         select * from (values
-            ('V1', timestamp '2026-05-01 10:00', 5), ('V1', timestamp '2026-05-01 15:00', 5),
-            ('V2', timestamp '2026-05-01 22:30', 5), ('R', timestamp '2026-05-02 10:00', 400)
-        ) as t (visitor_id, started_at, page_and_product_views)
+            ('V1', 'C1', timestamp '2026-05-01 10:00', 5), ('V1', 'C1', timestamp '2026-05-01 15:00', 5),
+            (null, 'C2', timestamp '2026-05-01 22:30', 5), ('R', null, timestamp '2026-05-02 10:00', 400)
+        ) as t (visitor_id, customer_id, started_at, page_and_product_views)
     """,
     "slice_log": """
         select * from (values
