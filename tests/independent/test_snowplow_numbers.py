@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from customer360.adapters.conversion import Converted, Into, convert
+from tests.support import oracle
 from tests.support.lab import Lab
 from tests.support.reference_data import reference_data
 
@@ -93,7 +94,7 @@ def shop(new_lab: Callable[..., Lab], folder: Path) -> tuple[Lab, Converted]:
     lab.history()
     lab.write_raw([LAST_DAY.replace(tzinfo=None)])
     lab.plan()
-    lab.transform("run", "--select", "+product_activity", "+traffic")
+    lab.transform("run", "--select", "+product_activity", "+traffic", "+sessions")
     return lab, done
 
 
@@ -130,6 +131,22 @@ def test_thirty_minutes_of_inactivity_make_the_sessions_of_the_tracker(shop: tup
     inferred = lab.query(SESSIONS.format(session_id="cast(null as varchar)"))
     assert sorted(counts for _, *counts in inferred) == sorted(counts for _, *counts in given)
     assert len(inferred) == 64
+
+
+def test_the_table_of_sessions_has_those_of_the_tracker(shop: tuple[Lab, Converted]) -> None:
+    """By first and last event and pages viewed, of the events whose names the contract knows."""
+    lab, _ = shop
+    viewed = "count(*) filter (where event_name in ('page_view', 'view_item'))"
+    done = "count(*) filter (where event_name not in ('page_view', 'view_item', 'view_promotion'))"
+    given = lab.query(
+        f"""
+        select min(event_at), max(event_at), {viewed}, {viewed} <= 1 and {done} = 0
+        from raw.clicks_pending where event_name in {tuple(sorted(oracle.EVENT_NAMES))} group by session_id order by all
+        """
+    )
+    columns = "started_at, ended_at, page_and_product_views, is_bounced"
+    assert lab.query(f"select {columns} from marts.sessions order by all") == given
+    assert (len(given), sum(is_bounced for *_, is_bounced in given)) == (21, 1)
 
 
 def test_product_views_and_carts_agree_by_product(

@@ -12,7 +12,8 @@ activity as (
         s.visitor_id,
         s.events,
         s.views,
-        s.actions,
+        -- null, as the page, in the rows of slices that a version before 0.2.0 wrote and whose raw files retention has removed
+        coalesce(s.actions, 0) as actions,
         s.entry_page,
         s.entry_page_at,
         -- only events of the contract make a visitor, and say where it comes from and by what device
@@ -98,7 +99,7 @@ final as (
         coalesce(s.device, '(not set)') as device,
         cast(s.views as bigint) as page_and_product_views,
         cast(s.events as bigint) as events,
-        s.views <= 1 and s.actions = 0 as is_bounced,
+        s.views <= 1 and s.actions = 0 and coalesce(orders.orders, 0) = 0 as is_bounced,
         orders.order_id,
         cast(coalesce(orders.orders, 0) as bigint) as orders,
         cast(coalesce(orders.revenue, 0) as decimal(18, 2)) as revenue,
