@@ -37,6 +37,7 @@ LONGEST = (
     "test_value_through_dagster.py",
     "test_whole_runs.py",
     "test_canaries.py",
+    "test_pages_in_a_browser.py",
     "test_retailer_truth.py",
     "test_matured_scores.py",
 )
