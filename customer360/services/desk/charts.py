@@ -47,7 +47,7 @@ class Drawn:
 
     @classmethod
     def of(cls, chart: Chart, request: DeskRequest) -> Drawn:
-        """Run the chart's query on the request's snapshot. Personal columns are masked, by their names, for those who may not see them."""
+        """Run the query on the request's snapshot. Personal columns, by their names, are masked for who may not see them."""
         rows = request.snapshot.connection.execute(chart.sql, dict(chart.parameters) or None).df()
         query = request.GET.copy()
         query.pop("csv", None)
