@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +12,7 @@ from customer360.campaigns.definition import Campaign
 from customer360.campaigns.ledger import CONTACT, HOLDOUT
 from customer360.decisions import DecisionRefused
 from customer360.lake.atomic import write_text
+from customer360.lake.engine import column_types, connect, file_literal
 from customer360.lake.publishing.publications import newest_plan
 from customer360.settings import Place
 
@@ -31,10 +32,31 @@ def newest_drafts(place: Place) -> pd.DataFrame:
         return pd.DataFrame(columns=list(DRAFT_COLUMNS))
     file = folder / "campaign_plan.parquet"
     frame = pd.read_parquet(file)
-    lacking = [column for column in DRAFT_COLUMNS if column not in frame.columns]
+    _require_columns(file, frame.columns)
+    return frame
+
+
+def draft_counts(place: Place) -> pd.DataFrame:
+    """The newest plan in sums: customers, cost and expected_value by campaign, version, decision, reason, channel and day.
+
+    None of its rows is read into memory: a plan has one for each campaign and customer.
+    """
+    groups = "campaign_id, plan_version, value_basis, decision, reason, channel, contact_date"
+    sums = "count(*) as customers, sum(cost)::double as cost, sum(expected_value)::double as expected_value"
+    folder = newest_plan(place)
+    if folder is None:
+        return pd.DataFrame(columns=[*groups.split(", "), "customers", "cost", "expected_value"])
+    file = folder / "campaign_plan.parquet"
+    with connect(place.scratch) as connection:
+        _require_columns(file, column_types(connection, f"read_parquet({file_literal(file)})"))
+        query = f"select {groups}, {sums} from read_parquet({file_literal(file)}) group by all order by all"
+        return connection.execute(query).df()
+
+
+def _require_columns(file: Path, columns: Collection[str]) -> None:
+    lacking = [column for column in DRAFT_COLUMNS if column not in columns]
     if lacking:
         raise DecisionRefused(f"{file} has no column {lacking[0]}: it was planned by an older version. Plan the day again")
-    return frame
 
 
 def draft_of(place: Place, campaign_id: str, plan_version: str) -> pd.DataFrame:

@@ -70,6 +70,19 @@ def read_ledger(place: Place, events: Sequence[str] = ()) -> pd.DataFrame:
     return LEDGER.typed(frame)
 
 
+def ledger_counts(place: Place) -> pd.DataFrame:
+    """How many entries there are (``entries``) by campaign, version, event, arm, and who recorded them when; oldest first.
+
+    ``detail`` is that of approvals, null for the others.
+    """
+    columns = "campaign_id, plan_version, event, arm, recorded_by, recorded_at"
+    query = (
+        f"select {columns}, if(event = '{APPROVED}', detail, null) as detail, count(*) as entries from ({ledger_query(place)})"
+    )
+    with connect(place.scratch) as connection:
+        return connection.execute(f"{query} group by all order by recorded_at, campaign_id, plan_version, event, arm").df()
+
+
 def ledger_query(place: Place, events: Sequence[str] = ()) -> str:
     """SQL of the same rows, with dates as DATE."""
     parts = ledger_parts(place)

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import pandas as pd
 
 from customer360.campaigns.definition import Campaign, CampaignProblem, load_shop_campaigns
-from customer360.campaigns.drafts import definition_of, newest_drafts
-from customer360.campaigns.ledger import APPROVED, CONTACT, HOLDOUT, PLANNED, SENT, SUPPRESSED, UNPROVEN, read_ledger
+from customer360.campaigns.drafts import definition_of, draft_counts
+from customer360.campaigns.ledger import (
+    APPROVED,
+    CONTACT,
+    HOLDOUT,
+    PLANNED,
+    SENT,
+    SUPPRESSED,
+    UNPROVEN,
+    ledger_counts,
+    read_ledger,
+)
 from customer360.campaigns.standing import due_contacts, standing
 from customer360.settings import Place, Settings
 
@@ -75,8 +84,7 @@ class CampaignOverview:
 def campaign_overviews(settings: Settings) -> list[CampaignOverview]:
     """Every campaign that has a file, a draft or an approved version, in the order of planning, the others last."""
     campaigns, problems = load_shop_campaigns(settings)
-    drafts = newest_drafts(settings.place)
-    ledger = read_ledger(settings.place)
+    drafts, ledger = draft_counts(settings.place), ledger_counts(settings.place)
     known = {campaign.campaign_id: campaign for campaign in campaigns}
     others = {problem.campaign_id for problem in problems} | set(drafts["campaign_id"]) | set(ledger["campaign_id"].dropna())
     return [
@@ -108,13 +116,16 @@ def _draft(rows: pd.DataFrame, place: Place, campaign: Campaign | None) -> Draft
         return None
     contacts = rows[rows["decision"] == CONTACT]
     left_out = rows[~rows["decision"].isin([CONTACT, HOLDOUT])]
-    places = zip(contacts["channel"].astype(str), contacts["contact_date"].dt.strftime("%Y-%m-%d"), strict=True)
+    by_day = contacts.groupby(["channel", "contact_date"], as_index=False)["customers"].sum()
     plan_version = str(rows["plan_version"].iloc[0])
     return Draft(
         plan_version,
-        _counts(rows["decision"]),
-        _counts(left_out["reason"]),
-        [{"channel": channel, "day": day, "contacts": count} for (channel, day), count in sorted(Counter(places).items())],
+        _counts(rows, "decision", "customers"),
+        _counts(left_out, "reason", "customers"),
+        [
+            {"channel": str(row.channel), "day": f"{row.contact_date:%Y-%m-%d}", "contacts": int(row.customers)}
+            for row in by_day.itertuples(index=False)
+        ],
         float(contacts["cost"].sum()),
         float(contacts["expected_value"].sum()),
         str(rows["value_basis"].iloc[0]),
@@ -127,7 +138,7 @@ def _versions(ledger: pd.DataFrame, place: Place, campaign: Campaign | None) -> 
     for version, entries in ledger.groupby("plan_version", sort=False):
         approved = entries[entries["event"] == APPROVED]
         first = approved.iloc[0]
-        contacts = int((approved["arm"] == CONTACT).sum())
+        contacts = int(approved.loc[approved["arm"] == CONTACT, "entries"].sum())
         since = entries[~entries["event"].isin([APPROVED, PLANNED])]
         held = since["arm"] == HOLDOUT
         found.append(
@@ -137,8 +148,9 @@ def _versions(ledger: pd.DataFrame, place: Place, campaign: Campaign | None) -> 
                 first["recorded_at"].to_pydatetime(),
                 str(first["detail"]),
                 contacts,
-                len(approved) - contacts,
-                _counts(since.loc[~held, "event"]) | _counts(since.loc[held, "event"] + " of those held out"),
+                int(approved["entries"].sum()) - contacts,
+                _counts(since[~held], "event", "entries")
+                | {f"{event} of those held out": count for event, count in _counts(since[held], "event", "entries").items()},
                 str(first["detail"]).startswith(f"{UNPROVEN} ("),
                 _changed(place, campaign, str(version)),
             )
@@ -146,6 +158,7 @@ def _versions(ledger: pd.DataFrame, place: Place, campaign: Campaign | None) -> 
     return found
 
 
-def _counts(values: pd.Series[str]) -> dict[str, int]:
-    """How often each value occurs, most frequent first."""
-    return {str(value): int(count) for value, count in values.value_counts(dropna=True).items()}
+def _counts(rows: pd.DataFrame, column: str, sizes: str) -> dict[str, int]:
+    """How often each value of a column occurs, by the ``sizes`` of the rows; most frequent first."""
+    sums = rows.groupby(column)[sizes].sum().sort_values(ascending=False, kind="stable")
+    return {str(value): int(count) for value, count in sums.items()}

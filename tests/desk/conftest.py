@@ -40,7 +40,7 @@ TABLES = {
         from range(1, 4) as customers (n)
     """,
 }
-CAMPAIGN = "title: Spring\naudience: segment = 'Lost'\nvalue_per_conversion: 20\nchannels: {email: {cost: 0.5}}\n"
+SPRING = "title: Spring\naudience: segment = 'Lost'\nvalue_per_conversion: 20\nchannels: {email: {cost: 0.5}}\n"
 
 
 def whole(table: str, query: str) -> str:
@@ -60,7 +60,7 @@ def small_desk_shop(root: Path) -> ServedShop:
     shop.tables |= {name: whole(name, query) for name, query in TABLES.items()}
     write_shop(shop.settings)
     shop.settings.campaign_folder.mkdir()
-    (shop.settings.campaign_folder / "spring.yaml").write_text(CAMPAIGN, encoding="utf-8")
+    (shop.settings.campaign_folder / "spring.yaml").write_text(SPRING, encoding="utf-8")
     shop.publish()
     return shop
 
