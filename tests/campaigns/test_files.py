@@ -5,7 +5,6 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import CAMPAIGN, Desk
 
 from customer360.campaigns.definition import load_shop_campaigns, read_campaign
 from customer360.campaigns.files import (
@@ -19,6 +18,7 @@ from customer360.campaigns.files import (
 )
 from customer360.campaigns.overview import campaign_overviews
 from customer360.decisions import DecisionRefused
+from tests.campaigns.conftest import CAMPAIGN, Desk
 
 
 def test_a_campaign_that_is_made_here_is_planned_beside_the_shops_own(desk: Desk) -> None:
