@@ -1,0 +1,52 @@
+"""The pictures of docs/desk.md: ``python -m tests.desk.screenshots`` on a copy of a demo's place, as SHOP and DATA_DIR say."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from customer360.settings import REPOSITORY, Settings
+from tests.desk.desk_server import desk_server
+from tests.support.chromium import chromium
+
+PAGES = {
+    "today": "/",
+    "audiences": "/audiences/?text=segment+%3D+%27Champions%27",
+    "campaigns": "/campaigns/",
+    "segments": "/segments/",
+    "activity": "/activity/",
+    "offers": "/offers/",
+    "recommendations": "/recommendations/",
+    "models": "/models/",
+}
+SIZE = {"width": 1280, "height": 1000}
+
+
+def main() -> None:
+    """Write docs/images/desk-<page>.png, in the light scheme but for the first."""
+    settings = Settings.from_environment()
+    with tempfile.TemporaryDirectory() as folder, desk_server(settings, Path(folder) / "log") as (address, commands):
+        made = commands.run("users", "demo").stdout
+        password = next(line.split()[1] for line in made.splitlines() if line.split()[0] == "admin")
+        with chromium() as browser:
+            for number, (name, route) in enumerate(PAGES.items()):
+                context = browser.new_context(base_url=address, viewport=SIZE, color_scheme="light" if number else "dark")
+                page = context.new_page()
+                page.goto("/login/?next=" + "/health/")
+                page.fill("#id_username", "admin")
+                page.fill("#id_password", password)
+                page.click("main button[type=submit]")
+                page.goto(route)
+                for figure in page.query_selector_all("[data-figure]"):
+                    figure.scroll_into_view_if_needed()
+                    figure.wait_for_selector(".main-svg")
+                page.evaluate("scrollTo(0, 0)")
+                page.wait_for_timeout(1000)  # the parts that htmx asks for
+                page.screenshot(path=REPOSITORY / "docs" / "images" / f"desk-{name}.png")
+                context.close()
+    sys.stdout.write(f"{len(PAGES)} pictures in docs/images\n")
+
+
+if __name__ == "__main__":
+    main()
