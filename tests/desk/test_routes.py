@@ -20,6 +20,8 @@ ROUTES: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {
     ("offers", "GET"): ("/offers/", EVERYBODY),
     ("recommendations", "GET"): ("/recommendations/", EVERYBODY),
     ("why", "GET"): ("/why/?customer=C1&campaign=spring", EVERYBODY),
+    ("customers", "GET"): ("/customers/?q=C", EVERYBODY),
+    ("customer", "GET"): ("/customers/C1/", EVERYBODY),
     ("audiences", "GET"): ("/audiences/?text=segment%20%3D%20%27Lost%27", EVERYBODY),
     ("audience_column", "GET"): ("/audiences/columns/segment/", EVERYBODY),
     ("audience_overlap", "GET"): ("/audiences/overlap/?first=everyone&second=everyone", EVERYBODY),

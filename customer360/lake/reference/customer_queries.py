@@ -31,6 +31,19 @@ def consents_query(place: Place, shop: Shop) -> str:
     )
 
 
+def consent_versions_query(place: Place, shop: Shop) -> str:
+    """SQL of one row per customer, channel and version of its row: customer_id, channel, is_allowed, valid_from, valid_to.
+
+    ``is_allowed`` is null where the table has no value. Times are UTC, valid_to null while in force.
+    """
+    relation = reference_relation(place, reference_tables(shop)["customers"])
+    return " union all ".join(
+        f"select customer_id, {literal(channel)} as channel, {quoted(f'consent_{channel}')} as is_allowed, "
+        f"valid_from, valid_to from ({relation})"
+        for channel in shop.channels
+    )
+
+
 def contact_rules_query(place: Place, shop: Shop, as_of: datetime) -> str:
     """SQL of one row per customer: customer_id, is_known_later (see ``known_later_query``), and by channel the consent."""
     relation = reference_relation(place, reference_tables(shop)["customers"])
