@@ -45,7 +45,7 @@ def reconcile(snapshot: Snapshot, export: Export, tool: Tool) -> Reconciliation:
     first, last = export.days[DATE].min(), export.days[DATE].max()
     notes = [*export.notes, *_coverage(days, own)]
     if export.kind == "ga4":
-        notes.append("Robots that are left out when logs are converted are counted by neither side; their number is not kept.")
+        notes.append("Robots that a converter left out of logs are not among ours; how many they were is not kept.")
     return Reconciliation(days, totals(days), lines[lines[DATE].between(first, last)].reset_index(drop=True), tuple(notes))
 
 

@@ -152,4 +152,5 @@ def _by_day(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _measure(name: str, figures: pd.DataFrame) -> pd.DataFrame:
     columns = {column: figures.get(column, 0.0) for column in ("ours", *CAUSES, *POSSIBLE)}
-    return pd.DataFrame(columns, index=figures.index).astype(float).reset_index().assign(measure=name)
+    rows = pd.DataFrame(columns, index=figures.index).astype(float) + 0.0  # no negative zeros
+    return rows.reset_index().assign(measure=name)
