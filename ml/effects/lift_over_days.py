@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from customer360.campaigns.ledger import CONTACT, HOLDOUT
+from customer360.settings import Shop
 from customer360.snapshot import ORDERS, Snapshot
 from ml.effects.lift import rate_difference
-from ml.effects.results import judged_contacts
+from ml.effects.results import compared_contacts, judged_contacts
 
 COLUMNS = ["day", "contacts", "holdouts", "contact_rate", "holdout_rate", "lift", "lift_low", "lift_high"]
 
@@ -21,15 +22,20 @@ def lift_over_days(snapshot: Snapshot, campaign_id: str) -> pd.DataFrame:
     Rates are shares of customers, the lift their difference with a 95% interval (``campaign_results`` has the last of them).
     The interval holds for a day that was chosen beforehand, not for the first day on which it leaves zero out.
     """
-    shop = snapshot.shop
-    approved = snapshot.approved[snapshot.approved["campaign_id"] == campaign_id].reset_index(drop=True)
     known = snapshot.orders_known_until if snapshot.has(ORDERS) else None
-    if approved.empty or known is None:
+    if known is None:
         return pd.DataFrame(columns=COLUMNS)
+    contacts = compared_contacts(snapshot, known)
+    ours = contacts[contacts["campaign_id"] == campaign_id].reset_index(drop=True)
+    return by_day(ours, snapshot.rows_of(ORDERS, ours["customer_id"]), snapshot.shop, known)
+
+
+def by_day(contacts: pd.DataFrame, orders: pd.DataFrame, shop: Shop, known: pd.Timestamp) -> pd.DataFrame:
+    """The same of one campaign's ``compared_contacts`` and ``orders`` that are known until ``known``."""
     window = timedelta(days=shop.campaigns.attribution_days)
-    orders = snapshot.rows_of(ORDERS, approved["customer_id"])
-    judged = judged_contacts(approved, orders, window, timedelta(days=max(shop.windows_days)), known)
-    moments = approved[~approved["is_withdrawn"]].drop_duplicates(["campaign_id", "customer_id"], ignore_index=True)["send_at"]
+    judged = judged_contacts(contacts, orders, window, timedelta(days=max(shop.windows_days)), known)
+    is_counted = ~contacts["is_withdrawn"].astype(bool)
+    moments = contacts[is_counted].drop_duplicates(["campaign_id", "customer_id"], ignore_index=True)["send_at"]
     judged["day"] = (moments + window).dt.ceil("D").to_numpy()
     return _rows(judged[judged["is_judged"]])
 
@@ -38,8 +44,8 @@ def _rows(judged: pd.DataFrame) -> pd.DataFrame:
     days = np.sort(judged["day"].unique())
     sizes, converted = {}, {}
     for arm in (CONTACT, HOLDOUT):
-        by_day = judged[judged["arm"] == arm].groupby("day")["is_converted"].agg(["size", "sum"])
-        running = by_day.reindex(days, fill_value=0).cumsum().to_numpy(dtype=np.int64)
+        daily = judged[judged["arm"] == arm].groupby("day")["is_converted"].agg(["size", "sum"])
+        running = daily.reindex(days, fill_value=0).cumsum().to_numpy(dtype=np.int64)
         sizes[arm], converted[arm] = running[:, 0], running[:, 1]
     rows = []
     for place, day in enumerate(days):

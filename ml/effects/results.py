@@ -23,7 +23,7 @@ from customer360.campaigns.drafts import approved_definitions
 from customer360.campaigns.ledger import CONTACT, HOLDOUT
 from customer360.lake.publishing.tables import TABLES
 from customer360.settings import Shop
-from customer360.snapshot import ORDERS, Snapshot
+from customer360.snapshot import ORDERS, TOUCHES, Snapshot
 from ml.bootstrap import Interval
 from ml.effects.lift import adjusted_difference, mean_difference, rate_difference
 from ml.effects.power import customers_needed
@@ -47,13 +47,20 @@ def published_results(snapshot: Snapshot) -> Results:
     first order no window has passed.
     """
     as_of = pd.Timestamp.min if snapshot.orders_known_until is None else snapshot.orders_known_until
-    (orders_begin,) = snapshot.connection.execute(f"select min(ordered_at) from {ORDERS}").fetchone() or (None,)
-    reported = reported_contacts(snapshot.touches, snapshot.approved, pd.Timestamp(orders_begin or as_of))
-    contacts = pd.concat([snapshot.approved, reported], ignore_index=True) if len(reported) else snapshot.approved
+    contacts = compared_contacts(snapshot, as_of)
     orders = snapshot.rows_of(ORDERS, contacts["customer_id"])
     definitions = approved_definitions(snapshot.place)
     values = {version: campaign.value_per_conversion for version, campaign in definitions.items()}
     return results(contacts, orders, snapshot.shop, as_of, values)
+
+
+def compared_contacts(snapshot: Snapshot, as_of: pd.Timestamp) -> pd.DataFrame:
+    """Both arms of every campaign: the approved rows of ``standing`` and, where there are touches, ``reported_contacts``."""
+    if not snapshot.has(TOUCHES):
+        return snapshot.approved
+    (orders_begin,) = snapshot.connection.execute(f"select min(ordered_at) from {ORDERS}").fetchone() or (None,)
+    reported = reported_contacts(snapshot.touches, snapshot.approved, pd.Timestamp(orders_begin or as_of))
+    return pd.concat([snapshot.approved, reported], ignore_index=True) if len(reported) else snapshot.approved
 
 
 def reported_contacts(touches: pd.DataFrame, approved: pd.DataFrame, orders_begin: pd.Timestamp) -> pd.DataFrame:
