@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import textwrap
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -14,9 +17,13 @@ from django.core.serializers.json import DjangoJSONEncoder
 
 from customer360.services.desk.access import DeskRequest
 from customer360.services.desk.personal import masked
+from customer360.snapshot import Snapshot
 
 Figure = Callable[[pd.DataFrame], dict[str, Any]]
 TABLE_ROWS = 200
+KEPT_CHARTS, KEPT_ROWS = 200, 5000
+_kept: OrderedDict[tuple[Path, str, str], pd.DataFrame] = OrderedDict()
+_lock = Lock()
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,7 @@ class Drawn:
     @classmethod
     def of(cls, chart: Chart, request: DeskRequest) -> Drawn:
         """Run the query on the request's snapshot. Personal columns, by their names, are masked for who may not see them."""
-        rows = request.snapshot.connection.execute(chart.sql, dict(chart.parameters) or None).df()
+        rows = _rows(request.snapshot, chart)
         query = request.GET.copy()
         query.pop("csv", None)
         return cls(chart, masked(request, rows), query.urlencode())
@@ -81,6 +88,22 @@ class Drawn:
     def left_out(self) -> int:
         """Rows that the table does not show; the CSV has them."""
         return max(0, len(self.rows) - TABLE_ROWS)
+
+
+def _rows(snapshot: Snapshot, chart: Chart) -> pd.DataFrame:
+    """The rows of a chart's query, which are kept for the next request: a published version does not change."""
+    key = (snapshot.version.folder, chart.sql, repr(sorted(chart.parameters.items())))
+    with _lock:
+        if key in _kept:
+            _kept.move_to_end(key)
+            return _kept[key]
+    rows = snapshot.connection.execute(chart.sql, dict(chart.parameters) or None).df()
+    if len(rows) <= KEPT_ROWS:
+        with _lock:
+            _kept[key] = rows
+            while len(_kept) > KEPT_CHARTS:
+                _kept.popitem(last=False)
+    return rows
 
 
 def line(
