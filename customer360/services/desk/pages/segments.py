@@ -38,6 +38,7 @@ select segment, count(*) as customers, avg(spend_to_date) as mean_spend_to_date,
 from rfm_segments left join customer_lifetime using (customer_id)
 group by segment order by mean_expected_spend_365d desc nulls last
 """
+WORTH_MEASURES = ("mean_spend_to_date", "mean_expected_spend_90d", "mean_expected_spend_365d")
 
 
 @page("segments/", VIEW, name="segments", title=_("Segments"), order=50)
@@ -62,9 +63,10 @@ def _charts(request: DeskRequest, segment: str) -> list[tuple[tuple[str, ...], C
             ("rfm_segments", "customer_lifetime"),
             Chart(
                 "worth",
-                _("What a customer will spend in a year"),
+                _("What a customer spent, and is expected to spend"),
                 WORTH,
-                figure=bar("segment", "mean_expected_spend_365d", unit=currency, is_horizontal=True),
+                figure=bar("segment", WORTH_MEASURES, unit=currency, is_horizontal=True),
+                note=_("Means. An expectation needs as many days of history as it looks ahead."),
             ),
         ),
         (
