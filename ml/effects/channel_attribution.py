@@ -114,6 +114,8 @@ def credits_of(paths: pd.DataFrame) -> dict[str, Credit]:
     sold = paths.assign(orders_of=paths["orders"], cents=_cents(paths["revenue"]), orders=paths["orders"] * PARTS_OF_AN_ORDER)
     sold = sold.groupby("path")[[*UNITS, "orders_of", "journeys_without_order"]].sum()
     seen, unseen = sold.drop(index=NO_VISIT, errors="ignore"), sold.loc[sold.index == NO_VISIT, list(UNITS)]
+    if seen.empty:  # a shop without clicks
+        return dict.fromkeys(MODELS, Credit(unseen, pd.Series(dtype=float)))
     touches = _touches(seen)
     units = {model: _units(_shares(touches, model)) for model in MODELS[:-1]}
     effects = removal_effects(*transitions(seen, touches))

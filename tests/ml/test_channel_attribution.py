@@ -161,3 +161,10 @@ def test_nothing_sold_is_credited_to_nobody() -> None:
     assert credits_of(paths([("A>B", 0, 0, 4)]))[MARKOV].removal_effects.to_dict() == {"s / A": 0, "s / B": 0}
     assert periods_of(paths([]), date(2026, 5, 1)) == []
     assert attributed([]).empty
+
+
+def test_a_shop_without_clicks_credits_all_of_its_orders_to_no_visit() -> None:
+    frame = paths([(NO_VISIT, 3, 40.0, 0)])
+    assert all(credited(frame, model) == {NO_VISIT: (3, 40)} for model in MODELS)
+    periods = periods_of(frame, date(2026, 5, 1))
+    assert unequal_sums(periods, attributed(periods)) == []
