@@ -60,7 +60,7 @@ def periods_of(paths: pd.DataFrame, today: date) -> list[Period]:
         for month, chosen in paths.groupby(days.dt.to_period("M"))
     ]
     recent = paths[(days >= first) & (days < now)]
-    return [*found, Period(f"last {LAST_DAYS} days", first, True, recent)] if len(recent) else found
+    return [*found, Period(f"last {LAST_DAYS} whole days", first, True, recent)] if len(recent) else found
 
 
 def attribution(snapshot: Snapshot) -> tuple[pd.DataFrame, list[str]]:

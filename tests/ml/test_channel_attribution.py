@@ -142,7 +142,7 @@ def test_every_model_credits_exactly_what_was_sold(seed: int) -> None:
         ["month", "2026-03-01", "True"],
         ["month", "2026-04-01", "True"],
         ["month", "2026-05-01", "False"],
-        ["last 30 days", "2026-04-01", "True"],
+        ["last 30 whole days", "2026-04-01", "True"],
     ]
 
 
