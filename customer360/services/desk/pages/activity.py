@@ -39,7 +39,8 @@ from retention_cohorts where is_complete and customers > 0 order by cohort, mont
 """
 ATTRIBUTION = """
 select concat_ws(' / ', utm_source, utm_medium, utm_campaign) as channel, model, orders, revenue, removal_effect
-from channel_attribution where period = 'last 30 whole days' order by sum(orders) over (partition by channel) desc, channel, model
+from channel_attribution where period = 'last 30 whole days'
+order by sum(orders) over (partition by channel) desc, channel, model
 """
 PRODUCTS = """
 select coalesce(products.name, performance.product_id) as product, performance.category_id, views, carts, buyers, orders,
