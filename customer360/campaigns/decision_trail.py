@@ -37,8 +37,9 @@ ORDERED = """
 
 @dataclass(frozen=True)
 class ConditionOutcome:
-    """A condition of an audience, the customer's value, and whether it holds (None: the value is not known)."""
+    """A condition of an audience on ``column``, the customer's value, and whether it holds (None: the value is not known)."""
 
+    column: str
     text: str
     value: Any
     holds: bool | None
@@ -91,7 +92,8 @@ def membership(connection: duckdb.DuckDBPyConnection, audience: str, shop: Shop,
         return None
     holds, shown = row[1 : 1 + len(conditions)], row[1 + len(conditions) :]
     outcomes = [
-        ConditionOutcome(text_of(each), value, is_held) for each, is_held, value in zip(conditions, holds, shown, strict=True)
+        ConditionOutcome(each.column, text_of(each), value, is_held)
+        for each, is_held, value in zip(conditions, holds, shown, strict=True)
     ]
     return Membership(text_of(tree), bool(row[0]), outcomes)
 

@@ -136,7 +136,8 @@ def test_an_audience_is_saved_by_its_owner_and_seen_by_all(desk: Desk) -> None:
         assert "is saved" in answer.content.decode()
     (saved,) = SavedAudience.objects.all()
     assert (saved.text, saved.owner.get_username()) == ("vip or age > 70", "marketer")
-    assert "Rich &lt;b&gt;" in shown(desk, "viewer")
+    assert "Rich &lt;b&gt;" in shown(desk, "approver")
+    assert "Rich" not in shown(desk, "viewer")  # age is personal
     refused = desk.client("approver").post(f"/audiences/{saved.pk}/delete/", follow=True)
     assert "its owner alone deletes one" in refused.content.decode()
     assert SavedAudience.objects.count() == 1

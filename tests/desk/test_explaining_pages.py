@@ -85,6 +85,17 @@ def test_who_is_outside_the_audience_is_shown_which_condition_does_not_hold(expl
     assert "&lt;b&gt;Spring" in text and "<b>Spring" not in text
 
 
+@pytest.mark.parametrize(("role", "shown"), [("viewer", '•••</td><td class="warn">'), ("marketer", '41</td><td class="good">')])
+def test_values_of_personal_columns_are_shown_to_those_alone_who_may_see_them(explained: Desk, role: str, shown: str) -> None:
+    spring = CAMPAIGN.replace("views_3d >= 20", "age >= 30 and views_3d >= 20")
+    (explained.shop.settings.campaign_folder / "spring.yaml").write_text(spring, encoding="utf-8")
+    explained.shop.tables["customer_features"] = f"select *, 41 as age from ({EXPLAINED['customer_features']})"
+    explained.shop.publish()
+    text = explained.client(role).get("/why/", {"customer": "C3", "campaign": "spring"}).content.decode()
+    assert f"<code>age &gt;= 30</code></td><td>{shown}" in text
+    assert ("in the audience</span>" in text) == (role != "viewer")
+
+
 def test_who_is_left_out_is_shown_the_reason_of_the_plan(explained: Desk) -> None:
     text = page(explained, "C3")
     assert "The newest draft says: contacted less than 7 days ago." in text

@@ -80,7 +80,7 @@ def audiences(request: DeskRequest) -> HttpResponse:
         "builder": builder,
         "size": size,
         "columns": [column for column in columns.values() if _may_ask(request, column.column.name)],
-        "saved": SavedAudience.objects.select_related("owner"),
+        "saved": _saved(request),
         "may_save": request.may(PLAN),
     }
     return show(request, "desk/audiences.html", context)
@@ -118,7 +118,7 @@ def audience_overlap(request: DeskRequest) -> HttpResponse:
         except AudienceError as wrong:
             error = wrong
     context = {"first": texts[0], "second": texts[1], "found": found, "error": error}
-    return show(request, "desk/audience_overlap.html", {**context, "saved": SavedAudience.objects.select_related("owner")})
+    return show(request, "desk/audience_overlap.html", {**context, "saved": _saved(request)})
 
 
 @page("audiences/save/", PLAN, name="audience_save", methods=("POST",))
@@ -225,6 +225,20 @@ def _describe(request: DeskRequest, builder: Builder) -> None:
             if row.known is not None:
                 row.operators = operators_of(row.known.column)
                 row.spread = DISTRIBUTIONS.of(request.snapshot, row.known.column) if _may_ask(request, row.column) else None
+
+
+def _saved(request: DeskRequest) -> list[SavedAudience]:
+    """Everybody's saved audiences; those with conditions on personal columns for those alone who may ask them."""
+    saved = list(SavedAudience.objects.select_related("owner"))
+    return saved if request.may(PERSONAL) else [each for each in saved if not _is_refused(request, each.text)]
+
+
+def _is_refused(request: DeskRequest, text: str) -> bool:
+    try:
+        _refuse_personal(request, text)
+    except AudienceError:
+        return True
+    return False
 
 
 def _may_ask(request: DeskRequest, column: str) -> bool:

@@ -94,7 +94,7 @@ def customer(request: DeskRequest, customer_id: str) -> HttpResponse:
         "consents": consents.to_dict("records"),
         "timeline": _timeline(request, customer_id),
         "most": MOST_ENTRIES,
-        "notes": _notes(known, lifetime, consents, [name for name in attributes if pd.isna(profile[name].iloc[0])]),
+        "notes": _notes(known, lifetime, consents, [name for name in attributes if pd.isna(known[name])]),
     }
     return show(request, "desk/customer.html", context)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -10,11 +11,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from customer360.campaigns.audience import AudienceError
-from customer360.campaigns.decision_trail import DecisionTrail, decision_trail, membership
+from customer360.campaigns.decision_trail import DecisionTrail, Membership, decision_trail, membership
 from customer360.campaigns.definition import load_shop_campaigns
 from customer360.campaigns.ledger import HOLDOUT, SENT, SUPPRESSED
-from customer360.services.desk.access import VIEW, DeskRequest, page
+from customer360.services.desk.access import PERSONAL, VIEW, DeskRequest, page
 from customer360.services.desk.audit import PERSONAL_VIEWED, record
+from customer360.services.desk.personal import MASK, personal_columns
 from customer360.services.desk.show import show
 
 PROFILE = """
@@ -61,10 +63,19 @@ def _found(request: DeskRequest, customer: str, campaign: str, audience: str | N
     }
     if audience is not None:
         try:
-            found["membership"] = membership(connection, audience, shop, customer)
+            found |= _masked(request, membership(connection, audience, shop, customer))
         except AudienceError as error:
             found["audience_error"] = str(error)
     return found
+
+
+def _masked(request: DeskRequest, known: Membership | None) -> dict[str, Any]:
+    """The membership for the page. Without ``PERSONAL`` neither a personal value nor what follows from it is shown."""
+    hidden = frozenset() if request.may(PERSONAL) else personal_columns(request.settings.shop)
+    if known is None or hidden.isdisjoint(each.column for each in known.conditions):
+        return {"membership": known}
+    conditions = [replace(each, value=MASK, holds=None) if each.column in hidden else each for each in known.conditions]
+    return {"membership": replace(known, conditions=conditions), "is_membership_hidden": True}
 
 
 def summary(trail: DecisionTrail) -> str:
