@@ -3,8 +3,8 @@
 The sources are distributions over products, added up with weights that ``ml.recommendations.sessions`` learns: that of the
 session's next product; ``product_affinity`` of the customer, whose share depends on the length of the session; and
 ``cold_start`` of the visit's beginning in the place of popularity. Without a session a customer has ``product_affinity``, a
-visitor ``cold_start``; a list that is short is filled from ``cold_start``, without one by popularity. Where a source alone was
-found to be better than the sum, ``SessionModel.lists`` names it, and it serves.
+visitor ``cold_start``; a list that is short is filled from ``cold_start``, without one by popularity. Until the sum was found
+to be better than each source alone, ``SessionModel.lists`` names the best of them, and it serves.
 """
 
 from __future__ import annotations

@@ -28,9 +28,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from customer360.lake.atomic import fsync_path
+from customer360.lake.object_store import StoreError
 from customer360.lake.operations.clock import shop_now
 from customer360.lake.slices import floor_to_slice, slice_folder
-from customer360.services.uploads import Uploads
+from customer360.services.uploads import Uploads, spooled_files
 from customer360.settings import Settings, SettingsError
 
 LOG = logging.getLogger(__name__)
@@ -178,10 +179,14 @@ class Spool:
             group, is_open = self._next_group()
             if group:
                 self._write_group(group)
-            if not is_open or self._is_due():
-                self._move()
-            if time.monotonic() >= self._next_look:
-                self.recover()
+            try:
+                if not is_open or self._is_due():
+                    self._move()
+                if time.monotonic() >= self._next_look:
+                    self.recover()
+            except Exception:  # without this thread no line would be acknowledged again
+                LOG.exception("%s: a look at its files failed, and is repeated", self.folder)
+                self._next_look = time.monotonic() + RETRY_SECONDS
 
     def _next_group(self) -> tuple[list[_Batch], bool]:
         """The batches that wait, up to ``GROUP_BYTES``, or none once the file or a look is due; and whether to go on."""
@@ -262,7 +267,7 @@ class Spool:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             free = shutil.disk_usage(self.folder).free
             return SpoolFullError(f"the disk has {free / 1e6:,.0f} MB left; docs/runbook.md, 'Disk full'")
-        return SpoolFullError(f"the disk could not be written: {error.strerror}")
+        return SpoolFullError(f"they could not be written: {error.strerror}")
 
     def _create(self) -> _Open:
         """A new file, locked. A process that looks for files of killed ones may have removed it between the two steps."""
@@ -279,7 +284,10 @@ class Spool:
         if shop.live:
             start = max(floor_to_slice(now, shop.slice_width), shop.slices_start)
             return Arrival(start, start + shop.slice_width)
-        return Arrival(shop_now(self._settings, now), now + timedelta(seconds=REPLAY_SECONDS))
+        try:
+            return Arrival(shop_now(self._settings, now), now + timedelta(seconds=REPLAY_SECONDS))
+        except StoreError as error:  # a replayed shop's newest slice is asked of the store
+            raise OSError(errno.EIO, str(error)) from error
 
     def _is_due(self) -> bool:
         opened = self._open
@@ -328,7 +336,7 @@ def spool_folder(settings: Settings, source: str) -> Path:
 def spooled_bytes(folder: Path) -> int:
     """Bytes in the files of a spool, of all processes, with those that wait for an object store."""
     size = 0
-    for path in folder.rglob("*.jsonl"):
+    for path in spooled_files(folder):
         with suppress(FileNotFoundError):  # moved since the folder was read
             size += path.stat().st_size
     return size

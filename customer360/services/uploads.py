@@ -7,6 +7,7 @@ process was killed between the put and the removal of the file, it is one object
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from contextlib import suppress
@@ -19,6 +20,11 @@ from customer360.settings import Settings
 
 LOG = logging.getLogger(__name__)
 RETRY_SECONDS = 5.0
+
+
+def spooled_files(folder: Path) -> list[Path]:
+    """The files of a spool, by name; a folder that another process removes meanwhile has none (``Path.rglob`` would fail)."""
+    return sorted(Path(found, name) for found, _, names in os.walk(folder) for name in names if name.endswith(".jsonl"))
 
 
 class Uploads:
@@ -51,16 +57,20 @@ class Uploads:
                 LOG.error("%s: files wait for the store, and are tried again: %s", self._folder, error)  # noqa: TRY400 (the message says it)
 
     def _work(self) -> None:
-        while True:
-            self.once()
-            with self._state_lock:
-                if not self._waiting():
-                    self._is_running = False
-                    return
-            time.sleep(RETRY_SECONDS)
+        try:
+            while True:
+                self.once()
+                with self._state_lock:
+                    if not self._waiting():
+                        self._is_running = False
+                        return
+                time.sleep(RETRY_SECONDS)
+        except BaseException:  # the next start has to begin anew
+            self._is_running = False
+            raise
 
     def _waiting(self) -> list[Path]:
-        return sorted(self._folder.rglob("*.jsonl"))
+        return spooled_files(self._folder)
 
     def _remove_empty(self, folder: Path) -> None:
         with suppress(OSError):  # a folder with another file, or one that another process has just removed

@@ -61,20 +61,27 @@ class ListBacktest:
 
     @property
     def serves(self) -> str:
-        """The blend, or the method that is better than it beyond chance: a name of ``recommend.LISTS``."""
-        return BLEND if self.comparison is None or self.comparison.gain.high >= 0 else self.comparison.best
+        """The best of the others until the blend is better beyond chance; the session where nothing is judged."""
+        if self.comparison is None:
+            return SESSION
+        return BLEND if self.comparison.gain.low > 0 else self.comparison.best
+
+    @property
+    def is_beaten(self) -> bool:
+        """Whether the best of the others is better than the blend beyond chance."""
+        return self.comparison is not None and self.comparison.gain.high < 0
 
     @property
     def reason(self) -> str:
         """The comparison in a sentence."""
         if self.comparison is None:
-            return f"the blend serves {self.audience}: none of them has a session that can judge it"
+            return f"'{SESSION}' serves {self.audience} until the blend is better: none of them has a session that can judge it"
         best, found = self.comparison.best, self.comparison.difference
         where = f"over {many(self.comparison.splits, 'split')}"
         if self.serves == BLEND:
-            beats = "better than" if self.comparison.gain.low > 0 else "not worse beyond chance than"
-            return f"the blend serves {self.audience}: it is {beats} '{best}', the best of the others, {where} ({found})"
-        return f"'{best}' serves {self.audience}: the blend is worse beyond chance {where} ({found})"
+            return f"the blend serves {self.audience}: it is better than '{best}', the best of the others, {where} ({found})"
+        compared = "worse" if self.is_beaten else "not better"
+        return f"'{best}' serves {self.audience}: the blend is {compared} beyond chance {where} ({found})"
 
 
 @dataclass(frozen=True)

@@ -187,8 +187,14 @@ def test_old_slices_leave_the_store_unless_the_bucket_sees_to_it(
     server.put("landing/clicks/2025/03/01/0000/web.jsonl", GOOD.format(1))
     server.put("landing/clicks/2026/05/01/0800/web.jsonl", GOOD.format(1))
     settings = with_store(server, tmp_path, delete_old_landing=deletes)
+    decisions = [
+        slice_folder(settings.place.landing / "offer_decisions", at) for at in (START, START - 500 * timedelta(days=1))
+    ]
+    for folder in decisions:  # they land in the local folder
+        folder.mkdir(parents=True)
     removed = remove_old(settings, START, START)
-    assert removed["landing_slices"] == int(deletes)
+    assert removed["landing_slices"] == int(deletes) + 1
+    assert [folder.exists() for folder in decisions] == [True, False]
     assert [key.split("/")[-2] for key in server.keys("landing/")] == left
 
 

@@ -14,8 +14,10 @@ import pytest
 from customer360.lake.publishing.tables import TABLES
 from customer360.recommendations.recommend import AFFINITY, BLEND, SESSION
 from customer360.settings import Place
+from ml.bootstrap import Interval
 from ml.recommendations.backtest_table import Outcome, keep_backtest
 from ml.recommendations.list_backtest import Known, ListBacktest, beginnings, list_backtests, served
+from ml.recommendations.measures import Comparison
 from ml.recommendations.session_backtest import SessionBacktest, backtest, splits_of
 from ml.recommendations.sessions import Sessions, sessions_of
 
@@ -56,9 +58,21 @@ def judged(change_at: int) -> tuple[Sessions, SessionBacktest, Known, list[ListB
     return learned, found, known, list_backtests(found, known)
 
 
-def test_a_blend_serves_until_a_source_alone_is_better() -> None:
+@pytest.mark.parametrize(
+    ("low", "high", "serves", "is_beaten"),
+    [(0.001, 0.02, BLEND, False), (-0.005, 0.001, AFFINITY, False), (-0.02, -0.001, AFFINITY, True)],
+)
+def test_the_best_source_serves_until_the_blend_is_better_beyond_chance(
+    low: float, high: float, serves: str, is_beaten: bool
+) -> None:
+    found = ListBacktest("customers", Comparison(pd.DataFrame(), pd.DataFrame(), BLEND, AFFINITY, Interval(0.0, low, high), 2))
+    assert (found.serves, found.is_beaten) == (serves, is_beaten)
+    assert found.reason.startswith("the blend serves" if serves == BLEND else "'affinity' serves customers: the blend is ")
+
+
+def test_the_session_alone_serves_where_the_blend_adds_nothing() -> None:
     _, _, _, (customers, visitors) = judged(VISITS)
-    assert (customers.serves, visitors.serves) == (BLEND, BLEND)
+    assert (customers.serves, visitors.serves) == (SESSION, SESSION)
     assert customers.comparison is not None
     assert set(customers.comparison.table["method"]) == {BLEND, SESSION, AFFINITY, "popularity"}
 
@@ -67,16 +81,16 @@ def test_a_blend_serves_until_a_source_alone_is_better() -> None:
 def test_a_source_that_is_better_alone_beyond_chance_serves_and_says_so() -> None:
     # customers change their habit in the newest twentieth of the visits, after the share of affinity was learned
     learned, found, known, lists = judged(VISITS - VISITS // 20)
-    assert [of.serves for of in lists] == [AFFINITY, BLEND]
+    assert [of.serves for of in lists] == [AFFINITY, SESSION]
     assert lists[0].reason.startswith("'affinity' serves customers: the blend is worse beyond chance over 1 split (-")
-    assert served(learned, found, lists, known).lists.tolist() == [AFFINITY, BLEND]
+    assert served(learned, found, lists, known).lists.tolist() == [AFFINITY, SESSION]
 
 
 def test_a_model_of_affinity_that_knows_the_judged_time_judges_no_list_of_customers() -> None:
     _, found, known, _ = judged(VISITS)
     later = Known(known.visitors, known.category_of, affinity_at, datetime(2027, 1, 1))  # noqa: DTZ001 (plain UTC)
     customers, visitors = list_backtests(found, later)
-    assert (customers.serves, customers.comparison) == (BLEND, None)
+    assert (customers.serves, customers.comparison) == (SESSION, None)
     assert visitors.comparison is not None
 
 

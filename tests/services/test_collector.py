@@ -33,9 +33,12 @@ from snowplow_tracker import (
 )
 from snowplow_tracker.typing import PayloadDict
 
+from customer360.lake.object_store import StoreError
 from customer360.services.api.app import create
+from customer360.services.api.collector import collecting
 from customer360.services.api.collector.collecting import Collector, ShopClock
 from customer360.services.api.keys import add_key, keys_file
+from customer360.services.api.problems import Problem
 from customer360.services.api.settings import ApiSettings
 from customer360.services.session_memory import SessionMemory, session_folder
 from customer360.services.spool import spool_folder
@@ -446,3 +449,26 @@ def test_processes_of_a_replayed_shop_have_one_clock_whenever_they_started(
     monkeypatch.setattr(time, "time", lambda: 1e9 + 100)
     for clock in (ShopClock(settings), ShopClock(settings)):
         assert clock.now() == settings.shop.slices_start + timedelta(seconds=100)
+
+
+def test_the_clock_of_a_replayed_shop_outlives_a_rewound_landing_and_a_lost_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = live_settings(tmp_path)
+    settings = live.model_copy(update={"shop": live.shop.model_copy(update={"live": False})})
+    folder = Path(settings.place.serving) / "clock"
+    folder.mkdir(parents=True)
+    for later in ("20990101T000000Z", "20990102T000000Z"):  # seen before landing was rewound
+        (folder / later).touch()
+    monkeypatch.setattr(collecting, "CLOCK_SECONDS", 0.0)
+    clock = ShopClock(settings)
+    start = settings.shop.slices_start
+    assert start <= clock.now() < start + settings.shop.slice_width
+
+    def away(*_: object) -> datetime:
+        raise StoreError("the store does not answer")
+
+    monkeypatch.setattr(collecting, "shop_now", away)
+    assert start <= clock.now() < start + settings.shop.slice_width
+    with pytest.raises(Problem, match="time is not known"):
+        ShopClock(settings).now()

@@ -194,7 +194,7 @@ def test_every_answer_is_a_logged_decision(personal: Personal) -> None:
     assert of_v8.session_id is None
     assert of_c3.customer_id is None
     assert of_c3.visitor_id == f"u-{of_c3.decision_id}"
-    assert (of_v1.customer_id, of_v1.visitor_id, of_v1.segment) == (None, "V1", None)
+    assert (of_v1.customer_id, of_v1.visitor_id, of_v1.segment) == (None, f"u-{of_v1.decision_id}", None)
     assert (of_v1.session_id, of_v1.session_products) == (None, ())
 
 

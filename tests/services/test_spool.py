@@ -16,8 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from customer360.lake.object_store import StoreError
 from customer360.lake.slices import folder_start, slice_folder
 from customer360.services.spool import Spool, SpoolFullError, spool_folder, spooled_bytes
+from customer360.services.uploads import spooled_files
 from customer360.settings import Place, Settings
 from tests.safety.small_disk import small_disk
 from tests.support.random_shop import small_shop
@@ -188,6 +190,60 @@ def test_a_replayed_shop_takes_lines_into_its_newest_slice(tmp_path: Path) -> No
     spool.submit([b"2"]).result(timeout=60)
     eventually(lambda: sum(map(len, landed(settings).values())) == 3)
     assert [*landed(settings)] == [START]
+
+
+def test_a_replayed_shop_whose_store_is_away_refuses_lines_until_it_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> datetime:
+        raise StoreError("the store does not answer")
+
+    settings = settings_in(tmp_path).model_copy(update={"shop": small_shop(live=False)})
+    spool = Spool(settings, "clicks", free_bytes=0)
+    with monkeypatch.context() as patched:
+        patched.setattr("customer360.services.spool.shop_now", away)
+        with pytest.raises(SpoolFullError, match="the store does not answer"):
+            spool.submit([b"1"]).result(timeout=60)
+        with pytest.raises(SpoolFullError, match="the store does not answer"):
+            spool.write([b"2"])
+    spool.submit([b"3"]).result(timeout=60)
+    spool.close()
+    assert [*landed(settings).values()] == [[b"3"]]
+
+
+def test_a_look_that_fails_ends_no_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = []
+
+    def fails(*_: object) -> None:
+        looks.append(1)
+        raise RuntimeError("no look")
+
+    monkeypatch.setattr(Spool, "recover", fails)
+    monkeypatch.setattr("customer360.services.spool.RETRY_SECONDS", 0.01)
+    spool = Spool(settings_in(tmp_path), "clicks", free_bytes=0, clock=Clock(START))
+    spool.submit([b"1"]).result(timeout=60)
+    eventually(lambda: len(looks) > 1)
+    spool.submit([b"2"]).result(timeout=60)
+    spool.close()
+
+
+def test_a_folder_that_another_process_removes_while_it_is_listed_has_no_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, kept = tmp_path / "a", tmp_path / "b" / "x.jsonl"
+    gone.mkdir()
+    kept.parent.mkdir()
+    kept.write_bytes(b"1\n")
+    real = os.scandir
+
+    def removing(path: str) -> object:
+        if Path(path) == gone:
+            gone.rmdir()
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", removing)
+    assert spooled_files(tmp_path) == [kept]
+    assert not gone.exists()
 
 
 def test_a_full_queue_and_a_full_disk_refuse_and_lose_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -141,6 +142,14 @@ def slice_folders(landing: Path, source: str = "clicks", since: datetime = EPOCH
                     start = folder_start(f"{name}/{entry.name}")
                     if start is not None:
                         yield start, entry.stat().st_mtime_ns
+
+
+def remove_slices(landing: Path, sources: Iterable[str], oldest: datetime) -> int:
+    """Remove the sources' folders of slices before ``oldest``; returns how many."""
+    old = [(source, start) for source in sources for start, _ in slice_folders(landing, source) if start < oldest]
+    for source, start in old:
+        shutil.rmtree(slice_folder(landing / source, start), ignore_errors=True)
+    return len(old)
 
 
 def _subfolders(path: str | Path) -> list[os.DirEntry[str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,10 +9,9 @@ from datetime import datetime
 from pathlib import Path
 
 from customer360.lake.atomic import replacing
-from customer360.lake.landing.listing import Listing, list_folder, list_slice, slice_folders
+from customer360.lake.landing.listing import Listing, list_folder, list_slice, remove_slices, slice_folders
 from customer360.lake.landing.store_landing import StoreLanding
 from customer360.lake.object_store import ObjectStore
-from customer360.lake.slices import slice_folder
 from customer360.settings import Settings
 
 
@@ -93,11 +91,7 @@ class FolderLanding:
 
     def remove_before(self, oldest: datetime) -> int:
         """Remove the folders of slices before ``oldest``; returns how many."""
-        sources = ("clicks", "offer_decisions")
-        old = [(source, start) for source in sources for start, _ in slice_folders(self.folder, source) if start < oldest]
-        for source, start in old:
-            shutil.rmtree(slice_folder(self.folder / source, start), ignore_errors=True)
-        return len(old)
+        return remove_slices(self.folder, ("clicks", "offer_decisions"), oldest)
 
 
 def find_landing(settings: Settings) -> FolderLanding | StoreLanding:

@@ -28,6 +28,7 @@ from customer360.lake.landing.listing import (
     click_obstacle,
     is_complete,
     listing_of,
+    remove_slices,
 )
 from customer360.lake.object_store import ObjectGoneError, ObjectStore, Page, StoredObject
 from customer360.lake.slices import FOLDER_FORMAT, folder_start, slice_start
@@ -201,9 +202,13 @@ class StoreLanding:
         return self.title if written or removed else ""
 
     def remove_before(self, oldest: datetime) -> int:
-        """Remove what lies in slices before ``oldest``, unless shop.yaml leaves that to the bucket; returns how many slices."""
+        """Remove what lies in slices before ``oldest``; returns how many slices.
+
+        Decisions about offers land in the local folder. Clicks stay where shop.yaml leaves them to the bucket.
+        """
+        local = remove_slices(self.folder, ["offer_decisions"], oldest)
         if not self.store.storage.delete_old_landing:
-            return 0
+            return local
         removed = set()
         for entry in self.store.objects(CLICKS):
             start = _slice_of(entry.key)
@@ -213,7 +218,7 @@ class StoreLanding:
                 break
             self.store.remove(entry.key)
             removed.add(start)
-        return len(removed)
+        return local + len(removed)
 
     @contextmanager
     def _opened(self, below: str, deep: bool) -> Iterator[Listing]:

@@ -85,8 +85,8 @@ def visitor_visit(view: StoreView, sessions: SessionMemory, caller: Caller, aske
     if caller.kind == "server" and asked == OWN:
         raise Problem(422, "wrong-parameter", f"A server has no visitor {OWN}", "Name the visitor, or ask with a browser key.")
     visitor_id, now = _bounded(caller.visitor(asked)), time.time()
-    if not caller.may_personalise:
-        return Visit(visitor_id, None, None, now)
+    if not caller.may_personalise:  # a browser's own visitor is one that links nothing, a server's is a linkable id
+        return Visit(visitor_id if caller.kind == "browser" else None, None, None, now)
     session = sessions.recall(visitor_id, None, now)
     customer_id = caller.customer_id or (session and session.customer_id) or view.customer_of(visitor_id)
     if customer_id is None:

@@ -15,6 +15,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector as MetricCollector
 
 from customer360.adapters.rows import Click, RowError, Skip
+from customer360.lake.object_store import StoreError
 from customer360.lake.operations.clock import shop_now
 from customer360.services.api.collector.contract import Arrived, EventError, checked, line_of
 from customer360.services.api.problems import Problem
@@ -65,11 +66,21 @@ class ShopClock:
             return datetime.now(UTC)
         monotonic = time.monotonic()
         if self._slice is None or monotonic >= self._looked + CLOCK_SECONDS:
-            newest = shop_now(self._settings, datetime.now(UTC))
+            newest = self._newest()
             if newest != self._slice:
                 self._slice, self._since = newest, _first_seen(Path(self._settings.place.serving) / "clock", newest)
-            self._looked = monotonic
+            self._looked = time.monotonic()
         return self._slice + timedelta(seconds=min(max(time.time() - self._since, 0), self._longest))
+
+    def _newest(self) -> datetime:
+        """The newest slice; while the store of landing is away, the last one seen. Raises ``Problem`` 503 without one."""
+        try:
+            return shop_now(self._settings, datetime.now(UTC))
+        except StoreError as error:
+            if self._slice is None:
+                detail = "The object store of landing does not answer."
+                raise Problem(503, "no-clock", "The shop's time is not known", detail, {"Retry-After": "10"}) from error
+            return self._slice
 
 
 def _first_seen(folder: Path, start: datetime) -> float:
@@ -78,7 +89,8 @@ def _first_seen(folder: Path, start: datetime) -> float:
     file = folder / f"{start:%Y%m%dT%H%M%SZ}"
     os.close(os.open(file, os.O_WRONLY | os.O_CREAT, 0o640))  # one that is there keeps its date
     for older in sorted(folder.iterdir())[:-2]:  # another process may still look at the one before
-        older.unlink(missing_ok=True)
+        if older != file:  # landing may have been rewound: later slices were seen before
+            older.unlink(missing_ok=True)
     return file.stat().st_mtime
 
 
