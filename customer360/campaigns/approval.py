@@ -10,6 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, time
 
+import duckdb
 import pandas as pd
 
 from customer360.campaigns.definition import Campaign
@@ -30,10 +31,19 @@ from customer360.campaigns.ledger import (
 from customer360.campaigns.limits import broken_limits
 from customer360.campaigns.standing import WITHDRAWN, WITHDRAWN_LATE, WITHDRAWN_ONE, commitments, standing
 from customer360.decisions import DecisionRefused, Request
+from customer360.errors import OperatorError
 from customer360.lake.atomic import replacing, write_text
 from customer360.lake.publishing.publications import publish_files
 from customer360.lake.slices import naive
-from customer360.settings import Settings, Shop
+from customer360.settings import Place, Settings, Shop
+
+
+class NotPublishedError(OperatorError):
+    """A decision is in the ledger, and publishing it failed; the next publication has it. ``done``: what was decided."""
+
+    def __init__(self, done: Approved | Withdrawn, error: Exception) -> None:
+        super().__init__(f"the decision on {done.campaign_id} is kept, but it is not published yet: {error}")
+        self.done = done
 
 
 @dataclass(frozen=True)
@@ -79,7 +89,8 @@ def approve(
     Customers whom an approved version of the campaign has already keep to that one. ``shop_now`` is the shop's time, UTC.
     Raises ``DecisionRefused`` when the draft is not the newest, its first day has passed, it was planned by an older version
     that kept no copy of its campaign, it would break a limit beside what is committed now, or its values rest on no measured
-    effect and ``without_evidence`` does not say that this is known; nothing has changed then.
+    effect and ``without_evidence`` does not say that this is known; nothing has changed then. Raises ``NotPublishedError`` when
+    it is approved and publishing failed.
 
     Limits are those of the campaign that the draft was made from, whatever its file says now. They count the contacts of the
     ledger and of ``touches``: ``campaign_touch_history`` of one published version.
@@ -120,8 +131,7 @@ def approve(
             )
         _keep(settings, draft, campaign)
         append(place, _entries(added, detail, shop_now, shop), request.at, request.by)
-    publish_files(place, request.at)
-    return Approved(
+    done = Approved(
         campaign_id,
         plan_version,
         len(contacts),
@@ -130,6 +140,8 @@ def approve(
         float(contacts["cost"].sum()),
         unproven=None if basis == MEASURED else basis,
     )
+    _publish(place, request.at, done)
+    return done
 
 
 def withdraw(
@@ -138,7 +150,8 @@ def withdraw(
     """Take back what is approved and not sent: all of the campaign, or only that of ``customers``. Sent contacts stay sent.
 
     Of a whole campaign, held-out customers whose time has not come are taken back with the contacts, and all of them may be
-    planned again. Raises ``DecisionRefused`` where there is nothing to take back, or a customer has no such contact.
+    planned again. Raises ``DecisionRefused`` where there is nothing to take back, or a customer has no such contact, and
+    ``NotPublishedError`` as ``approve``.
     """
     place = settings.place
     with deciding(place):
@@ -156,9 +169,17 @@ def withdraw(
             raise DecisionRefused(f"{campaign_id} has nothing that is approved and not sent: there is nothing to withdraw")
         kind = is_ahead[is_open].map({True: WITHDRAWN, False: WITHDRAWN_LATE}) if not customers else WITHDRAWN_ONE
         append(place, suppressions(taken, shop_now, kind + f": {request.reason_line}"), request.at, request.by)
-    publish_files(place, request.at)
     contacts = int((taken["arm"] == CONTACT).sum())
-    return Withdrawn(campaign_id, contacts, len(taken) - contacts, int(rows["is_sent"].sum()))
+    done = Withdrawn(campaign_id, contacts, len(taken) - contacts, int(rows["is_sent"].sum()))
+    _publish(place, request.at, done)
+    return done
+
+
+def _publish(place: Place, at: datetime, done: Approved | Withdrawn) -> None:
+    try:
+        publish_files(place, at)
+    except (OSError, duckdb.Error) as error:
+        raise NotPublishedError(done, error) from error
 
 
 def suppressions(rows: pd.DataFrame, at: datetime, detail: pd.Series[str] | str) -> pd.DataFrame:

@@ -129,6 +129,16 @@ def test_a_column_shows_its_values(desk: Desk) -> None:
     assert client.get("/audiences/columns/nothing/").status_code == 404
 
 
+def test_asking_of_a_personal_column_is_audited_without_the_values(desk: Desk) -> None:
+    client = desk.client("marketer")
+    shown(desk, text="age > 30 and customer_id = 'C0001'")
+    client.get("/audiences/columns/age/")
+    client.get("/audiences/overlap/?first=age>3&second=everyone")
+    shown(desk, text="recency_days > 3")
+    looks = AuditEntry.objects.filter(action="personal data viewed").order_by("id").values_list("details__columns", flat=True)
+    assert list(looks) == [["age", "customer_id"], ["age"], ["age"]]
+
+
 def test_an_audience_is_saved_by_its_owner_and_seen_by_all(desk: Desk) -> None:
     client = desk.client("marketer")
     for text in ("vip", "vip or age > 70"):

@@ -141,7 +141,25 @@ def test_an_approver_approves_and_withdraws_and_both_are_audited(desk: Desk, sho
         in desk.client("approver").post("/campaigns/spring/withdraw/", {"reason": "wrong"}, follow=True).content.decode()
     )
     actions = AuditEntry.objects.filter(action__startswith="campaign").order_by("id").values_list("action", "reason")
-    assert list(actions) == [("campaign approved", "looks right"), ("campaign withdrawn", "wrong")]
+    assert list(actions) == [
+        ("campaign approved: asked", "looks right"),
+        ("campaign approved", "looks right"),
+        ("campaign approved: asked", "looks right"),
+        ("campaign withdrawn: asked", "wrong"),
+        ("campaign withdrawn", "wrong"),
+    ]
+
+
+def test_a_decision_whose_publication_fails_is_audited(desk: Desk, shop: AudienceShop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr("customer360.campaigns.approval.publish_files", fail)
+    text = approved(desk, version_of(desk))
+    assert "not published yet: no space left" in text and "is approved" in text
+    assert len(read_ledger(shop.settings.place, [APPROVED])) > 0
+    (entry,) = AuditEntry.objects.filter(action="campaign approved")
+    assert "no space left" in entry.details["error"]
 
 
 @pytest.mark.parametrize(
@@ -162,9 +180,14 @@ def test_who_planned_or_wrote_a_campaign_does_not_approve_it_unless_a_setting_al
     assert "somebody else has to approve it" in approved(desk, version)
     assert read_ledger(shop.settings.place, [APPROVED]).empty
     AuditEntry.objects.create(username="admin", action="campaign saved", subject="spring")
+    AuditEntry.objects.create(username="marketer", action="campaign saved", subject="spring")
     assert "somebody else has to approve it" in approved(desk, version, "admin")
     with override_settings(DESK=replace(django_settings.DESK, four_eyes=False)):
         assert "is approved" in approved(desk, version, "admin")
+    plan(shop, "budget: 2\n")
+    assert "made or planned" not in page(desk, "/campaigns/spring/", "admin")  # of what was approved
+    AuditEntry.objects.create(username="admin", action="campaign saved", subject="spring")
+    assert "made or planned" in page(desk, "/campaigns/spring/", "admin")
 
 
 def test_a_marketer_makes_a_campaign_in_the_form_and_edits_it_as_text(desk: Desk, shop: AudienceShop) -> None:
@@ -234,15 +257,16 @@ def files_of(shop: AudienceShop) -> dict[Path, int]:
 def test_planning_is_asked_of_dagster_for_the_published_day(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     client = desk.client("marketer")
     assert "Nothing was planned" in client.post("/campaign-plans/", follow=True).content.decode()
-    assert not AuditEntry.objects.filter(action="plan requested").exists()
+    assert AuditEntry.objects.filter(action="plan requested").count() == 1
     asked: list[tuple[str, ...]] = []
     run = "2f1d7cbc-6b5a-4f4e-9a0c-0d1f2a3b4c5d"
     monkeypatch.setattr("customer360.services.desk.pages.campaigns.launch", lambda *of: asked.append(of) or run)
     assert client.post("/campaign-plans/").headers["Location"] == f"/runs/{run}/"
     assert asked == [("campaign_job", "marketer", "2026-05-04")]
-    assert list(AuditEntry.objects.filter(action="plan requested").values_list("subject", "username")) == [
-        ("2026-05-04", "marketer")
-    ]
+    monkeypatch.setattr("customer360.services.desk.pages.runs.launch", lambda *_: run)
+    desk.client("admin").post("/runs/", {"job": "daily_job"})
+    planned = AuditEntry.objects.filter(action="plan requested", subject="2026-05-04").values_list("username", flat=True)
+    assert list(planned) == ["admin", "marketer", "marketer"]
 
 
 def test_of_two_approvers_at_once_one_decides(shop: AudienceShop) -> None:

@@ -43,9 +43,9 @@ def test_a_viewer_neither_sees_nor_finds_by_personal_attributes(desk: Desk) -> N
     viewer, marketer = desk.client("viewer"), desk.client("marketer")
     assert "someone@example.org" not in viewer.get("/customers/C1/").content.decode()
     assert "C1/" not in viewer.get("/customers/", {"q": "someone@example.org"}).content.decode()
-    assert viewed() == []
+    assert viewed() == [("viewer", "C1")]
     assert "/customers/C1/" in marketer.get("/customers/", {"q": "SOMEONE@example.org"}).content.decode()
-    assert viewed() == [("marketer", "")]
+    assert viewed() == [("marketer", ""), ("viewer", "C1")]
 
 
 def test_customers_are_found_by_id_and_attribute_and_others_are_not_there(desk: Desk) -> None:

@@ -145,6 +145,8 @@ def test_the_offer_and_the_list_of_a_customer_are_shown_with_their_reasons(expla
     assert rows[1] == "The newsletter,40.0,2.0,0.05,1.0,9.5"
     text = client.get("/recommendations/", {"customer": "C2", "product": "p2"}).content.decode()
     assert "you viewed this lately" in text and "bought together with Guitar" in text
+    looks = AuditEntry.objects.filter(action="personal data viewed").values_list("subject", "details__page")
+    assert list(looks) == [("C2", "recommendations"), ("C1", "offers")]
 
 
 def test_without_tables_the_pages_say_what_to_do(desk: Desk) -> None:

@@ -29,7 +29,7 @@ from customer360.audiences.sizes import audience_size, overlap
 from customer360.campaigns.audience import AudienceError, audience_columns, audience_tree
 from customer360.campaigns.conditions import Condition, conditions_of, text_of
 from customer360.services.desk.access import PERSONAL, PLAN, VIEW, DeskRequest, page
-from customer360.services.desk.audit import record
+from customer360.services.desk.audit import PERSONAL_VIEWED, record
 from customer360.services.desk.models import SavedAudience
 from customer360.services.desk.personal import personal_columns
 from customer360.services.desk.show import show
@@ -75,6 +75,8 @@ def audiences(request: DeskRequest) -> HttpResponse:
         except AudienceError as error:
             builder.error = error
     _describe(request, builder)
+    shown = [row.column for _mode, rows in builder.groups or [] for row in rows if row.spread is not None]
+    _record_columns(request, [*shown, *(_columns_of(request, builder.text) if size is not None else [])])
     columns = described_columns(request.settings.shop, request.snapshot.version.publication.descriptions)
     context = {
         "builder": builder,
@@ -94,6 +96,7 @@ def audience_column(request: DeskRequest, name: str) -> HttpResponse:
         raise Http404(_("There is no such column."))
     if not _may_ask(request, name):
         raise PermissionDenied
+    _record_columns(request, [name])
     return show(
         request,
         "desk/audience_column.html",
@@ -114,6 +117,7 @@ def audience_overlap(request: DeskRequest) -> HttpResponse:
         try:
             for text in texts:
                 _refuse_personal(request, text)
+            _record_columns(request, [column for text in texts for column in _columns_of(request, text)])
             found = overlap(request.snapshot, *texts)
         except AudienceError as wrong:
             error = wrong
@@ -246,8 +250,17 @@ def _may_ask(request: DeskRequest, column: str) -> bool:
 
 
 def _refuse_personal(request: DeskRequest, text: str) -> None:
-    tree = audience_tree(text, request.settings.shop)
-    _refuse_personal_columns(request, [condition.column for condition in conditions_of(tree)])
+    _refuse_personal_columns(request, _columns_of(request, text))
+
+
+def _columns_of(request: DeskRequest, text: str) -> list[str]:
+    return [condition.column for condition in conditions_of(audience_tree(text, request.settings.shop))]
+
+
+def _record_columns(request: DeskRequest, columns: list[str]) -> None:
+    """The personal columns that are asked, or that choose one customer by id; not what is asked of them."""
+    if personal := sorted({*columns} & {*personal_columns(request.settings.shop), "customer_id"}):
+        record(request, PERSONAL_VIEWED, details={"page": "audiences", "columns": personal})
 
 
 def _refuse_personal_columns(request: DeskRequest, columns: list[str]) -> None:

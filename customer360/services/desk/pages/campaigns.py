@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from django.conf import settings as django_settings
 from django.contrib import messages
-from django.db import transaction
+from django.db.models import QuerySet
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as _later
 
-from customer360.campaigns.approval import approve, withdraw
+from customer360.campaigns.approval import Approved, NotPublishedError, Withdrawn, approve, withdraw
 from customer360.campaigns.definition import Campaign, Channel
-from customer360.campaigns.drafts import MEASURED
+from customer360.campaigns.drafts import MEASURED, definition_of
 from customer360.campaigns.files import made_file
 from customer360.campaigns.overview import CampaignOverview, campaign_overviews
 from customer360.decisions import DecisionRefused, Request
@@ -32,7 +32,8 @@ from customer360.services.desk.planning import brief_of, lift_by_day, planned_ag
 from customer360.services.desk.show import show
 from customer360.snapshot import published_touches
 
-JOB, PLAN_REQUESTED, CAMPAIGN_SAVED = "campaign_job", "plan requested", "campaign saved"
+JOB, PLAN_REQUESTED, CAMPAIGN_SAVED, RUN_STARTED = "campaign_job", "plan requested", "campaign saved", "run started"
+APPROVED_ENTRY, COVERED = "campaign approved", "saves_covered"
 CALENDAR = """
 select strftime(contact_date, '%a %d %b') || ' ' || daypart as day_and_daypart, channel, count(*) as contacts
 from campaign_plan where campaign_id = $campaign and plan_version = $version and decision = 'contact'
@@ -57,6 +58,9 @@ select campaign_id, is_closed, contacted, lift, lift_low, lift_high, profit, ver
 from campaign_results where arm = 'contact' order by campaign_id
 """
 RESULTS = "from campaign_results where campaign_id = ? order by arm"
+
+
+Decision = TypeVar("Decision", Approved, Withdrawn)
 
 
 @dataclass(frozen=True)
@@ -171,27 +175,29 @@ def results(request: DeskRequest, campaign_id: str) -> HttpResponse:
 def campaign_approve(request: DeskRequest, campaign_id: str) -> HttpResponse:
     """Approve the newest draft; the library decides under its lock whether that is still possible."""
     version, reason = request.POST.get("version", ""), request.POST.get("reason", "")
+    saves = list(_saves(campaign_id).values_list("id", flat=True)[:1])
     overview = _overview(request, campaign_id)
     user, now = request.user.get_username(), datetime.now(UTC)
     if django_settings.DESK.four_eyes and user in planners(overview):
         messages.error(request, _("You made or planned this campaign, so somebody else has to approve it."))
         return redirect("campaign", campaign_id)
-    try:
-        with transaction.atomic():
-            record(request, "campaign approved", subject=campaign_id, reason=reason, details={"version": version})
-            done = approve(
-                request.settings,
-                campaign_id,
-                version,
-                Request(reason, now, user),
-                shop_now(request.settings, now),
-                touches=published_touches(request.settings),
-                without_evidence=request.POST.get("without_evidence") == "on",
-            )
-            if done.before:
-                transaction.set_rollback(True)
-    except DecisionRefused as refused:
-        messages.error(request, str(refused))
+    details: dict[str, Any] = {"version": version}
+    if saves and overview.campaign == definition_of(request.settings.place, campaign_id, version):
+        details[COVERED] = saves[0]
+
+    def decide() -> Approved:
+        return approve(
+            request.settings,
+            campaign_id,
+            version,
+            Request(reason, now, user),
+            shop_now(request.settings, now),
+            touches=published_touches(request.settings),
+            without_evidence=request.POST.get("without_evidence") == "on",
+        )
+
+    done = _decided(request, APPROVED_ENTRY, decide, subject=campaign_id, reason=reason, details=details)
+    if done is None:
         return redirect("campaign", campaign_id)
     if done.before:
         messages.info(request, _("%(version)s was %(before)s already.") % {"version": version, "before": done.before})
@@ -205,13 +211,13 @@ def campaign_approve(request: DeskRequest, campaign_id: str) -> HttpResponse:
 def campaign_withdraw(request: DeskRequest, campaign_id: str) -> HttpResponse:
     """Take back what is approved and not sent."""
     reason, now = request.POST.get("reason", ""), datetime.now(UTC)
-    try:
-        with transaction.atomic():
-            record(request, "campaign withdrawn", subject=campaign_id, reason=reason)
-            asked = Request(reason, now, request.user.get_username())
-            done = withdraw(request.settings, campaign_id, asked, shop_now(request.settings, now))
-    except DecisionRefused as refused:
-        messages.error(request, str(refused))
+
+    def decide() -> Withdrawn:
+        asked = Request(reason, now, request.user.get_username())
+        return withdraw(request.settings, campaign_id, asked, shop_now(request.settings, now))
+
+    done = _decided(request, "campaign withdrawn", decide, subject=campaign_id, reason=reason, details={})
+    if done is None:
         return redirect("campaign", campaign_id)
     counts = {"contacts": f"{done.contacts:,}", "sent": f"{done.sent:,}"}
     messages.success(request, _("%(contacts)s contacts are withdrawn; %(sent)s had been sent and stay sent.") % counts)
@@ -222,23 +228,57 @@ def campaign_withdraw(request: DeskRequest, campaign_id: str) -> HttpResponse:
 def campaigns_plan(request: DeskRequest) -> HttpResponse:
     """Ask Dagster to plan all campaigns for the published day."""
     day = _day(request)
+    record(request, PLAN_REQUESTED, subject=day, details={"job": JOB})
     try:
         run_id = launch(JOB, request.user.get_username(), day)
     except DagsterError as error:
         messages.error(request, _("Nothing was planned: %(error)s") % {"error": error})
         return redirect("campaigns")
-    record(request, PLAN_REQUESTED, subject=day, details={"run": run_id})
+    record(request, RUN_STARTED, subject=run_id, details={"job": JOB})
     return redirect("run", run_id)
 
 
 def planners(overview: CampaignOverview) -> set[str]:
-    """Who may not approve a campaign's newest draft: who asked for a plan of its day, and who wrote its file last."""
+    """Who may not approve a campaign's newest draft: who asked for a plan of its day, or saved its file since an approval.
+
+    An approval covers the saves that its draft was made of: where the file was changed between plan and approval, it covers
+    none. Plans that are started in Dagster or by a command are not known here.
+    """
     if overview.draft is None:
         return set()
     day = overview.draft.plan_version.removeprefix(f"{overview.campaign_id}-")[:10]
     asked = set(AuditEntry.objects.filter(action=PLAN_REQUESTED, subject=day).values_list("username", flat=True))
-    saved = AuditEntry.objects.filter(action=CAMPAIGN_SAVED, subject=overview.campaign_id).values_list("username", flat=True)
-    return asked | set(saved[:1])
+    approved = AuditEntry.objects.filter(action=APPROVED_ENTRY, subject=overview.campaign_id)
+    covered = max((details.get(COVERED, 0) for details in approved.values_list("details", flat=True)), default=0)
+    return asked | set(_saves(overview.campaign_id).filter(id__gt=covered).values_list("username", flat=True))
+
+
+def _saves(campaign_id: str) -> QuerySet[AuditEntry]:
+    """The newest first."""
+    return AuditEntry.objects.filter(action=CAMPAIGN_SAVED, subject=campaign_id)
+
+
+def _decided(
+    request: DeskRequest, action: str, decide: Callable[[], Decision], *, subject: str, reason: str, details: Mapping[str, Any]
+) -> Decision | None:
+    """Decide, with an entry before that it is asked for and one after of what came of it; None where it was refused.
+
+    No transaction spans them: other entries need not wait, and what the ledger has is not taken back here by a later failure.
+    """
+    entry: dict[str, Any] = {"subject": subject, "reason": reason}
+    record(request, f"{action}: asked", **entry, details=details)
+    try:
+        done = decide()
+    except DecisionRefused as refused:
+        record(request, f"{action}: refused", **entry, details={**details, "error": str(refused)})
+        messages.error(request, str(refused))
+        return None
+    except NotPublishedError as failed:
+        messages.warning(request, str(failed))
+        details, done = {**details, "error": str(failed)}, cast("Decision", failed.done)
+    if not getattr(done, "before", None):
+        record(request, action, **entry, details=details)
+    return done
 
 
 def _overview(request: DeskRequest, campaign_id: str) -> CampaignOverview:

@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from customer360.lake.slices import naive
 from customer360.services.desk.access import VIEW, DeskRequest, page
+from customer360.services.desk.audit import PERSONAL_VIEWED, record
 from customer360.services.desk.charts import Chart, bar, heatmap, line, plain
 from customer360.services.desk.filters import Period, chosen
 from customer360.services.desk.show import show
@@ -69,6 +70,8 @@ def offers(request: DeskRequest) -> HttpResponse:
     """Performance by day, offer, policy and segment; the exploration share; the answer to any customer."""
     period = chosen(request, "days", PERIODS, 30)
     customer = request.GET.get("customer", "").strip()
+    if customer:
+        record(request, PERSONAL_VIEWED, subject=customer, details={"page": "offers"})
     since = {"since": naive(request.snapshot.as_of) - timedelta(days=period.days)}
     charts = [chart for table, chart in _charts(request, since) if request.snapshot.has(table)]
     if customer and request.snapshot.has("current_offers"):

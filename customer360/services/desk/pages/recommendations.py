@@ -6,6 +6,7 @@ from django.http import HttpResponse
 from django.utils.translation import gettext_lazy as _
 
 from customer360.services.desk.access import VIEW, DeskRequest, page
+from customer360.services.desk.audit import PERSONAL_VIEWED, record
 from customer360.services.desk.charts import Chart, bar
 from customer360.services.desk.show import show
 
@@ -43,6 +44,8 @@ group by products.name order by customers desc, product limit 25
 def recommendations(request: DeskRequest) -> HttpResponse:
     """Quality by length of history; the list of a customer, and what goes with a product."""
     asked = {name: request.GET.get(name, "").strip() for name in ("customer", "product")}
+    if asked["customer"]:
+        record(request, PERSONAL_VIEWED, subject=asked["customer"], details={"page": "recommendations"})
     rankings = _rankings(request)
     charts = [
         Chart(

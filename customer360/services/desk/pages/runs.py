@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from customer360.services.desk.access import ACCOUNTS, VIEW, DeskRequest, page
 from customer360.services.desk.audit import record
 from customer360.services.desk.dagster import DagsterError, failed_checks, launch, read_run
+from customer360.services.desk.pages.campaigns import PLAN_REQUESTED, RUN_STARTED
 
 JOBS = {
     "training_job": _("Train the models"),
@@ -43,12 +44,16 @@ def start_run(request: DeskRequest) -> HttpResponse:
     job = request.POST.get("job", "")
     if job not in JOBS:
         raise Http404(gettext("There is no such job."))
+    day = published_day(request) if job in DAILY else ""
+    if day:
+        record(request, PLAN_REQUESTED, subject=day, details={"job": job})
+    record(request, "run asked for", subject=job)
     try:
-        run_id = launch(job, request.user.get_username(), published_day(request) if job in DAILY else "")
+        run_id = launch(job, request.user.get_username(), day)
     except DagsterError as error:
         messages.error(request, str(error))
         return redirect("models")
-    record(request, "run asked for", subject=job, details={"run_id": run_id})
+    record(request, RUN_STARTED, subject=run_id, details={"job": job})
     return redirect("run", run_id=run_id)
 
 
