@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Container, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +20,7 @@ import pyarrow as pa
 from customer360.campaigns.ledger import known_salt
 from customer360.lake.engine import literal, quoted, registered, transaction
 from customer360.lake.publishing.tables import TABLES
+from customer360.lake.reference.customer_queries import personalised_query
 from customer360.lake.slices import naive
 from customer360.lake.warehouse.frames import append_rows
 from customer360.offers.conditions import SEPARATOR
@@ -59,13 +61,14 @@ def decide_everyone(
     with closing(connection.cursor()) as reading, transaction(connection):  # ``reading`` sees what was committed before
         book = read_book(reading, shop, as_of.astimezone(shop.zone).date())
         plans = Plans(reading, settings, book, salt)
-        reading.execute(f"create temp table known as {customer_digests(settings.place, book)}")
+        reading.execute(f"create temp table known as {_digests(settings, book)}")
         basis = _Basis(_epoch(settings, book, policy, plans), Draws(book, policy, key, as_of))
         everyone = not _find_due(reading, basis)
         _make_room(connection, reading, basis, everyone=everyone)
         among = "" if everyone else "semi join due using (customer_id)"
+        refusing = _refusing(reading, settings)
         cursor = reading.execute(f"{customer_rows(settings.place, book, among)} order by customer_id")
-        customers = customers_of(cursor, plans) if book.default else iter(())
+        customers = _as_served(customers_of(cursor, plans), refusing) if book.default else iter(())
         customers = (with_listed(book, customer) for customer in customers) if shop.serving else customers
         while batch := list(islice(customers, BATCH)):
             _append(connection, [found for each in batch if (found := decide(book, each, policy, key, as_of))], as_of)
@@ -75,6 +78,35 @@ def decide_everyone(
         counts = Counter({(offer, basis): int(customers) for offer, basis, customers in counted})
         reading.execute("drop table known; drop table due")
     return book, counts
+
+
+def _digests(settings: Settings, book: Book) -> str:
+    """SQL of (customer_id, digest) of every customer: equal digests mean that the same is known and may be used."""
+    digests = customer_digests(settings.place, book)
+    if not settings.shop.serving:
+        return digests
+    consented = personalised_query(settings.place, settings.shop)
+    return f"""
+        select customer_id, hash((digest, consented.customer_id is not null)) as digest
+        from ({digests}) as digests left join ({consented}) as consented using (customer_id)
+    """
+
+
+def _refusing(reading: duckdb.DuckDBPyConnection, settings: Settings) -> frozenset[str]:
+    """The customers to be decided on who do not consent to personalisation; nobody where the shop is not served."""
+    if not settings.shop.serving:
+        return frozenset()
+    consented = personalised_query(settings.place, settings.shop)
+    rows = reading.execute(f"select customer_id from due anti join ({consented}) as consented using (customer_id)").fetchall()
+    return frozenset(customer for (customer,) in rows)
+
+
+def _as_served(customers: Iterator[Customer], refusing: Container[str]) -> Iterator[Customer]:
+    """The customers as a service may see them: of those who refuse, their holdouts alone."""
+    for customer in customers:
+        name = customer.customer_id
+        is_bare = name in refusing
+        yield Customer(name, is_held_out=customer.is_held_out, withheld=customer.withheld) if is_bare else customer
 
 
 @dataclass(frozen=True)

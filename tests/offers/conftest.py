@@ -15,6 +15,7 @@ import yaml
 from customer360.campaigns.ledger import append
 from customer360.lake.engine import quoted
 from customer360.lake.landing.contracts import reference_tables
+from customer360.lake.reference.reference_history import history_file
 from customer360.settings import Place, Settings
 from tests.support.random_shop import small_shop
 
@@ -59,6 +60,15 @@ class Store:
     def customers(self, *names: str) -> None:
         self.add("marts.customer_features", *({"customer_id": name} for name in names))
 
+    def consents(self, which: str = "true") -> None:
+        """The customers for whom ``which`` holds, a condition, are those who consent to personalisation."""
+        file = history_file(self.settings.place, "customers")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self.connection.execute(
+            f"copy (select customer_id, {which} as consent_personalisation, timestamp '1970-01-01' as valid_from, "
+            f"cast(null as timestamp) as valid_to from marts.customer_features) to '{file}' (format parquet)"
+        )
+
     def rules(self, **rules: Any) -> None:
         """Other rules of campaigns and offers, as in shop.yaml."""
         values = self.settings.shop.model_dump(mode="json", by_alias=True, exclude_none=True)
@@ -86,6 +96,7 @@ def many_customers(store: Store) -> None:
     """10,001 customers, some held out, with four offers: for a segment, for a product, and of a campaign with holdouts."""
     store.rules(offers={"exploration_share": 0.3, "threshold": 0.1}, campaigns={"global_holdout_share": 0.05}, serving=True)
     store.connection.execute("insert into marts.customer_features select 'c' || i from range(10001) as numbers (i)")
+    store.consents()
     store.connection.execute(
         "insert into predictions.customer_scores select customer_id, category_id, hash(customer_id || category_id) / 4e19 "
         "from marts.customer_features cross join (values ('books'), ('music')) as categories (category_id)"

@@ -293,6 +293,24 @@ def test_a_policy_that_draws_decides_everybody_anew_where_the_hour_turns(store: 
     assert seen(NOON + timedelta(minutes=60)) == next_hour
 
 
+def test_who_does_not_consent_is_decided_on_as_by_a_service_on_nothing_but_the_holdouts(store: Store) -> None:
+    many_customers(store)
+    with_consent = current(store)
+    of_all = dict(store.connection.execute("from predictions.offer_inputs").fetchall())
+    store.consents("customer_id not like '%7'")
+    rows = current(store)
+    inputs = dict(store.connection.execute("from predictions.offer_inputs").fetchall())
+    refusing = {name for name in rows if name.endswith("7")}
+    assert {name for name in inputs if inputs[name] != of_all[name]} == refusing
+    assert all(rows[name] == with_consent[name] for name in rows.keys() - refusing)
+    for name in refusing:
+        before, known = decode(of_all[name].encode()), decode(inputs[name].encode())
+        bare = Customer(name, is_held_out=before.is_held_out, withheld=before.withheld)
+        assert msgspec.structs.replace(known, listed=None) == bare
+    assert any(with_consent[name]["affinity"] for name in refusing)
+    assert not any(rows[name]["affinity"] for name in refusing)
+
+
 def test_without_offers_the_table_is_empty_and_typed(store: Store) -> None:
     store.customers("c1")
     assert current(store) == {}
