@@ -24,9 +24,14 @@ class CampaignRefused(DecisionRefused):
         self.problems = problems
 
 
+def is_name(campaign_id: str) -> bool:
+    """Whether a file of a campaign may have this name."""
+    return re.fullmatch(NAME, campaign_id) is not None and len(campaign_id) <= LONGEST_NAME
+
+
 def made_file(settings: Settings, campaign_id: str) -> Path:
     """Where the file of a campaign that is made in the desk lies. Raises ``DecisionRefused`` on what is no name."""
-    if not re.fullmatch(NAME, campaign_id) or len(campaign_id) > LONGEST_NAME:
+    if not is_name(campaign_id):
         raise DecisionRefused(
             f"a campaign's name has small letters, digits, - and _, and at most {LONGEST_NAME} characters, such as spring-sale"
         )

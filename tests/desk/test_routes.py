@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from django.contrib.auth.models import User
 
 from customer360.services.desk.access import PAGES
 from customer360.services.desk.urls import urlpatterns
+from tests.desk.conftest import SPRING
 from tests.desk.in_django import Desk
 
 EVERYBODY = ("viewer", "marketer", "approver", "admin")
@@ -38,7 +40,7 @@ ROUTES: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {
     ("audit", "GET"): ("/audit/", APPROVERS),
     ("accounts", "GET"): ("/accounts/", ADMINS),
     ("accounts", "POST"): ("/accounts/", ADMINS),
-    ("account", "POST"): ("/accounts/viewer/", ADMINS),
+    ("account", "POST"): ("/accounts/1/", ADMINS),
     ("password", "GET"): ("/password/", EVERYBODY),
     ("password", "POST"): ("/password/", EVERYBODY),
     ("campaigns", "GET"): ("/campaigns/", EVERYBODY),
@@ -74,6 +76,21 @@ def test_each_role_is_answered_as_the_table_says(desk: Desk, role: str) -> None:
             assert response.status_code in {200, 302, *NOT_THERE.get(name, ())}, (name, method, response.content[:500])
         else:
             assert response.status_code == 403, (name, method)
+
+
+def test_any_name_of_an_account_or_a_file_leaves_the_pages_open(desk: Desk) -> None:
+    admin = desk.client("admin")
+    assert (
+        "a name has 1 to 150 characters"
+        in admin.post("/accounts/", {"name": "sales/eu", "role": "viewer"}, follow=True).content.decode()
+    )
+    user = User.objects.create_user("sales/eu@shop.example")  # as single sign-on makes it
+    assert admin.post(f"/accounts/{user.pk}/", {"change": "viewer"}, follow=True).status_code == 200
+    for name in ("Spring", "Spring Sale"):
+        (desk.shop.settings.campaign_folder / f"{name}.yaml").write_text(SPRING, encoding="utf-8")
+    assert "Spring Sale.yaml" in admin.get("/campaigns/").content.decode()
+    assert admin.get("/campaigns/Spring/").status_code == 200
+    assert {admin.get(f"/campaigns/{name}/edit/").status_code for name in ("Spring", "Spring%20Sale")} == {302, 404}
 
 
 def test_who_is_not_signed_in_is_sent_to_the_login(desk: Desk) -> None:

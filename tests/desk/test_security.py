@@ -92,7 +92,7 @@ def test_markup_in_data_is_shown_as_text(desk: Desk) -> None:
 def test_a_session_ends_when_the_account_is_closed(desk: Desk) -> None:
     client = desk.client("viewer")
     assert client.get("/").status_code == 200
-    desk.client("admin").post("/accounts/viewer/", {"change": "close"})
+    desk.client("admin").post(f"/accounts/{desk.user('viewer').pk}/", {"change": "close"})
     assert client.get("/").headers["Location"].startswith("/login/")
 
 

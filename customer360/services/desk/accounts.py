@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,6 +26,7 @@ class AccountError(OperatorError, ValueError):
 class Account:
     """An account as lists show it; ``role`` is empty where an admin has given none yet."""
 
+    number: int
     name: str
     role: str
     is_active: bool
@@ -34,7 +36,7 @@ class Account:
 def list_accounts() -> list[Account]:
     """All accounts, in the order of their names."""
     users = User.objects.prefetch_related("groups").order_by("username")
-    return [Account(user.username, role_of(user), user.is_active, user.last_login) for user in users]
+    return [Account(user.pk, user.username, role_of(user), user.is_active, user.last_login) for user in users]
 
 
 def role_of(user: User) -> str:
@@ -48,8 +50,8 @@ def add_account(name: str, role: str, by: str = "command line") -> str:
     """Make an account, and return its password, which is kept as a hash alone. Raises ``AccountError``."""
     if User.objects.filter(username__iexact=name).exists():
         raise AccountError(f"there is an account {name} already; customer360 desk users list shows all")
-    if not name.strip() or len(name) > 150:
-        raise AccountError("a name has 1 to 150 characters")
+    if len(name) > 150 or not re.fullmatch(User.username_validator.regex, name):
+        raise AccountError("a name has 1 to 150 characters: letters, digits, and @ . + - _")
     password = secrets.token_urlsafe(PASSWORD_BYTES)
     if role not in ROLES:
         raise AccountError(f"{role!r} is no role; there are {', '.join(ROLES)}")

@@ -38,12 +38,12 @@ def accounts(request: DeskRequest) -> HttpResponse:
     return render(request, "desk/accounts.html", {**context, "accounts": list_accounts(), "made": name, "password": password})
 
 
-@page("accounts/<str:name>/", ACCOUNTS, name="account", methods=("POST",), reads=False)
-def account(request: DeskRequest, name: str) -> HttpResponse:
+@page("accounts/<int:number>/", ACCOUNTS, name="account", methods=("POST",), reads=False)
+def account(request: DeskRequest, number: int) -> HttpResponse:
     """Change an account's role or password, or close or open it. Nobody changes the own role or closes the own account."""
-    user, by, change = get_object_or_404(User, username=name), request.user.get_username(), request.POST.get("change", "")
+    user, by, change = get_object_or_404(User, pk=number), request.user.get_username(), request.POST.get("change", "")
     if change == "password":
-        context = {"accounts": list_accounts(), "roles": MAY, "made": name, "password": new_password(user, by)}
+        context = {"accounts": list_accounts(), "roles": MAY, "made": user.username, "password": new_password(user, by)}
         return render(request, "desk/accounts.html", context)
     if user == request.user:
         messages.error(request, gettext("Another admin must change the role of your account or close it."))

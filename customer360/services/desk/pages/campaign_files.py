@@ -19,7 +19,7 @@ from customer360.campaigns.files import (
     CampaignRefused,
     campaign_text,
     fields_text,
-    made_file,
+    is_name,
     remove_campaign,
     write_campaign,
 )
@@ -57,9 +57,7 @@ class Edit:
 def campaign_new(request: DeskRequest) -> HttpResponse:
     """Make a campaign; ``?audience=`` and ``?copy=`` say where it begins."""
     copied, _is_ours = (
-        campaign_text(request.settings, name)
-        if (name := request.GET.get("copy", "")) and _is_name(request, name)
-        else (None, True)
+        campaign_text(request.settings, name) if (name := request.GET.get("copy", "")) and is_name(name) else (None, True)
     )
     start = {**START, "audience": request.GET.get("audience", "everyone")}
     if copied is not None:
@@ -71,7 +69,7 @@ def campaign_new(request: DeskRequest) -> HttpResponse:
 @page("campaigns/<slug:campaign_id>/edit/", PLAN, name="campaign_edit", methods=("GET", "POST"))
 def campaign_edit(request: DeskRequest, campaign_id: str) -> HttpResponse:
     """Edit a campaign that was made here; the shop's own file is shown, to be copied."""
-    known, is_ours = campaign_text(request.settings, campaign_id) if _is_name(request, campaign_id) else (None, True)
+    known, is_ours = campaign_text(request.settings, campaign_id) if is_name(campaign_id) else (None, True)
     if known is None:
         messages.error(request, _("There is no file of this campaign; make a new one."))
         return redirect("campaign_new")
@@ -84,7 +82,7 @@ def campaign_edit(request: DeskRequest, campaign_id: str) -> HttpResponse:
 @page("campaigns/<slug:campaign_id>/remove/", PLAN, name="campaign_remove", methods=("POST",))
 def campaign_remove(request: DeskRequest, campaign_id: str) -> HttpResponse:
     """Remove a file that was made here; plans and approvals stay."""
-    known, _is_ours = campaign_text(request.settings, campaign_id) if _is_name(request, campaign_id) else (None, True)
+    known, _is_ours = campaign_text(request.settings, campaign_id) if is_name(campaign_id) else (None, True)
     if known is None:
         messages.error(request, _("There is no file of this campaign."))
         return redirect("campaigns")
@@ -164,14 +162,6 @@ def _offers(request: DeskRequest) -> list[tuple[str, str]]:
 
 def _lists(request: DeskRequest) -> dict[str, list[str]]:
     return {name: request.POST.getlist(name) for name in request.POST if name.startswith("days_")}
-
-
-def _is_name(request: DeskRequest, name: str) -> bool:
-    try:
-        made_file(request.settings, name)
-    except DecisionRefused:
-        return False
-    return True
 
 
 def _mark(text: str | None) -> str:

@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy as _later
 from customer360.campaigns.approval import Approved, NotPublishedError, Withdrawn, approve, withdraw
 from customer360.campaigns.definition import Campaign, Channel
 from customer360.campaigns.drafts import MEASURED, definition_of
-from customer360.campaigns.files import made_file
+from customer360.campaigns.files import is_name, made_file
 from customer360.campaigns.overview import CampaignOverview, campaign_overviews
 from customer360.decisions import DecisionRefused, Request
 from customer360.lake.operations.clock import shop_now
@@ -110,7 +110,7 @@ def campaign(request: DeskRequest, campaign_id: str) -> HttpResponse:
         "steps": _steps(request, overview),
         "is_approved": draft is not None and draft.plan_version in approved,
         "needs_evidence": draft is not None and draft.value_basis != MEASURED,
-        "is_made_here": made_file(request.settings, campaign_id).exists(),
+        "is_made_here": is_name(campaign_id) and made_file(request.settings, campaign_id).exists(),
         "may_plan": request.may(PLAN),
         "may_approve": request.may(APPROVE),
         "planners": sorted(planners(overview)) if draft is not None else [],
