@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from django.conf import settings as django_settings
 from django.db import DatabaseError, connection, transaction
+from django.test import override_settings
+from msgspec.structs import replace
 
 from customer360.services.desk.accounts import AccountError, make_demo_accounts, new_password
 from customer360.services.desk.configuration import DeskSettings
@@ -87,6 +89,14 @@ def test_markup_in_data_is_shown_as_text(desk: Desk) -> None:
         content = desk.client("admin").get(address).content.decode()
         assert "canary" in content, address
         assert "<script>alert" not in content, address
+
+
+@pytest.mark.parametrize(("is_trusted", "address"), [(True, "203.0.113.9"), (False, "127.0.0.1")])
+def test_the_address_is_the_one_that_a_trusted_proxy_saw(desk: Desk, is_trusted: bool, address: str) -> None:
+    with override_settings(DESK=replace(django_settings.DESK, forwarded_for=is_trusted)):
+        client = desk.client("viewer", headers={"X-Forwarded-For": "198.51.100.1, 203.0.113.9"})
+        client.get("/customers/C1/")
+    assert AuditEntry.objects.get(action="personal data viewed").address == address
 
 
 def test_a_session_ends_when_the_account_is_closed(desk: Desk) -> None:

@@ -28,6 +28,9 @@ class DeskSettings(msgspec.Struct, frozen=True):
     ``session_hours``: after which everybody signs in again. ``body_bytes``: of one request. ``failed_logins`` and
     ``lockout_minutes``: after so many wrong passwords an account is refused for so long, from that address.
     ``dagster_url``: of Dagster's web server. ``oidc_...``: single sign-on by OpenID Connect, where ``oidc_issuer`` is given;
+    ``oidc_trusts_email``: addresses count as verified where the provider has no claim ``email_verified``.
+    ``forwarded_for``: the proxy adds the browser's address to X-Forwarded-For, of which the last entry
+    counts in audit log and lock-out.
     ``oidc_roles_claim``: the claim that lists a person's roles, else an admin gives them. The provider's addresses are asked
     of the issuer when the server starts, unless all are given.
     """
@@ -37,6 +40,7 @@ class DeskSettings(msgspec.Struct, frozen=True):
     workers: Annotated[int, Meta(ge=1, le=64)] = 1
     threads: Annotated[int, Meta(ge=1, le=64)] = 8
     origin: Annotated[str, Meta(pattern="^(https://[^/]+)?$")] = ""
+    forwarded_for: bool = False
     database_url: str = ""
     secret_key: str = ""
     secret_key_file: str = ""
@@ -52,6 +56,7 @@ class DeskSettings(msgspec.Struct, frozen=True):
     oidc_client_secret: str = ""
     oidc_client_secret_file: str = ""
     oidc_roles_claim: str = ""
+    oidc_trusts_email: bool = False
     oidc_authorization_endpoint: str = ""
     oidc_token_endpoint: str = ""
     oidc_userinfo_endpoint: str = ""

@@ -1,15 +1,33 @@
-"""What holds for every request: a limit of its body, and that no browser or proxy keeps a page."""
+"""What holds for every request: whose address counts, a limit of its body, and that no browser or proxy keeps a page."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_ipv46_address
 from django.http import HttpRequest, HttpResponse
 from django.utils.cache import add_never_cache_headers
 from django.utils.translation import gettext
 
 Next = Callable[[HttpRequest], HttpResponse]
+
+
+def forwarded_for(following: Next) -> Next:
+    """Take the address that the proxy saw, where ``forwarded_for`` says that it adds one; what stands before it is a claim."""
+
+    def handle(request: HttpRequest) -> HttpResponse:
+        address = request.META.get("HTTP_X_FORWARDED_FOR", "").rpartition(",")[2].strip()
+        if settings.DESK.forwarded_for and address:
+            try:
+                validate_ipv46_address(address)
+                request.META["REMOTE_ADDR"] = address
+            except ValidationError:
+                return HttpResponse("X-Forwarded-For does not end in an address", status=400, content_type="text/plain")
+        return following(request)
+
+    return handle
 
 
 def limit_body(following: Next) -> Next:

@@ -42,6 +42,7 @@ INSTALLED_APPS = [
     "customer360.services.desk",
 ]
 MIDDLEWARE = [
+    "customer360.services.desk.middleware.forwarded_for",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
