@@ -1,4 +1,4 @@
-"""Recommendations beside decayed popularity and peers, on the same rows, candidates and filters: recall at 10.
+"""Recommendations beside decayed popularity and peers, on the same rows and filters: recall at 10.
 
 ``eshop``: clicks of a clothing shop in 2008, read from FROM; the next product of a session, learned April to July, judged on
 every click of August but a session's first. ``journey``: Complete Journey 2.0; a household's next basket within 28 days of 1
