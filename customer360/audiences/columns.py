@@ -9,7 +9,7 @@ from threading import Lock
 
 import duckdb
 
-from customer360.campaigns.audience import Column, audience_columns, audience_relation
+from customer360.campaigns.audience import FEATURES, Column, audience_columns, audience_relation
 from customer360.campaigns.conditions import Value
 from customer360.features import feature_list
 from customer360.lake.engine import quoted
@@ -74,7 +74,7 @@ class Distributions:
 
     def of(self, snapshot: Snapshot, column: Column) -> Distribution | None:
         """None where the table of the column is not published yet."""
-        if not snapshot.has(column.table):
+        if not (snapshot.has(column.table) and snapshot.has(FEATURES)):
             return None
         folder = snapshot.version.folder
         with self._lock:

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from math import inf, isinf
 
 import pandas as pd
 
@@ -127,8 +128,7 @@ def _table(kind: str, name: str, text: str) -> _Table:
     seen: list[str] = []
     for start, block in _blocks(text):
         for delimiter in sorted(DELIMITERS, key=block[0].count, reverse=True):
-            records = csv.reader(io.StringIO("\n".join(block)), delimiter=delimiter, skipinitialspace=True)
-            lines = [(start + records.line_num - 1, [cell.strip() for cell in record]) for record in records]
+            lines = _records(name, start, block, delimiter)
             header = lines[0][1]
             places = _places(kind, header)
             if DATE in places and len(places) > 1:
@@ -140,6 +140,15 @@ def _table(kind: str, name: str, text: str) -> _Table:
         f"{name} has no table with a day and a figure to compare ({found}). "
         f"Name a column for the day ({', '.join(DATE_NAMES)}) and one or more of these: {wanted}"
     )
+
+
+def _records(name: str, start: int, block: list[str], delimiter: str) -> list[tuple[int, list[str]]]:
+    records = csv.reader(io.StringIO("\n".join(block)), delimiter=delimiter, skipinitialspace=True)
+    try:
+        return [(start + records.line_num - 1, [cell.strip() for cell in record]) for record in records]
+    except csv.Error as error:
+        last = start + records.line_num - 1
+        raise ExportError(f"{name}: line {last}: {error}; close the quote that begins in a line before it") from error
 
 
 def _blocks(text: str) -> Iterator[tuple[int, list[str]]]:
@@ -217,7 +226,9 @@ def _numbers(table: _Table, column: str) -> list[float]:
         try:
             numbers.append(float("nan" if cell.casefold() in MISSING else digits))
         except ValueError:
-            raise table.error(line, column, f"'{cell}' is no number; export figures without words or formulas") from None
+            numbers.append(inf)
+        if isinf(numbers[-1]):
+            raise table.error(line, column, f"'{cell}' is no number; export figures without words or formulas")
     return numbers
 
 

@@ -41,6 +41,8 @@ def test_the_comparison_comes_as_a_file_too(desk: Desk) -> None:
     [
         (BOOKS.replace("2026-05-02", "tomorrow"), {}, "books.csv: line 3, column day: &#x27;tomorrow&#x27; is no date"),
         ("<script>alert(1)</script>;x\n", {}, "begins with: &lt;script&gt;alert(1)"),
+        (BOOKS.replace("35,00", "inf"), {}, "&#x27;inf&#x27; is no number"),
+        (BOOKS + '"' + "2026-05-03;1;1\n" * 9000, {}, "close the quote that begins in a line before it"),
         (BOOKS, {"zone": "UTC'); drop table x; --"}, "Name a time zone as Europe/Amsterdam or UTC."),
         (BOOKS, {"kind": "matomo"}, "matomo is not one of the available choices"),
         ("", {}, "The submitted file is empty."),

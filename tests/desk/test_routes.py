@@ -9,6 +9,7 @@ from customer360.services.desk.access import PAGES
 from customer360.services.desk.urls import urlpatterns
 from tests.desk.conftest import SPRING
 from tests.desk.in_django import Desk
+from tests.services.served_shop import SHELVES
 
 EVERYBODY = ("viewer", "marketer", "approver", "admin")
 MARKETING = ("marketer", "approver", "admin")
@@ -57,6 +58,22 @@ ROUTES: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {
     ("campaign_remove", "POST"): ("/campaigns/spring/remove/", MARKETING),
 }
 NOT_THERE = {"start_run": (404,), "model_card": (404,), "model_plot": (404,)}  # what the small shop or an empty form lacks
+JOINING = {
+    "customer_features": "select 'C1' as customer_id, 10 as views_3d",
+    "product_performance": """
+        select 'last 30 days' as period, date '2026-04-01' as starts_on, 'p1' as product_id, 'books' as category_id,
+            9 as views, 4 as carts, 3 as buyers, 3 as orders, .3 as conversion, 9.5 as gross_revenue, 0 as returned_amount,
+            9.5 as revenue, 0 as returned_share
+    """,
+    "offer_activity": """
+        select timestamp '2026-05-01 09:00' as event_slice, 'o-all' as offer_id, 40 as shown, 2 as clicked, 1 as purchases,
+            9.5::decimal(18, 2) as revenue
+    """,
+    "current_offers": """
+        select 'C1' as customer_id, 'o-all' as offer_id, 'all' as reason, 'priority list' as basis, 'v1' as policy_version,
+            1.0 as propensity, 'o-all' as candidates
+    """,
+}
 OPEN = {"login": "/login/", "health": "/health/"}
 
 
@@ -76,6 +93,25 @@ def test_each_role_is_answered_as_the_table_says(desk: Desk, role: str) -> None:
             assert response.status_code in {200, 302, *NOT_THERE.get(name, ())}, (name, method, response.content[:500])
         else:
             assert response.status_code == 403, (name, method)
+
+
+@pytest.mark.parametrize("missing", ["products", "offers", "rfm_segments", "customer_features"])
+def test_without_a_table_that_others_join_the_pages_show_what_is_left(desk: Desk, missing: str) -> None:
+    desk.shop.tables |= {name: query for name, query in (SHELVES | JOINING).items() if name != missing}
+    desk.shop.tables.pop(missing, None)
+    desk.shop.publish()
+    pages = ["/activity/", "/segments/", "/offers/?customer=C1", "/recommendations/?customer=C1&product=p2", "/customers/C1/"]
+    pages += ["/why/?customer=C1&campaign=spring", "/audiences/?text=views_3d>2", "/audiences/columns/segment/"]
+    client = desk.client("viewer")
+    assert {page: client.get(page).status_code for page in pages} == dict.fromkeys(pages, 200)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["/audit/?until=9999-12-31", "/audit/?since=0001-01-01", f"/audiences/?by=form&column-0-{'9' * 4500}=age"],
+)
+def test_what_is_out_of_range_is_no_failure(desk: Desk, address: str) -> None:
+    assert desk.client("approver").get(address).status_code == 200
 
 
 def test_any_name_of_an_account_or_a_file_leaves_the_pages_open(desk: Desk) -> None:

@@ -7,6 +7,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import duckdb
 import pandas as pd
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
@@ -27,9 +28,22 @@ def show(
     if wanted := request.GET.get("csv"):
         if wanted not in by_key:
             raise Http404(gettext("There is no such table on this page."))
-        return csv_response(wanted, Drawn.of(by_key[wanted], request).rows)
-    drawn = {key: Drawn.of(chart, request) for key, chart in by_key.items()}
-    return render(request, template, {**(context or {}), "charts": drawn})
+        if (asked := _drawn(by_key[wanted], request)) is None:
+            raise Http404(gettext("There is no such table on this page."))
+        return csv_response(wanted, asked.rows)
+    drawn = {key: _drawn(chart, request) for key, chart in by_key.items()}
+    known = {key: chart for key, chart in drawn.items() if chart is not None}
+    return render(request, template, {**(context or {}), "charts": known})
+
+
+def _drawn(chart: Chart, request: DeskRequest) -> Drawn | None:
+    """None where a table that the chart reads or joins is not published yet."""
+    try:
+        return Drawn.of(chart, request)
+    except duckdb.CatalogException as error:
+        if "Table with name" not in str(error):
+            raise
+        return None
 
 
 def csv_response(name: str, rows: Any) -> HttpResponse:

@@ -200,7 +200,7 @@ def _rows(given: QueryDict, group: int, removed: str) -> list[Row]:
     ends = [name.removeprefix(start) for name in given if name.startswith(start)]
     return [
         Row(given.get(f"{start}{end}", ""), given.get(f"operator-{group}-{end}", ""), given.get(f"value-{group}-{end}", ""))
-        for end in sorted((end for end in ends if end.isdecimal()), key=int)
+        for end in sorted((end for end in ends if end.isdecimal() and len(end) < 6), key=int)
         if removed != f"{group}-{end}"
     ]
 

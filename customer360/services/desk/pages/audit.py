@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from django import forms
 from django.core.paginator import Paginator
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db.models import Q, QuerySet
 from django.http import HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
@@ -22,6 +23,7 @@ from customer360.services.desk.models import AuditEntry
 from customer360.services.desk.show import safe_cell
 
 SHOWN = 50
+DAYS = (MinValueValidator(date(1970, 1, 1)), MaxValueValidator(date(2999, 12, 31)))
 COLUMNS = ("at", "username", "action", "subject", "reason", "details", "address")
 
 
@@ -31,8 +33,8 @@ class Search(forms.Form):
     text = forms.CharField(label=_("Text"), required=False, max_length=200)
     who = forms.CharField(label=_("Who"), required=False, max_length=150)
     action = forms.ChoiceField(label=_("Action"), required=False)
-    since = forms.DateField(label=_("From"), required=False, widget=forms.DateInput({"type": "date"}))
-    until = forms.DateField(label=_("Until"), required=False, widget=forms.DateInput({"type": "date"}))
+    since = forms.DateField(label=_("From"), required=False, widget=forms.DateInput({"type": "date"}), validators=DAYS)
+    until = forms.DateField(label=_("Until"), required=False, widget=forms.DateInput({"type": "date"}), validators=DAYS)
 
     def __init__(self, *values: Any) -> None:
         super().__init__(*values)

@@ -81,7 +81,7 @@ def _rankings(request: DeskRequest) -> list[str]:
 
 def _products(request: DeskRequest) -> list[tuple[str, str]]:
     """Products that something is related to, of which a browser proposes some as a person types."""
-    if not request.snapshot.has("related_products"):
+    if not (request.snapshot.has("related_products") and request.snapshot.has("products")):
         return []
     query = "select product_id, name from products semi join related_products using (product_id) order by name limit 500"
     return request.snapshot.connection.execute(query).fetchall()

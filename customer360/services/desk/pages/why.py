@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -36,7 +37,7 @@ def why(request: DeskRequest) -> HttpResponse:
     """The form, and the trail of the customer and campaign that its query names."""
     customer, campaign = (request.GET.get(name, "").strip() for name in ("customer", "campaign"))
     campaigns, _problems = load_shop_campaigns(request.settings)
-    titles = {str(name): str(title) for name, title in _tuples(request, "campaigns", NAMES)}
+    titles = {str(name): str(title) for name, title in _tuples(request, ("campaigns",), NAMES)}
     titles |= {each.campaign_id: each.title for each in campaigns}
     found: dict[str, Any] = {}
     if customer and campaign:
@@ -53,13 +54,13 @@ def _found(request: DeskRequest, customer: str, campaign: str, audience: str | N
     trail = decision_trail(connection, request.settings.place, shop, customer, campaign)
     found: dict[str, Any] = {
         "profile": None if profile.empty else profile.iloc[0].to_dict(),
-        "recent": _tuples(request, "interactions", RECENT, customer),
+        "recent": _tuples(request, ("interactions", "products"), RECENT, customer),
         "trail": trail,
         "summary": summary(trail),
         "entries": trail.entries.to_dict("records"),
         "touches": trail.touches.to_dict("records"),
         "orders": trail.orders.to_dict("records"),
-        "verdict": next(iter(_tuples(request, "campaign_results", VERDICT, campaign)), None),
+        "verdict": next(iter(_tuples(request, ("campaign_results",), VERDICT, campaign)), None),
     }
     if audience is not None:
         try:
@@ -102,6 +103,7 @@ def _of_ledger(entries: pd.DataFrame) -> str:
     return _("It is approved and will be sent.")
 
 
-def _tuples(request: DeskRequest, table: str, query: str, *values: str) -> list[tuple[Any, ...]]:
-    """The rows of a query, none where its table is not published."""
-    return request.snapshot.connection.execute(query, [*values]).fetchall() if request.snapshot.has(table) else []
+def _tuples(request: DeskRequest, tables: Sequence[str], query: str, *values: str) -> list[tuple[Any, ...]]:
+    """The rows of a query, none where one of its tables is not published."""
+    is_published = all(request.snapshot.has(table) for table in tables)
+    return request.snapshot.connection.execute(query, [*values]).fetchall() if is_published else []
