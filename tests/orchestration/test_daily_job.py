@@ -216,7 +216,7 @@ def test_a_run_loads_the_consents_then_plans_and_shows_the_next_contacts(place: 
 
 
 # The functions of the plan's asset that run between its first read and its last one.
-BETWEEN = ["load_campaigns", "served_predictions", "plan_campaigns", "briefs"]
+BETWEEN = ["load_shop_campaigns", "served_predictions", "plan_campaigns", "briefs"]
 
 
 @pytest.mark.parametrize("step", BETWEEN)
