@@ -143,7 +143,7 @@ def _table(kind: str, name: str, text: str) -> _Table:
 
 
 def _records(name: str, start: int, block: list[str], delimiter: str) -> list[tuple[int, list[str]]]:
-    records = csv.reader(io.StringIO("\n".join(block)), delimiter=delimiter, skipinitialspace=True)
+    records = csv.reader(io.StringIO("\n".join(block)), delimiter=delimiter, skipinitialspace=True, strict=True)
     try:
         return [(start + records.line_num - 1, [cell.strip() for cell in record]) for record in records]
     except csv.Error as error:

@@ -96,6 +96,7 @@ def without_keys(lab: Lab) -> dict[str, list[tuple[Any, ...]]]:
     }
 
 
+@pytest.mark.exhaustive  # of benchmarks alone
 def test_an_enlarged_history_equals_what_the_pipeline_makes_of_the_replicas_events(
     loaded: Path, shop: Shop, dbt: Dbt, tmp_path: Path
 ) -> None:
@@ -118,6 +119,7 @@ def test_an_enlarged_history_equals_what_the_pipeline_makes_of_the_replicas_even
     assert made.query(ids) == landed.query(ids)
 
 
+@pytest.mark.exhaustive  # of benchmarks alone
 def test_a_dense_history_has_the_pipelines_tables_and_the_reference_density(
     loaded: Path, shop: Shop, dbt: Dbt, tmp_path: Path
 ) -> None:

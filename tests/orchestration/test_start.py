@@ -171,6 +171,7 @@ def test_a_start_that_is_repeated_does_nothing_and_says_so(place: Newcomer, plan
     assert (place.runs(), current_publication(place.settings.place)) == (before, version)
 
 
+@pytest.mark.exhaustive  # a minute: test_killed_runs.py kills runs of the same jobs
 def test_a_plan_that_was_killed_is_made_by_the_next_start_and_nothing_before_it_is_done_again(
     place: Newcomer, planned: tuple[str, Tables], tmp_path: Path
 ) -> None:

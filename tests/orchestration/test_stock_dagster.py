@@ -16,6 +16,8 @@ import yaml
 from customer360.settings import REPOSITORY
 from tests.orchestration.place import Tables, TinyShop
 
+pytestmark = pytest.mark.exhaustive  # a minute: the product's own launcher, event log and executor are tried by every other run
+
 
 @pytest.fixture(scope="module")
 def stock_shop(shop: TinyShop) -> Iterator[TinyShop]:
