@@ -12,7 +12,14 @@ from tests.support import oracle
 from tests.support.lab import Lab
 from tests.support.random_shop import random_shop
 
-MODELS = ("customer_time_zones", "customer_orders", "customer_purchase_times", "order_amounts")
+MODELS = (
+    "int_purchase_lines_with_guests",
+    "int_orders",
+    "customer_time_zones",
+    "customer_orders",
+    "customer_purchase_times",
+    "order_amounts",
+)
 
 
 def test_orders_and_their_times_are_those_of_the_purchase_lines(new_lab: Callable[[Shop], Lab]) -> None:
