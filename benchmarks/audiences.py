@@ -81,7 +81,7 @@ def audience_figures(settings: Settings) -> dict[str, float]:
 
 
 def _bare(snapshot: Snapshot, filter_sql: str) -> str:
-    """Customers, expected spend, and who may be contacted by channel, as one would ask the files for this audience."""
+    """Customers, expected spend, and who may be contacted by channel, by plain queries of the files."""
     folder, shop = snapshot.version.folder, snapshot.shop
     needs = {
         "rfm_segments": "segment" in filter_sql,

@@ -6,11 +6,12 @@ current version again, so that a version which is published meanwhile is no part
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from typing import Any
 from zoneinfo import available_timezones
 
 import duckdb
@@ -65,9 +66,13 @@ class Snapshot:
         """Whether the version has this table."""
         return table in self.version.publication.rows
 
-    def read(self, query: str) -> pd.DataFrame:
-        """The rows of a query on the version's tables, read each time."""
-        return self.connection.execute(query).df()
+    def read(
+        self, query: str, values: Sequence[Any] | Mapping[str, Any] | None = None, *, of: Collection[str] = ()
+    ) -> pd.DataFrame:
+        """The rows of a query on the version's tables, read each time; none where a table of ``of`` is not published."""
+        if not all(map(self.has, of)):
+            return pd.DataFrame()
+        return self.connection.execute(query, values).df()
 
     def rows_of(self, table: str, customer_ids: pd.Series[str]) -> pd.DataFrame:
         """The rows of a table that are of these customers, read each time."""

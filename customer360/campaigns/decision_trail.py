@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -99,12 +100,25 @@ def membership(connection: duckdb.DuckDBPyConnection, audience: str, shop: Shop,
 
 
 def decision_trail(
-    connection: duckdb.DuckDBPyConnection, place: Place, shop: Shop, customer_id: str, campaign_id: str
+    connection: duckdb.DuckDBPyConnection,
+    published: Collection[str],
+    place: Place,
+    shop: Shop,
+    *,
+    customer_id: str,
+    campaign_id: str,
 ) -> DecisionTrail:
-    """What ``connection``, on which the tables of one published version are found, and the ledger as it is now say."""
+    """What one published version and the ledger as it is now say.
+
+    ``connection``: on which the tables of the version, ``published``, are found by their names.
+    """
     key = [customer_id, campaign_id]
+
+    def rows(table: str, query: str, values: list[Any]) -> pd.DataFrame:
+        return connection.execute(query, values).df() if table in published else pd.DataFrame()
+
     entries = connection.execute(ENTRIES.format(ledger=ledger_query(place)), key).df()
-    touches = _rows(connection, TOUCHED, key, "campaign_touch_history")
+    touches = rows("campaign_touch_history", TOUCHED, key)
     approved = entries.loc[entries["event"] == APPROVED]
     plan = approved_file(place, campaign_id, str(approved["plan_version"].iloc[-1])) if len(approved) else None
     approved_rows = pd.DataFrame()
@@ -114,8 +128,8 @@ def decision_trail(
     orders = pd.DataFrame()
     if (begins := _contact_begins(entries, touches)) is not None:
         ends = begins + timedelta(days=shop.campaigns.attribution_days)
-        orders = _rows(connection, ORDERED, [customer_id, begins, ends], "customer_orders")
-    planned = _rows(connection, PLANNED, key, "campaign_plan")
+        orders = rows("customer_orders", ORDERED, [customer_id, begins, ends])
+    planned = rows("campaign_plan", PLANNED, key)
     return DecisionTrail(_first(planned), _first(approved_rows), entries, touches, orders)
 
 
@@ -126,17 +140,6 @@ def _contact_begins(entries: pd.DataFrame, touches: pd.DataFrame) -> Any:
     reported = touches["touched_at"] if len(touches) else pd.Series(dtype="datetime64[us]")
     moments = [series.iloc[0] for series in (sent, planned, reported) if len(series)]
     return moments[0].to_pydatetime() if moments else None
-
-
-def _rows(connection: duckdb.DuckDBPyConnection, query: str, values: list[Any], table: str) -> pd.DataFrame:
-    """The rows of a query on a table, none where it is not published yet."""
-    try:
-        found: pd.DataFrame = connection.execute(query, values).df()
-    except duckdb.CatalogException as error:
-        if f"{table} does not exist" not in str(error):
-            raise
-        return pd.DataFrame()
-    return found
 
 
 def _first(rows: pd.DataFrame) -> dict[str, Any] | None:

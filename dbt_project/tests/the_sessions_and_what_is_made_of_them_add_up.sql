@@ -22,29 +22,4 @@
     (funnel, 'sessions', "utm_source <> '(all)' and device <> '(all)' and category_id = '(all)'", sessions, '1', 'true'),
 ] %}
 
-with
-
-sums as (
-    {% for relation, column, condition, expected_relation, expected, expected_condition in sums %}
-    select
-        {{ text_literal(relation.identifier ~ ', ' ~ column ~ ', ' ~ condition) }} as sum_name,
-        (
-            select coalesce(sum({{ column }}), 0)
-            from {{ relation }}
-            where {{ condition }}
-        ) as total,
-        (
-            select coalesce(sum({{ expected }}), 0)
-            from {{ expected_relation }}
-            where {{ expected_condition }}
-        ) as expected
-    {% if not loop.last %}
-    union all
-    {% endif %}
-    {%- endfor %}
-
-)
-
-select *
-from sums
-where total <> expected
+{{ unequal_sums(sums) }}

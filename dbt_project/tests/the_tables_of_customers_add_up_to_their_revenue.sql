@@ -21,29 +21,4 @@
 )) %}
 {%- endfor %}
 
-with
-
-sums as (
-    {% for table, column, condition, relation, expected, expected_condition in sums %}
-    select
-        '{{ table.identifier }}, {{ column }}, {{ condition }}' as sum_name,
-        (
-            select coalesce(sum({{ column }}), 0)
-            from {{ table }}
-            where {{ condition }}
-        ) as revenue,
-        (
-            select coalesce(sum({{ expected }}), 0)
-            from {{ relation }}
-            where {{ expected_condition }}
-        ) as expected
-    {% if not loop.last %}
-    union all
-    {% endif %}
-    {%- endfor %}
-
-)
-
-select *
-from sums
-where revenue <> expected
+{{ unequal_sums(sums) }}

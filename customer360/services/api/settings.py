@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from customer360.services.api.tokens import parse_secrets, read_secrets
 from customer360.services.api.watched import WatchedFile
+from customer360.services.environment import settings_of
 from customer360.services.spool import FREE_BYTES
 from customer360.settings import SettingsError
 
@@ -57,15 +58,7 @@ class ApiSettings(msgspec.Struct, frozen=True):
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> ApiSettings:
         """Raises ``SettingsError`` naming a variable that is unknown or has no such value."""
-        given = {name.removeprefix(PREFIX).lower(): value for name, value in environment.items() if name.startswith(PREFIX)}
-        unknown = sorted(given.keys() - {*cls.__struct_fields__})
-        if unknown:
-            known = ", ".join(PREFIX + name.upper() for name in cls.__struct_fields__)
-            raise SettingsError(f"{PREFIX}{unknown[0].upper()} is no setting of the API; there are {known}")
-        try:
-            settings = msgspec.convert(given, cls, strict=False)
-        except msgspec.ValidationError as error:
-            raise SettingsError(f"a variable {PREFIX}... cannot be used: {error}") from error
+        settings = settings_of(cls, PREFIX, "the API", environment)
         settings.customer_secrets()
         if settings.demo and settings.host not in LOOPBACK:
             raise SettingsError(f"{PREFIX}DEMO signs in everybody as anybody: it needs {PREFIX}HOST to be one of {LOOPBACK}")

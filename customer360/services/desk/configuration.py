@@ -12,6 +12,7 @@ import msgspec
 from babel import Locale, UnknownLocaleError
 from msgspec import Meta
 
+from customer360.services.environment import settings_of
 from customer360.settings import Place, SettingsError
 
 PREFIX = "CUSTOMER360_DESK_"
@@ -81,15 +82,10 @@ class DeskSettings(msgspec.Struct, frozen=True):
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> DeskSettings:
         """Raises ``SettingsError`` naming a variable that is unknown or has no such value."""
-        given = {name.removeprefix(PREFIX).lower(): value for name, value in environment.items() if name.startswith(PREFIX)}
-        unknown = sorted(given.keys() - {*cls.__struct_fields__})
-        if unknown:
-            known = ", ".join(PREFIX + name.upper() for name in cls.__struct_fields__)
-            raise SettingsError(f"{PREFIX}{unknown[0].upper()} is no setting of the desk; there are {known}")
+        settings = settings_of(cls, PREFIX, "the desk", environment)
         try:
-            settings = msgspec.convert(given, cls, strict=False)
             _ = settings.babel_locale
-        except (msgspec.ValidationError, UnknownLocaleError, ValueError) as error:
+        except (UnknownLocaleError, ValueError) as error:
             raise SettingsError(f"a variable {PREFIX}... cannot be used: {error}") from error
         if settings.host not in LOOPBACK and not settings.origin:
             raise SettingsError(

@@ -70,13 +70,14 @@ def customers(request: DeskRequest) -> HttpResponse:
 @page("customers/<path:customer_id>/", VIEW, name="customer")
 def customer(request: DeskRequest, customer_id: str) -> HttpResponse:
     """One customer. Each view is in the audit log."""
-    profile = _read(request, "customer_profiles", "from customer_profiles where customer_id = $id", customer_id)
+    asked = {"id": customer_id}
+    profile = request.snapshot.read("from customer_profiles where customer_id = $id", asked, of=["customer_profiles"])
     if profile.empty:
         raise Http404(gettext("No published customer has this id."))
     attributes = [name for name in request.settings.shop.attributes if name in profile.columns]
     known = masked(request, profile).to_dict("records")[0]
     record(request, PERSONAL_VIEWED, subject=customer_id, details={"page": "customer"})
-    tables = {name: _read(request, table, query, customer_id).to_dict("records") for name, (table, query) in ROWS.items()}
+    tables = {name: request.snapshot.read(query, asked, of=[table]).to_dict("records") for name, (table, query) in ROWS.items()}
     consents = request.snapshot.connection.execute(
         f"from ({consent_versions_query(request.settings.place, request.settings.shop)}) "
         "where customer_id = $id order by channel, valid_from desc",
@@ -128,12 +129,6 @@ def _timeline(request: DeskRequest, customer_id: str) -> list[dict[Hashable, Any
 
 def _has_products(request: DeskRequest, table: str) -> bool:
     return table != "interactions" or request.snapshot.has("products")
-
-
-def _read(request: DeskRequest, table: str, query: str, customer_id: str) -> pd.DataFrame:
-    if not request.snapshot.has(table):
-        return pd.DataFrame()
-    return request.snapshot.connection.execute(query, {"id": customer_id}).df()
 
 
 def _notes(profile: dict[Hashable, Any], lifetime: list[Any], consents: pd.DataFrame, missing: list[str]) -> list[str]:

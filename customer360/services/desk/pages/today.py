@@ -155,20 +155,16 @@ def running_campaigns(request: DeskRequest) -> list[dict[Hashable, Any]]:
 
 def waiting_drafts(request: DeskRequest) -> list[dict[Hashable, Any]]:
     """Drafts of the published plan that nobody has approved."""
-    if not request.snapshot.has("campaign_plan"):
-        return []
     ledger = request.snapshot.ledger
     approved = set(ledger.loc[ledger["event"] == APPROVED, "plan_version"])
-    drafts = request.snapshot.read(PLANNED).to_dict("records")
+    drafts = request.snapshot.read(PLANNED, of=["campaign_plan"]).to_dict("records")
     return [draft for draft in drafts if draft["contacts"] and draft["plan_version"] not in approved]
 
 
 def _row(request: DeskRequest, table: str, query: str) -> dict[Hashable, Any] | None:
     """The only row of a query on a table; None without the table or a row."""
-    if not request.snapshot.has(table):
-        return None
     asked = {"as_of": _as_of(request)} if "$as_of" in query else None
-    found = request.snapshot.connection.execute(query, asked).df().to_dict("records")
+    found = request.snapshot.read(query, asked, of=[table]).to_dict("records")
     return found[0] if found else None
 
 

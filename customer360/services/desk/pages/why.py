@@ -49,9 +49,10 @@ def why(request: DeskRequest) -> HttpResponse:
 
 
 def _found(request: DeskRequest, customer: str, campaign: str, audience: str | None) -> dict[str, Any]:
-    connection, shop = request.snapshot.connection, request.settings.shop
-    profile = connection.execute(PROFILE, [customer]).df() if request.snapshot.has("customer_profiles") else pd.DataFrame()
-    trail = decision_trail(connection, request.settings.place, shop, customer, campaign)
+    snapshot, shop = request.snapshot, request.settings.shop
+    profile = snapshot.read(PROFILE, [customer], of=["customer_profiles"])
+    published = snapshot.version.publication.rows
+    trail = decision_trail(snapshot.connection, published, snapshot.place, shop, customer_id=customer, campaign_id=campaign)
     found: dict[str, Any] = {
         "profile": None if profile.empty else profile.iloc[0].to_dict(),
         "recent": _tuples(request, ("interactions", "products"), RECENT, customer),
@@ -64,7 +65,7 @@ def _found(request: DeskRequest, customer: str, campaign: str, audience: str | N
     }
     if audience is not None:
         try:
-            found |= _masked(request, membership(connection, audience, shop, customer))
+            found |= _masked(request, membership(snapshot.connection, audience, shop, customer))
         except AudienceError as error:
             found["audience_error"] = str(error)
     return found
@@ -105,5 +106,4 @@ def _of_ledger(entries: pd.DataFrame) -> str:
 
 def _tuples(request: DeskRequest, tables: Sequence[str], query: str, *values: str) -> list[tuple[Any, ...]]:
     """The rows of a query, none where one of its tables is not published."""
-    is_published = all(request.snapshot.has(table) for table in tables)
-    return request.snapshot.connection.execute(query, [*values]).fetchall() if is_published else []
+    return list(request.snapshot.read(query, values, of=tables).itertuples(index=False, name=None))
