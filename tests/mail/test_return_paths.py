@@ -2,7 +2,7 @@
 
 import pytest
 
-from customer360.mail.return_paths import is_tagged, read_return_path, return_path, unsubscribe_address
+from customer360.mail.return_paths import Tag, message_id, read_return_path, return_path, tags, unsubscribe_address
 
 NEW, OLD = "n" * 32, "o" * 32
 KEY = "4f1c0a9be2d34f1c0a9b"
@@ -27,10 +27,15 @@ def test_the_address_for_unsubscribes_is_not_one_for_bounces():
     assert address.endswith("@shop.example")
     assert read_return_path(address, [NEW]) == KEY
     assert read_return_path(address.replace("unsubscribe+", "b+"), [NEW]) is None
-    assert is_tagged(address.replace("unsubscribe+", "b+"))
+    assert tags(address.replace("unsubscribe+", "b+"), [NEW]) == [Tag("b", None)]
 
 
 @pytest.mark.parametrize("key", ["short", "UPPER" * 3, "a-b-c-d-e-f-g", "x" * 41])
 def test_keys_that_no_address_can_hold_are_refused(key):
     with pytest.raises(ValueError, match="contact key"):
         return_path(NEW, key, "bounces.shop.example")
+
+
+def test_a_message_id_is_found_in_whatever_quotes_it():
+    text = f"> In-Reply-To: {message_id(NEW, KEY, 'shop.example')}\n<m+{KEY}-{'a' * 16}@shop.example>"
+    assert tags(text, [NEW]) == [Tag("m", KEY), Tag("m", None)]
