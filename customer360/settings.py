@@ -680,6 +680,16 @@ class Settings(Strict):
         """Where campaign files lie that people made in the desk."""
         return self.place.campaigns / "definitions"
 
+    @property
+    def message_folder(self) -> Path:
+        """Where the shop's messages lie, a folder each."""
+        return self.shop_folder / "messages"
+
+    @property
+    def made_message_folder(self) -> Path:
+        """Where messages lie that people made in the desk."""
+        return self.place.campaigns / "messages"
+
     @classmethod
     def from_environment(cls, environment: dict[str, str] | None = None) -> Settings:
         """``SHOP`` (folder under ``shops/``, or a path; default ``synthetic``) and ``DATA_DIR`` (default ``./data``)."""

@@ -8,23 +8,21 @@ campaigns run.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
-from pydantic_core import ErrorDetails
 
 from customer360.campaigns.audience import AudienceError, parse_audience
+from customer360.definition_files import FileProblem, UnreadableError, loaded_fields, nearest_remedy, validation_problems
 from customer360.settings import Daypart, FrequencyCap, Identifier, Settings, Shop, Strict
-from customer360.text import nearest, without_markup
+from customer360.text import without_markup
 
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-MOST_CHARACTERS = 100_000
+MANUAL = "docs/campaigns.md"
 NAME, LONGEST_NAME = r"^[a-z0-9][a-z0-9_-]*$", 60
 
 
@@ -97,22 +95,13 @@ class Campaign(Strict):
 
 
 @dataclass(frozen=True)
-class CampaignProblem:
-    """Why a campaign does not run: the file's name, the field's path in it, what is wrong, and the remedy."""
-
-    file: str
-    field: str
-    message: str
-    remedy: str
+class CampaignProblem(FileProblem):
+    """Why a campaign does not run."""
 
     @property
     def campaign_id(self) -> str:
         """The campaign that the file is of."""
         return Path(self.file).stem
-
-    def __str__(self) -> str:
-        """One line."""
-        return f"{self.file}, {self.field}: {self.message}; {self.remedy}"
 
 
 def load_shop_campaigns(
@@ -168,7 +157,7 @@ def campaign_problems(
     """What of a campaign does not fit the shop: channels, audience, offer, send windows outside every daypart."""
     file = file or f"{campaign.campaign_id}.yaml"
     found = [
-        CampaignProblem(file, f"channels.{name}", f"{name!r} is no channel of shop.yaml", _nearest(name, shop.channels))
+        CampaignProblem(file, f"channels.{name}", f"{name!r} is no channel of shop.yaml", nearest_remedy(name, shop.channels))
         for name in campaign.channels
         if name not in shop.channels
     ]
@@ -177,14 +166,16 @@ def campaign_problems(
             file,
             f"frequency_caps.channels.{name}",
             f"{name!r} is no channel of this campaign",
-            _nearest(name, list(campaign.channels)),
+            nearest_remedy(name, list(campaign.channels)),
         )
         for name in campaign.frequency_caps.channels
         if name not in campaign.channels
     ]
     if offers is not None and campaign.offer_id is not None and campaign.offer_id not in offers:
         known = (
-            _nearest(campaign.offer_id, sorted(offers)) if offers else "load an offer of that id into landing/reference/offers"
+            nearest_remedy(campaign.offer_id, sorted(offers))
+            if offers
+            else "load an offer of that id into landing/reference/offers"
         )
         found.append(CampaignProblem(file, "offer_id", f"there is no offer {without_markup(campaign.offer_id, 60)!r}", known))
     try:
@@ -200,10 +191,6 @@ def campaign_problems(
     return found
 
 
-class _UnreadableError(ValueError):
-    """A file that holds no fields; its arguments are the message and the remedy."""
-
-
 def read_campaign(
     file: str, text: str, shop: Shop, offers: Collection[str] | None = None
 ) -> tuple[Campaign | None, list[CampaignProblem]]:
@@ -211,55 +198,20 @@ def read_campaign(
     name = Path(file).stem
     try:
         campaign = Campaign.model_validate({**_loaded(name, text), "campaign_id": name})
-    except _UnreadableError as error:
+    except UnreadableError as error:
         return None, [CampaignProblem(file, "(whole file)", *error.args)]
     except ValidationError as error:
-        details = error.errors()
-        # A list whose only entry is wrong has none left and is reported as too short: only the entry's own error is shown.
-        within = {detail["loc"][:-1] for detail in details} | {detail["loc"][:-2] for detail in details}
-        shown = [detail for detail in details if not (detail["type"] == "too_short" and detail["loc"] in within)]
-        return None, [_problem(file, detail) for detail in shown]
+        return None, [CampaignProblem(file, *problem) for problem in validation_problems(error, _fields, MANUAL)]
     problems = campaign_problems(campaign, shop, offers, file)
     return None if problems else campaign, problems
 
 
 def _loaded(name: str, text: str) -> dict[Hashable, Any]:
-    """The fields of the file of a campaign. Raises ``_UnreadableError``."""
-    example = "see docs/campaigns.md for an example"
-    if len(text) > MOST_CHARACTERS:
-        raise _UnreadableError(f"it has {len(text):,} characters", f"a campaign has at most {MOST_CHARACTERS:,}")
-    try:
-        loaded = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506  a SafeLoader
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise _UnreadableError(f"it is not valid YAML: {' '.join(str(error).split())}", example) from error
-    if not isinstance(loaded, dict):
-        raise _UnreadableError("it holds no fields", example)
-    if loaded.get("campaign_id", name) != name:
-        raise _UnreadableError(f"campaign_id is not the file's name, {name}", "leave the field out, or name both alike")
-    return loaded
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML in which no field may stand twice: otherwise the last budget would win in silence."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            name = str(key.value)
-            if name in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{name!r} stands there twice", key.start_mark)
-            seen.add(name)
-        return super().construct_mapping(node, deep=deep)
-
-
-def _problem(file: str, detail: ErrorDetails) -> CampaignProblem:
-    place = ".".join(str(part) for part in detail["loc"]) or "(whole file)"
-    message = re.sub(r"^Value error, ", "", detail["msg"])
-    if detail["type"] == "extra_forbidden":
-        return CampaignProblem(file, place, "there is no such field", _nearest(str(detail["loc"][-1]), _fields(detail["loc"])))
-    if detail["type"] == "missing":
-        return CampaignProblem(file, place, "it is missing", "add it; docs/campaigns.md explains every field")
-    return CampaignProblem(file, place, message, "correct it; docs/campaigns.md explains every field")
+    """The fields of the file of a campaign. Raises ``UnreadableError``."""
+    fields = loaded_fields(text, MANUAL)
+    if fields.get("campaign_id", name) != name:
+        raise UnreadableError(f"campaign_id is not the file's name, {name}", "leave the field out, or name both alike")
+    return fields
 
 
 def _fields(location: Sequence[int | str]) -> list[str]:
@@ -271,8 +223,3 @@ def _fields(location: Sequence[int | str]) -> list[str]:
         if model is FrequencyCaps and len(location) > 2:
             model = FrequencyCap
     return [field.alias or name for name, field in model.model_fields.items()]
-
-
-def _nearest(name: str, known: Sequence[str]) -> str:
-    close = nearest(name, known, cutoff=0.6)
-    return f"did you mean {close!r}?" if close else f"there are {', '.join(known)}"

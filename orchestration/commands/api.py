@@ -109,7 +109,8 @@ def rotate_visitors(
     forget: Annotated[bool, typer.Option(help="Refuse the earlier secrets too: every visitor is a new one.")] = False,
 ) -> None:
     """Sign the cookies of visitors with a new secret from the next second on; visitors keep their ids."""
-    from customer360.services.api.tokens import make_visitor_secret, visitor_secrets_file
+    from customer360.secret_files import make_secret
+    from customer360.services.api.tokens import visitor_secrets_file
 
-    make_visitor_secret(visitor_secrets_file(place_settings(context).place), forget=forget)
+    make_secret(visitor_secrets_file(place_settings(context).place), forget=forget)
     say("Visitors' cookies are signed with a new secret" + ("; everybody is new." if forget else "; everybody keeps its id."))

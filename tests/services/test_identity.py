@@ -14,12 +14,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from customer360.secret_files import make_secret
 from customer360.services.api import watched
 from customer360.services.api.app import create
 from customer360.services.api.endpoints import endpoint, identify
 from customer360.services.api.keys import KeysError, add_key, keys_file, read_keys, revoke_key
 from customer360.services.api.settings import ApiSettings
-from customer360.services.api.tokens import make_visitor_secret, read_customer, sign_customer, visitor_secrets_file
+from customer360.services.api.tokens import read_customer, sign_customer, visitor_secrets_file
 from customer360.settings import SettingsError
 from tests.services.in_process import ORIGIN, Client
 from tests.services.served_shop import ServedShop
@@ -134,7 +135,7 @@ def test_a_cookie_ends_is_renewed_at_half_its_time_and_survives_a_new_secret(
     client, began = pages.client(), time.time()
     name, value, _ = cookie(client.get("/caller"))
     visitor = value.split(".")[1]
-    make_visitor_secret(visitor_secrets_file(pages.place))
+    make_secret(visitor_secrets_file(pages.place))
     signed_anew = cookie(client.get("/caller"))[1]
     assert signed_anew.split(".")[1] == visitor
     assert signed_anew.split(".")[0] != value.split(".")[0]
@@ -144,7 +145,7 @@ def test_a_cookie_ends_is_renewed_at_half_its_time_and_survives_a_new_secret(
             later.setattr(time, "time", lambda days=days: began + days * 86400)
             response = held.get("/caller")
         assert ("set-cookie" in response.headers, response.json()["visitor"] == visitor) == (is_renewed, is_same)
-    make_visitor_secret(visitor_secrets_file(pages.place), forget=True)
+    make_secret(visitor_secrets_file(pages.place), forget=True)
     assert asked(pages.client(Cookie=f"{name}={signed_anew}"))["visitor"] != visitor
 
 

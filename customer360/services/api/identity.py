@@ -16,14 +16,13 @@ from typing import NamedTuple, TypeVar
 import msgspec
 from starlette.requests import Request
 
+from customer360.secret_files import made_secrets, read_secrets
 from customer360.services.api.keys import Key, KeyRing, KeysError, Kind, keys_file
 from customer360.services.api.problems import Problem
 from customer360.services.api.settings import ApiSettings
 from customer360.services.api.tokens import (
     VisitorToken,
-    make_visitor_secret,
     read_customer,
-    read_secrets,
     read_visitor,
     sign_visitor,
     visitor_secrets_file,
@@ -104,8 +103,7 @@ class Identity:
         self._settings = settings
         self._reader = reader
         file = visitor_secrets_file(place)
-        if not file.exists():
-            make_visitor_secret(file)
+        made_secrets(file)
         self._visitor_secrets = WatchedFile(file, read_secrets)
         self._customer_secrets = settings.customer_secrets()
         self._allowances: dict[str, _Allowance] = {}

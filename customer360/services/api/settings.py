@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from customer360.services.api.tokens import parse_secrets, read_secrets
+from customer360.secret_files import parse_secrets, read_secrets
 from customer360.services.api.watched import WatchedFile
 from customer360.services.environment import settings_of
 from customer360.services.spool import FREE_BYTES

@@ -1,0 +1,85 @@
+"""YAML files in which people define campaigns and messages: no code, and whatever is wrong in one is named with its remedy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from customer360.text import nearest
+
+MOST_CHARACTERS = 100_000
+
+
+@dataclass(frozen=True)
+class FileProblem:
+    """Why a definition does not count: the file's name, the field's path in it, what is wrong, and the remedy."""
+
+    file: str
+    field: str
+    message: str
+    remedy: str
+
+    def __str__(self) -> str:
+        """One line."""
+        return f"{self.file}, {self.field}: {self.message}; {self.remedy}"
+
+
+class UnreadableError(ValueError):
+    """A file that holds no fields; its arguments are the message and the remedy."""
+
+
+def loaded_fields(text: str, manual: str) -> dict[Hashable, Any]:
+    """The fields of a file; ``manual`` is the page with an example. Raises ``UnreadableError``."""
+    example = f"see {manual} for an example"
+    if len(text) > MOST_CHARACTERS:
+        raise UnreadableError(f"it has {len(text):,} characters", f"at most {MOST_CHARACTERS:,} are read")
+    try:
+        loaded = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506  a SafeLoader
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UnreadableError(f"it is not valid YAML: {' '.join(str(error).split())}", example) from error
+    if not isinstance(loaded, dict):
+        raise UnreadableError("it holds no fields", example)
+    return loaded
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML in which no field may stand twice: otherwise the last budget would win in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            name = str(key.value)
+            if name in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{name!r} stands there twice", key.start_mark)
+            seen.add(name)
+        return super().construct_mapping(node, deep=deep)
+
+
+def validation_problems(
+    error: ValidationError, fields: Callable[[Sequence[int | str]], Sequence[str]], manual: str
+) -> Iterator[tuple[str, str, str]]:
+    """The field, message and remedy of each fault; ``fields``: those that exist where one stands that does not."""
+    details = error.errors()
+    # A list whose only entry is wrong has none left and is reported as too short: only the entry's own error is shown.
+    within = {detail["loc"][:-1] for detail in details} | {detail["loc"][:-2] for detail in details}
+    for detail in details:
+        if detail["type"] == "too_short" and detail["loc"] in within:
+            continue
+        place = ".".join(str(part) for part in detail["loc"]) or "(whole file)"
+        if detail["type"] == "extra_forbidden":
+            yield place, "there is no such field", nearest_remedy(str(detail["loc"][-1]), fields(detail["loc"]))
+        elif detail["type"] == "missing":
+            yield place, "it is missing", f"add it; {manual} explains every field"
+        else:
+            yield place, re.sub(r"^Value error, ", "", detail["msg"]), f"correct it; {manual} explains every field"
+
+
+def nearest_remedy(name: str, known: Sequence[str]) -> str:
+    """What a wrong name probably meant, or which names there are."""
+    close = nearest(name, known, cutoff=0.6)
+    return f"did you mean {close!r}?" if close else f"there are {', '.join(known)}"
