@@ -206,6 +206,44 @@ class OfferRules(Strict):
     policy: Literal["auto", "priority_list"] = "auto"
 
 
+class ProviderRate(Strict):
+    """How much one mailbox provider is sent: messages a second, and at most so many a day."""
+
+    per_second: Annotated[float, Field(gt=0, le=100_000)] | None = None
+    per_day: Annotated[int, Field(ge=1)] | None = None
+
+
+class WarmUp(Strict):
+    """What a provider gets in the first ``days`` of a new sender: ``first_day`` messages, each day ``growth`` times as many."""
+
+    first_day: Annotated[int, Field(ge=1)] = 500
+    growth: Annotated[float, Field(gt=1, le=3)] = 1.5
+    days: Annotated[int, Field(ge=1, le=90)] = 30
+
+
+class EmailRates(Strict):
+    """Rates by mailbox provider (``gmail``, ``microsoft``, ... or a domain); ``default`` is that of each other one."""
+
+    default: ProviderRate = ProviderRate()
+    providers: dict[Annotated[str, Field(pattern=r"^[a-z0-9.-]+$")], ProviderRate] = {}
+    warm_up: WarmUp | None = None
+
+    def of(self, provider: str) -> ProviderRate:
+        """The rate of a provider."""
+        return self.providers.get(provider, self.default)
+
+    def is_limited(self, provider: str) -> bool:
+        """Whether anything limits a provider."""
+        return self.warm_up is not None or self.of(provider) != ProviderRate()
+
+    def most_on_day(self, provider: str, age: int) -> int | None:
+        """Messages that a provider gets on a day, ``age`` days after its first; None for any number."""
+        limits = [self.of(provider).per_day]
+        if self.warm_up and age < self.warm_up.days:
+            limits.append(int(self.warm_up.first_day * self.warm_up.growth**age))
+        return min((limit for limit in limits if limit is not None), default=None)
+
+
 class PostgresSource(Strict):
     """Where a reference table is in PostgreSQL: a table or a query, read by the account that an environment variable holds.
 
@@ -653,6 +691,7 @@ class Place(Strict):
     campaigns: ClassVar = _Below("campaigns")  # the campaign ledger, approved plans and the outbox
     recommendations: ClassVar = _Below("recommendations")  # product_affinity, as of the newest day
     lifetime: ClassVar = _Below("lifetime")  # customer_lifetime and lifetime_backtest, as of the newest day
+    mail: ClassVar = _Below("mail")  # the mail queue, the log of its transport, and the keys of links and addresses
     offers: ClassVar = _Below("offers")  # what the offers brought, and the policy that serves, as of the newest day
     reports: ClassVar = _Below("reports")  # drift reports and plots
     serving: ClassVar = _Below("serving")  # the services' store, their keys and the collector's spool
