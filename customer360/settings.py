@@ -22,6 +22,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from text_unidecode import unidecode
 
 from customer360.errors import OperatorError
+from customer360.mail.addresses import checked_address, checked_domain
 from customer360.text import nearest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -350,6 +351,49 @@ class ObjectStorage(Strict):
         return self
 
 
+Address = Annotated[str, AfterValidator(checked_address)]
+Domain = Annotated[str, AfterValidator(checked_domain)]
+SingleLine = Annotated[
+    str, AfterValidator(str.strip), matching(r"[^\x00-\x1f\x7f]+", "write it on a single line, without control characters")
+]
+
+
+class Sender(Strict):
+    """The name and the address that messages come from."""
+
+    name: SingleLine
+    address: Address
+
+
+class Email(Strict):
+    """What e-mail of the shop has in common; without it the shop keeps no customer's address.
+
+    ``public_url`` is where customers reach the api, under which links to unsubscribe and to count clicks lie; links lead to
+    the hosts ``link_domains`` alone. Bounces go to addresses of ``return_path_domain``, and stops by mail to
+    ``unsubscribe_mailto``. ``topics`` are what a customer may choose among on the preference page, by name their title.
+    """
+
+    sender: Sender
+    reply_to: Address | None = None
+    postal_address: Annotated[str, AfterValidator(str.strip), Field(min_length=1)]
+    public_url: Annotated[
+        str,
+        matching(
+            r"(https://[A-Za-z0-9.-]+|https?://(localhost|127\.0\.0\.1|\[::1\]))(:\d{1,5})?(/[A-Za-z0-9._~/-]*)?",
+            "write https://host, the public address of the api; http is for localhost alone",
+        ),
+        WITHOUT_SLASH,
+    ]
+    link_domains: Annotated[list[Domain], Field(min_length=1)]
+    return_path_domain: Domain
+    unsubscribe_mailto: Address
+    open_tracking: bool = False
+    languages: Annotated[list[Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Z]{2})?$")]], Field(min_length=1)] = ["en"]
+    topics: dict[Identifier, SingleLine] = {}
+    test_addresses: list[Address] = []
+    rates: EmailRates = EmailRates()
+
+
 class ReferenceSource(Strict):
     """Where a reference table comes from, if not from files in ``landing/reference``."""
 
@@ -477,6 +521,7 @@ class Shop(Strict):
     adapter: Identifier | None = None
     serving: bool = False
     object_storage: ObjectStorage | None = None
+    email: Email | None = None
     resolved_categories: list[str] | None = Field(default=None, exclude=True)
 
     @field_validator("slice_minutes")
@@ -565,6 +610,14 @@ class Shop(Strict):
                     f"the categories {other!r} and {category!r} give the same column name, {slug(category)}; leave one out, "
                     "which makes it 'other', or rename it in the data"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _mailed(self) -> Self:
+        if self.email is not None and "email" not in self.channels:
+            raise ValueError("email says how messages are sent, and channels lacks email; add it, or take the block out")
+        if self.email is not None and "email" in self.attributes:
+            raise ValueError("attributes.email: with the block email, customers have such a column of their own; take it out")
         return self
 
     @property

@@ -18,6 +18,7 @@ from orchestration.resources import Platform
 
 SOURCE_WAS_READ = "source_was_read"
 NO_ROW_SET_ASIDE = "no_row_set_aside"
+ADDRESSES_ARE_VALID = "addresses_are_valid"
 
 
 def reference_asset(shop: Shop, contract: ReferenceTable) -> dg.AssetsDefinition:
@@ -44,6 +45,13 @@ def reference_asset(shop: Shop, contract: ReferenceTable) -> dg.AssetsDefinition
         ),
     )
 
+    address_check = dg.AssetCheckSpec(
+        ADDRESSES_ARE_VALID,
+        asset=key,
+        description="Warns when rows that were read have an invalid e-mail address: it counts as empty, and the row is used.",
+    )
+    has_addresses = any(column.is_address for column in contract.columns)
+
     @dg.asset(
         key=key,
         description=f"{contract.description}. One row per {', '.join(contract.key)} and validity.",
@@ -51,7 +59,7 @@ def reference_asset(shop: Shop, contract: ReferenceTable) -> dg.AssetsDefinition
         kinds={"duckdb", "parquet"} | ({"postgres"} if source else {"s3"} if in_store else set()),
         owners=[DATA_TEAM],
         tags=groups.tags("reference", contract.columns),
-        check_specs=[rows_check, *([source_check] if is_remote else [])],
+        check_specs=[rows_check, *([source_check] if is_remote else []), *([address_check] if has_addresses else [])],
     )
     def load(platform: Platform) -> dg.MaterializeResult:
         try:
@@ -61,6 +69,7 @@ def reference_asset(shop: Shop, contract: ReferenceTable) -> dg.AssetsDefinition
         except (UnreadableSourceError, StoreError) as error:
             raise dg.Failure(f"{contract.name} was never loaded, so there is no version to go on with: {error}") from error
         results = [_was_read(loaded.not_read)] if is_remote else []
+        results += [_addresses(loaded)] if has_addresses else []
         return dg.MaterializeResult(
             metadata=_metadata(loaded), check_results=[_set_aside(loaded, shop.max_share_set_aside), *results]
         )
@@ -80,6 +89,19 @@ def _set_aside(loaded: ReferenceLoad, most: float) -> dg.AssetCheckResult:
             "share_set_aside": round(share, 4) if rows else "none: there are no rows",
             "first_of_this_load": "; ".join(loaded.faults) or "none",
             "remedy": "customer360 quarantine list",
+        },
+    )
+
+
+def _addresses(loaded: ReferenceLoad) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        check_name=ADDRESSES_ARE_VALID,
+        passed=not loaded.refused_addresses,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "addresses_counted_as_none": loaded.refused_addresses,
+            "first_of_this_load": "; ".join(loaded.address_faults) or "none",
+            "remedy": "mend them where they come from; customer360 check names the rows",
         },
     )
 
@@ -108,6 +130,8 @@ def _metadata(loaded: ReferenceLoad) -> dict[str, Any]:
         metadata["rows_read"] = loaded.postgres.rows
         metadata["read_in_full"] = loaded.postgres.is_full
         metadata["cursor_mark"] = loaded.postgres.mark or "none"
+    if loaded.refused_addresses:
+        metadata["addresses_counted_as_none"] = loaded.refused_addresses
     if loaded.not_read:
         metadata["not_read"] = loaded.not_read
     return metadata

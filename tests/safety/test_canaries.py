@@ -31,8 +31,18 @@ ADDRESS, SEARCH, NEVER, PERSON, AGE, TWICE, CUT, NESTED, BYTES, VISITOR, READ, F
         *("visitor", "read", "feature", "profile"),  # in runs that fail
     )
 )
+INBOX, NO_INBOX = "canary-inbox", "canary-no inbox"  # customers' e-mail addresses, a good one and one that is none
 SECRETS = (WEBHOOK, DATABASE, SALT)
 PERSONAL = (ADDRESS, SEARCH, NEVER, PERSON, AGE, TWICE, CUT, NESTED, BYTES, VISITOR, READ, FEATURE, PROFILE)
+EMAIL = """
+email:
+  sender: {name: Tiny shop, address: news@shop.example}
+  postal_address: 1 Main Street, Springfield
+  public_url: https://shop.example
+  link_domains: [shop.example]
+  return_path_domain: bounces.shop.example
+  unsubscribe_mailto: unsubscribe@shop.example
+"""
 OF_ROWS = ("landing", "raw", "quarantine", "published", "warehouse.duckdb", "shop")
 
 
@@ -113,7 +123,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> CanaryShop:
     yaml = (TINY / "shop.yaml").read_text(encoding="utf-8")
     assert "global_holdout_salt: customer360" in yaml
     (place.shop_folder / "shop.yaml").write_text(
-        yaml.replace("global_holdout_salt: customer360", f"global_holdout_salt: {SALT}"), encoding="utf-8"
+        yaml.replace("global_holdout_salt: customer360", f"global_holdout_salt: {SALT}") + EMAIL, encoding="utf-8"
     )
 
     slice_folder = f"clicks/{place.slice(0):%Y/%m/%d/%H%M}"
@@ -122,15 +132,16 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> CanaryShop:
     place.write(slice_folder, "web.jsonl", "".join([*good, *bad, f'{{"customer": "{CUT}']))
     place.write(slice_folder, "app.csv", f'event_id,event_name\n"{CUT}')
     place.write(slice_folder, "typed.parquet", typed_wrongly(BYTES))
-    header = "customer_id,consent_email,age,name\n"
+    header = "customer_id,consent_email,age,name,email\n"
+    inboxes = f"{INBOX}@example.com", f"{NO_INBOX}@example.com"
     customers = ("reference/customers", "customers.csv")
-    place.write(*customers, f"{header}c-1,true,41,{PERSON}\nc-2,true,41,\n")
+    place.write(*customers, f"{header}c-1,true,41,{PERSON},{inboxes[0]}\nc-2,true,41,,{inboxes[1]}\n")
     runs = [place.run("history_job", place.key(-1), assets=[["raw", "customers"]]).succeed()]
-    for text in (f"c-1,true,{AGE},{PERSON}\n", f"{TWICE},true,4,\n" * 3, f'c-1,true,4,"{PERSON}" {CUT}\n'):
+    for text in (f"c-1,true,{AGE},{PERSON},{inboxes[0]}\n", f"{TWICE},true,4,,\n" * 3, f'c-1,true,4,"{PERSON}" {CUT}\n'):
         place.write(*customers, header + text)
         runs.append(place.run("history_job", place.key(-1), assets=[["raw", "customers"]]))
         assert runs[-1].wait() == 1
-    place.write(*customers, f"{header}c-1,true,41,{PERSON}\n")
+    place.write(*customers, f"{header}c-1,true,41,{PERSON},{inboxes[0]}\nc-2,true,41,,{inboxes[1]}\n")
     runs.append(place.run("slice_job", place.key(0)).succeed())
     fail_at_every_stage(place)
     logs = [run.log.read_text(encoding="utf-8") for run in runs]
@@ -199,6 +210,14 @@ def test_personal_data_stay_in_the_files_of_rows(shop: CanaryShop, value: str) -
     found = places_of(value, shop.data)
     assert {name for name in found if not name.startswith(OF_ROWS)} == set()
     assert value not in shop.printed
+
+
+@pytest.mark.parametrize("value", [INBOX, NO_INBOX])
+def test_an_address_stays_where_it_was_landed_and_in_the_versions_of_its_table(shop: CanaryShop, value: str) -> None:
+    folders = {name.partition("/")[0] for name in places_of(value, shop.data)}
+    assert {"landing"} <= folders <= {"landing", "raw", "quarantine"}
+    assert value not in shop.printed
+    assert "email: is no address that can be mailed" in shop.printed
 
 
 @pytest.mark.parametrize(

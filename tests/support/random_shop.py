@@ -53,6 +53,16 @@ POISON: tuple[Line, ...] = (
 )
 
 
+EMAIL = {
+    "sender": {"name": "Random shop", "address": "news@shop.example"},
+    "postal_address": "1 Main Street, Springfield",
+    "public_url": "https://shop.example",
+    "link_domains": ["shop.example"],
+    "return_path_domain": "bounces.shop.example",
+    "unsubscribe_mailto": "unsubscribe@shop.example",
+}
+
+
 def small_shop(slice_minutes: int = 15, **changes: Any) -> Shop:
     """Three categories and other, no attributes, live from 2026-05-01 in Europe/Amsterdam."""
     values: dict[str, Any] = {

@@ -46,7 +46,8 @@ class Column:
     """A column of a contract: its DuckDB type and its meaning; see ``values`` for its values.
 
     ``required``: no value may be empty. ``must_exist``: the column may not be left out, a value may be empty. ``only``: what a
-    value must be where there is one. ``is_share``: a value lies from 0 to 1.
+    value must be where there is one. ``is_share``: a value lies from 0 to 1. ``is_address``: an e-mail address; an invalid
+    one counts as empty, and costs no row.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Column:
     must_exist: bool = False
     only: str | None = None
     is_share: bool = False
+    is_address: bool = False
 
     @property
     def is_id(self) -> bool:
@@ -155,7 +157,10 @@ class ReferenceTable:
 
 
 def reference_tables(shop: Shop) -> dict[str, ReferenceTable]:
-    """The reference tables of a shop, by name; customers carry the shop's attributes and channels' consents."""
+    """The reference tables of a shop, by name; customers carry the shop's attributes and channels' consents.
+
+    Addresses of customers, and of products' pictures and pages, are columns of shops with an ``email`` block alone.
+    """
     attributes = tuple(
         Column(name, ATTRIBUTE_TYPES[spec.type], spec.description or name, personal=spec.personal)
         for name, spec in shop.attributes.items()
@@ -171,6 +176,15 @@ def reference_tables(shop: Shop) -> dict[str, ReferenceTable]:
                 "May be recognised on a device and shown what is chosen for the customer; empty means no",
             ),
         )
+    addresses: tuple[Column, ...] = ()
+    pictures: tuple[Column, ...] = ()
+    if shop.email is not None:
+        text = "E-mail address; empty, or none that can be mailed, means that the customer gets no e-mail"
+        addresses = (Column("email", "VARCHAR", text, personal=True, is_address=True),)
+        pictures = (
+            Column("picture_url", "VARCHAR", "Address of its picture, https, for messages"),
+            Column("product_url", "VARCHAR", "Address of its page, for messages"),
+        )
     tables = (
         ReferenceTable(
             "customers",
@@ -185,6 +199,7 @@ def reference_tables(shop: Shop) -> dict[str, ReferenceTable]:
                     "first event, order or load that lists the customer",
                 ),
                 *consents,
+                *addresses,
                 *attributes,
             ),
             "Customers with their attributes and consents",
@@ -199,6 +214,7 @@ def reference_tables(shop: Shop) -> dict[str, ReferenceTable]:
                 Column("price", "DECIMAL(18,2)", "List price in the shop's currency"),
                 Column("is_for_sale", "BOOLEAN", "Whether it may be recommended; empty means yes"),
                 Column("stock", "DOUBLE", "Units in stock; empty means enough, 0 or less that it is not recommended"),
+                *pictures,
             ),
             "Products with their category",
         ),

@@ -44,6 +44,15 @@ def consent_versions_query(place: Place, shop: Shop) -> str:
     )
 
 
+def addresses_query(place: Place, shop: Shop) -> str:
+    """SQL of customer_id and email (canonical) of each customer who has an address now. For a shop with ``email``.
+
+    Addresses are personal: they are read where contacts are planned and sent, and kept nowhere else.
+    """
+    relation = reference_relation(place, reference_tables(shop)["customers"])
+    return f"select customer_id, email from ({relation}) where valid_to is null and email is not null"
+
+
 def contact_rules_query(place: Place, shop: Shop, as_of: datetime) -> str:
     """SQL of one row per customer: customer_id, is_known_later (see ``known_later_query``), and by channel the consent."""
     relation = reference_relation(place, reference_tables(shop)["customers"])

@@ -29,7 +29,9 @@ from customer360.lake.landing.values import TEXT, exact_below, parquet_precision
 from customer360.lake.object_store import StoreError
 from customer360.lake.raw.quarantine import write_reference_quarantine
 from customer360.lake.reference.postgres import UnreadableSourceError
+from customer360.lake.reference.reference_addresses import check_addresses, refused_addresses
 from customer360.lake.reference.reference_history import (
+    NOT_KEPT,
     ReferenceLoad,
     create_past,
     has_other_lines,
@@ -111,7 +113,7 @@ def check_files(settings: Settings, table: str, files: tuple[LandedFile, ...], m
     with connect(settings.place.scratch) as connection:
         ignored = _read_files(connection, settings.shop, contract, files)
         zone = Source.of(settings.shop, table).options.time_zone
-        remarks = [*_future_remarks(connection, contract, now), *_repeated_hour_remarks(connection, contract, zone)]
+        remarks = [*_remarks(connection, contract, now), *_repeated_hour_remarks(connection, contract, zone)]
         return _checked(connection, contract, ignored, most, remarks)
 
 
@@ -124,11 +126,16 @@ def check_postgres(settings: Settings, table: str, source: PostgresSource, now: 
     ):
         fetched = fetch(contract, source, None, Path(folder), now)
         _take_fetched(connection, contract, source, fetched)
-        return _checked(connection, contract, fetched.ignored, most, list(_future_remarks(connection, contract, now)))
+        return _checked(connection, contract, fetched.ignored, most, list(_remarks(connection, contract, now)))
 
 
-def _future_remarks(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, now: datetime) -> Iterator[str]:
-    """Remarks on times after ``now``."""
+def _remarks(connection: duckdb.DuckDBPyConnection, contract: ReferenceTable, now: datetime) -> Iterator[str]:
+    """Remarks on addresses that are none, and on times after ``now``."""
+    count, refused = refused_addresses(connection, SHOWN_PROBLEMS)
+    if refused:
+        shown = "; ".join(f"row {found.row} {found.fault}" if found.row else f"{found.key} {found.fault}" for found in refused)
+        more = f"; and {count - len(refused):,} more" if count > len(refused) else ""
+        yield f"{refused[0].column}: {many(count, 'row')} with an address that counts as empty, the rest is used: {shown}{more}"
     for name, rows, example in _times_where(connection, contract, f"{{}} > timestamp '{naive(now)}'"):
         yield f"{name}: {many(rows, 'row')} in the future, the first is {example}; look at day and month, and the time zone"
 
@@ -213,7 +220,14 @@ def _with_quarantine(
     is_full = load.postgres is None or load.postgres.is_full
     count = write_reference_quarantine(connection, settings.place, load.table, is_full)
     faults = tuple(problem.for_logs for problem in set_aside_rows(connection, contract, SHOWN_PROBLEMS))
-    return replace(load, set_aside=count, faults=faults)
+    addresses, refused = refused_addresses(connection, SHOWN_PROBLEMS)
+    return replace(
+        load,
+        set_aside=count,
+        faults=faults,
+        refused_addresses=addresses,
+        address_faults=tuple(problem.for_logs for problem in refused),
+    )
 
 
 def _load_postgres(settings: Settings, contract: ReferenceTable, source: PostgresSource, now: datetime) -> ReferenceLoad:
@@ -245,13 +259,14 @@ def _take_fetched(
 ) -> None:
     create_incoming(connection, contract)
     take(connection, contract, source, fetched)
+    check_addresses(connection, contract)
     set_repeats_aside(connection, contract)
     set_faults_aside(connection, contract)
 
 
 def _still_in_force(table: str, last: dict[str, object], reason: str) -> ReferenceLoad:
     """The last good version as the result of a load that could not read its source, with the reason."""
-    field_names = {field.name for field in fields(ReferenceLoad)} - {"postgres", "opened", "closed", "set_aside", "faults"}
+    field_names = {field.name for field in fields(ReferenceLoad)} - {"postgres", "opened", "closed", *NOT_KEPT}
     written = {name: value for name, value in last.items() if name in field_names}
     read = last.get("postgres")
     rows = many(int(str(last["rows"])), "row")
@@ -282,6 +297,7 @@ def _read_files(
         check_columns(contract, origin, columns, present)
         take_rows(connection, contract, origin, columns, numeric)
         ignored |= set(present) - {column.name for column in contract.read_columns} - source.used_columns
+    check_addresses(connection, contract)
     if source.options.distinct:
         keep_distinct(connection, contract)
     set_repeats_aside(connection, contract)

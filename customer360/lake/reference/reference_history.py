@@ -17,6 +17,7 @@ from customer360.lake.reference.reference_rows import LINE_NO, column_names, is_
 from customer360.lake.slices import naive
 from customer360.settings import Place
 
+NOT_KEPT = ("not_read", "set_aside", "faults", "refused_addresses", "address_faults")  # of a load, in the record of versions
 BEGINNING = "timestamp '1970-01-01'"
 
 
@@ -43,6 +44,7 @@ class ReferenceLoad:
 
     ``not_read`` says why PostgreSQL could not be read; the rows in force are those of the last good version then.
     ``set_aside`` counts the rows that the quarantine of the table holds, ``faults`` are the first of this load, without values.
+    ``refused_addresses`` of the rows that this load read count as none, ``address_faults`` are the first, without the address.
     """
 
     table: str
@@ -56,6 +58,8 @@ class ReferenceLoad:
     not_read: str = ""
     set_aside: int = 0
     faults: tuple[str, ...] = ()
+    refused_addresses: int = 0
+    address_faults: tuple[str, ...] = ()
 
 
 def history_file(place: Place, table: str) -> Path:
@@ -208,8 +212,7 @@ def _record(place: Place, load: ReferenceLoad, now: datetime, *, is_first: bool,
     """Append the load after its rows are written: a mark ahead of the rows would skip the changes in between."""
     last = last_version(place, load.table)
     valid_from = "beginning" if is_first else now.isoformat() if is_new or last is None else last["valid_from"]
-    not_kept = {"not_read", "set_aside", "faults"}
-    values = {name: value for name, value in asdict(load).items() if name not in not_kept and value is not None}
+    values = {name: value for name, value in asdict(load).items() if name not in NOT_KEPT and value is not None}
     file = versions_file(place, load.table)
     past = file.read_text(encoding="utf-8") if file.exists() else ""
     write_text(file, past + json.dumps({**values, "valid_from": valid_from, "loaded_at": now.isoformat()}) + "\n")
