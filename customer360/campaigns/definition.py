@@ -8,7 +8,7 @@ campaigns run.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -18,11 +18,13 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from customer360.campaigns.audience import AudienceError, parse_audience
 from customer360.definition_files import FileProblem, UnreadableError, loaded_fields, nearest_remedy, validation_problems
+from customer360.mail.message import load_messages
 from customer360.settings import Daypart, FrequencyCap, Identifier, Settings, Shop, Strict
 from customer360.text import without_markup
 
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 MANUAL = "docs/campaigns.md"
+MAIL_CHANNEL = "email"
 NAME, LONGEST_NAME = r"^[a-z0-9][a-z0-9_-]*$", 60
 
 
@@ -51,13 +53,15 @@ class Campaign(Strict):
 
     ``budget`` is for the whole campaign, without one there is no limit; capacities are this campaign's own. ``priority`` 1 is
     planned first. ``holdout_share`` of those who would be contacted are not, so that the effect can be measured;
-    ``exploration_share`` get an allowed combination of channel, day and daypart that is drawn at random.
+    ``exploration_share`` get an allowed combination of channel, day and daypart that is drawn at random. ``message`` is what
+    its contacts by email are sent; without one they go to the outbox, as those of other channels.
     """
 
     campaign_id: Annotated[str, Field(pattern=NAME, max_length=LONGEST_NAME)]
     title: Annotated[str, Field(min_length=1, max_length=200)]
     kind: Identifier = "general"
     offer_id: Annotated[str, Field(min_length=1)] | None = None
+    message: Annotated[str, Field(min_length=1)] | None = None
     audience: Annotated[str, Field(min_length=1)]
     starts_on: date | None = None
     ends_on: date | None = None
@@ -108,8 +112,9 @@ def load_shop_campaigns(
     settings: Settings, offers: Collection[str] | None = None
 ) -> tuple[list[Campaign], list[CampaignProblem]]:
     """The campaigns of both folders of a shop, as ``load_campaigns`` has them. Of two of one name the shop's own counts."""
-    campaigns, problems = load_campaigns(settings.campaign_folder, settings.shop, offers)
-    made, wrong = load_campaigns(settings.made_campaign_folder, settings.shop, offers)
+    messages = [message.name for message in load_messages(settings)[0]]
+    campaigns, problems = load_campaigns(settings.campaign_folder, settings.shop, offers, messages)
+    made, wrong = load_campaigns(settings.made_campaign_folder, settings.shop, offers, messages)
     names = {path.stem for path in settings.campaign_folder.glob("*.yaml")}
     twice = {campaign.campaign_id for campaign in made} & names
     taken = f"{settings.campaign_folder} has a campaign of this name"
@@ -119,11 +124,12 @@ def load_shop_campaigns(
 
 
 def load_campaigns(
-    folder: Path, shop: Shop, offers: Collection[str] | None = None
+    folder: Path, shop: Shop, offers: Collection[str] | None = None, messages: Collection[str] | None = None
 ) -> tuple[list[Campaign], list[CampaignProblem]]:
     """The campaigns of ``folder`` in the order of planning (priority, then id), and what is wrong with the others.
 
-    ``offers``: the offers that exist, where they are known; a campaign's must be one of them. No folder means no campaigns.
+    ``offers`` and ``messages``: those that exist, where they are known; a campaign's must be one of them. No folder means no
+    campaigns.
     """
     campaigns: list[Campaign] = []
     problems: list[CampaignProblem] = []
@@ -140,7 +146,7 @@ def load_campaigns(
             remedy = "write it as UTF-8 text that the service may read"
             problems.append(CampaignProblem(path.name, "(whole file)", f"it cannot be read: {error}", remedy))
             continue
-        campaign, wrong = read_campaign(path.name, text, shop, offers)
+        campaign, wrong = read_campaign(path.name, text, shop, offers, messages)
         problems += wrong
         if campaign is not None:
             campaigns.append(campaign)
@@ -152,9 +158,13 @@ def _order_of_planning(campaign: Campaign) -> tuple[int, str]:
 
 
 def campaign_problems(
-    campaign: Campaign, shop: Shop, offers: Collection[str] | None = None, file: str | None = None
+    campaign: Campaign,
+    shop: Shop,
+    offers: Collection[str] | None = None,
+    file: str | None = None,
+    messages: Collection[str] | None = None,
 ) -> list[CampaignProblem]:
-    """What of a campaign does not fit the shop: channels, audience, offer, send windows outside every daypart."""
+    """What of a campaign does not fit the shop: channels, audience, offer, message, send windows outside every daypart."""
     file = file or f"{campaign.campaign_id}.yaml"
     found = [
         CampaignProblem(file, f"channels.{name}", f"{name!r} is no channel of shop.yaml", nearest_remedy(name, shop.channels))
@@ -178,6 +188,7 @@ def campaign_problems(
             else "load an offer of that id into landing/reference/offers"
         )
         found.append(CampaignProblem(file, "offer_id", f"there is no offer {without_markup(campaign.offer_id, 60)!r}", known))
+    found += [CampaignProblem(file, "message", *problem) for problem in _message_problems(campaign, shop, messages)]
     try:
         parse_audience(campaign.audience, shop)
     except AudienceError as error:
@@ -191,8 +202,26 @@ def campaign_problems(
     return found
 
 
+def _message_problems(campaign: Campaign, shop: Shop, messages: Collection[str] | None) -> Iterator[tuple[str, str]]:
+    """Why the campaign's message cannot be sent, with the remedy."""
+    if campaign.message is None:
+        return
+    if MAIL_CHANNEL not in campaign.channels:
+        yield "a message is sent by the channel email, which the campaign does not use", "add the channel, or leave it out"
+    if shop.email is None:
+        yield "shop.yaml does not say how the shop mails", "add the block email to shop.yaml; see docs/your-data.md"
+    if messages is not None and campaign.message not in messages:
+        name = without_markup(campaign.message, LONGEST_NAME)
+        other = nearest_remedy(campaign.message, sorted(messages)) if messages else f"add the folder messages/{name}"
+        yield f"there is no message {name!r} that can be sent", f"{other}; a message with a mistake counts as none"
+
+
 def read_campaign(
-    file: str, text: str, shop: Shop, offers: Collection[str] | None = None
+    file: str,
+    text: str,
+    shop: Shop,
+    offers: Collection[str] | None = None,
+    messages: Collection[str] | None = None,
 ) -> tuple[Campaign | None, list[CampaignProblem]]:
     """The campaign that the text of a file of this name says; None where anything of it is wrong."""
     name = Path(file).stem
@@ -202,7 +231,7 @@ def read_campaign(
         return None, [CampaignProblem(file, "(whole file)", *error.args)]
     except ValidationError as error:
         return None, [CampaignProblem(file, *problem) for problem in validation_problems(error, _fields, MANUAL)]
-    problems = campaign_problems(campaign, shop, offers, file)
+    problems = campaign_problems(campaign, shop, offers, file, messages)
     return None if problems else campaign, problems
 
 

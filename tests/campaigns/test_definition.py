@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
-from customer360.campaigns.definition import load_campaigns
-from tests.support.random_shop import small_shop
+from customer360.campaigns.definition import load_campaigns, read_campaign
+from customer360.settings import Shop
+from tests.support.random_shop import EMAIL, small_shop
 
 SHOP = small_shop()
+MAILING = small_shop(email=EMAIL, channels=["email", "sms"])
 GOOD: dict[str, Any] = {
     "title": "Spring",
     "audience": "everyone",
@@ -81,3 +83,24 @@ def test_a_file_without_fields_is_told_as_a_whole(content: bytes, message: str, 
     assert campaigns == []
     assert [(problem.file, problem.field) for problem in problems] == [("bad.yaml", "(whole file)")]
     assert message in problems[0].message
+
+
+@pytest.mark.parametrize(
+    ("shop", "changes", "wrong"),
+    [
+        (MAILING, {"message": "offer"}, None),
+        (MAILING, {"message": "offers"}, "there is no message 'offers' that can be sent: did you mean 'offer'?"),
+        (MAILING, {"message": "offer", "channels": {"sms": {}}}, "by the channel email, which the campaign does not use: add"),
+        (SHOP, {"message": "offer"}, "shop.yaml does not say how the shop mails: add the block email to shop.yaml"),
+    ],
+)
+def test_a_message_is_one_that_can_be_sent_by_email(shop: Shop, changes: dict[str, Any], wrong: str | None) -> None:
+    text = yaml.safe_dump({**GOOD, **changes})
+    campaign, problems = read_campaign("spring.yaml", text, shop, messages=["offer"])
+    if wrong is None:
+        assert campaign is not None
+        assert (campaign.message, problems) == ("offer", [])
+    else:
+        (problem,) = problems
+        assert problem.field == "message"
+        assert wrong in f"{problem.message}: {problem.remedy}"
