@@ -24,8 +24,9 @@ CUSTOMER_EVENTS = (
     "view_promotion",
     "select_promotion",
 )
-CAMPAIGN_EVENTS = ("campaign_delivered", "campaign_opened")
-EVENT_NAMES = CUSTOMER_EVENTS + CAMPAIGN_EVENTS
+CAMPAIGN_EVENTS = ("campaign_delivered", "campaign_opened", "campaign_clicked")
+CONSENT_CHANGED = "consent_changed"  # by the customer, on a public page; what changed is in page_url
+EVENT_NAMES = (*CUSTOMER_EVENTS, *CAMPAIGN_EVENTS, CONSENT_CHANGED)
 MAX_FUTURE_HOURS = 1
 MAX_AGE_DAYS = 400
 DUPLICATE_DAYS = 3

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from customer360.lake.engine import literal, quoted
+from customer360.lake.engine import file_literal, literal, quoted
 from customer360.lake.landing.contracts import KNOWN_SINCE, reference_tables
 from customer360.lake.reference.reference_history import reference_relation
 from customer360.lake.slices import naive
@@ -83,14 +83,18 @@ def known_later_query(place: Place, shop: Shop, as_of: datetime) -> str:
 def suppressions_query(place: Place, shop: Shop) -> str:
     """SQL of one row per customer and channel that is suppressed: customer_id, channel, reason (never empty).
 
-    A row without a channel, or with a channel that shop.yaml does not name, suppresses all channels.
+    A row without a channel, or with a channel that shop.yaml does not name, suppresses all channels. With those who stopped
+    a channel themselves, whose mail came back or who complained, as ``customer360.mail.queue.export_stops`` last wrote them.
     """
     relation = reference_relation(place, reference_tables(shop)["suppressions"])
     channels = " union all ".join(f"select {literal(channel)} as channel" for channel in shop.channels)
     named = ", ".join(literal(channel) for channel in shop.channels)
+    listed = f"select customer_id, channel, reason from ({relation}) where valid_to is null"
+    if (stops := place.campaigns / "stops.parquet").exists():
+        listed += f" union all select customer_id, channel, reason from read_parquet({file_literal(stops)}) where topic is null"
     return f"""
         select customer_id, channels.channel, min(coalesce(reason, 'no reason given')) as reason
-        from (select * from ({relation}) where valid_to is null) as listed
+        from ({listed}) as listed
         join ({channels}) as channels
             on listed.channel = channels.channel or listed.channel is null or listed.channel not in ({named})
         group by customer_id, channels.channel

@@ -19,6 +19,9 @@ from customer360.services.api.demo.routes import demo_routes
 from customer360.services.api.endpoints import Service
 from customer360.services.api.identity import CUSTOMER_HEADER, REFUSED_HEADER, Identity
 from customer360.services.api.keys import KeyRing, KeysError
+from customer360.services.api.mail.calls import MailAnswers
+from customer360.services.api.mail.routes import mail_routes
+from customer360.services.api.mail.webhooks import Webhooks
 from customer360.services.api.offering import Offering
 from customer360.services.api.openapi import openapi_document
 from customer360.services.api.recommending import Recommender
@@ -65,17 +68,26 @@ def create(settings: Settings, own: ApiSettings) -> Starlette:
         allow_credentials=True,
     )
     app = Starlette(
-        routes=[*ROUTES, *collector_routes(own.snowplow_path), *(demo_routes(settings.shop) if own.demo else [])],
+        routes=[
+            *ROUTES,
+            *collector_routes(own.snowplow_path),
+            *(mail_routes() if settings.shop.email else []),
+            *(demo_routes(settings.shop) if own.demo else []),
+        ],
         middleware=[cors],
         exception_handlers={HTTPException: refused, Exception: failed},
     )
     app.router.redirect_slashes = False
+    collector = Collector(settings, sessions, clock, own.spool_free_bytes)
+    if settings.shop.email:
+        app.state.mail = MailAnswers(settings, settings.shop.email, collector)
+        app.state.webhooks = Webhooks(app.state.mail, own)
     app.state.service = Service(
         settings=own,
         reader=reader,
         scorer=Scorer(settings),
         identity=identity,
-        collector=Collector(settings, sessions, clock, own.spool_free_bytes),
+        collector=collector,
         sessions=sessions,
         recommender=recommender,
         offering=Offering(settings, recommender, clock),

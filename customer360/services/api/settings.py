@@ -28,6 +28,10 @@ class ApiSettings(msgspec.Struct, frozen=True):
     ``spool_free_bytes``: of the disk, that stay free when events are taken. ``snowplow_path``: where Snowplow's trackers post
     to beside the standard path, which some browsers' extensions block. ``demo``:
     serves the page /demo, on this machine alone; ``demo_key`` is its browser key, which the server makes.
+
+    Of mail providers, whose webhooks are open once they are given: ``mail_ses_topic``, the ARN of the SNS topic;
+    ``mail_mailgun_key``, the webhook signing key; ``mail_sendgrid_key``, the public key of signed events;
+    ``mail_postmark_login``, ``user:password`` as Postmark is told.
     """
 
     host: str = "127.0.0.1"
@@ -45,6 +49,10 @@ class ApiSettings(msgspec.Struct, frozen=True):
     snowplow_path: Annotated[str, Meta(pattern="^(/[A-Za-z0-9._-]+/[A-Za-z0-9._-]+)?$")] = ""
     demo: bool = False
     demo_key: str = ""
+    mail_ses_topic: str = ""
+    mail_mailgun_key: str = ""
+    mail_sendgrid_key: str = ""
+    mail_postmark_login: str = ""
 
     def customer_secrets(self) -> Callable[[float], list[str]]:
         """Gives the accepted secrets at a time of the monotonic clock. Raises ``SettingsError`` where they cannot be used."""

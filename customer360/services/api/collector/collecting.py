@@ -148,6 +148,11 @@ class Collector:
                 EVENTS.labels(protocol, outcome).inc(count)
         return Collected(accepted, refused)
 
+    async def note(self, events: Iterable[Click]) -> None:
+        """Take events of the program itself, now by the shop's clock; they are of no session. Raises ``Problem`` 503."""
+        arrived = Arrived(self.clock.now(), self._currency)
+        await self._append([line_of(checked({**event, "event_at": arrived.at}, arrived)) for event in events])
+
     async def _append(self, lines: list[bytes]) -> None:
         try:
             await self._spool.append(lines)

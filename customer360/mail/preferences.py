@@ -1,0 +1,112 @@
+"""What customers chose on the public page: channels, topics, and how often e-mail may come. It counts from then on.
+
+Channels and topics that are not wanted are stops; the frequency is kept beside them, by customer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Column, DateTime, Integer, MetaData, String, Table, func, select
+
+from customer360.lake.slices import naive
+from customer360.mail.answers import EMAIL
+from customer360.mail.queue import MailQueue
+from customer360.mail.queue.tables import ACCEPTED, MESSAGES, STOPS, UNKNOWN, insert_new, reading
+
+METADATA = MetaData()
+FREQUENCIES = {"any": 0, "weekly": 7, "monthly": 30}  # days that lie between two messages
+CHUNK = 10_000
+SOURCE = "preference page"
+
+# How many days a customer wants between two e-mails; times are plain UTC.
+FREQUENCY = Table(
+    "frequencies",
+    METADATA,
+    Column("customer_id", String, primary_key=True),
+    Column("days", Integer, nullable=False),
+    Column("at", DateTime, nullable=False),
+)
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """By channel and by topic of e-mail whether it is wanted, and a name of ``FREQUENCIES``."""
+
+    channels: Mapping[str, bool]
+    topics: Mapping[str, bool]
+    frequency: str
+
+
+@dataclass(frozen=True)
+class Change:
+    """A channel, or a topic of it, that a customer allowed or stopped."""
+
+    channel: str
+    topic: str | None
+    is_allowed: bool
+
+
+def preferences_of(queue: MailQueue, customer_id: str, channels: Sequence[str], topics: Iterable[str]) -> Preferences:
+    """What a customer has chosen; what they did not stop is wanted."""
+    METADATA.create_all(queue.engine)
+    with reading(queue.engine) as connection:
+        asked = select(STOPS.c.channel, STOPS.c.topic).where(STOPS.c.customer_id == customer_id, STOPS.c.lifted_at.is_(None))
+        stopped = {(channel, topic) for channel, topic in connection.execute(asked)}
+        days = connection.execute(select(FREQUENCY.c.days).where(FREQUENCY.c.customer_id == customer_id)).scalar() or 0
+    return Preferences(
+        {name: (name, "") not in stopped for name in channels},
+        {name: (EMAIL, name) not in stopped for name in topics},
+        next(name for name, value in FREQUENCIES.items() if value == days),
+    )
+
+
+def choose(queue: MailQueue, customer_id: str, before: Preferences, chosen: Preferences, at: datetime) -> list[Change]:
+    """Write what differs from before; returns the channels and topics among it. ``at`` is aware."""
+    changes = list(_changes(before, chosen))
+    for change in changes:
+        if change.is_allowed:
+            queue.lift(customer_id, change.channel, change.topic, at)
+        else:
+            reason = f"chose no {change.topic or change.channel} any more"
+            queue.stop(customer_id, None, change.channel, change.topic, reason, SOURCE, at)
+    if chosen.frequency != before.frequency:
+        values = {"days": FREQUENCIES[chosen.frequency], "at": naive(at)}
+        with queue.engine.begin() as connection:
+            row = insert_new(connection, FREQUENCY).values(customer_id=customer_id, **values)
+            connection.execute(row.on_conflict_do_update(index_elements=["customer_id"], set_=values))
+    return changes
+
+
+def too_soon(queue: MailQueue, customer_ids: Sequence[str], now: datetime) -> dict[str, str]:
+    """Why customers who want e-mail less often get none now, by customer: the newest of theirs is not old enough."""
+    METADATA.create_all(queue.engine)
+    found: dict[str, str] = {}
+    newest = func.max(MESSAGES.c.changed_at)
+    for start in range(0, len(customer_ids), CHUNK):
+        asked = (
+            select(FREQUENCY.c.customer_id, FREQUENCY.c.days, newest)
+            .join(MESSAGES, MESSAGES.c.customer_id == FREQUENCY.c.customer_id)
+            .where(
+                FREQUENCY.c.customer_id.in_(customer_ids[start : start + CHUNK]),
+                FREQUENCY.c.days > 0,
+                MESSAGES.c.state.in_((ACCEPTED, UNKNOWN)),
+            )
+            .group_by(FREQUENCY.c.customer_id, FREQUENCY.c.days)
+        )
+        with reading(queue.engine) as connection:
+            for customer_id, days, last in connection.execute(asked):
+                if last > naive(now) - timedelta(days=days):
+                    found[customer_id] = f"chose e-mail at most every {days} days"
+    return found
+
+
+def _changes(before: Preferences, chosen: Preferences) -> Iterator[Change]:
+    for name, is_wanted in chosen.channels.items():
+        if is_wanted != before.channels[name]:
+            yield Change(name, None, is_wanted)
+    for name, is_wanted in chosen.topics.items():
+        if is_wanted != before.topics[name]:
+            yield Change(EMAIL, name, is_wanted)

@@ -1,0 +1,118 @@
+"""The words of the public pages, by language. A shop whose languages are not here gets English."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+TEXTS: dict[str, dict[str, str]] = {
+    "en": {
+        "unsubscribe_title": "Unsubscribe",
+        "unsubscribe_question": "Do you want to get no more e-mail from {shop}?",
+        "unsubscribe_button": "Unsubscribe",
+        "unsubscribed_title": "You are unsubscribed",
+        "unsubscribed": "{shop} will send you no more e-mail, from now on.",
+        "preferences_title": "What {shop} may send you",
+        "channels": "How we may reach you",
+        "topics": "What you want to hear of",
+        "frequency": "How often at most",
+        "any": "whenever there is something",
+        "weekly": "once a week",
+        "monthly": "once a month",
+        "save": "Save",
+        "saved": "Saved. It counts from now on.",
+        "change": "Choose what you get instead",
+        "confirm_title": "Confirm your e-mail address",
+        "confirm_question": "Do you want to get e-mail from {shop}?",
+        "confirm_button": "Yes, send me e-mail",
+        "confirmed_title": "Thank you",
+        "confirmed": "Your address is confirmed.",
+        "invalid_title": "This link is not valid",
+        "invalid": "It may be cut short. Open it from the e-mail again, or copy it as a whole.",
+        "email": "E-mail",
+    },
+    "de": {
+        "unsubscribe_title": "Abmelden",
+        "unsubscribe_question": "Möchten Sie keine E-Mails von {shop} mehr bekommen?",
+        "unsubscribe_button": "Abmelden",
+        "unsubscribed_title": "Sie sind abgemeldet",
+        "unsubscribed": "{shop} schickt Ihnen ab jetzt keine E-Mails mehr.",
+        "preferences_title": "Was {shop} Ihnen schicken darf",
+        "channels": "Wie wir Sie erreichen dürfen",
+        "topics": "Wovon Sie hören möchten",
+        "frequency": "Wie oft höchstens",
+        "any": "wann immer es etwas gibt",
+        "weekly": "einmal in der Woche",
+        "monthly": "einmal im Monat",
+        "save": "Speichern",
+        "saved": "Gespeichert. Es gilt ab jetzt.",
+        "change": "Stattdessen wählen, was Sie bekommen",
+        "confirm_title": "E-Mail-Adresse bestätigen",
+        "confirm_question": "Möchten Sie E-Mails von {shop} bekommen?",
+        "confirm_button": "Ja, schicken Sie mir E-Mails",
+        "confirmed_title": "Danke",
+        "confirmed": "Ihre Adresse ist bestätigt.",
+        "invalid_title": "Dieser Link ist nicht gültig",
+        "invalid": "Vielleicht wurde er abgeschnitten. Öffnen Sie ihn noch einmal aus der E-Mail, oder kopieren Sie ihn ganz.",
+        "email": "E-Mail",
+    },
+    "fr": {
+        "unsubscribe_title": "Se désabonner",
+        "unsubscribe_question": "Ne plus recevoir d'e-mails de {shop} ?",
+        "unsubscribe_button": "Se désabonner",
+        "unsubscribed_title": "Vous êtes désabonné",
+        "unsubscribed": "{shop} ne vous enverra plus d'e-mails à partir de maintenant.",
+        "preferences_title": "Ce que {shop} peut vous envoyer",
+        "channels": "Comment nous pouvons vous joindre",
+        "topics": "Ce qui vous intéresse",
+        "frequency": "Combien de fois au plus",
+        "any": "dès qu'il y a quelque chose",
+        "weekly": "une fois par semaine",
+        "monthly": "une fois par mois",
+        "save": "Enregistrer",
+        "saved": "Enregistré. Cela compte à partir de maintenant.",
+        "change": "Choisir plutôt ce que vous recevez",
+        "confirm_title": "Confirmer votre adresse e-mail",
+        "confirm_question": "Voulez-vous recevoir des e-mails de {shop} ?",
+        "confirm_button": "Oui, envoyez-moi des e-mails",
+        "confirmed_title": "Merci",
+        "confirmed": "Votre adresse est confirmée.",
+        "invalid_title": "Ce lien n'est pas valable",
+        "invalid": "Il est peut-être incomplet. Ouvrez-le de nouveau depuis l'e-mail, ou copiez-le en entier.",
+        "email": "E-mail",
+    },
+    "es": {
+        "unsubscribe_title": "Darse de baja",
+        "unsubscribe_question": "¿No quiere recibir más correos de {shop}?",
+        "unsubscribe_button": "Darme de baja",
+        "unsubscribed_title": "Se ha dado de baja",
+        "unsubscribed": "{shop} no le enviará más correos a partir de ahora.",
+        "preferences_title": "Qué puede enviarle {shop}",
+        "channels": "Cómo podemos contactarle",
+        "topics": "De qué quiere saber",
+        "frequency": "Con qué frecuencia como máximo",
+        "any": "siempre que haya algo",
+        "weekly": "una vez por semana",
+        "monthly": "una vez al mes",
+        "save": "Guardar",
+        "saved": "Guardado. Vale a partir de ahora.",
+        "change": "Elegir lo que recibe",
+        "confirm_title": "Confirmar su dirección de correo",
+        "confirm_question": "¿Quiere recibir correos de {shop}?",
+        "confirm_button": "Sí, envíenme correos",
+        "confirmed_title": "Gracias",
+        "confirmed": "Su dirección está confirmada.",
+        "invalid_title": "Este enlace no es válido",
+        "invalid": "Quizá esté cortado. Ábralo de nuevo desde el correo, o cópielo entero.",
+        "email": "Correo electrónico",
+    },
+}
+
+
+def language_of(accepted: str, languages: Sequence[str]) -> str:
+    """The first language of a browser (Accept-Language) that the shop has, else the shop's first, else English."""
+    offered = [name for name in languages if name.partition("-")[0] in TEXTS]
+    for wanted in accepted[:200].split(","):
+        name = wanted.partition(";")[0].strip().partition("-")[0].lower()
+        if any(name == language.partition("-")[0] for language in offered):
+            return name
+    return offered[0].partition("-")[0] if offered else "en"
