@@ -31,7 +31,7 @@ OF_KINDS: dict[str, Mark] = {
 
 @dataclass(frozen=True)
 class Answer:
-    """What followed a message: ``reason`` in words, without an address; ``source``: who said so, and ``source_id`` by which id."""
+    """What followed a message: ``reason`` in words, without an address; who said so (``source``), and by which id."""
 
     contact_key: str
     mark: Mark

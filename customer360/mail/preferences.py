@@ -84,7 +84,7 @@ def too_soon(queue: MailQueue, customer_ids: Sequence[str], now: datetime) -> di
     """Why customers who want e-mail less often get none now, by customer: the newest of theirs is not old enough."""
     METADATA.create_all(queue.engine)
     found: dict[str, str] = {}
-    newest = func.max(MESSAGES.c.changed_at)
+    newest = func.max(MESSAGES.c.changed_at).label("newest")
     for start in range(0, len(customer_ids), CHUNK):
         asked = (
             select(FREQUENCY.c.customer_id, FREQUENCY.c.days, newest)
@@ -97,9 +97,9 @@ def too_soon(queue: MailQueue, customer_ids: Sequence[str], now: datetime) -> di
             .group_by(FREQUENCY.c.customer_id, FREQUENCY.c.days)
         )
         with reading(queue.engine) as connection:
-            for customer_id, days, last in connection.execute(asked):
-                if last > naive(now) - timedelta(days=days):
-                    found[customer_id] = f"chose e-mail at most every {days} days"
+            for row in connection.execute(asked):
+                if row.newest > naive(now) - timedelta(days=row.days):
+                    found[row.customer_id] = f"chose e-mail at most every {row.days} days"
     return found
 
 

@@ -13,6 +13,7 @@ from customer360.services.api.collector.collecting import Collected
 from customer360.services.api.collector.contract import ID_LENGTH, TEXT_LENGTH
 from customer360.services.api.collector.routes import SNOWPLOW_PATH, EventBatch
 from customer360.services.api.collector.schemas import TEXT, measurement_payload, tracker_parameters, tracker_payload
+from customer360.services.api.mail.webhooks import Taken
 from customer360.services.api.problems import MEDIA_TYPE, ProblemDocument
 from customer360.services.api.schemas import (
     DEFAULT_COUNT,
@@ -34,7 +35,7 @@ from customer360.settings import Shop
 REFERENCES = "#/components/schemas/{name}"
 PROBLEMS = {
     "400": "The body is not valid JSON, or was cut short",
-    "401": "No key in force",
+    "401": "No key in force, or not signed",
     "403": "The key lacks the scope",
     "404": "Not known",
     "408": "The body came too slowly",
@@ -47,7 +48,7 @@ PROBLEMS = {
 
 def openapi_document(version: str, shop: Shop) -> bytes:
     """The document as JSON; the features of a score are those of the shop."""
-    answers = (Health, Readiness, Profile, Recommendations, OfferAnswer, Related, Score, Collected, ProblemDocument)
+    answers = (Health, Readiness, Profile, Recommendations, OfferAnswer, Related, Score, Collected, Taken, ProblemDocument)
     structs = (*answers, ScoreRequest, EventBatch)
     references, components = msgspec.json.schema_components(structs, ref_template=REFERENCES)
     schemas = dict(zip(structs, references, strict=True))
@@ -173,6 +174,16 @@ def openapi_document(version: str, shop: Shop) -> bytes:
     pixel = operation("Take an event of Snowplow's tracker protocol 2, with an image for answer", image, *keyed, **taken)
     pixel["parameters"] = [*pixel["parameters"], *tracker_parameters()]
     paths["/i"] = {"get": pixel}
+    if shop.email:
+        paths["/m/webhooks/{provider}"] = {
+            "post": operation(
+                "Take signed events of a mail provider that is set up",
+                body(Taken),
+                *("400", "401", "404", "408", "413", "422"),
+                parameters=[_path_parameter("provider", "mailgun", "ses, mailgun, sendgrid or postmark")],
+                requestBody={"required": True, "content": {"application/json": {"schema": {}}}},
+            )
+        }
     return msgspec.json.encode(
         {
             "openapi": "3.1.0",
