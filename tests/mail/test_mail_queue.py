@@ -33,7 +33,8 @@ def contacts(*keys: str, **columns: Any) -> pd.DataFrame:
         "address_hash": [f"hash of {key}" for key in keys],
         "domain": "shop.example",
         "send_at": pd.Timestamp("2026-05-05 07:00"),
-        "not_after": pd.Timestamp("2026-05-05 22:00"),
+        "due_at": pd.Timestamp("2026-05-05 07:00"),
+        "contact_date": pd.Timestamp("2026-05-05"),
         "value": [float(len(keys) - number) for number in range(len(keys))],
     }
     return pd.DataFrame({**base, **columns})
@@ -89,7 +90,7 @@ def test_an_address_has_one_message_of_a_campaign_and_one_of_another(queue: Mail
 
 
 def test_what_is_not_due_waits(queue: MailQueue) -> None:
-    queue.enqueue(contacts("a", "b", send_at=[pd.Timestamp("2026-05-05 08:01"), pd.Timestamp("2026-05-05 07:00")]), NOW)
+    queue.enqueue(contacts("a", "b", due_at=[pd.Timestamp("2026-05-05 08:01"), pd.Timestamp("2026-05-05 07:00")]), NOW)
     assert lease(queue) == ["b"]
     assert queue.next_due() == NOW + MINUTE
     assert lease(queue, now=NOW + MINUTE) == ["a"]
@@ -117,6 +118,17 @@ def test_a_sender_that_comes_back_late_tells_what_became_of_a_message(queue: Mai
     assert states(queue) == {ACCEPTED: 1}
     record(queue, "a", FAILED)
     assert states(queue) == {ACCEPTED: 1}
+
+
+def test_outcomes_are_kept_together(queue: MailQueue) -> None:
+    queue.enqueue(contacts("a", "b", "c", "d"), NOW)
+    lease(queue)
+    kinds = {"a": ACCEPTED, "b": FAILED, "c": QUEUED, "d": QUEUED}
+    queue.record(
+        [Outcome(key, 1, state, NOW, "why", NOW + MINUTE if state == QUEUED else None) for key, state in kinds.items()]
+    )
+    assert states(queue) == {ACCEPTED: 1, FAILED: 1, QUEUED: 2}
+    assert lease(queue) == [] and lease(queue, now=NOW + MINUTE) == ["c", "d"]
 
 
 def test_an_outcome_of_an_earlier_attempt_changes_nothing(queue: MailQueue) -> None:

@@ -10,13 +10,13 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
-from sqlalchemy import Connection, Engine, Row, Select, and_, bindparam, exists, func, select, true, update
+from sqlalchemy import Connection, Engine, Row, Select, and_, bindparam, exists, func, or_, select, true, update
 
 from customer360.lake.atomic import exclusive, write_text
 from customer360.lake.slices import naive
@@ -25,20 +25,27 @@ from customer360.mail.queue.rates import Rates, blocked, defer, recovered
 from customer360.mail.queue.stops import stopped_campaigns
 from customer360.mail.queue.tables import (
     ACCEPTED,
+    FACTS,
     FINAL,
     LEFT_OUT,
     MESSAGES,
     PROVIDERS,
     QUEUED,
+    REMEMBERED,
     SENDING,
     UNKNOWN,
+    identity,
     insert_new,
     reading,
 )
 
-# Columns of what is queued; times are plain UTC, ``variant``, ``offer_id`` and ``topic`` may be missing.
-QUEUED_COLUMNS = ("contact_key", "campaign_id", "plan_version", "customer_id", "address_hash", "domain", "send_at", "not_after")
+# Columns of what is queued; ``send_at`` is the shop's time, ``due_at`` the same by the wall clock (plain UTC both).
+QUEUED_COLUMNS = (
+    *("contact_key", "campaign_id", "plan_version", "customer_id", "address_hash", "domain"),
+    *("send_at", "due_at", "contact_date"),
+)
 OPTIONAL = ("variant", "offer_id", "topic")
+Value = TypeVar("Value")
 CHUNK = 10_000  # rows of a statement; SQLite binds at most 32,766 values in one
 TWICE = "its address has a message of this campaign already"
 WITHDRAWN_STATES = (SENDING, ACCEPTED, UNKNOWN)
@@ -58,10 +65,11 @@ class Contact(NamedTuple):
     domain: str
     provider: str
     send_at: datetime
-    not_after: datetime
+    contact_date: date
     value: float
     state: str
     attempt: int
+    reply: str | None
     accepted_at: datetime | None
 
 
@@ -210,6 +218,12 @@ class Messages:
                 update(MESSAGES).where(ended).values(state=UNKNOWN, changed_at=naive(before), reply=reply)
             ).rowcount
 
+    def renew(self, owner: str, until: datetime) -> None:
+        """Keep what a sender has in its hands until a time (aware)."""
+        with self.engine.begin() as connection:
+            mine = (MESSAGES.c.state == SENDING) & (MESSAGES.c.owner == owner)
+            connection.execute(update(MESSAGES).where(mine).values(leased_until=naive(until)))
+
     def release_unknown(self, campaign_id: str | None, at: datetime) -> int:
         """By a person's choice: have messages sent whose arrival is unknown, which some customers then get twice."""
         chosen = (MESSAGES.c.state == UNKNOWN) & (true() if campaign_id is None else MESSAGES.c.campaign_id == campaign_id)
@@ -256,6 +270,65 @@ class Messages:
                     rows,
                 )
 
+    def remember(self, outcomes: Iterable[Outcome]) -> int:
+        """Keep what a log says of messages that the queue takes for unsent, or does not know; returns how many changed.
+
+        Those it does not know are of a database that was restored: they are not sent when they are queued.
+        """
+        rows: list[dict[str, Any]] = [
+            {
+                "key": outcome.contact_key,
+                "contact_key": outcome.contact_key,
+                "state": outcome.state,
+                "reply": outcome.reply,
+                "changed_at": naive(outcome.at),
+            }
+            for outcome in outcomes
+        ]
+        changed = 0
+        for part in _parts(rows):
+            with self.engine.begin() as connection:
+                keys = [row["key"] for row in part]
+                asked = select(MESSAGES.c.contact_key, MESSAGES.c.state).where(MESSAGES.c.contact_key.in_(keys))
+                states = {row.contact_key: row.state for row in connection.execute(asked)}
+                forgotten = [row for row in part if row["key"] not in states]
+                unsent = [row for row in part if states.get(row["key"]) in {QUEUED, SENDING, UNKNOWN} - {row["state"]}]
+                if forgotten:
+                    columns = [
+                        {name: row[name] for name in ("contact_key", "state", "changed_at", "reply")} for row in forgotten
+                    ]
+                    connection.execute(insert_new(connection, REMEMBERED).on_conflict_do_nothing(), columns)
+                if unsent:
+                    connection.execute(_REMEMBER, [{**row, "contact_key": row["key"]} for row in unsent])
+                changed += len(forgotten) + len(unsent)
+        return changed
+
+    def facts(self, prefix: str) -> dict[str, str]:
+        """What the database knows of itself and of the transport's logs, by name."""
+        found = self._read(select(FACTS.c.name, FACTS.c.value).where(FACTS.c.name.startswith(prefix, autoescape=True)))
+        return {row.name: row.value for row in found}
+
+    def keep_fact(self, name: str, value: str) -> None:
+        """Keep one."""
+        with self.engine.begin() as connection:
+            _keep_fact(connection, name, value)
+
+    def is_open(self) -> bool:
+        """Whether messages may be sent: the database is where it was made, and no copy and not restored. See ``reconcile``."""
+        with self.engine.begin() as connection:
+            transport = self.folder / "transport"
+            transport.mkdir(parents=True, exist_ok=True)
+            known = connection.execute(select(FACTS.c.value).where(FACTS.c.name == "identity")).scalar()
+            if known is None and connection.execute(select(~exists(select(MESSAGES.c.contact_key)))).scalar_one():
+                known = identity(connection, transport)
+                _keep_fact(connection, "identity", known)
+            return known == identity(connection, transport)
+
+    def open(self) -> None:
+        """Let messages be sent from here: it was compared with what was sent."""
+        with self.engine.begin() as connection:
+            _keep_fact(connection, "identity", identity(connection, self.folder / "transport"))
+
     def counts(self) -> pd.DataFrame:
         """Messages (``messages``) by campaign_id, plan_version, provider and state."""
         names = ["campaign_id", "plan_version", "provider", "state"]
@@ -277,7 +350,7 @@ class Messages:
 
 _CONTACT = [MESSAGES.c[name] for name in Contact._fields[:-1]] + [MESSAGES.c.changed_at]
 _OF_ATTEMPT = (MESSAGES.c.contact_key == bindparam("key")) & (MESSAGES.c.attempt == bindparam("tried"))
-_RECORD_FINAL = update(MESSAGES).where(_OF_ATTEMPT, MESSAGES.c.state.in_((SENDING, UNKNOWN)))
+_RECORD_FINAL = update(MESSAGES).where(_OF_ATTEMPT, or_(MESSAGES.c.state == SENDING, MESSAGES.c.state == UNKNOWN))
 _RECORD_FINAL = _RECORD_FINAL.values(
     state=bindparam("state"), changed_at=bindparam("changed_at"), reply=bindparam("reply"), owner=None, is_synced=False
 )
@@ -289,6 +362,17 @@ _RECORD_QUEUED = _RECORD_QUEUED.values(
     next_attempt_at=bindparam("next_attempt_at"),
     owner=None,
 )
+
+
+_REMEMBER = update(MESSAGES).where(MESSAGES.c.contact_key == bindparam("key"))
+_REMEMBER = _REMEMBER.values(
+    state=bindparam("state"), changed_at=bindparam("changed_at"), reply=bindparam("reply"), owner=None, is_synced=False
+)
+
+
+def _keep_fact(connection: Connection, name: str, value: str) -> None:
+    new = insert_new(connection, FACTS).values(name=name, value=value)
+    connection.execute(new.on_conflict_do_update(index_elements=["name"], set_={"value": value}))
 
 
 def _contact(row: Row[Any]) -> Contact:
@@ -314,7 +398,7 @@ def _candidates(connection: Connection, limit: int, now: datetime) -> list[Row[A
     return sorted(found, key=lambda row: (-row.value, row.contact_key))[:limit]
 
 
-def _parts(values: Sequence[str]) -> Iterator[Sequence[str]]:
+def _parts(values: Sequence[Value]) -> Iterator[Sequence[Value]]:
     return (values[start : start + CHUNK] for start in range(0, len(values), CHUNK))
 
 
@@ -329,10 +413,17 @@ def _insert(connection: Connection, rows: list[dict[str, Any]], at: datetime) ->
             MESSAGES.c.address_hash.in_(part), MESSAGES.c.state.in_((QUEUED, *WITHDRAWN_STATES))
         )
         taken.update((row.campaign_id, row.address_hash) for row in connection.execute(asked))
+    remembered = {
+        row.contact_key: row
+        for part in _parts(keys)
+        for row in connection.execute(select(REMEMBERED).where(REMEMBERED.c.contact_key.in_(part)))
+    }
     new = [row for row in rows if row["contact_key"] not in known]
     for row in new:
         place = (row["campaign_id"], row["address_hash"])
-        state, reply = (LEFT_OUT, TWICE) if place in taken else (QUEUED, None)
+        state, reply, changed_at = (LEFT_OUT, TWICE, at) if place in taken else (QUEUED, None, at)
+        if sent := remembered.get(row["contact_key"]):
+            state, reply, changed_at = sent.state, sent.reply, sent.changed_at
         taken.add(place)
         row.update(
             provider=provider_of(row["domain"]),
@@ -340,9 +431,9 @@ def _insert(connection: Connection, rows: list[dict[str, Any]], at: datetime) ->
             state=state,
             reply=reply,
             attempt=0,
-            next_attempt_at=row["send_at"],
+            next_attempt_at=row.pop("due_at"),
             queued_at=at,
-            changed_at=at,
+            changed_at=changed_at,
             is_synced=False,
         )
     if new:

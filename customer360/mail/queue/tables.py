@@ -12,6 +12,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     Connection,
+    Date,
     DateTime,
     Engine,
     Float,
@@ -37,8 +38,9 @@ WAIT_SECONDS = 60  # for the lock of another process
 
 METADATA = MetaData()
 
-# One row per contact. Times are plain UTC. ``provider`` is the mailbox provider whose rate counts, ``address_hash`` the keyed
-# hash of the address that the message goes to; no address stands here. ``is_synced``: the ledger knows of the state.
+# One row per contact. Times are plain UTC: ``send_at`` by the shop's clock, which a replay has of its own, the others by the
+# wall's; ``contact_date`` is the day where the customer is. ``provider`` is the mailbox provider whose rate counts,
+# ``address_hash`` the keyed hash of the address; no address stands here. ``is_synced``: the ledger knows of the state.
 MESSAGES = Table(
     "messages",
     METADATA,
@@ -53,7 +55,7 @@ MESSAGES = Table(
     Column("domain", String, nullable=False),
     Column("provider", String, nullable=False),
     Column("send_at", DateTime, nullable=False),
-    Column("not_after", DateTime, nullable=False),
+    Column("contact_date", Date, nullable=False),
     Column("value", Float, nullable=False),
     Column("state", String, nullable=False),
     Column("attempt", Integer, nullable=False, default=0),
@@ -127,6 +129,16 @@ CAMPAIGN_STOPS = Table(
     Column("at", DateTime, nullable=False),
 )
 
+# Contacts that the log of a transport knows and the messages do not: a database that was restored has forgotten them.
+REMEMBERED = Table(
+    "remembered",
+    METADATA,
+    Column("contact_key", String(32), primary_key=True),
+    Column("state", String, nullable=False),
+    Column("changed_at", DateTime, nullable=False),
+    Column("reply", String),
+)
+
 # How fast a provider is sent to, and until when it is not.
 PROVIDERS = Table(
     "providers",
@@ -182,6 +194,16 @@ def queue_engine(url: str) -> Engine:
 def insert_new(connection: Connection, table: Table) -> Any:
     """An insert that leaves rows alone whose key is known; ``on_conflict_do_update`` replaces them."""
     return (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
+
+
+def identity(connection: Connection, transport: Path) -> str:
+    """What a copy of the database, or one that was made anew from a dump, has otherwise."""
+    if connection.dialect.name == "postgresql":
+        asked = "select concat_ws('/', oid, 'messages'::regclass::oid) from pg_database where datname = current_database()"
+        database = str(connection.execute(text(asked)).scalar_one())
+    else:
+        database = str(Path(str(connection.engine.url.database)).stat().st_ino)
+    return f"{database}/{transport.stat().st_ino}"
 
 
 def reading(engine: Engine) -> AbstractContextManager[Connection]:

@@ -1,0 +1,55 @@
+"""Settings of the mailer: environment variables with the prefix ``CUSTOMER360_MAILER_``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from customer360.mail.smtp import Relay, is_loopback
+from customer360.services.environment import settings_of
+from customer360.settings import SettingsError
+
+PREFIX = "CUSTOMER360_MAILER_"
+
+
+class MailerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How messages leave. ``host`` and ``port`` are the relay's, ``tls`` is starttls, implicit, or none on this machine.
+
+    ``password_file`` and ``dkim_key`` (PEM) are files. Without ``dkim_key`` the relay signs. Consents and suppressions are at
+    most ``consent_seconds`` old when a message is sent.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 25
+    tls: str = "starttls"
+    user: str | None = None
+    password_file: str | None = None
+    ca_file: str | None = None
+    timeout_seconds: float = 60.0
+    connections: int = 4
+    consent_seconds: float = 60.0
+    dkim_key: str | None = None
+    dkim_selector: str = "customer360"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> MailerSettings:
+        """The settings that the environment gives. Raises ``SettingsError`` naming a wrong variable."""
+        return settings_of(cls, PREFIX, "the mailer", environment)
+
+    @property
+    def is_sink(self) -> bool:
+        """Whether messages go to a server of this machine without TLS, such as the demo's sink."""
+        return self.tls == "none" and is_loopback(self.host)
+
+    def relay(self, name: str) -> Relay:
+        """The relay; ``name`` is ours in EHLO. Raises ``SettingsError`` where its password cannot be read."""
+        password = None
+        if self.password_file:
+            try:
+                password = Path(self.password_file).read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise SettingsError(f"{PREFIX}PASSWORD_FILE cannot be read ({type(error).__name__})") from None
+        where = (self.host, self.port, self.tls, self.user)
+        return Relay(*where, password, self.ca_file, self.timeout_seconds, name)

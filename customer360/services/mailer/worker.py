@@ -1,0 +1,275 @@
+"""The loop of a sender: lease, prepare, send over kept connections, record.
+
+The main thread alone talks to the database. Sender threads render, sign and send; before the last byte of a message and after
+the reply they write to the transport's log, so that whatever dies when, each message's state can be told (``mail.recovery``).
+"""
+
+from __future__ import annotations
+
+import logging
+import queue as queues
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Protocol
+
+from customer360.errors import OperatorError
+from customer360.mail.journal import Journal, journal_folder
+from customer360.mail.providers import lane_of
+from customer360.mail.queue import MailQueue
+from customer360.mail.queue.messages import Contact, Outcome
+from customer360.mail.queue.rates import Rates
+from customer360.mail.queue.tables import ACCEPTED, FAILED, LEFT_OUT, QUEUED, UNKNOWN
+from customer360.mail.recovery import recover
+from customer360.mail.smtp import Connection, LostConnectionError, RefusedError, Relay, Reply
+
+LOG = logging.getLogger(__name__)
+BATCH = 250
+PER_CONNECTION = 1000  # messages
+LEASE = timedelta(minutes=15)
+CARE_SECONDS = 60.0  # between looks at what other senders left
+FRESH_SECONDS = 3.0  # a letter that waited longer is checked again before it is sent
+IDLE_SECONDS = 0.5
+FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=5), timedelta(minutes=10)
+NO_MAILBOX = ("5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1")  # RFC 3463: the address is none, or none any more
+
+
+class LeftOut(Exception):  # noqa: N818  a message is left out, which is no error
+    """A message is not sent, for good; its text says why."""
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A message that may be sent now. ``build`` gives its bytes (CRLF line ends) or raises ``LeftOut``."""
+
+    contact: Contact
+    sender: str
+    recipient: str
+    build: Callable[[], bytes]
+
+
+class Preparation(Protocol):
+    """Looks at messages at the moment of sending."""
+
+    def prepare(self, contacts: Sequence[Contact], now: datetime) -> tuple[list[Letter], list[Outcome]]:
+        """What may be sent now, and what became of the others. Raises ``OperatorError`` where nothing may be sent now."""
+
+    def still_wanted(self, contact: Contact) -> str | None:
+        """Why a letter that waited is not to be sent any more; None where it is."""
+
+
+class Worker:
+    """A sender. ``run`` works until ``stop`` is set, or with ``is_once`` until nothing can be sent now."""
+
+    def __init__(
+        self, queue: MailQueue, relay: Relay, preparation: Preparation, *, connections: int = 4, rates: Rates | None = None
+    ) -> None:
+        self.queue, self._relay, self._preparation, self._rates = queue, relay, preparation, rates or Rates()
+        self._connections = connections
+        self._letters: queues.SimpleQueue[tuple[Letter, float] | None] = queues.SimpleQueue()
+        self._outcomes: list[tuple[Contact, Outcome, Reply | None]] = []
+        self._changed = threading.Condition()
+        self._in_flight = 0
+        self._paused_until = datetime.min.replace(tzinfo=UTC)
+        self._failures = 0
+        self.stop = threading.Event()
+
+    def run(self, *, is_once: bool = False, each_minute: Callable[[], None] = lambda: None) -> None:
+        """Send. ``each_minute`` is called between batches about once a minute, and at the end."""
+        recover(self.queue, _now())
+        journal = self._journal = Journal(journal_folder(self.queue.folder))
+        threads = [threading.Thread(target=self._send_all, daemon=True) for _ in range(self._connections)]
+        for thread in threads:
+            thread.start()
+        next_care = _now() + timedelta(seconds=CARE_SECONDS)
+        try:
+            while not self.stop.is_set():
+                if _now() >= next_care:
+                    self._care()
+                    each_minute()
+                    next_care = _now() + timedelta(seconds=CARE_SECONDS)
+                if not self._fill() and not self._in_flight:
+                    if is_once:
+                        break
+                    self.stop.wait(IDLE_SECONDS)
+                self._record(wait=self._in_flight > 0)
+        finally:
+            self.stop.set()
+            for _ in threads:
+                self._letters.put(None)
+            for thread in threads:
+                thread.join()
+            self._record(wait=False)
+            size = journal.close()
+            self.queue.keep_fact(f"log:{journal.owner}", str(size))
+            each_minute()
+
+    def _care(self) -> None:
+        """Keep the own leases, and see to the messages of senders that are no more."""
+        now = _now()
+        self.queue.renew(self._journal.owner, now + LEASE)
+        recover(self.queue, now)
+        if given_up := self.queue.give_up(now):
+            LOG.warning("%d messages are unknown: their sender did not come back; customer360 email retry-unknown", given_up)
+
+    def _fill(self) -> bool:
+        """Lease and prepare messages while fewer than a batch are on their way. True where some were leased."""
+        now = _now()
+        if self._in_flight >= BATCH or now < self._paused_until:
+            return False
+        contacts = self.queue.lease(BATCH, self._journal.owner, now, now + LEASE, self._rates)
+        if not contacts:
+            return False
+        try:
+            letters, outcomes = self._preparation.prepare(contacts, now)
+        except BaseException as error:
+            # Whatever failed, nothing of them was sent.
+            self._pause(f"messages cannot be prepared: {_where(error)}")
+            self.queue.record(
+                Outcome(one.contact_key, one.attempt, QUEUED, now, next_attempt_at=self._paused_until) for one in contacts
+            )
+            if not isinstance(error, Exception):
+                raise
+            return False
+        self.queue.record(outcomes)
+        self._in_flight += len(letters)
+        moment = time.monotonic()
+        for letter in letters:
+            self._letters.put((letter, moment))
+        return True
+
+    def _record(self, *, wait: bool) -> None:
+        """Keep what became of messages, first in the log, then in the queue."""
+        with self._changed:
+            if wait and not self._outcomes:
+                self._changed.wait(IDLE_SECONDS)
+            taken, self._outcomes = self._outcomes, []
+        if not taken:
+            return
+        self._journal.sync()
+        self.queue.record([self._deferred(contact, outcome, reply) for contact, outcome, reply in taken])
+        self.queue.recovered([contact for contact, outcome, _ in taken if outcome.state == ACCEPTED])
+        for contact, outcome, reply in taken:
+            if outcome.state == FAILED and reply is not None and reply.step == "rcpt" and reply.text.startswith(NO_MAILBOX):
+                self.queue.mark(contact.contact_key, "bounced_hard", outcome.at, outcome.reply, f"smtp-{outcome.attempt}")
+                reason = f"bounced: {outcome.reply}"
+                self.queue.stop(None, contact.address_hash, "email", None, reason, "smtp", outcome.at)
+        self._in_flight -= len(taken)
+
+    def _deferred(self, contact: Contact, outcome: Outcome, reply: Reply | None) -> Outcome:
+        """An outcome with the time of the next attempt, where the provider refused for now."""
+        if outcome.state != QUEUED or reply is None:
+            return outcome
+        until = self.queue.defer(contact, outcome.at, reply.line)
+        lane = lane_of(contact.provider, contact.domain)
+        LOG.warning("%s refuses for now, and is left alone until %s: %s", lane, f"{until:%H:%M:%S}", reply.line)
+        return outcome._replace(next_attempt_at=until)
+
+    def _pause(self, reason: str) -> None:
+        """Send nothing for a while: longer after each failure in a row."""
+        self._failures += 1
+        pause = min(FIRST_PAUSE * 2 ** min(self._failures - 1, 10), LONGEST_PAUSE)
+        if _now() >= self._paused_until:
+            LOG.error("nothing is sent for %s: %s", pause, reason)
+            self._paused_until = _now() + pause
+
+    def _send_all(self) -> None:
+        """The work of a sender thread."""
+        line = _Line(self._relay)
+        while (entry := self._letters.get()) is not None:
+            letter, since = entry
+            try:
+                outcome, reply = self._attempt(line, letter, since)
+            except Exception as error:  # noqa: BLE001  a sender thread must not die with messages in its hands
+                line.drop()
+                self._pause(f"a message of {letter.contact.campaign_id} could not be sent: {_where(error)}")
+                outcome, reply = _back(letter.contact, None, self._paused_until), None
+            with self._changed:
+                self._outcomes.append((letter.contact, outcome, reply))
+                self._changed.notify()
+        line.quit()
+
+    def _attempt(self, line: _Line, letter: Letter, since: float) -> tuple[Outcome, Reply | None]:
+        """Send one message, and say what became of it."""
+        contact = letter.contact
+        if self.stop.is_set() or _now() < self._paused_until:
+            return _back(contact, None, max(_now(), self._paused_until)), None
+        try:
+            reason = self._preparation.still_wanted(contact) if time.monotonic() - since > FRESH_SECONDS else None
+            message = letter.build() if reason is None else b""
+        except LeftOut as left:
+            reason = str(left)
+        if reason is not None:
+            return Outcome(contact.contact_key, contact.attempt, LEFT_OUT, _now(), reason), None
+        return self._transmit(line, letter, message)
+
+    def _transmit(self, line: _Line, letter: Letter, message: bytes) -> tuple[Outcome, Reply | None]:
+        contact = letter.contact
+        key, attempt = contact.contact_key, contact.attempt
+        try:
+            connection = line.connection()
+            reply = connection.send(letter.sender, letter.recipient, message, lambda: self._journal.begin(key, attempt))
+        except RefusedError as error:
+            line.drop()
+            self._pause(str(error))
+            return _back(contact, None, self._paused_until), None
+        except LostConnectionError as error:
+            line.drop()
+            if error.is_in_doubt:
+                return Outcome(key, attempt, UNKNOWN, _now(), str(error)), None
+            return _back(contact, str(error), _now() + FIRST_PAUSE * 2 ** min(attempt - 1, 8)), None
+        self._journal.end(key, attempt, reply.line)
+        self._failures = 0 if reply.is_accepted else self._failures
+        if reply.step == "mail":  # the relay refuses the sender, whoever the recipient is
+            self._pause(f"{self._relay!r} refuses the sender: {reply.line}")
+            return _back(contact, reply.line, self._paused_until), None
+        state = ACCEPTED if reply.is_accepted else FAILED if reply.is_final else QUEUED
+        return Outcome(key, attempt, state, _now(), reply.line), reply
+
+
+class _Line:
+    """The connection of a sender thread, made anew where it was lost or has sent enough."""
+
+    def __init__(self, relay: Relay) -> None:
+        self._relay, self._sent = relay, 0
+        self._connection: Connection | None = None
+
+    def connection(self) -> Connection:
+        """A connection that takes the next message. Raises ``RefusedError``."""
+        if self._sent >= PER_CONNECTION:
+            self.quit()
+        self._connection, self._sent = self._connection or Connection(self._relay), self._sent + 1
+        return self._connection
+
+    def drop(self) -> None:
+        """Close it without a word."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection, self._sent = None, 0
+
+    def quit(self) -> None:
+        """Take leave of the server."""
+        if self._connection is not None:
+            self._connection.quit()
+        self._connection, self._sent = None, 0
+
+
+def _back(contact: Contact, reason: str | None, at: datetime) -> Outcome:
+    """Into the queue again: nothing was sent."""
+    return Outcome(contact.contact_key, contact.attempt, QUEUED, _now(), reason, at)
+
+
+def _where(error: BaseException) -> str:
+    """The kind of an error and its line of code; its text may quote an address. What operators can mend says so itself."""
+    if isinstance(error, OperatorError):
+        return str(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{type(error).__name__} at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else type(error).__name__
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
