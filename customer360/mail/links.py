@@ -55,7 +55,8 @@ def link_secrets(place: Place) -> list[str]:
 def sign_link(secrets: Sequence[str], token: LinkToken) -> str:
     """The signed text of a token, by the first of the secrets."""
     fields = [KINDS[token.kind], token.contact_key, token.customer_id, token.campaign_id, token.target]
-    payload = f"{secret_id(secrets[0])}.{base64.urlsafe_b64encode(msgspec.json.encode(fields)).rstrip(b'=').decode()}"
+    encoded = base64.urlsafe_b64encode(msgspec.json.encode(fields)).rstrip(b"=").decode()
+    payload = f"{secret_id(secrets[0])}.{encoded}"
     return f"{payload}.{signature(secrets[0], payload)[:SIGNED_DIGITS]}"
 
 

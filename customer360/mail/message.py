@@ -27,6 +27,9 @@ from customer360.settings import Identifier, Settings, Strict
 MANUAL = "docs/email.md"
 DEFINITION = "message.yaml"
 NAME, LONGEST_NAME = r"^[a-z0-9][a-z0-9_-]*$", 60
+RESERVED = frozenset(
+    {"language", "link", "email", "shop", "subject", "preheader", "slot", "loop"}
+)  # what templates have beside
 LONGEST_FILE = 200_000  # characters of a body
 EVERY_LANGUAGE = ""
 FIRST_VARIANT = "A"
@@ -54,13 +57,15 @@ class Variable(Strict):
     """A value that differs by customer, and where it comes from.
 
     ``source``: ``customer.<column>`` of ``customer_profiles``, ``offer.<column>``, ``campaign.<field>`` or ``recommendations``.
-    Who has no value gets the ``default``; without one they do not get the message. Of ``recommendations`` there are at most
+    Who has no value gets the ``default``; without one they do not get the message, unless it is ``optional``: the words do
+    without it by ``{% if %}``. Of ``recommendations`` there are at most
     ``most``, and who has fewer than ``least`` does not get the message.
     """
 
     source: Annotated[str, Field(pattern=r"^((customer|offer|campaign)\.[a-z][a-z0-9_]*|recommendations)$")]
     type: VariableType = VariableType.TEXT
     default: Texts | None = None
+    optional: bool = False
     least: Annotated[int, Field(ge=0, le=12)] = 1
     most: Annotated[int, Field(ge=1, le=12)] = 4
 
@@ -77,8 +82,10 @@ class Variable(Strict):
             raise ValueError("the type products, and no other, is that of the source recommendations")
         if is_list and (self.default is not None or self.least > self.most):
             raise ValueError("recommendations have no default, and least is at most most; with least 0 the list may be empty")
+        if self.optional and (is_list or self.default is not None):
+            raise ValueError("optional is a variable without a default; recommendations have least: 0")
         if self.default is not None and self.type is not VariableType.TEXT:
-            raise ValueError("only a text has a default; leave a number, an amount or a date out of the words by {% if %}")
+            raise ValueError("only a text has a default; say optional: true, and leave it out of the words by {% if %}")
         return self
 
 
@@ -113,6 +120,22 @@ class Message(Wording):
     variables: dict[Identifier, Variable] = Field(default_factory=dict)
     links: dict[Identifier, Annotated[str, Field(min_length=1)]] = Field(default_factory=dict)
     files: dict[str, Annotated[str, Field(max_length=LONGEST_FILE)]]
+
+    @field_validator("variables")
+    @classmethod
+    def _free_names(cls, value: dict[str, Variable]) -> dict[str, Variable]:
+        taken = sorted(RESERVED & value.keys())
+        if taken:
+            raise ValueError(f"templates have {', '.join(taken)} already; give the variable another name")
+        return value
+
+    @field_validator("links")
+    @classmethod
+    def _free_links(cls, value: dict[str, str]) -> dict[str, str]:
+        taken = sorted({"unsubscribe", "preferences", "open", "unseen"} & value.keys())
+        if taken:
+            raise ValueError(f"every message has the link {', '.join(taken)}; take it out")
+        return value
 
     @field_validator("variants")
     @classmethod
