@@ -9,7 +9,20 @@ from typing import Annotated
 
 import typer
 
-from orchestration.commands import adapt, api, campaigns, dbt, desk, init, inspection, models, operation, quarantine, simulate
+from orchestration.commands import (
+    adapt,
+    api,
+    campaigns,
+    dbt,
+    desk,
+    email,
+    init,
+    inspection,
+    models,
+    operation,
+    quarantine,
+    simulate,
+)
 from orchestration.console import EXIT_CODES, command, group
 
 app = group("customer360", "Check, simulate, watch and repair a shop's data.", f"\b\n{EXIT_CODES}")
@@ -34,7 +47,7 @@ FUNCTIONS += [simulate.simulate, init.init]
 FUNCTIONS += [operation.serve, inspection.categories, operation.rebuild, inspection.contracts]
 for function in FUNCTIONS:
     command(app)(function)
-for noun in (quarantine, models, campaigns, api, desk):
+for noun in (quarantine, models, campaigns, email, api, desk):
     app.add_typer(noun.app)
 command(app, context_settings=dbt.CONTEXT_SETTINGS, add_help_option=False)(dbt.dbt)
 

@@ -2,7 +2,7 @@
 
 It answers every command in the order of the text that it gets, so that clients may pipeline. As a program
 (``python -m tests.support.smtp_receiver PORT FOLDER [--drop SHARE]``) it appends a line per message to ``FOLDER/messages``:
-the contact key of its return path, and whether the client was told that it was taken.
+the contact key of its return path, ``taken`` or the step at which the connection was lost, and its bytes.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Session(asyncio.Protocol):
 
     def __init__(self, keep: Callable[[Message], None], behaviour: Behaviour, pipelining: bool) -> None:
         self._keep, self._behaviour, self._pipelining = keep, behaviour, pipelining
-        self._buffer, self._in_content = bytearray(), False
+        self._buffer, self._in_content, self._is_refused = bytearray(), False, False
         self._sender = self._recipient = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -83,13 +83,12 @@ class Session(asyncio.Protocol):
             )
         elif verb == "MAIL":
             self._sender = line.partition("<")[2].partition(">")[0]
-            self._answer("mail", "250 2.1.0 Ok")
+            self._is_refused = not self._answer("mail", "250 2.1.0 Ok")
         elif verb == "RCPT":
             self._recipient = line.partition("<")[2].partition(">")[0]
-            self._answer("rcpt", "250 2.1.5 Ok")
+            self._is_refused |= not self._answer("rcpt", "250 2.1.5 Ok")
         elif verb == "DATA":
-            refused = self._behaviour("rcpt", self._recipient) or self._behaviour("mail", self._recipient)
-            if refused:
+            if self._is_refused:
                 self._transport.write(b"503 5.5.1 no recipient\r\n")
             else:
                 self._in_content = self._answer("data", "354 go on")
@@ -160,11 +159,18 @@ def main() -> None:
 
     def keep(message: Message) -> None:
         key = KEY.search(f"<{message.sender}>".encode())
-        os.write(descriptor, b"%b %d %d\n" % (key[1] if key else b"-", message.is_told, len(message.content)))
+        os.write(descriptor, b"%b taken %d\n" % (key[1] if key else b"-", len(message.content)))
+
+    def noted(step: str, recipient: str) -> str | None:
+        """Keep for whom a connection was lost while the client could wait for the last reply."""
+        answer = behaviour(step, recipient)
+        if answer == DROP and step in {"content", "end", "reply"}:
+            os.write(descriptor, f"{recipient.partition('@')[0]} {step} 0\n".encode())
+        return answer
 
     async def serve() -> None:
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: Session(keep, behaviour, True), "127.0.0.1", asked.port)
+        server = await loop.create_server(lambda: Session(keep, noted, True), "127.0.0.1", asked.port)
         await server.serve_forever()
 
     asyncio.run(serve())

@@ -1,0 +1,115 @@
+"""How e-mail stands: messages by campaign and provider, rates with their verdicts, and what stops a campaign by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import func, select
+
+from customer360.decisions import Request
+from customer360.lake.slices import naive
+from customer360.mail.breaker import BOUNCES, COMPLAINTS, UNSUBSCRIBES, Verdict, judged
+from customer360.mail.queue import MailQueue
+from customer360.mail.queue.tables import ACCEPTED, FAILED, MARKS, MESSAGES, PROVIDERS, reading
+
+BREAKER = "breaker"
+KINDS = {BOUNCES: "bounced_hard", COMPLAINTS: "complained", UNSUBSCRIBES: "unsubscribed"}
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class CampaignMail:
+    """A campaign's messages by state, why those that were not sent were not, its verdicts, and who stopped it if it is."""
+
+    campaign_id: str
+    states: dict[str, int]
+    reasons: dict[str, int]
+    verdicts: list[Verdict]
+    stopped: str | None
+
+
+@dataclass(frozen=True)
+class EmailOverview:
+    """All campaigns, the lanes that wait (name, until when UTC, why), and why all is stopped, where it is."""
+
+    campaigns: list[CampaignMail]
+    waiting: list[tuple[str, datetime, str]]
+    stopped: str | None
+    is_open: bool
+
+
+def email_overview(queue: MailQueue, now: datetime) -> EmailOverview:
+    """How e-mail stands at a time (aware)."""
+    counts, stops = queue.counts(), _stopped(queue)
+    campaigns = [
+        CampaignMail(
+            str(campaign_id),
+            rows.groupby("state")["messages"].sum().to_dict(),
+            _reasons(queue, str(campaign_id)),
+            verdicts(queue, str(campaign_id), BEGINNING),
+            stops.get(str(campaign_id)),
+        )
+        for campaign_id, rows in counts.groupby("campaign_id")
+    ]
+    waits = select(PROVIDERS.c.provider, PROVIDERS.c.blocked_until, PROVIDERS.c.reason)
+    with reading(queue.engine) as connection:
+        waiting = [
+            (str(lane), until.replace(tzinfo=UTC), str(reason))
+            for lane, until, reason in connection.execute(waits.where(PROVIDERS.c.blocked_until > naive(now)))
+        ]
+    return EmailOverview(campaigns, sorted(waiting), stops.get(""), queue.is_open())
+
+
+def verdicts(queue: MailQueue, campaign_id: str, since: datetime) -> list[Verdict]:
+    """The verdict on each rate of a campaign, of the messages that were accepted or refused after a time (aware)."""
+    of_campaign = (MESSAGES.c.campaign_id == campaign_id) & (MESSAGES.c.changed_at > naive(since))
+    is_sent = MESSAGES.c.state.in_((ACCEPTED, FAILED))
+    sent = select(MESSAGES.c.provider, func.count()).where(of_campaign, is_sent).group_by(MESSAGES.c.provider)
+    marked = (
+        select(MARKS.c.kind, MESSAGES.c.provider, func.count(MESSAGES.c.contact_key.distinct()))
+        .join(MESSAGES, MESSAGES.c.contact_key == MARKS.c.contact_key)
+        .where(of_campaign, is_sent, MARKS.c.kind.in_(list(KINDS.values())))
+        .group_by(MARKS.c.kind, MESSAGES.c.provider)
+    )
+    with reading(queue.engine) as connection:
+        messages = {str(provider): int(count) for provider, count in connection.execute(sent)}
+        events = {(str(kind), str(provider)): int(count) for kind, provider, count in connection.execute(marked)}
+    return [judged(rate, messages, {name: events.get((kind, name), 0) for name in messages}) for rate, kind in KINDS.items()]
+
+
+def brake(queue: MailQueue, now: datetime) -> list[str]:
+    """Stop the campaigns whose bounces or complaints are too many; returns what was said of each.
+
+    After a person resumed a campaign, only what was sent since then counts.
+    """
+    resumed = {
+        str(row.campaign_id): row.at.to_pydatetime().replace(tzinfo=UTC)
+        for row in queue.campaign_stops().itertuples()
+        if not row.is_stopped
+    }
+    said = []
+    stops = _stopped(queue)
+    for campaign_id in sorted(set(queue.counts()["campaign_id"]) - set(stops)):
+        since = max(resumed.get(campaign_id, BEGINNING), resumed.get("", BEGINNING))
+        reasons = [verdict.reason for verdict in verdicts(queue, campaign_id, since) if verdict.level == "stop"]
+        if reasons:
+            queue.stop_campaign(campaign_id, Request("; ".join(reasons), now, BREAKER))
+            said.append(f"{campaign_id}: {'; '.join(reasons)}")
+    return said
+
+
+def _stopped(queue: MailQueue) -> dict[str, str]:
+    """Of each campaign that is stopped now (all: empty), by whom and why."""
+    newest = queue.campaign_stops().drop_duplicates("campaign_id", keep="last")
+    return {row.campaign_id: f"by {row.by}: {row.reason}" for row in newest.itertuples() if row.is_stopped}
+
+
+def _reasons(queue: MailQueue, campaign_id: str) -> dict[str, int]:
+    """How many messages were left out or failed, by reason, the most frequent first."""
+    asked = select(MESSAGES.c.reply, func.count()).where(
+        MESSAGES.c.campaign_id == campaign_id, MESSAGES.c.state.in_(("left_out", FAILED))
+    )
+    with reading(queue.engine) as connection:
+        rows = [(str(reply), int(count)) for reply, count in connection.execute(asked.group_by(MESSAGES.c.reply))]
+    return dict(sorted(rows, key=lambda row: (-row[1], row[0]))[:20])

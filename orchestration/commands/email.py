@@ -1,0 +1,90 @@
+"""``customer360 email``: how e-mail stands, and what people decide about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from customer360.text import many
+from orchestration import console
+from orchestration.console import JsonOption, ReasonOption, answer, command, place_settings, say
+
+if TYPE_CHECKING:
+    from customer360.mail.overview import CampaignMail
+
+app = console.group("email", "See how e-mail stands, stop and resume it, and choose what to do with what is unknown.")
+
+CampaignArgument = Annotated[str | None, typer.Argument(metavar="[CAMPAIGN]", help="Only this one; without it all.")]
+
+
+@command(app)
+def status(context: typer.Context, as_json: JsonOption = False) -> int:
+    """Messages by campaign and state, rates with their verdicts, and what waits; exits with 1 where something is stopped."""
+    from customer360.mail.overview import email_overview
+    from customer360.mail.queue import open_queue
+
+    settings = place_settings(context)
+    overview = email_overview(open_queue(settings.place), console.now())
+    lines = [line for campaign in overview.campaigns for line in _lines(campaign)] or ["No message was queued yet."]
+    lines += [f"{lane} waits until {until:%Y-%m-%d %H:%M} UTC: {reason}" for lane, until, reason in overview.waiting]
+    lines += [f"All is stopped {overview.stopped}."] if overview.stopped else []
+    if not overview.is_open:
+        lines.append("Nothing is sent: the queue was copied or restored. Compare it with the logs: customer360 email reconcile")
+    is_well = overview.is_open and not overview.stopped and not any(campaign.stopped for campaign in overview.campaigns)
+    return answer(as_json, overview, lines, is_well)
+
+
+@command(app)
+def stop(context: typer.Context, reason: ReasonOption, campaign: CampaignArgument = None) -> None:
+    """Send nothing of a campaign, or of any, from now on; what is on its way arrives."""
+    from customer360.mail.queue import open_queue
+
+    open_queue(place_settings(context).place).stop_campaign(campaign, console.request(reason))
+    say(f"{campaign or 'All of it'} is stopped. customer360 email resume sends the rest; campaigns withdraw takes it back.")
+
+
+@command(app)
+def resume(context: typer.Context, reason: ReasonOption, campaign: CampaignArgument = None) -> None:
+    """Send what is stopped again."""
+    from customer360.mail.queue import open_queue
+
+    open_queue(place_settings(context).place).resume_campaign(campaign, console.request(reason))
+    say(f"{campaign or 'All of it'} is sent again.")
+
+
+@command(app, "retry-unknown")
+def retry_unknown(context: typer.Context, reason: ReasonOption, campaign: CampaignArgument = None) -> None:
+    """Send messages again of which nobody knows whether they arrived: some customers then get them twice."""
+    from customer360.mail.queue import open_queue
+
+    queue, request = open_queue(place_settings(context).place), console.request(reason)
+    released = queue.release_unknown(campaign, request.at)
+    queue.keep_fact(
+        f"released:{request.at.isoformat()}", f"{released} of {campaign or 'all'} by {request.by}: {request.reason_line}"
+    )
+    say(f"{many(released, 'message')} will be sent again.")
+
+
+@command(app)
+def reconcile(
+    context: typer.Context,
+    log: Annotated[list[Path] | None, typer.Option("--log", help="A mail.log of Postfix; may be repeated.")] = None,
+) -> None:
+    """After a restore or a copy: compare the queue with the logs of what was sent, and open it for sending."""
+    from customer360.mail.links import link_secrets
+    from customer360.mail.queue import open_queue
+    from customer360.mail.recovery import reconcile as compare
+
+    settings = place_settings(context)
+    changed = compare(open_queue(settings.place), log or [], link_secrets(settings.place), console.now())
+    say(f"{many(changed, 'message')} had been sent, or may have been, and will not be sent again. The queue is open.")
+
+
+def _lines(campaign: CampaignMail) -> list[str]:
+    states = ", ".join(f"{count:,} {state.replace('_', ' ')}" for state, count in campaign.states.items())
+    lines = [f"{campaign.campaign_id}: {states}"]
+    lines += [f"  stopped {campaign.stopped}"] if campaign.stopped else []
+    lines += [f"  {verdict.rate}: {verdict.level}, {verdict.reason}" for verdict in campaign.verdicts]
+    return lines + [f"  {count:,}: {reason}" for reason, count in campaign.reasons.items()]
