@@ -135,7 +135,7 @@ def _lying(upright: Figure) -> Figure:
             {**trace, "orientation": "h", "x": trace["y"], "y": [wrapped(name) for name in trace["x"]]}
             for trace in figure["data"]
         ]
-        axes = {"yaxis": {"autorange": "reversed", "ticksuffix": " "}, "hovermode": "y unified"}
+        axes = {"yaxis": {"type": "category", "autorange": "reversed", "ticksuffix": " "}, "hovermode": "y unified"}
         return {**figure, "data": data, "layout": {**figure["layout"], **axes}, "value_axis": "xaxis"}
 
     return draw
@@ -150,8 +150,8 @@ def heatmap(x: str, y: str, value: str, *, unit: str = "") -> Figure:
         cells = rows.pivot_table(index=y, columns=x, values=value, sort=False).reindex(index=down, columns=across)
         trace = {
             "type": "heatmap",
-            "x": plain(across),
-            "y": [wrapped(name) for name in plain(down)],
+            "x": labels(across),
+            "y": [wrapped(name) for name in labels(down)],
             "z": [plain(row) for row in cells.to_numpy().tolist()],
             "colorscale": "Blues",
             "reversescale": True,
@@ -181,8 +181,8 @@ def _xy(
         traces = [
             {
                 **kind,
-                "name": group or str((names or {}).get(measure, measure.replace("_", " "))),
-                "x": plain(part[x]),
+                "name": label(group) or str((names or {}).get(measure, measure.replace("_", " "))),
+                "x": labels(part[x]),
                 "y": plain(part[measure]),
             }
             for group, part in groups
@@ -202,8 +202,18 @@ def _few_times(rows: pd.DataFrame, x: str) -> tuple[pd.DataFrame, dict[str, Any]
 
 
 def wrapped(name: Any) -> Any:
-    """A text in lines of 26 characters, as plotly.js breaks them."""
-    return "<br>".join(textwrap.wrap(name, 26)) if isinstance(name, str) else name
+    """A ``label`` in lines of 26 characters, as plotly.js breaks them."""
+    return "<br>".join(textwrap.wrap(name, 26, break_long_words="&" not in name)) if isinstance(name, str) else name
+
+
+def label(text: str) -> str:
+    """A text of the data that plotly.js shows as it is: it would draw links and styles of HTML in labels and hover texts."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def labels(values: Iterable[Any]) -> list[Any]:
+    """``plain`` values, of which the texts are labels."""
+    return [label(value) if isinstance(value, str) else value for value in plain(values)]
 
 
 def is_missing(value: Any) -> bool:

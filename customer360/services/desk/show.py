@@ -17,7 +17,7 @@ from django.utils.translation import gettext
 from customer360.services.desk.access import DeskRequest, listed_pages
 from customer360.services.desk.charts import Chart, Drawn, is_missing
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def show(

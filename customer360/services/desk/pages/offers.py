@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from customer360.lake.slices import naive
 from customer360.services.desk.access import VIEW, DeskRequest, page
 from customer360.services.desk.audit import PERSONAL_VIEWED, record
-from customer360.services.desk.charts import Chart, bar, heatmap, line, plain
+from customer360.services.desk.charts import Chart, bar, heatmap, labels, line, plain
 from customer360.services.desk.filters import Period, chosen
 from customer360.services.desk.show import show
 
@@ -150,7 +150,7 @@ def _policy_values(rows: pd.DataFrame) -> dict[str, Any]:
     trace = {
         "type": "scatter",
         "mode": "markers",
-        "x": plain(best["policy"]),
+        "x": labels(best["policy"]),
         "y": plain(best["value"]),
         "error_y": {"type": "data", "symmetric": False, **bounds},
     }
