@@ -28,6 +28,7 @@ class Provider(BaseHTTPRequestHandler):
     """Vouches for whoever ``claims`` says, and takes a code once."""
 
     claims: ClassVar[dict[str, Any]] = {}
+    token: ClassVar[dict[str, Any]] = {}  # what the token alone claims
     nonce, address = "", ""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
@@ -46,7 +47,7 @@ class Provider(BaseHTTPRequestHandler):
         elif path == "/keys":
             self._answer({"keys": [{**json.loads(RSAAlgorithm.to_jwk(self.key.public_key())), "kid": "k", "alg": "RS256"}]})
         elif path == "/userinfo":
-            self._answer(self.claims)
+            self._answer({"sub": "1", **self.claims})
         else:
             names = {"authorization_endpoint": "authorize", "token_endpoint": "token", "userinfo_endpoint": "userinfo"}
             self._answer({**{name: f"{self.address}/{at}" for name, at in names.items()}, "jwks_uri": f"{self.address}/keys"})
@@ -55,7 +56,7 @@ class Provider(BaseHTTPRequestHandler):
         sent = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
         assert (sent["code"], sent["client_secret"], len(sent["code_verifier"][0])) == (["4711"], ["secret"], 64)
         claims = {"iss": self.address, "aud": "desk", "sub": "1", "exp": int(time.time()) + 600, "nonce": self.nonce}
-        token = jwt.encode({**claims, **self.claims}, self.key, algorithm="RS256", headers={"kid": "k"})
+        token = jwt.encode({**claims, **self.claims, **self.token}, self.key, algorithm="RS256", headers={"kid": "k"})
         self._answer({"access_token": "a", "token_type": "Bearer", "id_token": token})
 
     def _answer(self, document: object) -> None:
@@ -76,9 +77,9 @@ def provider() -> Iterator[type[Provider]]:
         server.shutdown()
 
 
-def signed_in(address: str) -> httpx.Response:
+def signed_in(address: str, after: str = "/models/") -> httpx.Response:
     with httpx.Client(base_url=address, follow_redirects=True, timeout=60) as browser:
-        return browser.get("/oidc/authenticate/?next=/models/")
+        return browser.get("/oidc/authenticate/", params={"next": after})
 
 
 def test_an_account_follows_what_the_provider_claims(tmp_path: Path) -> None:
@@ -99,3 +100,12 @@ def test_an_account_follows_what_the_provider_claims(tmp_path: Path) -> None:
             known.claims = {"email": "berta@shop.example", "groups": ["admin"], **claim}
             assert signed_in(address).url.path == "/login/"
         assert commands.accounts() == {"anna@shop.example": ""}
+        known.claims = {"email": "anna.lee@shop.example", "email_verified": True, "groups": ["marketer"]}
+        page = signed_in(address, after="https://evil.example/")
+        assert (page.url.host, page.url.path, "anna@shop.example" in page.text) == ("127.0.0.1", "/", True)
+        known.claims = {"sub": "2", "email": "anna@shop.example", "email_verified": True, "groups": ["admin"]}
+        assert "anna@shop.example-2" in signed_in(address).text
+        assert commands.accounts() == {"anna@shop.example": "marketer", "anna@shop.example-2": "admin"}
+        for token in ({"sub": "1"}, {"iss": "https://evil.example"}, {"aud": "another client"}):
+            known.token = token
+            assert signed_in(address).url.path == "/login/"

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.contrib.auth.models import Group, User
 from django.db import transaction
+from django.http import HttpRequest
 
 from customer360.errors import OperatorError
 from customer360.services.desk.access import ROLES
@@ -85,6 +88,11 @@ def new_password(user: User, by: str) -> str:
     user.save(update_fields=["password"])
     AuditEntry.objects.create(username=by, action="password reset", subject=user.username)
     return password
+
+
+def is_without_name(_request: HttpRequest, credentials: Mapping[str, Any] | None) -> bool:
+    """Whether a sign-in names no account, as single sign-on: failures count by name, and would lock out all of an address."""
+    return not (credentials or {}).get("username")
 
 
 def make_demo_accounts(place: Place) -> dict[str, str]:

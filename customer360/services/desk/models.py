@@ -8,9 +8,10 @@ from typing import Any, NoReturn
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from customer360.services.desk.identities import Identity
 from customer360.services.desk.saved import SavedAudience
 
-__all__ = ("AppendOnly", "AppendOnlyError", "AuditEntry", "SavedAudience")
+__all__ = ("AppendOnly", "AppendOnlyError", "AuditEntry", "Identity", "SavedAudience")
 
 
 class AppendOnlyError(TypeError):

@@ -107,6 +107,7 @@ LOGIN_URL, LOGIN_REDIRECT_URL, LOGOUT_REDIRECT_URL = "login", "today", "login"
 AXES_FAILURE_LIMIT = DESK.failed_logins
 AXES_COOLOFF_TIME = DESK.lockout_minutes / 60
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_WHITELIST_CALLABLE = "customer360.services.desk.accounts.is_without_name"
 AXES_LOCKOUT_TEMPLATE = "desk/locked.html"
 AXES_RESET_ON_SUCCESS = True
 AXES_VERBOSE = False
