@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from customer360.services.desk.access import DeskRequest
+from customer360.services.desk.charts import Chart, Drawn
 from tests.desk.in_django import Desk
 
 TABLES = {
@@ -74,3 +76,23 @@ def test_segments_have_their_sizes_and_the_charts_of_published_tables_alone(show
     assert 'id="labels"' in text and 'id="moves"' not in text and 'id="worth"' not in text
     assert rows(shown, "/segments/", "probabilities")[1].startswith("Champion,books,0.1")
     assert shown.client("viewer").get("/segments/", {"csv": "moves"}).status_code == 404
+
+
+def test_a_version_that_is_published_while_a_page_is_made_is_not_read_by_it(
+    shown: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn, read = Drawn.of, []
+
+    def of(chart: Chart, request: DeskRequest) -> Drawn:
+        found = drawn(chart, request)
+        read.append(request.snapshot.read("select sum(orders) as orders from orders_daily")["orders"].item())
+        shown.shop.tables["orders_daily"] = TABLES["orders_daily"].replace("3 as orders", f"{100 + len(read)} as orders")
+        shown.shop.publish()
+        return found
+
+    monkeypatch.setattr(Drawn, "of", of)
+    assert shown.client("viewer").get("/activity/?days=90").status_code == 200
+    charts = len(read)
+    assert charts > 1 and set(read) == {3 * 60}
+    shown.client("viewer").get("/activity/?days=90")
+    assert set(read[charts:]) == {(100 + charts) * 60}

@@ -11,6 +11,8 @@ from tests.desk.conftest import SPRING
 from tests.desk.in_django import Desk
 from tests.services.served_shop import SHELVES
 
+from customer360.services.desk.models import AuditEntry  # isort: skip  Django is set up by tests.desk.in_django
+
 EVERYBODY = ("viewer", "marketer", "approver", "admin")
 MARKETING = ("marketer", "approver", "admin")
 APPROVERS = ("approver", "admin")
@@ -134,6 +136,34 @@ def test_who_is_not_signed_in_is_sent_to_the_login(desk: Desk) -> None:
     for (name, method), (address, _) in ROUTES.items():
         response = client.generic(method, address)
         assert (response.status_code, response.headers["Location"].split("?")[0]) == (302, "/login/"), (name, method)
+
+
+def test_parts_and_downloads_are_guarded_as_their_pages(desk: Desk) -> None:
+    client, viewer, part = desk.client(), desk.client("viewer"), {"HX-Request": "true"}
+    for (name, method), (address, allowed) in ROUTES.items():
+        response = client.generic(method, address, headers=part)
+        assert (response.headers["HX-Redirect"], response.content) == ("/login/", b""), name
+        download = f"{address}{'&' if '?' in address else '?'}csv=1"
+        assert client.generic(method, download).headers["Location"].startswith("/login/"), name
+        if "viewer" not in allowed:
+            assert viewer.generic(method, address, headers=part).status_code == 403, name
+            assert viewer.generic(method, download).status_code == 403, name
+
+
+def test_no_route_changes_anything_without_the_token_of_its_form(desk: Desk) -> None:
+    client, before = desk.client("admin", enforce_csrf_checks=True), AuditEntry.objects.count()
+    for (name, method), (address, _) in ROUTES.items():
+        if method == "POST":
+            assert client.post(address, {"reason": "x"}).status_code == 403, name
+            assert client.post(address, {"reason": "x"}, headers={"HX-Request": "true"}).status_code == 403, name
+    assert AuditEntry.objects.count() == before
+
+
+def test_a_route_takes_no_other_method(desk: Desk) -> None:
+    client = desk.client("admin")
+    for (name, _), (address, _roles) in ROUTES.items():
+        for method in {"GET", "POST", "PUT", "DELETE"} - {known for page, known in ROUTES if page == name}:
+            assert client.generic(method, address).status_code == 405, (name, method)
 
 
 def test_what_is_open_answers_without_an_account(desk: Desk) -> None:

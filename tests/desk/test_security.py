@@ -46,6 +46,15 @@ def test_next_leads_back_to_a_page_of_the_desk(desk: Desk) -> None:
     assert signed_in(desk, after="/models/?days=7")[1] == "/models/?days=7"
 
 
+@pytest.mark.parametrize("address", ["https://evil.example/", "//evil.example"])
+def test_next_leads_to_no_other_site_for_who_is_signed_in_already(desk: Desk, address: str) -> None:
+    assert desk.client("viewer").get("/login/", {"next": address}).headers["Location"] == "/"
+
+
+def test_another_host_is_no_name_of_the_desk(desk: Desk) -> None:
+    assert desk.client().get("/login/", headers={"Host": "evil.example"}).status_code == 400
+
+
 def test_an_account_is_refused_after_five_wrong_passwords(desk: Desk) -> None:
     client, password = desk.client(), new_password(desk.user("viewer"), "tests")
     answers = [client.post("/login/", {"username": "viewer", "password": "wrong"}).status_code for _ in range(5)]
