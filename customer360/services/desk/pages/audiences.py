@@ -12,7 +12,7 @@ from django.http import Http404, HttpResponse, QueryDict
 from django.shortcuts import redirect
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy as _later
+from django.utils.translation import gettext_lazy
 
 from customer360.audiences.columns import QUANTILES, DescribedColumn, Distribution, Distributions, described_columns
 from customer360.audiences.forms import (
@@ -64,7 +64,7 @@ class Builder:
     error: AudienceError | None = None
 
 
-@page("audiences/", VIEW, name="audiences", title=_later("Audiences"), order=30)
+@page("audiences/", VIEW, name="audiences", title=gettext_lazy("Audiences"), order=30)
 def audiences(request: DeskRequest) -> HttpResponse:
     """The builder. ``?text=`` holds the text, ``?by=form`` says that the fields of the form are meant instead."""
     builder = _by_form(request) if request.GET.get("by") == "form" else _by_text(request, request.GET.get("text", "everyone"))

@@ -14,7 +14,7 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy as _later
+from django.utils.translation import gettext_lazy
 
 from customer360.campaigns.approval import Approved, NotPublishedError, Withdrawn, approve, withdraw
 from customer360.campaigns.definition import Campaign, Channel
@@ -72,7 +72,7 @@ class Step:
     text: str
 
 
-@page("campaigns/", VIEW, name="campaigns", title=_later("Campaigns"), order=40)
+@page("campaigns/", VIEW, name="campaigns", title=gettext_lazy("Campaigns"), order=40)
 def campaigns(request: DeskRequest) -> HttpResponse:
     """Every campaign with its state, in the order of planning."""
     context = {"overviews": campaign_overviews(request.settings), "may_plan": request.may(PLAN), "day": _day(request)}
@@ -93,11 +93,11 @@ def campaign(request: DeskRequest, campaign_id: str) -> HttpResponse:
             charts.append(
                 Chart(
                     "calendar",
-                    _later("Contacts by channel, day and daypart"),
+                    gettext_lazy("Contacts by channel, day and daypart"),
                     CALENDAR,
                     {"campaign": campaign_id, "version": draft.plan_version},
                     figure=heatmap("day_and_daypart", "channel", "contacts"),
-                    empty=_later("This draft contacts nobody. The reasons below say why."),
+                    empty=gettext_lazy("This draft contacts nobody. The reasons below say why."),
                 )
             )
     if overview.versions and request.snapshot.has("campaign_ledger"):
@@ -151,12 +151,12 @@ def results(request: DeskRequest, campaign_id: str) -> HttpResponse:
         charts.append(
             Chart(
                 "deciles",
-                _later("By tenths of the expectation"),
+                gettext_lazy("By tenths of the expectation"),
                 DECILES,
                 {"campaign": campaign_id},
                 figure=bar("decile", ["expected", "ordered"], unit="%"),
-                note=_later("Customers who were contacted, from the least to the most expected to order."),
-                empty=_later("Tenths are judged once the campaign is closed."),
+                note=gettext_lazy("Customers who were contacted, from the least to the most expected to order."),
+                empty=gettext_lazy("Tenths are judged once the campaign is closed."),
             )
         )
     by_day = lift_by_day(snapshot, campaign_id) if snapshot.has("campaign_ledger") else None
@@ -306,18 +306,18 @@ def _progress(campaign_id: str) -> list[Chart]:
     return [
         Chart(
             "progress",
-            _later("Sending and what followed, by day"),
+            gettext_lazy("Sending and what followed, by day"),
             PROGRESS,
             of_campaign,
             figure=bar("day", "contacts", by="what"),
-            empty=_later("Nothing is sent yet. What is due leaves hourly, or with customer360 campaigns send."),
+            empty=gettext_lazy("Nothing is sent yet. What is due leaves hourly, or with customer360 campaigns send."),
         ),
         Chart(
             "not_sent",
-            _later("Why contacts were not sent"),
+            gettext_lazy("Why contacts were not sent"),
             NOT_SENT,
             of_campaign,
-            empty=_later("All contacts were sent, or wait."),
+            empty=gettext_lazy("All contacts were sent, or wait."),
         ),
     ]
 

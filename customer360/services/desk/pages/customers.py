@@ -34,11 +34,25 @@ TIMELINE = {
             concat_ws(', ', channel, daypart, arm, detail) as detail, amount
         from campaign_ledger where customer_id = $id
     """,
+    "campaign_activity": """
+        select event_at as happened_at, activity as kind, campaign_id as what, null as detail, null as amount
+        from campaign_activity where customer_id = $id and {is_other}
+    """,
+    "campaign_touch_history": """
+        select touched_at as happened_at, if(is_control, 'control', 'contact') as kind, campaign_id as what,
+            concat_ws(', ', channel, 'by another tool') as detail, null as amount
+        from campaign_touch_history where customer_id = $id and is_time_known and {is_other}
+    """,
     "offer_decisions": """
-        select decided_at as happened_at, 'offer' as kind, offer_id as what, reason as detail, null as amount
-        from offer_decisions where customer_id = $id
+        select decided_at as happened_at, 'offer' as kind, coalesce(offers.name, offer_id) as what,
+            concat_ws(', ', reason, if(is_clicked, 'clicked', null), if(is_bought, 'bought', null)) as detail,
+            revenue as amount
+        from offer_decisions left join offers using (offer_id) where customer_id = $id
     """,
 }
+JOINED = {"interactions": "products", "offer_decisions": "offers"}
+# What the ledger has of its own contacts, it says itself.
+NOT_IN_LEDGER = "campaign_id not in (select campaign_id from campaign_ledger where customer_id = $id)"
 ROWS = {
     "lifetime": ("customer_lifetime", "from customer_lifetime where customer_id = $id"),
     "offer": ("current_offers", "from current_offers where customer_id = $id"),
@@ -120,15 +134,17 @@ def _found(request: DeskRequest, wanted: str) -> list[dict[Hashable, Any]]:
 
 
 def _timeline(request: DeskRequest, customer_id: str) -> list[dict[Hashable, Any]]:
-    parts = [f"({query})" for table, query in TIMELINE.items() if request.snapshot.has(table) and _has_products(request, table)]
+    has = request.snapshot.has
+    is_other = NOT_IN_LEDGER if has("campaign_ledger") else "true"
+    parts = [
+        f"({query.replace('{is_other}', is_other)})"
+        for table, query in TIMELINE.items()
+        if has(table) and has(JOINED.get(table, table))
+    ]
     if not parts:
         return []
     query = f"{' union all by name '.join(parts)} order by happened_at desc, kind, what limit {MOST_ENTRIES}"
     return request.snapshot.connection.execute(query, {"id": customer_id}).df().to_dict("records")
-
-
-def _has_products(request: DeskRequest, table: str) -> bool:
-    return table != "interactions" or request.snapshot.has("products")
 
 
 def _notes(profile: dict[Hashable, Any], lifetime: list[Any], consents: pd.DataFrame, missing: list[str]) -> list[str]:
