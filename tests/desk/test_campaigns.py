@@ -18,19 +18,15 @@ from msgspec.structs import replace
 
 from customer360.campaigns.approval import Approved, approve
 from customer360.campaigns.definition import load_shop_campaigns
-from customer360.campaigns.drafts import write_definitions
 from customer360.campaigns.files import campaign_text
 from customer360.campaigns.ledger import APPROVED, read_ledger
 from customer360.decisions import DecisionRefused, Request
-from customer360.lake.publishing.publications import publish_files
 from customer360.services.desk.models import AuditEntry
-from customer360.snapshot import open_snapshot, published_touches
-from ml.planning.briefs import briefs
-from ml.planning.campaign_planning import plan_campaigns
-from ml.planning.inputs import audiences_of, planning_inputs
+from customer360.snapshot import published_touches
 from tests.desk.in_django import Desk, desk_of
+from tests.desk.planned import plan_day
 from tests.services.api_server import write_shop
-from tests.support.audience_shop import AS_OF, AudienceShop, audience_shop, predict
+from tests.support.audience_shop import AS_OF, AudienceShop, audience_shop
 
 pytestmark = pytest.mark.full
 CAMPAIGN = """title: Spring <b>
@@ -53,20 +49,8 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> AudienceShop:
 
 def plan(shop: AudienceShop, budget: str = "") -> str:
     """Make the newest draft of the day as the asset does, and publish it; the draft's version."""
-    settings, place = shop.settings, shop.settings.place
-    (settings.campaign_folder / "spring.yaml").write_text(CAMPAIGN + budget, encoding="utf-8")
-    with open_snapshot(settings) as snapshot:
-        campaigns, problems = load_shop_campaigns(settings)
-        assert problems == []
-        audiences, _ = audiences_of(snapshot, campaigns)
-        plans = plan_campaigns(campaigns, planning_inputs(snapshot, AS_OF, "a test"), audiences, predict, settings.shop).plans
-    folder = place.plans / "2026-05-04"
-    write_definitions(folder, {each.version: each.campaign for each in plans})
-    briefs(plans, None, settings.shop).to_parquet(folder / "campaign_briefs.parquet", index=False)
-    pd.concat([each.rows for each in plans]).to_parquet(folder / "new.parquet", index=False)
-    (folder / "new.parquet").replace(folder / "campaign_plan.parquet")
-    publish_files(place, AS_OF)
-    return plans[0].version
+    (shop.settings.campaign_folder / "spring.yaml").write_text(CAMPAIGN + budget, encoding="utf-8")
+    return plan_day(shop.settings)["spring"]
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from tests.desk.conftest import whole
 from tests.desk.in_django import Desk
 from tests.services.served_shop import SHELVES
@@ -55,3 +57,37 @@ def test_customers_are_found_by_id_and_attribute_and_others_are_not_there(desk: 
     assert "&lt;script&gt;" in client.get("/customers/", {"q": "<script>' or 1=1"}).content.decode()
     assert client.get("/customers/C9/").status_code == 404
     assert client.get("/customers/C1' or 1=1/").status_code == 404
+
+
+def test_the_timeline_has_contacts_and_what_became_of_them_of_our_campaigns_and_of_other_tools(desk: Desk) -> None:
+    desk.shop.tables |= {
+        "campaign_ledger": whole(
+            "campaign_ledger",
+            "select 'C1' as customer_id, 'spring' as campaign_id, unnest(['sent', 'opened']) as event, 'email' as channel, "
+            "timestamp '2026-04-28 08:00' as event_at",
+        ),
+        "campaign_activity": (
+            "select unnest(['spring', 'winter']) as campaign_id, 'C1' as customer_id, unnest(['opened', 'clicked']) "
+            "as activity, timestamp '2026-04-28 09:00' as event_at"
+        ),
+        "campaign_touch_history": (
+            "select 'T1' as touch_id, 'winter' as campaign_id, 'C1' as customer_id, 'sms' as channel, "
+            "timestamp '2026-04-27' as touched_at, true as is_time_known, false as is_control"
+        ),
+        "offers": SHELVES["offers"],
+        "offer_decisions": whole(
+            "offer_decisions",
+            "select 'C1' as customer_id, 'o-all' as offer_id, 'for everybody' as reason, timestamp '2026-04-29' as decided_at, "
+            "true as is_clicked, false as is_bought",
+        ),
+    }
+    desk.shop.publish()
+    text = desk.client("viewer").get("/customers/C1/").content.decode()
+    rows = re.findall(r"<tr><td>[^<]*</td><td>(\w+)</td><td>([^<]*)</td><td>([^<]*)</td>", text[text.index('id="timeline"') :])
+    assert rows[0] == ("offer", "The newsletter", "for everybody, clicked")
+    assert sorted(rows[1:]) == [
+        ("clicked", "winter", "-"),
+        ("contact", "winter", "sms, by another tool"),
+        ("opened", "spring", "email"),
+        ("sent", "spring", "email"),
+    ]

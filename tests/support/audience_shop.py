@@ -94,7 +94,7 @@ def audience_shop(root: Path, customers: int = 150, seed: int = 5) -> AudienceSh
             "customer_time_zones": "select customer_id, null::varchar as time_zone from features",
             "offers": "select 'O1' as offer_id, 'Ten off' as name, null::varchar as category_id where false",
             "campaign_touch_history": _touches(ids),
-            "campaigns": "select 'old' as campaign_id, null::varchar as kind, null::varchar as offer_id",
+            "campaigns": "select 'old' as campaign_id, 'Old' as name, null::varchar as kind, null::varchar as offer_id",
             "customer_purchase_times": "select 'C0001' as customer_id, 3 as day_of_week, 19 as local_hour, 1 as orders",
             "customer_orders": """
                 select customer_id, 'O' || row_number() over () as order_id, timestamp '2026-04-20 10:00' as ordered_at,
