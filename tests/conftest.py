@@ -38,6 +38,7 @@ LONGEST = (
     "test_whole_runs.py",
     "test_canaries.py",
     "test_pages_in_a_browser.py",
+    "test_journey.py",
     "test_retailer_truth.py",
     "test_matured_scores.py",
 )

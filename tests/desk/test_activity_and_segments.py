@@ -25,6 +25,18 @@ TABLES = {
             1 as customers_with_checkout, 1 as customers_with_order
         from (values ('(all)', '(all)', 12), ('google', 'cpc', 6)) as rows (utm_source, utm_medium, sessions)
     """,
+    "channel_attribution": """
+        select period, starts_on, utm_source, 'cpc' as utm_medium, null::varchar as utm_campaign, 'linear' as model, orders,
+            orders * 10 as revenue, .5 as removal_effect
+        from (values ('last 30 whole days', date '2026-04-01', 'google', 3),
+            ('last 30 whole days', date '2026-04-01', 'bing', 1), ('month', date '2026-04-01', 'google', 4),
+            ('month', date '2026-03-01', 'google', 5),
+            ('month', date '2025-03-01', 'google', 100)) as rows (period, starts_on, utm_source, orders)
+    """,
+    "retention_cohorts": """
+        select month as cohort_month, 0 as months_since, 10 as customers, 10 as active_customers, 10 as revenue,
+            true as is_complete from (values (date '2026-03-01'), (date '2025-01-01')) as months (month)
+    """,
     "rfm_segments": """
         select 'C' || c as customer_id, if(c = 3, 'Lost', 'Champions') as segment, 10.0 as monetary, 3 as recency_days,
             1 as frequency from range(1, 4) as customers (c)
@@ -62,6 +74,18 @@ def test_a_measure_is_split_and_filtered_by_its_dimensions_alone(shown: Desk) ->
 def test_the_funnel_takes_a_source_or_all_of_them_and_never_sums_both(shown: Desk) -> None:
     assert rows(shown, "/activity/", "funnel")[1:3] == ["all,12.0,12.0", "viewed,6.0,2.0"]
     assert rows(shown, "/activity/", "funnel", source="google / cpc")[1] == "all,6.0,6.0"
+
+
+def test_channels_are_credited_in_the_period_and_of_the_source_that_are_chosen(shown: Desk) -> None:
+    both = ["google / cpc,linear,3.0,30.0,0.5", "bing / cpc,linear,1.0,10.0,0.5"]
+    assert rows(shown, "/activity/", "attribution")[1:] == both
+    assert rows(shown, "/activity/", "attribution", source="bing / cpc", days="7")[1:] == both[1:]
+    assert rows(shown, "/activity/", "attribution", days="90")[1:] == ["google / cpc,linear,9.0,90.0,"]
+
+
+def test_cohorts_are_those_of_a_long_period_or_all(shown: Desk) -> None:
+    cohorts = {days: [row[:7] for row in rows(shown, "/activity/", "cohorts", days=days)[1:]] for days in ("30", "90")}
+    assert cohorts == {"30": ["2025-01", "2026-03"], "90": ["2026-03"]}
 
 
 def test_names_from_data_are_escaped_and_links_restore_the_filters(shown: Desk) -> None:

@@ -35,12 +35,21 @@ from steps
 COHORTS = """
 select strftime(cohort_month, '%Y-%m') as cohort, months_since, customers, active_customers,
     active_customers / customers as retention, revenue
-from retention_cohorts where is_complete and customers > 0 order by cohort, months_since
+from retention_cohorts
+where is_complete and customers > 0 and ($days <= 30 or cohort_month >= date_trunc('month', cast($since as date)))
+order by cohort, months_since
 """
 ATTRIBUTION = """
-select concat_ws(' / ', utm_source, utm_medium, utm_campaign) as channel, model, orders, revenue, removal_effect
-from channel_attribution where period = 'last 30 whole days'
-order by sum(orders) over (partition by channel) desc, channel, model
+with credited as (
+    select concat_ws(' / ', utm_source, utm_medium, utm_campaign) as channel, model, sum(orders) as orders,
+        sum(revenue) as revenue, if(count(*) = 1, any_value(removal_effect), null) as removal_effect
+    from channel_attribution
+    where if($days <= 30, period = 'last 30 whole days',
+            period = 'month' and starts_on >= date_trunc('month', cast($since as date)))
+        and ($source = '(all)' or (utm_source, utm_medium) = ($source, $medium))
+    group by all
+)
+select * from credited order by sum(orders) over (partition by channel) desc, channel, model
 """
 PRODUCTS = """
 select coalesce(products.name, performance.product_id) as product, performance.category_id, views, carts, buyers, orders,
@@ -77,7 +86,7 @@ def activity(request: DeskRequest) -> HttpResponse:
     since = {"since": naive(request.snapshot.as_of) - timedelta(days=period.days)}
     filters = {name: request.GET.get(name, ALL) for name in ("source", "device", "category")}
     context = {"periods": PERIODS, "period": period, "measures": measures.values(), **_options(request), **filters}
-    charts = _presets(request, since, filters)
+    charts = _presets(request, since, filters, period.days)
     if measures:
         choice = _choice(request, measures)
         charts.insert(0, _explorer(request, choice, since))
@@ -121,17 +130,17 @@ def _explorer(request: DeskRequest, choice: Choice, since: Mapping[str, Any]) ->
     )
 
 
-def _presets(request: DeskRequest, since: dict[str, Any], filters: Mapping[str, str]) -> list[Chart]:
+def _presets(request: DeskRequest, since: dict[str, Any], filters: Mapping[str, str], days: int) -> list[Chart]:
     """The charts whose tables are published."""
     source, _slash, medium = filters["source"].partition(" / ")
-    chosen_funnel = {"source": source, "medium": medium or ALL, "device": filters["device"], "category": filters["category"]}
+    visits = {"source": source, "medium": medium or ALL}
     currency = request.settings.shop.currency
     presets = {
         "funnel_daily": Chart(
             "funnel",
             _("From the visit to the order"),
             FUNNEL,
-            since | chosen_funnel,
+            since | visits | {"device": filters["device"], "category": filters["category"]},
             bar("step", ["sessions", "customers"], is_horizontal=True),
             note=_("Sessions and customers by the furthest step; a later step implies those before it."),
         ),
@@ -147,14 +156,19 @@ def _presets(request: DeskRequest, since: dict[str, Any], filters: Mapping[str, 
             "cohorts",
             _("Who comes back"),
             COHORTS,
-            figure=heatmap("months_since", "cohort", "retention", unit="%"),
-            note=_("Share of the customers of each month of first order who ordered again, by months since."),
+            since | {"days": days},
+            heatmap("months_since", "cohort", "retention", unit="%"),
+            note=_(
+                "Share of the customers of each month of first order who ordered again, by months since. "
+                "A period above 30 days chooses the months."
+            ),
         ),
         "channel_attribution": Chart(
             "attribution",
-            _("Orders by channel, in the last 30 days"),
+            _("Orders by channel, in the last 30 days") if days <= 30 else _("Orders by channel, in the months of the period"),
             ATTRIBUTION,
-            figure=bar("channel", "orders", by="model", is_horizontal=True),
+            since | visits | {"days": days},
+            bar("channel", "orders", by="model", is_horizontal=True),
             note=_("Credit, not cause: what a channel brings is told by customers who were held out of it."),
         ),
         "product_performance": Chart(

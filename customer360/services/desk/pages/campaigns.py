@@ -156,7 +156,7 @@ def results(request: DeskRequest, campaign_id: str) -> HttpResponse:
                 {"campaign": campaign_id},
                 figure=bar("decile", ["expected", "ordered"], unit="%"),
                 note=gettext_lazy("Customers who were contacted, from the least to the most expected to order."),
-                empty=gettext_lazy("Tenths are judged once the campaign is closed."),
+                empty=gettext_lazy("Tenths are judged once the campaign is closed, where each has 10 customers or more."),
             )
         )
     by_day = lift_by_day(snapshot, campaign_id) if snapshot.has("campaign_ledger") else None

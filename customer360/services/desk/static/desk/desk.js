@@ -22,7 +22,8 @@
     script.onerror = reject;
     document.head.append(script);
   }));
-  const color = (name) => {
+  let colors = {};
+  const computed = (name) => {
     const probe = document.createElement("span");
     probe.style.color = `var(--${name})`;
     document.body.append(probe);
@@ -30,6 +31,7 @@
     probe.remove();
     return value;
   };
+  const color = (name) => (colors[name] ??= computed(name));
   const merged = (base, over) => {
     for (const [key, value] of Object.entries(over)) {
       base[key] = value && typeof value === "object" && !Array.isArray(value) ? merged(base[key] ?? {}, value) : value;
@@ -49,10 +51,15 @@
       colorway: ["#3b7dd8", "#d9822b", "#2f9e6b", "#b0549b", "#8a8f2a", "#c2503d", "#5a6acf", "#2a9da8"],
     }, figure.layout ?? {});
   };
-  const draw = async (element) => {
-    const figure = JSON.parse(element.dataset.figure);
-    const { newPlot } = await load();
-    await newPlot(element, figure.data, layout(figure), { responsive: true, displaylogo: false, displayModeBar: false });
+  // One chart a task, so that the page answers between them.
+  let drawn = Promise.resolve();
+  const draw = (element) => {
+    drawn = drawn.then(async () => {
+      const { newPlot } = await load();
+      await new Promise((next) => { setTimeout(next); });
+      const figure = JSON.parse(element.dataset.figure);
+      await newPlot(element, figure.data, layout(figure), { responsive: true, displaylogo: false, displayModeBar: false });
+    }).catch(reportError);
   };
   const near = new IntersectionObserver((entries) => {
     for (const entry of entries.filter((each) => each.isIntersecting)) {
@@ -63,5 +70,8 @@
   const watch = (root) => root.querySelectorAll("[data-figure]").forEach((element) => near.observe(element));
   watch(document);
   document.addEventListener("htmx:load", (event) => watch(event.detail.elt));
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => document.querySelectorAll("[data-figure].js-plotly-plot").forEach(draw));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+    colors = {};
+    document.querySelectorAll("[data-figure].js-plotly-plot").forEach((element) => draw(element));
+  });
 })();
