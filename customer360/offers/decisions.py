@@ -219,15 +219,15 @@ def draw_key(salt: str) -> bytes:
 
 def uniform(key: bytes, customer_id: str, at: datetime, version: str) -> float:
     """A number in [0, 1) that depends on the key, the customer, the hour and the policy alone."""
-    drawn = _keyed(key).copy()
-    drawn.update(f"{version}:{int(at.timestamp()) // HOUR}:{customer_id}".encode())
+    drawn = _begun(key, version, int(at.timestamp()) // HOUR).copy()
+    drawn.update(customer_id.encode())
     return (int.from_bytes(drawn.digest(), "big") >> 11) / 2**53
 
 
 @lru_cache(maxsize=8)
-def _keyed(key: bytes) -> hashlib.blake2b:
-    """The hash that has read the key alone: copying it takes half the time of making it."""
-    return hashlib.blake2b(key=key, digest_size=8)
+def _begun(key: bytes, version: str, hour: int) -> hashlib.blake2b:
+    """The hash that has read all but the customer: copying it takes less than half the time of making it."""
+    return hashlib.blake2b(f"{version}:{hour}:".encode(), key=key, digest_size=8)
 
 
 def _certain(book: Book, customer: Customer, version: str) -> Decision | None:

@@ -230,10 +230,10 @@ class Spool:
             self._require_room(len(content))
             is_new = self._open is None
             opened = self._open = self._open or self._create()
-            view = memoryview(content)
+            left = content
             try:
-                while view:
-                    view = view[os.write(opened.descriptor, view) :]
+                while left := left[os.write(opened.descriptor, left) :]:
+                    pass
             except OSError:
                 os.ftruncate(opened.descriptor, opened.size)  # half a line must not stand before the next one
                 raise

@@ -26,6 +26,7 @@ from customer360.services.api.settings import ApiSettings
 from customer360.services.api.visits import Visit
 from customer360.services.session_memory import SessionEvent, SessionMemory
 from customer360.services.spool import spool_folder
+from customer360.services.store import reading
 from ml.recommendations.sessions import fit_session_model, save, sessions_of
 from tests.offers.conftest import Store, many_customers
 from tests.services.in_process import Client
@@ -229,7 +230,8 @@ def test_what_cannot_be_answered_is_a_problem_document(personal: Personal) -> No
         problem(personal, path, status, kind)
 
 
-def test_without_offers_and_without_a_store_every_route_says_so(tmp_path: Path) -> None:
+def test_without_offers_and_without_a_store_every_route_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "SECONDS_BETWEEN_LOOKS", 0)
     shop = ServedShop(tmp_path, customers={"C1": {}}, consented={"C1"})
     personal = Personal(shop)
     problem(personal, "/v1/customers/C1/offer", 503, "no-offers")

@@ -127,14 +127,28 @@ class KeyRing:
 
     def __init__(self, file: Path) -> None:
         self._keys = WatchedFile(file, _in_force)
+        self._proven: dict[str, tuple[bytes, Key]] = {}  # by id the text that a key was asked with: it is not hashed again
+        self._proven_of: dict[str, Key] = {}
 
     def find(self, text: str, monotonic: float) -> Key | None:
-        """The key in force that this text is; None for any other text. Raises ``KeysError`` where keys cannot be read."""
+        """The key in force that this text is; None for any other text. Raises ``KeysError`` where keys cannot be read.
+
+        Secrets are compared in constant time, also for an unknown id.
+        """
+        keys = self._keys.content(monotonic)
+        if keys is not self._proven_of:
+            self._proven, self._proven_of = {}, keys
+        asked = text.encode("utf-8", "surrogatepass")
+        proven = self._proven.get(text[5:17])
+        if proven is not None and hmac.compare_digest(asked, proven[0]):
+            return proven[1]
         match = _KEY.fullmatch(text)
         key_id, secret = match.groups() if match else ("", "")
-        key = self._keys.content(monotonic).get(key_id, _NOBODY)
-        is_equal = hmac.compare_digest(_hash(secret), key.sha256)  # in constant time, also for an unknown id
-        return key if is_equal and key is not _NOBODY else None
+        key = keys.get(key_id, _NOBODY)
+        if not hmac.compare_digest(_hash(secret), key.sha256) or key is _NOBODY:
+            return None
+        self._proven[key_id] = asked, key
+        return key
 
     def has_origin(self, origin: str, monotonic: float) -> bool:
         """Whether some key in force is for pages of this origin. Raises ``KeysError`` where keys cannot be read."""

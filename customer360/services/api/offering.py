@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from datetime import UTC, datetime, time, timedelta
 from typing import NamedTuple
 
@@ -58,7 +58,7 @@ class Offering:
         at = self._clock.now()
         rules = self._rules_of(view.meta, at)
         book = rules.book
-        decision_id = secrets.token_hex(16)
+        decision_id = os.urandom(16).hex()
         visitor_id = visit.visitor_id or (None if visit.customer_id else UNLINKABLE + decision_id)
         customer = self._customer(view, visit, book, visit.customer_id or visitor_id or "")
         decision = decide(book, customer, rules.policy, rules.draw_key, at)

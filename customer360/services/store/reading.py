@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -38,6 +39,7 @@ _related = msgspec.json.Decoder(list[tuple[str, str, float, str]])
 _bought = msgspec.json.Decoder(list[tuple[str, float | None]])
 _product = msgspec.json.Decoder(Product)
 _meta = msgspec.msgpack.Decoder(Meta)
+SECONDS_BETWEEN_LOOKS = 0.05  # at the link, which a build or a compaction swaps: a look takes as long as two values
 MOST_PRODUCTS, MOST_ENTRIES = 20_000, 1_000  # kept decoded in a process: some 10 and 5 MB
 DAMAGES = (lmdb.Error, msgspec.DecodeError)
 _NO_META = Meta("", ((), ()), 0, datetime(1970, 1, 1, tzinfo=UTC), {}, {}, None, {})
@@ -163,6 +165,7 @@ class StoreReader:
         self._databases: dict[str, Database] = {}
         self._meta, self._head, self._shelf = _NO_META, b"", _Shelf()
         self._meta_id = -1  # of the last transaction that it was read in
+        self._next_look = 0.0  # at the link, by the monotonic clock
 
     def view(self) -> StoreView:
         """One snapshot, for a ``with`` block. Raises ``StoreError`` where there is none that can be read."""
@@ -186,11 +189,7 @@ class StoreReader:
     def _begin(self) -> lmdb.Transaction:
         """A read transaction on the folder that the link names now; tried again where it was swapped meanwhile."""
         for _ in range(3):
-            try:
-                target = os.readlink(self._link_path)  # noqa: PTH115  a microsecond, and pathlib's takes six
-            except OSError as error:
-                self.close()
-                raise StoreError(f"there is no store yet; {MAKE_IT}") from error
+            target = self._linked()
             try:
                 if target != self._target or self._environment is None:
                     self._open(target)
@@ -202,6 +201,19 @@ class StoreReader:
                 if str(self._link.readlink()) == target:
                     raise StoreError(f"the store cannot be opened ({type(error).__name__}); {REMAKE_IT}") from error
         raise StoreError(f"the store is being replaced again and again; {REMAKE_IT}")
+
+    def _linked(self) -> str:
+        """The folder that the link names, as of the last look at it."""
+        monotonic = time.monotonic()
+        if self._target is None or monotonic >= self._next_look:
+            try:
+                linked = os.readlink(self._link_path)  # noqa: PTH115  pathlib's takes six times as long
+            except OSError as error:
+                self.close()
+                raise StoreError(f"there is no store yet; {MAKE_IT}") from error
+            self._next_look = monotonic + SECONDS_BETWEEN_LOOKS
+            return linked
+        return self._target
 
     def _open(self, target: str) -> None:
         self.close()

@@ -70,7 +70,8 @@ class ShopClock:
             if newest != self._slice:
                 self._slice, self._since = newest, _first_seen(Path(self._settings.place.serving) / "clock", newest)
             self._looked = time.monotonic()
-        return self._slice + timedelta(seconds=min(max(time.time() - self._since, 0), self._longest))
+        passed = time.time() - self._since
+        return self._slice + timedelta(seconds=0 if passed < 0 else self._longest if passed > self._longest else passed)
 
     def _newest(self) -> datetime:
         """The newest slice; while the store of landing is away, the last one seen. Raises ``Problem`` 503 without one."""
