@@ -178,7 +178,8 @@ class Place:
 
             connection.create_function("listed", listed, ["varchar"], "varchar")
             among = f"where i < {self.changed}" if turn else ""
-            made = f"select customer_id, listed(inputs) as inputs from ({query}) {among} order by customer_id"
+            basis = literal(book.basis)
+            made = f"select customer_id, listed(inputs) as inputs, {basis} as basis from ({query}) {among} order by customer_id"
             connection.execute(f"copy ({made}) to {literal(str(file))} (format parquet)")
         if not turn:
             return f"from read_parquet({literal(str(first))})"

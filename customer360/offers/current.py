@@ -73,7 +73,7 @@ def decide_everyone(
         while batch := list(islice(customers, BATCH)):
             _append(connection, [found for each in batch if (found := decide(book, each, policy, key, as_of))], as_of)
             if shop.serving:
-                _append_inputs(connection, batch)
+                _append_inputs(connection, batch, book.basis)
         counted = connection.execute(f"select offer_id, basis, count(*) from {TABLE} group by all").fetchall()
         counts = Counter({(offer, basis): int(customers) for offer, basis, customers in counted})
         reading.execute("drop table known; drop table due")
@@ -188,9 +188,9 @@ def _make_room(
     append_rows(connection, REMEMBERED, reading.execute(f"select customer_id, digest, {marks} from known").to_arrow_table())
 
 
-def _append_inputs(connection: duckdb.DuckDBPyConnection, customers: list[Customer]) -> None:
+def _append_inputs(connection: duckdb.DuckDBPyConnection, customers: list[Customer], basis: str) -> None:
     columns = {"customer_id": [c.customer_id for c in customers], "inputs": [encode(c).decode() for c in customers]}
-    append_rows(connection, f"predictions.{INPUTS}", pa.table(columns))
+    append_rows(connection, f"predictions.{INPUTS}", pa.table({**columns, "basis": [basis] * len(customers)}))
 
 
 def _append(connection: duckdb.DuckDBPyConnection, decisions: list[Decision], as_of: datetime) -> None:

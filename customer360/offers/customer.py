@@ -17,13 +17,12 @@ class Planned(msgspec.Struct, frozen=True):
 
 
 class Listed(msgspec.Struct, frozen=True, array_like=True):
-    """What the priority list chooses for a customer, found before, and why. It holds for any book of this ``basis``.
+    """What the priority list chooses for a customer, found before, and why. It holds for books of one ``basis`` alone.
 
-    ``candidates``: as ``Book.offers_of`` reads them.
+    ``eligible``: as ``Book.pool`` reads it, so that offers that start, end or run out change nothing here.
     """
 
-    basis: str
-    candidates: str
+    eligible: str
     offer_id: str
     reason: str
     affinity: float | None = None

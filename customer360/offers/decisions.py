@@ -187,10 +187,13 @@ def version_of(policy: Policy, book: Book) -> str:
 
 def candidates_of(book: Book, customer: Customer) -> tuple[tuple[Offer, ...], Choice | None]:
     """What the customer may see, in the order of the list, and the list's choice among it; None where there is nothing."""
-    if (listed := customer.listed) is not None and listed.basis == book.basis:
-        return book.offers_of(listed.candidates), Choice(book.by_id[listed.offer_id][1], listed.reason, listed.affinity)
-    pool, default = book.pool_of(customer), book.default
-    candidates, choice = pool.offers, published_choice(book, customer, pool)
+    listed, default = customer.listed, book.default
+    pool = book.pool(book.eligible(customer) if listed is None else listed.eligible)
+    candidates = pool.offers
+    if listed is None:
+        choice = published_choice(book, customer, pool)
+    else:
+        choice = Choice(book.by_id[listed.offer_id][1], listed.reason, listed.affinity)
     if choice is None or default is None or choice.offer is not default or default.offer_id in pool.by_id:
         return candidates, choice
     # The choice is the default, which does not run, is used up, or is withheld.
@@ -202,13 +205,11 @@ def candidates_of(book: Book, customer: Customer) -> tuple[tuple[Offer, ...], Ch
 
 
 def with_listed(book: Book, customer: Customer) -> Customer:
-    """The customer with what the list chooses, so that a decision within these offers need not look for it."""
-    if customer.is_held_out:
-        return customer
-    candidates, choice = candidates_of(book, customer)
+    """The customer with what the list chooses, so that a decision by a book of this ``basis`` need not look for it."""
+    _, choice = candidates_of(book, customer) if not customer.is_held_out else ((), None)
     if choice is None:
         return customer
-    listed = Listed(book.basis, book.text_of(candidates), choice.offer.offer_id, choice.reason, choice.affinity)
+    listed = Listed(book.eligible(customer), choice.offer.offer_id, choice.reason, choice.affinity)
     return msgspec.structs.replace(customer, listed=listed)
 
 

@@ -131,59 +131,57 @@ class Pool:
 class Book:
     """All offers on a shop-local ``day``, indexed; ``open_book`` makes it.
 
-    ``listed``: in the order of the campaign manager's list; ``available``: those of them that run on the day and are in stock.
+    ``listed``: in the order of the campaign manager's list; ``available``: those of them that run on the day and are in stock;
+    ``possible``: those that somebody may see.
     ``default``: the offer marked so, else the last of the list; None only without offers. ``by_product``: product_id -> its
     offers. ``products``: the category vector, of length 1, of each product that an offer names. ``version``: of offers,
     products and rules, not of the day, the stock and ``names``, which reasons call products by. ``by_id``: offer_id -> place
-    in the list, and the offer. ``asking``: conditions of available offers that hold for some customers alone. ``kept``: what
-    customers who are alike share, made when the first of them is decided. ``basis``: a hash of all that the candidates and the
-    list's choice depend on beside the customer; books of two days may have the same.
+    in the list, and the offer. ``asking``: offers that have not ended and whose condition holds for some customers alone.
+    ``kept``: what customers who are alike share, made when the first of them is decided. ``basis``: a hash of all that the
+    candidates and the list's choice depend on beside the customer; books of two days may have the same.
     """
 
     day: date
     rules: OfferRules
     listed: tuple[Offer, ...]
     available: tuple[Offer, ...]
+    possible: tuple[Offer, ...]
     default: Offer | None
     by_product: Mapping[str, tuple[Offer, ...]]
     products: Mapping[str, Vector]
     version: str
     names: Mapping[str, str]
     by_id: Mapping[str, tuple[int, Offer]]
-    asking: tuple[Condition, ...]
+    asking: tuple[Offer, ...]
     basis: str
     kept: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
-    def pool_of(self, customer: Customer) -> Pool:
-        """Offers that run, are in stock, leave room in the customer's limits, are not withheld, and whose condition holds."""
+    def eligible(self, customer: Customer) -> str:
+        """Offers that leave room in the customer's limits, are not withheld, and whose condition holds, whatever the stock.
+
+        The bits of their places in the list, in hexadecimal; ``pool`` reads them.
+        """
         barred = [
             name
             for name in (*customer.shown, *customer.withheld)
             if name in self.by_id and not self.by_id[name][1].may_be_shown_to(customer)
         ]
-        holds = [condition.holds(customer, self.day) for condition in self.asking]
-        key = (*barred, *holds)
-        found: Pool | None = self.kept.get(key)
+        failing = [offer.offer_id for offer in self.asking if not offer.condition.holds(customer, self.day)]
+        key = (*barred, "", *failing)
+        found: str | None = self.kept.get(key)
         if found is None:
-            offers = (offer for offer in self.available if offer.may_be_shown_to(customer))
-            found = _pool(tuple(offer for offer in offers if offer.condition.holds(customer, self.day)), self.default)
+            without = {*barred, *failing}
+            found = f"{sum(1 << place for place, offer in self.by_id.values() if offer.offer_id not in without):x}"
             self.keep(key, found)
         return found
 
-    def text_of(self, candidates: tuple[Offer, ...]) -> str:
-        """Candidates as text: the bits of their places in the list, and ``+`` where a default follows out of its place."""
-        places = [self.by_id[offer.offer_id][0] for offer in candidates]
-        follows = places != sorted(places)
-        return f"{sum(1 << place for place in (places[:-1] if follows else places)):x}{'+' if follows else ''}"
-
-    def offers_of(self, text: str) -> tuple[Offer, ...]:
-        """The candidates of such a text."""
-        found: tuple[Offer, ...] | None = self.kept.get(text)
+    def pool(self, eligible: str) -> Pool:
+        """Those of the eligible offers that run on the day and are in stock."""
+        found: Pool | None = self.kept.get(eligible)
         if found is None:
-            bits = int(text.rstrip("+"), 16)
-            last = (self.default,) if text.endswith("+") and self.default else ()
-            found = (*(offer for place, offer in enumerate(self.listed) if bits >> place & 1), *last)
-            self.keep(text, found)
+            bits = int(eligible, 16)
+            found = _pool(tuple(offer for offer in self.possible if bits >> self.by_id[offer.offer_id][0] & 1), self.default)
+            self.keep(eligible, found)
         return found
 
     def keep(self, key: Any, content: Any) -> None:
@@ -210,23 +208,28 @@ def open_book(
     content = [repr(replace(offer, stock_left=None)) for offer in listed]
     default = next((offer for offer in listed if offer.is_default), listed[-1] if listed else None)
     available = tuple(o for o in listed if o.runs_on(day) and (o.stock_left is None or o.stock_left > 0))
-    version = hashlib.sha256(f"{content} {unit} {rules!r}".encode()).hexdigest()[:12]
+    version = _hash(f"{content} {unit} {rules!r}")
     nobody = Customer("")
-    possible = [o.offer_id for o in available if o.condition.reads_customer or o.condition.holds(nobody, day)]
+    possible = tuple(o for o in available if o.condition.reads_customer or o.condition.holds(nobody, day))
     return Book(
         day=day,
         rules=rules,
         listed=listed,
         available=available,
+        possible=possible,
         default=default,
         by_product=by_product,
         products=unit,
         version=version,
         names=names or {},
         by_id=_by_id(listed),
-        asking=tuple(offer.condition for offer in available if offer.condition.reads_customer),
-        basis=hashlib.sha256(f"{version} {possible} {sorted((names or {}).items())}".encode()).hexdigest()[:12],
+        asking=tuple(o for o in listed if o.condition.reads_customer and (o.ends_on is None or day <= o.ends_on)),
+        basis=_hash(f"{version} {[o.offer_id for o in possible]} {sorted((names or {}).items())}"),
     )
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _pool(offers: tuple[Offer, ...], default: Offer | None) -> Pool:

@@ -22,6 +22,8 @@ from customer360.offers.offers import BookContents, Offer
 from customer360.offers.thompson import Shown, sample
 from tests.offers.conftest import DAY, NOON, Store, many_customers, offer
 
+INPUTS = "select customer_id, inputs from predictions.offer_inputs order by customer_id"
+
 
 def customers(store: Store, salt: str = "salt") -> dict[str, Customer]:
     book = read_book(store.connection, store.settings.shop, DAY)
@@ -296,10 +298,10 @@ def test_a_policy_that_draws_decides_everybody_anew_where_the_hour_turns(store: 
 def test_who_does_not_consent_is_decided_on_as_by_a_service_on_nothing_but_the_holdouts(store: Store) -> None:
     many_customers(store)
     with_consent = current(store)
-    of_all = dict(store.connection.execute("from predictions.offer_inputs").fetchall())
+    of_all = dict(store.connection.execute(INPUTS).fetchall())
     store.consents("customer_id not like '%7'")
     rows = current(store)
-    inputs = dict(store.connection.execute("from predictions.offer_inputs").fetchall())
+    inputs = dict(store.connection.execute(INPUTS).fetchall())
     refusing = {name for name in rows if name.endswith("7")}
     assert {name for name in inputs if inputs[name] != of_all[name]} == refusing
     assert all(rows[name] == with_consent[name] for name in rows.keys() - refusing)
@@ -309,6 +311,44 @@ def test_who_does_not_consent_is_decided_on_as_by_a_service_on_nothing_but_the_h
         assert msgspec.structs.replace(known, listed=None) == bare
     assert any(with_consent[name]["affinity"] for name in refusing)
     assert not any(rows[name]["affinity"] for name in refusing)
+
+
+def test_an_offer_that_runs_out_and_comes_back_changes_only_what_is_kept_of_those_who_were_to_see_it(store: Store) -> None:
+    names = [f"c{number}" for number in range(9)]
+    store.rules(serving=True)
+    store.customers(*names)
+    store.consents()
+    for name in names:
+        store.add("marts.rfm_segments", {"customer_id": name, "segment": "Loyal" if name in "c0c1" else "Lost"})
+    store.add(
+        "raw.offers",
+        offer("o1", condition="segment", parameters="segments=Loyal", priority=1, stock=3),
+        offer("o2", stock=3, priority=2, condition="segment", parameters="segments=Loyal|Lost", most_shown_24h=1),
+        *(offer("o3", priority=3, starts_on=DAY + timedelta(days=1)), offer("o4", is_default=True)),
+    )
+    store.add("marts.customer_offer_activity", {"customer_id": "c8", "offer_id": "o2", "shown_24h": 1, "shown_30d": 1})
+
+    def seen() -> tuple[dict[str, str], dict[str, str], str]:
+        rows = current(store)
+        ((basis,),) = store.connection.execute("select distinct basis from predictions.offer_inputs").fetchall()
+        shown = {name: f"{row['offer_id']} of {row['candidates']}" for name, row in rows.items()}
+        return shown, dict(store.connection.execute(INPUTS).fetchall()), basis
+
+    def sold(offer_id: str, count: int) -> None:
+        store.add("marts.offer_activity", {"event_slice": "2026-05-04 11:45", "offer_id": offer_id, "purchases": count})
+
+    first, kept, basis = seen()
+    others = {**dict.fromkeys(names[2:8], "o2 of o2|o4"), "c8": "o4 of o4"}
+    assert first == {"c0": "o1 of o1|o2|o4", "c1": "o1 of o1|o2|o4", **others}
+    sold("o1", 3)
+    second, kept_then, basis_then = seen()
+    assert second == dict.fromkeys(names[:8], "o2 of o2|o4") | {"c8": "o4 of o4"}
+    assert {name for name in names if kept[name] != kept_then[name]} == {"c0", "c1"}
+    assert basis != basis_then
+    sold("o2", 3)
+    assert seen()[0] == dict.fromkeys(names, "o4 of o4")
+    store.connection.execute("delete from marts.offer_activity")
+    assert seen() == (first, kept, basis)
 
 
 def test_without_offers_the_table_is_empty_and_typed(store: Store) -> None:
@@ -325,13 +365,13 @@ def test_the_table_and_single_decisions_of_10000_customers_are_equal_and_so_is_a
     contents = msgspec.json.encode(read_contents(store.connection, store.settings.shop))
     book = msgspec.json.decode(contents, type=BookContents).book(DAY, store.settings.shop.offers)
     salt = known_salt(store.settings.place, store.settings.shop.campaigns.global_holdout_salt)
-    inputs = store.connection.execute("from predictions.offer_inputs").fetchall()
-    read = [decode(text.encode()) for _, text in inputs]
+    read = [decode(text.encode()) for _, text in store.connection.execute(INPUTS).fetchall()]
+    assert store.connection.execute("select distinct basis from predictions.offer_inputs").fetchall() == [(book.basis,)]
     alone = {each.customer_id: decide(book, each, PriorityList(), draw_key(salt), NOON) for each in read}
     bare = [msgspec.structs.replace(each, listed=None) for each in read]
     assert bare == [*customers(store, salt).values()]
     # What the list chooses is kept for all but the held out, and changes nothing, in this hour or another one.
-    assert {each.is_held_out for each in read if not each.listed or each.listed.basis != book.basis} == {True}
+    assert {each.is_held_out for each in read if not each.listed} == {True}
     for moment in (NOON, NOON + timedelta(hours=1)):
         for kept, found_anew in zip(read, bare, strict=True):
             arguments = PriorityList(), draw_key(salt), moment

@@ -146,7 +146,7 @@ SHELVES = {
     ),
     "offer_inputs": """
         select 'C' || c as customer_id, format('{{"customer_id":"C{}","segment":"{}","products":[["p2",0.25]],"tastes":'
-            '{{"books":0.5,"music":0.25}}}}', c, if(c = 1, 'Champions', 'Lost')) as inputs
+            '{{"books":0.5,"music":0.25}}}}', c, if(c = 1, 'Champions', 'Lost')) as inputs, 'b1' as basis
         from range(1, 4) as customers (c)
     """,
 }

@@ -242,6 +242,15 @@ def test_without_offers_and_without_a_store_every_route_says_so(tmp_path: Path, 
     personal.sessions.close()
 
 
+def test_what_the_list_chose_among_other_offers_is_not_used(tmp_path: Path) -> None:
+    inputs = SHELVES["offer_inputs"].replace('"tastes"', '"listed":["7","gone","why"],"tastes"')
+    personal = Personal(
+        ServedShop(tmp_path, customers={"C1": {}}, consented={"C1"}, tables={**SHELVES, "offer_inputs": inputs})
+    )
+    assert personal.offered("customers/C1")["offer_id"] in {"o-music", "o-loyal", "o-all"}
+    personal.sessions.close()
+
+
 def test_10000_customers_get_the_answers_of_the_batch(tmp_path: Path) -> None:
     """Through the calls of the service, without HTTP, beside the table that the functions of the asset made."""
     with duckdb.connect() as connection:

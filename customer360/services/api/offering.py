@@ -99,8 +99,9 @@ class Offering:
 
     def _customer(self, view: StoreView, visit: Visit, book: Book, drawn_by: str) -> Customer:
         """What is known of the visit: of its customer as of the last slice, and what the session has added since."""
-        known = view.offer_inputs(visit.customer_id) if visit.customer_id else None
-        customer = known or Customer(drawn_by)
+        customer = (view.offer_inputs(visit.customer_id) if visit.customer_id else None) or Customer(drawn_by)
+        if customer.listed is not None and view.meta.offers is not None and view.meta.offers.basis != book.basis:
+            customer = msgspec.structs.replace(customer, listed=None)  # another day than that of the slice
         if visit.session is None:
             return customer
         products = visit.products

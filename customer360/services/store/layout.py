@@ -40,9 +40,13 @@ class TableState(msgspec.Struct, frozen=True):
 
 
 class OfferState(msgspec.Struct, frozen=True):
-    """What decisions on offers need beside the customer. ``draw_key``: hexadecimal. ``policy``: what was learned."""
+    """What decisions on offers need beside the customer. ``draw_key``: hexadecimal. ``policy``: what was learned.
+
+    ``basis``: of the book that what the list chooses for each customer was found with; None where that is not one.
+    """
 
     book: BookContents
+    basis: str | None
     draw_key: str
     policy: PolicyState | None
 

@@ -351,7 +351,9 @@ def _offers(snapshot: Snapshot) -> OfferState | None:
         return None
     salt = known_salt(snapshot.place, snapshot.shop.campaigns.global_holdout_salt)
     contents = read_contents(snapshot.connection, snapshot.shop, **relations)
-    return OfferState(contents, draw_key(salt).hex(), read_state(snapshot.place))
+    query = "select distinct basis from offer_inputs limit 2"
+    bases = snapshot.connection.execute(query).fetchall() if snapshot.has("offer_inputs") else []
+    return OfferState(contents, bases[0][0] if len(bases) == 1 else None, draw_key(salt).hex(), read_state(snapshot.place))
 
 
 def _digests_file(folder: Path, table: StoreTable, version: int) -> Path:
