@@ -353,6 +353,7 @@ class ObjectStorage(Strict):
 
 Address = Annotated[str, AfterValidator(checked_address)]
 Domain = Annotated[str, AfterValidator(checked_domain)]
+LinkDomain = Annotated[str, AfterValidator(lambda text: text if text == "localhost" else checked_domain(text))]
 SingleLine = Annotated[
     str, AfterValidator(str.strip), matching(r"[^\x00-\x1f\x7f]+", "write it on a single line, without control characters")
 ]
@@ -384,7 +385,7 @@ class Email(Strict):
         ),
         WITHOUT_SLASH,
     ]
-    link_domains: Annotated[list[Domain], Field(min_length=1)]
+    link_domains: Annotated[list[LinkDomain], Field(min_length=1)]
     return_path_domain: Domain
     unsubscribe_mailto: Address
     open_tracking: bool = False

@@ -8,7 +8,7 @@ import dagster as dg
 import pandas as pd
 
 from customer360.campaigns.definition import Campaign, CampaignProblem, load_shop_campaigns
-from customer360.campaigns.drafts import MEASURED, write_definitions
+from customer360.campaigns.drafts import MEASURED, write_definition
 from customer360.lake.publishing.publications import publish_files
 from customer360.lake.publishing.tables import TABLES
 from customer360.lake.warehouse.frames import write_parquet
@@ -125,7 +125,9 @@ def campaign_plans(
     brief = briefs(planning.plans, served.base_rate, shop)
     folder = place.plans / f"{plan_date:%Y-%m-%d}"
     write_parquet(folder / "campaign_briefs.parquet", brief)
-    write_definitions(folder, {plan.version: plan.campaign for plan in planning.plans if len(plan.rows)})
+    for plan in planning.plans:
+        if len(plan.rows):
+            write_definition(folder, plan.version, plan.campaign, plan.message)
     write_parquet(folder / "campaign_plan.parquet", rows)
     publish_files(place, platform.now())
     yield dg.MaterializeResult(asset_key=PLAN, metadata=plan_metadata(planning, served, shop))

@@ -14,7 +14,16 @@ import duckdb
 import pandas as pd
 
 from customer360.campaigns.definition import Campaign
-from customer360.campaigns.drafts import MEASURED, approved_file, definition_file, definition_of, draft_of
+from customer360.campaigns.drafts import (
+    MEASURED,
+    approved_file,
+    definition_of,
+    draft_of,
+    message_faults_of,
+    message_file,
+    message_of,
+    write_definition,
+)
 from customer360.campaigns.ledger import (
     APPROVED,
     CONTACT,
@@ -32,10 +41,14 @@ from customer360.campaigns.limits import broken_limits
 from customer360.campaigns.standing import WITHDRAWN, WITHDRAWN_LATE, WITHDRAWN_ONE, commitments, standing
 from customer360.decisions import DecisionRefused, Request
 from customer360.errors import OperatorError
-from customer360.lake.atomic import replacing, write_text
+from customer360.lake.atomic import replacing
 from customer360.lake.publishing.publications import publish_files
 from customer360.lake.slices import naive
+from customer360.mail.message import Message
 from customer360.settings import Place, Settings, Shop
+
+MOST_FAULTS = 5
+HASH_SHOWN = 16  # hexadecimal digits of a message's hash in the ledger
 
 
 class NotPublishedError(OperatorError):
@@ -88,9 +101,9 @@ def approve(
 
     Customers whom an approved version of the campaign has already keep to that one. ``shop_now`` is the shop's time, UTC.
     Raises ``DecisionRefused`` when the draft is not the newest, its first day has passed, it was planned by an older version
-    that kept no copy of its campaign, it would break a limit beside what is committed now, or its values rest on no measured
-    effect and ``without_evidence`` does not say that this is known; nothing has changed then. Raises ``NotPublishedError`` when
-    it is approved and publishing failed.
+    that kept no copy of its campaign, its message may not be sent to everybody whom it mails, it would break a limit beside
+    what is committed now, or its values rest on no measured effect and ``without_evidence`` does not say that this is known;
+    nothing has changed then. Raises ``NotPublishedError`` when it is approved and publishing failed.
 
     Limits are those of the campaign that the draft was made from, whatever its file says now. They count the contacts of the
     ledger and of ``touches``: ``campaign_touch_history`` of one published version.
@@ -115,6 +128,8 @@ def approve(
                 f"what the contacts of {plan_version} would add was not measured ({basis}). To find out, approve it with "
                 "--without-evidence (in Dagster without_evidence: true): that is kept with your reason"
             )
+        message = message_of(place, campaign_id, plan_version)
+        _refuse_message(campaign, message, message_faults_of(place, campaign_id, plan_version), plan_version)
         detail = request.reason_line if basis == MEASURED else f"{UNPROVEN} ({basis}): {request.reason_line}"
         chosen = draft[draft["decision"].isin([CONTACT, HOLDOUT])]
         rows = standing(ledger)
@@ -129,7 +144,9 @@ def approve(
             raise DecisionRefused(
                 f"{plan_version} cannot be approved beside what is committed now:\n  {limits}\nPlan the day again"
             )
-        _keep(settings, draft, campaign)
+        _keep(settings, draft, campaign, message)
+        if message is not None:
+            detail = f"{detail} (message {message.name}, {message.content_hash[:HASH_SHOWN]})"
         append(place, _entries(added, detail, shop_now, shop), request.at, request.by)
     done = Approved(
         campaign_id,
@@ -199,22 +216,34 @@ def _refuse_late(contacts: pd.DataFrame, plan_version: str, shop_now: datetime, 
         )
 
 
-def _keep(settings: Settings, draft: pd.DataFrame, campaign: Campaign) -> None:
-    """Write the approved plan's file, and beside it the campaign that it was made from, once."""
+def _refuse_message(campaign: Campaign, message: Message | None, faults: list[str], plan_version: str) -> None:
+    if campaign.message is not None and message is None:
+        raise DecisionRefused(f"the message of {plan_version} is not kept beside the plan any more. Plan the day again")
+    if faults:
+        shown = "\n  ".join(faults[:MOST_FAULTS])
+        raise DecisionRefused(
+            f"the message {campaign.message} of {plan_version} may not be sent:\n  {shown}\nMend it, and plan the day again"
+        )
+
+
+def _keep(settings: Settings, draft: pd.DataFrame, campaign: Campaign, message: Message | None) -> None:
+    """Write the approved plan's file, and beside it the campaign and the message that it was made from, once."""
     first = draft.iloc[0]
     target = approved_file(settings.place, str(first["campaign_id"]), str(first["plan_version"]))
     if not target.exists():
-        write_text(definition_file(target.parent, target.stem), campaign.model_dump_json(indent=2) + "\n")
+        write_definition(target.parent, target.stem, campaign, message)
         with replacing(target) as temporary:
             draft.to_parquet(temporary, index=False, compression="zstd")
-        target.chmod(0o444)
+        for file in (target, message_file(target.parent, target.stem)):
+            if file.exists():
+                file.chmod(0o444)
     elif not pd.read_parquet(target).equals(draft.reset_index(drop=True)):
         raise DecisionRefused(f"{target} holds another plan under this version; a version is never written again. Plan anew")
 
 
 def _entries(added: pd.DataFrame, detail: str, shop_now: datetime, shop: Shop) -> pd.DataFrame:
     """Planned and approved, of each row. A plan is made on its day, which begins at midnight where the shop is."""
-    base = added[list(PLAN_COLUMNS)].assign(arm=added["decision"])
+    base = added.reindex(columns=list(PLAN_COLUMNS)).assign(arm=added["decision"])
     made = datetime.combine(added["plan_date"].iloc[0], time(), shop.zone)
     held = added["holdout"].map({"global": "held out of every campaign", "campaign": "held out of this campaign"})
     planned = base.assign(event=PLANNED, event_at=pd.Timestamp(naive(made)), detail=held)

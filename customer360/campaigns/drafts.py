@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import json
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pandas as pd
 
@@ -14,6 +15,7 @@ from customer360.decisions import DecisionRefused
 from customer360.lake.atomic import write_text
 from customer360.lake.engine import column_types, connect, file_literal
 from customer360.lake.publishing.publications import newest_plan
+from customer360.mail.message import Message
 from customer360.settings import Place
 
 DRAFT_COLUMNS = (
@@ -87,10 +89,22 @@ def definition_file(folder: Path, plan_version: str) -> Path:
     return folder / f"{plan_version}.json"
 
 
-def write_definitions(folder: Path, campaigns: Mapping[str, Campaign]) -> None:
-    """Keep the campaign of each plan version in the folder of the plan; call it before the plan itself is written."""
-    for plan_version, campaign in campaigns.items():
-        write_text(definition_file(folder, plan_version), campaign.model_dump_json(indent=2) + "\n")
+def message_file(folder: Path, plan_version: str) -> Path:
+    """The ``message`` of a plan version, and the ``faults`` that were found in it, as JSON beside its campaign."""
+    return folder / f"{plan_version}.message.json"
+
+
+def write_definition(
+    folder: Path, plan_version: str, campaign: Campaign, message: Message | None = None, faults: Sequence[str] = ()
+) -> None:
+    """Keep the campaign of a plan version in a folder, and its message with what was found wrong with it.
+
+    Call it before the plan itself is written.
+    """
+    if message is not None:
+        kept = {"message": json.loads(message.to_json()), "faults": list(faults)}
+        write_text(message_file(folder, plan_version), json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+    write_text(definition_file(folder, plan_version), campaign.model_dump_json(indent=2) + "\n")
 
 
 def definition_of(place: Place, campaign_id: str, plan_version: str) -> Campaign | None:
@@ -100,9 +114,32 @@ def definition_of(place: Place, campaign_id: str, plan_version: str) -> Campaign
     return next((_read(file) for folder in folders if (file := definition_file(folder, plan_version)).exists()), None)
 
 
+def message_of(place: Place, campaign_id: str, plan_version: str) -> Message | None:
+    """The message that contacts of a plan version are sent by e-mail: of an approved plan the copy that was approved.
+
+    None where its campaign names none.
+    """
+    kept = _kept_message(place, campaign_id, plan_version)
+    return None if kept is None else Message.model_validate(kept["message"])
+
+
+def message_faults_of(place: Place, campaign_id: str, plan_version: str) -> list[str]:
+    """Why the message of a plan version may not be sent, as it was found when the plan was made."""
+    kept = _kept_message(place, campaign_id, plan_version)
+    return [] if kept is None else [str(fault) for fault in kept["faults"]]
+
+
+def _kept_message(place: Place, campaign_id: str, plan_version: str) -> dict[str, Any] | None:
+    approved = approved_file(place, campaign_id, plan_version).parent
+    folders = [approved, *sorted(path.parent for path in place.plans.glob(f"*/{plan_version}.message.json"))]
+    file = next((file for folder in folders if (file := message_file(folder, plan_version)).exists()), None)
+    return None if file is None else dict(json.loads(file.read_text(encoding="utf-8")))
+
+
 def approved_definitions(place: Place) -> dict[str, Campaign]:
     """Approved plan version -> the campaign that it was made from."""
-    return {file.stem: _read(file) for file in sorted((place.campaigns / "plans").glob("*/*.json"))}
+    files = sorted((place.campaigns / "plans").glob("*/*.json"))
+    return {file.stem: _read(file) for file in files if not file.name.endswith(".message.json")}
 
 
 def approved_file(place: Place, campaign_id: str, plan_version: str) -> Path:

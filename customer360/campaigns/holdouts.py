@@ -1,9 +1,9 @@
-"""Who is held out of a campaign, or of all of them, and the draws by hash that say so."""
+"""Who is held out of a campaign, or of all of them, who gets which variant of a message, and the draws by hash that say so."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,12 @@ def are_held_out(ids: Iterable[str], campaign: Campaign, salt: str) -> npt.NDArr
 def are_held_out_of_all(ids: Iterable[str], salt: str, shop: Shop) -> npt.NDArray[np.bool_]:
     """Whether each customer is in the global holdout."""
     return draws(ids, salt) < shop.campaigns.global_holdout_share
+
+
+def variants(ids: Iterable[str], names: Sequence[str], campaign: Campaign, salt: str) -> npt.NDArray[np.object_]:
+    """The variant of the campaign's message for each customer, each as probable as the others; by the same kind of draw."""
+    places = (draws(ids, salt, campaign.campaign_id, "variant") * len(names)).astype(np.int64)
+    return np.array(names, dtype=object)[places]
 
 
 def draws(ids: Iterable[str], *words: str) -> npt.NDArray[np.float64]:

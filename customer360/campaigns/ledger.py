@@ -32,7 +32,7 @@ CONTACT_KEY = ["campaign_id", "plan_version", "customer_id"]
 # Of a planned contact, in the plan as in the ledger.
 PLAN_COLUMNS = (
     *("campaign_id", "plan_version", "model_version", "customer_id", "channel", "daypart", "contact_date", "send_at"),
-    *("offer_id", "is_exploration", "expected_conversion", "expected_value", "cost"),
+    *("offer_id", "variant", "is_exploration", "expected_conversion", "expected_value", "cost"),
 )
 # Event -> the columns that identify the fact. An order converts one contact, so a conversion is known by its order alone.
 FACTS = {
@@ -90,7 +90,8 @@ def ledger_query(place: Place, events: Sequence[str] = ()) -> str:
         return LEDGER.no_rows
     chosen = f"where event in ({', '.join(literal(event) for event in events)})" if events else ""
     source = f"read_parquet({file_list(parts)}, hive_partitioning = false, union_by_name = true, filename = 'part_file'"
-    return f"select {LEDGER.casts} from {source}, file_row_number = true) {chosen} order by part_file, file_row_number"
+    rows = f"({LEDGER.no_rows}) union all by name select * from {source}, file_row_number = true)"  # parts may lack new columns
+    return f"select {LEDGER.casts} from ({rows}) {chosen} order by part_file, file_row_number"
 
 
 def ledger_parts(place: Place) -> list[Path]:

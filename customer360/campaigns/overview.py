@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import pandas as pd
 
 from customer360.campaigns.definition import Campaign, CampaignProblem, load_shop_campaigns
-from customer360.campaigns.drafts import definition_of, draft_counts
+from customer360.campaigns.drafts import definition_of, draft_counts, message_of
 from customer360.campaigns.ledger import (
     APPROVED,
     CONTACT,
@@ -21,6 +22,7 @@ from customer360.campaigns.ledger import (
     read_ledger,
 )
 from customer360.campaigns.standing import due_contacts, standing
+from customer360.mail.message import Message, load_messages
 from customer360.settings import Place, Settings
 
 
@@ -29,7 +31,7 @@ class Draft:
     """The newest draft of a campaign: rows by decision, left-out rows by reason, contacts by channel and day, sums.
 
     ``value_basis``: what its expected value rests on. ``changed``: the fields of the campaign's file that differ from the
-    definition that the version was made from.
+    definition that the version was made from, ``message`` also where its words do.
     """
 
     plan_version: str
@@ -86,14 +88,15 @@ def campaign_overviews(settings: Settings) -> list[CampaignOverview]:
     campaigns, problems = load_shop_campaigns(settings)
     drafts, ledger = draft_counts(settings.place), ledger_counts(settings.place)
     known = {campaign.campaign_id: campaign for campaign in campaigns}
+    messages = {message.name: message for message in load_messages(settings)[0]}
     others = {problem.campaign_id for problem in problems} | set(drafts["campaign_id"]) | set(ledger["campaign_id"].dropna())
     return [
         CampaignOverview(
             name,
             known.get(name),
             [problem for problem in problems if problem.campaign_id == name],
-            _draft(drafts[drafts["campaign_id"] == name], settings.place, known.get(name)),
-            _versions(ledger[ledger["campaign_id"] == name], settings.place, known.get(name)),
+            _draft(drafts[drafts["campaign_id"] == name], settings.place, known.get(name), messages),
+            _versions(ledger[ledger["campaign_id"] == name], settings.place, known.get(name), messages),
         )
         for name in [*known, *sorted(others - known.keys())]
     ]
@@ -104,14 +107,24 @@ def waiting_contacts(place: Place, until: datetime) -> int:
     return len(due_contacts(standing(read_ledger(place, [APPROVED, SENT, SUPPRESSED])), until))
 
 
-def _changed(place: Place, campaign: Campaign | None, plan_version: str) -> list[str]:
-    """The fields of a campaign that differ from those that a version was made from; none where either is not known."""
+def _changed(place: Place, campaign: Campaign | None, plan_version: str, messages: Mapping[str, Message]) -> list[str]:
+    """The fields of a campaign that differ from those that a version was made from; none where either is not known.
+
+    ``message`` is among them also where the message of that name says something else now.
+    """
     planned = definition_of(place, campaign.campaign_id, plan_version) if campaign else None
-    fields = Campaign.model_fields if planned else ()
-    return [name for name in fields if getattr(planned, name) != getattr(campaign, name)]
+    if campaign is None or planned is None:
+        return []
+    kept = message_of(place, campaign.campaign_id, plan_version)
+    is_reworded = kept is not None and kept != messages.get(kept.name)
+    return [
+        name
+        for name in Campaign.model_fields
+        if getattr(planned, name) != getattr(campaign, name) or (name == "message" and is_reworded)
+    ]
 
 
-def _draft(rows: pd.DataFrame, place: Place, campaign: Campaign | None) -> Draft | None:
+def _draft(rows: pd.DataFrame, place: Place, campaign: Campaign | None, messages: Mapping[str, Message]) -> Draft | None:
     if rows.empty:
         return None
     contacts = rows[rows["decision"] == CONTACT]
@@ -129,11 +142,11 @@ def _draft(rows: pd.DataFrame, place: Place, campaign: Campaign | None) -> Draft
         float(contacts["cost"].sum()),
         float(contacts["expected_value"].sum()),
         str(rows["value_basis"].iloc[0]),
-        _changed(place, campaign, plan_version),
+        _changed(place, campaign, plan_version, messages),
     )
 
 
-def _versions(ledger: pd.DataFrame, place: Place, campaign: Campaign | None) -> list[Version]:
+def _versions(ledger: pd.DataFrame, place: Place, campaign: Campaign | None, messages: Mapping[str, Message]) -> list[Version]:
     found = []
     for version, entries in ledger.groupby("plan_version", sort=False):
         approved = entries[entries["event"] == APPROVED]
@@ -152,7 +165,7 @@ def _versions(ledger: pd.DataFrame, place: Place, campaign: Campaign | None) -> 
                 _counts(since[~held], "event", "entries")
                 | {f"{event} of those held out": count for event, count in _counts(since[held], "event", "entries").items()},
                 str(first["detail"]).startswith(f"{UNPROVEN} ("),
-                _changed(place, campaign, str(version)),
+                _changed(place, campaign, str(version), messages),
             )
         )
     return found

@@ -12,8 +12,9 @@ import pandas as pd
 from customer360.campaigns.definition import Campaign, CampaignProblem
 from customer360.campaigns.holdouts import holdouts
 from customer360.lake.publishing.tables import TABLES
+from customer360.mail.message import Message
 from customer360.settings import Shop
-from ml.arrays import Floats, Integers, Texts
+from ml.arrays import Booleans, Floats, Integers, Texts
 from ml.frames import FrameError
 from ml.planning.allocation.allocate import allocate
 from ml.planning.allocation.problem import Allocation, Problem
@@ -22,10 +23,11 @@ from ml.planning.contact_days import ContactDays
 from ml.planning.eligibility import Contacts, Permissions, eligibility
 from ml.planning.inputs import COMMITMENTS, PlanningInputs
 from ml.planning.learning import learning_terms
+from ml.planning.mailing import mailing, one_contact_an_address
 from ml.planning.options import Options, make_options, option_costs
-from ml.planning.plan_rows import NOBODY, Decisions, plan_rows
+from ml.planning.plan_rows import NOBODY, Contents, Decisions, plan_rows
 from ml.planning.predictions import Predict, Predicted
-from ml.planning.reasons import BELOW_ZERO, BUDGET, CONTACT, NO_CAPACITY
+from ml.planning.reasons import ADDRESS_TAKEN, BELOW_ZERO, BUDGET, CONTACT, NO_CAPACITY
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class CampaignPlan:
     """One campaign's draft of a ``day``: its rows of ``campaign_plan``, and how they were found.
 
     ``gap``: how much more the best plan could bring at most, as a share; ``method`` "exact" or "prices" (Lagrangian).
-    ``predicted``: of the customers who may be contacted.
+    ``predicted``: of the customers who may be contacted. ``message``: what its contacts by e-mail are sent.
     """
 
     campaign: Campaign
@@ -58,6 +60,7 @@ class CampaignPlan:
     gap: float
     method: str
     predicted: Predicted
+    message: Message | None = None
 
     @property
     def version(self) -> str:
@@ -123,6 +126,7 @@ def plan_campaign(
     customers = known.sort_values("customer_id", ignore_index=True)
     ids = pd.Index(customers["customer_id"], dtype="str")
     days = ContactDays.of(campaign, shop, inputs.as_of.astimezone(shop.zone).date())
+    mailed = mailing(campaign, inputs.mail, inputs.commitments, ids)
     found = eligibility(
         Permissions.of(inputs.consents, inputs.suppressions, ids, shop),
         committed=Contacts.of(inputs.commitments, ids, campaign, shop, days.plan_date),
@@ -130,6 +134,7 @@ def plan_campaign(
         days=days,
         campaign=campaign,
         shop=shop,
+        unmailable=mailed.barred if mailed else None,
     )
     # Only customers who may be contacted at all are predicted and compete.
     places = np.flatnonzero(pd.isna(found.reason))
@@ -137,11 +142,17 @@ def plan_campaign(
     predicted.check(len(places), shop)
     terms = learning_terms(campaign, predicted, _budget_left(campaign, inputs), shop)
     options = make_options(predicted, found.allowed[places], days, terms, shop, ids=ids[places], salt=inputs.salt)
+    has_lost = np.zeros(len(places), dtype=bool)
+    if mailed:
+        options, has_lost = one_contact_an_address(options, mailed.keys[places], shop)
     holdout = holdouts(ids[places], terms, inputs.salt, shop)
     problem = _problem(options, holdout, campaign, inputs, planned, days=days, shop=shop)
     allocation = allocate(problem)
-    decisions = _decisions(options, holdout, problem, allocation).among(len(ids), places, found.reason)
-    rows = plan_rows(customers, decisions, predicted, days=days, campaign=campaign, shop=shop)
+    decided = _decisions(options, holdout, problem, allocation, has_lost)
+    decisions = decided.among(len(ids), places, found.reason)
+    message = inputs.mail.message_of(campaign)
+    contents = Contents(message, inputs.salt, mailed.details) if message and mailed else None
+    rows = plan_rows(customers, decisions, predicted, days=days, campaign=campaign, shop=shop, contents=contents)
     used, units = problem.used(allocation.chosen)
     limits = Limits(
         capacity=problem.capacity,
@@ -151,7 +162,7 @@ def plan_campaign(
         spent=units * problem.unit,
         budget_price=allocation.prices.budget / problem.unit,
     )
-    return CampaignPlan(campaign, days.plan_date, rows, limits, allocation.gap, allocation.method, predicted)
+    return CampaignPlan(campaign, days.plan_date, rows, limits, allocation.gap, allocation.method, predicted, message)
 
 
 def _problem(
@@ -192,7 +203,9 @@ def _left(limits: dict[str, int | None], used: pd.DataFrame, days: ContactDays, 
     return np.array(left, dtype=np.float64)
 
 
-def _decisions(options: Options, holdout: Texts, problem: Problem, allocation: Allocation) -> Decisions:
+def _decisions(
+    options: Options, holdout: Texts, problem: Problem, allocation: Allocation, is_mailed_to_another: Booleans
+) -> Decisions:
     """The allocation's choices, those of the customers held out by the same prices, and why the others have none."""
     option = allocation.chosen.copy()
     is_held = pd.notna(holdout)
@@ -204,7 +217,9 @@ def _decisions(options: Options, holdout: Texts, problem: Problem, allocation: A
     used, _ = problem.used(allocation.chosen)
     is_free = used < problem.capacity
     reason = np.select(
-        [option != NOBODY, ~is_worth.any(axis=1), (is_worth & is_free).any(axis=1)], ["", BELOW_ZERO, BUDGET], NO_CAPACITY
+        [option != NOBODY, is_mailed_to_another, ~is_worth.any(axis=1), (is_worth & is_free).any(axis=1)],
+        ["", ADDRESS_TAKEN, BELOW_ZERO, BUDGET],
+        NO_CAPACITY,
     ).astype(object)
     row, column = np.arange(len(option)), np.maximum(option, 0)
     return Decisions(

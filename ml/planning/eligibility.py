@@ -6,13 +6,14 @@ contacts on both sides of a day: a contact tomorrow must not come too soon befor
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
 import pandas as pd
 
-from customer360.campaigns.definition import Campaign
+from customer360.campaigns.definition import MAIL_CHANNEL, Campaign
 from customer360.settings import FrequencyCap, Shop
 from ml.arrays import Booleans, Integers, Texts
 from ml.planning.contact_days import ContactDays
@@ -80,10 +81,21 @@ class Permissions:
 
 
 def eligibility(
-    permissions: Permissions, *, committed: Contacts, planned: Contacts, days: ContactDays, campaign: Campaign, shop: Shop
+    permissions: Permissions,
+    *,
+    committed: Contacts,
+    planned: Contacts,
+    days: ContactDays,
+    campaign: Campaign,
+    shop: Shop,
+    unmailable: Mapping[str, Booleans] | None = None,
 ) -> Eligibility:
-    """The options that all rules allow. ``committed``: contacts made or approved; ``planned``: by campaigns that come first."""
+    """The options that all rules allow. ``committed``: contacts made or approved; ``planned``: by campaigns that come first.
+
+    ``unmailable``: by reason the customers who have no option by e-mail.
+    """
     customers = len(permissions.consent)
+    is_mail = np.array([channel == MAIL_CHANNEL for channel in shop.channels], dtype=bool)[None, :, None, None]
     used = np.array([channel in campaign.channels for channel in shop.channels], dtype=bool)
     allowed = np.zeros((customers, len(shop.channels), len(days.days), len(shop.dayparts)), dtype=bool)
     reason = np.full(customers, None, dtype=object)
@@ -96,6 +108,7 @@ def eligibility(
         rules = [
             (SUPPRESSED, ~permissions.suppressed[batch][:, :, None, None]),
             (NO_CONSENT, permissions.consent[batch][:, :, None, None]),
+            *((name, ~(is_barred[batch][:, None, None, None] & is_mail)) for name, is_barred in (unmailable or {}).items()),
             (OUTSIDE_WINDOW, days.is_open[None, None]),
             (FREQUENCY_CAP, _within_caps(ours, campaign, shop, size)[..., None] & ~has_own[:, None, None, None]),
             (GAP, _beyond_gap(ours, campaign, shop, size)[:, None, :, None]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import pandas as pd
@@ -12,8 +12,12 @@ from customer360.campaigns.audience import AudienceError, members
 from customer360.campaigns.definition import Campaign, CampaignProblem
 from customer360.campaigns.ledger import SALT, holdout_salt, known_salt
 from customer360.campaigns.standing import commitments
+from customer360.lake.reference.customer_queries import addresses_query
+from customer360.mail.addresses import address_key
+from customer360.mail.message import load_messages
 from customer360.snapshot import Snapshot
 from ml.frames import FrameError, require_columns
+from ml.planning.mailing import Mail
 
 COMMITMENTS = ["customer_id", "campaign_id", "channel", "contact_date", "cost"]
 
@@ -25,7 +29,8 @@ class PlanningInputs:
     ``customers``: customer_id, segment, time_zone, one row each. ``consents``: customer_id, channel, is_allowed (empty means
     no). ``suppressions``: customer_id, channel (empty: every channel). ``commitments``: customer_id, campaign_id, channel,
     contact_date (the customer's day), cost: contacts that were made or approved, by all campaigns. ``salt``: of the holdouts,
-    from the ledger. ``as_of``: UTC, what was known; plans begin on the day after it, in the shop's time zone.
+    from the ledger. ``as_of``: UTC, what was known; plans begin on the day after it, in the shop's time zone. ``mail``:
+    messages and addresses.
     """
 
     customers: pd.DataFrame
@@ -34,6 +39,7 @@ class PlanningInputs:
     commitments: pd.DataFrame
     salt: str
     as_of: datetime
+    mail: Mail = field(default_factory=Mail)
 
     def check(self) -> None:
         """Raise ``FrameError`` on missing columns and repeated customers."""
@@ -66,7 +72,17 @@ def _inputs(snapshot: Snapshot, salt: str) -> PlanningInputs:
         commitments=commitments(snapshot.approved, snapshot.touches, snapshot.shop),
         salt=salt,
         as_of=snapshot.as_of,
+        mail=_mail(snapshot),
     )
+
+
+def _mail(snapshot: Snapshot) -> Mail:
+    """Messages and addresses as they are now; none where the shop sends no mail."""
+    if snapshot.shop.email is None:
+        return Mail()
+    addresses = snapshot.read(addresses_query(snapshot.place, snapshot.shop))
+    keys = pd.Series([address_key(text) for text in addresses["email"]], index=addresses["customer_id"], dtype="str")
+    return Mail({message.name: message for message in load_messages(snapshot.settings)[0]}, keys)
 
 
 def audiences_of(snapshot: Snapshot, campaigns: Sequence[Campaign]) -> tuple[dict[str, pd.Index[str]], list[CampaignProblem]]:

@@ -10,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from customer360.campaigns.definition import Campaign
+from customer360.campaigns.definition import MAIL_CHANNEL, Campaign
+from customer360.campaigns.holdouts import variants
 from customer360.lake.publishing.tables import TABLES
+from customer360.mail.message import Message
 from customer360.settings import Shop
 from ml.arrays import Booleans, Floats, Integers, Texts
 from ml.planning.contact_days import ContactDays
@@ -61,6 +63,18 @@ class Decisions:
         )
 
 
+@dataclass(frozen=True)
+class Contents:
+    """What contacts by e-mail are sent: the message, of whose variants ``salt`` draws each customer's.
+
+    ``details``: by customer, in the order of the plan, the value of the message that they lack; None for the others.
+    """
+
+    message: Message
+    salt: str
+    details: Texts
+
+
 def plan_rows(
     customers: pd.DataFrame,
     decisions: Decisions,
@@ -69,6 +83,7 @@ def plan_rows(
     days: ContactDays,
     campaign: Campaign,
     shop: Shop,
+    contents: Contents | None = None,
 ) -> pd.DataFrame:
     """The plan of ``customers`` (customer_id, segment, time_zone; in order of their ids)."""
     count = len(customers)
@@ -106,14 +121,27 @@ def plan_rows(
     )
     for column in ("day_of_week", "expected_conversion", "expected_value", "cost"):
         frame[column] = frame[column].where(is_planned)
-    frame["explanation"] = explanations(frame, campaign, shop, is_measured=predicted.basis == INCREMENTAL)
-    frame["plan_version"] = plan_version(frame, campaign, days)
+    details = np.full(count, None, dtype=object) if contents is None else contents.details
+    described = frame.assign(detail=details)
+    frame["explanation"] = explanations(described, campaign, shop, is_measured=predicted.basis == INCREMENTAL)
+    frame["plan_version"] = plan_version(frame, campaign, days, contents.message if contents else None)
+    is_mailed = ((frame["decision"] == CONTACT) & (frame["channel"] == MAIL_CHANNEL)).to_numpy(dtype=bool)
+    frame["variant"] = _where(is_mailed, _variants(frame["customer_id"], campaign, contents))
     return TABLES["campaign_plan"].typed(frame)
 
 
-def plan_version(frame: pd.DataFrame, campaign: Campaign, days: ContactDays) -> str:
-    """``<campaign_id>-<plan_date>-<8 hexadecimal digits>``, of a hash of the campaign and of every row."""
-    digest = hashlib.sha256(campaign.model_dump_json().encode())
+def _variants(ids: pd.Series[str], campaign: Campaign, contents: Contents | None) -> Texts:
+    """The variant that each customer's message would have; None without a message."""
+    if contents is None:
+        return np.full(len(ids), None, dtype=object)
+    return variants(ids, contents.message.variant_names, campaign, contents.salt)
+
+
+def plan_version(frame: pd.DataFrame, campaign: Campaign, days: ContactDays, message: Message | None = None) -> str:
+    """``<campaign_id>-<plan_date>-<8 hexadecimal digits>``, of a hash of the campaign, of its message and of every row."""
+    exclude = {"message"} if campaign.message is None else None  # versions of campaigns without one stay as they were
+    digest = hashlib.sha256(campaign.model_dump_json(exclude=exclude).encode())
+    digest.update(message.content_hash.encode() if message else b"")
     hashed = frame.round({"expected_conversion": 9, "expected_value": 9}).astype({"contact_date": "str", "send_at": "str"})
     digest.update(pd.util.hash_pandas_object(hashed.astype("str"), index=False).to_numpy().tobytes())
     return f"{campaign.campaign_id}-{days.plan_date.isoformat()}-{digest.hexdigest()[:8]}"

@@ -12,6 +12,9 @@ CONTACT, HOLDOUT, LEFT_OUT = "contact", "holdout", "left out"
 # Why a customer is left out, in the order in which it is asked: the first that leaves no option.
 SUPPRESSED = "suppressed"
 NO_CONSENT = "no consent"
+NO_ADDRESS = "no address"
+ADDRESS_TAKEN = "address has a contact already"
+NOT_FILLED = "message cannot be filled"
 OUTSIDE_WINDOW = "outside send window"
 FREQUENCY_CAP = "frequency cap"
 GAP = "gap"
@@ -19,7 +22,10 @@ OTHER_FIRST = "other campaign first"
 BELOW_ZERO = "below zero value"
 NO_CAPACITY = "no capacity"
 BUDGET = "budget"
-REASONS = (SUPPRESSED, NO_CONSENT, OUTSIDE_WINDOW, FREQUENCY_CAP, GAP, OTHER_FIRST, BELOW_ZERO, NO_CAPACITY, BUDGET)
+REASONS = (
+    *(SUPPRESSED, NO_CONSENT, NO_ADDRESS, ADDRESS_TAKEN, NOT_FILLED, OUTSIDE_WINDOW, FREQUENCY_CAP, GAP, OTHER_FIRST),
+    *(BELOW_ZERO, NO_CAPACITY, BUDGET),
+)
 
 _HELD = {"global": "held out of every campaign", "campaign": "held out of this campaign"}
 
@@ -30,6 +36,9 @@ def left_out_texts(campaign: Campaign, shop: Shop) -> dict[str, str]:
     return {
         SUPPRESSED: "on the list of customers who must not be contacted, for each of the campaign's channels",
         NO_CONSENT: f"has not allowed contacts by {', '.join(campaign.channels)}",
+        NO_ADDRESS: "no valid e-mail address is known, and no other channel is left",
+        ADDRESS_TAKEN: "the campaign mails somebody else with the same e-mail address, and no other channel is left",
+        NOT_FILLED: f"the message {campaign.message} lacks a value that it needs, and no other channel is left",
         OUTSIDE_WINDOW: f"the campaign may send on none of the next {shop.campaigns.days_ahead} days",
         FREQUENCY_CAP: "contacted by this campaign already, or as often as the caps on contacts allow",
         GAP: f"contacted, or to be contacted, less than {gap} days from each day that is left",
@@ -41,15 +50,16 @@ def left_out_texts(campaign: Campaign, shop: Shop) -> dict[str, str]:
 
 
 def explanations(frame: pd.DataFrame, campaign: Campaign, shop: Shop, *, is_measured: bool) -> list[str]:
-    """A sentence for each row of a campaign's plan."""
+    """A sentence for each row of a campaign's plan; ``detail``: which value of the message a customer lacks."""
     left_out = left_out_texts(campaign, shop)
     supposed = "" if is_measured else ", as documented campaigns suggest: it was not measured here"
     worth = f"worth {{:.2f}} {shop.currency} more than without{supposed}"
     texts = []
     columns = ["decision", "reason", "channel", "contact_date", "daypart", "expected_conversion", "expected_value", "cost"]
-    for row in frame[[*columns, "is_exploration", "holdout"]].itertuples(index=False):
+    for row in frame[[*columns, "is_exploration", "holdout", "detail"]].itertuples(index=False):
         if row.decision == LEFT_OUT:
-            texts.append(left_out[str(row.reason)])
+            detail = f": {row.detail}" if row.reason == NOT_FILLED else ""
+            texts.append(f"{left_out[str(row.reason)]}{detail}")
             continue
         drawn = ", drawn at random to learn from" if row.is_exploration else ""
         when = f"{row.channel} on {row.contact_date:%A} {row.daypart}{drawn}"

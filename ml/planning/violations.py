@@ -13,9 +13,10 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 
-from customer360.campaigns.definition import Campaign
+from customer360.campaigns.definition import MAIL_CHANNEL, Campaign
 from customer360.campaigns.limits import CENT, broken_limits
 from customer360.settings import Shop
+from customer360.text import many
 from ml.planning.inputs import COMMITMENTS, PlanningInputs
 from ml.planning.reasons import CONTACT
 
@@ -25,6 +26,7 @@ SEND_WINDOWS = "send_windows_are_respected"
 CAPS_AND_GAPS = "caps_and_gaps_are_respected"
 BUDGETS = "budgets_are_respected"
 CAPACITIES = "capacities_are_respected"
+ADDRESSES = "addresses_are_respected"
 RULES = {
     EVERY_CUSTOMER_ONCE: "Every customer of an audience has exactly one decision of the campaign, with a reason.",
     CONSENT: "No contact goes through a channel that the customer has not allowed, or that is suppressed.",
@@ -32,6 +34,7 @@ RULES = {
     CAPS_AND_GAPS: "No customer is contacted more often, or sooner after another contact, than the rules allow.",
     BUDGETS: "No campaign spends more than its budget, what was approved before included.",
     CAPACITIES: "No channel is asked for more contacts a day than it can make.",
+    ADDRESSES: "No message goes to somebody without a valid address or a value that it needs, or twice to an address.",
 }
 LIMIT_RULES = {"budget": BUDGETS, "capacity": CAPACITIES, "frequency cap": CAPS_AND_GAPS, "gap": CAPS_AND_GAPS}
 
@@ -61,6 +64,7 @@ def violations(
         found += _no_consent(own, campaign, inputs)
         found += _outside_windows(own, campaign, inputs, shop)
         found += _other_costs(own, campaign)
+        found += _other_addresses(own, campaign, inputs)
         limits = broken_limits(own, committed, campaign, shop)
         found += [Violation(LIMIT_RULES[limit.kind], campaign.campaign_id, limit.message) for limit in limits]
         # A campaign that is planned later keeps to what is planned before it, not the other way round.
@@ -120,3 +124,27 @@ def _other_costs(contacts: pd.DataFrame, campaign: Campaign) -> Iterator[Violati
         channel = campaign.channels.get(str(name))
         if channel is not None and not costs.astype(float).sub(channel.cost).abs().lt(CENT).all():
             yield Violation(BUDGETS, campaign.campaign_id, f"a contact by {name} does not cost what the campaign says")
+
+
+def _other_addresses(contacts: pd.DataFrame, campaign: Campaign, inputs: PlanningInputs) -> Iterator[Violation]:
+    """Counted address by address, also of what earlier versions of the campaign committed."""
+    message = inputs.mail.message_of(campaign)
+    if message is None:
+        return
+    known = inputs.mail.keys.to_dict()
+    before = inputs.commitments
+    earlier = before[(before["campaign_id"] == campaign.campaign_id) & (before["channel"] == MAIL_CHANNEL)]["customer_id"]
+    mailed = contacts.loc[contacts["channel"] == MAIL_CHANNEL, "customer_id"]
+    owners: dict[str, set[str]] = {}
+    for customer in [*earlier, *mailed]:
+        if customer in known:
+            owners.setdefault(known[customer], set()).add(customer)
+    added = set(mailed)
+    counts = {
+        "without a valid address": len(added - known.keys()),
+        "to an address that has another one": sum(len(who) > 1 and bool(who & added) for who in owners.values()),
+        "by a message that lacks a value": int(inputs.mail.unfilled(message, campaign, pd.Index(mailed)).notna().sum()),
+    }
+    for wrong, count in counts.items():
+        if count:
+            yield Violation(ADDRESSES, campaign.campaign_id, f"{many(count, 'contact')} {wrong}")

@@ -12,7 +12,7 @@ from customer360.audiences.sizes import audience_size, overlap
 from customer360.campaigns.approval import approve
 from customer360.campaigns.conditions import text_of
 from customer360.campaigns.definition import Campaign
-from customer360.campaigns.drafts import write_definitions
+from customer360.campaigns.drafts import write_definition
 from customer360.campaigns.ledger import APPROVED, read_ledger
 from customer360.decisions import DecisionRefused, Request
 from customer360.snapshot import Snapshot, open_snapshot
@@ -64,7 +64,7 @@ def approve_and_compare(plan: CampaignPlan, snapshot: Snapshot) -> int:
     place, rows = snapshot.place, plan.rows
     shutil.rmtree(place.campaigns, ignore_errors=True)
     folder = place.plans / f"{plan.day:%Y-%m-%d}"
-    write_definitions(folder, {plan.version: plan.campaign})
+    write_definition(folder, plan.version, plan.campaign)
     rows.to_parquet(folder / "campaign_plan.parquet", index=False)
     chosen = rows[rows["decision"].isin([CONTACT, HOLDOUT])]
     contacts = int((chosen["decision"] == CONTACT).sum())

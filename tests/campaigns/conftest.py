@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,14 @@ import yaml
 
 from customer360.campaigns.approval import Approved, approve
 from customer360.campaigns.definition import load_shop_campaigns
-from customer360.campaigns.drafts import write_definitions
+from customer360.campaigns.drafts import write_definition
 from customer360.campaigns.ledger import read_ledger
 from customer360.campaigns.sending import Sent, outbox, send
 from customer360.decisions import Request
+from customer360.mail.message import load_messages
 from customer360.settings import Place, Settings
 from customer360.snapshot import published_touches
-from tests.support.random_shop import small_shop
+from tests.support.random_shop import EMAIL, small_shop
 
 CAMPAIGN = """
 title: Spring
@@ -39,10 +41,10 @@ def at(text: str) -> datetime:
 class Desk:
     """The shop of a test, and what its marketing people do."""
 
-    def __init__(self, root: Path, **rules: Any) -> None:
+    def __init__(self, root: Path, email: dict[str, Any] | None = None, **rules: Any) -> None:
         folder = root / "shop"
         (folder / "campaigns").mkdir(parents=True)
-        shop = small_shop(channels=["email", "sms"], campaigns={"minimum_gap_days": 0, **rules})
+        shop = small_shop(channels=["email", "sms"], campaigns={"minimum_gap_days": 0, **rules}, email=email)
         fields = shop.model_dump(mode="json", by_alias=True, exclude_none=True)
         (folder / "shop.yaml").write_text(yaml.safe_dump(fields), encoding="utf-8")
         self.settings = Settings(shop=shop, place=Place(root=root / "data"), shop_folder=folder)
@@ -51,6 +53,13 @@ class Desk:
 
     def campaign(self, more: str = "", name: str = "spring") -> None:
         (self.settings.shop_folder / "campaigns" / f"{name}.yaml").write_text(CAMPAIGN + more, encoding="utf-8")
+
+    def message(self, subject: str = "Hello", name: str = "offer") -> None:
+        folder = self.settings.message_folder / name
+        folder.mkdir(parents=True, exist_ok=True)
+        words = {"title": "Offer", "subject": subject, "preheader": "For you"}
+        (folder / "message.yaml").write_text(yaml.safe_dump(words), encoding="utf-8")
+        (folder / "body.mjml").write_text("<mjml><mj-body></mj-body></mjml>", encoding="utf-8")
 
     def reference(self, table: str, text: str) -> None:
         folder = self.place.landing / "reference" / table
@@ -61,7 +70,14 @@ class Desk:
         """Each row: id,consent_email,consent_sms,time_zone."""
         self.reference("customers", "\n".join(["customer_id,consent_email,consent_sms,time_zone", *rows]) + "\n")
 
-    def draft(self, *rows: dict[str, Any], version: str = "spring-1", campaign: str = "spring", day: str = PLANNED) -> str:
+    def draft(
+        self,
+        *rows: dict[str, Any],
+        version: str = "spring-1",
+        campaign: str = "spring",
+        day: str = PLANNED,
+        faults: Sequence[str] = (),
+    ) -> str:
         """Make these rows the newest draft; other columns are those of a contact by e-mail on Tuesday at 9:00 in Amsterdam.
 
         The draft is made from the campaign as its file is now.
@@ -92,7 +108,10 @@ class Desk:
         target.parent.mkdir(parents=True, exist_ok=True)
         campaigns, _ = load_shop_campaigns(self.settings)
         by_name = {known.campaign_id: known for known in campaigns}
-        write_definitions(target.parent, {version: by_name[campaign]} if campaign in by_name else {})
+        if campaign in by_name:
+            messages = {message.name: message for message in load_messages(self.settings)[0]}
+            planned = by_name[campaign]
+            write_definition(target.parent, version, planned, messages.get(planned.message or ""), faults)
         frame.to_parquet(target, index=False)
         return version
 
@@ -119,6 +138,16 @@ def desk(tmp_path: Path) -> Desk:
     """Four customers who may be mailed; C4 may also be texted, and lives in New York."""
     desk = Desk(tmp_path)
     desk.customers("C1,true,,", "C2,true,false,", "C3,true,,Europe/Amsterdam", "C4,true,true,America/New_York")
+    return desk
+
+
+@pytest.fixture
+def mailing_desk(tmp_path: Path) -> Desk:
+    """Two customers of a shop that mails, whose campaign has the message offer."""
+    desk = Desk(tmp_path, email=EMAIL)
+    desk.customers("C1,true,,", "C2,true,,")
+    desk.message()
+    desk.campaign("message: offer\n")
     return desk
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from customer360.campaigns.definition import load_campaigns
-from customer360.campaigns.drafts import write_definitions
+from customer360.campaigns.drafts import write_definition
 from customer360.campaigns.ledger import append
 from customer360.lake.publishing.publishing import publish
 from customer360.lake.reference.reference import load_reference
@@ -137,8 +137,8 @@ def test_an_approved_campaign_is_what_it_was_when_it_was_planned_whatever_its_fi
     campaigns, problems = load_campaigns(settings.campaign_folder, settings.shop)
     assert problems == []
     for day, kind in (("2026-05-01", "older"), ("2026-05-09", "newest")):
-        definition = {f"approved-{day}-0": campaigns[0].model_copy(update={"kind": kind})}
-        write_definitions(settings.place.campaigns / "plans" / "approved", definition)
+        changed = campaigns[0].model_copy(update={"kind": kind})
+        write_definition(settings.place.campaigns / "plans" / "approved", f"approved-{day}-0", changed)
     with open_snapshot(settings) as snapshot:
         found = known_campaigns(snapshot).set_index("campaign_id")["kind"].fillna("unknown")
     assert found.to_dict() == {"approved": "newest", "waiting": "new", "K1": "unknown"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from customer360.campaigns.definition import load_shop_campaigns
-from customer360.campaigns.drafts import write_definitions
+from customer360.campaigns.drafts import write_definition
 from customer360.lake.publishing.publications import publish_files
 from customer360.lake.warehouse.frames import write_parquet
 from customer360.settings import Settings
@@ -28,7 +28,8 @@ def plan_day(settings: Settings) -> dict[str, str]:
         plans = plan_campaigns(campaigns, inputs, audiences, predict, settings.shop).plans
         as_of = snapshot.as_of
     folder = place.plans / f"{as_of.astimezone(settings.shop.zone):%Y-%m-%d}"
-    write_definitions(folder, {each.version: each.campaign for each in plans})
+    for each in plans:
+        write_definition(folder, each.version, each.campaign, each.message)
     briefs(plans, None, settings.shop).to_parquet(folder / "campaign_briefs.parquet", index=False)
     pd.concat([each.rows for each in plans]).to_parquet(folder / "new.parquet", index=False)
     (folder / "new.parquet").replace(folder / "campaign_plan.parquet")
