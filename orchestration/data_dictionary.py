@@ -61,6 +61,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "campaign_ledger",
         "campaign_results",
         "campaign_result_deciles",
+        "campaign_variant_results",
         "campaign_activity",
         "campaign_touch_history",
     ),

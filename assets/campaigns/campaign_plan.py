@@ -12,6 +12,7 @@ from customer360.campaigns.drafts import MEASURED, write_definition
 from customer360.lake.publishing.publications import publish_files
 from customer360.lake.publishing.tables import TABLES
 from customer360.lake.warehouse.frames import write_parquet
+from customer360.mail.plan_check import message_faults
 from customer360.settings import Shop
 from ml.markdown import picture_in_text, table
 from ml.planning.briefs import briefs, contact_calendar, heat_map, to_markdown
@@ -110,7 +111,17 @@ def campaign_plans(
         context.log.info(f"{len(campaigns)} campaigns; {served.basis}")
         planning = plan_campaigns(campaigns, inputs, audiences, served.predict, shop)
         unknown_zones = snapshot.unknown_zones
+        faults = {
+            plan.version: message_faults(snapshot, plan.campaign, plan.message, plan.rows)
+            for plan in planning.plans
+            if plan.message
+        }
     problems = [*file_problems, *audience_problems, *planning.problems]
+    problems += [
+        CampaignProblem(f"{plan.campaign.campaign_id}.yaml", "message", fault, "mend the message: this plan cannot be approved")
+        for plan in planning.plans
+        for fault in faults.get(plan.version, ())
+    ]
     for problem in problems:
         context.log.warning(str(problem))
     rows = planning.rows
@@ -127,7 +138,7 @@ def campaign_plans(
     write_parquet(folder / "campaign_briefs.parquet", brief)
     for plan in planning.plans:
         if len(plan.rows):
-            write_definition(folder, plan.version, plan.campaign, plan.message)
+            write_definition(folder, plan.version, plan.campaign, plan.message, faults.get(plan.version, ()))
     write_parquet(folder / "campaign_plan.parquet", rows)
     publish_files(place, platform.now())
     yield dg.MaterializeResult(asset_key=PLAN, metadata=plan_metadata(planning, served, shop))

@@ -51,6 +51,7 @@ def campaign_results(platform: Platform) -> dg.MaterializeResult:
         place, found = snapshot.place, published_results(snapshot)
     write_parquet(place.campaigns / "campaign_results.parquet", found.campaigns)
     write_parquet(place.campaigns / "campaign_result_deciles.parquet", found.deciles)
+    write_parquet(place.campaigns / "campaign_variant_results.parquet", found.variants)
     publish_files(place, platform.now())
     return dg.MaterializeResult(metadata=_metadata(found), check_results=[_earned(found.campaigns)])
 
@@ -65,6 +66,7 @@ def _metadata(found: Results) -> dict[str, Any]:
         "profit": round(float(known.sum()), 2) if len(known) else "no effect is measured yet",
         "results": dg.MetadataValue.md(table(found.campaigns[SHOWN], ("revenue", "cost"))),
         "verdicts": dg.MetadataValue.md("\n".join(verdicts) or "no plan has been approved yet"),
+        "variants": dg.MetadataValue.md(table(found.variants)),
         "predicted_and_realised": dg.MetadataValue.md(table(found.deciles)),
     }
 

@@ -14,7 +14,9 @@ from customer360.campaigns.ledger import SALT, holdout_salt, known_salt
 from customer360.campaigns.standing import commitments
 from customer360.lake.reference.customer_queries import addresses_query
 from customer360.mail.addresses import address_key
-from customer360.mail.message import load_messages
+from customer360.mail.message import Message, load_messages
+from customer360.mail.values import fillable
+from customer360.mail.variables import message_values
 from customer360.snapshot import Snapshot
 from ml.frames import FrameError, require_columns
 from ml.planning.mailing import Mail
@@ -82,7 +84,11 @@ def _mail(snapshot: Snapshot) -> Mail:
         return Mail()
     addresses = snapshot.read(addresses_query(snapshot.place, snapshot.shop))
     keys = pd.Series([address_key(text) for text in addresses["email"]], index=addresses["customer_id"], dtype="str")
-    return Mail({message.name: message for message in load_messages(snapshot.settings)[0]}, keys)
+
+    def unfilled(message: Message, campaign: Campaign, ids: pd.Index[str]) -> pd.Series[str]:
+        return fillable(message, message_values(snapshot, message, campaign, ids))
+
+    return Mail({message.name: message for message in load_messages(snapshot.settings)[0]}, keys, unfilled)
 
 
 def audiences_of(snapshot: Snapshot, campaigns: Sequence[Campaign]) -> tuple[dict[str, pd.Index[str]], list[CampaignProblem]]:

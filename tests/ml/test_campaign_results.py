@@ -275,3 +275,61 @@ def test_the_lift_by_day_adds_up_the_windows_that_had_passed_and_ends_with_the_r
     )
     assert len(by_day(rows, bought, SHOP, pd.Timestamp("2026-05-08"))) == 1
     assert by_day(rows, bought, SHOP, pd.Timestamp("2026-05-05")).empty
+
+
+def test_variants_are_judged_beside_the_held_out_who_would_be_mailed_and_beside_the_first() -> None:
+    first, second, held = names("a", 40), names("b", 50), names("h", 20)
+    texted, held_texts = names("s", 5), names("t", 5)
+    entries = ledger(
+        approved(first, variant="A"),
+        approved(second, variant="B"),
+        approved(held, "holdout", cost=0.0),
+        approved(texted, channel="sms"),
+        approved(held_texts, "holdout", channel="sms"),
+    )
+    bought = orders(
+        *((name, "2026-05-06 10:00", 10.0) for name in [*first[:10], *second[:25], *held[:2], *texted, *held_texts])
+    )
+    rows = found(entries, bought).variants.set_index("variant")
+    assert rows[["planned", "customers", "contacted", "converted"]].to_numpy().tolist() == [[40, 40, 40, 10], [50, 50, 50, 25]]
+    assert list(rows["lift"]) == [pytest.approx(0.15), pytest.approx(0.4)]
+    assert rows["difference"]["B"] == pytest.approx(0.25)
+    # Newcombe's bounds from Wilson's: 25 of 50 has .3664 to .6336, 10 of 40 has .1419 to .4019.
+    assert rows["difference_low"]["B"] == pytest.approx(0.25 - (0.1336**2 + 0.1519**2) ** 0.5, abs=1e-3)
+    assert rows["difference_high"]["B"] == pytest.approx(0.25 + (0.1336**2 + 0.1081**2) ** 0.5, abs=1e-3)
+    assert pd.isna(rows["difference"]["A"])
+
+
+def test_a_message_without_variants_has_no_rows_of_them() -> None:
+    assert found(ledger(approved(names("a", 4), variant="A"), approved(names("h", 2), "holdout")), orders()).variants.empty
+
+
+def test_whatever_became_of_the_mail_its_customer_counts_as_planned() -> None:
+    accepted, unknown, failed, left, unsent = (names(kind, 10) for kind in ("accepted", "unknown", "failed", "left", "unsent"))
+    held = names("h", 10)
+
+    def not_sent(customers: list[str], detail: str) -> list[Entry]:
+        return [entry("suppressed", name, detail=detail, variant="B") for name in customers]
+
+    entries = ledger(
+        approved(accepted, variant="A"),
+        [
+            row | ({"detail": "unknown: the connection was lost"} if row["event"] == "sent" else {})
+            for row in approved(unknown, variant="A")
+        ],
+        approved(failed, is_sent=False, variant="B"),
+        not_sent(failed, "failed: 550 no such user"),
+        approved(left, is_sent=False, variant="B"),
+        not_sent(left, "left out: unsubscribed"),
+        approved(unsent, is_sent=False, variant="B"),
+        approved(held, "holdout"),
+    )
+    bought = orders(
+        *((customers[0], "2026-05-06 10:00", 10.0) for customers in (accepted, unknown, failed, left, unsent, held))
+    )
+    made = found(entries, bought)
+    arms = made.campaigns.set_index("arm")
+    assert arms[["planned", "customers", "contacted", "converted"]].to_numpy().tolist() == [[50, 50, 20, 5], [10, 10, 0, 1]]
+    assert arms["lift"]["contact"] == pytest.approx(0)
+    variants = made.variants.set_index("variant")
+    assert variants[["customers", "contacted", "converted"]].to_numpy().tolist() == [[20, 20, 2], [30, 0, 3]]
