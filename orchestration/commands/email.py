@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +15,7 @@ from orchestration.console import JsonOption, ReasonOption, answer, command, pla
 
 if TYPE_CHECKING:
     from customer360.mail.overview import CampaignMail
+    from customer360.settings import Email, Settings
 
 app = console.group("email", "See how e-mail stands, stop and resume it, and choose what to do with what is unknown.")
 
@@ -82,9 +85,86 @@ def reconcile(
     say(f"{many(changed, 'message')} had been sent, or may have been, and will not be sent again. The queue is open.")
 
 
+@command(app)
+def check(
+    context: typer.Context,
+    as_json: JsonOption = False,
+) -> int:
+    """Ask the DNS for SPF, DKIM and aligned DMARC of the shop's domains; exits with 1 where something is to be mended."""
+    from customer360.mail.dns_checks import check_dns, keep_check
+    from customer360.services.mailer.settings import MailerSettings
+
+    settings = place_settings(context)
+    email, mailer = _email(settings), MailerSettings.from_environment(os.environ)
+    selector = mailer.dkim_selector if mailer.dkim_key else None  # else the relay signs
+    checked = keep_check(settings.place, email, check_dns(email, selector), console.now())
+    lines = []
+    for finding in checked.findings:
+        lines.append(f"{'well ' if finding.is_good else 'wrong'}  {finding.name}: {finding.words}")
+        lines += [f"       {finding.remedy}"] if finding.remedy else []
+    if checked.is_passed:
+        lines.append("Mail may go to everybody.")
+    elif checked.override:
+        lines.append(f"Mail may go to everybody: {checked.override.by} decided so ({checked.override.reason}).")
+    else:
+        lines.append("Mail goes to the test addresses alone until this is mended, or customer360 email override says why not.")
+    return answer(as_json, checked, lines, checked.is_passed)
+
+
+@command(app)
+def override(context: typer.Context, reason: ReasonOption) -> None:
+    """Let mail go to everybody whatever the check of the domains says; who decided so, and why, is kept."""
+    from customer360.mail.dns_checks import keep_override
+
+    settings = place_settings(context)
+    keep_override(settings.place, _email(settings), console.request(reason))
+    say("Mail may go to everybody. Another sender or return path in shop.yaml needs a check of its own.")
+
+
+@command(app)
+def answers(
+    context: typer.Context,
+    every: Annotated[int | None, typer.Option("--every", min=1, metavar="SECONDS", help="Look again and again.")] = None,
+) -> None:
+    """Read the mailbox: bounces, complaints and unsubscribes stop who they are of, and what is unclear is kept for people.
+
+    Settings are environment variables CUSTOMER360_MAILBOX_..., see docs/email.md.
+    """
+    from customer360.mail.links import link_secrets
+    from customer360.mail.queue import open_queue
+    from customer360.services.mailer.mailbox import UNCLEAR, MailboxError, MailboxSettings, opened, read_mailbox
+
+    settings, own = place_settings(context), MailboxSettings.from_environment(os.environ)
+    _email(settings)
+    while True:
+        try:
+            with opened(own) as box:
+                counts = read_mailbox(
+                    box, open_queue(settings.place), settings.place, link_secrets(settings.place), console.now()
+                )
+                unclear = box.count(UNCLEAR)
+            told = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in sorted(counts.items()))
+            say(f"{told or 'Nothing new'}. {unclear} in the folder {UNCLEAR} wait for a person.")
+        except MailboxError as error:
+            if every is None:
+                raise
+            say(f"{error}")
+        if every is None:
+            return
+        time.sleep(every)
+
+
 def _lines(campaign: CampaignMail) -> list[str]:
     states = ", ".join(f"{count:,} {state.replace('_', ' ')}" for state, count in campaign.states.items())
     lines = [f"{campaign.campaign_id}: {states}"]
     lines += [f"  stopped {campaign.stopped}"] if campaign.stopped else []
     lines += [f"  {verdict.rate}: {verdict.level}, {verdict.reason}" for verdict in campaign.verdicts]
     return lines + [f"  {count:,}: {reason}" for reason, count in campaign.reasons.items()]
+
+
+def _email(settings: Settings) -> Email:
+    from customer360.settings import SettingsError
+
+    if settings.shop.email is None:
+        raise SettingsError(f"{settings.shop_folder / 'shop.yaml'}: email is missing; docs/email.md says what it holds")
+    return settings.shop.email

@@ -63,7 +63,8 @@ class Mailed:
                 "address_hash": ["hash 1", "hash 2"],
                 "domain": "inbox.example.com",
                 "send_at": sent,
-                "not_after": pd.Timestamp("2030-01-01"),
+                "due_at": sent,
+                "contact_date": pd.Timestamp(NOW.date()),
                 "value": 1.0,
             }
         )

@@ -202,10 +202,10 @@ def test_a_provider_that_is_not_set_up_has_no_webhook(providers: Providers) -> N
     assert providers.post("nobody", {}).status_code == 404
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"null", b"{", b'{"signature": 1}', b'{"Type": {}}', b"[" * 5000])
-@pytest.mark.parametrize("provider", ["ses", "mailgun", "sendgrid", "postmark"])
-def test_malformed_events_are_refused(providers: Providers, provider: str, body: bytes) -> None:
-    assert providers.post(provider, body).status_code in {401, 422}
+def test_malformed_events_are_refused(providers: Providers) -> None:
+    for body in (b"", b"[]", b"null", b"{", b'{"signature": 1}', b'{"Type": {}}', b"[" * 5000):
+        for provider in ("ses", "mailgun", "sendgrid", "postmark"):
+            assert providers.post(provider, body).status_code in {401, 422}
 
 
 def test_the_openapi_document_names_the_webhooks(providers: Providers) -> None:
