@@ -108,7 +108,11 @@ def check_dns(email: Email, selector: str | None, resolver: Resolver | None = No
     result = check_dmarc(sender, resolver=resolver)
     is_strict = _tag(result, "aspf") == "s"
     is_spf_aligned = path == sender or (not is_strict and get_base_domain(path) == get_base_domain(sender))
-    aligned = [name for name, is_aligned in (("SPF", spf.is_good and is_spf_aligned), ("DKIM", dkim.is_good)) if is_aligned]
+    aligned = [
+        name
+        for name, is_aligned in (("SPF", spf.is_good and is_spf_aligned), ("DKIM", dkim.is_good and selector is not None))
+        if is_aligned
+    ]
     return [spf, dkim, _dmarc(sender, result), _alignment(sender, path, aligned)]
 
 
@@ -163,7 +167,7 @@ def _dmarc(domain: str, result: Any) -> Finding:
 def _alignment(sender: str, path: str, aligned: list[str]) -> Finding:
     """DMARC passes where SPF or DKIM passes for a domain that belongs to that of the sender (RFC 9989)."""
     if aligned:
-        return Finding("alignment", True, f"DMARC passes for {sender} by {' and '.join(aligned)}")
+        return Finding("alignment", True, f"{sender} is aligned by {' and '.join(aligned)}")
     remedy = f"let return_path_domain be a subdomain of {sender} with SPF, or sign with DKIM for {sender}"
     return Finding("alignment", False, f"neither SPF of {path} nor DKIM is aligned with {sender}", remedy)
 

@@ -110,3 +110,9 @@ def test_mail_to_all_waits_for_the_check_or_a_person(tmp_path: Path) -> None:
     dns_check_file(settings.place).unlink()
     keep_check(settings.place, EMAIL, check_dns(EMAIL, "k1", Zone(GOOD)), NOW)
     assert may_send_to_all(settings)
+
+
+def test_a_relay_that_signs_by_itself_is_aligned_by_spf_alone() -> None:
+    records = without("k1._domainkey.shop.example.com")
+    assert faults(records, selector=None) == {}
+    assert faults({**records, "bounces.shop.example.com": "v=spf1 +all"}, selector=None).keys() == {"SPF", "alignment"}
