@@ -20,12 +20,17 @@ from customer360.mail.answers import Answer, take
 from customer360.mail.consents import MOST_OVERALL, MOST_PER_CLIENT, OPT_INS, PERIOD, VALID, Consents, OptIn, Question
 from customer360.mail.links import ContactLinks, LinkToken, link_url, sign_link
 from customer360.mail.queue.tables import reading
+from customer360.mail.smtp import Relay
 from customer360.services.api.app import create
 from customer360.services.api.settings import ApiSettings
 from customer360.services.api.tokens import sign_customer
-from customer360.services.mailer.confirmations import confirmation
+from customer360.services.mailer.confirmations import confirmation, send_confirmations
+from orchestration.cli import main
+from tests.services.api_server import write_shop
 from tests.services.served_shop import ServedShop
 from tests.services.test_mail_pages import EMAIL, KEY, Mailed
+from tests.support.ports import free_port
+from tests.support.smtp_receiver import DROP, smtp_receiver
 
 pytestmark = pytest.mark.full
 NOW = datetime.now(UTC)
@@ -145,6 +150,39 @@ def test_the_mail_has_the_link_and_nothing_of_who_asked(mailed: Mailed) -> None:
     assert (message["To"], message["From"]) == (ADA, "The shop <news@shop.example.com>")
     assert "bestätigen Sie es hier" in text and "1 High Street" in text
     assert re.search(r"https://api\.shop\.example\.com/m/i/\S+", text)
+
+
+def test_the_mailer_sends_each_confirmation_once_and_those_that_it_could_not_later(mailed: Mailed) -> None:
+    for name in ("a", "b", "c"):
+        ask(mailed, f"{name}@inbox.example.com", f"192.0.2.{ord(name)}")
+    port = free_port()
+    relay = Relay("127.0.0.1", port, "none")
+    with smtp_receiver(port, lambda step, to: DROP if (step, to[:1]) == ("data", "b") else None) as got:
+        assert send_confirmations(mailed.settings, mailed.queue, relay, NOW) == 1
+    with smtp_receiver(port) as later:
+        sent = [send_confirmations(mailed.settings, mailed.queue, relay, NOW) for _ in range(2)]
+    taken = sorted(message.recipient[0] for message in [*got, *later])
+    assert taken == ["a", "b", "c"]
+    assert sent == [2, 0]  # c was not tried before: the connection was lost at b
+
+
+def test_no_confirmation_goes_out_before_the_domains_were_checked(mailed: Mailed) -> None:
+    ask(mailed, ADA)
+    assert send_confirmations(mailed.settings, mailed.queue, Relay("mail.example.com", 587), NOW) == 0
+    assert len(consents(mailed).claim(NOW)) == 1
+
+
+def test_the_proofs_are_handed_over_to_the_shop(mailed: Mailed, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ask(mailed, ADA, text_version="2026-05")
+    (opt_in,) = consents(mailed).claim(NOW)
+    consents(mailed).confirm(opt_in.opt_in_id, "192.0.2.1", NOW)
+    write_shop(mailed.settings)
+    file = tmp_path / "opt-ins.csv"
+    place = ["--shop", str(mailed.settings.shop_folder), "--data-dir", str(mailed.settings.place.root)]
+    assert main([*place, "email", "opt-ins", str(file)]) == 0
+    assert "canary" not in capsys.readouterr().out
+    assert file.stat().st_mode & 0o077 == 0
+    assert (ADA in file.read_text(), "2026-05" in file.read_text()) == (True, True)
 
 
 def test_an_opt_in_counts_until_the_shop_says_something_else_and_expires(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from email.policy import SMTP
 from email.utils import format_datetime, formataddr
 
 from customer360.mail.consents import Consents, OptIn
+from customer360.mail.dkim import Signer
+from customer360.mail.dns_checks import may_send_to_all
 from customer360.mail.links import LinkToken, link_secrets, link_url, sign_link
 from customer360.mail.queue import MailQueue
 from customer360.mail.return_paths import message_id, return_path
@@ -19,16 +21,18 @@ from customer360.settings import Email, Settings
 LOG = logging.getLogger(__name__)
 
 
-def send_confirmations(settings: Settings, queue: MailQueue, relay: Relay, now: datetime) -> int:
-    """Send the confirmation mails that wait; returns how many the relay took. ``now`` is aware.
+def send_confirmations(settings: Settings, queue: MailQueue, relay: Relay, now: datetime, signer: Signer | None = None) -> int:
+    """Send the confirmation mails that wait; returns how many the relay took. ``now`` is aware; ``signer``: of DKIM.
 
-    One whose connection was lost before its end is tried again next time; one that may have arrived is not.
+    One whose connection was lost before its end is tried again next time; one that may have arrived is not. Before the check
+    of the shop's domains passed, or a person overrode it, none is sent but through a relay of this machine without TLS.
     """
-    email = settings.shop.email
-    consents = Consents(queue, settings.place)
+    email, consents = settings.shop.email, Consents(queue, settings.place)
     consents.forget(now)
+    if email is None or not (relay.tls == "none" or may_send_to_all(settings)):
+        return 0
     waiting = consents.claim(now)
-    if email is None or not waiting:
+    if not waiting:
         return 0
     secrets, sent = link_secrets(settings.place), 0
     try:
@@ -40,7 +44,8 @@ def send_confirmations(settings: Settings, queue: MailQueue, relay: Relay, now: 
         return 0
     for number, opt_in in enumerate(waiting):
         sender = return_path(secrets[0], opt_in.opt_in_id, email.return_path_domain)
-        content = confirmation(opt_in, email, settings.shop.title, secrets, now)
+        message = confirmation(opt_in, email, settings.shop.title, secrets, now)
+        content = signer.sign(message, int(now.timestamp())) if signer else message
         try:
             sent += connection.send(sender, opt_in.address, content, lambda: None).is_accepted
         except LostConnectionError as error:
