@@ -66,6 +66,6 @@ def test_a_plan_without_its_message_is_not_approved(mailing_desk: Any) -> None:
 
 def test_a_campaign_with_a_message_that_is_not_there_is_not_written(mailing_desk: Any) -> None:
     desk = mailing_desk
-    with pytest.raises(CampaignRefused, match="there is no message 'offers' that can be sent: did you mean 'offer'"):
+    with pytest.raises(CampaignRefused, match="there is no message 'offers' that can be sent; did you mean 'offer'"):
         write_campaign(desk.settings, "summer", f"{CAMPAIGN}message: offers\n", None)
     assert write_campaign(desk.settings, "summer", f"{CAMPAIGN}message: offer\n", None).message == "offer"
