@@ -12,6 +12,7 @@ import pandas as pd
 from customer360.campaigns.definition import Campaign
 from customer360.campaigns.ledger import CONTACT, HOLDOUT
 from customer360.decisions import DecisionRefused
+from customer360.kept import Kept, file_state
 from customer360.lake.atomic import write_text
 from customer360.lake.engine import column_types, connect, file_literal
 from customer360.lake.publishing.publications import newest_plan
@@ -25,6 +26,8 @@ DRAFT_COLUMNS = (
 # value_basis of a plan whose values rest mostly on effects that were measured; every other one lacks evidence.
 MEASURED: Final = "incremental"
 NEEDED = ("channel", "contact_date", "send_at", "cost")  # of whoever is contacted, or would be
+_COUNTS: Kept[pd.DataFrame] = Kept(4)
+_DEFINITIONS: Kept[Campaign] = Kept(1000)
 
 
 def newest_drafts(place: Place) -> pd.DataFrame:
@@ -41,7 +44,7 @@ def newest_drafts(place: Place) -> pd.DataFrame:
 def draft_counts(place: Place) -> pd.DataFrame:
     """The newest plan in sums: customers, cost and expected_value by campaign, version, decision, reason, channel and day.
 
-    None of its rows is read into memory: a plan has one for each campaign and customer.
+    None of its rows is read into memory: a plan has one for each campaign and customer. Change a copy.
     """
     groups = "campaign_id, plan_version, value_basis, decision, reason, channel, contact_date"
     sums = "count(*) as customers, sum(cost)::double as cost, sum(expected_value)::double as expected_value"
@@ -49,10 +52,14 @@ def draft_counts(place: Place) -> pd.DataFrame:
     if folder is None:
         return pd.DataFrame(columns=[*groups.split(", "), "customers", "cost", "expected_value"])
     file = folder / "campaign_plan.parquet"
-    with connect(place.scratch) as connection:
-        _require_columns(file, column_types(connection, f"read_parquet({file_literal(file)})"))
-        query = f"select {groups}, {sums} from read_parquet({file_literal(file)}) group by all order by all"
-        return connection.execute(query).df()
+
+    def read() -> pd.DataFrame:
+        with connect(place.scratch) as connection:
+            _require_columns(file, column_types(connection, f"read_parquet({file_literal(file)})"))
+            query = f"select {groups}, {sums} from read_parquet({file_literal(file)}) group by all order by all"
+            return connection.execute(query).df()
+
+    return _COUNTS.of(file_state(file), read)
 
 
 def _require_columns(file: Path, columns: Collection[str]) -> None:
@@ -148,4 +155,7 @@ def approved_file(place: Place, campaign_id: str, plan_version: str) -> Path:
 
 
 def _read(file: Path) -> Campaign:
-    return Campaign.model_validate_json(file.read_text(encoding="utf-8"), by_alias=True, by_name=True)
+    """A definition is written once."""
+    return _DEFINITIONS.of(
+        file_state(file), lambda: Campaign.model_validate_json(file.read_text(encoding="utf-8"), by_alias=True, by_name=True)
+    )

@@ -70,25 +70,16 @@ def read_ledger(place: Place, events: Sequence[str] = ()) -> pd.DataFrame:
     return LEDGER.typed(frame)
 
 
-def ledger_counts(place: Place) -> pd.DataFrame:
-    """How many entries there are (``entries``) by campaign, version, event, arm, and who recorded them when; oldest first.
-
-    ``detail`` is that of approvals, null for the others.
-    """
-    columns = "campaign_id, plan_version, event, arm, recorded_by, recorded_at"
-    query = (
-        f"select {columns}, if(event = '{APPROVED}', detail, null) as detail, count(*) as entries from ({ledger_query(place)})"
-    )
-    with connect(place.scratch) as connection:
-        return connection.execute(f"{query} group by all order by recorded_at, campaign_id, plan_version, event, arm").df()
-
-
 def ledger_query(place: Place, events: Sequence[str] = ()) -> str:
     """SQL of the same rows, with dates as DATE."""
-    parts = ledger_parts(place)
+    chosen = f"where event in ({', '.join(literal(event) for event in events)})" if events else ""
+    return parts_query(ledger_parts(place), chosen)
+
+
+def parts_query(parts: Sequence[Path], chosen: str = "") -> str:
+    """SQL of the rows of some parts; ``chosen``: a where clause."""
     if not parts:
         return LEDGER.no_rows
-    chosen = f"where event in ({', '.join(literal(event) for event in events)})" if events else ""
     source = f"read_parquet({file_list(parts)}, hive_partitioning = false, union_by_name = true, filename = 'part_file'"
     rows = f"({LEDGER.no_rows}) union all by name select * from {source}, file_row_number = true)"  # parts may lack new columns
     return f"select {LEDGER.casts} from ({rows}) {chosen} order by part_file, file_row_number"
