@@ -96,6 +96,7 @@ def approve(
     *,
     touches: pd.DataFrame,
     without_evidence: bool = False,
+    is_published: bool = True,
 ) -> Approved:
     """Approve the newest draft of a campaign: its contacts may be sent from now on, its held-out customers are counted.
 
@@ -104,6 +105,8 @@ def approve(
     that kept no copy of its campaign, its message may not be sent to everybody whom it mails, it would break a limit beside
     what is committed now, or its values rest on no measured effect and ``without_evidence`` does not say that this is known;
     nothing has changed then. Raises ``NotPublishedError`` when it is approved and publishing failed.
+
+    Without ``is_published`` the caller publishes: the tables have the decision then, the ledger has it at once.
 
     Limits are those of the campaign that the draft was made from, whatever its file says now. They count the contacts of the
     ledger and of ``touches``: ``campaign_touch_history`` of one published version.
@@ -157,18 +160,25 @@ def approve(
         float(contacts["cost"].sum()),
         unproven=None if basis == MEASURED else basis,
     )
-    _publish(place, request.at, done)
+    if is_published:
+        _publish(place, request.at, done)
     return done
 
 
 def withdraw(
-    settings: Settings, campaign_id: str, request: Request, shop_now: datetime, customers: Collection[str] = ()
+    settings: Settings,
+    campaign_id: str,
+    request: Request,
+    shop_now: datetime,
+    customers: Collection[str] = (),
+    *,
+    is_published: bool = True,
 ) -> Withdrawn:
     """Take back what is approved and not sent: all of the campaign, or only that of ``customers``. Sent contacts stay sent.
 
     Of a whole campaign, held-out customers whose time has not come are taken back with the contacts, and all of them may be
     planned again. Raises ``DecisionRefused`` where there is nothing to take back, or a customer has no such contact, and
-    ``NotPublishedError`` as ``approve``.
+    ``NotPublishedError`` as ``approve``, whose ``is_published`` it has too.
     """
     place = settings.place
     with deciding(place):
@@ -188,7 +198,8 @@ def withdraw(
         append(place, suppressions(taken, shop_now, kind + f": {request.reason_line}"), request.at, request.by)
     contacts = int((taken["arm"] == CONTACT).sum())
     done = Withdrawn(campaign_id, contacts, len(taken) - contacts, int(rows["is_sent"].sum()))
-    _publish(place, request.at, done)
+    if is_published:
+        _publish(place, request.at, done)
     return done
 
 
