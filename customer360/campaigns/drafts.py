@@ -30,13 +30,13 @@ _COUNTS: Kept[pd.DataFrame] = Kept(4)
 _DEFINITIONS: Kept[Campaign] = Kept(1000)
 
 
-def newest_drafts(place: Place) -> pd.DataFrame:
-    """Every campaign's rows of the newest plan: one row per campaign and customer of its audience; none before the first."""
+def newest_drafts(place: Place, campaign_id: str | None = None) -> pd.DataFrame:
+    """Rows of the newest plan, or of one campaign: one per campaign and customer of its audience; none before the first."""
     folder = newest_plan(place)
     if folder is None:
         return pd.DataFrame(columns=list(DRAFT_COLUMNS))
     file = folder / "campaign_plan.parquet"
-    frame = pd.read_parquet(file)
+    frame = pd.read_parquet(file, filters=None if campaign_id is None else [("campaign_id", "==", campaign_id)])
     _require_columns(file, frame.columns)
     return frame
 
@@ -73,10 +73,9 @@ def draft_of(place: Place, campaign_id: str, plan_version: str) -> pd.DataFrame:
 
     Raises ``DecisionRefused`` when ``plan_version`` is not the newest draft of the campaign, or its rows are no plan.
     """
-    drafts = newest_drafts(place)
-    rows = drafts[drafts["campaign_id"] == campaign_id]
+    rows = newest_drafts(place, campaign_id)
     if rows.empty:
-        known = ", ".join(sorted(drafts["campaign_id"].unique())) or "none"
+        known = ", ".join(sorted(newest_drafts(place)["campaign_id"].unique())) or "none"
         raise DecisionRefused(f"the newest plan has no draft of {campaign_id}; it has {known}. Plan the day again")
     newest = str(rows["plan_version"].iloc[0])
     if newest != plan_version:

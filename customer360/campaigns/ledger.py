@@ -7,10 +7,10 @@ fact does not depend on who records it or when, so a fact that is appended twice
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
+from json.encoder import encode_basestring
 from pathlib import Path
 
 import pandas as pd
@@ -118,8 +118,8 @@ def known_salt(place: Place, salt: str) -> str:
 
 
 def entry_id(event: str, key: Sequence[str]) -> str:
-    """128 bits of the SHA-256 of a fact: its event and its key."""
-    return hashlib.sha256(json.dumps([event, *key], ensure_ascii=False).encode()).hexdigest()[:32]
+    """128 bits of the SHA-256 of a fact: its event and its key, as a JSON list of strings."""
+    return hashlib.sha256(f"[{', '.join(map(encode_basestring, (event, *key)))}]".encode()).hexdigest()[:32]
 
 
 def _entries(rows: pd.DataFrame, now: datetime, by: str) -> pd.DataFrame:
@@ -142,8 +142,9 @@ def _entries(rows: pd.DataFrame, now: datetime, by: str) -> pd.DataFrame:
         lacking = [column for column in key if chosen[column].isna().any()]
         if lacking:
             raise LedgerError(f"{event} needs {' and '.join(lacking)} in every row: they say which fact it is")
-        keys = chosen[key].astype(str).itertuples(index=False) if key else [()] * len(chosen)
-        entries.loc[chosen.index, "entry_id"] = [entry_id(str(event), list(values)) for values in keys]
+        columns = [chosen[column].astype(str).to_numpy(dtype=object) for column in key]
+        keys = zip(*columns, strict=True) if key else [()] * len(chosen)
+        entries.loc[chosen.index, "entry_id"] = [entry_id(str(event), values) for values in keys]
     entries["recorded_at"] = pd.Timestamp(naive(now))
     entries["recorded_by"] = by
     return LEDGER.typed(entries.drop_duplicates("entry_id").reset_index(drop=True))
