@@ -1,1 +1,0 @@
-"""Messages to begin with, a folder each; ``customer360 messages new`` copies them."""
