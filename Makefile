@@ -10,6 +10,8 @@ UV := $(BIN)/uv
 INSTALL := $(UV) pip install --quiet --compile-bytecode --constraint requirements.lock
 export SHOP DATA_DIR
 export DAGSTER_HOME := $(DATA_DIR)/dagster
+# Else each of many processes compiles the modules that it imports, and pytest rewrites every test's assertions anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo check test test-all crash ui api desk shop lint bench lock docs clean
 help:

@@ -372,6 +372,7 @@ class Email(Strict):
     ``public_url`` is where customers reach the api, under which links to unsubscribe and to count clicks lie; links lead to
     the hosts ``link_domains`` alone. Bounces go to addresses of ``return_path_domain``, and stops by mail to
     ``unsubscribe_mailto``. ``topics`` are what a customer may choose among on the preference page, by name their title.
+    Who opted in on the public page and did nothing with a mail for ``consent_months`` has to opt in again.
     """
 
     sender: Sender
@@ -392,6 +393,7 @@ class Email(Strict):
     languages: Annotated[list[Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Z]{2})?$")]], Field(min_length=1)] = ["en"]
     topics: dict[Identifier, SingleLine] = {}
     test_addresses: list[Address] = []
+    consent_months: Annotated[int, Field(ge=1, le=120)] | None = None
     rates: EmailRates = EmailRates()
 
 

@@ -60,6 +60,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "campaign_briefs",
         "campaign_ledger",
         "campaign_results",
+        "campaign_result_days",
         "campaign_result_deciles",
         "campaign_variant_results",
         "campaign_activity",

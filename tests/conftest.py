@@ -25,13 +25,16 @@ FULL_FIXTURES = {"server", "postgres", "in_store"}
 LONGEST = (
     "test_killed_services.py",
     "test_start.py",
+    "test_sessions.py",
+    "test_daemon.py",
     "test_killed_runs.py",
     "test_any_way_to_a_state.py",
     "test_models_through_dagster.py",
     "test_earlier_place.py",
     "test_stock_dagster.py",
-    "test_daemon.py",
+    "test_shop_in_a_store.py",
     "test_totals.py",
+    "test_retailer_truth.py",
     "test_look_ahead.py",
     "test_response_through_dagster.py",
     "test_value_through_dagster.py",
@@ -39,8 +42,10 @@ LONGEST = (
     "test_canaries.py",
     "test_pages_in_a_browser.py",
     "test_journey.py",
-    "test_retailer_truth.py",
+    "test_monitoring.py",
+    "test_scoring.py",
     "test_matured_scores.py",
+    "test_orders.py",
 )
 FAST = "not full"
 FAST_CPU_SECONDS = 3.0

@@ -52,6 +52,7 @@ def campaign_results(platform: Platform) -> dg.MaterializeResult:
     write_parquet(place.campaigns / "campaign_results.parquet", found.campaigns)
     write_parquet(place.campaigns / "campaign_result_deciles.parquet", found.deciles)
     write_parquet(place.campaigns / "campaign_variant_results.parquet", found.variants)
+    write_parquet(place.campaigns / "campaign_result_days.parquet", found.days)
     publish_files(place, platform.now())
     return dg.MaterializeResult(metadata=_metadata(found), check_results=[_earned(found.campaigns)])
 

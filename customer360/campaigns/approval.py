@@ -34,7 +34,6 @@ from customer360.campaigns.ledger import (
     SUPPRESSED,
     UNPROVEN,
     append,
-    contact_keys,
     deciding,
     read_ledger,
 )
@@ -46,7 +45,6 @@ from customer360.lake.atomic import replacing
 from customer360.lake.publishing.publications import publish_files
 from customer360.lake.slices import naive
 from customer360.mail.message import Message
-from customer360.mail.queue import open_queue
 from customer360.settings import Place, Settings, Shop
 
 MOST_FAULTS = 5
@@ -98,6 +96,7 @@ def approve(
     *,
     touches: pd.DataFrame,
     without_evidence: bool = False,
+    is_published: bool = True,
 ) -> Approved:
     """Approve the newest draft of a campaign: its contacts may be sent from now on, its held-out customers are counted.
 
@@ -106,6 +105,8 @@ def approve(
     that kept no copy of its campaign, its message may not be sent to everybody whom it mails, it would break a limit beside
     what is committed now, or its values rest on no measured effect and ``without_evidence`` does not say that this is known;
     nothing has changed then. Raises ``NotPublishedError`` when it is approved and publishing failed.
+
+    Without ``is_published`` the caller publishes: the tables have the decision then, the ledger has it at once.
 
     Limits are those of the campaign that the draft was made from, whatever its file says now. They count the contacts of the
     ledger and of ``touches``: ``campaign_touch_history`` of one published version.
@@ -159,18 +160,25 @@ def approve(
         float(contacts["cost"].sum()),
         unproven=None if basis == MEASURED else basis,
     )
-    _publish(place, request.at, done)
+    if is_published:
+        _publish(place, request.at, done)
     return done
 
 
 def withdraw(
-    settings: Settings, campaign_id: str, request: Request, shop_now: datetime, customers: Collection[str] = ()
+    settings: Settings,
+    campaign_id: str,
+    request: Request,
+    shop_now: datetime,
+    customers: Collection[str] = (),
+    *,
+    is_published: bool = True,
 ) -> Withdrawn:
     """Take back what is approved and not sent: all of the campaign, or only that of ``customers``. Sent contacts stay sent.
 
     Of a whole campaign, held-out customers whose time has not come are taken back with the contacts, and all of them may be
     planned again. Raises ``DecisionRefused`` where there is nothing to take back, or a customer has no such contact, and
-    ``NotPublishedError`` as ``approve``.
+    ``NotPublishedError`` as ``approve``, whose ``is_published`` it has too.
     """
     place = settings.place
     with deciding(place):
@@ -183,25 +191,16 @@ def withdraw(
             unknown = sorted(set(customers) - set(rows.loc[is_open, "customer_id"]))
             if unknown:
                 raise DecisionRefused(f"{campaign_id} has no contact of {unknown[0]} that is approved and not sent")
-        gone = _gone(settings, rows[is_open], request, customers)
-        taken = rows[is_open].drop(gone)
+        taken = rows[is_open]
         if taken.empty:
             raise DecisionRefused(f"{campaign_id} has nothing that is approved and not sent: there is nothing to withdraw")
-        kind = is_ahead[taken.index].map({True: WITHDRAWN, False: WITHDRAWN_LATE}) if not customers else WITHDRAWN_ONE
+        kind = is_ahead[is_open].map({True: WITHDRAWN, False: WITHDRAWN_LATE}) if not customers else WITHDRAWN_ONE
         append(place, suppressions(taken, shop_now, kind + f": {request.reason_line}"), request.at, request.by)
     contacts = int((taken["arm"] == CONTACT).sum())
-    done = Withdrawn(campaign_id, contacts, len(taken) - contacts, int(rows["is_sent"].sum()) + len(gone))
-    _publish(place, request.at, done)
+    done = Withdrawn(campaign_id, contacts, len(taken) - contacts, int(rows["is_sent"].sum()))
+    if is_published:
+        _publish(place, request.at, done)
     return done
-
-
-def _gone(settings: Settings, rows: pd.DataFrame, request: Request, customers: Collection[str]) -> pd.Index[int]:
-    """Take ``rows`` back from the mail queue; returns those that are being sent, were sent, or may have been."""
-    if settings.shop.email is None or rows.empty:
-        return rows.index[:0]
-    reason = f"{WITHDRAWN_ONE if customers else WITHDRAWN_LATE}: {request.reason_line}"
-    _, gone = open_queue(settings.place).withdraw(str(rows["campaign_id"].iloc[0]), reason, request.at, customers)
-    return rows.index[pd.Series(contact_keys(rows)).isin(gone)]
 
 
 def _publish(place: Place, at: datetime, done: Approved | Withdrawn) -> None:

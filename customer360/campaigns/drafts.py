@@ -12,6 +12,7 @@ import pandas as pd
 from customer360.campaigns.definition import Campaign
 from customer360.campaigns.ledger import CONTACT, HOLDOUT
 from customer360.decisions import DecisionRefused
+from customer360.kept import Kept, file_state
 from customer360.lake.atomic import write_text
 from customer360.lake.engine import column_types, connect, file_literal
 from customer360.lake.publishing.publications import newest_plan
@@ -25,15 +26,17 @@ DRAFT_COLUMNS = (
 # value_basis of a plan whose values rest mostly on effects that were measured; every other one lacks evidence.
 MEASURED: Final = "incremental"
 NEEDED = ("channel", "contact_date", "send_at", "cost")  # of whoever is contacted, or would be
+_COUNTS: Kept[pd.DataFrame] = Kept(4)
+_DEFINITIONS: Kept[Campaign] = Kept(1000)
 
 
-def newest_drafts(place: Place) -> pd.DataFrame:
-    """Every campaign's rows of the newest plan: one row per campaign and customer of its audience; none before the first."""
+def newest_drafts(place: Place, campaign_id: str | None = None) -> pd.DataFrame:
+    """Rows of the newest plan, or of one campaign: one per campaign and customer of its audience; none before the first."""
     folder = newest_plan(place)
     if folder is None:
         return pd.DataFrame(columns=list(DRAFT_COLUMNS))
     file = folder / "campaign_plan.parquet"
-    frame = pd.read_parquet(file)
+    frame = pd.read_parquet(file, filters=None if campaign_id is None else [("campaign_id", "==", campaign_id)])
     _require_columns(file, frame.columns)
     return frame
 
@@ -41,7 +44,7 @@ def newest_drafts(place: Place) -> pd.DataFrame:
 def draft_counts(place: Place) -> pd.DataFrame:
     """The newest plan in sums: customers, cost and expected_value by campaign, version, decision, reason, channel and day.
 
-    None of its rows is read into memory: a plan has one for each campaign and customer.
+    None of its rows is read into memory: a plan has one for each campaign and customer. Change a copy.
     """
     groups = "campaign_id, plan_version, value_basis, decision, reason, channel, contact_date"
     sums = "count(*) as customers, sum(cost)::double as cost, sum(expected_value)::double as expected_value"
@@ -49,10 +52,14 @@ def draft_counts(place: Place) -> pd.DataFrame:
     if folder is None:
         return pd.DataFrame(columns=[*groups.split(", "), "customers", "cost", "expected_value"])
     file = folder / "campaign_plan.parquet"
-    with connect(place.scratch) as connection:
-        _require_columns(file, column_types(connection, f"read_parquet({file_literal(file)})"))
-        query = f"select {groups}, {sums} from read_parquet({file_literal(file)}) group by all order by all"
-        return connection.execute(query).df()
+
+    def read() -> pd.DataFrame:
+        with connect(place.scratch) as connection:
+            _require_columns(file, column_types(connection, f"read_parquet({file_literal(file)})"))
+            query = f"select {groups}, {sums} from read_parquet({file_literal(file)}) group by all order by all"
+            return connection.execute(query).df()
+
+    return _COUNTS.of(file_state(file), read)
 
 
 def _require_columns(file: Path, columns: Collection[str]) -> None:
@@ -66,10 +73,9 @@ def draft_of(place: Place, campaign_id: str, plan_version: str) -> pd.DataFrame:
 
     Raises ``DecisionRefused`` when ``plan_version`` is not the newest draft of the campaign, or its rows are no plan.
     """
-    drafts = newest_drafts(place)
-    rows = drafts[drafts["campaign_id"] == campaign_id]
+    rows = newest_drafts(place, campaign_id)
     if rows.empty:
-        known = ", ".join(sorted(drafts["campaign_id"].unique())) or "none"
+        known = ", ".join(sorted(newest_drafts(place)["campaign_id"].unique())) or "none"
         raise DecisionRefused(f"the newest plan has no draft of {campaign_id}; it has {known}. Plan the day again")
     newest = str(rows["plan_version"].iloc[0])
     if newest != plan_version:
@@ -148,4 +154,7 @@ def approved_file(place: Place, campaign_id: str, plan_version: str) -> Path:
 
 
 def _read(file: Path) -> Campaign:
-    return Campaign.model_validate_json(file.read_text(encoding="utf-8"), by_alias=True, by_name=True)
+    """A definition is written once."""
+    return _DEFINITIONS.of(
+        file_state(file), lambda: Campaign.model_validate_json(file.read_text(encoding="utf-8"), by_alias=True, by_name=True)
+    )

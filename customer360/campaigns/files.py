@@ -13,6 +13,7 @@ from customer360.campaigns.definition import LONGEST_NAME, NAME, Campaign, Campa
 from customer360.campaigns.ledger import deciding
 from customer360.decisions import DecisionRefused
 from customer360.lake.atomic import write_text
+from customer360.mail.message import load_messages
 from customer360.settings import Settings
 
 
@@ -73,7 +74,8 @@ def write_campaign(
         if known != before:
             action = "changed" if known is not None and before is not None else "written" if known is not None else "removed"
             raise DecisionRefused(f"the file of {campaign_id} was {action} meanwhile. Open it again, and repeat your edit")
-        campaign, problems = read_campaign(f"{campaign_id}.yaml", text, settings.shop, offers)
+        messages = [message.name for message in load_messages(settings)[0]]
+        campaign, problems = read_campaign(f"{campaign_id}.yaml", text, settings.shop, offers, messages)
         if campaign is None:
             raise CampaignRefused(problems)
         write_text(made_file(settings, campaign_id), text)

@@ -7,10 +7,10 @@ fact does not depend on who records it or when, so a fact that is appended twice
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
+from json.encoder import encode_basestring
 from pathlib import Path
 
 import pandas as pd
@@ -70,25 +70,16 @@ def read_ledger(place: Place, events: Sequence[str] = ()) -> pd.DataFrame:
     return LEDGER.typed(frame)
 
 
-def ledger_counts(place: Place) -> pd.DataFrame:
-    """How many entries there are (``entries``) by campaign, version, event, arm, and who recorded them when; oldest first.
-
-    ``detail`` is that of approvals, null for the others.
-    """
-    columns = "campaign_id, plan_version, event, arm, recorded_by, recorded_at"
-    query = (
-        f"select {columns}, if(event = '{APPROVED}', detail, null) as detail, count(*) as entries from ({ledger_query(place)})"
-    )
-    with connect(place.scratch) as connection:
-        return connection.execute(f"{query} group by all order by recorded_at, campaign_id, plan_version, event, arm").df()
-
-
 def ledger_query(place: Place, events: Sequence[str] = ()) -> str:
     """SQL of the same rows, with dates as DATE."""
-    parts = ledger_parts(place)
+    chosen = f"where event in ({', '.join(literal(event) for event in events)})" if events else ""
+    return parts_query(ledger_parts(place), chosen)
+
+
+def parts_query(parts: Sequence[Path], chosen: str = "") -> str:
+    """SQL of the rows of some parts; ``chosen``: a where clause."""
     if not parts:
         return LEDGER.no_rows
-    chosen = f"where event in ({', '.join(literal(event) for event in events)})" if events else ""
     source = f"read_parquet({file_list(parts)}, hive_partitioning = false, union_by_name = true, filename = 'part_file'"
     rows = f"({LEDGER.no_rows}) union all by name select * from {source}, file_row_number = true)"  # parts may lack new columns
     return f"select {LEDGER.casts} from ({rows}) {chosen} order by part_file, file_row_number"
@@ -127,13 +118,8 @@ def known_salt(place: Place, salt: str) -> str:
 
 
 def entry_id(event: str, key: Sequence[str]) -> str:
-    """128 bits of the SHA-256 of a fact: its event and its key."""
-    return hashlib.sha256(json.dumps([event, *key], ensure_ascii=False).encode()).hexdigest()[:32]
-
-
-def contact_keys(rows: pd.DataFrame) -> list[str]:
-    """The key of each contact in the mail queue, in links and in the outbox: the id of its entry ``sent``, once it has one."""
-    return [entry_id(SENT, key) for key in rows[CONTACT_KEY].itertuples(index=False)]
+    """128 bits of the SHA-256 of a fact: its event and its key, as a JSON list of strings."""
+    return hashlib.sha256(f"[{', '.join(map(encode_basestring, (event, *key)))}]".encode()).hexdigest()[:32]
 
 
 def _entries(rows: pd.DataFrame, now: datetime, by: str) -> pd.DataFrame:
@@ -156,8 +142,9 @@ def _entries(rows: pd.DataFrame, now: datetime, by: str) -> pd.DataFrame:
         lacking = [column for column in key if chosen[column].isna().any()]
         if lacking:
             raise LedgerError(f"{event} needs {' and '.join(lacking)} in every row: they say which fact it is")
-        keys = chosen[key].astype(str).itertuples(index=False) if key else [()] * len(chosen)
-        entries.loc[chosen.index, "entry_id"] = [entry_id(str(event), list(values)) for values in keys]
+        columns = [chosen[column].astype(str).to_numpy(dtype=object) for column in key]
+        keys = zip(*columns, strict=True) if key else [()] * len(chosen)
+        entries.loc[chosen.index, "entry_id"] = [entry_id(str(event), values) for values in keys]
     entries["recorded_at"] = pd.Timestamp(naive(now))
     entries["recorded_by"] = by
     return LEDGER.typed(entries.drop_duplicates("entry_id").reset_index(drop=True))

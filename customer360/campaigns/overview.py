@@ -18,9 +18,9 @@ from customer360.campaigns.ledger import (
     SENT,
     SUPPRESSED,
     UNPROVEN,
-    ledger_counts,
     read_ledger,
 )
+from customer360.campaigns.ledger_sums import ledger_counts
 from customer360.campaigns.standing import due_contacts, standing
 from customer360.mail.message import Message, load_messages
 from customer360.settings import Place, Settings

@@ -205,6 +205,11 @@ class MessageProblem(FileProblem):
         return Path(self.file).parts[0]
 
 
+def is_name(name: str) -> bool:
+    """Whether a message may have this name."""
+    return re.fullmatch(NAME, name) is not None and len(name) <= LONGEST_NAME
+
+
 def load_messages(settings: Settings) -> tuple[list[Message], list[MessageProblem]]:
     """The messages of both folders of a shop by name, and what is wrong with others. Of two of a name the shop's counts."""
     own, made = _folders(settings.message_folder), _folders(settings.made_message_folder)

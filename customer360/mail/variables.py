@@ -88,7 +88,9 @@ def _rows(
         selected.append("recommended.products")
         joined += f" left join ({_recommended_query(snapshot)}) as recommended using (customer_id)"
     with registered(snapshot.connection, "chosen", chosen):
-        return snapshot.read(f"select {', '.join(selected)} from chosen{joined}").set_index("customer_id")
+        return (
+            snapshot.read(f"select {', '.join(selected)} from chosen{joined}").set_index("customer_id").loc[list(customer_ids)]
+        )
 
 
 def _recommended_query(snapshot: Snapshot) -> str:

@@ -12,6 +12,7 @@ import pandas as pd
 from customer360.lake.landing.contracts import reference_tables
 from customer360.lake.warehouse.frames import write_parquet
 from customer360.settings import Place, Shop
+from customer360.simulation.addresses import customer_addresses, with_pages
 from customer360.simulation.arrays import DAY, EPOCH, MINUTE, microseconds
 from customer360.simulation.behaviour import draw_block
 from customer360.simulation.events import Events, click_table, concatenate, in_order
@@ -94,10 +95,14 @@ def write_reference(synthetic: SyntheticShop, touches: pd.DataFrame, place: Plac
     """Write every reference table of the synthetic shop, whose customers are known since its history began; rows by table."""
     catalogue = synthetic.catalogue
     began = synthetic.shop.slices_start - timedelta(days=synthetic.simulation.days)
+    customers, products = customers_table(synthetic.population, synthetic.shop), catalogue.products()
+    if synthetic.shop.email is not None:
+        customers["email"] = customer_addresses(synthetic.simulation, synthetic.population.customer_ids)
+        products = with_pages(products, synthetic.shop.email.public_url)
     tables = {
-        "customers": customers_table(synthetic.population, synthetic.shop).assign(known_since=began.isoformat()),
+        "customers": customers.assign(known_since=began.isoformat()),
         "categories": catalogue.categories(),
-        "products": catalogue.products(),
+        "products": products,
         "offers": catalogue.offers(),
         "campaigns": synthetic.calendar.table(),
         "campaign_touches": touches,

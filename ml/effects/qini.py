@@ -10,15 +10,18 @@ adds.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 
 from ml.arrays import Booleans, Floats, Integers, Texts
 from ml.bootstrap import Interval, interval
 from ml.judging.plots import ACCENT, INK, PALE, picture
 from ml.markdown import table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 RESAMPLES = 500
 TENTHS = np.linspace(0.1, 1.0, 10)

@@ -1,4 +1,4 @@
-"""Results of campaigns, their deciles and the variants of their messages, from ledger, touches and published orders.
+"""Results of campaigns, by day, their deciles and the variants of their messages, from ledger, touches and published orders.
 
 Intention to treat: everyone who was to be contacted, also if they were suppressed later, against those who were held out and
 would have been. Customers held out of every campaign and of this one both count. A customer's outcome is any order within
@@ -26,6 +26,7 @@ from customer360.settings import Shop
 from customer360.snapshot import ORDERS, TOUCHES, Snapshot
 from ml.bootstrap import Interval
 from ml.effects.lift import adjusted_difference, mean_difference, rate_difference
+from ml.effects.lift_over_days import lift_over_days
 from ml.effects.power import customers_needed
 from ml.effects.variants import variant_rows
 
@@ -35,10 +36,11 @@ MIN_DECILE = 10  # customers: the share of fewer that converted says nothing of 
 
 @dataclass(frozen=True)
 class Results:
-    """``campaign_results`` (campaign x arm), its deciles (closed campaign x decile) and variants (campaign x variant)."""
+    """``campaign_results`` (campaign x arm), its days, deciles (closed campaign x decile) and variants (campaign x variant)."""
 
     campaigns: pd.DataFrame
     deciles: pd.DataFrame
+    days: pd.DataFrame
     variants: pd.DataFrame
 
 
@@ -104,18 +106,18 @@ def results(
     rows: list[dict[str, object]] = []
     variants: list[dict[str, object]] = []
     deciles: list[pd.DataFrame] = []
+    days: list[pd.DataFrame] = []
     for campaign, ours in contacts.groupby("campaign_id"):
         is_closed = bool(ours["is_judged"].all())
         rows += _rows(str(campaign), ours, is_closed=is_closed)
         variants += variant_rows(str(campaign), ours, is_closed=is_closed)
+        days.append(lift_over_days(ours[ours["is_judged"]], window).assign(campaign_id=str(campaign)))
         if is_closed:
             deciles.append(_deciles(str(campaign), ours[ours["is_sent"]]))
-    found = pd.concat(deciles, ignore_index=True) if deciles else pd.DataFrame()
-    return Results(
-        TABLES["campaign_results"].typed(rows),
-        TABLES["campaign_result_deciles"].typed(found),
-        TABLES["campaign_variant_results"].typed(variants),
-    )
+    parts = {"campaign_result_deciles": deciles, "campaign_result_days": days}
+    found = {name: TABLES[name].typed(pd.concat(part, ignore_index=True) if part else []) for name, part in parts.items()}
+    typed = TABLES["campaign_variant_results"].typed(variants)
+    return Results(TABLES["campaign_results"].typed(rows), *found.values(), typed)
 
 
 def judged_contacts(
@@ -123,8 +125,8 @@ def judged_contacts(
 ) -> pd.DataFrame:
     """One row per campaign and customer of either arm, with what they did in ``window`` and spent ``before`` the approval.
 
-    campaign_id, plan_version, customer_id, arm, channel, variant (null where none is known), expected_conversion, cost,
-    is_sent, is_judged (the window has passed by ``as_of``), is_converted (by an order: a return is none), revenue and
+    campaign_id, plan_version, customer_id, arm, send_at, channel, variant (null where none is known), expected_conversion,
+    cost, is_sent, is_judged (the window has passed by ``as_of``), is_converted (by an order: a return is none), revenue and
     spend_before (net of returns, also of those under an order_id of their own, which are counted when they were made).
     """
     rows = contacts[~contacts["is_withdrawn"]].drop_duplicates(["campaign_id", "customer_id"], ignore_index=True)
@@ -137,8 +139,8 @@ def judged_contacts(
     rows["is_converted"] = rows.index.isin(after.loc[after["is_order"], "row"])
     rows["revenue"] = after.groupby("row")["amount"].sum().reindex(rows.index, fill_value=0.0)
     rows["spend_before"] = earlier.groupby("row")["amount"].sum().reindex(rows.index, fill_value=0.0)
-    columns = ["campaign_id", "plan_version", "customer_id", "arm", "channel", "variant", "expected_conversion", "cost"]
-    return rows.reindex(columns=[*columns, "is_sent", "is_judged", "is_converted", "revenue", "spend_before"])
+    columns = ["campaign_id", "plan_version", "customer_id", "arm", "send_at", "channel", "variant", "expected_conversion"]
+    return rows.reindex(columns=[*columns, "cost", "is_sent", "is_judged", "is_converted", "revenue", "spend_before"])
 
 
 def _rows(campaign: str, ours: pd.DataFrame, *, is_closed: bool) -> list[dict[str, object]]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from ml.arrays import Floats
 from ml.judging.evaluation import CHAMPION, Evaluation
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 INK, ACCENT, PALE = "#33415c", "#2a6f97", "#a9b4c2"
 SHOWN_FEATURES = 15
@@ -31,6 +33,8 @@ def evaluation_plots(evaluation: Evaluation) -> dict[str, bytes]:
 
 def picture(draw: Callable[[Axes], None], inches: tuple[float, float] = (5.2, 4.0)) -> bytes:
     """What ``draw`` draws on a pair of axes, as PNG in one style for all plots."""
+    from matplotlib.figure import Figure  # noqa: PLC0415  half a CPU second that only pictures need
+
     figure = Figure(figsize=inches, dpi=110, layout="constrained")
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)

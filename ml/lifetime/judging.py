@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 
 from ml.arrays import Floats
 from ml.bootstrap import Interval, mean_interval
 from ml.lifetime.forecasts import BLEND, PAST_RATE, SEED, Known, forecasts
 from ml.lifetime.histories import spent_between
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 LEAST_BUYERS = 50
 

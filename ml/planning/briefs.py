@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from scipy import stats
 
 from customer360.lake.publishing.tables import TABLES
@@ -25,6 +24,9 @@ from ml.planning.base_rates import RATE_DAYS, BaseRate
 from ml.planning.campaign_planning import CampaignPlan
 from ml.planning.predictions import INCREMENTAL, Predicted
 from ml.planning.reasons import CONTACT, HOLDOUT, LEFT_OUT, REASONS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 MOST_SHOWN = 5
 WITHOUT_EVIDENCE = "--without-evidence"

@@ -88,27 +88,30 @@ def plan_campaigns(
     audiences: Mapping[str, pd.Index[str]],
     predict: Predict,
     shop: Shop,
+    *,
+    planned: pd.DataFrame | None = None,
 ) -> Planning:
     """Plan every campaign that has an audience (by campaign_id). One whose plan fails is a problem; the others go on.
 
-    Raises ``FrameError`` where the inputs themselves lack something.
+    ``planned``: COMMITMENTS of contacts that other drafts have already. Raises ``FrameError`` where the inputs themselves lack
+    something.
     """
     inputs.check()
     plans: list[CampaignPlan] = []
     problems: list[CampaignProblem] = []
-    planned = inputs.commitments.head(0)[COMMITMENTS]
+    before = inputs.commitments.head(0)[COMMITMENTS] if planned is None else planned
     for campaign in sorted(campaigns, key=lambda campaign: (campaign.priority, campaign.campaign_id)):
         if campaign.campaign_id not in audiences:
             continue
         try:
-            plan = plan_campaign(campaign, inputs, planned, audiences[campaign.campaign_id], predict=predict, shop=shop)
+            plan = plan_campaign(campaign, inputs, before, audiences[campaign.campaign_id], predict=predict, shop=shop)
         except (FrameError, SolverError) as error:
             file = f"{campaign.campaign_id}.yaml"
             problems.append(CampaignProblem(file, "(plan)", str(error), "the other campaigns were planned"))
             continue
         plans.append(plan)
         contacts = plan.rows.loc[plan.rows["decision"] == CONTACT, COMMITMENTS]
-        planned = pd.concat([planned, contacts], ignore_index=True) if len(planned) else contacts
+        before = pd.concat([before, contacts], ignore_index=True) if len(before) else contacts
     return Planning(plans, problems)
 
 

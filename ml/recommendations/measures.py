@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 
 from ml.arrays import Floats, Integers, Texts
 from ml.bootstrap import Interval, clustered_mean_interval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 SEED = 360
 TOP, LONGER = 10, 20

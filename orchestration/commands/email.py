@@ -154,6 +154,23 @@ def answers(
         time.sleep(every)
 
 
+@command(app, "opt-ins")
+def opt_ins(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A CSV that is made; it is personal, for your account alone.")],
+) -> None:
+    """Write the confirmed opt-ins with their proof: address, customer, when and where, and which text they saw."""
+    from customer360.lake.atomic import write_text
+    from customer360.mail.consents import Consents
+    from customer360.mail.queue import open_queue
+
+    settings = place_settings(context)
+    _email(settings)
+    proofs = Consents(open_queue(settings.place), settings.place).proofs()
+    write_text(file, proofs.to_csv(index=False), mode=0o600)
+    say(f"{many(len(proofs), 'confirmed opt-in')} in {file}.")
+
+
 def _lines(campaign: CampaignMail) -> list[str]:
     states = ", ".join(f"{count:,} {state.replace('_', ' ')}" for state, count in campaign.states.items())
     lines = [f"{campaign.campaign_id}: {states}"]

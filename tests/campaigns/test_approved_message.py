@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from customer360.campaigns.drafts import approved_definitions, approved_file, message_file, message_of
+from customer360.campaigns.files import CampaignRefused, write_campaign
 from customer360.campaigns.ledger import APPROVED, read_ledger
 from customer360.campaigns.overview import campaign_overviews
 from customer360.decisions import DecisionRefused
 from customer360.mail.message import load_messages
+from tests.campaigns.conftest import CAMPAIGN
 
 
 def test_the_message_is_kept_beside_the_approved_plan_and_its_hash_in_the_ledger(mailing_desk: Any) -> None:
@@ -60,3 +62,10 @@ def test_a_plan_without_its_message_is_not_approved(mailing_desk: Any) -> None:
     message_file(desk.place.plans / "2026-05-04", "spring-1").unlink()
     with pytest.raises(DecisionRefused, match="is not kept beside the plan any more"):
         desk.approve()
+
+
+def test_a_campaign_with_a_message_that_is_not_there_is_not_written(mailing_desk: Any) -> None:
+    desk = mailing_desk
+    with pytest.raises(CampaignRefused, match="there is no message 'offers' that can be sent; did you mean 'offer'"):
+        write_campaign(desk.settings, "summer", f"{CAMPAIGN}message: offers\n", None)
+    assert write_campaign(desk.settings, "summer", f"{CAMPAIGN}message: offer\n", None).message == "offer"

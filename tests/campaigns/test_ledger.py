@@ -1,6 +1,7 @@
 """The ledger only grows, and whatever is recorded twice is there once."""
 
 import hashlib
+import json
 import multiprocessing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -168,3 +169,9 @@ def test_processes_that_append_at_once_lose_and_double_nothing(tmp_path: Path) -
 def test_entry_ids_cannot_be_forged_by_separators() -> None:
     assert entry_id("sent", ["a", "b,c"]) != entry_id("sent", ["a,b", "c"])
     assert ledger_module.FACTS["sent"] == ("campaign_id", "plan_version", "customer_id")
+
+
+@pytest.mark.parametrize("customer", ["C1", 'a "b" \\c', "Zoë\u2028\n\x00", "</script>"])
+def test_an_entry_id_is_the_hash_of_the_event_and_its_key_as_json(customer: str) -> None:
+    text = json.dumps(["sent", "spring", "spring-1", customer], ensure_ascii=False)
+    assert entry_id("sent", ("spring", "spring-1", customer)) == hashlib.sha256(text.encode()).hexdigest()[:32]

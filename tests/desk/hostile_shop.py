@@ -47,7 +47,7 @@ OF_TABLE: Mapping[str, Mapping[str, str]] = {
     "related_products": {"related_product_id": PRODUCT},
     "campaign_plan": {"campaign_id": SPRING, "plan_version": "spring-2026-05-01-1"},
     "campaign_briefs": {"campaign_id": SPRING, "plan_version": "spring-2026-05-01-1"},
-    **{name: {"campaign_id": SPRING} for name in ("campaign_results", "campaign_result_deciles")},
+    **{name: {"campaign_id": SPRING} for name in ("campaign_results", "campaign_result_days", "campaign_result_deciles")},
 }
 VALUES = {"TIMESTAMP": "2026-05-01 09:30:00", "DATE": "2026-05-01", "BOOLEAN": "true"}
 LEFT_OUT = {"customer_consents", "training_features"}

@@ -43,4 +43,5 @@ def judge(settings: Settings) -> None:
         found, as_of = published_results(snapshot), snapshot.as_of
     write_parquet(settings.place.campaigns / "campaign_results.parquet", found.campaigns)
     write_parquet(settings.place.campaigns / "campaign_result_deciles.parquet", found.deciles)
+    write_parquet(settings.place.campaigns / "campaign_result_days.parquet", found.days)
     publish_files(settings.place, as_of)

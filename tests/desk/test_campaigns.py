@@ -21,7 +21,9 @@ from customer360.campaigns.definition import load_shop_campaigns
 from customer360.campaigns.files import campaign_text
 from customer360.campaigns.ledger import APPROVED, read_ledger
 from customer360.decisions import DecisionRefused, Request
+from customer360.lake.publishing.version import open_version
 from customer360.services.desk.models import AuditEntry
+from customer360.services.desk.publications import PUBLISHER
 from customer360.snapshot import published_touches
 from tests.desk.in_django import Desk, desk_of
 from tests.desk.planned import plan_day
@@ -134,16 +136,30 @@ def test_an_approver_approves_and_withdraws_and_both_are_audited(desk: Desk, sho
     ]
 
 
-def test_a_decision_whose_publication_fails_is_audited(desk: Desk, shop: AudienceShop, monkeypatch: pytest.MonkeyPatch) -> None:
+def published_entries(shop: AudienceShop) -> int:
+    """Entries of the published ledger, once all decisions so far are published."""
+    PUBLISHER.submit(lambda: None).result()
+    with open_version(shop.settings.place) as version:
+        return version.publication.rows.get("campaign_ledger", 0)
+
+
+def test_a_decision_is_published_after_its_answer(desk: Desk, shop: AudienceShop) -> None:
+    before = published_entries(shop)
+    approved(desk, version_of(desk))
+    assert published_entries(shop) == len(read_ledger(shop.settings.place)) > before
+
+
+def test_a_decision_whose_publication_fails_is_kept_and_logged(
+    desk: Desk, shop: AudienceShop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     def fail(*_: object) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr("customer360.campaigns.approval.publish_files", fail)
-    text = approved(desk, version_of(desk))
-    assert "not published yet: no space left" in text and "is approved" in text
-    assert len(read_ledger(shop.settings.place, [APPROVED])) > 0
-    (entry,) = AuditEntry.objects.filter(action="campaign approved")
-    assert "no space left" in entry.details["error"]
+    monkeypatch.setattr("customer360.services.desk.publications.publish_files", fail)
+    assert "is approved" in approved(desk, version_of(desk))
+    assert published_entries(shop) < len(read_ledger(shop.settings.place))
+    assert "no space left" in caplog.text
+    assert AuditEntry.objects.filter(action="campaign approved").count() == 1
 
 
 @pytest.mark.parametrize(

@@ -70,8 +70,8 @@ def published(tmp_path_factory: pytest.TempPathFactory, manifest: dict[str, Any]
     write_parquet(place.campaigns / "channel_attribution.parquet", TABLES["channel_attribution"].empty())
     keep_backtest(place, "session_model", [], datetime(2026, 4, 30, 16, 15))  # noqa: DTZ001 (plain UTC)
     write_parquet(place.campaigns / "campaign_results.parquet", TABLES["campaign_results"].empty())
-    write_parquet(place.campaigns / "campaign_result_deciles.parquet", TABLES["campaign_result_deciles"].empty())
-    write_parquet(place.campaigns / "campaign_variant_results.parquet", TABLES["campaign_variant_results"].empty())
+    for name in ("campaign_result_deciles", "campaign_result_days", "campaign_variant_results"):
+        write_parquet(place.campaigns / f"{name}.parquet", TABLES[name].empty())
     for name in ("offer_results", "offer_policy_values"):
         write_parquet(place.offers / f"{name}.parquet", TABLES[name].empty())
     for name in ("customer_lifetime", "lifetime_backtest"):

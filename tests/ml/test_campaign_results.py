@@ -10,7 +10,6 @@ import pytest
 from customer360.campaigns.ledger import LEDGER
 from customer360.campaigns.standing import standing
 from customer360.lake.publishing.tables import TABLES
-from ml.effects.lift_over_days import by_day
 from ml.effects.results import Results, reported_contacts, results
 from tests.support.random_shop import small_shop
 
@@ -252,6 +251,7 @@ def test_an_empty_ledger_gives_typed_tables() -> None:
     nothing = found(ledger(), orders())
     assert nothing.campaigns.empty and list(nothing.campaigns.columns) == list(TABLES["campaign_results"].frame_types)
     assert nothing.deciles.empty and list(nothing.deciles.columns) == list(TABLES["campaign_result_deciles"].frame_types)
+    assert nothing.days.empty and list(nothing.days.columns) == list(TABLES["campaign_result_days"].frame_types)
 
 
 def test_the_lift_by_day_adds_up_the_windows_that_had_passed_and_ends_with_the_result() -> None:
@@ -263,8 +263,7 @@ def test_the_lift_by_day_adds_up_the_windows_that_had_passed_and_ends_with_the_r
         approved(["h2"], "holdout", **late),
     ]
     bought = orders(("c0", "2026-05-04 08:00", 5.0), ("c3", "2026-05-06 08:00", 5.0), ("h2", "2026-05-08 08:00", 5.0))
-    rows = standing(ledger(*entries))
-    days = by_day(rows, bought, SHOP, CLOSED)
+    days = found(ledger(*entries), bought).days
     assert [str(day.date()) for day in days["day"]] == ["2026-05-08", "2026-05-10"]
     assert days[["contacts", "holdouts"]].to_numpy().tolist() == [[3, 2], [4, 3]]
     assert days["contact_rate"].tolist() == pytest.approx([1 / 3, 2 / 4])
@@ -273,8 +272,8 @@ def test_the_lift_by_day_adds_up_the_windows_that_had_passed_and_ends_with_the_r
     assert days.iloc[-1][["lift", "lift_low", "lift_high"]].tolist() == pytest.approx(
         last[["lift", "lift_low", "lift_high"]].tolist()
     )
-    assert len(by_day(rows, bought, SHOP, pd.Timestamp("2026-05-08"))) == 1
-    assert by_day(rows, bought, SHOP, pd.Timestamp("2026-05-05")).empty
+    assert len(found(ledger(*entries), bought, pd.Timestamp("2026-05-08")).days) == 1
+    assert found(ledger(*entries), bought, pd.Timestamp("2026-05-05")).days.empty
 
 
 def test_variants_are_judged_beside_the_held_out_who_would_be_mailed_and_beside_the_first() -> None:

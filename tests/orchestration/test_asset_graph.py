@@ -52,6 +52,7 @@ def test_nothing_depends_on_what_does_not_exist(graph: dict[str, Any]) -> None:
     assert sorted(wanted - graph["assets"].keys()) == []
 
 
+@pytest.mark.exhaustive  # make lint runs the same
 def test_imports_keep_to_their_layers() -> None:
     linter = Path(sys.executable).with_name("lint-imports")
     result = subprocess.run([linter, "--no-cache"], cwd=REPOSITORY, capture_output=True, text=True, check=False)

@@ -262,10 +262,13 @@ class Known:
         return {who for who, moment in since.items() if moment <= self.as_of}
 
 
-def known(landing: Path, shop: Shop, as_of: datetime) -> Known:
-    """Everything as known at the end of the slice that ends at ``as_of``. Event names outside the contract are ignored."""
-    kept = deduplicate(read_landing(landing, shop))
-    events = [e for e in kept if e["slice"] + shop.slice_width <= as_of and e["event_name"] in EVENT_NAMES]
+def known(landing: Path, shop: Shop, as_of: datetime, kept: list[Row] | None = None) -> Known:
+    """Everything as known at the end of the slice that ends at ``as_of``. Event names outside the contract are ignored.
+
+    ``kept``: landing's events without copies, where a caller that asks for many points has read them before.
+    """
+    kept = deduplicate(read_landing(landing, shop)) if kept is None else kept
+    events = [Row(e) for e in kept if e["slice"] + shop.slice_width <= as_of and e["event_name"] in EVENT_NAMES]
     links: dict[str, set[str]] = defaultdict(set)
     for event in events:
         if event["visitor_id"] and event["customer_id"]:

@@ -16,8 +16,15 @@ import duckdb
 
 from customer360.lake.atomic import TEMPORARY_PREFIX
 from customer360.lake.disk import is_disk_full
-from customer360.lake.engine import column_types, file_list, file_literal, literal, memory_limit, registered
-from customer360.lake.landing.click_rules import SAYS_SOMETHING, ClickBounds, checked, json_source, parquet_source
+from customer360.lake.engine import column_types, file_list, file_literal, literal, memory_limit, quoted, registered
+from customer360.lake.landing.click_rules import (
+    CHECKED_TYPES,
+    SAYS_SOMETHING,
+    ClickBounds,
+    checked,
+    json_source,
+    parquet_source,
+)
 from customer360.lake.landing.contracts import CLICK_COLUMNS
 from customer360.lake.landing.listing import LandedFile, click_obstacle
 from customer360.lake.landing.reading import ExpandsError, LineStream, is_csv, refuse_expansion
@@ -78,8 +85,8 @@ class _Loading:
         self.connection.execute("create or replace temp table files (file_no integer, name varchar)")
         numbers, names = list(range(len(files))), [file.name for file in files]
         self.connection.execute("insert into files select unnest(?::integer[]), unnest(?::varchar[])", [numbers, names])
-        nothing = "(select 0::integer as file_no, 0::bigint as line, ''::varchar as text, ''::varchar as problem limit 0)"
-        self.connection.execute(f"create or replace temp table held as {self._checked(json_source(nothing))}")
+        declared = ", ".join(f"{quoted(name)} {kind}" for name, kind in CHECKED_TYPES.items())
+        self.connection.execute(f"create or replace temp table held ({declared})")
         broken = {number: reason for number, file in enumerate(files) if (reason := click_obstacle(file))}
         readable = [(number, file) for number, file in enumerate(files) if number not in broken]
         text = [entry for entry in readable if not entry[1].name.endswith(".parquet")]

@@ -27,6 +27,12 @@ _NAMES = tuple(column.name for column in CLICK_COLUMNS)
 _IDS = tuple(column.name for column in CLICK_COLUMNS if column.is_id)
 # True for a line of JSON with an id that is no string; ids of GA (1089832.1234567) would else cost a closer look each.
 HAS_NUMBERS = r"""coalesce(regexp_matches(text, '_id"\s*:\s*[-+.0-9NI]'), true)"""
+# Of what ``checked`` gives, in its order.
+CHECKED_TYPES = {
+    **{"file_no": "INTEGER", "line": "BIGINT", "text": "VARCHAR"},
+    **{column.name: column.type for column in CLICK_COLUMNS},
+    **{"extra": "VARCHAR", "column_name": "VARCHAR", "reason": "VARCHAR", "event_key": "BIGINT"},
+}
 SAYS_SOMETHING = r"(problem is not null or not regexp_full_match(text, '[ \t\r\n]*'))"  # of a line: not blank
 
 

@@ -31,7 +31,8 @@ REPLACED = (
     *("offer_results", "offer_policy_values"),
     "channel_attribution",
     *("customer_lifetime", "lifetime_backtest"),
-    *("campaign_plan", "campaign_briefs", "campaign_results", "campaign_result_deciles", "campaign_variant_results"),
+    *("campaign_plan", "campaign_briefs", "campaign_results", "campaign_result_days", "campaign_result_deciles"),
+    "campaign_variant_results",
     *("drift_metrics", "model_versions"),
 )
 SLICE_LOG = """

@@ -22,10 +22,13 @@ def attribute_versions_query(place: Place, shop: Shop) -> str:
 
 
 def consents_query(place: Place, shop: Shop) -> str:
-    """SQL of one row per customer and channel: customer_id, channel, is_allowed (false where the table has no value)."""
+    """SQL of one row per customer and channel: customer_id, channel, is_allowed (false where the table has no value).
+
+    An opt-in that was confirmed on the public page counts until the table says something else than when it was confirmed.
+    """
     relation = reference_relation(place, reference_tables(shop)["customers"])
     return " union all ".join(
-        f"select customer_id, {literal(channel)} as channel, coalesce({quoted(f'consent_{channel}')}, false) as is_allowed "
+        f"select customer_id, {literal(channel)} as channel, {_allowed(place, relation, channel)} as is_allowed "
         f"from ({relation}) where valid_to is null"
         for channel in shop.channels
     )
@@ -56,7 +59,7 @@ def addresses_query(place: Place, shop: Shop) -> str:
 def contact_rules_query(place: Place, shop: Shop, as_of: datetime) -> str:
     """SQL of one row per customer: customer_id, is_known_later (see ``known_later_query``), and by channel the consent."""
     relation = reference_relation(place, reference_tables(shop)["customers"])
-    consents = ", ".join(f"coalesce({quoted(f'consent_{name}')}, false) as {quoted(name)}" for name in shop.channels)
+    consents = ", ".join(f"{_allowed(place, relation, name)} as {quoted(name)}" for name in shop.channels)
     after = f"coalesce({KNOWN_SINCE} > {_after(as_of)}, false) as is_known_later"
     return f"select customer_id, {after}, {consents} from ({relation}) where valid_to is null"
 
@@ -99,6 +102,23 @@ def suppressions_query(place: Place, shop: Shop) -> str:
             on listed.channel = channels.channel or listed.channel is null or listed.channel not in ({named})
         group by customer_id, channels.channel
     """
+
+
+def _allowed(place: Place, relation: str, channel: str) -> str:
+    """SQL of whether a row in force of the customers lets them be contacted, by the table or by an opt-in of their own."""
+    allowed = f"coalesce({quoted(f'consent_{channel}')}, false)"
+    if not (opt_ins := place.campaigns / "opt_ins.parquet").exists():
+        return allowed
+    said = f"coalesce(version.{quoted(f'consent_{channel}')}, false)"
+    return f"""({allowed} or customer_id in (
+        select opt_in.customer_id
+        from read_parquet({file_literal(opt_ins)}) as opt_in
+        join ({relation}) as version on opt_in.customer_id = version.customer_id
+            and coalesce(version.valid_to, timestamp 'infinity') > opt_in.confirmed_at
+        where opt_in.channel = {literal(channel)}
+        group by opt_in.customer_id
+        having min({said}) = max({said})
+    ))"""
 
 
 def _after(moment: datetime) -> str:

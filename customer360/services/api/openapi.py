@@ -13,6 +13,7 @@ from customer360.services.api.collector.collecting import Collected
 from customer360.services.api.collector.contract import ID_LENGTH, TEXT_LENGTH
 from customer360.services.api.collector.routes import SNOWPLOW_PATH, EventBatch
 from customer360.services.api.collector.schemas import TEXT, measurement_payload, tracker_parameters, tracker_payload
+from customer360.services.api.mail.routes import OptInAnswer, OptInRequest
 from customer360.services.api.mail.webhooks import Taken
 from customer360.services.api.problems import MEDIA_TYPE, ProblemDocument
 from customer360.services.api.schemas import (
@@ -48,8 +49,20 @@ PROBLEMS = {
 
 def openapi_document(version: str, shop: Shop) -> bytes:
     """The document as JSON; the features of a score are those of the shop."""
-    answers = (Health, Readiness, Profile, Recommendations, OfferAnswer, Related, Score, Collected, Taken, ProblemDocument)
-    structs = (*answers, ScoreRequest, EventBatch)
+    answers = (
+        Health,
+        Readiness,
+        Profile,
+        Recommendations,
+        OfferAnswer,
+        Related,
+        Score,
+        Collected,
+        Taken,
+        OptInAnswer,
+        ProblemDocument,
+    )
+    structs = (*answers, ScoreRequest, EventBatch, OptInRequest)
     references, components = msgspec.json.schema_components(structs, ref_template=REFERENCES)
     schemas = dict(zip(structs, references, strict=True))
     components["ScoreRequest"]["properties"]["features"] = _features(feature_list(shop))
@@ -175,6 +188,15 @@ def openapi_document(version: str, shop: Shop) -> bytes:
     pixel["parameters"] = [*pixel["parameters"], *tracker_parameters()]
     paths["/i"] = {"get": pixel}
     if shop.email:
+        paths["/m/opt-in"] = {
+            "post": operation(
+                "Ask for e-mail to an address, which gets a confirmation mail where it may",
+                body(OptInAnswer),
+                *("400", "408", "413", "422"),
+                parameters=[signed],
+                requestBody={"required": True, "content": body(OptInRequest)},
+            )
+        }
         paths["/m/webhooks/{provider}"] = {
             "post": operation(
                 "Take signed events of a mail provider that is set up",

@@ -31,7 +31,8 @@ class ApiSettings(msgspec.Struct, frozen=True):
 
     Of mail providers, whose webhooks are open once they are given: ``mail_ses_topic``, the ARN of the SNS topic;
     ``mail_mailgun_key``, the webhook signing key; ``mail_sendgrid_key``, the public key of signed events;
-    ``mail_postmark_login``, ``user:password`` as Postmark is told.
+    ``mail_postmark_login``, ``user:password`` as Postmark is told. ``mail_client_header``: in which a proxy in front of the API
+    says where a request came from, such as X-Forwarded-For; opt-ins are limited by it.
     """
 
     host: str = "127.0.0.1"
@@ -53,6 +54,7 @@ class ApiSettings(msgspec.Struct, frozen=True):
     mail_mailgun_key: str = ""
     mail_sendgrid_key: str = ""
     mail_postmark_login: str = ""
+    mail_client_header: str = ""
 
     def customer_secrets(self) -> Callable[[float], list[str]]:
         """Gives the accepted secrets at a time of the monotonic clock. Raises ``SettingsError`` where they cannot be used."""

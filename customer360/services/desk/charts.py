@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from threading import Lock
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from django.core.serializers.json import DjangoJSONEncoder
+from django.utils.translation import gettext
 
-from customer360.services.desk.access import DeskRequest
+from customer360.services.desk.access import PERSONAL, DeskRequest
+from customer360.services.desk.kept_rows import MOST_ROWS, TooManyRowsError, kept_rows, rows_key
 from customer360.services.desk.personal import masked
-from customer360.snapshot import Snapshot
 
 Figure = Callable[[pd.DataFrame], dict[str, Any]]
 TABLE_ROWS = 200
-KEPT_CHARTS, KEPT_ROWS = 200, 5000
-_kept: OrderedDict[tuple[Path, str, str], pd.DataFrame] = OrderedDict()
-_lock = Lock()
 
 
 @dataclass(frozen=True)
@@ -46,21 +42,33 @@ class Chart:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A chart with its rows."""
+    """A chart with its rows; ``is_too_large``: it has none, since they would be too many to show or to download.
+
+    ``key`` names all that the rows depend on.
+    """
 
     chart: Chart
     rows: pd.DataFrame
     query: str
+    key: Hashable
+    is_too_large: bool = False
 
     @classmethod
     def of(cls, chart: Chart, request: DeskRequest) -> Drawn:
         """Run the query on the request's snapshot. Personal columns, by their names, are masked for who may not see them."""
-        rows = _rows(request.snapshot, chart)
         query = request.GET.copy()
         query.pop("csv", None)
-        return cls(chart, masked(request, rows), query.urlencode())
+        key = (rows_key(request.snapshot, chart.sql, chart.parameters), request.may(PERSONAL))
+        try:
+            rows = kept_rows(request.snapshot, chart.sql, chart.parameters)
+        except TooManyRowsError:
+            text = gettext("These are over %(most)s rows. Choose a shorter period or more filters.") % {
+                "most": f"{MOST_ROWS:,}"
+            }
+            return cls(replace(chart, empty=text), pd.DataFrame(), query.urlencode(), key, is_too_large=True)
+        return cls(chart, masked(request, rows), query.urlencode(), key)
 
-    @property
+    @cached_property
     def figure(self) -> str:
         """The figure's JSON; empty without one."""
         if self.chart.figure is None or self.rows.empty:
@@ -88,22 +96,6 @@ class Drawn:
     def left_out(self) -> int:
         """Rows that the table does not show; the CSV has them."""
         return max(0, len(self.rows) - TABLE_ROWS)
-
-
-def _rows(snapshot: Snapshot, chart: Chart) -> pd.DataFrame:
-    """The rows of a chart's query, which are kept for the next request: a published version does not change."""
-    key = (snapshot.version.folder, chart.sql, repr(sorted(chart.parameters.items())))
-    with _lock:
-        if key in _kept:
-            _kept.move_to_end(key)
-            return _kept[key]
-    rows = snapshot.connection.execute(chart.sql, dict(chart.parameters) or None).df()
-    if len(rows) <= KEPT_ROWS:
-        with _lock:
-            _kept[key] = rows
-            while len(_kept) > KEPT_CHARTS:
-                _kept.popitem(last=False)
-    return rows
 
 
 def line(

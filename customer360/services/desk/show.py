@@ -30,6 +30,8 @@ def show(
             raise Http404(gettext("There is no such table on this page."))
         if (asked := _drawn(by_key[wanted], request)) is None:
             raise Http404(gettext("There is no such table on this page."))
+        if asked.is_too_large:
+            return HttpResponse(asked.chart.empty, status=413, content_type="text/plain; charset=utf-8")
         return csv_response(wanted, asked.rows)
     drawn = {key: _drawn(chart, request) for key, chart in by_key.items()}
     known = {key: chart for key, chart in drawn.items() if chart is not None}

@@ -19,7 +19,8 @@ from customer360.services.store.reading import StoreView
 from customer360.services.store.tables import PRODUCTS, PROFILES
 from customer360.settings import Shop
 
-TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".png": "image/png"}
+PICTURES = [path.name for path in sorted(Path(__file__).parent.glob("*.png"))]  # of categories, for messages
 SECURITY = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -98,7 +99,7 @@ def demo_routes(shop: Shop) -> list[Route]:
             response.delete_cookie(COOKIE, httponly=True, samesite="lax")
         return response
 
-    files = [Route(f"/demo/{name}", _file(name)) for name in ("shop.css", "shop.js")]
+    files = [Route(f"/demo/{name}", _file(name)) for name in ("shop.css", "shop.js", *PICTURES)]
     page = Route("/demo", _file("shop.html"))
     return [page, *files, Route("/demo/shop", shown_shop), Route("/demo/visit", visit, methods=["POST"])]
 

@@ -13,6 +13,7 @@ from prometheus_client import Counter
 
 from customer360.lake.landing.contracts import CONSENT_CHANGED
 from customer360.mail.answers import BY_MACHINE, EMAIL, Answer, Mark, source_id, take
+from customer360.mail.consents import Consents, Question
 from customer360.mail.links import LinkToken, is_allowed_target, link_secrets, link_secrets_file, link_url, read_link, sign_link
 from customer360.mail.preferences import Change, Preferences, choose, preferences_of
 from customer360.mail.queue import MailQueue, export_stops, open_queue
@@ -51,6 +52,11 @@ class MailAnswers:
     def queue(self) -> MailQueue:
         """The mail queue."""
         return open_queue(self.settings.place)
+
+    @property
+    def consents(self) -> Consents:
+        """The opt-ins."""
+        return Consents(self.queue, self.settings.place)
 
     @property
     def secrets(self) -> list[str]:
@@ -113,6 +119,21 @@ class MailAnswers:
             self.queue.stop(token.customer_id, address, EMAIL, None, "unsubscribed", source, now)
         ANSWERS.labels("unsubscribe", "counted").inc()
         export_stops(self.settings.place, self.queue)
+
+    def ask_for_mail(self, question: Question) -> None:
+        """Keep that somebody asks for mail. Raises ``AddressError``; what follows is the same for all addresses."""
+        asked = self.consents.ask(question, datetime.now(UTC))
+        ANSWERS.labels("opt_in", "asked" if asked else "limited").inc()
+
+    def confirm(self, token: LinkToken, client: str) -> bool:
+        """Confirm an address; returns whether it could be."""
+        confirmed = self.consents.confirm(token.contact_key, client, datetime.now(UTC))
+        if confirmed is None:
+            return False
+        export_stops(self.settings.place, self.queue)
+        self.consents.export(datetime.now(UTC), self.email.consent_months)
+        ANSWERS.labels("opt_in", "confirmed").inc()
+        return True
 
     def preferences(self, customer_id: str) -> Preferences:
         """What a customer has chosen among the shop's channels and topics."""

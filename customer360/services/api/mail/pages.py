@@ -10,7 +10,7 @@ from html import escape
 
 from starlette.responses import HTMLResponse
 
-from customer360.services.api.mail.texts import TEXTS
+from customer360.mail.texts import TEXTS
 
 _STYLE = """
 :root { color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif; }

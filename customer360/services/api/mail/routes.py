@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import time
+from typing import Annotated
 from urllib.parse import parse_qs
 
+import msgspec
+from msgspec import Meta
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from customer360.mail.addresses import AddressError
 from customer360.mail.answers import EMAIL
+from customer360.mail.consents import Question
 from customer360.mail.links import KINDS, LinkToken
 from customer360.mail.preferences import FREQUENCIES, Change, Preferences
+from customer360.mail.texts import language_of
 from customer360.services.api.collector.routes import PIXEL
-from customer360.services.api.endpoints import answer, endpoint, read_body
+from customer360.services.api.endpoints import answer, decoded, endpoint, read_body, service_of
+from customer360.services.api.identity import CUSTOMER_HEADER
 from customer360.services.api.mail.calls import Client, MailAnswers
 from customer360.services.api.mail.pages import HEADERS, Choices, Pages, wanted
-from customer360.services.api.mail.texts import language_of
 from customer360.services.api.mail.webhooks import Taken, Webhooks
+from customer360.services.api.problems import Problem
+from customer360.services.api.tokens import read_customer
 
 PRIVATE = {name: HEADERS[name] for name in ("Cache-Control", "Referrer-Policy", "X-Content-Type-Options", "X-Robots-Tag")}
 
@@ -97,6 +106,71 @@ async def preferences(request: Request) -> Response:
     return pages.preferences(Choices(now.channels, now.topics, now.frequency), is_saved=is_saved)
 
 
+class OptInRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who asks for mail. ``text_version``: which text they saw; ``page``: where."""
+
+    address: Annotated[str, Meta(min_length=3, max_length=254)]
+    language: Annotated[str, Meta(max_length=10)] = ""
+    page: Annotated[str, Meta(max_length=1024)] = ""
+    text_version: Annotated[str, Meta(max_length=100)] = ""
+
+
+class OptInAnswer(msgspec.Struct, frozen=True):
+    """The same for all addresses: a mail with a link comes where one may."""
+
+    status: str = "if this address may get a confirmation, it is on its way"
+
+
+@endpoint("mail_opt_in")
+async def opt_in(request: Request) -> Response:
+    """Ask for mail, as JSON or by a form. Raises ``Problem`` 422 for what is no address."""
+    mail, body = _mail(request), await read_body(request)
+    if request.headers.get("content-type", "").partition(";")[0].strip() == "application/json":
+        asked = decoded(body, OptInRequest)
+    else:
+        form = parse_qs(body.decode("utf-8", "replace"), max_num_fields=20)
+        fields = {name: values[0] for name, values in form.items() if name in OptInRequest.__struct_fields__}
+        asked = decoded(msgspec.json.encode(fields), OptInRequest)
+    language = asked.language if asked.language in mail.email.languages else mail.email.languages[0]
+    question = Question(asked.address, _address(request), _customer(request), language, asked.page, asked.text_version)
+    try:
+        await run_in_threadpool(mail.ask_for_mail, question)
+    except AddressError as error:
+        raise Problem(422, "no-address", "This is no e-mail address", f"{error}.") from error
+    return answer(OptInAnswer())
+
+
+@endpoint("mail_confirm")
+async def confirm(request: Request) -> Response:
+    """The link of a confirmation mail: a POST confirms, a GET shows the button."""
+    mail, token, pages = _mail(request), _token(request, "opt_in"), _pages(request)
+    if token is None:
+        return pages.invalid()
+    if request.method != "POST":
+        return pages.confirm()
+    if not await run_in_threadpool(mail.confirm, token, _address(request)):
+        return pages.invalid()
+    if token.customer_id:
+        await mail.note_consent(token, Change(EMAIL, None, is_allowed=True))
+    return pages.confirmed()
+
+
+def _address(request: Request) -> str:
+    """The network address of who asks: of the connection, or as the proxy in front says that it is."""
+    name = service_of(request).settings.mail_client_header
+    named = request.headers.get(name, "").rpartition(",")[2].strip() if name else ""
+    return named[:64] or (request.client.host if request.client else "")
+
+
+def _customer(request: Request) -> str:
+    """The customer for whom the shop vouches by a token, or nothing."""
+    token = request.headers.get(CUSTOMER_HEADER)
+    if not token:
+        return ""
+    accepted = service_of(request).settings.customer_secrets()(time.monotonic())
+    return read_customer(token, accepted, time.time())[0] or ""
+
+
 @endpoint("mail_webhook")
 async def webhook(request: Request) -> Response:
     """Events of a mail provider. Raises ``Problem`` 401 where they are not signed by it."""
@@ -113,5 +187,7 @@ def mail_routes() -> list[Route]:
         Route(f"/m/{KINDS['open']}/{{token}}", opened),
         Route(f"/m/{KINDS['unsubscribe']}/{{token}}", unsubscribe, methods=["GET", "POST"]),
         Route(f"/m/{KINDS['preferences']}/{{token}}", preferences, methods=["GET", "POST"]),
+        Route(f"/m/{KINDS['opt_in']}/{{token}}", confirm, methods=["GET", "POST"]),
+        Route("/m/opt-in", opt_in, methods=["POST"]),
         Route("/m/webhooks/{provider}", webhook, methods=["POST"]),
     ]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from django.conf import settings as django_settings
 from django.contrib import messages
@@ -16,7 +16,7 @@ from django.shortcuts import redirect
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from customer360.campaigns.approval import Approved, NotPublishedError, Withdrawn, approve, withdraw
+from customer360.campaigns.approval import Approved, Withdrawn, approve, withdraw
 from customer360.campaigns.definition import Campaign, Channel
 from customer360.campaigns.drafts import MEASURED, definition_of
 from customer360.campaigns.files import is_name, made_file
@@ -28,7 +28,8 @@ from customer360.services.desk.audit import record
 from customer360.services.desk.charts import Chart, bar, heatmap, line, plain
 from customer360.services.desk.dagster import DagsterError, launch
 from customer360.services.desk.models import AuditEntry
-from customer360.services.desk.planning import brief_of, lift_by_day, planned_again, reason_texts
+from customer360.services.desk.planning import brief_of, planned_again, reason_texts
+from customer360.services.desk.publications import publish_soon
 from customer360.services.desk.show import show
 from customer360.snapshot import published_touches
 
@@ -58,6 +59,7 @@ select campaign_id, is_closed, contacted, lift, lift_low, lift_high, profit, ver
 from campaign_results where arm = 'contact' order by campaign_id
 """
 RESULTS = "from campaign_results where campaign_id = ? order by arm"
+DAYS = "from campaign_result_days where campaign_id = ? order by day"
 
 
 Decision = TypeVar("Decision", Approved, Withdrawn)
@@ -131,9 +133,8 @@ def what_if(request: DeskRequest, campaign_id: str) -> HttpResponse:
     context: dict[str, Any] = {"overview": overview}
     try:
         changed = _changed(request, overview.campaign)
-        now, _sentences = planned_again(request.snapshot, overview.campaign)
-        then, sentences = planned_again(request.snapshot, changed)
-        context |= {"now": now, "then": then, "sentences": sentences}
+        found = planned_again(request.snapshot, overview.campaign, changed)
+        context |= {"now": found.now, "then": found.then, "sentences": found.sentences}
     except ValueError as wrong:
         context["error"] = str(wrong)
     return show(request, "desk/campaign_what_if.html", {**context, "channels": _limits(request, changed), "changed": changed})
@@ -159,14 +160,13 @@ def results(request: DeskRequest, campaign_id: str) -> HttpResponse:
                 empty=gettext_lazy("Tenths are judged once the campaign is closed, where each has 10 customers or more."),
             )
         )
-    by_day = lift_by_day(snapshot, campaign_id) if snapshot.has("campaign_ledger") else None
-    has_days = by_day is not None and len(by_day) > 0
+    by_day = snapshot.read(DAYS, [campaign_id], of=["campaign_result_days"])
     context = {
         "campaign_id": campaign_id,
         "contact": arms.get("contact"),
         "holdout": arms.get("holdout"),
-        "by_day": by_day.to_dict("records") if by_day is not None else [],
-        "figure": json.dumps(_lift_figure(by_day)) if has_days else "",
+        "by_day": by_day.to_dict("records"),
+        "figure": json.dumps(_lift_figure(by_day)) if len(by_day) else "",
     }
     return show(request, "desk/campaign_results.html", context, charts=charts)
 
@@ -194,6 +194,7 @@ def campaign_approve(request: DeskRequest, campaign_id: str) -> HttpResponse:
             shop_now(request.settings, now),
             touches=published_touches(request.settings),
             without_evidence=request.POST.get("without_evidence") == "on",
+            is_published=False,
         )
 
     done = _decided(request, APPROVED_ENTRY, decide, subject=campaign_id, reason=reason, details=details)
@@ -214,7 +215,7 @@ def campaign_withdraw(request: DeskRequest, campaign_id: str) -> HttpResponse:
 
     def decide() -> Withdrawn:
         asked = Request(reason, now, request.user.get_username())
-        return withdraw(request.settings, campaign_id, asked, shop_now(request.settings, now))
+        return withdraw(request.settings, campaign_id, asked, shop_now(request.settings, now), is_published=False)
 
     done = _decided(request, "campaign withdrawn", decide, subject=campaign_id, reason=reason, details={})
     if done is None:
@@ -273,11 +274,9 @@ def _decided(
         record(request, f"{action}: refused", **entry, details={**details, "error": str(refused)})
         messages.error(request, str(refused))
         return None
-    except NotPublishedError as failed:
-        messages.warning(request, str(failed))
-        details, done = {**details, "error": str(failed)}, cast("Decision", failed.done)
     if not getattr(done, "before", None):
         record(request, action, **entry, details=details)
+        publish_soon(request.settings.place, datetime.now(UTC))
     return done
 
 

@@ -75,7 +75,10 @@ ROWS = {
 
 @page("customers/", VIEW, name="customers", title=_("Customers"), order=20)
 def customers(request: DeskRequest) -> HttpResponse:
-    """Customers whose id begins with what is searched, or who have it as an attribute; personal ones for those who may."""
+    """Customers whose id begins with what is searched, or who have it as an attribute; personal ones for those who may.
+
+    Attributes are looked through where no id is exactly this and the ids leave room: they are read of everybody.
+    """
     wanted = request.GET.get("q", "").strip()
     found = _found(request, wanted) if wanted else None
     return show(request, "desk/customers.html", {"wanted": wanted, "found": found, "most": MOST_FOUND})
@@ -120,17 +123,22 @@ def _found(request: DeskRequest, wanted: str) -> list[dict[Hashable, Any]]:
     hidden = frozenset() if request.may(PERSONAL) else personal_columns(shop)
     present = {name for name, *_ in request.snapshot.connection.execute("describe customer_profiles").fetchall()}
     searched = [name for name in shop.attributes if name in present and name not in hidden]
-    conditions = " or ".join(
-        ["starts_with(customer_id, $q)", *(f"lower(cast({quoted(name)} as varchar)) = lower($q)" for name in searched)]
-    )
-    rows = request.snapshot.connection.execute(
-        "select customer_id, segment, frequency, monetary, last_activity_at from customer_profiles "
-        f"where {conditions} order by customer_id = $q desc, customer_id limit {MOST_FOUND}",
-        {"q": wanted},
-    ).df()
+    rows = _matching(request, "starts_with(customer_id, $q)", wanted)
+    if searched and len(rows) < MOST_FOUND and wanted not in set(rows["customer_id"]):
+        by_attribute = " or ".join(f"lower(cast({quoted(name)} as varchar)) = lower($q)" for name in searched)
+        others = _matching(request, f"not starts_with(customer_id, $q) and ({by_attribute})", wanted)
+        rows = pd.concat([rows, others], ignore_index=True).head(MOST_FOUND) if len(rows) else others
     if searched and set(searched) & personal_columns(shop):
         record(request, PERSONAL_VIEWED, details={"search": True, "customers": len(rows)})
     return rows.to_dict("records")
+
+
+def _matching(request: DeskRequest, condition: str, wanted: str) -> pd.DataFrame:
+    query = (
+        "select customer_id, segment, frequency, monetary, last_activity_at from customer_profiles "
+        f"where {condition} order by customer_id = $q desc, customer_id limit {MOST_FOUND}"
+    )
+    return request.snapshot.read(query, {"q": wanted})
 
 
 def _timeline(request: DeskRequest, customer_id: str) -> list[dict[Hashable, Any]]:

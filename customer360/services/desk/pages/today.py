@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pandas as pd
 from django.http import HttpResponse
 from django.utils.translation import gettext_lazy as _
 
 from customer360.campaigns.ledger import APPROVED
-from customer360.campaigns.standing import due_contacts
+from customer360.campaigns.ledger_sums import ledger_counts, running_campaigns
 from customer360.lake.operations.clock import last_closed_slice
 from customer360.services.alerts import open_incidents
 from customer360.services.desk.access import APPROVE, VIEW, DeskRequest, page
 from customer360.services.desk.charts import Chart, line
+from customer360.services.desk.kept_rows import kept_rows
 from customer360.services.desk.show import show
 
 WEEKS = 4
@@ -104,7 +104,7 @@ def today(request: DeskRequest) -> HttpResponse:
         "lines": _row(request, "slice_log", LINES),
         "totals": _row(request, "traffic", TOTALS),
         "drift": _row(request, "drift_metrics", DRIFT),
-        "running": running_campaigns(request),
+        "running": running_campaigns(request.settings.place, request.snapshot.as_of).to_dict("records"),
         "waiting": waiting_drafts(request) if request.may(APPROVE) else None,
     }
     charts = [
@@ -139,32 +139,21 @@ def freshness_of(request: DeskRequest, now: datetime) -> Freshness:
     return Freshness(as_of, behind // width, behind)
 
 
-def running_campaigns(request: DeskRequest) -> list[dict[Hashable, Any]]:
-    """Approved versions with contacts that are open, or whose last one is under a week old; from the ledger as it is now."""
-    approved = request.snapshot.approved
-    if approved.empty:
-        return []
-    recent = approved["is_open"] | (approved["send_at"] >= pd.Timestamp(_as_of(request)) - pd.Timedelta(days=7))
-    rows = approved[recent & ~approved["is_withdrawn"] & (approved["arm"] == "contact")]
-    due = due_contacts(rows, request.snapshot.as_of).groupby(["campaign_id", "plan_version"]).size()
-    sums = rows.groupby(["campaign_id", "plan_version"], as_index=False).agg(
-        contacts=("customer_id", "size"), sent=("is_sent", "sum"), open=("is_open", "sum"), until=("contact_date", "max")
-    )
-    return [{**row, "due": due.get((row["campaign_id"], row["plan_version"]), 0)} for row in sums.to_dict("records")]
-
-
 def waiting_drafts(request: DeskRequest) -> list[dict[Hashable, Any]]:
-    """Drafts of the published plan that nobody has approved."""
-    ledger = request.snapshot.ledger
-    approved = set(ledger.loc[ledger["event"] == APPROVED, "plan_version"])
-    drafts = request.snapshot.read(PLANNED, of=["campaign_plan"]).to_dict("records")
+    """Drafts of the published plan that nobody has approved, by the ledger as it is now."""
+    if not request.snapshot.has("campaign_plan"):
+        return []
+    counts = ledger_counts(request.settings.place)
+    approved = set(counts.loc[counts["event"] == APPROVED, "plan_version"])
+    drafts = kept_rows(request.snapshot, PLANNED).to_dict("records")
     return [draft for draft in drafts if draft["contacts"] and draft["plan_version"] not in approved]
 
 
 def _row(request: DeskRequest, table: str, query: str) -> dict[Hashable, Any] | None:
     """The only row of a query on a table; None without the table or a row."""
-    asked = {"as_of": _as_of(request)} if "$as_of" in query else None
-    found = request.snapshot.read(query, asked, of=[table]).to_dict("records")
+    if not request.snapshot.has(table):
+        return None
+    found = kept_rows(request.snapshot, query, {"as_of": _as_of(request)} if "$as_of" in query else None).to_dict("records")
     return found[0] if found else None
 
 

@@ -10,12 +10,17 @@ import pandas as pd
 from babel import dates, numbers
 from django import template
 from django.conf import settings
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString
 
 from customer360.campaigns.conditions import written
+from customer360.kept import Kept
 from customer360.services.desk.charts import Drawn, is_missing
 
 register = template.Library()
 MISSING = "-"
+CHARTS: Kept[SafeString] = Kept(300)
+LONGEST = 300_000  # characters of a chart that is kept
 
 
 def _is_missing(value: Any) -> bool:
@@ -113,10 +118,12 @@ def is_number(value: Any) -> bool:
     return hasattr(value, "__float__") and not isinstance(value, bool)
 
 
-@register.inclusion_tag("desk/chart.html", takes_context=True)
-def chart(context: template.Context, drawn: Drawn) -> dict[str, Any]:
-    """A chart with its table, CSV, SQL and link."""
-    return {"drawn": drawn, "chart": drawn.chart, "request": context["request"]}
+@register.simple_tag(takes_context=True)
+def chart(context: template.Context, drawn: Drawn) -> SafeString:
+    """A chart with its table, CSV, SQL and link; kept, since a page of charts spends its time on writing their cells."""
+    key = (context["request"].path, drawn.query, drawn.chart.key, str(drawn.chart.title), drawn.key)
+    shown = {"drawn": drawn, "chart": drawn.chart}
+    return CHARTS.of(key, lambda: render_to_string("desk/chart.html", shown), lambda text: len(text) <= LONGEST)
 
 
 def _aware(value: Any) -> datetime:

@@ -1,4 +1,6 @@
-"""The words of the public pages, by language. A shop whose languages are not here gets English."""
+"""The words of the public pages, and of the mail that confirms an address, by language; English where a shop has another."""
+
+# ruff: noqa: E501 (sentences)
 
 from __future__ import annotations
 
@@ -28,6 +30,9 @@ TEXTS: dict[str, dict[str, str]] = {
         "confirmed": "Your address is confirmed.",
         "invalid_title": "This link is not valid",
         "invalid": "It may be cut short. Open it from the e-mail again, or copy it as a whole.",
+        "confirm_subject": "Confirm your e-mail address",
+        "confirm_mail": "Somebody, we hope you, asked for e-mail from {shop} to this address. If it was you, confirm it here:",
+        "confirm_ignore": "If it was not you, do nothing: no other e-mail follows.",
         "email": "E-mail",
     },
     "de": {
@@ -53,6 +58,9 @@ TEXTS: dict[str, dict[str, str]] = {
         "confirmed": "Ihre Adresse ist bestätigt.",
         "invalid_title": "Dieser Link ist nicht gültig",
         "invalid": "Vielleicht wurde er abgeschnitten. Öffnen Sie ihn noch einmal aus der E-Mail, oder kopieren Sie ihn ganz.",
+        "confirm_subject": "Bitte bestätigen Sie Ihre E-Mail-Adresse",
+        "confirm_mail": "Jemand, hoffentlich Sie, hat E-Mails von {shop} an diese Adresse bestellt. Wenn Sie es waren, bestätigen Sie es hier:",
+        "confirm_ignore": "Wenn Sie es nicht waren, tun Sie nichts: Es kommt keine weitere E-Mail.",
         "email": "E-Mail",
     },
     "fr": {
@@ -78,6 +86,9 @@ TEXTS: dict[str, dict[str, str]] = {
         "confirmed": "Votre adresse est confirmée.",
         "invalid_title": "Ce lien n'est pas valable",
         "invalid": "Il est peut-être incomplet. Ouvrez-le de nouveau depuis l'e-mail, ou copiez-le en entier.",
+        "confirm_subject": "Confirmez votre adresse e-mail",
+        "confirm_mail": "Quelqu'un, vous sans doute, a demandé des e-mails de {shop} à cette adresse. Si c'était vous, confirmez-le ici :",
+        "confirm_ignore": "Sinon, ne faites rien : aucun autre e-mail ne suivra.",
         "email": "E-mail",
     },
     "es": {
@@ -103,6 +114,9 @@ TEXTS: dict[str, dict[str, str]] = {
         "confirmed": "Su dirección está confirmada.",
         "invalid_title": "Este enlace no es válido",
         "invalid": "Quizá esté cortado. Ábralo de nuevo desde el correo, o cópielo entero.",
+        "confirm_subject": "Confirme su dirección de correo",
+        "confirm_mail": "Alguien, esperamos que usted, ha pedido correos de {shop} a esta dirección. Si ha sido usted, confírmelo aquí:",
+        "confirm_ignore": "Si no ha sido usted, no haga nada: no llegará ningún otro correo.",
         "email": "Correo electrónico",
     },
 }

@@ -1,0 +1,1 @@
+"""Messages to begin with, a folder each; ``customer360 messages new`` copies them."""
