@@ -18,6 +18,7 @@ from orchestration.commands import (
     email,
     init,
     inspection,
+    mailer,
     messages,
     models,
     operation,
@@ -48,7 +49,7 @@ FUNCTIONS += [simulate.simulate, init.init]
 FUNCTIONS += [operation.serve, inspection.categories, operation.rebuild, inspection.contracts]
 for function in FUNCTIONS:
     command(app)(function)
-for noun in (quarantine, models, campaigns, messages, email, api, desk):
+for noun in (quarantine, models, campaigns, messages, email, mailer, api, desk):
     app.add_typer(noun.app)
 command(app, context_settings=dbt.CONTEXT_SETTINGS, add_help_option=False)(dbt.dbt)
 

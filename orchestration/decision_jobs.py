@@ -123,9 +123,10 @@ def send_due_contacts(context: dg.OpExecutionContext, platform: Platform) -> Non
     context.log_event(
         dg.AssetObservation(
             LEDGER,
-            description=f"{done.contacts:,} sent, {sum(done.suppressed.values()):,} suppressed",
+            description=f"{done.contacts:,} sent, {done.queued:,} queued, {sum(done.suppressed.values()):,} suppressed",
             metadata={
                 "sent": done.contacts,
+                "queued": done.queued,
                 "suppressed": dict(done.suppressed),
                 "files": [str(file.relative_to(outbox(settings.place))) for file in done.files],
                 "handed_over_after_a_crash": len(done.finished),

@@ -34,6 +34,7 @@ from customer360.campaigns.ledger import (
     SUPPRESSED,
     UNPROVEN,
     append,
+    contact_keys,
     deciding,
     read_ledger,
 )
@@ -45,6 +46,7 @@ from customer360.lake.atomic import replacing
 from customer360.lake.publishing.publications import publish_files
 from customer360.lake.slices import naive
 from customer360.mail.message import Message
+from customer360.mail.queue import open_queue
 from customer360.settings import Place, Settings, Shop
 
 MOST_FAULTS = 5
@@ -191,16 +193,27 @@ def withdraw(
             unknown = sorted(set(customers) - set(rows.loc[is_open, "customer_id"]))
             if unknown:
                 raise DecisionRefused(f"{campaign_id} has no contact of {unknown[0]} that is approved and not sent")
-        taken = rows[is_open]
+        gone = _gone(settings, rows[is_open], request, customers)
+        taken = rows[is_open].drop(gone)
         if taken.empty:
             raise DecisionRefused(f"{campaign_id} has nothing that is approved and not sent: there is nothing to withdraw")
-        kind = is_ahead[is_open].map({True: WITHDRAWN, False: WITHDRAWN_LATE}) if not customers else WITHDRAWN_ONE
+        kind = is_ahead[taken.index].map({True: WITHDRAWN, False: WITHDRAWN_LATE}) if not customers else WITHDRAWN_ONE
         append(place, suppressions(taken, shop_now, kind + f": {request.reason_line}"), request.at, request.by)
     contacts = int((taken["arm"] == CONTACT).sum())
-    done = Withdrawn(campaign_id, contacts, len(taken) - contacts, int(rows["is_sent"].sum()))
+    sent = int(rows["is_sent"].sum()) + len(gone)
+    done = Withdrawn(campaign_id, contacts, len(taken) - contacts, sent)
     if is_published:
         _publish(place, request.at, done)
     return done
+
+
+def _gone(settings: Settings, rows: pd.DataFrame, request: Request, customers: Collection[str]) -> pd.Index[int]:
+    """Take ``rows`` back from the mail queue; returns those that are being sent, were sent, or may have been."""
+    if settings.shop.email is None or rows.empty:
+        return rows.index[:0]
+    reason = f"{WITHDRAWN_ONE if customers else WITHDRAWN_LATE}: {request.reason_line}"
+    _, gone = open_queue(settings.place).withdraw(str(rows["campaign_id"].iloc[0]), reason, request.at, customers)
+    return rows.index[pd.Series(contact_keys(rows)).isin(gone)]
 
 
 def _publish(place: Place, at: datetime, done: Approved | Withdrawn) -> None:

@@ -122,6 +122,11 @@ def entry_id(event: str, key: Sequence[str]) -> str:
     return hashlib.sha256(f"[{', '.join(map(encode_basestring, (event, *key)))}]".encode()).hexdigest()[:32]
 
 
+def contact_keys(rows: pd.DataFrame) -> list[str]:
+    """The key of each contact in the mail queue, in links and in the outbox: the id of its entry ``sent``, once it has one."""
+    return [entry_id(SENT, key) for key in rows[CONTACT_KEY].itertuples(index=False)]
+
+
 def _entries(rows: pd.DataFrame, now: datetime, by: str) -> pd.DataFrame:
     """The rows with all columns, typed, each fact once."""
     if now.tzinfo is None:

@@ -1,5 +1,7 @@
 """Contacts that are due are handed over to the tools that mail, text and call: as files in ``DATA_DIR/campaigns/outbox``.
 
+Those by e-mail whose campaign has a message go into the mail queue instead, from which the mailer sends them.
+
 A hand-over has three steps: its files are written into ``.aside``; the ledger records that their contacts are sent; the files
 are renamed into the outbox. A crash between any two steps neither loses nor duplicates a contact: the next hand-over renames a
 file in ``.aside`` whose contacts the ledger has, and deletes one whose contacts it lacks, which are then due again.
@@ -18,15 +20,15 @@ import pandas as pd
 from customer360.campaigns.approval import suppressions
 from customer360.campaigns.ledger import (
     APPROVED,
-    CONTACT_KEY,
     PLAN_COLUMNS,
     SENT,
     SUPPRESSED,
     append,
+    contact_keys,
     deciding,
-    entry_id,
     read_ledger,
 )
+from customer360.campaigns.mailing import NO_ADDRESS, is_mailed, queue_contacts, sync_ledger
 from customer360.campaigns.standing import due_contacts, next_due, standing
 from customer360.errors import OperatorError
 from customer360.lake.atomic import TEMPORARY_PREFIX, fsync_path, replacing
@@ -40,6 +42,7 @@ from customer360.lake.reference.reference import load_reference
 from customer360.lake.reference.reference_history import reference_relation
 from customer360.lake.reference.reference_rows import BrokenReferenceError
 from customer360.lake.slices import naive
+from customer360.mail.queue import open_queue
 from customer360.settings import Place, Settings
 
 AT_MOST_AHEAD = timedelta(hours=24)
@@ -57,13 +60,15 @@ class SendRefused(OperatorError, ValueError):  # noqa: N818 (the field's word: a
 class Sent:
     """A hand-over: contacts by file of the outbox, those that were suppressed by reason, and files of an earlier one.
 
-    ``next_due``: when (UTC) the next approved contact is due; None where there is none.
+    ``next_due``: when (UTC) the next approved contact is due; None where there is none. ``queued``: contacts that went into the
+    mail queue, of campaigns with a message.
     """
 
     files: dict[Path, int] = field(default_factory=dict)
     suppressed: dict[str, int] = field(default_factory=dict)
     finished: list[Path] = field(default_factory=list)
     next_due: datetime | None = None
+    queued: int = 0
 
     @property
     def contacts(self) -> int:
@@ -85,23 +90,35 @@ def send(settings: Settings, now: datetime, shop_now: datetime, by: str, until: 
         raise SendRefused(
             f"{until:%Y-%m-%d %H:%M} UTC is more than 24 hours ahead: consents may be withdrawn until then. Send later"
         )
+    mail_queue = open_queue(settings.place) if settings.shop.email else None
+    if mail_queue:
+        sync_ledger(settings, mail_queue, now, shop_now, by)
     with deciding(settings.place):
         finished = finish(settings.place)
         approved = standing(read_ledger(settings.place, [APPROVED, SENT, SUPPRESSED]))
         asked, later = due_contacts(approved, until), next_due(approved, until)
+        if mail_queue:  # what becomes of those that are queued is the mailer's to say
+            asked = asked[
+                ~pd.Series(contact_keys(asked), index=asked.index, dtype="str").isin(mail_queue.known(contact_keys(asked)))
+            ]
         if asked.empty:
             return Sent(finished=finished, next_due=later)
-        _load_again(settings, shop_now)
-        reasons = _reasons(settings, asked, shop_now)
+        load_again(settings, shop_now)
+        reasons = reasons_against(settings, asked, shop_now)["reason"]
+        queued = 0
+        mailed = asked[is_mailed(settings, asked) & reasons.isna()]
+        if mail_queue and len(mailed):
+            queued, has_none = queue_contacts(settings, mail_queue, mailed, now, shop_now)
+            reasons[mailed.index[has_none]] = NO_ADDRESS
         is_left = reasons.notna()
-        due, left = asked[~is_left], asked[is_left]
+        due, left = asked[~is_left & ~asked.index.isin(mailed.index)], asked[is_left]
         aside = _write_aside(settings, due, now, shop_now)
         sent_at = due["send_at"].mask(due["send_at"] < pd.Timestamp(naive(shop_now)), pd.Timestamp(naive(shop_now)))
         entries = due[[*PLAN_COLUMNS, "arm"]].assign(event=SENT, event_at=sent_at, detail=_file_names(due, aside))
         append(settings.place, pd.concat([entries, suppressions(left, shop_now, reasons[is_left])]), now, by)
         files = {_hand_over(settings.place, file): len(due.loc[places]) for file, places in aside.items()}
     publish_files(settings.place, now)
-    return Sent(files, dict(sorted(Counter(reasons[is_left]).items())), finished, later)
+    return Sent(files, dict(sorted(Counter(reasons[is_left]).items())), finished, later, queued)
 
 
 def is_cut_off(place: Place) -> bool:
@@ -131,7 +148,8 @@ def outbox(place: Place) -> Path:
     return place.campaigns / "outbox"
 
 
-def _load_again(settings: Settings, shop_now: datetime) -> None:
+def load_again(settings: Settings, shop_now: datetime) -> None:
+    """Load consents and suppressions again. Raises ``SendRefused`` where one cannot be read."""
     for table in READ_AGAIN:
         try:
             loaded = load_reference(settings, table, shop_now)
@@ -143,8 +161,11 @@ def _load_again(settings: Settings, shop_now: datetime) -> None:
             raise SendRefused(f"nothing is sent on old consents: {loaded.not_read}")
 
 
-def _reasons(settings: Settings, contacts: pd.DataFrame, shop_now: datetime) -> pd.Series[str]:
-    """Why each contact is not to be sent; empty where it is."""
+def reasons_against(settings: Settings, contacts: pd.DataFrame, shop_now: datetime) -> pd.DataFrame:
+    """By contact (customer_id, channel, contact_date): ``reason``, why it is not to be sent, and ``time_zone``.
+
+    The reason is empty of contacts that may be sent.
+    """
     place, shop = settings.place, settings.shop
     with connect(place.scratch) as connection:
         connection.register("contacts", contacts[["customer_id", "channel"]].reset_index(names="place"))
@@ -164,7 +185,8 @@ def _reasons(settings: Settings, contacts: pd.DataFrame, shop_now: datetime) -> 
     is_allowed = asked["is_allowed"].astype("boolean").fillna(value=False)
     reasons = reasons.mask(~is_allowed, "no consent for " + contacts["channel"])
     reasons = reasons.mask(asked["reason"].notna(), "suppressed: " + asked["reason"].astype("str"))
-    return reasons.mask(ends <= pd.Timestamp(naive(shop_now)), TOO_LATE)
+    reasons = reasons.mask(ends <= pd.Timestamp(naive(shop_now)), TOO_LATE)
+    return pd.DataFrame({"reason": reasons, "time_zone": asked["time_zone"]})
 
 
 def _ends_of_days(zones: pd.Series[str], days: pd.Series[pd.Timestamp], shop_zone: ZoneInfo) -> pd.Series[pd.Timestamp]:
@@ -185,8 +207,7 @@ def _midnight(day: date, zone: ZoneInfo) -> datetime:
 def _write_aside(settings: Settings, due: pd.DataFrame, now: datetime, shop_now: datetime) -> dict[Path, pd.Index[int]]:
     """One file per campaign and channel, and which rows of ``due`` it has."""
     folder = outbox(settings.place) / ASIDE / f"{shop_now.astimezone(settings.shop.zone):%Y-%m-%d}"
-    keys = [entry_id(SENT, key) for key in due[CONTACT_KEY].itertuples(index=False)]
-    contacts = due.assign(contact_key=keys, send_at=due["send_at"].dt.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    contacts = due.assign(contact_key=contact_keys(due), send_at=due["send_at"].dt.strftime("%Y-%m-%dT%H:%M:%SZ"))
     files = {}
     for (campaign, channel), rows in contacts.groupby(["campaign_id", "channel"]):
         file = folder / f"{campaign}-{channel}-{now.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}.csv"

@@ -144,6 +144,7 @@ def send(
     folder = outbox(settings.place)
     lines = [f"handed over after a crash: {file.relative_to(folder)}" for file in done.finished]
     lines += [f"{many(contacts, 'contact')} sent: {file.relative_to(folder)}" for file, contacts in done.files.items()]
+    lines += [f"{many(done.queued, 'contact')} queued for the mailer"] if done.queued else []
     lines += [f"{many(contacts, 'contact')} not sent, {reason}" for reason, contacts in done.suppressed.items()]
     next_due = [f"The next contact is due at {done.next_due:%Y-%m-%d %H:%M} UTC."] if done.next_due else []
     say(*(lines or ["No approved contact is due."]), *next_due)

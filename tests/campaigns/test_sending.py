@@ -143,7 +143,7 @@ def test_a_customer_whose_row_is_broken_is_not_contacted_and_the_others_are(desk
     assert desk.events("sent", "suppressed") == [("sent", "C1"), ("sent", "C3"), ("suppressed", "C2")]
 
 
-@pytest.mark.parametrize("step", ["_load_again", "_reasons", "_write_aside", "append", "_hand_over"])
+@pytest.mark.parametrize("step", ["load_again", "reasons_against", "_write_aside", "append", "_hand_over"])
 @pytest.mark.parametrize("after", [False, True])
 def test_a_crash_between_any_two_steps_neither_loses_nor_doubles(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, step: str, after: bool

@@ -122,6 +122,14 @@ class Messages:
                 added += _insert(connection, rows[start : start + CHUNK], naive(at))
         return added
 
+    def known(self, contact_keys: Sequence[str]) -> set[str]:
+        """Which of the contacts were queued, whatever became of them."""
+        found: set[str] = set()
+        for part in _parts(contact_keys):
+            rows = self._read(select(MESSAGES.c.contact_key).where(MESSAGES.c.contact_key.in_(part)))
+            found.update(row.contact_key for row in rows)
+        return found
+
     def lease(self, limit: int, owner: str, now: datetime, until: datetime, rates: Rates = _UNLIMITED) -> list[Contact]:
         """Take the most valuable messages that are due and whose providers may be sent to: they are ``sending`` then.
 

@@ -88,6 +88,7 @@ Index(
     sqlite_where=_holds_address,
     postgresql_where=_holds_address,
 )
+Index("messages_of_customers", MESSAGES.c.customer_id)
 Index("messages_of_addresses", MESSAGES.c.address_hash)
 
 # What followed a message, dated: bounced_hard, bounced_soft, complained, unsubscribed, opened, clicked, delivered.

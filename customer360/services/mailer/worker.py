@@ -1,6 +1,6 @@
 """The loop of a sender: lease, prepare, send over kept connections, record.
 
-The main thread alone talks to the database. Sender threads render, sign and send; before the last byte of a message and after
+The main thread keeps what became of messages. Sender threads render, sign and send; before the last byte of a message and after
 the reply they write to the transport's log, so that whatever dies when, each message's state can be told (``mail.recovery``).
 """
 
@@ -199,7 +199,11 @@ class Worker:
         if self.stop.is_set() or _now() < self._paused_until:
             return _back(contact, None, max(_now(), self._paused_until)), None
         try:
-            reason = self._preparation.still_wanted(contact) if time.monotonic() - since > FRESH_SECONDS else None
+            reason = None
+            if time.monotonic() - since > FRESH_SECONDS:
+                reason = self._preparation.still_wanted(contact)
+                if reason is None and self.queue.is_stopped(contact.campaign_id):
+                    return _back(contact, None, _now()), None
             message = letter.build() if reason is None else b""
         except LeftOut as left:
             reason = str(left)

@@ -1,0 +1,55 @@
+"""A sender of a shop, put together from its settings."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+
+from customer360.campaigns.mailing import sync_ledger
+from customer360.errors import OperatorError
+from customer360.lake.operations.clock import shop_now
+from customer360.mail.dkim import load_signer
+from customer360.mail.overview import brake
+from customer360.mail.queue import open_queue
+from customer360.mail.queue.rates import Rates
+from customer360.mail.rendering import email_of
+from customer360.services.mailer.preparation import Preparation
+from customer360.services.mailer.settings import MailerSettings
+from customer360.services.mailer.worker import Worker
+from customer360.settings import Settings
+
+LOG = logging.getLogger(__name__)
+BY = "mailer"
+
+
+class MailerClosed(OperatorError):  # noqa: N818  the state's name
+    """Nothing may be sent from this queue until it was compared with what was sent."""
+
+
+def make_worker(settings: Settings, own: MailerSettings) -> Worker:
+    """A sender. Raises ``MailerClosed`` on a queue that was copied or restored, ``SettingsError`` on wrong settings."""
+    queue, email = open_queue(settings.place), email_of(settings.shop)
+    if not queue.is_open():
+        raise MailerClosed(
+            "the mail queue was copied or restored: what it holds may have been sent. Stop the mailer of the other place, "
+            "and compare it with the logs of what was sent: customer360 email reconcile; docs/email.md says with which"
+        )
+    domain = email.sender.address.rpartition("@")[2]
+    signer = load_signer(Path(own.dkim_key), domain, own.dkim_selector) if own.dkim_key else None
+    preparation = Preparation(settings, queue, signer=signer, consent_seconds=own.consent_seconds, is_sink=own.is_sink)
+    return Worker(
+        queue, own.relay(email.return_path_domain), preparation, connections=own.connections, rates=Rates(email.rates)
+    )
+
+
+def run_worker(settings: Settings, worker: Worker, *, is_once: bool) -> None:
+    """Send; about once a minute and at the end the ledger learns what was sent, and bad rates stop their campaign."""
+
+    def care() -> None:
+        now = datetime.now(UTC)
+        for line in brake(worker.queue, now):
+            LOG.error("stopped by itself: %s", line)
+        sync_ledger(settings, worker.queue, now, shop_now(settings, now), BY)
+
+    worker.run(is_once=is_once, each_minute=care)
