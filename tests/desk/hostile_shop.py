@@ -20,6 +20,7 @@ from customer360.lake.publishing.tables import MARTS, REFERENCE
 from customer360.lake.publishing.tables import TABLES as DECLARED
 from customer360.services.alerts import Incident, incidents_file
 from customer360.settings import REPOSITORY
+from tests.desk.conftest import TABLES as WEEKS_OF_TRAFFIC
 from tests.services.api_server import write_shop
 from tests.services.served_shop import ServedShop
 
@@ -87,6 +88,7 @@ def hostile_shop(root: Path) -> ServedShop:
         for name, columns in types.items()
         if name not in {*LEFT_OUT, "customer_profiles", "visitor_customers"} and columns
     }
+    shop.tables["traffic"] = WEEKS_OF_TRAFFIC["traffic"]  # which has no text, and charts only where there are weeks of it
     again = f"select * replace ('C2' as customer_id) from ({shop.tables['customer_features']})"
     shop.tables["customer_features"] += f" union all {again}"  # a value of one customer alone is not shown
     write_shop(shop.settings)

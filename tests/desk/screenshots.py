@@ -6,6 +6,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from PIL import Image
+
 from customer360.settings import REPOSITORY, Settings
 from tests.desk.desk_server import desk_server
 from tests.support.chromium import chromium
@@ -21,6 +23,7 @@ PAGES = {
     "models": "/models/",
 }
 SIZE = {"width": 1280, "height": 1000}
+COLORS = 128  # a third of the bytes
 
 
 def main() -> None:
@@ -43,7 +46,9 @@ def main() -> None:
                     figure.wait_for_selector(".main-svg")
                 page.evaluate("scrollTo(0, 0)")
                 page.wait_for_timeout(1000)  # the parts that htmx asks for
-                page.screenshot(path=REPOSITORY / "docs" / "images" / f"desk-{name}.png")
+                picture = REPOSITORY / "docs" / "images" / f"desk-{name}.png"
+                page.screenshot(path=picture)
+                Image.open(picture).convert("RGB").quantize(COLORS).save(picture, optimize=True)
                 context.close()
     sys.stdout.write(f"{len(PAGES)} pictures in docs/images\n")
 
