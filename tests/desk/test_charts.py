@@ -21,7 +21,9 @@ def test_one_report_stands_at_its_day_and_many_on_an_axis_of_time() -> None:
 
 def test_a_heatmap_has_a_cell_for_each_pair_and_none_where_there_is_no_row() -> None:
     rows = pd.DataFrame({"hour": [9, 9, 10], "segment": ["Lost", "New", "New"], "share": [0.1, 0.2, 0.3]})
-    (trace,) = heatmap("hour", "segment", "share")(rows)["data"]
+    figure = heatmap("hour", "segment", "share")(rows)
+    (trace,) = figure["data"]
+    assert {figure["layout"][axis]["type"] for axis in ("xaxis", "yaxis")} == {"category"}  # else 2026-05 were a date
     assert (trace["x"], trace["y"], trace["z"]) == ([9.0, 10.0], ["Lost", "New"], [[0.1, None], [0.2, 0.3]])
 
 

@@ -139,6 +139,8 @@ def heatmap(x: str, y: str, value: str, *, unit: str = "") -> Figure:
     def draw(rows: pd.DataFrame) -> dict[str, Any]:
         rows, axes = _few_times(rows, x)
         across, down = list(dict.fromkeys(rows[x])), list(dict.fromkeys(rows[y]))
+        if not pd.api.types.is_datetime64_any_dtype(rows[x]):
+            axes = {"xaxis": {"type": "category"}}
         cells = rows.pivot_table(index=y, columns=x, values=value, sort=False).reindex(index=down, columns=across)
         trace = {
             "type": "heatmap",
@@ -148,7 +150,7 @@ def heatmap(x: str, y: str, value: str, *, unit: str = "") -> Figure:
             "colorscale": "Blues",
             "reversescale": True,
         }
-        return {"data": [trace], "layout": {"yaxis": {"autorange": "reversed"}, **axes}, "unit": unit}
+        return {"data": [trace], "layout": {"yaxis": {"type": "category", "autorange": "reversed"}, **axes}, "unit": unit}
 
     return draw
 
@@ -173,7 +175,7 @@ def _xy(
         traces = [
             {
                 **kind,
-                "name": label(group) or str((names or {}).get(measure, measure.replace("_", " "))),
+                "name": wrapped(label(group)) or str((names or {}).get(measure, measure.replace("_", " "))),
                 "x": labels(part[x]),
                 "y": plain(part[measure]),
             }

@@ -38,7 +38,11 @@ select segment, count(*) as customers, avg(spend_to_date) as mean_spend_to_date,
 from rfm_segments left join customer_lifetime using (customer_id)
 group by segment order by mean_expected_spend_365d desc nulls last
 """
-WORTH_MEASURES = ("mean_spend_to_date", "mean_expected_spend_90d", "mean_expected_spend_365d")
+WORTH_MEASURES = {
+    "mean_spend_to_date": _("Spent to date"),
+    "mean_expected_spend_90d": _("Expected in 90 days"),
+    "mean_expected_spend_365d": _("Expected in 365 days"),
+}
 
 
 @page("segments/", VIEW, name="segments", title=_("Segments"), order=50)
@@ -65,8 +69,9 @@ def _charts(request: DeskRequest, segment: str) -> list[tuple[tuple[str, ...], C
                 "worth",
                 _("What a customer spent, and is expected to spend"),
                 WORTH,
-                figure=bar("segment", WORTH_MEASURES, unit=currency, is_horizontal=True),
+                figure=bar("segment", WORTH_MEASURES, unit=currency, names=WORTH_MEASURES, is_horizontal=True),
                 note=_("Means. An expectation needs as many days of history as it looks ahead."),
+                labels=WORTH_MEASURES,
             ),
         ),
         (
