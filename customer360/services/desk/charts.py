@@ -19,7 +19,7 @@ from customer360.services.desk.kept_rows import MOST_ROWS, TooManyRowsError, kep
 from customer360.services.desk.personal import masked
 
 Figure = Callable[[pd.DataFrame], dict[str, Any]]
-TABLE_ROWS = 200
+TABLE_ROWS, LEGEND = 200, 44
 
 
 @dataclass(frozen=True)
@@ -134,11 +134,11 @@ def _lying(upright: Figure) -> Figure:
 
 
 def heatmap(x: str, y: str, value: str, *, unit: str = "") -> Figure:
-    """One cell for each pair of ``x`` and ``y``, in the order in which the rows name them."""
+    """One cell for each pair of ``x`` and ``y``: numbers in their order, others in that in which the rows name them."""
 
     def draw(rows: pd.DataFrame) -> dict[str, Any]:
         rows, axes = _few_times(rows, x)
-        across, down = list(dict.fromkeys(rows[x])), list(dict.fromkeys(rows[y]))
+        across, down = _places(rows[x]), _places(rows[y])
         if not pd.api.types.is_datetime64_any_dtype(rows[x]):
             axes = {"xaxis": {"type": "category"}}
         cells = rows.pivot_table(index=y, columns=x, values=value, sort=False).reindex(index=down, columns=across)
@@ -175,7 +175,7 @@ def _xy(
         traces = [
             {
                 **kind,
-                "name": wrapped(label(group)) or str((names or {}).get(measure, measure.replace("_", " "))),
+                "name": label(_shortened(group)) or str((names or {}).get(measure, measure.replace("_", " "))),
                 "x": labels(part[x]),
                 "y": plain(part[measure]),
             }
@@ -193,6 +193,16 @@ def _few_times(rows: pd.DataFrame, x: str) -> tuple[pd.DataFrame, dict[str, Any]
         return rows, {}
     times = rows[x].dt.strftime("%Y-%m-%d %H:%M").str.removesuffix(" 00:00")
     return rows.assign(**{x: times}), {"xaxis": {"type": "category"}}
+
+
+def _places(values: pd.Series[Any]) -> list[Any]:
+    places = list(dict.fromkeys(values))
+    return sorted(places) if pd.api.types.is_numeric_dtype(values) else places
+
+
+def _shortened(name: str) -> str:
+    """A name as legends have room for it."""
+    return name if len(name) <= LEGEND else f"{name[: LEGEND - 1]}…"
 
 
 def wrapped(name: Any) -> Any:

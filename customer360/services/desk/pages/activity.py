@@ -65,7 +65,7 @@ from (
     select page_and_product_views, event_slice at time zone 'UTC' at time zone $zone as local_at
     from traffic where event_slice >= $since
 )
-group by all order by day_of_week desc, local_hour
+group by all order by day_of_week, local_hour
 """
 
 
