@@ -111,6 +111,9 @@ def campaign_plans(
         context.log.info(f"{len(campaigns)} campaigns; {served.basis}")
         planning = plan_campaigns(campaigns, inputs, audiences, served.predict, shop)
         unknown_zones = snapshot.unknown_zones
+        rows, planned = planning.rows, [plan.campaign for plan in planning.plans]
+        planned_audiences = {campaign.campaign_id: audiences[campaign.campaign_id] for campaign in planned}
+        broken = violations(rows, planned, planned_audiences, inputs, shop)
         faults = {
             plan.version: message_faults(snapshot, plan.campaign, plan.message, plan.rows)
             for plan in planning.plans
@@ -124,10 +127,6 @@ def campaign_plans(
     ]
     for problem in problems:
         context.log.warning(str(problem))
-    rows = planning.rows
-    planned = [plan.campaign for plan in planning.plans]
-    planned_audiences = {campaign.campaign_id: audiences[campaign.campaign_id] for campaign in planned}
-    broken = violations(rows, planned, planned_audiences, inputs, shop)
     yield from rule_checks(broken, len(rows))
     if broken:
         raise dg.Failure(

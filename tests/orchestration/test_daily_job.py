@@ -5,6 +5,7 @@ The assets of ``daily_job`` are materialized here without dbt's; ``asset_graph.j
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -26,13 +27,14 @@ from assets.monitoring.drift_report import drift
 from assets.raw.reference import REFERENCE_ASSETS
 from customer360.campaigns.approval import approve
 from customer360.campaigns.definition import load_campaigns
-from customer360.campaigns.drafts import definition_of
+from customer360.campaigns.drafts import definition_of, message_of
 from customer360.campaigns.overview import campaign_overviews
 from customer360.campaigns.sending import send
-from customer360.decisions import Request
+from customer360.decisions import DecisionRefused, Request
 from customer360.lake.publishing.publishing import publish
 from customer360.lake.publishing.version import current_publication, open_version
 from customer360.lake.reference.reference import load_reference
+from customer360.mail.message import load_messages
 from customer360.settings import REPOSITORY, Settings
 from customer360.snapshot import published_touches
 from ml.planning.violations import RULES
@@ -513,3 +515,39 @@ def test_a_plan_that_breaks_a_rule_is_not_published(place: Day, monkeypatch: pyt
     assert checks(result)["consent_is_respected"] is False
     assert "a contact by email without consent" in failure(result)
     assert not place.settings.place.plans.exists()
+
+
+def test_a_campaign_with_a_message_mails_an_address_once_and_is_approved_with_words_that_may_be_sent(place: Day) -> None:
+    folder, synthetic = place.settings.shop_folder, REPOSITORY / "shops" / "synthetic"
+    email = yaml.safe_load((synthetic / "shop.yaml").read_text(encoding="utf-8"))["email"]
+    shop = yaml.safe_load((folder / "shop.yaml").read_text(encoding="utf-8"))
+    (folder / "shop.yaml").write_text(yaml.safe_dump({**shop, "email": email}), encoding="utf-8")
+    shutil.copytree(synthetic / "messages" / "offer", folder / "messages" / "offer")
+    channels = "channels: {email: {cost: 0.02}, call: {cost: 2, capacity_per_day: 3}, sms: {cost: 0.1}}"
+    by_mail = SPRING.replace(channels, "channels: {email: {cost: 0.02}}") + "message: offer\n"
+    (folder / "campaigns" / "spring.yaml").write_text(by_mail, encoding="utf-8")
+    place = Day(Settings.load(folder, place.settings.place.root))
+    place.land_customers(
+        "customer_id,consent_email,email\nC1,true,anna@example.com\nC2,true,Anna@example.com\nC3,true,nobody@localhost\nC4,true,\n"
+    )
+    place.load_customers()
+    place.publish()
+
+    result = place.run(*PLANS)
+    assert result.success, failure(result)
+    assert WELL.items() <= checks(result).items()
+    rows = place.rows("select reason, variant, count(*) from campaign_plan group by all order by all")
+    assert rows == [("address has a contact already", None, 1), ("contact", "A", 1), ("no address", None, 2)]
+    [(version,)] = place.rows("select distinct plan_version from campaign_plan")
+    (planned,), _ = load_messages(place.settings)
+    assert message_of(place.settings.place, "spring", version) == planned
+
+    body = folder / "messages" / "offer" / "body.mjml"
+    body.write_text(body.read_text(encoding="utf-8").replace("{{ link.unsubscribe }}", "{{ link.shop }}"), encoding="utf-8")
+    result = place.run(*PLANS)
+    assert result.success, failure(result)
+    assert checks(result)["campaign_files_are_valid"] is False
+    [(unsendable,)] = place.rows("select distinct plan_version from campaign_plan")
+    request, touches = Request("looks right", AS_OF, "a test"), published_touches(place.settings)
+    with pytest.raises(DecisionRefused, match="may not be sent"):
+        approve(place.settings, "spring", unsendable, request, AS_OF, touches=touches)
