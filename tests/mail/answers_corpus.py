@@ -372,6 +372,29 @@ BOUNCES = [
         "the mailbox is closed",
     ),
     plain(
+        *("m-filter, japanese", "hard", "POSTMASTER <postmaster@filter.example>", "failure notice"),
+        f"このメールは送信できませんでした。\n以下のメールアドレスへの送信に失敗しました。\n{WHO}\n\n-------server message\n550 unknown user <{WHO}>\n\n"
+        "-------SMTP command\nDATA\n\n-------original message\n",
+        GONE,
+    ),
+    plain(
+        *("james, an answer to the mail", "hard", "post_master@text.example", "Re:New in May"),
+        "Error: Invalid user address\n\nError message below:\n550 - Requested action not taken: no such user here\n\nMessage details:\n"
+        f"  Subject: New in May\n  MAIL FROM: news@shop.example\n  RCPT TO: {WHO}\n",
+        GONE,
+        path="<post_master@text.example>",
+    ),
+    plain(
+        *(
+            "sendmail 5",
+            "soft",
+            "Mail Delivery Subsystem <MAILER-DAEMON@mx.example>",
+            "Returned mail: Cannot send message for 4 days",
+        ),
+        "   ----- Transcript of session follows -----\n421 mx.example (smtp)... Deferred: Connection timed out during user open\n\n"
+        "   ----- Unsent message follows -----\n",
+    ),
+    plain(
         *("spam filter", "soft", "postmaster@filter.example", "Message rejected"),
         f"The message to {WHO} was rejected because it was identified as spam.\n",
         BLOCKED,

@@ -183,7 +183,7 @@ def _failed_address(parts: Parts) -> str | None:
         for value in parts.headers.get(name, ())
         for address in _ADDRESS.findall(value)
     }
-    body = re.sub(r"(?im)^[ \t]*(from|sender|subject|message-id|original sender)[ \t]*:.*$", "", parts.notice)
+    body = re.sub(r"(?im)^[ \t]*((mail )?from|(original )?sender|subject|message-id)[ \t]*:.*$", "", parts.notice)
     mentioned: list[str] = [
         address for address in _ADDRESS.findall(body) if address.lower() not in own and "." in address.partition("@")[2]
     ]

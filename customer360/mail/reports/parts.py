@@ -17,13 +17,14 @@ from email.header import decode_header, make_header
 from email.message import Message
 from html import unescape
 
-MOST_BYTES = 256 * 1024  # an answer says what it has to say first; what follows is the original with its pictures
+MOST_BYTES = 128 * 1024  # an answer says what it has to say first; what follows is the original with its pictures
 MOST_TEXT, MOST_NOTICE = 64 * 1024, 16 * 1024  # characters that are searched
 MOST_DEPTH, MOST_PARTS = 20, 200
 REPORTS = {"message/delivery-status", "message/global-delivery-status"}
 HEADERS = {"text/rfc822-headers", "message/global-headers", "message/rfc822-headers"}
 _QUOTED = re.compile(
-    r"^[ \t>]*(-{2,80}.{0,60}\b(copy|original|returned|header|message)\b.{0,60}-*$|original message (headers:?|follows\.?)|"
+    r"^[ \t>]*(-{2,80}.{0,60}\b(copy|original|returned|unsent|headers?|message (headers?|follows))\b.{0,60}-*$|"
+    r"original message (headers:?|follows\.?)|"
     r"message headers follow|included is a copy of the message header|urspr.ngliche (nachricht|kopfzeilen)|"
     r"en-t.tes de message d.origine|encabezados de mensajes originales|(received|return-path|dkim-signature): )",
     re.IGNORECASE | re.MULTILINE,

@@ -120,7 +120,8 @@ FAILURE = _any(
     r"return|bounce|were affected|did not reach|has not been delivered|blocked|problem)",
     r"undeliver|unable to deliver|(was|wasn.t|were|not) (un)?able to (be )?deliver|failure (notice|reason)|non.?delivery|"
     r"returned (mail|to sender|message)|permanent(ly)? (error|fail)|did not reach|delivery has failed|delivery errors|"
-    r"couldn't deliver|could not deliver|can ?not (be )?deliver|bounced? (mail|message)|unknown user|user unknown|failed recipient",
+    r"couldn't deliver|could not deliver|can ?not (be )?deliver|bounced? (mail|message)|unknown user|user unknown|failed recipient|"
+    r"invalid (user )?(address|recipient)|no such (user|mailbox)",
     r"unzustellbar|nicht zugestellt|zustellung.{0,40}(fehl|nicht m.glich|gescheitert)|unzustellbarkeit|konnte nicht .{0,40}gestellt",
     r"non remis|n.a pas pu .tre (remis|distribu)|[ée]chec (de|d.)|non distribu|remise .{0,20}impossible",
     r"no (se )?(ha )?(pudo|podido) (ser )?(entreg|envi)|no entregad|devuelto|error (de|en la) entrega|entrega .{0,30}(fall|error)",
@@ -152,7 +153,7 @@ CHALLENGE = _any(
     r"sender verification|best[äa]tigen sie.{0,60}(absender|nachricht)",
 )
 DAEMON = _any(
-    r"mailer-?daemon|^[^@]*\bpost-?master|mail delivery (sub)?system|mdaemon|^\s*<?>?\s*$|bounces?@|microsoftexchange|mail administrator",
+    r"mailer-?daemon|^[^@]*\bpost[-_]?master|mail delivery (sub)?system|mdaemon|^\s*<?>?\s*$|bounces?@|microsoftexchange|mail administrator",
 )
 
 GIVES_UP = _any(r"giv(en|ing|e) up|permanent|no further|will not (continue|be retried)|fatal|retry time-?out")

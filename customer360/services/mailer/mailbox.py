@@ -23,12 +23,12 @@ from customer360.errors import OperatorError
 from customer360.mail.answers import OF_KINDS, Answer, source_id, take
 from customer360.mail.queue import MailQueue, export_stops
 from customer360.mail.reports import Report, parse_report
+from customer360.mail.reports.parts import MOST_BYTES
 from customer360.services.environment import settings_of
 from customer360.settings import Place, SettingsError
 
 PREFIX = "CUSTOMER360_MAILBOX_"
 HANDLED, UNCLEAR = "Handled", "Unclear"
-READ_BYTES = 256 * 1024  # of a mail: an answer says what it has to say first
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -95,7 +95,7 @@ class Maildir:
         """Empty for a mail that somebody moved meanwhile."""
         try:
             with (self._root / mail).open("rb") as file:
-                return file.read(READ_BYTES)
+                return file.read(MOST_BYTES)
         except FileNotFoundError:
             return b""
 
@@ -133,7 +133,7 @@ class Imap:
 
     def content(self, mail: str) -> bytes:
         """Without marking it as seen."""
-        for part in self._done(self._connection.uid("FETCH", mail, f"(BODY.PEEK[]<0.{READ_BYTES}>)")):
+        for part in self._done(self._connection.uid("FETCH", mail, f"(BODY.PEEK[]<0.{MOST_BYTES}>)")):
             if isinstance(part, tuple):
                 return bytes(part[1])
         return b""
