@@ -20,7 +20,7 @@ from ml.bootstrap import LEVEL, Interval
 Z = float(stats.norm.ppf((1 + LEVEL) / 2))
 
 
-def rate_difference(successes: int, size: int, control_successes: int, control_size: int) -> Interval:
+def rate_difference(successes: float, size: float, control_successes: float, control_size: float) -> Interval:
     """The first share less the control's, with Newcombe's interval; NaN where one of them has nobody."""
     if not size or not control_size:
         return Interval(math.nan, math.nan, math.nan)
@@ -41,6 +41,21 @@ def wilson(successes: float, size: float) -> tuple[float, float]:
     middle = (rate + squared / (2 * size)) / (1 + squared / size)
     half = Z * math.sqrt(max(rate * (1 - rate), 0.0) / size + squared / (4 * size * size)) / (1 + squared / size)
     return middle - half, middle + half
+
+
+def effective_size(successes: float, size: float, between: float, size_squares: float, groups: float) -> float:
+    """How many independent trials tell as much of a rate as ``size`` trials in ``groups``, such as of customers.
+
+    ``between`` and ``size_squares`` are sums over the groups: of the square of successes less those expected by the rate, and
+    of the square of trials. The size is divided by the design effect: the variance between groups (Liang and Zeger, 1986) over
+    that of independent trials (Korn and Graubard, Confidence intervals for proportions with small expected number of positive
+    counts estimated from survey data, 1998). It is at least 1 and at most that of groups whose trials all end alike, which also
+    counts where no trial, or each, succeeded: then nothing is known of how alike they are. So it does in a single group.
+    """
+    rate, largest = successes / size, size_squares / size
+    if not 0 < rate < 1 or groups < 2:
+        return size / largest
+    return size / min(max(between * groups / (groups - 1) / (size * rate * (1 - rate)), 1.0), largest)
 
 
 def mean_difference(values: Floats, control: Floats) -> Interval:

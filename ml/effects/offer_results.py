@@ -15,7 +15,7 @@ from customer360.offers.conditions import SEPARATOR
 from customer360.offers.policy import SEED, PolicyState
 from customer360.offers.thompson import NAME
 from customer360.snapshot import Snapshot
-from ml.effects.lift import rate_difference, wilson
+from ml.effects.lift import effective_size, rate_difference, wilson
 from ml.effects.off_policy import FEWEST, Value, as_rate
 from ml.effects.offer_policies import LIST, Judged, judge, learned, serves
 
@@ -25,10 +25,18 @@ if TYPE_CHECKING:
 RESULTS, VALUES = "offer_results", "offer_policy_values"
 EXPLORATION, UNKNOWN = "exploration", "unknown"
 COUNTS = f"""
-    select offer_id, policy_version, coalesce(segment, '{UNKNOWN}') as segment, basis, decision_date,
-        count(*) as decisions, count(*) filter (where is_shown) as shown, count(*) filter (where is_clicked) as clicked,
-        count(*) filter (where is_bought) as bought, sum(orders) as orders, sum(revenue) as revenue
-    from offer_decisions group by all order by all
+    with customers as (
+        select offer_id, policy_version, coalesce(segment, '{UNKNOWN}') as segment, basis, decision_date,
+            coalesce(customer_id, visitor_id) as customer, count(*) as decisions,
+            count(*) filter (where is_shown) as shown, count(*) filter (where is_clicked) as clicked,
+            count(*) filter (where is_bought) as bought, sum(orders) as orders, sum(revenue) as revenue
+        from offer_decisions group by all
+    )
+    select offer_id, policy_version, segment, basis, decision_date, sum(decisions) as decisions, sum(shown) as shown,
+        sum(clicked) as clicked, sum(bought) as bought, sum(orders) as orders, sum(revenue) as revenue,
+        count(*) as customers, sum(clicked * clicked) as squares, sum(clicked * decisions) as products,
+        sum(decisions * decisions) as size_squares
+    from customers group by all order by all
 """
 LOG = """
     select coalesce(customer_id, visitor_id) as customer, coalesce(segment, '') as segment,
@@ -72,21 +80,30 @@ def log_frame(rows: pd.DataFrame) -> pd.DataFrame:
 def with_rates(counts: pd.DataFrame) -> pd.DataFrame:
     """The rows of ``offer_results``: rates with Wilson's interval, and the lift over exploration with Newcombe's.
 
-    The lift is that of decisions of a policy over those that drew the same offer at random: of the same policy version,
-    segment and day.
+    Decisions about one customer may depend on each other: intervals are those of ``effective_decisions`` independent ones. The
+    lift is that of decisions of a policy over those that drew the same offer at random: of the same policy version, segment
+    and day. Customers who are among both make its interval too wide, not too narrow.
     """
     keys = ["offer_id", "policy_version", "segment", "decision_date"]
-    explored = counts[counts["basis"] == EXPLORATION].set_index(keys)[["decisions", "clicked"]]
+    sums = counts[["clicked", "decisions", "squares", "products", "size_squares", "customers"]].astype(float)
+    rate = sums["clicked"] / sums["decisions"]
+    between = sums["squares"] - 2 * rate * sums["products"] + rate**2 * sums["size_squares"]
+    groups = zip(sums["clicked"], sums["decisions"], between, sums["size_squares"], sums["customers"], strict=True)
+    counts = counts.assign(effective_decisions=[effective_size(*group) for group in groups])
+    explored = counts[counts["basis"] == EXPLORATION].set_index(keys)[["decisions", "clicked", "effective_decisions"]]
     rows = counts.join(explored.add_prefix("explored_"), on=keys)
     return TABLES[RESULTS].typed([{**row, **_rates(row)} for row in rows.to_dict("records")])
 
 
 def _rates(row: Mapping[Any, Any]) -> dict[str, float]:
-    low, high = wilson(row["clicked"], row["decisions"])
-    rates = {"click_rate": row["clicked"] / row["decisions"], "click_rate_low": low, "click_rate_high": high}
+    rate, effective = row["clicked"] / row["decisions"], row["effective_decisions"]
+    low, high = wilson(rate * effective, effective)
+    rates = {"click_rate": rate, "click_rate_low": low, "click_rate_high": high}
     if row["basis"] in {EXPLORATION, "holdout", "plan"} or pd.isna(row["explored_decisions"]):
         return rates
-    lift = rate_difference(row["clicked"], row["decisions"], row["explored_clicked"], row["explored_decisions"])
+    explored = row["explored_effective_decisions"]
+    explored_rate = row["explored_clicked"] / row["explored_decisions"]
+    lift = rate_difference(rate * effective, effective, explored_rate * explored, explored)
     return rates | {"lift": lift.estimate, "lift_low": lift.low, "lift_high": lift.high}
 
 
@@ -96,7 +113,8 @@ def _state(log: pd.DataFrame, now: datetime, verdict: str, is_serving: bool) -> 
 
 
 def _value_rows(found: Judged, is_serving: bool, log: pd.DataFrame, as_of: datetime) -> Iterator[dict[str, Any]]:
-    serving = NAME if is_serving else LIST
+    serving, sizes = NAME if is_serving else LIST, log["customer"].value_counts()
+    independent = len(log) / float((sizes**2).sum())  # of each decision, where those of a customer all end alike
     for policy, judged in found.values.items():
         for estimator in ("ips", "snips", "doubly_robust"):
             value: Value | None = getattr(judged, estimator)
@@ -104,7 +122,7 @@ def _value_rows(found: Judged, is_serving: bool, log: pd.DataFrame, as_of: datet
             yield {
                 "policy": policy,
                 "estimator": estimator,
-                **(_interval("value", as_rate(value, judged.overlap.effective)) if value else {}),
+                **(_interval("value", as_rate(value, judged.overlap.effective * independent)) if value else {}),
                 **(_interval("gain", gain) if gain else {}),
                 "decisions": len(log),
                 "customers": log["customer"].nunique(),

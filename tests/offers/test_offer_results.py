@@ -16,7 +16,7 @@ from customer360.offers.decisions import PriorityList
 from customer360.offers.policy import PolicyState, policy_of, read_state, state_file, write_state
 from customer360.offers.thompson import Shown
 from customer360.settings import OfferRules, Place
-from ml.effects.lift import rate_difference, wilson
+from ml.effects.lift import effective_size, rate_difference, wilson
 from ml.effects.offer_policies import judge, learned, serves
 from ml.effects.offer_results import LOG, log_frame, with_rates
 
@@ -115,7 +115,9 @@ def test_counts_are_by_group_and_offer() -> None:
 
 
 def result(basis: str, decisions: int, clicked: int, **values: Any) -> dict[str, Any]:
-    counts = {"shown": decisions, "bought": 0, "orders": 0, "revenue": 0.0}
+    """A row of counts, of customers with one decision each."""
+    counts = {"shown": decisions, "bought": 0, "orders": 0, "revenue": 0.0, "customers": decisions}
+    counts |= {"squares": clicked, "products": clicked, "size_squares": decisions}
     keys = {"offer_id": "a", "policy_version": "v1", "segment": "New", "decision_date": date(2026, 5, 4)}
     return {**keys, "basis": basis, "decisions": decisions, "clicked": clicked, **counts, **values}
 
@@ -140,6 +142,35 @@ def test_the_lift_is_over_those_who_drew_the_same_offer_at_random() -> None:
     for other in (explored, plan, alone):
         assert pd.isna(other["lift"])
     assert list(rows.columns) == list(TABLES["offer_results"].frame_types)
+
+
+def test_decisions_of_one_customer_count_as_far_as_they_differ() -> None:
+    # Ten customers with four decisions each. All four of three customers were clicked: each customer tells as much as one.
+    alike = result("plan", 40, 12, customers=10, squares=3 * 16, products=3 * 16, size_squares=160)
+    # Each customer clicked one or two of four: no more alike than independent ones.
+    spread = result("plan", 40, 15, customers=10, squares=5 * 1 + 5 * 4, products=15 * 4, size_squares=160)
+    nobody = result("plan", 40, 0, customers=10, squares=0, products=0, size_squares=160)
+    rows = with_rates(pd.DataFrame([alike, spread, nobody])).to_dict("records")
+    assert [row["effective_decisions"] for row in rows] == [10, 40, 10]
+    for row, (clicked, size) in zip(rows, [(3, 10), (15, 40), (0, 10)], strict=True):
+        assert (row["click_rate_low"], row["click_rate_high"]) == pytest.approx(wilson(clicked, size))
+
+
+def test_intervals_hold_the_rate_where_customers_come_again_and_again() -> None:
+    random, truth, repeats = np.random.default_rng(4), 0.1, 400
+    held = {"by customer": 0, "by decision": 0}
+    for _ in range(repeats):
+        sizes = random.integers(1, 12, 120)
+        alike = random.beta(truth * 2, (1 - truth) * 2, len(sizes))  # an intraclass correlation of 1/3
+        clicked = random.binomial(sizes, alike)
+        size, total = float(sizes.sum()), float(clicked.sum())
+        between = float(((clicked - total / size * sizes) ** 2).sum())
+        effective = effective_size(total, size, between, float((sizes**2).sum()), len(sizes))
+        for name, count in (("by customer", effective), ("by decision", size)):
+            low, high = wilson(total / size * count, count)
+            held[name] += low <= truth <= high
+    assert held["by customer"] / repeats == pytest.approx(0.95, abs=0.035)  # 3 standard errors
+    assert held["by decision"] / repeats < 0.8
 
 
 def test_a_log_is_read_with_every_probability_to_the_last_digit() -> None:
