@@ -242,6 +242,27 @@ def test_without_offers_and_without_a_store_every_route_says_so(tmp_path: Path, 
     personal.sessions.close()
 
 
+def test_holdouts_count_also_without_consent_and_nothing_else_does(tmp_path: Path) -> None:
+    held = {"C1": '"is_held_out":true', "C2": '"is_held_out":true', "C3": '"withheld":["o-music","o-loyal"]'}
+    rows = ", ".join(f"('{name}', '{{\"customer_id\":\"{name}\",{what}}}', 'b1')" for name, what in held.items())
+    tables = {**SHELVES, "offer_inputs": f"from (values {rows}) as inputs (customer_id, inputs, basis)"}
+    shop = ServedShop(tmp_path, customers={"C1": {}, "C2": {}, "C3": {}, "C4": {}}, consented={"C1"}, tables=tables)
+    shop.rules = {"offers": {"exploration_share": 0.9}}
+    shop.publish_and_refresh()
+    personal = Personal(shop)
+    personal.happened("V9", "C2", SessionEvent("view_item", time.time(), "p2"))
+
+    def seen(path: str, client: Client | None = None) -> set[tuple[str, bool]]:
+        offered = [personal.offered(path, client) for _ in range(25)]
+        return {(each["offer_id"], each["propensity"] == 1) for each in offered}
+
+    assert seen("customers/C1") == seen("customers/C2") == seen("visitors/V9") == {("o-all", True)}
+    assert seen("customers/C1", personal.objecting) == {("o-all", True)}
+    assert seen("customers/C3") == {("o-all", True)}  # the only candidate that is left
+    assert {offer for offer, _ in seen("customers/C4")} > {"o-all"}
+    personal.sessions.close()
+
+
 def test_what_the_list_chose_among_other_offers_is_not_used(tmp_path: Path) -> None:
     inputs = SHELVES["offer_inputs"].replace('"tastes"', '"listed":["7","gone","why"],"tastes"')
     personal = Personal(

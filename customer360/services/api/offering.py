@@ -102,6 +102,8 @@ class Offering:
         customer = (view.offer_inputs(visit.customer_id) if visit.customer_id else None) or Customer(drawn_by)
         if customer.listed is not None and view.meta.offers is not None and view.meta.offers.basis != book.basis:
             customer = msgspec.structs.replace(customer, listed=None)  # another day than that of the slice
+        if visit.held_out_as and (held := view.holdouts(visit.held_out_as)):
+            customer = msgspec.structs.replace(customer, is_held_out=held.is_held_out, withheld=held.withheld)
         if visit.session is None:
             return customer
         products = visit.products

@@ -19,6 +19,8 @@ PRODUCT_EVENTS = ("view_item", "add_to_cart")
 class Visit:
     """``customer_id``: recognised, known to the store and consenting, else None. ``session``: None where nothing may be linked.
 
+    ``held_out_as``: the customer who does not consent, or objects, of whom the holdouts count and nothing else.
+
     ``now``: seconds since 1970 (UTC). ``products``: those that were viewed or put into the cart in the session, the oldest
     first.
     """
@@ -27,6 +29,7 @@ class Visit:
     customer_id: str | None
     session: Session | None
     now: float
+    held_out_as: str | None = None
     products: list[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -73,7 +76,7 @@ def customer_visit(view: StoreView, sessions: SessionMemory, caller: Caller, ask
     if consents is None:
         raise unknown_customer()
     if not (consents and caller.may_personalise):
-        return Visit(None, None, None, now)
+        return Visit(None, None, None, now, customer_id)
     return Visit(None, customer_id, sessions.recall(None, customer_id, now), now)
 
 
@@ -93,7 +96,7 @@ def visitor_visit(view: StoreView, sessions: SessionMemory, caller: Caller, aske
         return Visit(visitor_id, None, session, now)
     consents = view.consent_of(customer_id)
     if consents is False:
-        return Visit(None, None, None, now)
+        return Visit(None, None, None, now, customer_id)
     return Visit(visitor_id, customer_id if consents else None, session, now)
 
 

@@ -21,6 +21,7 @@ from customer360.services.store.tables import (
     AFFINITIES,
     BOUGHT,
     COLD_START,
+    HOLDOUTS,
     OFFERS,
     PRODUCTS,
     PROFILES,
@@ -103,6 +104,11 @@ class StoreView:
         """What a decision on an offer knows of a customer; None for one who is not known, or does not consent."""
         value = self._inputs_of(customer_id)
         return None if value is None else decode(value)
+
+    def holdouts(self, customer_id: str) -> Customer | None:
+        """``is_held_out`` and ``withheld`` of a customer, also of one without consent; None where nothing is known of them."""
+        value = self._get(HOLDOUTS, customer_id)
+        return self.offer_inputs(customer_id) if value is None else decode(value)
 
     def affinities(self, customer_id: str) -> list[Ranked]:
         """The products that the customer most probably buys, the most probable first."""

@@ -12,7 +12,7 @@ from customer360.lake.engine import literal, quoted
 from customer360.settings import NONE, Shop, slug
 
 PROFILES, VISITORS, OFFERS, AFFINITIES = "profiles", "visitors", "offers", "affinities"
-BOUGHT, RELATED, PRODUCTS, COLD_START = "bought", "related", "products", "cold_start"
+HOLDOUTS, BOUGHT, RELATED, PRODUCTS, COLD_START = "holdouts", "bought", "related", "products", "cold_start"
 CONSENTED = "consented"  # the temporary table of the customers who consent to personalisation
 LONGEST_KEY = 511  # bytes, as LMDB is built
 LONG_KEY = "sha256:"  # in place of a longer id, and of one that begins so
@@ -84,6 +84,20 @@ TABLES = (
         ("offer_inputs",),
         "select customer_id as id, inputs from offer_inputs semi join consented using (customer_id)",
         "inputs",
+    ),
+    # of the others, what campaigns hold them out of: a holdout is drawn by the id alone, and they are measured by it too
+    StoreTable(
+        HOLDOUTS,
+        ("offer_inputs",),
+        """
+        select customer_id as id, json_object(
+            'customer_id', customer_id, 'is_held_out', coalesce(inputs::json->'is_held_out', false),
+            'withheld', coalesce(inputs::json->'withheld', '[]'::json)
+        ) as held
+        from offer_inputs anti join consented using (customer_id)
+        where contains(inputs, '"is_held_out":') or contains(inputs, '"withheld":')
+        """,
+        "held",
     ),
     StoreTable(
         AFFINITIES,
