@@ -33,6 +33,17 @@ class Mail:
     keys: pd.Series[str] = field(default_factory=lambda: pd.Series(dtype="str"))
     unfilled: Unfilled = lambda _message, _campaign, ids: pd.Series(None, index=ids, dtype="object")
 
+    def asked_once(self) -> Mail:
+        """The same for plans of one campaign and audience: who lacks a value is asked for once, while the snapshot is open."""
+        found: list[tuple[str, pd.Index[str], pd.Series[str]]] = []
+
+        def unfilled(message: Message, campaign: Campaign, ids: pd.Index[str]) -> pd.Series[str]:
+            if not found or found[0][0] != message.name or not found[0][1].equals(ids):
+                found[:] = [(message.name, ids, self.unfilled(message, campaign, ids))]
+            return found[0][2]
+
+        return replace(self, unfilled=unfilled)
+
     def message_of(self, campaign: Campaign) -> Message | None:
         """The campaign's message. Raises ``FrameError`` where it names one that is not there any more."""
         if campaign.message is None:

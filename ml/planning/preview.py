@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -41,7 +41,8 @@ class Previews:
         self._audiences, problems = audiences_of(snapshot, [campaign])
         for problem in problems:
             raise ValueError(problem.message)
-        self._inputs: PlanningInputs = unrecorded_inputs(snapshot)
+        inputs = unrecorded_inputs(snapshot)
+        self._inputs: PlanningInputs = replace(inputs, mail=inputs.mail.asked_once())
         self._served: Served = served_predictions(snapshot, self._inputs.customers)
         self._planned = _planned(snapshot, first)
         self._predict = _once(self._served.predict)

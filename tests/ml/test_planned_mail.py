@@ -131,3 +131,18 @@ def test_the_check_of_plans_counts_addresses_by_itself() -> None:
         (ADDRESSES, "1 contact to an address that has another one"),
         (ADDRESSES, "1 contact by a message that lacks a value"),
     ]
+
+
+def test_plans_of_one_campaign_ask_once_who_lacks_a_value() -> None:
+    desk = MailDesk([0.5, 0.5], addresses=("a@x.example", "b@x.example"), lacking={"C001": "no value"})
+    asked = []
+
+    def unfilled(message: Message, campaign: Any, ids: pd.Index[str]) -> pd.Series[str]:
+        asked.append(campaign.budget)
+        return desk.inputs.mail.unfilled(message, campaign, ids)
+
+    mail = replace(desk.inputs.mail, unfilled=unfilled).asked_once()
+    for budget in (1.0, 5.0):
+        found = mail.unfilled(MESSAGE, mailed(budget=budget), pd.Index(desk.ids))
+        assert found.dropna().to_dict() == {"C001": "no value"}
+    assert asked == [1.0]
