@@ -41,7 +41,10 @@ def scores(address: str, cookie: str, report: Path) -> dict[str, int]:
     command += [f"--only-categories={','.join(CATEGORIES)}", f"--chrome-flags={FLAGS}", f"--extra-headers={headers}"]
     environment = {**os.environ, "CHROME_PATH": shutil.which("chromium") or ""}
     subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
-    found = json.loads(report.read_text(encoding="utf-8"))["categories"]
+    judged = json.loads(report.read_text(encoding="utf-8"))
+    if "/login/" in judged["finalDisplayedUrl"]:
+        raise RuntimeError(f"{address} led to the login: was a password of this place changed meanwhile?")
+    found = judged["categories"]
     return {name: round(100 * (found[name]["score"] or 0)) for name in CATEGORIES}
 
 
