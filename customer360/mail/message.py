@@ -110,7 +110,7 @@ class Message(Wording):
     """A message as its folder describes it; ``files``: the text of its bodies by the file's name.
 
     ``variants``: by letter what differs from the words above. ``links``: by name the target, an address of one of the shop's
-    link_domains; one that begins with ``/`` is on the first of them.
+    link_domains; one that begins with ``/`` is on the public address where that is one of them, else on the first.
     """
 
     name: Annotated[str, Field(pattern=NAME, max_length=LONGEST_NAME)]

@@ -9,7 +9,7 @@ from typing import Any
 
 from jinja2 import Template, UndefinedError
 
-from customer360.mail.links import Links
+from customer360.mail.links import Links, is_allowed_target
 from customer360.mail.message import Message, VariableType
 from customer360.mail.mjml import compiled, with_slots
 from customer360.mail.plain_text import plain_text, without_gaps
@@ -122,9 +122,11 @@ def email_of(shop: Shop) -> Email:
 
 
 def absolute(target: str, email: Email) -> str:
-    """The target of a declared link; one that begins with a slash is on the first of the shop's domains."""
-    is_path = target.startswith("/") and not target.startswith("//")
-    return f"https://{email.link_domains[0]}{target}" if is_path else target
+    """The target of a declared link. A path is on the public address where links may lead there, else on the first domain."""
+    if not target.startswith("/") or target.startswith("//"):
+        return target
+    is_ours = is_allowed_target(email.public_url, email.link_domains)
+    return f"{email.public_url if is_ours else 'https://' + email.link_domains[0]}{target}"
 
 
 def _linked(product: Product, links: Links) -> Product:

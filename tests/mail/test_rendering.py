@@ -13,7 +13,7 @@ import pytest
 from customer360.mail.checking import sample_values
 from customer360.mail.links import ContactLinks, LinkToken, PreviewLinks, read_link
 from customer360.mail.message import Message, Variable, VariableType
-from customer360.mail.rendering import Rendered, Renderer
+from customer360.mail.rendering import Rendered, Renderer, absolute
 from customer360.mail.templates import MissingVariable, Product
 from customer360.mail.values import cleaned, fillable
 from tests.mail.mail_shop import FOOTER, body, mail_shop, spring, starter
@@ -186,3 +186,12 @@ def test_a_hundred_thousand_customers_are_judged_column_by_column() -> None:
 )
 def test_values_have_the_type_that_is_declared(kind: VariableType, value: Any, expected: Any) -> None:
     assert cleaned(value, Variable(source="customer.x", type=kind)) == expected
+
+
+def test_a_path_is_on_the_public_address_where_links_may_lead_there_else_on_the_first_domain() -> None:
+    email = mail_shop().email
+    assert email is not None
+    local = email.model_copy(update={"public_url": "http://localhost:8360", "link_domains": ["localhost"]})
+    assert absolute("/a", email) == "https://shop.example/a"
+    assert absolute("/a", local) == "http://localhost:8360/a"
+    assert absolute("//evil.example/a", local) == "//evil.example/a"
