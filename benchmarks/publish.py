@@ -97,15 +97,17 @@ def step(code: Path, function: str, root: Path) -> str:
     return done.stdout
 
 
-def make_place(root: Path) -> None:
+def make_place(root: Path, customers: int = CUSTOMERS) -> None:
     """A shop with 60 days of history, models, a slice, and a day's plans and drift report, so that the day is one of many."""
-    with prepared(Simulation(customers=SIMULATED)) as place:
+    simulation = Simulation(customers=min(SIMULATED, customers))
+    times = customers // simulation.customers
+    with prepared(simulation) as place:
         settings = place.settings
         shop = settings.shop
-        enlarge(settings, CUSTOMERS // SIMULATED)
+        enlarge(settings, times)
         place.runs.run("history_job", slice_key(shop.slices_start - shop.slice_width))
-        simulate_slice(Simulation(customers=SIMULATED), shop, settings.place, shop.slices_start)
-        enlarge_landed(settings, CUSTOMERS // SIMULATED)
+        simulate_slice(simulation, shop, settings.place, shop.slices_start)
+        enlarge_landed(settings, times)
         place.slice()
         place.runs.run("daily_job", published_day(place.root))
         shutil.rmtree(root, ignore_errors=True)  # the import of the definitions left dbt's manifest there
