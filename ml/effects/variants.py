@@ -28,6 +28,18 @@ def variant_rows(campaign: str, ours: pd.DataFrame, *, is_closed: bool) -> list[
     return list(_rows(campaign, contacts, held, names, is_closed=is_closed)) if len(names) > 1 else []
 
 
+def variant_lines(rows: pd.DataFrame) -> list[str]:
+    """A line for people about each variant of a campaign that is judged. ``rows``: its rows of ``campaign_variant_results``."""
+    lines = []
+    for row in rows[rows["customers"] > 0].itertuples():
+        line = f"variant {row.variant}: {row.conversion_rate:.2%} of {row.customers:,} converted"
+        if not pd.isna(row.difference):
+            bounds = f"{100 * row.difference_low:+.2f} to {100 * row.difference_high:+.2f}"
+            line += f", {100 * row.difference:+.2f} percentage points beside the first (95% interval {bounds})"
+        lines.append(line)
+    return lines
+
+
 def _rows(
     campaign: str, contacts: pd.DataFrame, held: pd.DataFrame, names: list[str], *, is_closed: bool
 ) -> Iterator[dict[str, object]]:

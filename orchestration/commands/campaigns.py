@@ -161,6 +161,7 @@ def results(
     from customer360.decisions import DecisionRefused
     from customer360.snapshot import ORDERS, open_snapshot
     from ml.effects.results import published_results
+    from ml.effects.variants import variant_lines
 
     settings, published = place_settings(context), None
     with suppress(FileNotFoundError), open_snapshot(settings) as snapshot:
@@ -169,17 +170,17 @@ def results(
         raise DecisionRefused(
             "no orders are published yet: customer360 start loads what is in landing, and daily_job adds later ones"
         )
-    rows, deciles = (
-        table[table["campaign_id"] == campaign] if campaign else table for table in (published.campaigns, published.deciles)
-    )
+    found = (published.campaigns, published.deciles, published.variants)
+    rows, deciles, variants = (table[table["campaign_id"] == campaign] if campaign else table for table in found)
     lines = []
     for name, arms in rows.groupby("campaign_id", sort=False):
         lines.append(f"{name}: {arms['verdict'].iloc[0]}")
         lines += _measures(arms[arms["arm"] == CONTACT].iloc[0], settings.shop.currency)
+        lines += [f"  {line}" for line in variant_lines(variants[variants["campaign_id"] == name])]
         for decile, customers, predicted, realised in deciles.loc[deciles["campaign_id"] == name, DECILE].to_numpy():
             lines.append(f"  decile {decile:.0f}: {predicted:.2%} expected, {realised:.2%} of {customers:,.0f} converted")
     none = f"{campaign} has no approved plan yet." if campaign else "No plan is approved yet."
-    return answer(as_json, {"campaigns": rows, "deciles": deciles}, lines or [none])
+    return answer(as_json, {"campaigns": rows, "deciles": deciles, "variants": variants}, lines or [none])
 
 
 def _audience(connection: duckdb.DuckDBPyConnection | None, campaign: Campaign, shop: Shop) -> dict[str, Any]:

@@ -175,3 +175,13 @@ def test_entry_ids_cannot_be_forged_by_separators() -> None:
 def test_an_entry_id_is_the_hash_of_the_event_and_its_key_as_json(customer: str) -> None:
     text = json.dumps(["sent", "spring", "spring-1", customer], ensure_ascii=False)
     assert entry_id("sent", ("spring", "spring-1", customer)) == hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def test_parts_of_before_there_were_variants_are_read_and_added_to(place: Place) -> None:
+    append(place, approvals("C1"), NOW, "anna")
+    (part,) = ledger_parts(place)
+    pd.read_parquet(part).drop(columns="variant").to_parquet(part, index=False)
+    assert append(place, approvals("C1"), NOW, "anna").empty
+    assert read_ledger(place)["variant"].isna().all()
+    append(place, approvals("C2").assign(variant="B"), NOW, "anna")
+    assert read_ledger(place).set_index("customer_id")["variant"].fillna("none").to_dict() == {"C1": "none", "C2": "B"}

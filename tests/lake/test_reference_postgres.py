@@ -21,13 +21,14 @@ from customer360.lake.checking.check import check
 from customer360.lake.checking.report import report_lines
 from customer360.lake.landing.contracts import reference_tables
 from customer360.lake.raw.quarantine import quarantined_lines
+from customer360.lake.reference.customer_queries import addresses_query
 from customer360.lake.reference.postgres import UnreadableSourceError
 from customer360.lake.reference.reference import load_reference
 from customer360.lake.reference.reference_history import ReferenceLoad, history_file, reference_relation, versions_file
 from customer360.lake.reference.reference_rows import BrokenReferenceError
-from customer360.settings import Place, Settings
+from customer360.settings import Place, Settings, Shop
 from tests.support.postgres import PASSWORD, PostgresServer, postgres_server
-from tests.support.random_shop import small_shop
+from tests.support.random_shop import EMAIL, small_shop
 
 DSN = "SHOP_POSTGRES_DSN"
 FIRST = datetime(2026, 5, 1, tzinfo=UTC)
@@ -514,3 +515,22 @@ def test_a_check_judges_the_tables_of_postgresql_and_changes_nothing(shop: CrmSh
     assert f"reference/customers is not read: customers is a query in PostgreSQL ({DSN})" in text
     assert check(settings, landing / "clicks", FIRST).files == []
     assert not shop.place.raw.exists()
+
+
+def test_addresses_are_read_and_an_invalid_one_costs_no_row(shop: CrmShop) -> None:
+    shop.server.sql(
+        """
+        alter table "Crm"."select" add column email text;
+        insert into "Crm"."select" (customer_id, consent_email, email, updated_at) values
+            ('c1', true, ' Anna@B\u00fccher.example', '2026-05-01 10:00+00'),
+            ('c2', true, 'canary@nowhere', '2026-05-01 10:00+00')
+        """
+    )
+    settings = shop.settings()
+    mailing = Shop.model_validate({**settings.shop.model_dump(by_alias=True, exclude_unset=True), "email": EMAIL})
+    load = load_reference(settings.model_copy(update={"shop": mailing}), "customers", FIRST + timedelta(days=10))
+    assert (load.rows, load.set_aside, load.refused_addresses) == (2, 0, 1)
+    assert "canary" not in str(load)
+    with duckdb.connect() as connection:
+        found = connection.execute(addresses_query(shop.place, mailing)).fetchall()
+    assert found == [("c1", "Anna@xn--bcher-kva.example")]

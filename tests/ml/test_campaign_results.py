@@ -11,6 +11,7 @@ from customer360.campaigns.ledger import LEDGER
 from customer360.campaigns.standing import standing
 from customer360.lake.publishing.tables import TABLES
 from ml.effects.results import Results, reported_contacts, results
+from ml.effects.variants import variant_lines
 from tests.support.random_shop import small_shop
 
 SHOP = small_shop(windows_days=[3, 30], campaigns={"attribution_days": 3})
@@ -297,6 +298,11 @@ def test_variants_are_judged_beside_the_held_out_who_would_be_mailed_and_beside_
     assert rows["difference_low"]["B"] == pytest.approx(0.25 - (0.1336**2 + 0.1519**2) ** 0.5, abs=1e-3)
     assert rows["difference_high"]["B"] == pytest.approx(0.25 + (0.1336**2 + 0.1081**2) ** 0.5, abs=1e-3)
     assert pd.isna(rows["difference"]["A"])
+    first_line, second_line = variant_lines(rows.reset_index())
+    assert first_line == "variant A: 25.00% of 40 converted"
+    assert second_line.startswith(
+        "variant B: 50.00% of 50 converted, +25.00 percentage points beside the first (95% interval +"
+    )
 
 
 def test_a_message_without_variants_has_no_rows_of_them() -> None:
