@@ -31,4 +31,4 @@ def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.stop.set())
     say(f"{own.host}:{own.port} takes the messages of {settings.shop.title}.")
-    run_worker(settings, worker, is_once=is_once)
+    run_worker(settings, own, worker, is_once=is_once)

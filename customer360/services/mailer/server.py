@@ -9,11 +9,12 @@ from pathlib import Path
 from customer360.campaigns.mailing import sync_ledger
 from customer360.errors import OperatorError
 from customer360.lake.operations.clock import shop_now
-from customer360.mail.dkim import load_signer
+from customer360.mail.dkim import Signer, load_signer
 from customer360.mail.overview import brake
 from customer360.mail.queue import open_queue
 from customer360.mail.queue.rates import Rates
 from customer360.mail.rendering import email_of
+from customer360.services.mailer.confirmations import send_confirmations
 from customer360.services.mailer.preparation import Preparation
 from customer360.services.mailer.settings import MailerSettings
 from customer360.services.mailer.worker import Worker
@@ -35,21 +36,33 @@ def make_worker(settings: Settings, own: MailerSettings) -> Worker:
             "the mail queue was copied or restored: what it holds may have been sent. Stop the mailer of the other place, "
             "and compare it with the logs of what was sent: customer360 email reconcile; docs/email.md says with which"
         )
-    domain = email.sender.address.rpartition("@")[2]
-    signer = load_signer(Path(own.dkim_key), domain, own.dkim_selector) if own.dkim_key else None
-    preparation = Preparation(settings, queue, signer=signer, consent_seconds=own.consent_seconds, is_sink=own.is_sink)
+    preparation = Preparation(
+        settings, queue, signer=_signer(settings, own), consent_seconds=own.consent_seconds, is_sink=own.is_sink
+    )
     return Worker(
         queue, own.relay(email.return_path_domain), preparation, connections=own.connections, rates=Rates(email.rates)
     )
 
 
-def run_worker(settings: Settings, worker: Worker, *, is_once: bool) -> None:
-    """Send; about once a minute and at the end the ledger learns what was sent, and bad rates stop their campaign."""
+def run_worker(settings: Settings, own: MailerSettings, worker: Worker, *, is_once: bool) -> None:
+    """Send.
+
+    About once a minute and at the end confirmation mails of opt-ins leave, the ledger learns what was sent, and bad rates
+    stop their campaign.
+    """
+    relay, signer = own.relay(email_of(settings.shop).return_path_domain), _signer(settings, own)
 
     def care() -> None:
         now = datetime.now(UTC)
+        send_confirmations(settings, worker.queue, relay, now, signer)
         for line in brake(worker.queue, now):
             LOG.error("stopped by itself: %s", line)
         sync_ledger(settings, worker.queue, now, shop_now(settings, now), BY)
 
     worker.run(is_once=is_once, each_minute=care)
+
+
+def _signer(settings: Settings, own: MailerSettings) -> Signer | None:
+    """Signs for the sender's domain; None where the relay signs."""
+    domain = email_of(settings.shop).sender.address.rpartition("@")[2]
+    return load_signer(Path(own.dkim_key), domain, own.dkim_selector) if own.dkim_key else None
