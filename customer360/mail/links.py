@@ -54,7 +54,11 @@ def link_secrets(place: Place) -> list[str]:
 
 def sign_link(secrets: Sequence[str], token: LinkToken) -> str:
     """The signed text of a token, by the first of the secrets."""
-    fields = [KINDS[token.kind], token.contact_key, token.customer_id, token.campaign_id, token.target]
+    return _signed(secrets, token.kind, token.contact_key, token.customer_id, token.campaign_id, token.target)
+
+
+def _signed(secrets: Sequence[str], kind: str, *values: str) -> str:
+    fields = [KINDS[kind], *values]
     encoded = base64.urlsafe_b64encode(msgspec.json.encode(fields)).rstrip(b"=").decode()
     payload = f"{secret_id(secrets[0])}.{encoded}"
     return f"{payload}.{signature(secrets[0], payload)[:SIGNED_DIGITS]}"
@@ -123,8 +127,8 @@ class ContactLinks:
         return self._url(kind, "")
 
     def _url(self, kind: str, target: str) -> str:
-        token = LinkToken(kind, self.contact_key, self.customer_id, self.campaign_id, target)
-        return link_url(self.public_url, kind, sign_link(self.secrets, token))
+        text = _signed(self.secrets, kind, self.contact_key, self.customer_id, self.campaign_id, target)
+        return link_url(self.public_url, kind, text)
 
 
 @dataclass(frozen=True)

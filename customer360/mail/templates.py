@@ -14,7 +14,7 @@ from datetime import date
 from decimal import Decimal
 from functools import lru_cache
 from types import SimpleNamespace
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from babel import Locale
 from babel.dates import format_date
@@ -32,8 +32,7 @@ _ALLOWED = (
 )
 
 
-@dataclass(frozen=True)
-class Product:
+class Product(NamedTuple):
     """A recommended product: the price is in the shop's currency, ``link`` its page, ``picture`` that of it, ``reason`` why."""
 
     name: str
@@ -81,15 +80,19 @@ class Fault:
     remedy: str
 
 
+_PLAIN = frozenset({SimpleNamespace, Product})
+
+
 class _Sandbox(ImmutableSandboxedEnvironment):
     """The sandbox, which asks of values of our own types no more than whether they have the field."""
 
-    plain_types: frozenset[type] = frozenset({SimpleNamespace, Product})
-
     def getattr(self, obj: Any, attribute: str) -> Any:
         """A field: of ours at once, of anything else as the sandbox allows it."""
-        if type(obj) in self.plain_types and not attribute.startswith("_") and hasattr(obj, attribute):
-            return getattr(obj, attribute)
+        if type(obj) in _PLAIN and attribute[0] != "_":
+            try:
+                return getattr(obj, attribute)
+            except AttributeError:
+                return self.undefined(obj=obj, name=attribute)
         return super().getattr(obj, attribute)
 
 
