@@ -65,6 +65,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "campaign_variant_results",
         "campaign_activity",
         "campaign_touch_history",
+        "email_deliveries",
+        "delivery_metrics",
     ),
     "Reference": ("products", "categories", "offers", "campaigns"),
     "Models and operations": (

@@ -46,6 +46,10 @@ ROUTES: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {
     ("account", "POST"): ("/accounts/1/", ADMINS),
     ("password", "GET"): ("/password/", EVERYBODY),
     ("password", "POST"): ("/password/", EVERYBODY),
+    ("email", "GET"): ("/email/", EVERYBODY),
+    ("email_stop", "POST"): ("/email/stop/", APPROVERS),
+    ("email_resume", "POST"): ("/email/resume/", APPROVERS),
+    ("email_send_unknown", "POST"): ("/email/send-unknown/", APPROVERS),
     ("campaigns", "GET"): ("/campaigns/", EVERYBODY),
     ("campaign", "GET"): ("/campaigns/spring/", EVERYBODY),
     ("campaign_results", "GET"): ("/campaigns/spring/results/", EVERYBODY),
@@ -59,7 +63,12 @@ ROUTES: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {
     ("campaign_edit", "POST"): ("/campaigns/spring/edit/", MARKETING),
     ("campaign_remove", "POST"): ("/campaigns/spring/remove/", MARKETING),
 }
-NOT_THERE = {"start_run": (404,), "model_card": (404,), "model_plot": (404,)}  # what the small shop or an empty form lacks
+NOT_THERE = {
+    **dict.fromkeys(("email_stop", "email_resume", "email_send_unknown"), (404,)),
+    "start_run": (404,),
+    "model_card": (404,),
+    "model_plot": (404,),
+}  # what the small shop or an empty form lacks
 JOINING = {
     "customer_features": "select 'C1' as customer_id, 10 as views_3d",
     "product_performance": """

@@ -24,6 +24,7 @@ from customer360.settings import Place, Settings
 
 SCORED = ("customer_scores", "customer_value", "current_offers", "cold_start")
 SCORES_DAILY, VISITORS = "customer_scores_daily", "visitor_customers"
+DELIVERIES = "email_deliveries"
 OFFER_INPUTS, DECISIONS = "offer_inputs", "offer_decisions"
 SERVED = (VISITORS, OFFER_INPUTS, DECISIONS)  # of shops with `serving: true`
 REPLACED = (
@@ -31,6 +32,7 @@ REPLACED = (
     *("offer_results", "offer_policy_values"),
     "channel_attribution",
     *("customer_lifetime", "lifetime_backtest"),
+    "delivery_metrics",
     *("campaign_plan", "campaign_briefs", "campaign_results", "campaign_result_days", "campaign_result_deciles"),
     "campaign_variant_results",
     *("drift_metrics", "model_versions"),
@@ -91,6 +93,7 @@ def file_tables(place: Place) -> dict[str, TableSource]:
         **dict.fromkeys(("offer_results", "offer_policy_values"), place.offers),
         "repurchase_intervals": place.recommendations,
         **dict.fromkeys(("customer_lifetime", "lifetime_backtest"), place.lifetime),
+        "delivery_metrics": place.mail,
     }
     replaced = {name: sorted(folders.get(name, place.campaigns).glob(f"{name}.parquet")) for name in REPLACED}
     replaced["recommendation_backtest"] = sorted((place.recommendations / "backtest").glob("*.parquet"))
@@ -99,6 +102,10 @@ def file_tables(place: Place) -> dict[str, TableSource]:
         SCORES_DAILY: {
             f"{day.parent.name.removeprefix('day_key=')}.parquet": day
             for day in sorted(snapshot_folder(place).glob("day_key=*/part.parquet"))
+        },
+        DELIVERIES: {
+            f"{day.parent.name.removeprefix('day_key=')}.parquet": day
+            for day in sorted((place.mail / "deliveries").glob("day_key=*/part.parquet"))
         },
         LEDGER: {part.name: part for part in sorted((place.campaigns / "ledger").glob("[0-9]*.parquet"))},
         **nightly_files(place),
@@ -113,7 +120,19 @@ def publish_warehouse(
     connection: duckdb.DuckDBPyConnection, settings: Settings, now: datetime, descriptions: Descriptions, least: int = 1
 ) -> Publication:
     """Publish all tables as the warehouse and the files beside it have them now, as of the last slice."""
-    known = {*MARTS, *REFERENCE, *REPLACED, *NIGHTLY, PROFILES, LEDGER, TRAINING, SCORES_DAILY, *SCORED, "slice_log"}
+    known = {
+        *MARTS,
+        *REFERENCE,
+        *REPLACED,
+        *NIGHTLY,
+        PROFILES,
+        LEDGER,
+        TRAINING,
+        SCORES_DAILY,
+        DELIVERIES,
+        *SCORED,
+        "slice_log",
+    }
     if settings.shop.serving:
         known.update(SERVED)
     past = current_publication(settings.place)
