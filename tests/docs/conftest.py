@@ -16,6 +16,7 @@ from customer360.lake.publishing.profiles import profiles_query
 from customer360.lake.publishing.publications import publish_training_set
 from customer360.lake.publishing.tables import TABLES, descriptions, published_tables
 from customer360.lake.warehouse.frames import snapshot_folder, write_parquet
+from customer360.mail.deliveries import write_deliveries
 from customer360.offers.current import decide_everyone
 from customer360.offers.decisions import PriorityList
 from customer360.offers.outcomes import rebuild
@@ -72,6 +73,7 @@ def published(tmp_path_factory: pytest.TempPathFactory, manifest: dict[str, Any]
     write_parquet(place.campaigns / "campaign_results.parquet", TABLES["campaign_results"].empty())
     for name in ("campaign_result_deciles", "campaign_result_days", "campaign_variant_results"):
         write_parquet(place.campaigns / f"{name}.parquet", TABLES[name].empty())
+    write_deliveries(place, TABLES["email_deliveries"].empty().assign(is_in_agreement=True), [NOW.date()])
     for name in ("offer_results", "offer_policy_values"):
         write_parquet(place.offers / f"{name}.parquet", TABLES[name].empty())
     for name in ("customer_lifetime", "lifetime_backtest"):

@@ -85,5 +85,5 @@ def test_tables_about_single_customers_are_personal() -> None:
     assert personal == {
         *("customer_scores", "customer_scores_daily", "customer_value", "current_offers", "customer_profiles"),
         *("campaign_plan", "campaign_ledger", "visitor_customers", "offer_inputs", "offer_decisions", "product_affinity"),
-        "customer_lifetime",
+        *("customer_lifetime", "email_deliveries"),
     }

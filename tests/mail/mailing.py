@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from customer360.campaigns.definition import Campaign
-from customer360.campaigns.drafts import approved_file, write_definitions
+from customer360.campaigns.drafts import approved_file, write_definition
 from customer360.campaigns.ledger import APPROVED, CONTACT, SENT, append, entry_id
 from customer360.mail.deliveries import deliveries
 from customer360.mail.queue import MailQueue, open_queue
@@ -40,7 +40,7 @@ class Mailing:
         )
         folder = approved_file(self.place, "spring", version).parent
         folder.mkdir(parents=True, exist_ok=True)
-        write_definitions(folder, {version: campaign})
+        write_definition(folder, version, campaign)
         self.add(APPROVED, *customers, version=version, arm=arm)
 
     def add(self, event: str, *customers: str, version: str = "spring-1", arm: str = CONTACT, detail: str = "") -> None:
