@@ -10,6 +10,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 from sqlalchemy import select
 
 from customer360.campaigns.drafts import approved_definitions
@@ -17,6 +18,7 @@ from customer360.campaigns.ledger import APPROVED, CONTACT, CONTACT_KEY, SENT, S
 from customer360.lake.atomic import replacing
 from customer360.lake.engine import connect, file_list, literal
 from customer360.lake.publishing.tables import TABLES
+from customer360.lake.warehouse.frames import write_parquet
 from customer360.mail.answers import BY_MACHINE
 from customer360.mail.queue import MailQueue
 from customer360.mail.queue.stops import CHANNEL
@@ -141,8 +143,8 @@ def write_deliveries(place: Place, frame: pd.DataFrame, days: Collection[date]) 
     rows = frame.drop(columns="is_in_agreement")
     written = dict(list(rows.groupby(rows["contact_date"].dt.date)))
     for day in days:
-        with replacing(folder / f"day_key={day}" / "part.parquet") as temporary:
-            written.get(day, rows.iloc[:0]).to_parquet(temporary, index=False, compression="zstd")
+        of_day = pa.Table.from_pandas(written.get(day, rows.iloc[:0]), TABLES[DELIVERIES].arrow_schema, preserve_index=False)
+        write_parquet(folder / f"day_key={day}" / "part.parquet", of_day)
     files = sorted(folder.glob("day_key=*/part.parquet"))
     with connect(place.scratch) as connection, replacing(place.mail / f"{METRICS}.parquet") as temporary:
         source = f"from read_parquet({file_list(files)}, hive_partitioning = false)"
