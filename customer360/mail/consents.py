@@ -12,7 +12,7 @@ import base64
 import hashlib
 import secrets
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -33,6 +33,7 @@ VALID = timedelta(days=7)  # for which the link of one can be confirmed
 HOUR = timedelta(hours=1)
 MOST_PER_CLIENT, MOST_OVERALL = 5, 500  # questions in an hour
 ASKED, LIMITED = "asked", "limited"
+EXPORTED = "opt_ins.parquet"
 METADATA = MetaData()
 
 # One row per question. Times are plain UTC. ``client_hash``: of who asked, and of who confirmed. ``sealed``: the address.
@@ -210,9 +211,16 @@ class Consents:
             ]
         frame = pd.DataFrame(kept, columns=["customer_id", "channel", "confirmed_at"])
         typed = frame.astype({"customer_id": "str", "channel": "str", "confirmed_at": "datetime64[us]"})
-        with replacing(self._place.campaigns / "opt_ins.parquet") as temporary:
+        with replacing(self._place.campaigns / EXPORTED) as temporary:
             typed.to_parquet(temporary, index=False, compression="zstd")
         return len(typed)
+
+    def exported_at(self) -> datetime:
+        """When ``export`` wrote last (UTC); long ago where it never did."""
+        try:
+            return datetime.fromtimestamp((self._place.campaigns / EXPORTED).stat().st_mtime, UTC)
+        except FileNotFoundError:
+            return datetime.fromtimestamp(0, UTC)
 
     def _open(self, sealed: str) -> str:
         return self._sealer.decrypt(sealed.encode()).decode() if sealed else ""

@@ -110,6 +110,13 @@ def test_soft_bounces_stop_an_address_after_some_in_a_row(tmp_path: Path) -> Non
     assert stopped(queue).startswith(f"{SOFT_BOUNCES} messages in a row came back")
 
 
+def test_a_message_that_did_not_come_back_ends_the_row(tmp_path: Path) -> None:
+    queue = queued(Place(root=tmp_path), *(f"{number}" * 32 for number in range(4)))
+    for number in (0, 1, 3):  # the last one's answer may still come; 2 stayed there
+        queue.mark(f"{number}" * 32, "bounced_soft", NOW, "full", f"dsn-{number}")
+    assert queue.soft_bounces_in_a_row("hash 1") == 1
+
+
 class Server(socketserver.ThreadingTCPServer):
     """As much of an IMAP server as the mailbox asks for; folders by name, of mails by UID."""
 

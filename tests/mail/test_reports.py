@@ -9,6 +9,7 @@ from flufl.bounce import all_failures
 
 from customer360.mail.reports import parse_report
 from customer360.mail.reports.status import meaning_of, status_in
+from customer360.mail.texts import TEXTS
 
 
 @pytest.mark.parametrize("answer", ALL, ids=lambda answer: answer.name)
@@ -119,3 +120,10 @@ MULTIPART = b"MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n"
 )
 def test_large_and_malformed_mails_are_read(content):
     assert parse_report(content, [SECRET]).contact_key is None
+
+
+def test_the_public_pages_say_the_same_in_each_language():
+    assert {frozenset(texts) for texts in TEXTS.values()} == {frozenset(TEXTS["en"])}
+    assert all(
+        text.count("{shop}") == TEXTS["en"][name].count("{shop}") for texts in TEXTS.values() for name, text in texts.items()
+    )

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pandas as pd
-from sqlalchemy import Connection, Engine, func, insert, select, update
+from sqlalchemy import Connection, Engine, exists, func, insert, select, update
 
 from customer360.decisions import Request
 from customer360.lake.atomic import replacing
@@ -83,12 +83,26 @@ class Stops:
         return reasons
 
     def soft_bounces_in_a_row(self, address_hash: str) -> int:
-        """Soft bounces of an address since a message to it was last delivered, as far as that is known."""
-        of_address = select(MARKS.c.at, MARKS.c.kind).join(MESSAGES, MESSAGES.c.contact_key == MARKS.c.contact_key)
-        asked = of_address.where(MESSAGES.c.address_hash == address_hash, MARKS.c.kind.in_((BOUNCED_SOFT, DELIVERED)))
+        """Messages to an address, the newest first, that bounced softly, up to one that did not or was delivered.
+
+        The newest ones that did not bounce yet are left aside: their answers may still come.
+        """
+        has = {
+            kind: exists().where(MARKS.c.contact_key == MESSAGES.c.contact_key, MARKS.c.kind == kind)
+            for kind in (BOUNCED_SOFT, DELIVERED)
+        }
+        asked = select(has[BOUNCED_SOFT], has[DELIVERED]).where(MESSAGES.c.address_hash == address_hash)
+        count = 0
         with reading(self.engine) as connection:
-            kinds = [kind for _, kind in connection.execute(asked.order_by(MARKS.c.at.desc()))]
-        return kinds.index(DELIVERED) if DELIVERED in kinds else len(kinds)
+            for has_bounced, is_delivered in connection.execute(
+                asked.order_by(MESSAGES.c.send_at.desc(), MESSAGES.c.contact_key.desc())
+            ):
+                if not has_bounced and count:
+                    break
+                count += bool(has_bounced)
+                if is_delivered:
+                    break
+        return count
 
     def marks(self) -> pd.DataFrame:
         """Messages with a mark (``messages``) by campaign_id, provider and kind."""

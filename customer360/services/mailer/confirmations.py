@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, formataddr
@@ -18,6 +18,7 @@ from customer360.mail.smtp import Connection, LostConnectionError, RefusedError,
 from customer360.mail.texts import TEXTS, language_of
 from customer360.settings import Email, Settings
 
+EXPORT_EVERY = timedelta(hours=1)  # opt-ins expire with time
 LOG = logging.getLogger(__name__)
 
 
@@ -29,6 +30,8 @@ def send_confirmations(settings: Settings, queue: MailQueue, relay: Relay, now: 
     """
     email, consents = settings.shop.email, Consents(queue, settings.place)
     consents.forget(now)
+    if email is not None and consents.exported_at() < now - EXPORT_EVERY:
+        consents.export(now, email.consent_months)
     if email is None or not (relay.tls == "none" or may_send_to_all(settings)):
         return 0
     waiting = consents.claim(now)
