@@ -13,13 +13,14 @@ export DAGSTER_HOME := $(DATA_DIR)/dagster
 # Else each of many processes compiles the modules that it imports, and pytest rewrites every test's assertions anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo check test test-all crash ui api desk shop lint bench lock docs clean
+.PHONY: help demo check test test-all crash ui api desk mailbox shop lint bench lock docs clean
 help:
 	@echo "make demo [SHOP=completejourney]   set up, load, train, run live slices, plan, publish, report"
 	@echo "make demo SHOP=retail360 FROM=...  the same on the published files in a folder of yours"
 	@echo "make ui                            the Dagster UI on the demo's data, sensors and schedules on"
 	@echo "make api                           the demo's data over HTTP, and a storefront at http://127.0.0.1:8360/demo"
 	@echo "make desk                          dashboards and campaigns in a browser: http://127.0.0.1:8380"
+	@echo "make mailbox                       the e-mails that the demo sent to itself: http://127.0.0.1:8390"
 	@echo "make shop [SPEED=10] [API=1]       simulated traffic keeps landing, so that 'make ui' shows slices firing;"
 	@echo "                                   with API=1 over HTTP through 'make api', which shoppers ask for offers"
 	@echo "make crash KILLS=200 [SEED=1]      SIGKILL at random moments of the real daemon, then a comparison with a clean run"
@@ -60,6 +61,9 @@ api: .venv/.installed
 
 desk: .venv/.installed
 	@$(BIN)/customer360 desk serve
+
+mailbox: .venv/.installed
+	@$(BIN)/customer360 mailer mailbox
 
 shop: .venv/.installed
 	@$(BIN)/customer360 simulate stream --speed $(SPEED) $(if $(API),--api http://127.0.0.1:8360)

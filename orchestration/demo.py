@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from customer360.errors import OperatorError
+from customer360.lake.operations.clock import shop_now
 from customer360.settings import Settings, SettingsError
 from orchestration.progress_display import Display
 from orchestration.start import start_place
@@ -40,9 +41,13 @@ def main() -> None:
         sys.exit("interrupted")
     if code:
         sys.exit(code)
+    from orchestration.demo_mail import mail_first_day, mailed_text
     from orchestration.demo_report import report
 
-    display.say(report(Settings.from_environment(), display.seconds))
+    settings, now = Settings.from_environment(), datetime.now(UTC)
+    with display.stage("mailing the first planned day to a server of this machine"):
+        mailed = mail_first_day(settings, now, shop_now(settings, now))
+    display.say(report(settings, display.seconds, mailed_text(mailed) if mailed else ""))
 
 
 def _require_empty(settings: Settings) -> None:

@@ -14,8 +14,11 @@ from customer360.settings import NONE, Settings, Shop, slug
 SMALLEST_CHANCE = 0.001
 
 
-def report(settings: Settings, seconds: Mapping[str, float]) -> str:
-    """Rows per stage, bad and copied lines, segments, model against baselines, profiles, the plan, times, and next steps."""
+def report(settings: Settings, seconds: Mapping[str, float], mailed: str = "") -> str:
+    """Rows per stage, bad and copied lines, segments, model against baselines, profiles, the plan, times, and next steps.
+
+    ``mailed``: what was mailed, as text; empty where nothing was.
+    """
     place = settings.place
     with open_version(place) as version:
         connection = version.connection
@@ -60,6 +63,8 @@ def report(settings: Settings, seconds: Mapping[str, float]) -> str:
     times = "\n".join(f"  {name:<55} {value:6.1f} s" for name, value in seconds.items())
     database = current_folder(place) / "customer360.duckdb"
     is_simulated = settings.shop.adapter == "synthetic"
+    if mailed:
+        parts += [_title("E-mails"), mailed]
     parts += [
         _title("Time"),
         f"{times}\n  {'in all':<55} {sum(seconds.values()):6.1f} s",
@@ -77,7 +82,9 @@ def report(settings: Settings, seconds: Mapping[str, float]) -> str:
         * (is_simulated and settings.shop.serving)
         + "  make desk       dashboards and campaigns in a browser at http://127.0.0.1:8380 (docs/desk.md);\n"
         "                  .venv/bin/customer360 desk users demo gives an account for each of its four roles\n"
-        "  docs/bi.md      every table and column\n"
+        + "  make mailbox    the first day's messages as people see them: http://127.0.0.1:8390 (docs/email.md)\n"
+        * bool(mailed)
+        + "  docs/bi.md      every table and column\n"
         "  docs/campaigns.md, docs/your-data.md   from a campaign file to its results; your own shop",
     ]
     return "\n".join(parts)

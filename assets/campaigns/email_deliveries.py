@@ -116,9 +116,9 @@ def _rate_results(rows: pd.DataFrame) -> Iterator[dg.AssetCheckResult]:
         COMPLAINTS: accepted[accepted["complained_at"].notna()],
         UNSUBSCRIBES: accepted[accepted["unsubscribed_at"].notna()],
     }
-    sent = accepted.groupby("provider").size().to_dict()
+    sent = accepted["provider"].value_counts().to_dict()
     for rate, found in events.items():
-        verdict = judged(rate, sent, found.groupby("provider").size().to_dict())
+        verdict = judged(rate, sent, found["provider"].value_counts().to_dict())
         is_error = verdict.level == "stop"
         yield dg.AssetCheckResult(
             asset_key=METRICS_KEY,

@@ -32,3 +32,19 @@ def run(
         signal.signal(number, lambda *_: worker.stop.set())
     say(f"{own.host}:{own.port} takes the messages of {settings.shop.title}.")
     run_worker(settings, own, worker, is_once=is_once)
+
+
+@command(app)
+def mailbox(context: typer.Context, port: Annotated[int, typer.Option(help="On this machine.")] = 8390) -> None:
+    """Show the messages that a demo sent to itself, until SIGTERM or Ctrl-C."""
+    import asyncio
+
+    from customer360.errors import OperatorError
+    from customer360.services.mailer.inbox import serve_inbox
+    from customer360.services.mailer.sink import sink_folder
+
+    folder = sink_folder(place_settings(context).place)
+    if not folder.is_dir():
+        raise OperatorError(f"{folder} holds no messages: make demo sends some to itself")
+    say(f"http://127.0.0.1:{port} shows them.")
+    asyncio.run(serve_inbox(folder, port))

@@ -113,6 +113,7 @@ class Messages:
 
         Queueing again changes nothing. A contact whose address has a message of its campaign is kept as left out.
         """
+        self.is_open()  # a new queue notes where it was made
         frame = contacts.sort_values("value", ascending=False).drop_duplicates("contact_key")
         plain = frame.reindex(columns=[*QUEUED_COLUMNS, *OPTIONAL, "value"]).astype(object)
         rows: list[dict[str, Any]] = plain.where(plain.notna(), None).to_dict("records")  # type: ignore[assignment]

@@ -6,7 +6,6 @@ import mailbox
 from dataclasses import dataclass
 from email import message_from_bytes, policy
 from email.message import EmailMessage
-from email.utils import parsedate_to_datetime
 from html import escape
 from pathlib import Path
 
@@ -41,14 +40,6 @@ class Mail:
     key: str
     message: EmailMessage
 
-    @property
-    def sent_at(self) -> float:
-        """For the order: seconds since 1970; 0 without a date that can be read."""
-        try:
-            return parsedate_to_datetime(str(self.message["Date"])).timestamp()
-        except (TypeError, ValueError):
-            return 0.0
-
     def header(self, name: str) -> str:
         """A header as HTML."""
         return escape(str(self.message.get(name, "")))
@@ -59,12 +50,17 @@ class Mail:
         return str(part.get_content()) if part is not None else ""
 
 
+def newest_mails(folder: Path, count: int) -> list[Mail]:
+    """The newest messages of a Maildir, the newest first."""
+    return _newest(mailbox.Maildir(folder, factory=None, create=True), count)
+
+
 def inbox(folder: Path) -> Starlette:
     """The application: the list of messages, and each of them."""
     kept = mailbox.Maildir(folder, factory=None, create=True)
 
     def listed(_request: Request) -> Response:
-        mails = sorted((_read(kept, key) for key in list(kept.keys())[-MOST_SHOWN:]), key=lambda mail: -mail.sent_at)
+        mails = _newest(kept, MOST_SHOWN)
         rows = "".join(
             f"<tr><td>{mail.header('Date')}</td><td>{mail.header('To')}</td>"
             f'<td><a href="/message/{escape(mail.key)}">{mail.header("Subject") or "(no subject)"}</a></td></tr>'
@@ -115,6 +111,11 @@ def _page(title: str, body: str) -> HTMLResponse:
     )
     text = f"<!doctype html><html lang='en'><head>{head}</head><body><main><h1>{title}</h1>{body}</main></body></html>"
     return HTMLResponse(text, headers={"Content-Security-Policy": OF_PAGE, "X-Content-Type-Options": "nosniff"})
+
+
+def _newest(kept: mailbox.Maildir, count: int) -> list[Mail]:
+    """Keys begin with the second of their arrival."""
+    return [_read(kept, key) for key in sorted(kept.keys(), reverse=True)[:count]]
 
 
 def _found(kept: mailbox.Maildir, request: Request) -> Mail | None:

@@ -7,7 +7,7 @@ hours where the customer is, and whether the day has passed there.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache, partial
@@ -41,6 +41,7 @@ from customer360.snapshot import open_snapshot
 
 UNCHECKED = "the DNS check has not passed: customer360 email check"
 UNCHECKED_WAIT = timedelta(minutes=10)
+ShopClock = Callable[[Settings, datetime], datetime]  # the shop's time (UTC) at a time of the wall clock
 QUARTER = timedelta(minutes=15)  # every zone's hours begin at a quarter of an hour of UTC
 
 
@@ -48,8 +49,16 @@ class Preparation:
     """Prepares messages of a shop. ``signer`` is None where the relay signs; ``is_sink``: no other machine is reached."""
 
     def __init__(
-        self, settings: Settings, queue: MailQueue, *, signer: Signer | None, consent_seconds: float, is_sink: bool
+        self,
+        settings: Settings,
+        queue: MailQueue,
+        *,
+        signer: Signer | None,
+        consent_seconds: float,
+        is_sink: bool,
+        shop_clock: ShopClock = shop_now,
     ) -> None:
+        self._shop_clock = shop_clock
         self._settings, self._queue, self._signer, self._is_sink = settings, queue, signer, is_sink
         self._email, self._secrets = email_of(settings.shop), link_secrets(settings.place)
         self._consent_seconds, self._loaded_at = consent_seconds, -float("inf")
@@ -58,7 +67,7 @@ class Preparation:
 
     def prepare(self, contacts: Sequence[Contact], now: datetime) -> tuple[list[Letter], list[Outcome]]:
         """The letters of contacts that may be sent now, and what becomes of the others."""
-        at_shop = shop_now(self._settings, now)
+        at_shop = self._shop_clock(self._settings, now)
         if time.monotonic() - self._loaded_at > self._consent_seconds:
             load_again(self._settings, at_shop)
             self._loaded_at = time.monotonic()

@@ -15,7 +15,7 @@ from customer360.mail.queue import open_queue
 from customer360.mail.queue.rates import Rates
 from customer360.mail.rendering import email_of
 from customer360.services.mailer.confirmations import send_confirmations
-from customer360.services.mailer.preparation import Preparation
+from customer360.services.mailer.preparation import Preparation, ShopClock
 from customer360.services.mailer.settings import MailerSettings
 from customer360.services.mailer.worker import Worker
 from customer360.settings import Settings
@@ -28,8 +28,11 @@ class MailerClosed(OperatorError):  # noqa: N818  the state's name
     """Nothing may be sent from this queue until it was compared with what was sent."""
 
 
-def make_worker(settings: Settings, own: MailerSettings) -> Worker:
-    """A sender. Raises ``MailerClosed`` on a queue that was copied or restored, ``SettingsError`` on wrong settings."""
+def make_worker(settings: Settings, own: MailerSettings, shop_clock: ShopClock = shop_now) -> Worker:
+    """A sender; hours and days are those of ``shop_clock``.
+
+    Raises ``MailerClosed`` on a queue that was copied or restored, ``SettingsError`` on wrong settings.
+    """
     queue, email = open_queue(settings.place), email_of(settings.shop)
     if not queue.is_open():
         raise MailerClosed(
@@ -37,14 +40,21 @@ def make_worker(settings: Settings, own: MailerSettings) -> Worker:
             "and compare it with the logs of what was sent: customer360 email reconcile; docs/email.md says with which"
         )
     preparation = Preparation(
-        settings, queue, signer=_signer(settings, own), consent_seconds=own.consent_seconds, is_sink=own.is_sink
+        settings,
+        queue,
+        signer=_signer(settings, own),
+        consent_seconds=own.consent_seconds,
+        is_sink=own.is_sink,
+        shop_clock=shop_clock,
     )
     return Worker(
         queue, own.relay(email.return_path_domain), preparation, connections=own.connections, rates=Rates(email.rates)
     )
 
 
-def run_worker(settings: Settings, own: MailerSettings, worker: Worker, *, is_once: bool) -> None:
+def run_worker(
+    settings: Settings, own: MailerSettings, worker: Worker, *, is_once: bool, shop_clock: ShopClock = shop_now
+) -> None:
     """Send.
 
     About once a minute and at the end confirmation mails of opt-ins leave, the ledger learns what was sent, and bad rates
@@ -57,7 +67,7 @@ def run_worker(settings: Settings, own: MailerSettings, worker: Worker, *, is_on
         send_confirmations(settings, worker.queue, relay, now, signer)
         for line in brake(worker.queue, now):
             LOG.error("stopped by itself: %s", line)
-        sync_ledger(settings, worker.queue, now, shop_now(settings, now), BY)
+        sync_ledger(settings, worker.queue, now, shop_clock(settings, now), BY)
 
     worker.run(is_once=is_once, each_minute=care)
 

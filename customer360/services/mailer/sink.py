@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import mailbox
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
-from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
+from anyio.from_thread import start_blocking_portal
 
 from customer360.settings import Place
 
@@ -23,13 +25,22 @@ def sink_folder(place: Place) -> Path:
 
 @contextmanager
 def sink(place: Place) -> Iterator[int]:
-    """Receive on a free port of this machine, which is given; each message is on disk before it is acknowledged."""
-    controller = Controller(_Keeper(sink_folder(place)), hostname=LOOPBACK, port=0, data_size_limit=LARGEST)
-    controller.start()
-    try:
-        yield controller.server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
-    finally:
-        controller.stop()
+    """Receive on a free port of this machine, which is given; each message is on disk before it is acknowledged.
+
+    aiosmtpd's own controller needs to know its port beforehand.
+    """
+    keeper = _Keeper(sink_folder(place))
+    with start_blocking_portal() as portal:
+        server = portal.call(_listen, keeper)
+        try:
+            yield server.sockets[0].getsockname()[1]
+        finally:
+            portal.call(server.close)
+
+
+async def _listen(keeper: _Keeper) -> asyncio.Server:
+    protocol = partial(SMTP, keeper, data_size_limit=LARGEST)
+    return await asyncio.get_running_loop().create_server(protocol, LOOPBACK, 0)
 
 
 class _Keeper:

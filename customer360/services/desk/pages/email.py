@@ -158,7 +158,7 @@ def _sending(queue: MailQueue, stops: dict[str, dict[str, Any]]) -> list[Sending
     return [
         Sending(
             str(campaign),
-            rows.groupby("state")["messages"].sum().to_dict(),
+            _sums(rows, "state"),
             stops.get(str(campaign)),
             _verdicts(rows, marks[marks["campaign_id"] == campaign]),
         )
@@ -167,11 +167,14 @@ def _sending(queue: MailQueue, stops: dict[str, dict[str, Any]]) -> list[Sending
 
 
 def _verdicts(counts: pd.DataFrame, marks: pd.DataFrame) -> list[Verdict]:
-    accepted = counts[counts["state"] == ACCEPTED].groupby("provider")["messages"].sum().to_dict()
-    events = {
-        rate: marks[marks["kind"] == kind].groupby("provider")["messages"].sum().to_dict() for rate, kind in MARKS.items()
-    }
+    accepted = _sums(counts[counts["state"] == ACCEPTED], "provider")
+    events = {rate: _sums(marks[marks["kind"] == kind], "provider") for rate, kind in MARKS.items()}
     return [judged(rate, accepted, found) for rate, found in events.items()] if accepted else []
+
+
+def _sums(rows: pd.DataFrame, by: str) -> dict[str, int]:
+    """Messages by the values of a column."""
+    return {str(name): int(count) for name, count in rows.groupby(by)["messages"].sum().items()}
 
 
 def _charts(request: DeskRequest, period: Period) -> list[Chart]:
