@@ -116,9 +116,9 @@ def _rate_results(rows: pd.DataFrame) -> Iterator[dg.AssetCheckResult]:
         COMPLAINTS: accepted[accepted["complained_at"].notna()],
         UNSUBSCRIBES: accepted[accepted["unsubscribed_at"].notna()],
     }
-    sent = accepted["provider"].value_counts().to_dict()
+    sent = _counts(accepted["provider"])
     for rate, found in events.items():
-        verdict = judged(rate, sent, found["provider"].value_counts().to_dict())
+        verdict = judged(rate, sent, _counts(found["provider"]))
         is_error = verdict.level == "stop"
         yield dg.AssetCheckResult(
             asset_key=METRICS_KEY,
@@ -128,6 +128,10 @@ def _rate_results(rows: pd.DataFrame) -> Iterator[dg.AssetCheckResult]:
             description=verdict.reason,
             metadata={"messages": verdict.messages, "events": verdict.events, "low_end": verdict.low, "level": verdict.level},
         )
+
+
+def _counts(values: pd.Series[str]) -> dict[str, int]:
+    return {str(value): int(count) for value, count in values.value_counts().items()}
 
 
 EMAIL_ASSETS = email_assets(SHOP)
