@@ -116,8 +116,12 @@ def results(
             deciles.append(_deciles(str(campaign), ours[ours["is_sent"]]))
     parts = {"campaign_result_deciles": deciles, "campaign_result_days": days}
     found = {name: TABLES[name].typed(pd.concat(part, ignore_index=True) if part else []) for name, part in parts.items()}
-    typed = TABLES["campaign_variant_results"].typed(variants)
-    return Results(TABLES["campaign_results"].typed(rows), *found.values(), typed)
+    return Results(
+        campaigns=TABLES["campaign_results"].typed(rows),
+        deciles=found["campaign_result_deciles"],
+        days=found["campaign_result_days"],
+        variants=TABLES["campaign_variant_results"].typed(variants),
+    )
 
 
 def judged_contacts(

@@ -31,11 +31,11 @@ def variant_rows(campaign: str, ours: pd.DataFrame, *, is_closed: bool) -> list[
 def variant_lines(rows: pd.DataFrame) -> list[str]:
     """A line for people about each variant of a campaign that is judged. ``rows``: its rows of ``campaign_variant_results``."""
     lines = []
-    for row in rows[rows["customers"] > 0].itertuples():
-        line = f"variant {row.variant}: {row.conversion_rate:.2%} of {row.customers:,} converted"
-        if not pd.isna(row.difference):
-            bounds = f"{100 * row.difference_low:+.2f} to {100 * row.difference_high:+.2f}"
-            line += f", {100 * row.difference:+.2f} percentage points beside the first (95% interval {bounds})"
+    for _, row in rows[rows["customers"] > 0].iterrows():
+        line = f"variant {row['variant']}: {row['conversion_rate']:.2%} of {row['customers']:,} converted"
+        if not pd.isna(row["difference"]):
+            difference, low, high = (100 * float(row[f"difference{end}"]) for end in ("", "_low", "_high"))
+            line += f", {difference:+.2f} percentage points beside the first (95% interval {low:+.2f} to {high:+.2f})"
         lines.append(line)
     return lines
 

@@ -217,7 +217,6 @@ def test_an_address_stays_where_it_was_landed_and_in_the_versions_of_its_table(s
     folders = {name.partition("/")[0] for name in places_of(value, shop.data)}
     assert {"landing"} <= folders <= {"landing", "raw", "quarantine"}
     assert value not in shop.printed
-    assert "email: is no address that can be mailed" in shop.printed
 
 
 @pytest.mark.parametrize(
