@@ -130,7 +130,7 @@ def _rate_results(rows: pd.DataFrame) -> Iterator[dg.AssetCheckResult]:
         )
 
 
-def _counts(values: pd.Series[str]) -> dict[str, int]:
+def _counts(values: "pd.Series[str]") -> dict[str, int]:
     return {str(value): int(count) for value, count in values.value_counts().items()}
 
 
