@@ -95,7 +95,7 @@ lint-sql: .venv/.installed-dev
 		dbt_project/models dbt_project/tests/*.sql  # macros are no SQL before they are called
 
 bench: .venv/.installed-dev $(if $(filter reference,$(NAME)),.venv/.installed-spark) $(if $(filter recommendations,$(NAME)),.venv/.installed-recommendations)
-	@test -n "$(NAME)" || { echo "make bench NAME=<one of: slice, customers, density, reference, affinity, journey, drift, scoring, campaign, lift, closed_loop, publish, purchases_only, first_day, recommendations, lifetime, offers, serving, collector, email_crash, desk>"; exit 1; }
+	@test -n "$(NAME)" || { echo "make bench NAME=<one of: slice, customers, density, reference, affinity, journey, drift, scoring, campaign, lift, closed_loop, publish, purchases_only, first_day, recommendations, lifetime, offers, serving, collector, email, email_crash, desk>"; exit 1; }
 	@$(BIN)/python -m benchmarks.$(NAME)
 
 lock: $(UV)

@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 import pandas as pd
 
@@ -43,11 +43,12 @@ from customer360.lake.reference.reference_history import reference_relation
 from customer360.lake.reference.reference_rows import BrokenReferenceError
 from customer360.lake.slices import naive
 from customer360.mail.queue import open_queue
-from customer360.settings import Place, Settings
+from customer360.settings import TIME_ZONES, Place, Settings
 
 AT_MOST_AHEAD = timedelta(hours=24)
 ASIDE = ".aside"
 OUTBOX_COLUMNS = ("contact_key", "customer_id", "campaign_id", "channel", "offer_id", "send_at", "plan_version")
+KNOWN_ZONES = frozenset(TIME_ZONES.values())
 TOO_LATE = "too late: its day has passed"
 READ_AGAIN = ("customers", "suppressions")
 
@@ -191,10 +192,9 @@ def reasons_against(settings: Settings, contacts: pd.DataFrame, shop_now: dateti
 
 def _ends_of_days(zones: pd.Series[str], days: pd.Series[pd.Timestamp], shop_zone: ZoneInfo) -> pd.Series[pd.Timestamp]:
     """When each day ends where its customer is, UTC; in the shop's zone where the customer's is not known."""
-    known = available_timezones()
     pairs = list(zip(zones, days, strict=True))
     ends = {
-        pair: _midnight(pair[1].date() + timedelta(days=1), ZoneInfo(pair[0]) if pair[0] in known else shop_zone)
+        pair: _midnight(pair[1].date() + timedelta(days=1), ZoneInfo(pair[0]) if pair[0] in KNOWN_ZONES else shop_zone)
         for pair in set(pairs)
     }
     return pd.Series([ends[pair] for pair in pairs], index=days.index, dtype="datetime64[us]")

@@ -231,6 +231,26 @@ def test_a_letter_that_cannot_be_made_is_left_out_and_the_others_go(queue: MailQ
     assert taken == [] and states(queue) == {LEFT_OUT: 2}
 
 
+def test_a_stop_counts_for_letters_that_wait_in_memory(queue: MailQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stopping(Canary):
+        def build(self) -> bytes:
+            queue.stop(f"C{KEYS[1]}", None, "email", None, "unsubscribed", "page", now())
+            return super().build()
+
+        def still_wanted(self, contact: Contact) -> str | None:
+            found = queue.stopped(pd.DataFrame([contact], columns=Contact._fields)).iloc[0]
+            return found if isinstance(found, str) else None
+
+    monkeypatch.setattr("customer360.services.mailer.worker.FRESH_SECONDS", -1)
+    queue.enqueue(contacts(KEYS[:2], value=[2.0, 1.0]), now())
+    port = free_port()
+    with smtp_receiver(port) as taken:
+        worker = Worker(queue, Relay("127.0.0.1", port, "none"), Stopping(), connections=1)
+        monkeypatch.setattr(worker, "_stops_version", queue.stops_version)
+        worker.run(is_once=True)
+    assert len(taken) == 1 and states(queue) == {ACCEPTED: 1, LEFT_OUT: 1}
+
+
 def test_a_failure_of_the_program_sends_nothing_and_quotes_nothing(queue: MailQueue, caplog: pytest.LogCaptureFixture) -> None:
     class Broken(Canary):
         def build(self) -> bytes:

@@ -32,7 +32,9 @@ def open_queue(place: Place, url: str | None = None) -> MailQueue:
     return _opened(place.mail, url or os.environ.get(URL_VARIABLE) or f"sqlite:///{place.mail / 'mail.sqlite3'}", os.getpid())
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=None)  # one that was dropped would leave its connections open
 def _opened(folder: Path, url: str, process: int) -> MailQueue:
     """One pool of connections a process: a connection must not outlive a fork."""
-    return MailQueue(queue_engine(url), folder)
+    queue = MailQueue(queue_engine(url), folder)
+    queue.is_open()  # a new database notes where it was made, before it holds a message
+    return queue

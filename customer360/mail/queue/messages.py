@@ -36,6 +36,7 @@ from customer360.mail.queue.tables import (
     UNKNOWN,
     identity,
     insert_new,
+    keep_fact,
     reading,
 )
 
@@ -178,20 +179,20 @@ class Messages:
 
         Returns the keys of those whose address has a message of the campaign already.
         """
-        taken = []
+        taken_keys, rows = [], []
         with self.engine.begin() as connection:
+            campaigns = _campaigns(connection, sorted(addresses))
+            taken = _taken(connection, sorted({address_hash for address_hash, _ in addresses.values()}))
             for key, (address_hash, domain) in addresses.items():
-                other = MESSAGES.alias()
-                is_free = ~exists().where(
-                    other.c.campaign_id == MESSAGES.c.campaign_id,
-                    other.c.address_hash == address_hash,
-                    other.c.state.in_((QUEUED, *WITHDRAWN_STATES)),
-                )
-                values = {"address_hash": address_hash, "domain": domain, "provider": provider_of(domain)}
-                changed = connection.execute(update(MESSAGES).where(MESSAGES.c.contact_key == key, is_free).values(**values))
-                if not changed.rowcount:
-                    taken.append(key)
-        return taken
+                place = (campaigns[key], address_hash)
+                if place in taken:
+                    taken_keys.append(key)
+                else:
+                    taken.add(place)
+                    rows.append({"key": key, "hash": address_hash, "at": domain, "large": provider_of(domain)})
+            if rows:
+                connection.execute(_READDRESS, rows)
+        return taken_keys
 
     def withdraw(
         self, campaign_id: str, reason: str, at: datetime, customers: Collection[str] = ()
@@ -320,7 +321,7 @@ class Messages:
     def keep_fact(self, name: str, value: str) -> None:
         """Keep one."""
         with self.engine.begin() as connection:
-            _keep_fact(connection, name, value)
+            keep_fact(connection, name, value)
 
     def is_open(self) -> bool:
         """Whether messages may be sent: the database is where it was made, and no copy and not restored. See ``reconcile``."""
@@ -330,13 +331,13 @@ class Messages:
             known = connection.execute(select(FACTS.c.value).where(FACTS.c.name == "identity")).scalar()
             if known is None and connection.execute(select(~exists(select(MESSAGES.c.contact_key)))).scalar_one():
                 known = identity(connection, transport)
-                _keep_fact(connection, "identity", known)
+                keep_fact(connection, "identity", known)
             return known == identity(connection, transport)
 
     def open(self) -> None:
         """Let messages be sent from here: it was compared with what was sent."""
         with self.engine.begin() as connection:
-            _keep_fact(connection, "identity", identity(connection, self.folder / "transport"))
+            keep_fact(connection, "identity", identity(connection, self.folder / "transport"))
 
     def counts(self) -> pd.DataFrame:
         """Messages (``messages``) by campaign_id, plan_version, provider and state."""
@@ -373,15 +374,12 @@ _RECORD_QUEUED = _RECORD_QUEUED.values(
 )
 
 
+_READDRESS = update(MESSAGES).where(MESSAGES.c.contact_key == bindparam("key"))
+_READDRESS = _READDRESS.values(address_hash=bindparam("hash"), domain=bindparam("at"), provider=bindparam("large"))
 _REMEMBER = update(MESSAGES).where(MESSAGES.c.contact_key == bindparam("key"))
 _REMEMBER = _REMEMBER.values(
     state=bindparam("state"), changed_at=bindparam("changed_at"), reply=bindparam("reply"), owner=None, is_synced=False
 )
-
-
-def _keep_fact(connection: Connection, name: str, value: str) -> None:
-    new = insert_new(connection, FACTS).values(name=name, value=value)
-    connection.execute(new.on_conflict_do_update(index_elements=["name"], set_={"value": value}))
 
 
 def _contact(row: Row[Any]) -> Contact:
@@ -411,17 +409,35 @@ def _parts(values: Sequence[Value]) -> Iterator[Sequence[Value]]:
     return (values[start : start + CHUNK] for start in range(0, len(values), CHUNK))
 
 
+def _campaigns(connection: Connection, keys: Sequence[str]) -> dict[str, str]:
+    """The campaign of each message."""
+    return {
+        row.contact_key: row.campaign_id
+        for part in _parts(keys)
+        for row in connection.execute(
+            select(MESSAGES.c.contact_key, MESSAGES.c.campaign_id).where(MESSAGES.c.contact_key.in_(part))
+        )
+    }
+
+
+def _taken(connection: Connection, hashes: Sequence[str]) -> set[tuple[str, str]]:
+    """The campaigns and addresses (of ``hashes``) that have a message, sent or to be sent."""
+    states = MESSAGES.c.state.in_((QUEUED, *WITHDRAWN_STATES))
+    return {
+        (row.campaign_id, row.address_hash)
+        for part in _parts(hashes)
+        for row in connection.execute(
+            select(MESSAGES.c.campaign_id, MESSAGES.c.address_hash).where(MESSAGES.c.address_hash.in_(part), states)
+        )
+    }
+
+
 def _insert(connection: Connection, rows: list[dict[str, Any]], at: datetime) -> list[str]:
     keys, hashes = [row["contact_key"] for row in rows], [row["address_hash"] for row in rows]
     known: set[str] = set()
-    taken: set[tuple[str, str]] = set()
+    taken = _taken(connection, hashes)
     for part in _parts(keys):
         known.update(connection.execute(select(MESSAGES.c.contact_key).where(MESSAGES.c.contact_key.in_(part))).scalars())
-    for part in _parts(hashes):
-        asked = select(MESSAGES.c.campaign_id, MESSAGES.c.address_hash).where(
-            MESSAGES.c.address_hash.in_(part), MESSAGES.c.state.in_((QUEUED, *WITHDRAWN_STATES))
-        )
-        taken.update((row.campaign_id, row.address_hash) for row in connection.execute(asked))
     remembered = {
         row.contact_key: row
         for part in _parts(keys)

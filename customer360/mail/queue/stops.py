@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -11,13 +12,13 @@ from sqlalchemy import Connection, Engine, exists, func, insert, select, update
 from customer360.decisions import Request
 from customer360.lake.atomic import replacing
 from customer360.lake.slices import naive
-from customer360.mail.queue.tables import CAMPAIGN_STOPS, MARKS, MESSAGES, STOPS, insert_new, reading
+from customer360.mail.queue.tables import CAMPAIGN_STOPS, FACTS, MARKS, MESSAGES, STOPS, insert_new, keep_fact, reading
 from customer360.settings import Place
 
 if TYPE_CHECKING:
     from customer360.mail.queue import MailQueue
 
-CHANNEL = "email"
+CHANNEL, VERSION = "email", "stops"
 BOUNCED_SOFT, DELIVERED = "bounced_soft", "delivered"
 EXPORT_TYPES = {"customer_id": "str", "channel": "str", "topic": "str", "reason": "str", "stopped_at": "datetime64[us]"}
 CHUNK = 10_000
@@ -57,6 +58,12 @@ class Stops:
             connection.execute(
                 new.on_conflict_do_update(index_elements=list(key), set_=values, where=STOPS.c.lifted_at.is_not(None))
             )
+            keep_fact(connection, VERSION, uuid.uuid4().hex)
+
+    def stops_version(self) -> str:
+        """Another text after each new stop, of whatever kind."""
+        with reading(self.engine) as connection:
+            return str(connection.execute(select(FACTS.c.value).where(FACTS.c.name == VERSION)).scalar())
 
     def lift(self, customer_id: str, channel: str, topic: str | None, at: datetime) -> int:
         """End the stops of a customer, who asked for messages again. Returns how many."""
@@ -138,6 +145,7 @@ class Stops:
         values = {"campaign_id": campaign_id or "", "is_stopped": is_stopped, "reason": request.reason_line, "by": request.by}
         with self.engine.begin() as connection:
             connection.execute(insert(CAMPAIGN_STOPS).values(**values, at=naive(request.at)))
+            keep_fact(connection, VERSION, uuid.uuid4().hex)
 
 
 def stopped_campaigns(connection: Connection) -> set[str]:

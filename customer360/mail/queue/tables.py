@@ -197,6 +197,12 @@ def insert_new(connection: Connection, table: Table) -> Any:
     return (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
 
 
+def keep_fact(connection: Connection, name: str, value: str) -> None:
+    """Keep what the database knows of itself under a name."""
+    new = insert_new(connection, FACTS).values(name=name, value=value)
+    connection.execute(new.on_conflict_do_update(index_elements=["name"], set_={"value": value}))
+
+
 def identity(connection: Connection, transport: Path) -> str:
     """What a copy of the database, or one that was made anew from a dump, has otherwise."""
     if connection.dialect.name == "postgresql":

@@ -28,12 +28,13 @@ from customer360.mail.recovery import recover
 from customer360.mail.smtp import Connection, LostConnectionError, RefusedError, Relay, Reply
 
 LOG = logging.getLogger(__name__)
-BATCH = 250
+BATCH = 1000
 PER_CONNECTION = 1000  # messages
 LEASE = timedelta(minutes=15)
 CARE_SECONDS = 60.0  # between looks at what other senders left
-FRESH_SECONDS = 3.0  # a letter that waited longer is checked again before it is sent
+FRESH_SECONDS = 2.0  # where somebody was stopped since, a letter that waited longer is checked again before it is sent
 IDLE_SECONDS = 0.5
+RECORDED = 250  # messages that are recorded together, where they come fast
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=5), timedelta(minutes=10)
 NO_MAILBOX = ("5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1")  # RFC 3463: the address is none, or none any more
 
@@ -70,12 +71,13 @@ class Worker:
     ) -> None:
         self.queue, self._relay, self._preparation, self._rates = queue, relay, preparation, rates or Rates()
         self._connections = connections
-        self._letters: queues.SimpleQueue[tuple[Letter, float] | None] = queues.SimpleQueue()
+        self._letters: queues.SimpleQueue[tuple[Letter, float, str] | None] = queues.SimpleQueue()
         self._outcomes: list[tuple[Contact, Outcome, Reply | None]] = []
         self._changed = threading.Condition()
         self._in_flight = 0
         self._paused_until = datetime.min.replace(tzinfo=UTC)
         self._failures = 0
+        self._seen = -float("inf"), ""
         self.stop = threading.Event()
 
     def run(self, *, is_once: bool = False, each_minute: Callable[[], None] = lambda: None) -> None:
@@ -124,6 +126,7 @@ class Worker:
         contacts = self.queue.lease(BATCH, self._journal.owner, now, now + LEASE, self._rates)
         if not contacts:
             return False
+        version = self.queue.stops_version()
         try:
             letters, outcomes = self._preparation.prepare(contacts, now)
         except BaseException as error:
@@ -139,14 +142,14 @@ class Worker:
         self._in_flight += len(letters)
         moment = time.monotonic()
         for letter in letters:
-            self._letters.put((letter, moment))
+            self._letters.put((letter, moment, version))
         return True
 
     def _record(self, *, wait: bool) -> None:
         """Keep what became of messages, first in the log, then in the queue."""
         with self._changed:
-            if wait and not self._outcomes:
-                self._changed.wait(IDLE_SECONDS)
+            if wait:  # each record flushes two files: not for every message
+                self._changed.wait_for(lambda: len(self._outcomes) >= min(RECORDED, self._in_flight), IDLE_SECONDS)
             taken, self._outcomes = self._outcomes, []
         if not taken:
             return
@@ -181,9 +184,9 @@ class Worker:
         """The work of a sender thread."""
         line = _Line(self._relay)
         while (entry := self._letters.get()) is not None:
-            letter, since = entry
+            letter, since, version = entry
             try:
-                outcome, reply = self._attempt(line, letter, since)
+                outcome, reply = self._attempt(line, letter, since, version)
             except Exception as error:  # noqa: BLE001  a sender thread must not die with messages in its hands
                 line.drop()
                 self._pause(f"a message of {letter.contact.campaign_id} could not be sent: {_where(error)}")
@@ -193,14 +196,14 @@ class Worker:
                 self._changed.notify()
         line.quit()
 
-    def _attempt(self, line: _Line, letter: Letter, since: float) -> tuple[Outcome, Reply | None]:
+    def _attempt(self, line: _Line, letter: Letter, since: float, version: str) -> tuple[Outcome, Reply | None]:
         """Send one message, and say what became of it."""
         contact = letter.contact
         if self.stop.is_set() or _now() < self._paused_until:
             return _back(contact, None, max(_now(), self._paused_until)), None
         try:
             reason = None
-            if time.monotonic() - since > FRESH_SECONDS:
+            if time.monotonic() - since > FRESH_SECONDS and self._stops_version() != version:
                 reason = self._preparation.still_wanted(contact)
                 if reason is None and self.queue.is_stopped(contact.campaign_id):
                     return _back(contact, None, _now()), None
@@ -210,6 +213,14 @@ class Worker:
         if reason is not None:
             return Outcome(contact.contact_key, contact.attempt, LEFT_OUT, _now(), reason), None
         return self._transmit(line, letter, message)
+
+    def _stops_version(self) -> str:
+        """The version of the stops, at most a second old."""
+        at, version = self._seen
+        if time.monotonic() - at > 1:
+            version = self.queue.stops_version()
+            self._seen = time.monotonic(), version
+        return version
 
     def _transmit(self, line: _Line, letter: Letter, message: bytes) -> tuple[Outcome, Reply | None]:
         contact = letter.contact
