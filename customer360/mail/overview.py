@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import pandas as pd
 from sqlalchemy import func, select
 
 from customer360.decisions import Request
@@ -45,7 +46,7 @@ def email_overview(queue: MailQueue, now: datetime) -> EmailOverview:
     campaigns = [
         CampaignMail(
             str(campaign_id),
-            rows.groupby("state")["messages"].sum().to_dict(),
+            {str(state): int(count) for state, count in rows.groupby("state")["messages"].sum().items()},
             _reasons(queue, str(campaign_id)),
             verdicts(queue, str(campaign_id), BEGINNING),
             stops.get(str(campaign_id)),
@@ -55,8 +56,8 @@ def email_overview(queue: MailQueue, now: datetime) -> EmailOverview:
     waits = select(PROVIDERS.c.provider, PROVIDERS.c.blocked_until, PROVIDERS.c.reason)
     with reading(queue.engine) as connection:
         waiting = [
-            (str(lane), until.replace(tzinfo=UTC), str(reason))
-            for lane, until, reason in connection.execute(waits.where(PROVIDERS.c.blocked_until > naive(now)))
+            (str(row.provider), row.blocked_until.replace(tzinfo=UTC), str(row.reason))
+            for row in connection.execute(waits.where(PROVIDERS.c.blocked_until > naive(now)))
         ]
     return EmailOverview(campaigns, sorted(waiting), stops.get(""), queue.is_open())
 
@@ -73,8 +74,8 @@ def verdicts(queue: MailQueue, campaign_id: str, since: datetime) -> list[Verdic
         .group_by(MARKS.c.kind, MESSAGES.c.provider)
     )
     with reading(queue.engine) as connection:
-        messages = {str(provider): int(count) for provider, count in connection.execute(sent)}
-        events = {(str(kind), str(provider)): int(count) for kind, provider, count in connection.execute(marked)}
+        messages = {str(row[0]): int(row[1]) for row in connection.execute(sent)}
+        events = {(str(row[0]), str(row[1])): int(row[2]) for row in connection.execute(marked)}
     return [judged(rate, messages, {name: events.get((kind, name), 0) for name in messages}) for rate, kind in KINDS.items()]
 
 
@@ -84,9 +85,9 @@ def brake(queue: MailQueue, now: datetime) -> list[str]:
     After a person resumed a campaign, only what was sent since then counts.
     """
     resumed = {
-        str(row.campaign_id): row.at.to_pydatetime().replace(tzinfo=UTC)
-        for row in queue.campaign_stops().itertuples()
-        if not row.is_stopped
+        str(row["campaign_id"]): pd.Timestamp(row["at"]).to_pydatetime().replace(tzinfo=UTC)
+        for row in queue.campaign_stops().to_dict("records")
+        if not row["is_stopped"]
     }
     said = []
     stops = _stopped(queue)
@@ -102,7 +103,8 @@ def brake(queue: MailQueue, now: datetime) -> list[str]:
 def _stopped(queue: MailQueue) -> dict[str, str]:
     """Of each campaign that is stopped now (all: empty), by whom and why."""
     newest = queue.campaign_stops().drop_duplicates("campaign_id", keep="last")
-    return {row.campaign_id: f"by {row.by}: {row.reason}" for row in newest.itertuples() if row.is_stopped}
+    rows = newest.to_dict("records")
+    return {str(row["campaign_id"]): f"by {row['by']}: {row['reason']}" for row in rows if row["is_stopped"]}
 
 
 def _reasons(queue: MailQueue, campaign_id: str) -> dict[str, int]:
@@ -111,5 +113,5 @@ def _reasons(queue: MailQueue, campaign_id: str) -> dict[str, int]:
         MESSAGES.c.campaign_id == campaign_id, MESSAGES.c.state.in_(("left_out", FAILED))
     )
     with reading(queue.engine) as connection:
-        rows = [(str(reply), int(count)) for reply, count in connection.execute(asked.group_by(MESSAGES.c.reply))]
+        rows = [(str(row[0]), int(row[1])) for row in connection.execute(asked.group_by(MESSAGES.c.reply))]
     return dict(sorted(rows, key=lambda row: (-row[1], row[0]))[:20])

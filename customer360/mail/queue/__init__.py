@@ -7,7 +7,7 @@ follows a message (marks) and who is to get none (stops). The queue decides what
 from __future__ import annotations
 
 import os
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from customer360.mail.queue.messages import Messages
@@ -32,7 +32,7 @@ def open_queue(place: Place, url: str | None = None) -> MailQueue:
     return _opened(place.mail, url or os.environ.get(URL_VARIABLE) or f"sqlite:///{place.mail / 'mail.sqlite3'}", os.getpid())
 
 
-@lru_cache(maxsize=None)  # one that was dropped would leave its connections open
+@cache  # one that was dropped would leave its connections open
 def _opened(folder: Path, url: str, process: int) -> MailQueue:
     """One pool of connections a process: a connection must not outlive a fork."""
     queue = MailQueue(queue_engine(url), folder)

@@ -7,7 +7,7 @@ hours where the customer is, and whether the day has passed there.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache, partial
@@ -109,7 +109,7 @@ class Preparation:
         """How long each message waits for its campaign's hours, or for the DNS check; missing where it need not wait."""
         is_checked = self._is_checked()
         waits: list[timedelta | None] = []
-        for row in frame.itertuples():
+        for row in _rows(frame):
             wait = None
             if not isinstance(row.reason, str):
                 campaign, _ = self._campaign(row.campaign_id, row.plan_version)
@@ -126,7 +126,7 @@ class Preparation:
         """Note changed addresses; one that has a message of the campaign already is left out."""
         ready = frame[frame["reason"].isna()]
         changed = {}
-        for row in ready.itertuples():
+        for row in _rows(ready):
             address_hash = self._queue.address_hash(address_key(str(row.email)))
             if address_hash != row.address_hash:
                 changed[str(row.contact_key)] = (address_hash, str(row.email).rpartition("@")[2])
@@ -135,7 +135,7 @@ class Preparation:
 
     def _letters(self, frame: pd.DataFrame, now: datetime) -> list[Letter]:
         """A letter for each row that is ready; those whose message lacks a value get their reason."""
-        letters = {}
+        letters: dict[Any, Letter] = {}
         ready = frame[frame["reason"].isna() & frame["wait"].isna()]
         with open_snapshot(self._settings) as snapshot:
             for (campaign_id, plan_version), rows in ready.groupby(["campaign_id", "plan_version"]):
@@ -143,14 +143,14 @@ class Preparation:
                 values = message_values(snapshot, renderer.message, campaign, rows["customer_id"])
                 lacking = fillable(renderer.message, values).dropna().to_dict()
                 by_customer = values.to_dict("index")
-                for row in rows.itertuples():
+                for row in _rows(rows):
                     if row.customer_id in lacking:
                         frame.loc[row.Index, "reason"] = lacking[row.customer_id]
                         continue
-                    letters[row.Index] = self._letter(frame, row, renderer, by_customer[row.customer_id], now)
+                    letters[row.Index] = self._letter(row, renderer, by_customer[row.customer_id], now)
         return [letters[place] for place in frame.index if place in letters]
 
-    def _letter(self, frame: pd.DataFrame, row: Any, renderer: Renderer, values: dict[Any, Any], now: datetime) -> Letter:
+    def _letter(self, row: Any, renderer: Renderer, values: dict[Any, Any], now: datetime) -> Letter:
         contact = Contact._make(getattr(row, name) for name in Contact._fields)
         draft = _Draft(contact, row.email, renderer, values, now)
         sender = return_path(self._secrets[0], contact.contact_key, self._email.return_path_domain)
@@ -199,6 +199,11 @@ class _Draft:
     renderer: Renderer
     values: dict[Any, Any]
     at: datetime
+
+
+def _rows(frame: pd.DataFrame) -> Iterator[Any]:
+    """The rows, with columns as attributes."""
+    yield from frame.itertuples()
 
 
 def wait_for_hours(campaign: Campaign, zone: ZoneInfo, day: date, now: datetime) -> timedelta | None:
