@@ -50,6 +50,9 @@ class Session(asyncio.Protocol):
         self._transport = transport
         self._answer("connect", "220 receiver.test ESMTP")
 
+    def abort(self) -> None:
+        self._transport.abort()
+
     def data_received(self, data: bytes) -> None:
         self._buffer += data
         while not self._transport.is_closing() and self._step():
@@ -127,18 +130,27 @@ def smtp_receiver(
 ) -> Iterator[list[Message]]:
     """A receiver in a thread of this process; gives the list that its messages are appended to."""
     taken: list[Message] = []
+    sessions: list[Session] = []
+
+    def session() -> Session:
+        sessions.append(Session(taken.append, behaviour, pipelining))
+        return sessions[-1]
+
     loop = asyncio.new_event_loop()
-    server = loop.run_until_complete(
-        loop.create_server(lambda: Session(taken.append, behaviour, pipelining), "127.0.0.1", port)
-    )
+    server = loop.run_until_complete(loop.create_server(session, "127.0.0.1", port))
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     try:
         yield taken
     finally:
-        loop.call_soon_threadsafe(server.close)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
+        server.close()
+        loop.run_until_complete(asyncio.sleep(0))  # connections that just began
+        for opened in sessions:
+            opened.abort()
+        loop.run_until_complete(asyncio.sleep(0))  # transports close in the loop
+        loop.run_until_complete(asyncio.sleep(0))
         loop.close()
 
 
