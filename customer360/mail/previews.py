@@ -64,13 +64,17 @@ def new_message(settings: Settings, name: str, starter: str) -> Path:
     """Copy a starter into the shop's folder under a name of its own; returns the new folder. Raises ``DecisionRefused``."""
     if starter not in starter_names():
         raise DecisionRefused(f"there is no starter {starter}; there are {', '.join(starter_names())}")
+    return begin_message(settings, name, STARTERS / starter, settings.message_folder / name)
+
+
+def begin_message(settings: Settings, name: str, source: Path, target: Path) -> Path:
+    """Copy the folder of a message to one of another name. Raises ``DecisionRefused`` where the name is none, or taken."""
     if not is_name(name):
         raise DecisionRefused(
             f"a message's name has small letters, digits, - and _, and at most {LONGEST_NAME} characters, such as spring-sale"
         )
-    target = settings.message_folder / name
-    if target.exists() or (settings.made_message_folder / name).exists():
+    if (settings.message_folder / name).exists() or (settings.made_message_folder / name).exists():
         raise DecisionRefused(f"there is a message {name} already; choose another name")
     with replacing(target) as temporary:
-        shutil.copytree(STARTERS / starter, temporary)
+        shutil.copytree(source, temporary)
     return target

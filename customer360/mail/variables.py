@@ -79,11 +79,13 @@ def _rows(
     chosen = pd.DataFrame({"customer_id": pd.Series(list(customer_ids), dtype="str")})
     selected = ["chosen.customer_id"]
     joined = ""
-    if columns and snapshot.has(PROFILES):
-        selected += [f"profiles.{quoted(column)} as {quoted(name)}" for name, column in columns.items()]
+    # A version that was published before the shop had an attribute lacks its column.
+    published = set(snapshot.read(f"from {PROFILES} limit 0").columns) if columns and snapshot.has(PROFILES) else set()
+    for name, column in columns.items():
+        value = f"profiles.{quoted(column)}" if column in published else "null"
+        selected.append(f"{value} as {quoted(name)}")
+    if published:
         joined += f" left join {PROFILES} as profiles using (customer_id)"
-    else:
-        selected += [f"null as {quoted(name)}" for name in columns]
     if with_products:
         selected.append("recommended.products")
         joined += f" left join ({_recommended_query(snapshot)}) as recommended using (customer_id)"

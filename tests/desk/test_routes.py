@@ -46,6 +46,12 @@ ROUTES: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {
     ("account", "POST"): ("/accounts/1/", ADMINS),
     ("password", "GET"): ("/password/", EVERYBODY),
     ("password", "POST"): ("/password/", EVERYBODY),
+    ("messages", "GET"): ("/messages/", EVERYBODY),
+    ("message", "GET"): ("/messages/offer/", EVERYBODY),
+    ("message", "POST"): ("/messages/offer/", EVERYBODY),
+    ("message_preview", "GET"): ("/messages/offer/preview/", EVERYBODY),
+    ("message_begin", "POST"): ("/messages/begin/", MARKETING),
+    ("message_remove", "POST"): ("/messages/offer/remove/", MARKETING),
     ("email", "GET"): ("/email/", EVERYBODY),
     ("email_stop", "POST"): ("/email/stop/", APPROVERS),
     ("email_resume", "POST"): ("/email/resume/", APPROVERS),
@@ -64,7 +70,7 @@ ROUTES: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {
     ("campaign_remove", "POST"): ("/campaigns/spring/remove/", MARKETING),
 }
 NOT_THERE = {
-    **dict.fromkeys(("email_stop", "email_resume", "email_send_unknown"), (404,)),
+    **dict.fromkeys(("email_stop", "email_resume", "email_send_unknown", "message", "message_preview"), (404,)),
     "start_run": (404,),
     "model_card": (404,),
     "model_plot": (404,),

@@ -15,7 +15,7 @@ from customer360.settings import Shop
 WINDOWS = 3
 PLAIN = (
     *("title", "kind", "offer_id", "audience", "starts_on", "ends_on", "value_per_conversion", "budget", "priority"),
-    *("holdout_share", "exploration_share", "minimum_gap_days"),
+    *("holdout_share", "exploration_share", "minimum_gap_days", "message"),
 )
 DAYS = [
     *[(1, _("Monday")), (2, _("Tuesday")), (3, _("Wednesday")), (4, _("Thursday")), (5, _("Friday")), (6, _("Saturday"))],
@@ -41,6 +41,9 @@ class CampaignForm(forms.Form):
         help_text=_("Like campaigns have the same kind: results are learned by it"),
     )
     offer_id = forms.ChoiceField(required=False, label=_("Offer"))
+    message = forms.ChoiceField(
+        required=False, label=_("Message"), help_text=_("What is sent by e-mail; without one, contacts go out as files")
+    )
     audience = forms.CharField(
         max_length=4_000, label=_("Audience"), widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"})
     )
@@ -57,11 +60,14 @@ class CampaignForm(forms.Form):
     cap_contacts = forms.IntegerField(required=False, label=_("At most so many contacts"))
     cap_days = forms.IntegerField(required=False, label=_("in so many days"))
 
-    def __init__(self, shop: Shop, offers: Sequence[tuple[str, str]], *args: Any, **options: Any) -> None:
-        """With the shop's channels and offers."""
+    def __init__(
+        self, shop: Shop, offers: Sequence[tuple[str, str]], letters: Sequence[tuple[str, str]], *args: Any, **options: Any
+    ) -> None:
+        """With the shop's channels, offers, and messages of its e-mails (``letters``)."""
         super().__init__(*args, **options)
         self.shop = shop
         self.fields["offer_id"].choices = [("", _("none")), *offers]  # type: ignore[attr-defined]
+        self.fields["message"].choices = [("", _("none")), *letters]  # type: ignore[attr-defined]
         for channel in shop.channels:
             self.fields[f"uses_{channel}"] = forms.BooleanField(required=False, label=channel)
             self.fields[f"cost_{channel}"] = forms.FloatField(required=False, label=_("Cost of a contact"))

@@ -24,6 +24,7 @@ from customer360.campaigns.files import (
     write_campaign,
 )
 from customer360.decisions import DecisionRefused
+from customer360.mail.message import load_messages
 from customer360.services.desk.access import PLAN, DeskRequest, page
 from customer360.services.desk.audit import record
 from customer360.services.desk.campaign_forms import CampaignForm, fields_from, values_of
@@ -99,11 +100,12 @@ def _edited(request: DeskRequest, campaign_id: str, before: str | None, start: d
     """Answer the form (``by`` is form), the text (text), or the beginning of an edit."""
     shop, by = request.settings.shop, request.POST.get("by")
     offers = _offers(request)
-    form = CampaignForm(shop, offers, initial=start)
+    choices = (offers, [(message.name, f"{message.name}: {message.title}") for message in load_messages(request.settings)[0]])
+    form = CampaignForm(shop, *choices, initial=start)
     text = before or ""
     if by == "form":
         form = CampaignForm(
-            shop, offers, {**request.POST.dict(), **_lists(request), **({"campaign_id": campaign_id} if campaign_id else {})}
+            shop, *choices, {**request.POST.dict(), **_lists(request), **({"campaign_id": campaign_id} if campaign_id else {})}
         )
         base = read_campaign(f"{campaign_id}.yaml", before, shop)[0] if before else None
         text = fields_text(fields_from(form.cleaned_data, shop, base)) if form.is_valid() else request.POST.get("text", text)
@@ -114,7 +116,7 @@ def _edited(request: DeskRequest, campaign_id: str, before: str | None, start: d
     if text and name:
         edit.campaign, edit.problems = read_campaign(f"{name}.yaml", text, shop, [offer for offer, _name in offers] or None)
         if by == "text" and edit.campaign is not None:
-            edit.form = CampaignForm(shop, offers, initial=values_of(edit.campaign))
+            edit.form = CampaignForm(shop, *choices, initial=values_of(edit.campaign))
     if by and "save" in request.POST and text and (by == "text" or form.is_valid()):
         saved = _saved(request, edit)
         if saved is not None:
