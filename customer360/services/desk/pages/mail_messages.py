@@ -80,8 +80,8 @@ def message_begin(request: DeskRequest) -> HttpResponse:
     return redirect("message", name)
 
 
-@page("messages/<slug:name>/", VIEW, name="message", methods=("GET", "POST"))
-@csp_update({"frame-src": ["'self'"]})  # type: ignore[untyped-decorator, unused-ignore]
+@page("messages/<slug:name>/", VIEW, name="message", methods=("GET", "POST"))  # type: ignore[arg-type]
+@csp_update({"frame-src": ["'self'"]})  # type: ignore[arg-type]  # django-csp knows HttpRequest alone
 def message(request: DeskRequest, name: str) -> HttpResponse:
     """A message with its words and how it looks; a marketer changes the words of those that were made here."""
     found = _message(request, name)
@@ -114,9 +114,9 @@ def message(request: DeskRequest, name: str) -> HttpResponse:
     return show(request, "desk/message.html", context)
 
 
-@page("messages/<slug:name>/preview/", VIEW, name="message_preview")
+@page("messages/<slug:name>/preview/", VIEW, name="message_preview")  # type: ignore[arg-type]
 @xframe_options_sameorigin
-@csp(OF_MESSAGE)  # type: ignore[untyped-decorator, unused-ignore]
+@csp(OF_MESSAGE)  # type: ignore[arg-type]
 def message_preview(request: DeskRequest, name: str) -> HttpResponse:
     """The message alone, as mail programs show it: with made-up values, or those of a customer of a campaign."""
     found = _message(request, name)
