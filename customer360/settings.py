@@ -173,6 +173,19 @@ class PriorEffect(Strict):
     exploration_share: Annotated[float, Field(ge=0, le=1)] = 0.5
 
 
+class Webhook(Strict):
+    """Where the contacts of a channel are posted; ``secret`` names the environment variable with the key of signatures."""
+
+    webhook: Annotated[
+        str,
+        matching(
+            r"(https://[A-Za-z0-9.-]+|https?://(localhost|127\.0\.0\.1|\[::1\]))(:\d{1,5})?(/\S*)?",
+            "write https://host/path, the address of the tool; http is for localhost alone",
+        ),
+    ]
+    secret: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+
+
 class CampaignRules(Strict):
     """Limits of every campaign; a campaign's own file may be stricter, not laxer.
 
@@ -180,7 +193,8 @@ class CampaignRules(Strict):
     customers is contacted by no campaign; ``global_holdout_salt`` draws them (the ledger keeps the salt that was used first).
     ``days_ahead``: a plan reaches from the day after it is made so many days. ``capacity_per_day``: contacts by channel that
     all campaigns share, such as the calls that a call centre makes. Caps and the gap count the contacts of all campaigns.
-    ``prior_effect``: what is supposed of contacts until campaigns with a control group have measured it.
+    ``prior_effect``: what is supposed of contacts until campaigns with a control group have measured it. ``hand_over``: by
+    channel the tool that its contacts are posted to.
     """
 
     attribution_days: Annotated[int, Field(ge=1, le=90)] = 3
@@ -191,6 +205,7 @@ class CampaignRules(Strict):
     frequency_cap: FrequencyCap | None = None
     capacity_per_day: dict[Identifier, Annotated[int, Field(ge=0)]] = {}
     prior_effect: PriorEffect = PriorEffect()
+    hand_over: dict[Identifier, Webhook] = {}
 
 
 class OfferRules(Strict):
@@ -581,6 +596,14 @@ class Shop(Strict):
         return value
 
     @model_validator(mode="after")
+    def _channels_of_rules(self) -> Self:
+        for rule in ("capacity_per_day", "hand_over"):
+            unknown = [name for name in getattr(self.campaigns, rule) if name not in self.channels]
+            if unknown:
+                raise ValueError(f"campaigns.{rule}: {', '.join(unknown)} is no channel; there are {', '.join(self.channels)}")
+        return self
+
+    @model_validator(mode="after")
     def _consistent(self) -> Self:
         start_minutes = self.slices_start.hour * 60 + self.slices_start.minute
         if start_minutes % self.slice_minutes or self.slices_start.second or self.slices_start.microsecond:
@@ -594,11 +617,6 @@ class Shop(Strict):
             )
         if PERSONALISATION in self.channels:
             raise ValueError(f"{PERSONALISATION} is no channel: consent_{PERSONALISATION} is the consent of the services")
-        unknown = [name for name in self.campaigns.capacity_per_day if name not in self.channels]
-        if unknown:
-            raise ValueError(
-                f"campaigns.capacity_per_day: {', '.join(unknown)} is no channel; there are {', '.join(self.channels)}"
-            )
         hours: set[int] = set()
         for name, daypart in self.dayparts.items():
             span = set(range(daypart.start, daypart.end))

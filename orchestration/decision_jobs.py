@@ -4,6 +4,7 @@ The launchpad asks for the reason; the events of ``campaign_ledger``, or of the 
 an earlier day, approve and send nothing.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
@@ -11,6 +12,7 @@ import dagster as dg
 from pydantic import Field
 
 from customer360.campaigns.approval import approve, withdraw
+from customer360.campaigns.hand_over import post_outbox
 from customer360.campaigns.sending import SendRefused, outbox, send
 from customer360.decisions import DecisionRefused, Request
 from customer360.settings import Settings
@@ -120,6 +122,7 @@ def send_due_contacts(context: dg.OpExecutionContext, platform: Platform) -> Non
         done = send(settings, platform.now(), platform.shop_now(), f"run {context.run_id}")
     except SendRefused as error:
         raise dg.Failure(str(error), allow_retries=False) from error
+    posted = post_outbox(settings, os.environ)
     context.log_event(
         dg.AssetObservation(
             LEDGER,
@@ -129,11 +132,15 @@ def send_due_contacts(context: dg.OpExecutionContext, platform: Platform) -> Non
                 "queued": done.queued,
                 "suppressed": dict(done.suppressed),
                 "files": [str(file.relative_to(outbox(settings.place))) for file in done.files],
+                "posted": sum(posted.files.values()),
                 "handed_over_after_a_crash": len(done.finished),
                 "next_contact_is_due": f"{done.next_due:%Y-%m-%d %H:%M} UTC" if done.next_due else "none is approved",
             },
         )
     )
+    if posted.failed:
+        reasons = "; ".join(f"{file.name}: {why}" for file, why in posted.failed.items())
+        raise dg.Failure(f"handed over, but not posted, and posted again by the next run: {reasons}", allow_retries=False)
 
 
 def refuse_reruns(context: dg.OpExecutionContext, platform: Platform) -> None:

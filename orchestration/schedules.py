@@ -6,6 +6,7 @@ its schedules check every 15 minutes whether the published data have reached the
 
 import dagster as dg
 
+from customer360.campaigns.hand_over import waiting_files
 from customer360.campaigns.overview import waiting_contacts
 from customer360.campaigns.sending import is_cut_off
 from customer360.lake.publishing.version import current_publication
@@ -73,8 +74,9 @@ def warehouse_schedule(context: dg.ScheduleEvaluationContext, platform: Platform
 )
 def send_schedule(context: dg.ScheduleEvaluationContext, platform: Platform) -> dg.RunRequest | dg.SkipReason:
     """Request a hand-over where an approved contact is due or a hand-over was interrupted."""
-    place = platform.settings().place
-    if not waiting_contacts(place, platform.shop_now()) and not is_cut_off(place):
+    settings = platform.settings()
+    is_waiting = waiting_contacts(settings.place, platform.shop_now()) or any(waiting_files(settings))
+    if not is_waiting and not is_cut_off(settings.place):
         return dg.SkipReason("no approved contact is due")
     return dg.RunRequest(run_key=f"send:{context.scheduled_execution_time:%Y-%m-%d-%H:%M}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from contextlib import nullcontext, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -133,8 +134,9 @@ def send(
         datetime | None,
         typer.Option(parser=console.moment_option, metavar="TIME", help="Also those due until then, at most 24 hours ahead."),
     ] = None,
-) -> None:
-    """Hand approved contacts that are due over to the outbox."""
+) -> int:
+    """Hand approved contacts that are due over: to the mail queue, the outbox, and the tools that shop.yaml names."""
+    from customer360.campaigns.hand_over import post_outbox
     from customer360.campaigns.sending import outbox
     from customer360.campaigns.sending import send as send_contacts
     from customer360.lake.operations.clock import shop_now
@@ -147,7 +149,11 @@ def send(
     lines += [f"{many(done.queued, 'contact')} queued for the mailer"] if done.queued else []
     lines += [f"{many(contacts, 'contact')} not sent, {reason}" for reason, contacts in done.suppressed.items()]
     next_due = [f"The next contact is due at {done.next_due:%Y-%m-%d %H:%M} UTC."] if done.next_due else []
+    posted = post_outbox(settings, os.environ)
+    lines += [f"{many(contacts, 'contact')} posted: {file.relative_to(folder)}" for file, contacts in posted.files.items()]
+    lines += [f"not posted: {file.relative_to(folder)}: {why}; send posts it again" for file, why in posted.failed.items()]
     say(*(lines or ["No approved contact is due."]), *next_due)
+    return 1 if posted.failed else 0
 
 
 @command(app)
