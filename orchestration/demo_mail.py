@@ -18,6 +18,8 @@ from customer360.campaigns.ledger import CONTACT
 from customer360.campaigns.mailing import MAIL_CHANNEL
 from customer360.campaigns.sending import send
 from customer360.decisions import Request
+from customer360.lake.publishing.publications import publish_files
+from customer360.mail.deliveries import answered_days, deliveries, write_deliveries
 from customer360.mail.queue import open_queue
 from customer360.services.mailer.inbox import Mail, newest_mails
 from customer360.services.mailer.server import make_worker, run_worker
@@ -62,6 +64,9 @@ def mail_first_day(settings: Settings, now: datetime, shop_now: datetime) -> Mai
         own = MailerSettings(host=LOOPBACK, port=port, tls="none")
         worker = make_worker(settings, own, lambda _settings, _now: evening)
         run_worker(settings, own, worker, is_once=True, shop_clock=lambda _settings, _now: evening)
+    days = answered_days(evening.date())
+    write_deliveries(settings.place, deliveries(settings.place, queue, days[0], days[-1]), days)
+    publish_files(settings.place, now)
     states = {str(name): int(count) for name, count in queue.counts().groupby("state")["messages"].sum().items()}
     return MailedDay(campaign_id, evening, states, newest_mails(sink_folder(settings.place), SHOWN))
 

@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 from customer360.campaigns.ledger import SENT, read_ledger
 from customer360.lake.operations.clock import shop_now
 from customer360.lake.publishing.publishing import publish
+from customer360.lake.publishing.version import open_version
 from customer360.services.mailer.inbox import inbox
 from customer360.services.mailer.sink import sink_folder
 from orchestration.demo_mail import mail_first_day, mailed_text
@@ -44,6 +45,9 @@ def test_the_first_planned_day_is_mailed_to_this_machine(tmp_path: Path) -> None
     assert sorted(str(mail.message["To"]) for mail in mailed.shown) == ["c1@shop.example", "c2@gmail.com"]
     sent = read_ledger(desk.place, [SENT])
     assert sorted(sent["customer_id"]) == ["C1", "C2"] and set(sent["recorded_by"]) == {"mailer"}
+    with open_version(desk.place) as version:
+        published = version.connection.execute("select sum(accepted), sum(planned) from delivery_metrics").fetchone()
+    assert published == (2, 2)
     text = mailed_text(mailed)
     assert "2 accepted; none left this machine" in text and "Subject:" in text and "Hello" in text
 

@@ -25,7 +25,8 @@ STYLE = """
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
 body { margin: 0 auto; max-width: 70rem; padding: 1rem; }
 table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; padding: .4rem .6rem; border-bottom: 1px solid #8886; }
+th, td { text-align: left; padding: .4rem .6rem; border-bottom: 1px solid #8886; overflow-wrap: anywhere; }
+th { min-width: 8rem; }
 a { color: LinkText; }
 iframe { border: 1px solid #8886; background: #fff; height: 46rem; }
 .frames { display: flex; gap: 1rem; flex-wrap: wrap; }
@@ -66,7 +67,8 @@ def inbox(folder: Path) -> Starlette:
             f'<td><a href="/message/{escape(mail.key)}">{mail.header("Subject") or "(no subject)"}</a></td></tr>'
             for mail in mails
         )
-        words = f"{len(kept):,} messages, none of which left this machine. The newest {len(mails):,} are shown."
+        words = f"{len(kept):,} messages, none of which left this machine. The newest {len(mails):,} are shown. "
+        words += "Pictures and links of the demo are served by make api."
         table = f"<table><thead><tr><th>Date</th><th>To</th><th>Subject</th></tr></thead><tbody>{rows}</tbody></table>"
         return _page("Mailbox", f"<p>{words}</p>{table}")
 
