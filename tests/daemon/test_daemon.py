@@ -117,7 +117,7 @@ def test_a_dropped_file_a_repair_a_poison_file_a_gap_of_two_days_and_the_death_o
     kill_all(shop)
     served.restart()
     wait_for(served, slices, GAP, 240, "the gap is caught up")
-    wait_until(lambda: not unfinished(shop), 60, "runs have ended", every=0.3)
+    wait_until(lambda: not unfinished(shop), 300, "runs have ended", every=0.3)
     assert sorted(outcomes(shop)) == [
         ("1", "1", "SUCCESS"),
         ("1", "1", "SUCCESS"),

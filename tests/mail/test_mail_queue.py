@@ -285,6 +285,7 @@ def test_postgres_holds_a_queue_as_sqlite_does(database: str, tmp_path: Path) ->
         assert queue.is_stopped("spring")
     finally:
         METADATA.drop_all(queue.engine)
+        queue.engine.dispose()
 
 
 def test_a_queue_that_cannot_be_opened_says_so_without_its_password(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 import duckdb
+import pytest
 
 from assets.predictions.customer_lifetime import BACKTEST_KEY, CHECK, KEY, lifetime
 from customer360.lake.publishing.publishing import publish
@@ -56,7 +57,7 @@ def test_forecasts_are_published_with_their_judgement(tmp_path: Path) -> None:
     assert lost["expected_spend_90d"] < 0.1 * steady["expected_spend_90d"]
     assert rows["expected_spend_365d"].isna().all() and "365 days" in steady["reason"]
     assert judged["is_serving"].sum() == 1
-    assert metadata(result, KEY)["expected_spend_90d"] == rows["expected_spend_90d"].sum()
+    assert metadata(result, KEY)["expected_spend_90d"] == pytest.approx(rows["expected_spend_90d"].sum())
     shown = metadata(result, BACKTEST_KEY)
     assert "past rate" in shown["backtest"] and shown["plot_total_ratio"].startswith(
         "![expected over real spend](data:image/png"

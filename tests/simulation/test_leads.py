@@ -67,7 +67,8 @@ def test_every_lead_has_its_latest_touch_in_campaign_1_and_two_to_four_that_did_
 
 def test_leads_have_the_contracts_columns_and_depend_on_the_seed_alone(leads, synthetic_shop):
     tables = reference_tables(leads.shop)
-    assert list(leads.customers) == [column.name for column in tables["customers"].columns if column.name != KNOWN_SINCE]
+    left_out = {KNOWN_SINCE, "email"}  # leads are contacted by tools that have their addresses
+    assert list(leads.customers) == [column.name for column in tables["customers"].columns if column.name not in left_out]
     expected = {column.name for column in tables["campaign_touches"].columns} - {"expected_conversion"}
     assert expected <= set(leads.touches)
     few, again, other = (draw_leads(synthetic_shop, 500, seed) for seed in (1, 1, 2))
