@@ -44,7 +44,7 @@ class MailedDay:
 
 
 def mail_first_day(settings: Settings, now: datetime, shop_now: datetime) -> MailedDay | None:
-    """Approve the campaign with a message that is planned last, and mail its first day; None where there is no such campaign.
+    """Approve the campaign with a message that is planned first, and mail its first day; None where there is no such campaign.
 
     ``now`` is the wall clock, ``shop_now`` the shop's.
     """
@@ -72,7 +72,10 @@ def mail_first_day(settings: Settings, now: datetime, shop_now: datetime) -> Mai
 
 
 def _campaign(settings: Settings) -> str | None:
-    """The last campaign, in the order of planning, that has a message and contacts by e-mail in its newest draft."""
+    """The first campaign, in the order of planning, that has a message and contacts by e-mail in its newest draft.
+
+    Drafts that were planned after it keep to its contacts, so that they may be approved after it.
+    """
     if settings.shop.email is None:
         return None
     drafts = newest_drafts(settings.place)
@@ -80,7 +83,7 @@ def _campaign(settings: Settings) -> str | None:
     planned = set(drafts.loc[is_mailed, "campaign_id"])
     campaigns, _problems = load_shop_campaigns(settings)
     names = [campaign.campaign_id for campaign in campaigns if campaign.message and campaign.campaign_id in planned]
-    return names[-1] if names else None
+    return names[0] if names else None
 
 
 def mailed_text(mailed: MailedDay) -> str:
