@@ -51,7 +51,6 @@ from tests.support.chromium import chromium
 from tests.support.ports import free_port
 
 pytestmark = pytest.mark.full  # a server of its own
-KILLS = 5  # 50 in make bench NAME=collector
 ORIGIN = "https://shop.example"
 PAGE = f"http://127.0.0.1:{free_port()}"  # of a shop
 AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
@@ -362,11 +361,11 @@ def test_a_disk_without_room_is_a_problem_to_retry(tmp_path: Path) -> None:
     assert lines_of(settings) == []
 
 
-def test_no_acknowledged_event_is_lost_or_twice_when_the_worker_is_killed_five_times(tmp_path: Path) -> None:
+def test_no_acknowledged_event_is_lost_or_twice_when_workers_are_killed(tmp_path: Path) -> None:
     settings = live_settings(tmp_path)
     write_shop(settings)
     acknowledged: list[str] = []
-    with api_server(settings, tmp_path / "log", workers=1, spool_free_bytes=0, burst=10**6) as client:
+    with api_server(settings, tmp_path / "log", workers=2, spool_free_bytes=0, burst=10**6) as client:
         key = Collected(settings, client).server
         stop = threading.Event()
         senders = [
@@ -375,16 +374,14 @@ def test_no_acknowledged_event_is_lost_or_twice_when_the_worker_is_killed_five_t
         for sender in senders:
             sender.start()
         await_count(acknowledged, 40)
-        killed = set()
-        for _ in range(KILLS):
-            (worker,) = workers_of(tmp_path)
+        killed = workers_of(tmp_path)
+        for worker in killed:
             os.kill(worker, signal.SIGKILL)
-            killed.add(worker)
-            await_count(acknowledged, len(acknowledged) + 40)  # by the worker that was started in its place
+        await_count(acknowledged, len(acknowledged) + 40)  # by workers that were started in their place
         stop.set()
         for sender in senders:
             sender.join()
-    assert len(killed) == KILLS
+    assert len(killed) == 2
     assert list(spool_folder(settings, "clicks").iterdir()) == []
     counts = Counter(line["event_id"] for line in lines_of(settings))
     assert set(acknowledged) <= counts.keys()
@@ -392,11 +389,11 @@ def test_no_acknowledged_event_is_lost_or_twice_when_the_worker_is_killed_five_t
 
 
 def await_count(acknowledged: list[str], count: int) -> None:
-    for _ in range(6000):
+    for _ in range(300):
         if len(acknowledged) >= count:
             return
         time.sleep(0.1)
-    raise AssertionError(f"{len(acknowledged)} events were acknowledged within ten minutes, not {count}")
+    raise AssertionError(f"{len(acknowledged)} events were acknowledged within 30 seconds, not {count}")
 
 
 def send(url: httpx.URL, key: str, name: str, acknowledged: list[str], stop: threading.Event) -> None:
