@@ -74,6 +74,7 @@ def served() -> Iterator[Served]:
         assert probe.connect_ex(("127.0.0.1", served.port or 0)) != 0
 
 
+@pytest.mark.exhaustive
 def test_a_dropped_file_a_repair_a_poison_file_a_gap_of_two_days_and_the_death_of_all_processes(served: Served) -> None:
     shop = served.shop
     slices = "select count(*) from slice_log where source = 'clicks' and is_transformed"
