@@ -17,14 +17,14 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 from cryptography.fernet import Fernet
-from sqlalchemy import Column, DateTime, Index, MetaData, String, Table, func, insert, or_, select, update
+from sqlalchemy import func, insert, or_, select, update
 
 from customer360.lake.atomic import replacing
 from customer360.lake.slices import naive
 from customer360.mail.addresses import address_key, checked_address
 from customer360.mail.answers import BY_MACHINE, EMAIL
 from customer360.mail.queue import MailQueue
-from customer360.mail.queue.tables import MARKS, MESSAGES, STOPS, reading
+from customer360.mail.queue.tables import MARKS, MESSAGES, OPT_INS, STOPS, reading
 from customer360.secret_files import made_secrets
 from customer360.settings import Place
 
@@ -34,28 +34,6 @@ HOUR = timedelta(hours=1)
 MOST_PER_CLIENT, MOST_OVERALL = 5, 500  # questions in an hour
 ASKED, LIMITED = "asked", "limited"
 EXPORTED = "opt_ins.parquet"
-METADATA = MetaData()
-
-# One row per question. Times are plain UTC. ``client_hash``: of who asked, and of who confirmed. ``sealed``: the address.
-OPT_INS = Table(
-    "opt_ins",
-    METADATA,
-    Column("opt_in_id", String(32), primary_key=True),
-    Column("address_hash", String(32), nullable=False),
-    Column("customer_id", String, nullable=False),
-    Column("sealed", String, nullable=False),
-    Column("language", String, nullable=False),
-    Column("page", String, nullable=False),
-    Column("text_version", String, nullable=False),
-    Column("state", String, nullable=False),
-    Column("asked_at", DateTime, nullable=False),
-    Column("client_hash", String(32), nullable=False),
-    Column("mailed_at", DateTime),
-    Column("confirmed_at", DateTime),
-    Column("confirmed_client_hash", String(32)),
-)
-Index("opt_ins_by_time", OPT_INS.c.asked_at)
-Index("opt_ins_of_addresses", OPT_INS.c.address_hash)
 
 
 @dataclass(frozen=True)
@@ -86,7 +64,6 @@ class Consents:
     """The opt-ins in the queue's database."""
 
     def __init__(self, queue: MailQueue, place: Place) -> None:
-        METADATA.create_all(queue.engine)
         self._queue, self._place = queue, place
         key = hashlib.sha256(made_secrets(place.mail / "opt_in_key")[0].encode()).digest()
         self._sealer = Fernet(base64.urlsafe_b64encode(key))

@@ -44,7 +44,7 @@ class LinkToken:
 
 def link_secrets_file(place: Place) -> Path:
     """Where the secrets of links are kept: one a line, the newest first."""
-    return place.root / "mail" / "link_secrets"
+    return Path(place.mail) / "link_secrets"
 
 
 def link_secrets(place: Place) -> list[str]:

@@ -9,26 +9,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Column, DateTime, Integer, MetaData, String, Table, func, select
+from sqlalchemy import func, select
 
 from customer360.lake.slices import naive
 from customer360.mail.answers import EMAIL
 from customer360.mail.queue import MailQueue
-from customer360.mail.queue.tables import ACCEPTED, MESSAGES, STOPS, UNKNOWN, insert_new, reading
+from customer360.mail.queue.tables import ACCEPTED, FREQUENCY, MESSAGES, STOPS, UNKNOWN, insert_new, reading
 
-METADATA = MetaData()
 FREQUENCIES = {"any": 0, "weekly": 7, "monthly": 30}  # days that lie between two messages
 CHUNK = 10_000
 SOURCE = "preference page"
-
-# How many days a customer wants between two e-mails; times are plain UTC.
-FREQUENCY = Table(
-    "frequencies",
-    METADATA,
-    Column("customer_id", String, primary_key=True),
-    Column("days", Integer, nullable=False),
-    Column("at", DateTime, nullable=False),
-)
 
 
 @dataclass(frozen=True)
@@ -51,7 +41,6 @@ class Change:
 
 def preferences_of(queue: MailQueue, customer_id: str, channels: Sequence[str], topics: Iterable[str]) -> Preferences:
     """What a customer has chosen; what they did not stop is wanted."""
-    METADATA.create_all(queue.engine)
     with reading(queue.engine) as connection:
         asked = select(STOPS.c.channel, STOPS.c.topic).where(STOPS.c.customer_id == customer_id, STOPS.c.lifted_at.is_(None))
         stopped = {(channel, topic) for channel, topic in connection.execute(asked)}
@@ -82,7 +71,6 @@ def choose(queue: MailQueue, customer_id: str, before: Preferences, chosen: Pref
 
 def too_soon(queue: MailQueue, customer_ids: Sequence[str], now: datetime) -> dict[str, str]:
     """Why customers who want e-mail less often get none now, by customer: the newest of theirs is not old enough."""
-    METADATA.create_all(queue.engine)
     found: dict[str, str] = {}
     newest = func.max(MESSAGES.c.changed_at).label("newest")
     for start in range(0, len(customer_ids), CHUNK):

@@ -20,6 +20,7 @@ from sqlalchemy import Connection, Engine, Row, Select, and_, bindparam, exists,
 
 from customer360.lake.atomic import exclusive, write_text
 from customer360.lake.slices import naive
+from customer360.mail.journal import journal_folder
 from customer360.mail.providers import DOMAINS, OTHER, lane_of, provider_of
 from customer360.mail.queue.rates import Rates, blocked, defer, recovered
 from customer360.mail.queue.stops import stopped_campaigns
@@ -114,7 +115,6 @@ class Messages:
 
         Queueing again changes nothing. A contact whose address has a message of its campaign is kept as left out.
         """
-        self.is_open()  # a new queue notes where it was made
         frame = contacts.sort_values("value", ascending=False).drop_duplicates("contact_key")
         plain = frame.reindex(columns=[*QUEUED_COLUMNS, *OPTIONAL, "value"]).astype(object)
         rows: list[dict[str, Any]] = plain.where(plain.notna(), None).to_dict("records")  # type: ignore[assignment]
@@ -326,7 +326,7 @@ class Messages:
     def is_open(self) -> bool:
         """Whether messages may be sent: the database is where it was made, and no copy and not restored. See ``reconcile``."""
         with self.engine.begin() as connection:
-            transport = self.folder / "transport"
+            transport = journal_folder(self.folder)
             transport.mkdir(parents=True, exist_ok=True)
             known = connection.execute(select(FACTS.c.value).where(FACTS.c.name == "identity")).scalar()
             if known is None and connection.execute(select(~exists(select(MESSAGES.c.contact_key)))).scalar_one():
@@ -337,7 +337,7 @@ class Messages:
     def open(self) -> None:
         """Let messages be sent from here: it was compared with what was sent."""
         with self.engine.begin() as connection:
-            keep_fact(connection, "identity", identity(connection, self.folder / "transport"))
+            keep_fact(connection, "identity", identity(connection, journal_folder(self.folder)))
 
     def counts(self) -> pd.DataFrame:
         """Messages (``messages``) by campaign_id, plan_version, provider and state."""

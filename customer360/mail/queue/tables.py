@@ -130,6 +130,37 @@ CAMPAIGN_STOPS = Table(
     Column("at", DateTime, nullable=False),
 )
 
+# How many days a customer wants between two e-mails; times are plain UTC.
+FREQUENCY = Table(
+    "frequencies",
+    METADATA,
+    Column("customer_id", String, primary_key=True),
+    Column("days", Integer, nullable=False),
+    Column("at", DateTime, nullable=False),
+)
+
+# One row per question of the double opt-in. Times are plain UTC. ``client_hash``: of who asked or confirmed; ``sealed``:
+# the address, encrypted.
+OPT_INS = Table(
+    "opt_ins",
+    METADATA,
+    Column("opt_in_id", String(32), primary_key=True),
+    Column("address_hash", String(32), nullable=False),
+    Column("customer_id", String, nullable=False),
+    Column("sealed", String, nullable=False),
+    Column("language", String, nullable=False),
+    Column("page", String, nullable=False),
+    Column("text_version", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("asked_at", DateTime, nullable=False),
+    Column("client_hash", String(32), nullable=False),
+    Column("mailed_at", DateTime),
+    Column("confirmed_at", DateTime),
+    Column("confirmed_client_hash", String(32)),
+)
+Index("opt_ins_by_time", OPT_INS.c.asked_at)
+Index("opt_ins_of_addresses", OPT_INS.c.address_hash)
+
 # Contacts that the log of a transport knows and the messages do not: a database that was restored has forgotten them.
 REMEMBERED = Table(
     "remembered",
