@@ -69,7 +69,7 @@ def main() -> None:
     """Measure and write the figures."""
     messages, queued = int(os.environ.get("MESSAGES", "100000")), int(os.environ.get("QUEUED", "1000000"))
     with bench_place("email", "synthetic") as root:
-        settings, names = _shop(root, messages)
+        settings = _shop(root, messages)
         _fill(settings, [f"C{number}" for number in range(messages)], now=True)
         with _receiver(root) as port:
             own = _own(root, port)
@@ -82,7 +82,7 @@ def main() -> None:
             raise RuntimeError(f"not every message was accepted: {states}")
         with _receiver(root) as port:
             bare = _bare(port, root, messages)
-        figures = {"messages_per_second": messages / seconds, "bare_messages_per_second": bare, "attributes": float(names)}
+        figures = {"messages_per_second": messages / seconds, "bare_messages_per_second": bare}
         if shutil.which("smtp-source"):
             with _receiver(root) as port:
                 figures["smtp_source_per_second"] = _smtp_source(port, messages)
@@ -90,7 +90,7 @@ def main() -> None:
     write_result("email", figures)
 
 
-def _shop(root: Path, customers: int) -> tuple[Settings, int]:
+def _shop(root: Path, customers: int) -> Settings:
     """A shop that mails, its customers with first name and address, and an approved campaign with a message."""
     folder = root / "shop"
     attributes = {"first_name": {"personal": True, "feature": False}}
@@ -121,7 +121,7 @@ def _shop(root: Path, customers: int) -> tuple[Settings, int]:
     if problems or faults:
         raise RuntimeError(f"{problems} {faults}")
     write_definition(approved_file(settings.place, "spring", "spring-1").parent, "spring-1", campaign, message)
-    return settings, len(attributes)
+    return settings
 
 
 def _fill(settings: Settings, customers: Sequence[str], *, now: bool) -> None:
@@ -208,9 +208,8 @@ def _smtp_source(port: int, messages: int) -> float:
 
 
 def _peak_with(settings: Settings, root: Path, queued: int) -> float:
-    """The mailer's largest memory in MiB while it sends 2,000 of the messages and the others wait."""
+    """The mailer's largest memory in MiB while so many messages wait."""
     _fill(settings, [f"W{number}" for number in range(queued)], now=False)
-    _fill(settings, [], now=True)
     with _receiver(root) as port:
         process = multiprocessing.get_context("spawn").Process(target=_run, args=(settings, _own(root, port)))
         process.start()

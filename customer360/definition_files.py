@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from customer360.text import nearest
 
 MOST_CHARACTERS = 100_000
+NAME, LONGEST_NAME = r"^[a-z0-9][a-z0-9_-]*$", 60
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,11 @@ class FileProblem:
 
 class UnreadableError(ValueError):
     """A file that holds no fields; its arguments are the message and the remedy."""
+
+
+def is_name(name: str) -> bool:
+    """Whether a campaign or a message may have this name."""
+    return re.fullmatch(NAME, name) is not None and len(name) <= LONGEST_NAME
 
 
 def loaded_fields(text: str, manual: str) -> dict[Hashable, Any]:

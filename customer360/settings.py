@@ -29,6 +29,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 OTHER = "other"
 NONE = "none"
 PERSONALISATION = "personalisation"
+MAIL_CHANNEL = "email"  # the channel of the mail queue
 OUTCOMES = ("label", "weight", "spend", "is_churned")  # columns of training_features after the features
 
 # Names as Python's zoneinfo has them, by their lower-case form: DuckDB knows 40 more (PST, IST), and takes either letter case.

@@ -15,7 +15,6 @@ from customer360.campaigns.approval import approve
 from customer360.campaigns.definition import load_shop_campaigns
 from customer360.campaigns.drafts import draft_of, newest_drafts
 from customer360.campaigns.ledger import CONTACT
-from customer360.campaigns.mailing import MAIL_CHANNEL
 from customer360.campaigns.sending import send
 from customer360.decisions import Request
 from customer360.lake.publishing.publications import publish_files
@@ -25,7 +24,7 @@ from customer360.services.mailer.inbox import Mail, newest_mails
 from customer360.services.mailer.server import make_worker, run_worker
 from customer360.services.mailer.settings import MailerSettings
 from customer360.services.mailer.sink import LOOPBACK, sink, sink_folder
-from customer360.settings import Settings
+from customer360.settings import MAIL_CHANNEL, Settings
 from customer360.snapshot import published_touches
 
 BY = "make demo"

@@ -9,7 +9,7 @@ import pandas as pd
 from customer360.lake.publishing.publications import publish_files
 from customer360.lake.publishing.tables import TABLES
 from customer360.mail.breaker import BOUNCES, COMPLAINTS, LIMITS, UNSUBSCRIBES, judged
-from customer360.mail.deliveries import DELIVERIES, METRICS, answered_days, deliveries, write_deliveries
+from customer360.mail.deliveries import DELIVERIES, METRICS, WAITING, answered_days, deliveries, write_deliveries
 from customer360.mail.queue import open_queue
 from customer360.settings import Shop
 from ml.markdown import table
@@ -20,7 +20,6 @@ from orchestration.resources import Platform
 
 DELIVERIES_KEY, METRICS_KEY = dg.AssetKey(["campaigns", DELIVERIES]), dg.AssetKey(["campaigns", METRICS])
 AGREE, ACCOUNTED, LOW = "queue_and_ledger_agree", "all_contacts_are_accounted_for", "{}_rate_is_low"
-WAITING = ["planned", "queued", "sending"]
 CHECKS = [
     dg.AssetCheckSpec(
         AGREE, asset=DELIVERIES_KEY, description="What the ledger says was sent, and what was not, is what the queue says."

@@ -17,15 +17,21 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from customer360.campaigns.audience import AudienceError, parse_audience
-from customer360.definition_files import FileProblem, UnreadableError, loaded_fields, nearest_remedy, validation_problems
+from customer360.definition_files import (
+    LONGEST_NAME,
+    NAME,
+    FileProblem,
+    UnreadableError,
+    loaded_fields,
+    nearest_remedy,
+    validation_problems,
+)
 from customer360.mail.message import load_messages
-from customer360.settings import Daypart, FrequencyCap, Identifier, Settings, Shop, Strict
+from customer360.settings import MAIL_CHANNEL, Daypart, FrequencyCap, Identifier, Settings, Shop, Strict
 from customer360.text import without_markup
 
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 MANUAL = "docs/campaigns.md"
-MAIL_CHANNEL = "email"
-NAME, LONGEST_NAME = r"^[a-z0-9][a-z0-9_-]*$", 60
 
 
 class Channel(Strict):

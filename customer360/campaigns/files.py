@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from customer360.campaigns.definition import LONGEST_NAME, NAME, Campaign, CampaignProblem, read_campaign
+from customer360.campaigns.definition import Campaign, CampaignProblem, read_campaign
 from customer360.campaigns.ledger import deciding
 from customer360.decisions import DecisionRefused
+from customer360.definition_files import LONGEST_NAME, is_name
 from customer360.lake.atomic import write_text
 from customer360.mail.message import load_messages
 from customer360.settings import Settings
@@ -23,11 +23,6 @@ class CampaignRefused(DecisionRefused):
     def __init__(self, problems: list[CampaignProblem]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = problems
-
-
-def is_name(campaign_id: str) -> bool:
-    """Whether a file of a campaign may have this name."""
-    return re.fullmatch(NAME, campaign_id) is not None and len(campaign_id) <= LONGEST_NAME
 
 
 def made_file(settings: Settings, campaign_id: str) -> Path:

@@ -37,7 +37,7 @@ def waiting_files(settings: Settings) -> Iterator[tuple[Path, Webhook]]:
     """The files of the outbox that are to be posted, oldest first, and where to."""
     webhooks = settings.shop.campaigns.hand_over
     for file in sorted(outbox(settings.place).glob("[0-9]*/*.csv")) if webhooks else []:
-        channel = str(_contacts(file)["channel"].iloc[0])
+        channel = str(_contacts(file, 1)["channel"].iloc[0])
         if channel in webhooks:
             yield file, webhooks[channel]
 
@@ -66,8 +66,8 @@ def post_outbox(settings: Settings, environment: Mapping[str, str]) -> Posted:
     return posted
 
 
-def _contacts(file: Path) -> pd.DataFrame:
-    return pd.read_csv(file, dtype=str, keep_default_na=False)
+def _contacts(file: Path, most: int | None = None) -> pd.DataFrame:
+    return pd.read_csv(file, dtype=str, keep_default_na=False, nrows=most)
 
 
 def _key(place: Place, file: Path) -> str:

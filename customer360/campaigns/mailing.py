@@ -30,9 +30,8 @@ from customer360.lake.slices import naive
 from customer360.mail.addresses import address_key
 from customer360.mail.queue import MailQueue
 from customer360.mail.queue.tables import ACCEPTED, UNKNOWN
-from customer360.settings import Settings
+from customer360.settings import MAIL_CHANNEL, Settings
 
-MAIL_CHANNEL = "email"
 NO_ADDRESS = "no e-mail address"
 SYNC_ROWS = 100_000
 

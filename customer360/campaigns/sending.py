@@ -99,9 +99,8 @@ def send(settings: Settings, now: datetime, shop_now: datetime, by: str, until: 
         approved = standing(read_ledger(settings.place, [APPROVED, SENT, SUPPRESSED]))
         asked, later = due_contacts(approved, until), next_due(approved, until)
         if mail_queue:  # what becomes of those that are queued is the mailer's to say
-            asked = asked[
-                ~pd.Series(contact_keys(asked), index=asked.index, dtype="str").isin(mail_queue.known(contact_keys(asked)))
-            ]
+            keys = pd.Series(contact_keys(asked), index=asked.index, dtype="str")
+            asked = asked[~keys.isin(mail_queue.known(keys.tolist()))]
         if asked.empty:
             return Sent(finished=finished, next_due=later)
         load_again(settings, shop_now)

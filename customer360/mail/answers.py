@@ -16,10 +16,10 @@ from sqlalchemy import select
 from customer360.mail.queue import MailQueue
 from customer360.mail.queue.messages import Contact
 from customer360.mail.queue.tables import MARKS, reading
+from customer360.settings import MAIL_CHANNEL
 
 SOFT_BOUNCES = 5
 BY_MACHINE = "by a machine: "  # how the reason of a click or an opening begins that no person made
-EMAIL = "email"
 Mark = Literal["bounced_hard", "bounced_soft", "complained", "unsubscribed", "opened", "clicked", "delivered"]
 OF_KINDS: dict[str, Mark] = {
     "hard": "bounced_hard",
@@ -53,7 +53,7 @@ def take(queue: MailQueue, answer: Answer) -> bool:
     is_new = queue.mark(answer.contact_key, answer.mark, answer.at, answer.reason, answer.source_id)
     if answer.mark == "bounced_soft" and queue.soft_bounces_in_a_row(contact.address_hash) >= SOFT_BOUNCES:
         reason = f"{SOFT_BOUNCES} messages in a row came back: {answer.reason}"
-        queue.stop(None, contact.address_hash, EMAIL, None, reason, answer.source, answer.at)
+        queue.stop(None, contact.address_hash, MAIL_CHANNEL, None, reason, answer.source, answer.at)
     return is_new
 
 
@@ -75,7 +75,7 @@ def _stop(queue: MailQueue, contact: Contact, answer: Answer) -> None:
     }
     if answer.mark in stopped:
         customer_id, reason = stopped[answer.mark]
-        queue.stop(customer_id, contact.address_hash, EMAIL, None, reason, answer.source, answer.at)
+        queue.stop(customer_id, contact.address_hash, MAIL_CHANNEL, None, reason, answer.source, answer.at)
 
 
 def _is_marked(queue: MailQueue, answer: Answer) -> bool:

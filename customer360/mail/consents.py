@@ -22,11 +22,11 @@ from sqlalchemy import func, insert, or_, select, update
 from customer360.lake.atomic import replacing
 from customer360.lake.slices import naive
 from customer360.mail.addresses import address_key, checked_address
-from customer360.mail.answers import BY_MACHINE, EMAIL
+from customer360.mail.answers import BY_MACHINE
 from customer360.mail.queue import MailQueue
 from customer360.mail.queue.tables import MARKS, MESSAGES, OPT_INS, STOPS, reading
 from customer360.secret_files import made_secrets
-from customer360.settings import Place
+from customer360.settings import MAIL_CHANNEL, Place
 
 PERIOD = timedelta(hours=24)  # in which an address gets at most one confirmation mail
 VALID = timedelta(days=7)  # for which the link of one can be confirmed
@@ -135,7 +135,7 @@ class Consents:
             confirmed = {"confirmed_at": now, "confirmed_client_hash": client_hash}
             connection.execute(update(OPT_INS).where(opted.opt_in_id == opt_in_id).values(**confirmed))
         if row.customer_id:
-            self._queue.lift(row.customer_id, EMAIL, None, at)
+            self._queue.lift(row.customer_id, MAIL_CHANNEL, None, at)
         return str(row.customer_id)
 
     def proofs(self) -> pd.DataFrame:
@@ -182,7 +182,7 @@ class Consents:
         oldest = naive(at) - timedelta(days=30 * months) if months else None
         with reading(self._queue.engine) as connection:
             kept = [
-                (row.customer_id, EMAIL, row.confirmed_at)
+                (row.customer_id, MAIL_CHANNEL, row.confirmed_at)
                 for row in connection.execute(asked)
                 if oldest is None or max(moment for moment in (row.confirmed_at, row.active_at) if moment) > oldest
             ]

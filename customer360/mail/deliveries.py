@@ -21,13 +21,13 @@ from customer360.lake.publishing.tables import TABLES
 from customer360.lake.warehouse.frames import write_parquet
 from customer360.mail.answers import BY_MACHINE
 from customer360.mail.queue import MailQueue
-from customer360.mail.queue.stops import CHANNEL
-from customer360.mail.queue.tables import MARKS, MESSAGES, reading
-from customer360.settings import Place
+from customer360.mail.queue.tables import MARKS, MESSAGES, QUEUED, SENDING, reading
+from customer360.settings import MAIL_CHANNEL, Place
 
 DELIVERIES, METRICS = "email_deliveries", "delivery_metrics"
 ANSWERED_WITHIN = 30  # days: bounces, complaints and clicks that come later leave their day as it is
 NOT_QUEUED = "not queued"
+WAITING = ("planned", QUEUED, SENDING)
 KEY = ", ".join(CONTACT_KEY)
 MESSAGE_TYPES = {
     **dict.fromkeys(("contact_key", "provider", "state", "reply"), "str"),
@@ -40,7 +40,7 @@ _DELIVERIES = f"""
     with entries as ({{ledger}}),
     approved as (
         select * from entries
-        where event = '{APPROVED}' and arm = '{CONTACT}' and channel = '{CHANNEL}'
+        where event = '{APPROVED}' and arm = '{CONTACT}' and channel = '{MAIL_CHANNEL}'
             and plan_version in (from with_message) and contact_date between ? and ?
     ),
     sent as (select {KEY} from entries where event = '{SENT}'),
@@ -94,10 +94,10 @@ _DELIVERIES = f"""
     left join followed using (contact_key)
     order by contact_date, campaign_id, customer_id
 """
-_METRICS = """
+_METRICS = f"""
     select contact_date, campaign_id, variant, provider,
         count(*) as planned,
-        count(*) filter (state in ('planned', 'queued', 'sending')) as waiting,
+        count(*) filter (state in {WAITING}) as waiting,
         count(*) filter (state = 'accepted') as accepted,
         count(*) filter (state = 'failed') as failed,
         count(*) filter (state = 'unknown') as unknown,
@@ -109,7 +109,7 @@ _METRICS = """
         count(unsubscribed_at) as unsubscribed,
         count(opened_at) as opened,
         count(clicked_at) as clicked
-    from ({deliveries})
+    from ({{deliveries}})
     group by all
     order by all
 """

@@ -21,12 +21,11 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
-from customer360.definition_files import FileProblem, UnreadableError, loaded_fields, validation_problems
+from customer360.definition_files import LONGEST_NAME, NAME, FileProblem, UnreadableError, loaded_fields, validation_problems
 from customer360.settings import Identifier, Settings, Strict
 
 MANUAL = "docs/email.md"
 DEFINITION = "message.yaml"
-NAME, LONGEST_NAME = r"^[a-z0-9][a-z0-9_-]*$", 60
 RESERVED = frozenset(
     {"language", "link", "email", "shop", "subject", "preheader", "slot", "loop"}
 )  # what templates have beside
@@ -203,11 +202,6 @@ class MessageProblem(FileProblem):
     def name(self) -> str:
         """The message that the file is of."""
         return Path(self.file).parts[0]
-
-
-def is_name(name: str) -> bool:
-    """Whether a message may have this name."""
-    return re.fullmatch(NAME, name) is not None and len(name) <= LONGEST_NAME
 
 
 def load_messages(settings: Settings) -> tuple[list[Message], list[MessageProblem]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import pandas as pd
 from sqlalchemy import func, select
@@ -12,7 +13,7 @@ from customer360.decisions import Request
 from customer360.lake.slices import naive
 from customer360.mail.breaker import BOUNCES, COMPLAINTS, UNSUBSCRIBES, Verdict, judged
 from customer360.mail.queue import MailQueue
-from customer360.mail.queue.tables import ACCEPTED, FAILED, MARKS, MESSAGES, PROVIDERS, reading
+from customer360.mail.queue.tables import ACCEPTED, FAILED, LEFT_OUT, MARKS, MESSAGES, PROVIDERS, reading
 
 BREAKER = "breaker"
 KINDS = {BOUNCES: "bounced_hard", COMPLAINTS: "complained", UNSUBSCRIBES: "unsubscribed"}
@@ -30,6 +31,14 @@ class CampaignMail:
     stopped: str | None
 
 
+class Stop(NamedTuple):
+    """Who stopped a campaign, why, and when (plain UTC)."""
+
+    by: str
+    reason: str
+    at: datetime
+
+
 @dataclass(frozen=True)
 class EmailOverview:
     """All campaigns, the lanes that wait (name, until when UTC, why), and why all is stopped, where it is."""
@@ -42,14 +51,14 @@ class EmailOverview:
 
 def email_overview(queue: MailQueue, now: datetime) -> EmailOverview:
     """How e-mail stands at a time (aware)."""
-    counts, stops = queue.counts(), _stopped(queue)
+    counts, stops = queue.counts(), stopped_campaigns(queue)
     campaigns = [
         CampaignMail(
             str(campaign_id),
             {str(state): int(count) for state, count in rows.groupby("state")["messages"].sum().items()},
             _reasons(queue, str(campaign_id)),
             verdicts(queue, str(campaign_id), BEGINNING),
-            stops.get(str(campaign_id)),
+            _words(stops.get(str(campaign_id))),
         )
         for campaign_id, rows in counts.groupby("campaign_id")
     ]
@@ -59,7 +68,7 @@ def email_overview(queue: MailQueue, now: datetime) -> EmailOverview:
             (str(row.provider), row.blocked_until.replace(tzinfo=UTC), str(row.reason))
             for row in connection.execute(waits.where(PROVIDERS.c.blocked_until > naive(now)))
         ]
-    return EmailOverview(campaigns, sorted(waiting), stops.get(""), queue.is_open())
+    return EmailOverview(campaigns, sorted(waiting), _words(stops.get("")), queue.is_open())
 
 
 def verdicts(queue: MailQueue, campaign_id: str, since: datetime) -> list[Verdict]:
@@ -89,28 +98,35 @@ def brake(queue: MailQueue, now: datetime) -> list[str]:
         for row in queue.campaign_stops().to_dict("records")
         if not row["is_stopped"]
     }
-    said = []
-    stops = _stopped(queue)
+    lines = []
+    stops = stopped_campaigns(queue)
     for campaign_id in sorted(set(queue.counts()["campaign_id"]) - set(stops)):
         since = max(resumed.get(campaign_id, BEGINNING), resumed.get("", BEGINNING))
         reasons = [verdict.reason for verdict in verdicts(queue, campaign_id, since) if verdict.level == "stop"]
         if reasons:
             queue.stop_campaign(campaign_id, Request("; ".join(reasons), now, BREAKER))
-            said.append(f"{campaign_id}: {'; '.join(reasons)}")
-    return said
+            lines.append(f"{campaign_id}: {'; '.join(reasons)}")
+    return lines
 
 
-def _stopped(queue: MailQueue) -> dict[str, str]:
-    """Of each campaign that is stopped now (all: empty), by whom and why."""
+def stopped_campaigns(queue: MailQueue) -> dict[str, Stop]:
+    """The campaigns that are stopped now, with the decision; an empty name stands for all."""
     newest = queue.campaign_stops().drop_duplicates("campaign_id", keep="last")
-    rows = newest.to_dict("records")
-    return {str(row["campaign_id"]): f"by {row['by']}: {row['reason']}" for row in rows if row["is_stopped"]}
+    return {
+        str(row["campaign_id"]): Stop(str(row["by"]), str(row["reason"]), pd.Timestamp(row["at"]).to_pydatetime())
+        for row in newest.to_dict("records")
+        if row["is_stopped"]
+    }
+
+
+def _words(stop: Stop | None) -> str | None:
+    return None if stop is None else f"by {stop.by}: {stop.reason}"
 
 
 def _reasons(queue: MailQueue, campaign_id: str) -> dict[str, int]:
     """How many messages were left out or failed, by reason, the most frequent first."""
     asked = select(MESSAGES.c.reply, func.count()).where(
-        MESSAGES.c.campaign_id == campaign_id, MESSAGES.c.state.in_(("left_out", FAILED))
+        MESSAGES.c.campaign_id == campaign_id, MESSAGES.c.state.in_((LEFT_OUT, FAILED))
     )
     with reading(queue.engine) as connection:
         rows = [(str(row[0]), int(row[1])) for row in connection.execute(asked.group_by(MESSAGES.c.reply))]

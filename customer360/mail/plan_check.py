@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from customer360.campaigns.definition import MAIL_CHANNEL, Campaign
+from customer360.campaigns.definition import Campaign
 from customer360.campaigns.ledger import CONTACT
 from customer360.mail.checking import check_message, render_check
 from customer360.mail.message import Message
 from customer360.mail.variables import message_values
+from customer360.settings import MAIL_CHANNEL
 from customer360.snapshot import Snapshot
 from customer360.text import many
 

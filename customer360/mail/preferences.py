@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import func, select
 
 from customer360.lake.slices import naive
-from customer360.mail.answers import EMAIL
 from customer360.mail.queue import MailQueue
 from customer360.mail.queue.tables import ACCEPTED, FREQUENCY, MESSAGES, STOPS, UNKNOWN, insert_new, reading
+from customer360.settings import MAIL_CHANNEL
 
 FREQUENCIES = {"any": 0, "weekly": 7, "monthly": 30}  # days that lie between two messages
 CHUNK = 10_000
@@ -47,7 +47,7 @@ def preferences_of(queue: MailQueue, customer_id: str, channels: Sequence[str], 
         days = connection.execute(select(FREQUENCY.c.days).where(FREQUENCY.c.customer_id == customer_id)).scalar() or 0
     return Preferences(
         {name: (name, "") not in stopped for name in channels},
-        {name: (EMAIL, name) not in stopped for name in topics},
+        {name: (MAIL_CHANNEL, name) not in stopped for name in topics},
         next(name for name, value in FREQUENCIES.items() if value == days),
     )
 
@@ -97,4 +97,4 @@ def _changes(before: Preferences, chosen: Preferences) -> Iterator[Change]:
             yield Change(name, None, is_wanted)
     for name, is_wanted in chosen.topics.items():
         if is_wanted != before.topics[name]:
-            yield Change(EMAIL, name, is_wanted)
+            yield Change(MAIL_CHANNEL, name, is_wanted)

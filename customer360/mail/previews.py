@@ -8,10 +8,11 @@ from pathlib import Path
 
 from customer360.campaigns.definition import Campaign
 from customer360.decisions import DecisionRefused
+from customer360.definition_files import LONGEST_NAME, is_name
 from customer360.lake.atomic import replacing
 from customer360.mail import starters
 from customer360.mail.links import PreviewLinks
-from customer360.mail.message import LONGEST_NAME, Message, is_name
+from customer360.mail.message import Message
 from customer360.mail.mime import Headers, mime_message
 from customer360.mail.rendering import Rendered, Renderer, email_of
 from customer360.mail.templates import MissingVariable

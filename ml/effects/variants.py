@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from customer360.campaigns.definition import MAIL_CHANNEL
 from customer360.campaigns.ledger import CONTACT, HOLDOUT
+from customer360.settings import MAIL_CHANNEL
 from ml.bootstrap import Interval
 from ml.effects.lift import rate_difference
 

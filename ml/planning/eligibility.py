@@ -13,8 +13,8 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
-from customer360.campaigns.definition import MAIL_CHANNEL, Campaign
-from customer360.settings import FrequencyCap, Shop
+from customer360.campaigns.definition import Campaign
+from customer360.settings import MAIL_CHANNEL, FrequencyCap, Shop
 from ml.arrays import Booleans, Integers, Texts
 from ml.planning.contact_days import ContactDays
 from ml.planning.reasons import FREQUENCY_CAP, GAP, NO_CONSENT, OTHER_FIRST, OUTSIDE_WINDOW, SUPPRESSED

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from customer360.campaigns.definition import MAIL_CHANNEL, Campaign
+from customer360.campaigns.definition import Campaign
 from customer360.mail.message import Message
-from customer360.settings import Shop
+from customer360.settings import MAIL_CHANNEL, Shop
 from ml.arrays import Booleans, Texts
 from ml.frames import FrameError
 from ml.planning.options import Options

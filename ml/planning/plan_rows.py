@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from customer360.campaigns.definition import MAIL_CHANNEL, Campaign
+from customer360.campaigns.definition import Campaign
 from customer360.campaigns.holdouts import variants
 from customer360.lake.publishing.tables import TABLES
 from customer360.mail.message import Message
-from customer360.settings import Shop
+from customer360.settings import MAIL_CHANNEL, Shop
 from ml.arrays import Booleans, Floats, Integers, Texts
 from ml.planning.contact_days import ContactDays
 from ml.planning.options import option_costs

@@ -13,9 +13,9 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 
-from customer360.campaigns.definition import MAIL_CHANNEL, Campaign
+from customer360.campaigns.definition import Campaign
 from customer360.campaigns.limits import CENT, broken_limits
-from customer360.settings import Shop
+from customer360.settings import MAIL_CHANNEL, Shop
 from customer360.text import many
 from ml.planning.inputs import COMMITMENTS, PlanningInputs
 from ml.planning.reasons import CONTACT

@@ -99,20 +99,21 @@ def file_tables(place: Place) -> dict[str, TableSource]:
     replaced["recommendation_backtest"] = sorted((place.recommendations / "backtest").glob("*.parquet"))
     replaced["drift_metrics"] = sorted((place.reports / "drift").glob("*.parquet"))
     linked = {
-        SCORES_DAILY: {
-            f"{day.parent.name.removeprefix('day_key=')}.parquet": day
-            for day in sorted(snapshot_folder(place).glob("day_key=*/part.parquet"))
-        },
-        DELIVERIES: {
-            f"{day.parent.name.removeprefix('day_key=')}.parquet": day
-            for day in sorted((place.mail / "deliveries").glob("day_key=*/part.parquet"))
-        },
+        SCORES_DAILY: _days(snapshot_folder(place)),
+        DELIVERIES: _days(place.mail / "deliveries"),
         LEDGER: {part.name: part for part in sorted((place.campaigns / "ledger").glob("[0-9]*.parquet"))},
         **nightly_files(place),
     }
     return {
         **{name: _converted(name, paths) for name, paths in replaced.items() if paths},
         **{name: TableSource(files=files) for name, files in linked.items() if files},
+    }
+
+
+def _days(folder: Path) -> dict[str, Path]:
+    """The files of a folder with one for each day, by published name."""
+    return {
+        f"{file.parent.name.removeprefix('day_key=')}.parquet": file for file in sorted(folder.glob("day_key=*/part.parquet"))
     }
 
 

@@ -13,12 +13,12 @@ from customer360.decisions import Request
 from customer360.lake.atomic import replacing
 from customer360.lake.slices import naive
 from customer360.mail.queue.tables import CAMPAIGN_STOPS, FACTS, MARKS, MESSAGES, STOPS, insert_new, keep_fact, reading
-from customer360.settings import Place
+from customer360.settings import MAIL_CHANNEL, Place
 
 if TYPE_CHECKING:
     from customer360.mail.queue import MailQueue
 
-CHANNEL, VERSION = "email", "stops"
+VERSION = "stops"
 BOUNCED_SOFT, DELIVERED = "bounced_soft", "delivered"
 EXPORT_TYPES = {"customer_id": "str", "channel": "str", "topic": "str", "reason": "str", "stopped_at": "datetime64[us]"}
 CHUNK = 10_000
@@ -72,7 +72,7 @@ class Stops:
             ended = update(STOPS).where(chosen, STOPS.c.lifted_at.is_(None)).values(lifted_at=naive(at))
             return connection.execute(ended).rowcount
 
-    def stopped(self, contacts: pd.DataFrame, channel: str = CHANNEL) -> pd.Series[str]:
+    def stopped(self, contacts: pd.DataFrame, channel: str = MAIL_CHANNEL) -> pd.Series[str]:
         """Why each of ``contacts`` (customer_id, address_hash, topic) is stopped; empty where it is not."""
         reasons = pd.Series(None, index=contacts.index, dtype="str")
         for key in ("customer_id", "address_hash"):

@@ -8,8 +8,9 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from customer360.campaigns.definition import LONGEST_NAME, NAME, Campaign
+from customer360.campaigns.definition import Campaign
 from customer360.campaigns.files import fields_of
+from customer360.definition_files import LONGEST_NAME, NAME
 from customer360.settings import Shop
 
 WINDOWS = 3

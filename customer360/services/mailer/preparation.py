@@ -18,7 +18,7 @@ import pandas as pd
 
 from customer360.campaigns.definition import Campaign
 from customer360.campaigns.drafts import definition_of, message_of
-from customer360.campaigns.mailing import MAIL_CHANNEL, NO_ADDRESS, addresses_of
+from customer360.campaigns.mailing import NO_ADDRESS, addresses_of
 from customer360.campaigns.sending import KNOWN_ZONES, TOO_LATE, load_again, reasons_against
 from customer360.lake.operations.clock import shop_now
 from customer360.mail.addresses import address_key
@@ -36,7 +36,7 @@ from customer360.mail.templates import MissingVariable
 from customer360.mail.values import fillable, reason_without
 from customer360.mail.variables import LANGUAGE, message_values
 from customer360.services.mailer.worker import LeftOut, Letter
-from customer360.settings import Settings
+from customer360.settings import MAIL_CHANNEL, Settings
 from customer360.snapshot import open_snapshot
 
 UNCHECKED = "the DNS check has not passed: customer360 email check"

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from prometheus_client import Counter
 
 from customer360.lake.landing.contracts import CONSENT_CHANGED
-from customer360.mail.answers import BY_MACHINE, EMAIL, Answer, Mark, source_id, take
+from customer360.mail.answers import BY_MACHINE, Answer, Mark, source_id, take
 from customer360.mail.consents import Consents, Question
 from customer360.mail.links import LinkToken, is_allowed_target, link_secrets, link_secrets_file, link_url, read_link, sign_link
 from customer360.mail.preferences import Change, Preferences, choose, preferences_of
@@ -22,7 +22,7 @@ from customer360.services.api.collector.collecting import Collector
 from customer360.services.api.mail.scanners import image_proxy, scanner
 from customer360.services.api.problems import Problem
 from customer360.services.api.watched import WatchedFile
-from customer360.settings import Email, Settings
+from customer360.settings import MAIL_CHANNEL, Email, Settings
 
 ANSWERS = Counter(
     "customer360_api_mail", "Links of messages, by kind: counted, scanned, prefetched, invalid", ["kind", "outcome"]
@@ -116,7 +116,7 @@ class MailAnswers:
         ):
             contact = self.queue.contact(token.contact_key)  # one that the queue no longer knows is stopped all the same
             address = None if contact is None else contact.address_hash
-            self.queue.stop(token.customer_id, address, EMAIL, None, "unsubscribed", source, now)
+            self.queue.stop(token.customer_id, address, MAIL_CHANNEL, None, "unsubscribed", source, now)
         ANSWERS.labels("unsubscribe", "counted").inc()
         export_stops(self.settings.place, self.queue)
 

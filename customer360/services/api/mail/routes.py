@@ -14,7 +14,6 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from customer360.mail.addresses import AddressError
-from customer360.mail.answers import EMAIL
 from customer360.mail.consents import Question
 from customer360.mail.links import KINDS, LinkToken
 from customer360.mail.preferences import FREQUENCIES, Change, Preferences
@@ -27,6 +26,7 @@ from customer360.services.api.mail.pages import HEADERS, Choices, Pages, wanted
 from customer360.services.api.mail.webhooks import Taken, Webhooks
 from customer360.services.api.problems import Problem
 from customer360.services.api.tokens import read_customer
+from customer360.settings import MAIL_CHANNEL
 
 PRIVATE = {name: HEADERS[name] for name in ("Cache-Control", "Referrer-Policy", "X-Content-Type-Options", "X-Robots-Tag")}
 
@@ -81,7 +81,7 @@ async def unsubscribe(request: Request) -> Response:
         return pages.unsubscribe(preferences)
     is_one_click = b"one-click" in (await read_body(request)).lower()
     await run_in_threadpool(mail.unsubscribe, token, "one click" if is_one_click else "unsubscribe page")
-    await mail.note_consent(token, Change(EMAIL, None, is_allowed=False))
+    await mail.note_consent(token, Change(MAIL_CHANNEL, None, is_allowed=False))
     return pages.unsubscribed(preferences)
 
 
@@ -151,7 +151,7 @@ async def confirm(request: Request) -> Response:
     if not await run_in_threadpool(mail.confirm, token, _address(request)):
         return pages.invalid()
     if token.customer_id:
-        await mail.note_consent(token, Change(EMAIL, None, is_allowed=True))
+        await mail.note_consent(token, Change(MAIL_CHANNEL, None, is_allowed=True))
     return pages.confirmed()
 
 

@@ -19,11 +19,11 @@ from customer360.campaigns.files import (
     CampaignRefused,
     campaign_text,
     fields_text,
-    is_name,
     remove_campaign,
     write_campaign,
 )
 from customer360.decisions import DecisionRefused
+from customer360.definition_files import is_name
 from customer360.mail.message import load_messages
 from customer360.services.desk.access import PLAN, DeskRequest, page
 from customer360.services.desk.audit import record

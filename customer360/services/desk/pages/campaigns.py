@@ -19,9 +19,10 @@ from django.utils.translation import gettext_lazy
 from customer360.campaigns.approval import Approved, Withdrawn, approve, withdraw
 from customer360.campaigns.definition import Campaign, Channel
 from customer360.campaigns.drafts import MEASURED, definition_of
-from customer360.campaigns.files import is_name, made_file
+from customer360.campaigns.files import made_file
 from customer360.campaigns.overview import CampaignOverview, campaign_overviews
 from customer360.decisions import DecisionRefused, Request
+from customer360.definition_files import is_name
 from customer360.lake.operations.clock import shop_now
 from customer360.services.desk.access import APPROVE, PLAN, VIEW, DeskRequest, page
 from customer360.services.desk.audit import record

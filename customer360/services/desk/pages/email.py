@@ -17,7 +17,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from customer360.decisions import DecisionRefused, Request
-from customer360.mail.breaker import BOUNCES, COMPLAINTS, UNSUBSCRIBES, Verdict, judged
+from customer360.mail.breaker import Verdict, judged
+from customer360.mail.overview import KINDS, Stop, stopped_campaigns
 from customer360.mail.queue import MailQueue, open_queue
 from customer360.mail.queue.tables import ACCEPTED, FAILED, LEFT_OUT, QUEUED, SENDING, UNKNOWN
 from customer360.services.desk.access import APPROVE, VIEW, DeskRequest, page
@@ -28,7 +29,6 @@ from customer360.services.desk.show import show
 
 PERIODS = (Period(7, gettext_lazy("7 days")), Period(30, gettext_lazy("30 days")), Period(90, gettext_lazy("90 days")))
 STATES = (QUEUED, SENDING, ACCEPTED, FAILED, UNKNOWN, LEFT_OUT)
-MARKS = {BOUNCES: "bounced_hard", COMPLAINTS: "complained", UNSUBSCRIBES: "unsubscribed"}
 BY_DAY = """
 select contact_date as day, sum(accepted) as accepted, sum(waiting) as waiting, sum(failed) as failed, sum(unknown) as unknown,
     sum(left_out) as left_out
@@ -63,7 +63,7 @@ class Sending:
 
     campaign_id: str
     states: dict[str, int]
-    stopped: dict[str, Any] | None = None
+    stopped: Stop | None = None
     verdicts: list[Verdict] = field(default_factory=list)
 
     @property
@@ -90,7 +90,7 @@ def email(request: DeskRequest) -> HttpResponse:
         return show(request, "desk/email.html", {"is_off": True})
     period = chosen(request, "days", PERIODS, 30)
     queue = open_queue(request.settings.place)
-    stops = _stops(queue)
+    stops = stopped_campaigns(queue)
     context = {
         "campaigns": _sending(queue, stops),
         "all_stopped": stops.get(""),
@@ -146,14 +146,7 @@ def _decided(request: DeskRequest, action: str) -> HttpResponse:
     return redirect("email")
 
 
-def _stops(queue: MailQueue) -> dict[str, dict[str, Any]]:
-    """The campaigns that are stopped now, with the decision; an empty name stands for all."""
-    decisions = queue.campaign_stops().drop_duplicates("campaign_id", keep="last")
-    stopped = decisions[decisions["is_stopped"].astype(bool)].to_dict("records")
-    return {str(decision["campaign_id"]): {str(name): value for name, value in decision.items()} for decision in stopped}
-
-
-def _sending(queue: MailQueue, stops: dict[str, dict[str, Any]]) -> list[Sending]:
+def _sending(queue: MailQueue, stops: dict[str, Stop]) -> list[Sending]:
     counts, marks = queue.counts(), queue.marks()
     return [
         Sending(
@@ -168,7 +161,7 @@ def _sending(queue: MailQueue, stops: dict[str, dict[str, Any]]) -> list[Sending
 
 def _verdicts(counts: pd.DataFrame, marks: pd.DataFrame) -> list[Verdict]:
     accepted = _sums(counts[counts["state"] == ACCEPTED], "provider")
-    events = {rate: _sums(marks[marks["kind"] == kind], "provider") for rate, kind in MARKS.items()}
+    events = {rate: _sums(marks[marks["kind"] == kind], "provider") for rate, kind in KINDS.items()}
     return [judged(rate, accepted, found) for rate, found in events.items()] if accepted else []
 
 
