@@ -80,11 +80,12 @@ class Preparation:
         frame["email"] = addresses_of(self._settings, frame["customer_id"])
         frame["reason"] = frame["reason"].mask(frame["reason"].isna() & frame["email"].isna(), NO_ADDRESS)
         frame = frame.astype(object).where(frame.notna(), None)  # rows of Python's own values: those of Arrow take 13 us each
-        frame["wait"] = self._waits(frame, at_shop)
+        is_checked = self._is_sink or may_send_to_all(self._settings)
+        frame["wait"] = self._waits(frame, at_shop, is_checked=is_checked)
         self._readdress(frame)
         letters = self._letters(frame, now)
         outcomes = [
-            self._outcome(contact, reason, wait, now)
+            _outcome(contact, reason, wait, now, is_checked=is_checked)
             for contact, reason, wait in zip(contacts, frame["reason"], frame["wait"], strict=True)
             if isinstance(reason, str) or not pd.isna(wait)
         ]
@@ -95,19 +96,8 @@ class Preparation:
         reason = self._queue.stopped(pd.DataFrame([contact], columns=Contact._fields)).iloc[0]
         return reason if isinstance(reason, str) else None
 
-    def _outcome(self, contact: Contact, reason: Any, wait: Any, now: datetime) -> Outcome:
-        if isinstance(reason, str):
-            tried = f"{reason}; the last attempt: {contact.reply}" if contact.attempt > 1 and contact.reply else reason
-            return Outcome(contact.contact_key, contact.attempt, LEFT_OUT, now, tried)
-        text = contact.reply if self._is_checked() else UNCHECKED
-        return Outcome(contact.contact_key, contact.attempt, QUEUED, now, text, now + wait)
-
-    def _is_checked(self) -> bool:
-        return self._is_sink or may_send_to_all(self._settings)
-
-    def _waits(self, frame: pd.DataFrame, at_shop: datetime) -> pd.Series[Any]:
+    def _waits(self, frame: pd.DataFrame, at_shop: datetime, *, is_checked: bool) -> pd.Series[Any]:
         """How long each message waits for its campaign's hours, or for the DNS check; missing where it need not wait."""
-        is_checked = self._is_checked()
         waits: list[timedelta | None] = []
         for row in _rows(frame):
             wait = None
@@ -199,6 +189,15 @@ class _Draft:
     renderer: Renderer
     values: dict[Any, Any]
     at: datetime
+
+
+def _outcome(contact: Contact, reason: Any, wait: Any, now: datetime, *, is_checked: bool) -> Outcome:
+    """Of a message that is not sent now: left out for a ``reason``, else queued for so long."""
+    if isinstance(reason, str):
+        tried = f"{reason}; the last attempt: {contact.reply}" if contact.attempt > 1 and contact.reply else reason
+        return Outcome(contact.contact_key, contact.attempt, LEFT_OUT, now, tried)
+    text = contact.reply if is_checked else UNCHECKED
+    return Outcome(contact.contact_key, contact.attempt, QUEUED, now, text, now + wait)
 
 
 def _rows(frame: pd.DataFrame) -> Iterator[Any]:

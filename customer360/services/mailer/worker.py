@@ -26,6 +26,7 @@ from customer360.mail.queue.rates import Rates
 from customer360.mail.queue.tables import ACCEPTED, FAILED, LEFT_OUT, QUEUED, UNKNOWN
 from customer360.mail.recovery import recover
 from customer360.mail.smtp import Connection, LostConnectionError, RefusedError, Relay, Reply
+from customer360.settings import MAIL_CHANNEL
 
 LOG = logging.getLogger(__name__)
 BATCH = 1000
@@ -160,7 +161,7 @@ class Worker:
             if outcome.state == FAILED and reply is not None and reply.step == "rcpt" and reply.text.startswith(NO_MAILBOX):
                 self.queue.mark(contact.contact_key, "bounced_hard", outcome.at, outcome.reply, f"smtp-{outcome.attempt}")
                 reason = f"bounced: {outcome.reply}"
-                self.queue.stop(None, contact.address_hash, "email", None, reason, "smtp", outcome.at)
+                self.queue.stop(None, contact.address_hash, MAIL_CHANNEL, None, reason, "smtp", outcome.at)
         self._in_flight -= len(taken)
 
     def _deferred(self, contact: Contact, outcome: Outcome, reply: Reply | None) -> Outcome:

@@ -6,6 +6,7 @@ import time
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlencode
 
@@ -53,7 +54,7 @@ class MailAnswers:
         """The mail queue."""
         return open_queue(self.settings.place)
 
-    @property
+    @cached_property
     def consents(self) -> Consents:
         """The opt-ins."""
         return Consents(self.queue, self.settings.place)
