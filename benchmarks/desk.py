@@ -81,8 +81,7 @@ def main() -> None:
         enlarge_published(settings, planned // simulated)
         figures = {"customers": float(customers), "planned_customers": float(planned), **decided(settings, log)}
         enlarge_published(settings, customers // planned)
-        figures |= audience_figures(settings) | pages(settings, log)
-        write_result("desk", figures)
+        write_result("desk", {**figures, **audience_figures(settings), **pages(settings, log)})
 
 
 class User:
@@ -247,18 +246,18 @@ def pages(settings: Settings, log: Path) -> dict[str, float | dict[str, float]]:
     visit = Visit.of(settings)
     with served(settings, log, USERS) as users, ThreadPoolExecutor(USERS) as threads:
         _require_every_page(settings, visit.addresses().keys())
-        first = _round(users[0], visit, random.Random(0))  # noqa: S311
+        first = _round(users[0], visit, random.Random(0))  # noqa: S311  an order of pages, no secret
         began = _cpu_seconds_below(os.getpid())
         tasks = [threads.submit(_rounds, user, visit, seed) for seed, user in enumerate(users, 1)]
         rounds = [answered for task in tasks for answered in task.result()]
         used = _cpu_seconds_below(os.getpid()) - began
-    by_page = {name: [one[name] for one in rounds] for name in first}
+    by_page = {name: [answers[name] for answers in rounds] for name in first}
     p95 = {name: _percentile([1000 * value for value in times if value is not None]) for name, times in by_page.items()}
     slowest = {name: 1000 * seconds for name, seconds in first.items() if seconds is not None}
     return {
         "page_p95_ms": max(p95.values()),
         "first_page_ms": max(slowest.values()),
-        "errors": float(sum(value is None for one in [first, *rounds] for value in one.values())),
+        "errors": float(sum(value is None for answers in [first, *rounds] for value in answers.values())),
         "answers": float(sum(map(len, rounds))),
         "page_cpu_ms": 1000 * used / sum(map(len, rounds)),
         "p95_ms": p95,
@@ -276,7 +275,7 @@ def _require_every_page(settings: Settings, measured: Collection[str]) -> None:
 
 
 def _cpu_seconds_below(process: int) -> float:
-    """Processor seconds of all processes that one started."""
+    """Processor seconds of all processes that this process started."""
     children = Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii").split()
     times = [Path(f"/proc/{child}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[11:13] for child in children]
     own = sum(int(ticks) for pair in times for ticks in pair) / os.sysconf("SC_CLK_TCK")
@@ -284,7 +283,7 @@ def _cpu_seconds_below(process: int) -> float:
 
 
 def _rounds(user: User, visit: Visit, seed: int) -> list[dict[str, float | None]]:
-    chance = random.Random(seed)  # noqa: S311
+    chance = random.Random(seed)  # noqa: S311  an order of pages, no secret
     return [_round(user, visit, chance) for _ in range(ROUNDS)]
 
 

@@ -67,8 +67,13 @@ class Plain:
     def prepare(self, contacts: Sequence[Contact], now: datetime) -> tuple[list[Letter], list[Outcome]]:
         """All may be sent."""
         return [
-            Letter(one, return_path("s" * 43, one.contact_key, "b.example"), f"{one.contact_key}@{one.domain}", lambda: BODY)
-            for one in contacts
+            Letter(
+                contact,
+                return_path("s" * 43, contact.contact_key, "b.example"),
+                f"{contact.contact_key}@{contact.domain}",
+                lambda: BODY,
+            )
+            for contact in contacts
         ], []
 
     def still_wanted(self, contact: Contact) -> str | None:
@@ -78,7 +83,7 @@ class Plain:
 
 def crash(root: Path, messages: int, kills: int, *, drop: float = 0.003, seed: int = 1) -> Crash:
     """Kill senders ``kills`` times while ``messages`` are sent; the receiver loses this share of connections at each step."""
-    generator, began = random.Random(seed), time.monotonic()  # noqa: S311
+    generator, began = random.Random(seed), time.monotonic()  # noqa: S311  times of kills, no secret
     place = Place(root=root)
     _fill(place, messages)
     port = free_port()
@@ -172,7 +177,8 @@ def _compare(root: Path, messages: int, kills: int, seconds: float) -> Crash:
     with closing(sqlite3.connect(place.mail / "mail.sqlite3")) as connection:
         states = dict(connection.execute("select contact_key, state from messages"))
     unknown = {key for key, state in states.items() if state == UNKNOWN}
-    begun, answered = set(), set()
+    begun: set[str] = set()
+    answered: set[str] = set()
     for path in journal_folder(place.mail).glob("*.log"):
         with path.open("rb") as log:
             _, entries = read_journal(log)

@@ -143,8 +143,8 @@ def answers(
                     box, open_queue(settings.place), settings.place, link_secrets(settings.place), console.now()
                 )
                 unclear = box.count(UNCLEAR)
-            told = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in sorted(counts.items()))
-            say(f"{told or 'Nothing new'}. {unclear} in the folder {UNCLEAR} wait for a person.")
+            summary = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in sorted(counts.items()))
+            say(f"{summary or 'Nothing new'}. {unclear} in the folder {UNCLEAR} wait for a person.")
         except MailboxError as error:
             if every is None:
                 raise

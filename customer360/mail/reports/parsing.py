@@ -10,7 +10,7 @@ from typing import Literal
 from customer360.mail.reports.parts import Parts, parts_of
 from customer360.mail.reports.status import meaning_of, status_in
 from customer360.mail.reports.words import AUTO_REPLY, CHALLENGE, DAEMON, DELAYED, FAILURE, GIVES_UP
-from customer360.mail.return_paths import BOUNCES, MESSAGE_IDS, tags
+from customer360.mail.return_paths import BOUNCES, MESSAGE_IDS, Tag, tags
 
 Kind = Literal["hard", "soft", "complaint", "unsubscribe", "auto_reply", "unknown"]
 COMPLAINTS = {"abuse", "fraud", "virus", "other", "miscategorized", ""}
@@ -41,21 +41,20 @@ def parse_report(content: bytes, secrets: Sequence[str] = ()) -> Report:
     """What a mail that came back says. ``secrets``: with which return paths are signed. Nothing is raised, whatever comes."""
     parts = parts_of(content)
     found = tags(parts.text, secrets)
-    signed = [tag.contact_key for tag in found if tag.contact_key is not None]
-    report = _classified(parts, secrets)
+    addressed = [tag for name in _TO for value in parts.headers.get(name, ()) for tag in tags(value, secrets)]
+    report = _classified(parts, addressed)
     # An address that came with the envelope counts before those that the text quotes.
-    ours = [tag.contact_key for name in _TO for value in parts.headers.get(name, ()) for tag in tags(value, secrets)]
-    contact_key = next((key for key in [*ours, *signed] if key is not None), None)
+    contact_key = next((tag.contact_key for tag in [*addressed, *found] if tag.contact_key is not None), None)
     return replace(report, contact_key=contact_key, is_forged=contact_key is None and bool(found))
 
 
-def _classified(parts: Parts, secrets: Sequence[str]) -> Report:
-    """The kind of an answer: what is written for machines counts before what is written for people."""
+def _classified(parts: Parts, addressed: Sequence[Tag]) -> Report:
+    """The kind of an answer to these addresses of ours: what is written for machines counts before what is for people."""
     for judge in (_feedback, _delivery_status):
         report = judge(parts)
         if report is not None:
             return report
-    if _is_unsubscribe(parts, secrets):
+    if _is_unsubscribe(parts, addressed):
         return Report("unsubscribe", "the customer asked by mail to get no more")
     return _notice(parts)
 
@@ -112,11 +111,10 @@ def _telling(status: str | None, other: str | None) -> str | None:
     return status
 
 
-def _is_unsubscribe(parts: Parts, secrets: Sequence[str]) -> bool:
+def _is_unsubscribe(parts: Parts, addressed: Sequence[Tag]) -> bool:
     """Whether a mail was sent to an address of List-Unsubscribe, or to its mailbox with that word for a subject."""
     if _is_automatic(parts) or _is_daemon(parts):
         return False
-    addressed = [tag for name in _TO for value in parts.headers.get(name, ()) for tag in tags(value, secrets)]
     if any(tag.name not in {BOUNCES, MESSAGE_IDS} for tag in addressed):
         return True
     return re.fullmatch(r"\W*unsubscribe\W*", parts.header("subject"), re.IGNORECASE) is not None
