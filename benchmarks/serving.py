@@ -201,7 +201,7 @@ class Place:
 
     def prepare_service(self) -> None:
         """The session model, and sessions of the first customers, in memory as the collector remembers them."""
-        chance = random.Random(7)  # noqa: S311
+        chance = random.Random(7)  # noqa: S311  steps of visitors, no secret
         steps = [(f"s{n}", f"p{(n * 37 + step * chance.randint(1, 9)) % PRODUCTS}") for n in range(5_000) for step in range(6)]
         events = pd.DataFrame(steps, columns=["session_id", "product_id"])
         events["happened_at"] = pd.date_range("2026-04-01", periods=len(events), freq="s")
