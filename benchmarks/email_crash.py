@@ -76,10 +76,6 @@ class Plain:
             for contact in contacts
         ], []
 
-    def still_wanted(self, contact: Contact) -> str | None:
-        """All are."""
-        return None
-
 
 def crash(root: Path, messages: int, kills: int, *, drop: float = 0.003, seed: int = 1) -> Crash:
     """Kill senders ``kills`` times while ``messages`` are sent; the receiver loses this share of connections at each step."""

@@ -23,9 +23,7 @@ from customer360.campaigns.ledger import (
     deciding,
     read_ledger,
 )
-from customer360.lake.engine import connect, registered
 from customer360.lake.publishing.publications import publish_files
-from customer360.lake.reference.customer_queries import addresses_query
 from customer360.lake.slices import naive
 from customer360.mail.addresses import address_key
 from customer360.mail.queue import MailQueue
@@ -51,31 +49,18 @@ def is_mailed(settings: Settings, contacts: pd.DataFrame) -> pd.Series[bool]:
     return is_mail & pd.Series([pair in with_message for pair in pairs], index=contacts.index)
 
 
-def addresses_of(settings: Settings, customers: pd.Series[str]) -> pd.Series[str]:
-    """The address that each customer has now, empty where there is none; aligned with ``customers``."""
-    asked = pd.DataFrame({"customer_id": customers.drop_duplicates()})
-    with connect(settings.place.scratch) as connection, registered(connection, "asked", asked):
-        addresses = addresses_query(settings.place, settings.shop)
-        query = f"select customer_id, email from ({addresses}) semi join asked using (customer_id)"
-        found = connection.execute(query).df().set_index("customer_id")["email"]
-    return customers.map(found)
-
-
-def queue_contacts(
-    settings: Settings, queue: MailQueue, contacts: pd.DataFrame, now: datetime, shop_now: datetime
-) -> tuple[int, pd.Series[bool]]:
-    """Queue contacts (rows of ``standing``) that may be sent; returns how many are new, and which have no address.
+def queue_contacts(queue: MailQueue, contacts: pd.DataFrame, now: datetime, shop_now: datetime) -> tuple[int, pd.Series[bool]]:
+    """Queue contacts (rows of ``standing``, ``email``) that may be sent; returns how many are new, and which have no address.
 
     Queueing again queues nothing. A contact that is due later by the shop's clock is due as much later by the wall's.
     """
-    addresses = addresses_of(settings, contacts["customer_id"])
-    has_address = addresses.notna()
-    rows, known = contacts[has_address], addresses[has_address]
+    has_address = contacts["email"].notna()
+    rows = contacts[has_address]
     ahead = rows["send_at"] - pd.Timestamp(naive(shop_now))
     frame = rows[["campaign_id", "plan_version", "customer_id", "send_at", "contact_date", "offer_id", "variant"]].assign(
         contact_key=contact_keys(rows),
-        address_hash=[queue.address_hash(address_key(address)) for address in known],
-        domain=[address.rpartition("@")[2] for address in known],
+        address_hash=[queue.address_hash(address_key(address)) for address in rows["email"]],
+        domain=[address.rpartition("@")[2] for address in rows["email"]],
         due_at=pd.Timestamp(naive(now)) + ahead.where(ahead > pd.Timedelta(0), pd.Timedelta(0)),
         value=rows["expected_value"].fillna(0.0),
     )

@@ -104,11 +104,12 @@ def send(settings: Settings, now: datetime, shop_now: datetime, by: str, until: 
         if asked.empty:
             return Sent(finished=finished, next_due=later)
         load_again(settings, shop_now)
-        reasons = reasons_against(settings, asked, shop_now)["reason"]
+        found = reasons_against(settings, asked, shop_now)
+        reasons = found["reason"]
         queued = 0
         mailed = asked[is_mailed(settings, asked) & reasons.isna()]
         if mail_queue and len(mailed):
-            queued, has_none = queue_contacts(settings, mail_queue, mailed, now, shop_now)
+            queued, has_none = queue_contacts(mail_queue, mailed.join(found["email"]), now, shop_now)
             reasons[mailed.index[has_none]] = NO_ADDRESS
         is_left = reasons.notna()
         due, left = asked[~is_left & ~asked.index.isin(mailed.index)], asked[is_left]
@@ -162,9 +163,10 @@ def load_again(settings: Settings, shop_now: datetime) -> None:
 
 
 def reasons_against(settings: Settings, contacts: pd.DataFrame, shop_now: datetime) -> pd.DataFrame:
-    """By contact (customer_id, channel, contact_date): ``reason``, why it is not to be sent, and ``time_zone``.
+    """By contact (customer_id, channel, contact_date): ``reason``, why it is not to be sent, ``time_zone`` and ``email``.
 
-    The reason is empty of contacts that may be sent.
+    The reason is empty of contacts that may be sent, ``email`` (canonical) of those without an address, and of every one where
+    the shop sends no e-mail. Addresses are personal: they are read where contacts are sent, and kept nowhere else.
     """
     place, shop = settings.place, settings.shop
     with connect(place.scratch) as connection:
@@ -172,7 +174,8 @@ def reasons_against(settings: Settings, contacts: pd.DataFrame, shop_now: dateti
         customers = reference_relation(place, reference_tables(shop)["customers"])
         found = connection.execute(
             f"""
-            select place, profiles.time_zone, consents.is_allowed, listed.reason
+            select place, profiles.time_zone, {"profiles.email" if shop.email else "null::varchar"} as email,
+                consents.is_allowed, listed.reason
             from contacts
             left join ({consents_query(place, shop)}) as consents using (customer_id, channel)
             left join ({suppressions_query(place, shop)}) as listed using (customer_id, channel)
@@ -186,7 +189,7 @@ def reasons_against(settings: Settings, contacts: pd.DataFrame, shop_now: dateti
     reasons = reasons.mask(~is_allowed, "no consent for " + contacts["channel"])
     reasons = reasons.mask(asked["reason"].notna(), "suppressed: " + asked["reason"].astype("str"))
     reasons = reasons.mask(ends <= pd.Timestamp(naive(shop_now)), TOO_LATE)
-    return pd.DataFrame({"reason": reasons, "time_zone": asked["time_zone"]})
+    return pd.DataFrame({"reason": reasons, "time_zone": asked["time_zone"], "email": asked["email"]})
 
 
 def _ends_of_days(zones: pd.Series[str], days: pd.Series[pd.Timestamp], shop_zone: ZoneInfo) -> pd.Series[pd.Timestamp]:

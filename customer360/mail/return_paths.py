@@ -8,7 +8,6 @@ HMAC-SHA256 (RFC 2104) cut to 80 bits, in base32, so that servers that change le
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 import re
 from collections.abc import Sequence
@@ -69,5 +68,5 @@ def _tagged(secret: str, name: str, contact_key: str, domain: str) -> str:
 
 
 def _mac(secret: str, name: str, contact_key: str) -> str:
-    digest = hmac.new(secret.encode(), f"return path\0{name.lower()}\0{contact_key}".encode(), hashlib.sha256).digest()
+    digest = hmac.digest(secret.encode(), f"return path\0{name.lower()}\0{contact_key}".encode(), "sha256")
     return base64.b32encode(digest[:MAC_BYTES]).decode().lower()

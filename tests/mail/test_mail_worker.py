@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from sqlalchemy import update
 
+from customer360.decisions import Request
 from customer360.mail.journal import Journal, journal_folder
 from customer360.mail.queue import MailQueue, open_queue
 from customer360.mail.queue.messages import Contact, Outcome
@@ -58,9 +59,6 @@ class Canary:
             Letter(one, return_path(SECRET, one.contact_key, "b.example"), f"canary-{one.customer_id}@{one.domain}", self.build)
             for one in chosen
         ], []
-
-    def still_wanted(self, contact: Contact) -> str | None:
-        return None
 
     def build(self) -> bytes:
         return b"Subject: x\r\n\r\n.\r\nhello\r\n..\r\n"
@@ -231,24 +229,25 @@ def test_a_letter_that_cannot_be_made_is_left_out_and_the_others_go(queue: MailQ
     assert taken == [] and states(queue) == {LEFT_OUT: 2}
 
 
-def test_a_stop_counts_for_letters_that_wait_in_memory(queue: MailQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("of", ["customer", "campaign"])
+def test_a_stop_counts_for_letters_that_wait_in_memory(queue: MailQueue, of: str) -> None:
     class Stopping(Canary):
         def build(self) -> bytes:
-            queue.stop(f"C{KEYS[1]}", None, "email", None, "unsubscribed", "page", now())
+            if of == "customer":
+                queue.stop(f"C{KEYS[1]}", None, "email", None, "unsubscribed", "page", now())
+            else:
+                queue.stop_campaign("spring", Request("wrong price", now(), "anna"))
+            until = time.monotonic() + 30
+            while KEYS[1] not in worker._stopped and time.monotonic() < until:
+                time.sleep(0.01)
             return super().build()
 
-        def still_wanted(self, contact: Contact) -> str | None:
-            found = queue.stopped(pd.DataFrame([contact], columns=Contact._fields)).iloc[0]
-            return found if isinstance(found, str) else None
-
-    monkeypatch.setattr("customer360.services.mailer.worker.FRESH_SECONDS", -1)
     queue.enqueue(contacts(KEYS[:2], value=[2.0, 1.0]), now())
     port = free_port()
     with smtp_receiver(port) as taken:
         worker = Worker(queue, Relay("127.0.0.1", port, "none"), Stopping(), connections=1)
-        monkeypatch.setattr(worker, "_stops_version", queue.stops_version)
         worker.run(is_once=True)
-    assert len(taken) == 1 and states(queue) == {ACCEPTED: 1, LEFT_OUT: 1}
+    assert len(taken) == 1 and states(queue) == {ACCEPTED: 1, LEFT_OUT if of == "customer" else QUEUED: 1}
 
 
 def test_a_failure_of_the_program_sends_nothing_and_quotes_nothing(queue: MailQueue, caplog: pytest.LogCaptureFixture) -> None:

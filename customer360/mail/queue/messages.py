@@ -6,7 +6,6 @@ nobody knows whether it arrived, leaves that state by a person's choice alone.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import secrets
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -100,7 +99,7 @@ class Messages:
 
     def address_hash(self, address_key: str) -> str:
         """The keyed hash of an address (of ``customer360.mail.addresses.address_key``), by which messages and stops know it."""
-        return hmac.new(self._key, address_key.encode(), hashlib.sha256).hexdigest()[:32]
+        return hmac.digest(self._key, address_key.encode(), "sha256").hex()[:32]
 
     @cached_property
     def _key(self) -> bytes:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -18,7 +18,7 @@ import pandas as pd
 
 from customer360.campaigns.definition import Campaign
 from customer360.campaigns.drafts import definition_of, message_of
-from customer360.campaigns.mailing import NO_ADDRESS, addresses_of
+from customer360.campaigns.mailing import NO_ADDRESS
 from customer360.campaigns.sending import KNOWN_ZONES, TOO_LATE, load_again, reasons_against
 from customer360.lake.operations.clock import shop_now
 from customer360.mail.addresses import address_key
@@ -77,13 +77,12 @@ class Preparation:
         frame["reason"] = frame["reason"].fillna(self._queue.stopped(frame))
         often = too_soon(self._queue, frame["customer_id"].tolist(), now)
         frame["reason"] = frame["reason"].fillna(frame["customer_id"].map(often).astype("str"))
-        frame["email"] = addresses_of(self._settings, frame["customer_id"])
         frame["reason"] = frame["reason"].mask(frame["reason"].isna() & frame["email"].isna(), NO_ADDRESS)
         frame = frame.astype(object).where(frame.notna(), None)  # rows of Python's own values: those of Arrow take 13 us each
         is_checked = self._is_sink or may_send_to_all(self._settings)
         frame["wait"] = self._waits(frame, at_shop, is_checked=is_checked)
         self._readdress(frame)
-        letters = self._letters(frame, now)
+        letters = self._letters(contacts, frame, now)
         outcomes = [
             _outcome(contact, reason, wait, now, is_checked=is_checked)
             for contact, reason, wait in zip(contacts, frame["reason"], frame["wait"], strict=True)
@@ -91,20 +90,20 @@ class Preparation:
         ]
         return letters, outcomes
 
-    def still_wanted(self, contact: Contact) -> str | None:
-        """Why a letter that waited is not to be sent any more, as far as the queue knows: a stop of customer or address."""
-        reason = self._queue.stopped(pd.DataFrame([contact], columns=Contact._fields)).iloc[0]
-        return reason if isinstance(reason, str) else None
-
     def _waits(self, frame: pd.DataFrame, at_shop: datetime, *, is_checked: bool) -> pd.Series[Any]:
         """How long each message waits for its campaign's hours, or for the DNS check; missing where it need not wait."""
+
+        @cache
+        def until_hours(campaign_id: str, plan_version: str, time_zone: str | None, day: date) -> timedelta | None:
+            campaign, _ = self._campaign(campaign_id, plan_version)
+            zone = ZoneInfo(time_zone) if time_zone in KNOWN_ZONES else self._settings.shop.zone
+            return wait_for_hours(campaign, zone, day, at_shop)
+
         waits: list[timedelta | None] = []
         for row in _rows(frame):
             wait = None
             if not isinstance(row.reason, str):
-                campaign, _ = self._campaign(row.campaign_id, row.plan_version)
-                zone = ZoneInfo(str(row.time_zone)) if row.time_zone in KNOWN_ZONES else self._settings.shop.zone
-                wait = wait_for_hours(campaign, zone, row.contact_date.date(), at_shop)
+                wait = until_hours(row.campaign_id, row.plan_version, row.time_zone, row.contact_date.date())
                 if wait is None:
                     frame.loc[row.Index, "reason"] = TOO_LATE
                 elif not is_checked and address_key(str(row.email)) not in self._test_keys:
@@ -123,8 +122,8 @@ class Preparation:
         taken = self._queue.readdress(changed) if changed else []
         frame.loc[frame["contact_key"].isin(taken), "reason"] = TWICE
 
-    def _letters(self, frame: pd.DataFrame, now: datetime) -> list[Letter]:
-        """A letter for each row that is ready; those whose message lacks a value get their reason."""
+    def _letters(self, contacts: Sequence[Contact], frame: pd.DataFrame, now: datetime) -> list[Letter]:
+        """A letter for each contact whose row is ready; those whose message lacks a value get their reason."""
         letters: dict[Any, Letter] = {}
         ready = frame[frame["reason"].isna() & frame["wait"].isna()]
         with open_snapshot(self._settings) as snapshot:
@@ -132,19 +131,15 @@ class Preparation:
                 campaign, renderer = self._campaign(str(campaign_id), str(plan_version))
                 values = message_values(snapshot, renderer.message, campaign, rows["customer_id"])
                 lacking = fillable(renderer.message, values).dropna().to_dict()
-                by_customer = values.to_dict("index")
+                by_customer = dict(zip(values.index, values.astype(object).to_dict("records"), strict=True))
                 for row in _rows(rows):
                     if row.customer_id in lacking:
                         frame.loc[row.Index, "reason"] = lacking[row.customer_id]
                         continue
-                    letters[row.Index] = self._letter(row, renderer, by_customer[row.customer_id], now)
+                    draft = _Draft(contacts[row.Index], row.email, renderer, by_customer[row.customer_id], now)
+                    sender = return_path(self._secrets[0], draft.contact.contact_key, self._email.return_path_domain)
+                    letters[row.Index] = Letter(draft.contact, sender, row.email, partial(self._build, draft))
         return [letters[place] for place in frame.index if place in letters]
-
-    def _letter(self, row: Any, renderer: Renderer, values: dict[Any, Any], now: datetime) -> Letter:
-        contact = Contact._make(getattr(row, name) for name in Contact._fields)
-        draft = _Draft(contact, row.email, renderer, values, now)
-        sender = return_path(self._secrets[0], contact.contact_key, self._email.return_path_domain)
-        return Letter(contact, sender, row.email, partial(self._build, draft))
 
     def _build(self, draft: _Draft) -> bytes:
         """The bytes of a message, signed. Raises ``LeftOut`` where a value is missing or cannot stand in a header."""

@@ -6,6 +6,7 @@ the reply they write to the transport's log, so that whatever dies when, each me
 
 from __future__ import annotations
 
+import gc
 import logging
 import queue as queues
 import threading
@@ -16,6 +17,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
+
+import pandas as pd
 
 from customer360.errors import OperatorError
 from customer360.mail.journal import Journal, journal_folder
@@ -29,11 +32,12 @@ from customer360.mail.smtp import Connection, LostConnectionError, RefusedError,
 from customer360.settings import MAIL_CHANNEL
 
 LOG = logging.getLogger(__name__)
-BATCH = 1000
+BATCH_SECONDS = 2.0  # a batch is what is sent in so long, within these bounds: what is prepared must not wait for long
+SMALLEST_BATCH, LARGEST_BATCH = 100, 4000
 PER_CONNECTION = 1000  # messages
 LEASE = timedelta(minutes=15)
 CARE_SECONDS = 60.0  # between looks at what other senders left
-FRESH_SECONDS = 2.0  # where somebody was stopped since, a letter that waited longer is checked again before it is sent
+STOPS_SECONDS = 1.0  # between looks at who was stopped, for letters that wait in memory
 IDLE_SECONDS = 0.5
 RECORDED = 250  # messages that are recorded together, where they come fast
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=5), timedelta(minutes=10)
@@ -60,9 +64,6 @@ class Preparation(Protocol):
     def prepare(self, contacts: Sequence[Contact], now: datetime) -> tuple[list[Letter], list[Outcome]]:
         """What may be sent now, and what became of the others. Raises ``OperatorError`` where nothing may be sent now."""
 
-    def still_wanted(self, contact: Contact) -> str | None:
-        """Why a letter that waited is not to be sent any more; None where it is."""
-
 
 class Worker:
     """A sender. ``run`` works until ``stop`` is set, or with ``is_once`` until nothing can be sent now."""
@@ -72,18 +73,21 @@ class Worker:
     ) -> None:
         self.queue, self._relay, self._preparation, self._rates = queue, relay, preparation, rates or Rates()
         self._connections = connections
-        self._letters: queues.SimpleQueue[tuple[Letter, float, str] | None] = queues.SimpleQueue()
+        self._letters: queues.SimpleQueue[Letter | None] = queues.SimpleQueue()
         self._outcomes: list[tuple[Contact, Outcome, Reply | None]] = []
         self._changed = threading.Condition()
-        self._in_flight = 0
+        self._waiting: dict[str, Contact] = {}  # with a letter, until what became of it is recorded
+        self._batch, self._settled, self._filled_at = SMALLEST_BATCH, 0, time.monotonic()
+        self._stops_version, self._looked_at = "", -float("inf")
+        self._stopped: dict[str, str | None] = {}  # why a letter that waits is not sent; None: its campaign is stopped
         self._paused_until = datetime.min.replace(tzinfo=UTC)
         self._failures = 0
-        self._seen = -float("inf"), ""
         self.stop = threading.Event()
 
     def run(self, *, is_once: bool = False, each_minute: Callable[[], None] = lambda: None) -> None:
         """Send. ``each_minute`` is called between batches about once a minute, and at the end."""
         recover(self.queue, _now())
+        gc.freeze()  # what imports made stays; looking through it again and again takes 10% of the time
         journal = self._journal = Journal(journal_folder(self.queue.folder))
         threads = [threading.Thread(target=self._send_all, daemon=True) for _ in range(self._connections)]
         for thread in threads:
@@ -95,11 +99,12 @@ class Worker:
                     self._care()
                     each_minute()
                     next_care = _now() + timedelta(seconds=CARE_SECONDS)
-                if not self._fill() and not self._in_flight:
+                self._look_for_stops()
+                if not self._fill() and not self._waiting:
                     if is_once:
                         break
                     self.stop.wait(IDLE_SECONDS)
-                self._record(wait=self._in_flight > 0)
+                self._record(wait=bool(self._waiting))
         finally:
             self.stop.set()
             for _ in threads:
@@ -122,12 +127,15 @@ class Worker:
     def _fill(self) -> bool:
         """Lease and prepare messages while fewer than a batch are on their way. True where some were leased."""
         now = _now()
-        if self._in_flight >= BATCH or now < self._paused_until:
+        if len(self._waiting) >= self._batch or now < self._paused_until:
             return False
-        contacts = self.queue.lease(BATCH, self._journal.owner, now, now + LEASE, self._rates)
+        if self._settled:
+            sent = self._settled / (time.monotonic() - self._filled_at) * BATCH_SECONDS
+            self._batch = min(max(round(sent), SMALLEST_BATCH), LARGEST_BATCH)
+        contacts = self.queue.lease(self._batch, self._journal.owner, now, now + LEASE, self._rates)
         if not contacts:
             return False
-        version = self.queue.stops_version()
+        self._settled, self._filled_at = 0, time.monotonic()
         try:
             letters, outcomes = self._preparation.prepare(contacts, now)
         except BaseException as error:
@@ -140,17 +148,32 @@ class Worker:
                 raise
             return False
         self.queue.record(outcomes)
-        self._in_flight += len(letters)
-        moment = time.monotonic()
+        self._waiting |= {letter.contact.contact_key: letter.contact for letter in letters}
         for letter in letters:
-            self._letters.put((letter, moment, version))
+            self._letters.put(letter)
         return True
+
+    def _look_for_stops(self) -> None:
+        """Find those who were stopped while their letters wait in memory."""
+        if not self._waiting or time.monotonic() < self._looked_at + STOPS_SECONDS:
+            return
+        self._looked_at = time.monotonic()
+        version = self.queue.stops_version()
+        if version == self._stops_version:
+            return
+        self._stops_version = version
+        frame = pd.DataFrame(list(self._waiting.values()), columns=Contact._fields)
+        halted = [name for name in frame["campaign_id"].unique() if self.queue.is_stopped(name)]
+        reasons = self.queue.stopped(frame)
+        self._stopped = dict.fromkeys(frame["contact_key"][frame["campaign_id"].isin(halted)]) | dict(
+            zip(frame["contact_key"][reasons.notna()], reasons.dropna(), strict=True)
+        )
 
     def _record(self, *, wait: bool) -> None:
         """Keep what became of messages, first in the log, then in the queue."""
         with self._changed:
             if wait:  # each record flushes two files: not for every message
-                self._changed.wait_for(lambda: len(self._outcomes) >= min(RECORDED, self._in_flight), IDLE_SECONDS)
+                self._changed.wait_for(lambda: len(self._outcomes) >= min(RECORDED, len(self._waiting)), IDLE_SECONDS)
             taken, self._outcomes = self._outcomes, []
         if not taken:
             return
@@ -162,7 +185,9 @@ class Worker:
                 self.queue.mark(contact.contact_key, "bounced_hard", outcome.at, outcome.reply, f"smtp-{outcome.attempt}")
                 reason = f"bounced: {outcome.reply}"
                 self.queue.stop(None, contact.address_hash, MAIL_CHANNEL, None, reason, "smtp", outcome.at)
-        self._in_flight -= len(taken)
+        for contact, _, _ in taken:
+            del self._waiting[contact.contact_key]
+        self._settled += len(taken)
 
     def _deferred(self, contact: Contact, outcome: Outcome, reply: Reply | None) -> Outcome:
         """An outcome with the time of the next attempt, where the provider refused for now."""
@@ -184,10 +209,9 @@ class Worker:
     def _send_all(self) -> None:
         """The work of a sender thread."""
         line = _Line(self._relay)
-        while (entry := self._letters.get()) is not None:
-            letter, since, version = entry
+        while (letter := self._letters.get()) is not None:
             try:
-                outcome, reply = self._attempt(line, letter, since, version)
+                outcome, reply = self._attempt(line, letter)
             except Exception as error:  # noqa: BLE001  a sender thread must not die with messages in its hands
                 line.drop()
                 self._pause(f"a message of {letter.contact.campaign_id} could not be sent: {_where(error)}")
@@ -197,31 +221,19 @@ class Worker:
                 self._changed.notify()
         line.quit()
 
-    def _attempt(self, line: _Line, letter: Letter, since: float, version: str) -> tuple[Outcome, Reply | None]:
+    def _attempt(self, line: _Line, letter: Letter) -> tuple[Outcome, Reply | None]:
         """Send one message, and say what became of it."""
         contact = letter.contact
-        if self.stop.is_set() or _now() < self._paused_until:
+        reason = self._stopped.get(contact.contact_key, "")
+        if self.stop.is_set() or reason is None or _now() < self._paused_until:
             return _back(contact, None, max(_now(), self._paused_until)), None
         try:
-            reason = None
-            if time.monotonic() - since > FRESH_SECONDS and self._stops_version() != version:
-                reason = self._preparation.still_wanted(contact)
-                if reason is None and self.queue.is_stopped(contact.campaign_id):
-                    return _back(contact, None, _now()), None
-            message = letter.build() if reason is None else b""
+            message = b"" if reason else letter.build()
         except LeftOut as left:
             reason = str(left)
-        if reason is not None:
+        if reason:
             return Outcome(contact.contact_key, contact.attempt, LEFT_OUT, _now(), reason), None
         return self._transmit(line, letter, message)
-
-    def _stops_version(self) -> str:
-        """The version of the stops, at most a second old."""
-        at, version = self._seen
-        if time.monotonic() - at > 1:
-            version = self.queue.stops_version()
-            self._seen = time.monotonic(), version
-        return version
 
     def _transmit(self, line: _Line, letter: Letter, message: bytes) -> tuple[Outcome, Reply | None]:
         contact = letter.contact
@@ -238,13 +250,14 @@ class Worker:
             if error.is_in_doubt:
                 return Outcome(key, attempt, UNKNOWN, _now(), str(error)), None
             return _back(contact, str(error), _now() + FIRST_PAUSE * 2 ** min(attempt - 1, 8)), None
-        self._journal.end(key, attempt, reply.line)
+        answered = reply.line
+        self._journal.end(key, attempt, answered)
         self._failures = 0 if reply.is_accepted else self._failures
         if reply.step == "mail":  # the relay refuses the sender, whoever the recipient is
-            self._pause(f"{self._relay!r} refuses the sender: {reply.line}")
-            return _back(contact, reply.line, self._paused_until), None
+            self._pause(f"{self._relay!r} refuses the sender: {answered}")
+            return _back(contact, answered, self._paused_until), None
         state = ACCEPTED if reply.is_accepted else FAILED if reply.is_final else QUEUED
-        return Outcome(key, attempt, state, _now(), reply.line), reply
+        return Outcome(key, attempt, state, _now(), answered), reply
 
 
 class _Line:
