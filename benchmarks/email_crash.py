@@ -1,8 +1,9 @@
 """Senders of mail are killed at random moments while the receiver loses connections: nothing is sent twice, nothing lost.
 
-Two senders share a queue. One of them after the other gets SIGKILL and is started again, as often as asked for; the receiver, a
-process of its own, loses connections at every step of SMTP and keeps what it took. Then the senders finish. The receiver's file
-says what arrived, the queue what it believes, and they are compared.
+Two senders share a queue. One of them after the other gets SIGKILL and is started again, as often as asked for, each time after
+a random number of messages, which take their time, so that all kills come while messages are sent. The receiver, a process of
+its own, loses connections at every step of SMTP and keeps what it took. Then the senders finish. The receiver's file says what
+arrived, the queue what it believes, and they are compared.
 
 ``make bench NAME=email_crash``: 200 kills over 20,000 messages; figures ``doubled``, ``lost``, ``unknown``.
 """
@@ -39,6 +40,7 @@ from tests.support.ports import free_port
 
 SENDERS = 2
 BODY = b"Subject: Spring\r\n\r\n" + b"A line of a message that has some length.\r\n" * 60
+SECONDS_TO_BUILD = 0.01
 LONGEST_WAIT = 600.0  # seconds, for the senders to finish
 
 
@@ -71,10 +73,15 @@ class Plain:
                 contact,
                 return_path("s" * 43, contact.contact_key, "b.example"),
                 f"{contact.contact_key}@{contact.domain}",
-                lambda: BODY,
+                self.build,
             )
             for contact in contacts
         ], []
+
+    def build(self) -> bytes:
+        """The message."""
+        time.sleep(SECONDS_TO_BUILD)
+        return BODY
 
 
 def crash(root: Path, messages: int, kills: int, *, drop: float = 0.003, seed: int = 1) -> Crash:
@@ -90,13 +97,15 @@ def crash(root: Path, messages: int, kills: int, *, drop: float = 0.003, seed: i
     try:
         _wait_for(port)
         senders = [_start(place, port) for _ in range(SENDERS)]
-        for number in range(kills):
-            time.sleep(generator.uniform(0.0, 0.3))
+        for number, moment in enumerate(sorted(generator.uniform(0, messages) for _ in range(kills))):
+            _wait_for_messages(root, moment)
             victim = number % SENDERS
             os.kill(senders[victim], signal.SIGKILL)
             os.waitpid(senders[victim], 0)
-            _make_due(place)
+            left = _make_due(place)
             senders[victim] = _start(place, port)
+            if number % 20 == 0:
+                print(f"{number} kills, {left:,} of {messages:,} messages are left", flush=True)
         _finish(place)
     finally:
         for sender in senders:
@@ -116,6 +125,13 @@ def _start(place: Place, port: int) -> int:
         Worker(open_queue(place), Relay("127.0.0.1", port, "none", timeout=30), Plain(), connections=4).run()
     finally:
         os._exit(1)
+
+
+def _wait_for_messages(root: Path, number: float) -> None:
+    """Wait until so many messages have arrived, or for a second: senders may pause after a lost connection."""
+    until, file = time.monotonic() + 1, root / "messages"
+    while time.monotonic() < until and not (file.exists() and file.read_bytes().count(b" taken ") >= number):
+        time.sleep(0.002)
 
 
 def _wait_for(port: int) -> None:

@@ -12,6 +12,7 @@ import queue as queues
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -39,7 +40,7 @@ LEASE = timedelta(minutes=15)
 CARE_SECONDS = 60.0  # between looks at what other senders left
 STOPS_SECONDS = 1.0  # between looks at who was stopped, for letters that wait in memory
 IDLE_SECONDS = 0.5
-RECORDED = 250  # messages that are recorded together, where they come fast
+RECORD_SECONDS = 0.05  # outcomes are recorded together: each time two files are flushed
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=5), timedelta(minutes=10)
 NO_MAILBOX = ("5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1")  # RFC 3463: the address is none, or none any more
 
@@ -74,8 +75,7 @@ class Worker:
         self.queue, self._relay, self._preparation, self._rates = queue, relay, preparation, rates or Rates()
         self._connections = connections
         self._letters: queues.SimpleQueue[Letter | None] = queues.SimpleQueue()
-        self._outcomes: list[tuple[Contact, Outcome, Reply | None]] = []
-        self._changed = threading.Condition()
+        self._outcomes: deque[tuple[Contact, Outcome, Reply | None]] = deque()
         self._waiting: dict[str, Contact] = {}  # with a letter, until what became of it is recorded
         self._batch, self._settled, self._filled_at = SMALLEST_BATCH, 0, time.monotonic()
         self._stops_version, self._looked_at = "", -float("inf")
@@ -100,18 +100,17 @@ class Worker:
                     each_minute()
                     next_care = _now() + timedelta(seconds=CARE_SECONDS)
                 self._look_for_stops()
-                if not self._fill() and not self._waiting:
-                    if is_once:
-                        break
-                    self.stop.wait(IDLE_SECONDS)
-                self._record(wait=bool(self._waiting))
+                if not self._fill() and not self._waiting and is_once:
+                    break
+                self.stop.wait(RECORD_SECONDS if self._waiting else IDLE_SECONDS)
+                self._record()
         finally:
             self.stop.set()
             for _ in threads:
                 self._letters.put(None)
             for thread in threads:
                 thread.join()
-            self._record(wait=False)
+            self._record()
             size = journal.close()
             self.queue.keep_fact(f"log:{journal.owner}", str(size))
             each_minute()
@@ -169,12 +168,9 @@ class Worker:
             zip(frame["contact_key"][reasons.notna()], reasons.dropna(), strict=True)
         )
 
-    def _record(self, *, wait: bool) -> None:
+    def _record(self) -> None:
         """Keep what became of messages, first in the log, then in the queue."""
-        with self._changed:
-            if wait:  # each record flushes two files: not for every message
-                self._changed.wait_for(lambda: len(self._outcomes) >= min(RECORDED, len(self._waiting)), IDLE_SECONDS)
-            taken, self._outcomes = self._outcomes, []
+        taken = [self._outcomes.popleft() for _ in range(len(self._outcomes))]
         if not taken:
             return
         self._journal.sync()
@@ -216,9 +212,7 @@ class Worker:
                 line.drop()
                 self._pause(f"a message of {letter.contact.campaign_id} could not be sent: {_where(error)}")
                 outcome, reply = _back(letter.contact, None, self._paused_until), None
-            with self._changed:
-                self._outcomes.append((letter.contact, outcome, reply))
-                self._changed.notify()
+            self._outcomes.append((letter.contact, outcome, reply))
         line.quit()
 
     def _attempt(self, line: _Line, letter: Letter) -> tuple[Outcome, Reply | None]:
