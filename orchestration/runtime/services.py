@@ -7,11 +7,9 @@ costs 3 CPU seconds each.
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -27,6 +25,7 @@ import yaml
 from customer360.errors import OperatorError
 from customer360.lake.operations.clock import last_closed_slice
 from customer360.lake.slices import floor_to_slice
+from customer360.services.processes import die_with_parent
 from customer360.settings import REPOSITORY, Settings
 from orchestration.runtime.code_files import END_VARIABLE, code_fingerprint
 
@@ -37,7 +36,6 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 LIVED_SECONDS = 10.0  # after this time a process counts as started, and the next pause is short again
 MOST_LOG_BYTES = 50_000_000  # of the log and of the one before it
 END_SECONDS = 30.0
-PR_SET_PDEATHSIG = 1
 
 
 class ServedAlreadyError(OperatorError, RuntimeError):
@@ -72,7 +70,7 @@ class Service:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509  this process has no threads
+                preexec_fn=die_with_parent,  # noqa: PLW1509  this process has no threads
             )
         self.begun = time.monotonic()
 
@@ -267,8 +265,3 @@ def alone(home: Path, program: str) -> Iterator[None]:
         handle.write(f"{os.getpid()} {program}\n")
         handle.flush()
         yield
-
-
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -12,7 +12,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -51,6 +51,7 @@ from tests.support.chromium import chromium
 from tests.support.ports import free_port
 
 pytestmark = pytest.mark.full  # a server of its own
+KILLS = 5  # 50 in make bench NAME=collector
 ORIGIN = "https://shop.example"
 PAGE = f"http://127.0.0.1:{free_port()}"  # of a shop
 AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
@@ -361,11 +362,11 @@ def test_a_disk_without_room_is_a_problem_to_retry(tmp_path: Path) -> None:
     assert lines_of(settings) == []
 
 
-def test_no_acknowledged_event_is_lost_or_twice_when_workers_are_killed(tmp_path: Path) -> None:
+def test_no_acknowledged_event_is_lost_or_twice_when_the_only_worker_is_killed_as_soon_as_it_answers(tmp_path: Path) -> None:
     settings = live_settings(tmp_path)
     write_shop(settings)
     acknowledged: list[str] = []
-    with api_server(settings, tmp_path / "log", workers=2, spool_free_bytes=0, burst=10**6) as client:
+    with api_server(settings, tmp_path / "log", workers=1, spool_free_bytes=0, burst=10**6) as client:
         key = Collected(settings, client).server
         stop = threading.Event()
         senders = [
@@ -374,18 +375,35 @@ def test_no_acknowledged_event_is_lost_or_twice_when_workers_are_killed(tmp_path
         for sender in senders:
             sender.start()
         await_count(acknowledged, 40)
-        killed = workers_of(tmp_path)
-        for worker in killed:
+        killed = set()
+        for _ in range(KILLS):
+            ((worker, server),) = workers_of(tmp_path).items()
             os.kill(worker, signal.SIGKILL)
-        await_count(acknowledged, len(acknowledged) + 40)  # by workers that were started in their place
+            killed.add(worker)
+            await_count(acknowledged, len(acknowledged) + 40)  # by the worker that was started in its place
+        os.kill(server, signal.SIGKILL)
         stop.set()
         for sender in senders:
             sender.join()
-    assert len(killed) == 2
+        await_none(lambda: workers_of(tmp_path))
+    with api_server(settings, tmp_path / "log", workers=1):
+        pass
+    assert len(killed) == KILLS
     assert list(spool_folder(settings, "clicks").iterdir()) == []
     counts = Counter(line["event_id"] for line in lines_of(settings))
     assert set(acknowledged) <= counts.keys()
     assert max(counts.values()) == 1
+
+
+def test_a_server_whose_workers_cannot_start_ends_with_an_error(tmp_path: Path) -> None:
+    settings = live_settings(tmp_path)
+    write_shop(settings)
+    spool = spool_folder(settings, "")
+    spool.parent.mkdir(parents=True)
+    spool.write_bytes(b"")  # where a folder has to be
+    log = tmp_path / "log"
+    with pytest.raises(AssertionError, match="NotADirectoryError"), api_server(settings, log, workers=2):
+        pass
 
 
 def await_count(acknowledged: list[str], count: int) -> None:
@@ -394,6 +412,14 @@ def await_count(acknowledged: list[str], count: int) -> None:
             return
         time.sleep(0.1)
     raise AssertionError(f"{len(acknowledged)} events were acknowledged within 30 seconds, not {count}")
+
+
+def await_none(read: Callable[[], object]) -> None:
+    for _ in range(600):
+        if not read():
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{read()} are there after a minute")
 
 
 def send(url: httpx.URL, key: str, name: str, acknowledged: list[str], stop: threading.Event) -> None:
@@ -414,8 +440,8 @@ def send(url: httpx.URL, key: str, name: str, acknowledged: list[str], stop: thr
                 acknowledged += ids
 
 
-def workers_of(root: Path) -> list[int]:
-    """The worker processes of the server of this place: the children of the process with its DATA_DIR that have no child."""
+def workers_of(root: Path) -> dict[int, int]:
+    """The worker processes of the server of this place, with the server: those with its DATA_DIR that have no child."""
     found = {}
     for entry in Path("/proc").iterdir():
         try:
@@ -423,8 +449,7 @@ def workers_of(root: Path) -> list[int]:
                 found[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
         except OSError:
             continue
-    parents = set(found.values())
-    return [process for process, parent in found.items() if parent in found and process not in parents]
+    return {process: parent for process, parent in found.items() if process not in {*found.values()}}
 
 
 def test_a_start_moves_what_killed_processes_left_of_every_source(tmp_path: Path) -> None:

@@ -28,7 +28,8 @@ from customer360.services.api.openapi import openapi_document
 from customer360.services.api.recommending import Recommender
 from customer360.services.api.routes import ROUTES, failed, refused
 from customer360.services.api.scoring import Scorer
-from customer360.services.api.settings import ApiSettings
+from customer360.services.api.settings import ApiSettings, ready_file
+from customer360.services.processes import die_with_parent
 from customer360.services.session_memory import SessionMemory, session_folder
 from customer360.services.store.layout import store_folder
 from customer360.services.store.reading import StoreReader
@@ -99,7 +100,9 @@ def create(settings: Settings, own: ApiSettings) -> Starlette:
 
 def create_from_environment() -> Starlette:
     """The application of the shop of ``SHOP`` with the data of ``DATA_DIR``, as a worker makes it."""
+    die_with_parent()
     app = create(Settings.from_environment(), ApiSettings.from_environment(os.environ))
     gc.collect()
     gc.freeze()  # 200,000 objects that stay: a collection that looks at them holds up all answers for a tenth of a second
+    ready_file().touch()
     return app

@@ -1,25 +1,55 @@
-"""The server that starts the workers. It does not import their application: that counts into the folder which is named here."""
+"""The server that starts the workers, and starts anew those that died.
+
+It imports their application before it forks them, so that a new one answers in a fraction of a second; and not before the
+folder is named that they count into, which prometheus_client reads when it is imported.
+"""
 
 from __future__ import annotations
 
 import os
 import secrets
 import shutil
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from granian.constants import Interfaces
 from granian.server import Server
 
 from customer360.services.api.keys import SCOPES, add_key, keys_file, read_keys, revoke_key
-from customer360.services.api.settings import PREFIX, ApiSettings
+from customer360.services.api.settings import METRICS_FOLDER, PREFIX, ApiSettings, ready_file
 from customer360.services.spool import recover_spools
 from customer360.settings import Settings
 
-APPLICATION = "customer360.services.api.app:create_from_environment"
+MODULE = "customer360.services.api.app"
 DEMO_KEY = "page /demo"  # its name in the list of keys
 STOP_SECONDS = 10  # a worker that is told to stop while it starts does not hear it (granian 2.8)
-METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # read by prometheus_client when it is imported
+LOOK_SECONDS = 5.0  # between looks for dead workers, whose deaths are also told
+PAUSE_SECONDS = 1.0  # between starts of workers that die again and again
+
+
+class Workers(Server):
+    """Starts each worker anew that died, as often as it dies.
+
+    Granian's own loop ends the server where a worker dies within 5.5 seconds of its start, so that two kills in a row stop all
+    answers, and may miss one of two that die at once. This one ends, with status 1, where a worker died before any was ready.
+    """
+
+    def _serve_loop(self, spawn_target: Callable[..., None], target_loader: Callable[..., Any]) -> None:
+        while not self.interrupt_signal:
+            dead = [worker.idx for worker in self.wrks if not worker.is_alive()]
+            if dead and not ready_file().exists():
+                self.interrupt_children = dead  # of whom the status tells
+                return
+            self.interrupt_children.clear()
+            if dead:
+                self._respawn_workers(dead, spawn_target, target_loader)
+                time.sleep(PAUSE_SECONDS)
+            self.main_loop_interrupt.wait(LOOK_SECONDS)
+            self.main_loop_interrupt.clear()
 
 
 def serve(settings: Settings, own: ApiSettings) -> None:
@@ -33,14 +63,14 @@ def serve(settings: Settings, own: ApiSettings) -> None:
     if own.demo:
         os.environ |= _demo(settings, own)
     os.environ |= {METRICS_FOLDER: str(folder), "SHOP": str(settings.shop_folder), "DATA_DIR": str(settings.place.root)}
-    server = Server(
-        APPLICATION,
+    import_module(MODULE)
+    server = Workers(
+        f"{MODULE}:create_from_environment",
         factory=True,
         address=own.host,
         port=own.port,
         interface=Interfaces.ASGINL,
         workers=own.workers,
-        respawn_failed_workers=True,
         workers_kill_timeout=STOP_SECONDS,
         log_access=False,
         websockets=False,

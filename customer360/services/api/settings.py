@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,6 +17,7 @@ from customer360.services.spool import FREE_BYTES
 from customer360.settings import SettingsError
 
 PREFIX = "CUSTOMER360_API_"
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # a worker's variable, which prometheus_client reads when it is imported
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -73,3 +75,8 @@ class ApiSettings(msgspec.Struct, frozen=True):
         if settings.demo and settings.host not in LOOPBACK:
             raise SettingsError(f"{PREFIX}DEMO signs in everybody as anybody: it needs {PREFIX}HOST to be one of {LOOPBACK}")
         return settings
+
+
+def ready_file() -> Path:
+    """Is there once a worker of this start of the server has made its application."""
+    return Path(os.environ[METRICS_FOLDER]) / "ready"
