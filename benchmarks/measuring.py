@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
+BEGAN = time.monotonic()
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,11 @@ def output_of(module: str, *arguments: str) -> str:
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
     return done.stdout
+
+
+def progress(step: str) -> None:
+    """Print what is done or begins, after the seconds since the benchmark began."""
+    print(f"{time.monotonic() - BEGAN:5.0f} s  {step}", flush=True)
 
 
 def _rounded(value: float | Mapping[str, float]) -> float | dict[str, float]:

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from benchmarks.measuring import write_result
+from benchmarks.measuring import progress, write_result
 from customer360.offers.customer import Customer
 from customer360.offers.decisions import Policy, PriorityList, candidates_of, decide, draw_key, published_choice
 from customer360.offers.offers import Book, offer_of, open_book
@@ -291,7 +291,7 @@ def main() -> None:
     runs = []
     for seed in seeds:
         runs.append(run(seed))
-        print(seed, {name: round(value, 5) for name, value in runs[-1].items()}, flush=True)
+        progress(f"seed {seed}: { ({name: round(value, 5) for name, value in runs[-1].items()}) }")
     columns = {name: np.array([found[name] for found in runs]) for name in runs[0]}
     figures: dict[str, float] = {"seeds": len(seeds), "thompson_days": float(columns["thompson_days"].mean())}
     for name in POLICIES:

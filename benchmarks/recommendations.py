@@ -29,7 +29,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from benchmarks.measuring import write_result
+from benchmarks.measuring import progress, write_result
 from customer360.adapters.completejourney import package_data
 from customer360.recommendations.session_model import COMPONENTS, NEIGHBOURS, POPULARITY, SessionModel, ranked
 from customer360.settings import REPOSITORY, Settings
@@ -81,7 +81,7 @@ def eshop(file: Path) -> dict[str, float]:
     for name, settings in _session_peers().items():
         scores = {tried: float(tuning.hits(make(tuning.before), CHOOSING).mean()) for tried, make in settings.items()}
         best = max(scores, key=lambda tried: scores[tried])
-        print(f"eshop {name}: {best} of {scores}")
+        progress(f"eshop {name}: {best} of {scores}")
         hits[name] = judging.hits(settings[best](judging.before))
     return _figures(hits, judging.clusters, judging.lengths)
 
@@ -180,12 +180,12 @@ def journey() -> dict[str, float]:
     for name, peers in _basket_peers().items():
         scores = {tried: float(tuning.recalls(recommend(tuning)).mean()) for tried, recommend in peers.items()}
         best = max(scores, key=lambda tried: scores[tried])
-        print(f"journey {name}: {best} of {scores}")
+        progress(f"journey {name}: {best} of {scores}")
         tuned[name] = peers[best]
     training_set = build_product_training_set(read_candidates(connection, settings.shop, CUTOFFS[0]), target)
     trained = train(training_set, seed=SEED, threads=2)
     serves = evaluate(training_set, trained).serves
-    print(f"journey ours: {serves}")
+    progress(f"journey ours: {serves}")
     ours = trained.contenders[serves]
     months = [_Month.of(connection, moment) for moment in CUTOFFS]
     methods = {"ours": lambda month: _top(month.rows, probabilities(ours, month.rows)), **tuned}

@@ -35,7 +35,7 @@ from urllib.request import urlopen
 import duckdb
 import pandas as pd
 
-from benchmarks.measuring import write_result
+from benchmarks.measuring import progress, write_result
 from customer360.lake.engine import connect, literal
 from customer360.lake.landing.contracts import reference_tables
 from customer360.lake.publishing.publishing import TableSource, publish
@@ -244,11 +244,14 @@ def catalogue(category_ids: Sequence[str]) -> dict[str, str]:
 def measure_store(place: Place) -> dict[str, float]:
     """Wall and processor seconds of the build and of the slower of two refreshes, bytes on disk, and peak memory (MiB)."""
     figures: dict[str, float] = {"customers": place.customers, "changed": place.changed}
+    progress(f"{place.customers:,} customers are published")
     place.publish(0)
+    progress("the store is built")
     figures["publish_seconds"], figures["publish_cpu_seconds"], built = timed(place)
     figures["store_bytes"] = built.bytes
     times = []
     for turn in (1, 2):
+        progress(f"refresh {turn} of 2")
         place.publish(turn)
         seconds, cpu_seconds, refreshed = timed(place)
         if (refreshed.built_because, refreshed.changed) != ("", 2 * place.changed):
@@ -314,6 +317,7 @@ def running(place: Place, workers: int) -> Iterator[Server]:
         try:
             await_answer(f"http://127.0.0.1:{port}/readyz")
             server = Server(port, process, scripts)
+            progress(f"{workers} workers answer")
             for kind in PATHS:
                 server.load(kind, seconds=SHORT)  # pages of the store come into memory
             yield server
@@ -326,7 +330,10 @@ def served(place: Place) -> dict[str, float]:
     figures: dict[str, float] = {}
     failed = 0
     with running(place, 1) as server:
-        turns = [{kind: server.load(kind) for kind in PATHS} for _ in range(PAIRS)]
+        turns = []
+        for turn in range(PAIRS):
+            turns.append({kind: server.load(kind) for kind in PATHS})
+            progress(f"pair {turn + 1} of {PAIRS}: " + ", ".join(f"{k} {v.rate:,.0f}/s" for k, v in turns[-1].items()))
         for kind in PATHS:
             figures[f"{kind}_per_second"] = statistics.median(turn[kind].rate for turn in turns)
             figures[f"{kind}_p99_ms"] = statistics.median(turn[kind].p99 for turn in turns)
@@ -378,6 +385,8 @@ def refreshed_under_load(place: Place) -> dict[str, float]:
             for turn in range(1, REFRESHES + 1):
                 place.publish(turn)
                 place.refresh()
+                if turn % 10 == 0:
+                    progress(f"version {turn} of {REFRESHES} under load")
         finally:
             stop.set()
             for thread in threads:

@@ -172,7 +172,7 @@ class _Expected:
             self.context = self.context if SESSION in sources else []
             affinity = affinity if AFFINITY in sources else ()
             cold_start = cold_start if COLD_START in sources else ()
-        self.affinity, self.cold_start = affinity, cold_start
+        self.affinity, self.cold_start, self.count = affinity, cold_start, count
         share = 1.0 if affinity else 0.0
         prior = 0.0 if affinity else 1.0
         if model and self.context:
@@ -187,14 +187,19 @@ class _Expected:
             self.best = best
         total = sum(row.score for row in affinity)
         self.by_affinity = {row.product_id: share * row.score / total for row in affinity} if total > 0 else {}
-        if cold_start:
-            self.by_entry = {row.product_id: prior * row.score for row in cold_start}
-        elif model:
-            popular = model.popular[:count]
-            names = model.products[popular].tolist()
-            self.by_entry = dict(zip(names, (prior * model.popularity[popular]).tolist(), strict=True))
-        else:
-            self.by_entry = {}
+        self.prior = prior
+        self.is_affinity_alone = not (prior or self.by_session)
+
+    @cached_property
+    def by_entry(self) -> dict[str, float]:
+        """By the visit's beginning, or else by popularity: what fills a list, which few need that rest on affinity alone."""
+        if self.cold_start:
+            return {row.product_id: self.prior * row.score for row in self.cold_start}
+        if self.model is None:
+            return {}
+        popular = self.model.popular[: self.count]
+        names = self.model.products[popular].tolist()
+        return dict(zip(names, (self.prior * self.model.popularity[popular]).tolist(), strict=True))
 
     @cached_property
     def places(self) -> dict[str, int]:
@@ -211,19 +216,24 @@ class _Expected:
         """Why a visit that began so goes on to a product."""
         return {row.product_id: row.reason for row in self.cold_start}
 
-    def ranked(self) -> list[tuple[str, float]]:
+    def ranked(self) -> Iterator[tuple[str, float]]:
         """All products that a source knows with the sum over the sources, the largest first; equal ones in their order."""
+        if self.is_affinity_alone:
+            yield from sorted(self.by_affinity.items(), key=itemgetter(1), reverse=True)
+            yield from (item for item in self.by_entry.items() if item[0] not in self.by_affinity)
+            return
         total = dict(self.by_session)
         for part in (self.by_affinity, self.by_entry):
             for product_id, score in part.items():
                 total[product_id] = total.get(product_id, 0.0) + score
-        return sorted(total.items(), key=itemgetter(1), reverse=True)
+        yield from sorted(total.items(), key=itemgetter(1), reverse=True)
 
     def why(self, product_id: str, product_of: ProductOf) -> tuple[str, str]:
         """The source that expects the product most, and its reason in words."""
-        by_session, by_affinity, by_entry = (
-            part.get(product_id, -1.0) for part in (self.by_session, self.by_affinity, self.by_entry)
-        )
+        by_affinity = self.by_affinity.get(product_id, -1.0)
+        if self.is_affinity_alone and by_affinity >= 0:
+            return AFFINITY, self.affinity_reasons[product_id]
+        by_session, by_entry = self.by_session.get(product_id, -1.0), self.by_entry.get(product_id, -1.0)
         if by_affinity >= max(by_session, by_entry):
             return AFFINITY, self.affinity_reasons[product_id]
         if by_entry >= by_session or self.model is None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from customer360.offers.customer import Customer
-from customer360.offers.decisions import Policy, decide
+from customer360.offers.decisions import Policy, decide, with_listed
 from customer360.offers.log import encode, logged
 from customer360.offers.offers import Book, Offer
 from customer360.offers.policy import policy_of
@@ -98,22 +98,34 @@ class Offering:
         return found
 
     def _customer(self, view: StoreView, visit: Visit, book: Book, drawn_by: str) -> Customer:
-        """What is known of the visit: of its customer as of the last slice, and what the session has added since."""
+        """What is known of the visit, and what the list chooses for it, which one state of a session has found for all asks."""
+        if visit.session is None:
+            return self._known(view, visit, book, drawn_by)
+        return self._recommender.once(
+            view,
+            visit,
+            ("offer", book.basis),
+            lambda: self._in_session(view, visit, book, self._known(view, visit, book, drawn_by)),
+        )
+
+    def _known(self, view: StoreView, visit: Visit, book: Book, drawn_by: str) -> Customer:
+        """What is known of the visit's customer as of the last slice."""
         customer = (view.offer_inputs(visit.customer_id) if visit.customer_id else None) or Customer(drawn_by)
         if customer.listed is not None and view.meta.offers is not None and view.meta.offers.basis != book.basis:
             customer = msgspec.structs.replace(customer, listed=None)  # another day than that of the slice
         if visit.held_out_as and (held := view.holdouts(visit.held_out_as)):
             customer = msgspec.structs.replace(customer, is_held_out=held.is_held_out, withheld=held.withheld)
-        if visit.session is None:
-            return customer
-        products = visit.products
-        shown = visit.shown_since(view.meta.as_of.timestamp())
+        return customer
+
+    def _in_session(self, view: StoreView, visit: Visit, book: Book, customer: Customer) -> Customer:
+        """The customer with what the session has added."""
+        products, shown = visit.products, visit.shown_since(view.meta.as_of.timestamp())
         if not (products or shown):
             return customer
         likely: list[tuple[str, float]] = []
         if products and book.by_product:
             likely = self._recommender.likely(view, visit, book.rules.top_products)
-        return during(customer, seen=visit.categories(view), likely=likely, shown=shown)
+        return with_listed(book, during(customer, seen=visit.categories(view), likely=likely, shown=shown))
 
     def _log(self, line: bytes) -> None:
         try:

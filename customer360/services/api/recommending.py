@@ -27,7 +27,7 @@ from customer360.services.store.reading import StoreView
 from customer360.settings import Place
 
 MOST_KEPT = 10_000  # lists of a process: some 2 KB each
-Row = TypeVar("Row")
+Made = TypeVar("Made")
 _log = logging.getLogger(__name__)
 
 
@@ -52,21 +52,21 @@ class Recommender:
 
     def recommend(self, view: StoreView, visit: Visit, n: int, viewing: str | None = None) -> list[Recommendation]:
         """At most ``n`` products, the best first. ``viewing``: the product of the page, which is left out."""
-        return self._once(view, visit, (n, viewing), lambda: recommend(n, viewing=viewing, **self._sources(view, visit)))
+        return self.once(view, visit, (n, viewing), lambda: recommend(n, viewing=viewing, **self._sources(view, visit)))
 
     def likely(self, view: StoreView, visit: Visit, n: int) -> list[tuple[str, float]]:
         """The same products with their scores alone."""
-        return self._once(view, visit, n, lambda: likely(n, **self._sources(view, visit)))
+        return likely(n, **self._sources(view, visit))
 
-    def _once(self, view: StoreView, visit: Visit, asked: Hashable, make: Callable[[], list[Row]]) -> list[Row]:
-        """What is made for a state of a session, once for each version of store and model: it takes 200 microseconds."""
+    def once(self, view: StoreView, visit: Visit, asked: Hashable, make: Callable[[], Made]) -> Made:
+        """What is made for a state of a session, once for each version of store and model: the model takes 200 microseconds."""
         made_of = view.meta, self._model.content(time.monotonic())
         if self._made_of is None or any(now is not then for now, then in zip(made_of, self._made_of, strict=True)):
             self._made_of, self._made = made_of, {}
         if visit.session is None:
             return make()
         key = (visit.visitor_id, visit.customer_id, visit.session.last_at, asked)
-        found: list[Row] | None = self._made.get(key)
+        found: Made | None = self._made.get(key)
         if found is None:
             if len(self._made) >= MOST_KEPT:
                 del self._made[next(iter(self._made))]  # the oldest

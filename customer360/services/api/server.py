@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from granian.constants import Interfaces
-from granian.server import Server
+from granian.server.mp import MPServer
 
 from customer360.services.api.keys import SCOPES, add_key, keys_file, read_keys, revoke_key
 from customer360.services.api.settings import METRICS_FOLDER, PREFIX, ApiSettings, ready_file
@@ -31,7 +31,7 @@ LOOK_SECONDS = 5.0  # between looks for dead workers, whose deaths are also told
 PAUSE_SECONDS = 1.0  # between starts of workers that die again and again
 
 
-class Workers(Server):
+class Workers(MPServer):
     """Starts each worker anew that died, as often as it dies.
 
     Granian's own loop ends the server where a worker dies within 5.5 seconds of its start, so that two kills in a row stop all
