@@ -40,7 +40,7 @@ class Workers(MPServer):
 
     def _serve_loop(self, spawn_target: Callable[..., None], target_loader: Callable[..., Any]) -> None:
         while not self.interrupt_signal:
-            dead = [worker.idx for worker in self.wrks if not worker.is_alive()]
+            dead = [worker.idx for worker in self.wrks if not worker.inner.is_alive()]
             if dead and not ready_file().exists():
                 self.interrupt_children = dead  # of whom the status tells
                 return
