@@ -12,8 +12,10 @@ and what was being sent is then unknown. The log also says after a restore of th
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import re
 import socket
 import uuid
 from datetime import UTC, datetime
@@ -22,6 +24,7 @@ from typing import IO, NamedTuple
 
 from customer360.lake.atomic import fsync_path
 
+_LINE = re.compile(r"(\S+) (\S+) (\d+) (?:S|R (\d{3})\b(.*))\n")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -73,7 +76,10 @@ class Journal:
         return size
 
     def _write(self, line: str) -> None:
-        os.write(self._descriptor, f"{line}\n".encode())  # one call: lines of threads do not mix
+        """Write a line in one call, so that those of threads do not mix; the end before it is of one that a full disk cut."""
+        data = f"\n{line}\n".encode()
+        if os.write(self._descriptor, data) < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
 
 
 def journal_folder(mail: Path) -> Path:
@@ -95,19 +101,18 @@ def claim(path: Path) -> IO[bytes] | None:
 def read_journal(handle: IO[bytes]) -> tuple[bool, dict[tuple[str, int], Entry]]:
     """Whether the log is of this boot of the machine, and its newest entry by contact key and attempt.
 
-    A line without an end, which a machine left that stopped, does not count.
+    A line that was cut, by a machine that stopped or a full disk, does not count.
     """
     entries: dict[tuple[str, int], Entry] = {}
     is_same_boot = False
     for line in handle:
-        if not line.endswith(b"\n"):
-            break
         if line.startswith(b"#"):
             is_same_boot = line.split()[-1].decode() == _boot_id()
             continue
-        at, key, attempt, kind, *reply = line.decode("utf-8", "replace").rstrip("\n").split(" ", 5)
-        code, text = (int(reply[0]), " ".join(reply)) if kind == "R" else (None, "")
-        entries[key, int(attempt)] = Entry(key, int(attempt), datetime.fromisoformat(at), code, text)
+        if found := _LINE.fullmatch(line.decode("utf-8", "replace")):
+            at, key, attempt, code, text = found.groups()
+            reply = (int(code), f"{code}{text}") if code else (None, "")
+            entries[key, int(attempt)] = Entry(key, int(attempt), datetime.fromisoformat(at), *reply)
     return is_same_boot, entries
 
 

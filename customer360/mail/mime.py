@@ -12,9 +12,11 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import format_datetime
+from functools import lru_cache
 from typing import Protocol
 
 CONTROLS = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
+_date = lru_cache(maxsize=8)(format_datetime)  # messages of a batch have one
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]*")
 _WORD_BYTES = 39  # of text in an encoded word, so that it and a header's name stay below 76 characters (RFC 2047)
 _LINE = 900  # characters of an unfolded header; RFC 5322 ends lines at 998
@@ -67,7 +69,7 @@ def mime_message(content: Content, headers: Headers) -> bytes:
         ("To", _plain("To", headers.to)),
         ("Reply-To", _plain("Reply-To", headers.reply_to) if headers.reply_to else ""),
         ("Subject", _words("Subject", content.subject)),
-        ("Date", format_datetime(headers.date)),
+        ("Date", _date(headers.date)),
         ("Message-ID", _plain("Message-ID", headers.message_id)),
         ("List-Unsubscribe", _unsubscribe(headers)),
         ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"),

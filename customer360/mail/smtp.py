@@ -11,15 +11,17 @@ import ipaddress
 import re
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from customer360.settings import SettingsError
 
 LINE_LIMIT = 64 * 1024  # of a server's reply
 ADDRESS = re.compile(r"\S*@\S*")
 LONGEST_REPLY = 300
+END_SECONDS = 600.0  # RFC 5321, 4.5.3.2.6: a server may scan so long; who waits less takes messages for unknown that arrived
 
 
 class Reply(NamedTuple):
@@ -88,7 +90,7 @@ class Connection:
     """One connection to the relay. Not for several threads at once."""
 
     def __init__(self, relay: Relay) -> None:
-        self._relay, self._buffer, self._replies = relay, b"", 0
+        self._relay, self._buffer, self.is_open = relay, b"", True
         self._step = "connect"
         context = ssl.create_default_context(cafile=relay.ca_file) if relay.tls != "none" else None
         try:
@@ -115,49 +117,26 @@ class Connection:
     def send(self, sender: str, recipient: str, message: bytes, before_end: Callable[[], None]) -> Reply:
         """Send one message (CRLF line ends). ``before_end`` is called when all but its end is sent.
 
-        Raises ``LostConnectionError``; the connection is of no use afterwards. Otherwise it takes the next message.
+        Raises ``LostConnectionError``. The connection takes the next message while ``is_open``.
         """
+        self._step = "mail"
+        if self._buffer:
+            self._lost("the server answered more than it was asked")
         option = "" if recipient.isascii() else " SMTPUTF8"
         if option and "SMTPUTF8" not in self.extensions:
             return Reply(553, "5.6.7 the relay takes no addresses beyond ASCII", "rcpt")
-        commands = [f"MAIL FROM:<{sender}>{option}", f"RCPT TO:<{recipient}>", "DATA"]
-        steps = ("mail", "rcpt", "data")
-        refused = None
-        if "PIPELINING" in self.extensions:
-            self._step = "mail"
-            self._write("".join(f"{command}\r\n" for command in commands).encode())
-            replies = []
-            for step in steps:
-                self._step = step
-                replies.append((step, *self._read()))
-            refused = next(((step, code, text) for step, code, text in replies if code >= 400), None)
-            if refused and replies[-1][1] == 354:  # it waits for a message without a recipient
-                self.close()
-                raise LostConnectionError("data", f"{refused[1]} at {refused[0]}, and yet it asked for the message")
-        else:
-            for step, command in zip(steps, commands, strict=True):
-                self._step = step
-                code, text = self._ask(command)
-                if code >= 400:
-                    refused = (step, code, text)
-                    break
-        if refused:
-            step, code, text = refused
-            if code == 421:
-                self.close()
-                raise LostConnectionError(step, f"{code} {text}")
-            self._ask("RSET")
-            return Reply(code, text, step)
+        if refused := self._envelope(f"MAIL FROM:<{sender}>{option}", f"RCPT TO:<{recipient}>", "DATA"):
+            return refused
         self._step = "content"
         self._write(_stuffed(message))
         before_end()
         self._write(b".\r\n")  # where this fails the system has sent none of it
         self._step = "end"
-        code, text = self._read()
-        return Reply(code, text, "end")
+        return Reply(*self._read(max(END_SECONDS, self._relay.timeout)), "end")
 
     def close(self) -> None:
         """End the connection, without a word to the server."""
+        self.is_open = False
         if hasattr(self, "_socket"):
             self._socket.close()
 
@@ -169,6 +148,43 @@ class Connection:
         except LostConnectionError:
             pass
         finally:
+            self.close()
+
+    def _envelope(self, *commands: str) -> Reply | None:
+        """Have the server wait for a message; its reply where it refuses that, after which it takes another envelope."""
+        is_pipelined = "PIPELINING" in self.extensions
+        if is_pipelined:
+            self._write("".join(f"{command}\r\n" for command in commands).encode())
+        refused: Reply | None = None
+        code = 0
+        for step, command in zip(("mail", "rcpt", "data"), commands, strict=True):
+            self._step = step
+            try:
+                code, text = self._read() if is_pipelined else self._ask(command)
+                if code == 421:
+                    self._lost(f"{code} {text}")
+            except LostConnectionError:
+                if refused:  # the server said why, and went
+                    return refused
+                raise
+            if code >= 400:
+                refused = refused or Reply(code, text, step)
+                if not is_pipelined:
+                    break
+        if refused:
+            self._start_again(is_asked=code == 354)
+        elif code != 354 or self._buffer:  # whose answer the next one is could not be told
+            self._lost("the server's answers do not fit what it was asked")
+        return refused
+
+    def _start_again(self, *, is_asked: bool) -> None:
+        """Be ready for the next message after a refusal; close where the server asked for the refused one all the same."""
+        if is_asked:
+            self.close()
+            return
+        try:
+            self._ask("RSET")
+        except LostConnectionError:
             self.close()
 
     def _greet(self) -> None:
@@ -196,16 +212,19 @@ class Connection:
 
     def _write(self, data: bytes) -> None:
         try:
+            self._socket.settimeout(self._relay.timeout)
             self._socket.sendall(data)
         except OSError as error:
             self._lost(str(error))
 
-    def _read(self) -> tuple[int, str]:
-        """One reply: its code, and its lines without it."""
+    def _read(self, seconds: float | None = None) -> tuple[int, str]:
+        """One reply: its code, and its lines without it. All of it must come within the relay's timeout, or ``seconds``."""
         lines: list[str] = []
+        until = time.monotonic() + (seconds or self._relay.timeout)
         while True:
             while b"\n" not in self._buffer:
                 try:
+                    self._socket.settimeout(max(until - time.monotonic(), 0.001))
                     received = self._socket.recv(LINE_LIMIT)
                 except OSError as error:
                     self._lost(str(error))
@@ -220,7 +239,7 @@ class Connection:
             if text[3:4] != "-":
                 return int(text[:3]), "\n".join(lines)
 
-    def _lost(self, reason: str) -> None:
+    def _lost(self, reason: str) -> NoReturn:
         self.close()
         raise LostConnectionError(self._step, reason, is_in_doubt=self._step == "end")
 

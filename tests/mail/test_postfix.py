@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import email.policy
 from collections.abc import Iterator
+from dataclasses import replace
 from email.message import EmailMessage
 
 import pytest
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from customer360.decisions import Request
 from customer360.mail.dns_checks import keep_override
 from customer360.mail.links import link_secrets
+from customer360.mail.mime import mime_message
 from customer360.mail.queue import MailQueue, open_queue
 from customer360.mail.rendering import email_of
 from customer360.mail.return_paths import read_return_path
@@ -22,6 +24,7 @@ from customer360.services.mailer.server import make_worker
 from customer360.services.mailer.settings import MailerSettings
 from tests.campaigns.conftest import Desk, at
 from tests.campaigns.test_mailing import BODY, DUE, people, publish_nothing
+from tests.mail.test_mime_and_dkim import HEADERS, Content
 from tests.support.postfix import Postfix, postfix_server
 from tests.support.random_shop import EMAIL
 
@@ -144,3 +147,13 @@ def test_a_connection_is_pipelined_and_takes_messages_after_refusals(sent: Desk,
     arrived = [message for message in postfix.wait_for(4) if message["Return-Path"] == "<b@shop.example>"]
     assert [message.get_payload() for message in arrived] == [".\n..\n.end\n"] * 2
     assert all("dkim=none" in message["Authentication-Results"] for message in arrived)
+
+
+def test_a_bare_line_end_which_this_server_refuses_is_in_no_message(sent: Desk, postfix: Postfix) -> None:
+    connection = Connection(relay(postfix))
+    refused = connection.send("c@shop.example", "a@inbox.example", b"Subject: x\r\n\r\nbare\nline\r\n", lambda: None)
+    content = replace(Content(), subject="x", text="a\rb\nc\r\nd\r\r\ne", html="<p>a\rb\nc\r\n\n</p>")
+    made = mime_message(content, replace(HEADERS, to="a@inbox.example"))
+    taken = connection.send("c@shop.example", "a@inbox.example", made, lambda: None)
+    connection.quit()
+    assert refused.code >= 500 and "bare" in refused.text and taken.is_accepted

@@ -53,6 +53,8 @@ virtual_gid_maps = static:{gid}
 smtpd_recipient_restrictions = check_recipient_access inline:{{
     {{ late@inbox.example = 451 4.7.1 try again later }}, {{ closed@inbox.example = 550 5.2.1 this mailbox is closed }} }},
     reject_unlisted_recipient, reject_unauth_destination
+smtpd_forbid_bare_newline = reject
+smtpd_forbid_bare_newline_exclusions =
 smtpd_tls_security_level = encrypt
 smtpd_tls_cert_file = {folder}/certificate.pem
 smtpd_tls_key_file = {folder}/key.pem

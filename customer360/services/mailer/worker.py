@@ -42,6 +42,8 @@ STOPS_SECONDS = 1.0  # between looks at who was stopped, for letters that wait i
 IDLE_SECONDS = 0.5
 RECORD_SECONDS = 0.05  # outcomes are recorded together: each time two files are flushed
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=5), timedelta(minutes=10)
+OF_MAILBOX = ("4.1.", "4.2.")  # RFC 3463: of the mailbox alone, such as a full one; its provider takes others
+MAILBOX_PAUSE = timedelta(minutes=15)
 NO_MAILBOX = ("5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1")  # RFC 3463: the address is none, or none any more
 
 
@@ -80,7 +82,8 @@ class Worker:
         self._batch, self._settled, self._filled_at = SMALLEST_BATCH, 0, time.monotonic()
         self._stops_version, self._looked_at = "", -float("inf")
         self._stopped: dict[str, str | None] = {}  # why a letter that waits is not sent; None: its campaign is stopped
-        self._paused_until = datetime.min.replace(tzinfo=UTC)
+        self._paused_until = -float("inf")  # by the clock that nobody sets
+        self._leased_until = datetime.min.replace(tzinfo=UTC)
         self._failures = 0
         self.stop = threading.Event()
 
@@ -92,17 +95,18 @@ class Worker:
         threads = [threading.Thread(target=self._send_all, daemon=True) for _ in range(self._connections)]
         for thread in threads:
             thread.start()
-        next_care = _now() + timedelta(seconds=CARE_SECONDS)
+        next_care = time.monotonic() + CARE_SECONDS
         try:
             while not self.stop.is_set():
-                if _now() >= next_care:
+                if time.monotonic() >= next_care:
                     self._care()
                     each_minute()
-                    next_care = _now() + timedelta(seconds=CARE_SECONDS)
+                    next_care = time.monotonic() + CARE_SECONDS
                 self._look_for_stops()
-                if not self._fill() and not self._waiting and is_once:
+                is_filled = self._fill()
+                if not is_filled and not self._waiting and is_once:
                     break
-                self.stop.wait(RECORD_SECONDS if self._waiting else IDLE_SECONDS)
+                self.stop.wait(RECORD_SECONDS if self._waiting else 0 if is_filled else IDLE_SECONDS)
                 self._record()
         finally:
             self.stop.set()
@@ -118,7 +122,9 @@ class Worker:
     def _care(self) -> None:
         """Keep the own leases, and see to the messages of senders that are no more."""
         now = _now()
-        self.queue.renew(self._journal.owner, now + LEASE)
+        if now <= self._leased_until:  # else others may have given up what this one has, and nothing of it is sent any more
+            self.queue.renew(self._journal.owner, now + LEASE)
+            self._leased_until = now + LEASE
         recover(self.queue, now)
         if given_up := self.queue.give_up(now):
             LOG.warning("%d messages are unknown: their sender did not come back; customer360 email retry-unknown", given_up)
@@ -126,7 +132,9 @@ class Worker:
     def _fill(self) -> bool:
         """Lease and prepare messages while fewer than a batch are on their way. True where some were leased."""
         now = _now()
-        if len(self._waiting) >= self._batch or now < self._paused_until:
+        if not self._waiting:
+            self._leased_until = now + LEASE
+        if len(self._waiting) >= self._batch or self._is_paused() or now > self._leased_until:
             return False
         if self._settled:
             sent = self._settled / (time.monotonic() - self._filled_at) * BATCH_SECONDS
@@ -141,12 +149,13 @@ class Worker:
             # Whatever failed, nothing of them was sent.
             self._pause(f"messages cannot be prepared: {_where(error)}")
             self.queue.record(
-                Outcome(one.contact_key, one.attempt, QUEUED, now, next_attempt_at=self._paused_until) for one in contacts
+                Outcome(one.contact_key, one.attempt, QUEUED, now, next_attempt_at=self._resumes_at()) for one in contacts
             )
             if not isinstance(error, Exception):
                 raise
             return False
         self.queue.record(outcomes)
+        self._settled += len(outcomes)
         self._waiting |= {letter.contact.contact_key: letter.contact for letter in letters}
         for letter in letters:
             self._letters.put(letter)
@@ -189,6 +198,8 @@ class Worker:
         """An outcome with the time of the next attempt, where the provider refused for now."""
         if outcome.state != QUEUED or reply is None:
             return outcome
+        if reply.text.startswith(OF_MAILBOX):
+            return outcome._replace(next_attempt_at=outcome.at + MAILBOX_PAUSE * 2 ** min(outcome.attempt - 1, 4))
         until = self.queue.defer(contact, outcome.at, reply.line)
         lane = lane_of(contact.provider, contact.domain)
         LOG.warning("%s refuses for now, and is left alone until %s: %s", lane, f"{until:%H:%M:%S}", reply.line)
@@ -198,9 +209,16 @@ class Worker:
         """Send nothing for a while: longer after each failure in a row."""
         self._failures += 1
         pause = min(FIRST_PAUSE * 2 ** min(self._failures - 1, 10), LONGEST_PAUSE)
-        if _now() >= self._paused_until:
+        if not self._is_paused():
             LOG.error("nothing is sent for %s: %s", pause, reason)
-            self._paused_until = _now() + pause
+            self._paused_until = time.monotonic() + pause.total_seconds()
+
+    def _is_paused(self) -> bool:
+        return time.monotonic() < self._paused_until
+
+    def _resumes_at(self) -> datetime:
+        """When messages may be sent: now where nothing is paused."""
+        return _now() + timedelta(seconds=max(self._paused_until - time.monotonic(), 0.0))
 
     def _send_all(self) -> None:
         """The work of a sender thread."""
@@ -211,7 +229,7 @@ class Worker:
             except Exception as error:  # noqa: BLE001  a sender thread must not die with messages in its hands
                 line.drop()
                 self._pause(f"a message of {letter.contact.campaign_id} could not be sent: {_where(error)}")
-                outcome, reply = _back(letter.contact, None, self._paused_until), None
+                outcome, reply = _back(letter.contact, None, self._resumes_at()), None
             self._outcomes.append((letter.contact, outcome, reply))
         line.quit()
 
@@ -219,8 +237,8 @@ class Worker:
         """Send one message, and say what became of it."""
         contact = letter.contact
         reason = self._stopped.get(contact.contact_key, "")
-        if self.stop.is_set() or reason is None or _now() < self._paused_until:
-            return _back(contact, None, max(_now(), self._paused_until)), None
+        if self.stop.is_set() or reason is None or self._is_paused() or _now() > self._leased_until:
+            return _back(contact, None, self._resumes_at()), None
         try:
             message = b"" if reason else letter.build()
         except LeftOut as left:
@@ -238,18 +256,24 @@ class Worker:
         except RefusedError as error:
             line.drop()
             self._pause(str(error))
-            return _back(contact, None, self._paused_until), None
+            return _back(contact, None, self._resumes_at()), None
         except LostConnectionError as error:
+            is_kept = line.sent > 1
             line.drop()
+            if is_kept and error.step == "mail":  # servers close kept connections as they like
+                return self._transmit(line, letter, message)
             if error.is_in_doubt:
                 return Outcome(key, attempt, UNKNOWN, _now(), str(error)), None
             return _back(contact, str(error), _now() + FIRST_PAUSE * 2 ** min(attempt - 1, 8)), None
         answered = reply.line
-        self._journal.end(key, attempt, answered)
+        try:
+            self._journal.end(key, attempt, answered)
+        except OSError as error:  # what the server answered stands all the same
+            self._pause(f"the log cannot be written: {error}")
         self._failures = 0 if reply.is_accepted else self._failures
         if reply.step == "mail":  # the relay refuses the sender, whoever the recipient is
             self._pause(f"{self._relay!r} refuses the sender: {answered}")
-            return _back(contact, answered, self._paused_until), None
+            return _back(contact, answered, self._resumes_at()), None
         state = ACCEPTED if reply.is_accepted else FAILED if reply.is_final else QUEUED
         return Outcome(key, attempt, state, _now(), answered), reply
 
@@ -258,27 +282,27 @@ class _Line:
     """The connection of a sender thread, made anew where it was lost or has sent enough."""
 
     def __init__(self, relay: Relay) -> None:
-        self._relay, self._sent = relay, 0
+        self._relay, self.sent = relay, 0
         self._connection: Connection | None = None
 
     def connection(self) -> Connection:
         """A connection that takes the next message. Raises ``RefusedError``."""
-        if self._sent >= PER_CONNECTION:
+        if self.sent >= PER_CONNECTION or (self._connection and not self._connection.is_open):
             self.quit()
-        self._connection, self._sent = self._connection or Connection(self._relay), self._sent + 1
+        self._connection, self.sent = self._connection or Connection(self._relay), self.sent + 1
         return self._connection
 
     def drop(self) -> None:
         """Close it without a word."""
         if self._connection is not None:
             self._connection.close()
-        self._connection, self._sent = None, 0
+        self._connection, self.sent = None, 0
 
     def quit(self) -> None:
         """Take leave of the server."""
         if self._connection is not None:
             self._connection.quit()
-        self._connection, self._sent = None, 0
+        self._connection, self.sent = None, 0
 
 
 def _back(contact: Contact, reason: str | None, at: datetime) -> Outcome:
