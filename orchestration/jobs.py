@@ -4,7 +4,7 @@ import dagster as dg
 
 from assets.predictions.offer_results import OFFER_RESULT_ASSETS
 from assets.predictions.training import MODEL_KEYS
-from assets.publishing.in_store import STORE_ASSETS
+from assets.publishing.copies import COPY_ASSETS
 from assets.publishing.profile_store import PROFILE_STORE_ASSETS
 from assets.raw.offer_decisions import OFFER_DECISION_ASSETS
 from assets.transform.warehouse import MANIFEST, warehouse_models
@@ -34,7 +34,7 @@ def _all_of(*assets: dg.AssetsDefinition) -> dg.AssetSelection:
 
 
 # What follows a publication, where shop.yaml asks for it.
-FOLLOWING = _all_of(*STORE_ASSETS, *PROFILE_STORE_ASSETS)
+FOLLOWING = _all_of(*COPY_ASSETS, *PROFILE_STORE_ASSETS)
 TRAINED = dg.AssetSelection.assets(["marts", "training_features"], *MODEL_KEYS)
 SERVED = (
     FOLLOWING

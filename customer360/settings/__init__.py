@@ -22,7 +22,7 @@ from customer360.settings.shop import (
     TopCategories,
     slug,
 )
-from customer360.settings.stores import ObjectStorage, PostgresSource
+from customer360.settings.stores import ObjectStorage, PostgresSource, PostgresTarget, PublishTo
 
 __all__ = [
     "MAIL_CHANNEL",
@@ -47,8 +47,10 @@ __all__ = [
     "OfferRules",
     "Place",
     "PostgresSource",
+    "PostgresTarget",
     "PriorEffect",
     "ProviderRate",
+    "PublishTo",
     "Settings",
     "SettingsError",
     "Shop",

@@ -16,7 +16,7 @@ from customer360.settings.campaigns import CampaignRules, Daypart, OfferRules
 from customer360.settings.email import Email
 from customer360.settings.fields import Identifier, Strict, TimeZone, one_of
 from customer360.settings.files import SourceOptions
-from customer360.settings.stores import ObjectStorage, ReferenceSource
+from customer360.settings.stores import ObjectStorage, PublishTo, ReferenceSource
 
 OTHER = "other"
 NONE = "none"
@@ -107,6 +107,7 @@ class Shop(Strict):
     adapter: Identifier | None = None
     serving: bool = False
     object_storage: ObjectStorage | None = None
+    publish_to: PublishTo | None = None
     email: Email | None = None
     resolved_categories: list[str] | None = Field(default=None, exclude=True)
 

@@ -9,6 +9,16 @@ from pydantic import AfterValidator, Field, model_validator
 from customer360.settings.fields import WITHOUT_SLASH, Strict, matching
 
 
+DsnVariable = Annotated[
+    str,
+    matching(
+        r"[A-Za-z_][A-Za-z0-9_]*",
+        "give the name of an environment variable, such as SHOP_POSTGRES_DSN, and put the connection string into it: "
+        "no password belongs into shop.yaml",
+    ),
+]
+
+
 class PostgresSource(Strict):
     """Where a reference table is in PostgreSQL: a table or a query, read by the account that an environment variable holds.
 
@@ -16,14 +26,7 @@ class PostgresSource(Strict):
     ``full_every_days``.
     """
 
-    dsn: Annotated[
-        str,
-        matching(
-            r"[A-Za-z_][A-Za-z0-9_]*",
-            "give the name of an environment variable, such as SHOP_POSTGRES_DSN, and put the connection string into it: "
-            "no password belongs into shop.yaml",
-        ),
-    ]
+    dsn: DsnVariable
     table: (
         Annotated[
             str,
@@ -118,3 +121,24 @@ class ObjectStorage(Strict):
             if ours.startswith(theirs) or theirs.startswith(ours):
                 raise ValueError("landing and publish must not lie inside one another")
         return self
+
+
+class PostgresTarget(Strict):
+    """A schema of a PostgreSQL database that has the published tables too, by the account that an environment variable holds.
+
+    A publication that takes longer than ``timeout_seconds`` is continued by the next run.
+    """
+
+    dsn: DsnVariable
+    db_schema: Annotated[
+        str,
+        Field(alias="schema"),
+        matching(r"(?!pg_)[a-z_][a-z0-9_]{0,49}", "write up to 50 of a-z, 0-9 and _, not beginning with pg_"),
+    ] = "customer360"
+    timeout_seconds: Annotated[int, Field(ge=10, le=600)] = 300
+
+
+class PublishTo(Strict):
+    """Where published versions go as well, beside the folder and the object store."""
+
+    postgres: PostgresTarget

@@ -14,8 +14,9 @@ from customer360.lake import httpfs, object_store
 from customer360.lake.engine import connect
 from customer360.lake.object_store import StoreError
 from customer360.lake.publishing import store_publishing
+from customer360.lake.publishing.copies import last_copied, readers_wait_long
 from customer360.lake.publishing.publishing import TableSource, publish
-from customer360.lake.publishing.store_publishing import last_uploaded, next_number, readers_wait_long, upload_current
+from customer360.lake.publishing.store_publishing import STORE, next_number, upload_current
 from customer360.settings import ObjectStorage, Place, Settings
 from tests.support.object_store import BUCKET, ObjectStore, storage_yaml
 from tests.support.random_shop import small_shop
@@ -75,7 +76,7 @@ def times(server: ObjectStore) -> dict[str, datetime]:
 def test_nothing_is_uploaded_before_the_first_version(place: Place, storage: ObjectStorage, server: ObjectStore) -> None:
     assert upload_current(place, storage, NOON) is None
     assert server.keys() == []
-    assert readers_wait_long(place, NOON)
+    assert readers_wait_long(place, STORE, NOON)
 
 
 def test_a_version_is_uploaded_once_and_what_did_not_change_is_copied_in_the_store(
@@ -109,7 +110,7 @@ def test_a_version_is_uploaded_once_and_what_did_not_change_is_copied_in_the_sto
     assert old == new
     assert len(old) > 1000
     assert seen(storage, place) == 2
-    remembered = last_uploaded(place)
+    remembered = last_copied(place, STORE)
     assert remembered is not None
     assert (remembered.version, remembered.url) == (2, second.url)
 
@@ -267,8 +268,8 @@ def test_a_lost_store_keeps_the_note_of_what_readers_have(place: Place, storage:
     lost = ObjectStorage(**storage_yaml(server, endpoint="http://127.0.0.1:1"))
     with pytest.raises(StoreError, match=r"s3://acme/published at http://127\.0\.0\.1:1: .*the store does not answer"):
         upload_current(place, lost, now)
-    remembered = last_uploaded(place)
+    remembered = last_copied(place, STORE)
     assert remembered is not None
     assert remembered.version == 1
-    assert not readers_wait_long(place, now + timedelta(minutes=60))
-    assert readers_wait_long(place, now + timedelta(minutes=61))
+    assert not readers_wait_long(place, STORE, now + timedelta(minutes=60))
+    assert readers_wait_long(place, STORE, now + timedelta(minutes=61))

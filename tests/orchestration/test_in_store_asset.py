@@ -9,10 +9,10 @@ import dagster as dg
 import pytest
 import yaml
 
-from assets.publishing.in_store import IN_STORE, store_assets
+from assets.publishing.copies import copy_assets
 from customer360.lake.engine import connect
+from customer360.lake.publishing.copies import last_copied
 from customer360.lake.publishing.publishing import publish
-from customer360.lake.publishing.store_publishing import last_uploaded
 from customer360.settings import REPOSITORY, Settings
 from orchestration.resources import Platform
 from tests.support.object_store import ACCESS_KEY, SECRET_KEY, SECRET_VARIABLE, ObjectStore, empty_store, storage_yaml
@@ -43,13 +43,13 @@ def settings_with(folder: Path, storage: dict[str, object]) -> Settings:
 
 def run(settings: Settings, now: datetime) -> dg.ExecuteInProcessResult:
     platform = PlatformAt(shop_folder=str(settings.shop_folder), data_dir=str(settings.place.root), moment=now.isoformat())
-    return dg.materialize(store_assets(settings.shop), resources={"platform": platform}, raise_on_error=False)
+    return dg.materialize(copy_assets(settings.shop), resources={"platform": platform}, raise_on_error=False)
 
 
 def check_of(result: dg.ExecuteInProcessResult) -> tuple[bool, str, str]:
     assert result.success
     (found,) = result.get_asset_check_evaluations()
-    assert (found.check_name, found.asset_key) == ("store_is_up_to_date", IN_STORE)
+    assert (found.check_name, found.asset_key) == ("store_is_up_to_date", dg.AssetKey(["publishing", "in_store"]))
     return found.passed, found.severity.value, found.description or ""
 
 
@@ -83,11 +83,11 @@ def test_a_lost_store_warns_then_fails_its_check_and_the_next_run_makes_it_good(
     assert not any(secret in everything for secret in (ACCESS_KEY, SECRET_KEY, "canary-wrong-77"))
 
     assert check_of(run(settings_with(tmp_path, storage_yaml(server)), now + timedelta(minutes=75))) == (True, "WARN", "")
-    remembered = last_uploaded(well.place)
+    remembered = last_copied(well.place, "store")
     assert remembered is not None
     assert remembered.version == 2
 
 
 def test_there_is_no_such_asset_where_shop_yaml_names_no_store_to_publish_to(server: ObjectStore, tmp_path: Path) -> None:
-    assert store_assets(Settings.load(TINY.parent, tmp_path).shop) == []
-    assert store_assets(settings_with(tmp_path, storage_yaml(server, publish=None)).shop) == []
+    assert copy_assets(Settings.load(TINY.parent, tmp_path).shop) == []
+    assert copy_assets(settings_with(tmp_path, storage_yaml(server, publish=None)).shop) == []

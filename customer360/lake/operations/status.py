@@ -20,7 +20,9 @@ from customer360.lake.landing.location import find_landing
 from customer360.lake.object_store import StoreError
 from customer360.lake.operations.clock import last_closed_slice
 from customer360.lake.operations.slice_health import Freshness, done_slices, freshness
-from customer360.lake.publishing.store_publishing import Uploaded, last_uploaded
+from customer360.lake.publishing.copies import Copied, last_copied
+from customer360.lake.publishing.postgres_publishing import POSTGRES
+from customer360.lake.publishing.store_publishing import STORE
 from customer360.lake.publishing.version import Publication, current_folder, current_publication, open_version
 from customer360.lake.raw.quarantine import quarantine_counts
 from customer360.lake.slices import slice_key
@@ -87,7 +89,7 @@ class Status:
     history: tuple[int, int] | None
     waiting: Waiting
     landing_problem: str
-    uploaded: Uploaded | None
+    copies: dict[str, Copied | None]
     holder: Holder | None
     waiting_run: Holder | None
     incidents: list[Incident]
@@ -122,7 +124,7 @@ def read_status(settings: Settings, now: datetime) -> Status:
         history=history,
         waiting=waiting,
         landing_problem=problem,
-        uploaded=last_uploaded(place),
+        copies={name: last_copied(place, name) for name in (STORE, POSTGRES)},
         holder=holder,
         waiting_run=waiting_run,
         incidents=open_incidents(place),
@@ -294,7 +296,7 @@ def _published_lines(settings: Settings, status: Status, now: datetime) -> Itera
     age = f"published {_age(now - publication.published_at)} ago"
     yield f"published  version {publication.version} as of {_utc(publication.as_of)}, {age}"
     yield f"           {_behind(status.freshness)}; {current_folder(settings.place)}"
-    yield from _store_lines(settings, status)
+    yield from _copy_lines(settings, status)
     if status.history is not None:
         yield f"history    {many(status.history[0], 'slice')}, {many(status.history[1], 'good line')}"
     if status.last_slices:
@@ -313,19 +315,24 @@ def _behind(health: Freshness | None) -> str:
     return f"{many(health.missing_slices, 'closed slice')} behind" if health.missing_slices else "up to date"
 
 
-def _store_lines(settings: Settings, status: Status) -> Iterator[str]:
-    """Which version the readers of the store have, as far as this place knows: without asking the store."""
-    storage, publication = settings.shop.object_storage, status.publication
-    if storage is None or storage.publish is None or publication is None:
+def _copy_lines(settings: Settings, status: Status) -> Iterator[str]:
+    """Which version the readers of the store and of PostgreSQL have, as far as this place knows: without asking those."""
+    storage, publish_to, publication = settings.shop.object_storage, settings.shop.publish_to, status.publication
+    if publication is None:
         return
-    uploaded = status.uploaded
-    if uploaded is None:
-        yield f"in store   nothing yet; {storage.publish}"
-    elif uploaded.version == publication.version:
-        yield f"in store   version {uploaded.version}; {storage.publish}"
-    else:
-        yield f"in store   version {uploaded.version}, published {_utc(uploaded.published_at)}; {storage.publish}"
-        yield "           behind: the check store_is_up_to_date of publishing/in_store says why"
+    copies = [(STORE, storage.publish, "store_is_up_to_date")] if storage and storage.publish else []
+    if publish_to:
+        copies.append((POSTGRES, f"schema {publish_to.postgres.db_schema}", "postgres_is_up_to_date"))
+    for name, where, check in copies:
+        copied = status.copies[name]
+        title = f"in {name}"
+        if copied is None:
+            yield f"{title:<10} nothing yet; {where}"
+        elif copied.version == publication.version:
+            yield f"{title:<10} version {copied.version}; {where}"
+        else:
+            yield f"{title:<10} version {copied.version}, published {_utc(copied.published_at)}; {where}"
+            yield f"           behind: the check {check} of publishing/in_{name} says why"
 
 
 def _waiting_lines(waiting: Waiting, problem: str) -> Iterator[str]:

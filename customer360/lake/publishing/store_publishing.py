@@ -11,8 +11,8 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,19 +20,20 @@ from typing import Any
 import duckdb
 
 from customer360.lake import httpfs
-from customer360.lake.atomic import exclusive, write_text
+from customer360.lake.atomic import exclusive
 from customer360.lake.engine import file_list, literal
 from customer360.lake.object_store import ObjectGoneError, ObjectStore, StoreError
+from customer360.lake.publishing.copies import Copied, remember
 from customer360.lake.publishing.publishing import KEEP_FOR, KEEP_VERSIONS, write_database
 from customer360.lake.publishing.version import DATABASE, DOCUMENT, Publication, current_folder, read_publication
 from customer360.settings import ObjectStorage, Place, Settings
 
+STORE = "store"  # name of the copy
 VERSIONS = "versions/"
 POINTER = "current.json"
 MANIFEST = DOCUMENT
 TIME_FORMAT = "%Y%m%dT%H%M%SZ"
 NAME = re.compile(r"\d{8}-(\d{8}T\d{6}Z)")
-READERS_WAIT = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -45,15 +46,6 @@ class Upload:
     sent_bytes: int
     copied: int
     removed_versions: int
-
-
-@dataclass(frozen=True)
-class Uploaded:
-    """The last version that this place uploaded."""
-
-    version: int
-    published_at: datetime
-    url: str
 
 
 @dataclass(frozen=True)
@@ -88,18 +80,9 @@ def upload_current(place: Place, storage: ObjectStorage, now: datetime) -> Uploa
             document = _document(store, target, publication, files, now)
             store.put(f"{target}/{MANIFEST}", document)
             store.put(POINTER, document)
-        _remember(place, Uploaded(publication.version, publication.published_at, store.url_of(target)))
+        remember(place, STORE, Copied(publication.version, publication.published_at, store.url_of(target)))
         removed = _remove_old(store, target.removeprefix(VERSIONS), now)
     return Upload(publication.version, store.url_of(target), len(sent), sum(file.size for file in sent), copied, removed)
-
-
-def last_uploaded(place: Place) -> Uploaded | None:
-    """The record of this place's last upload; None before the first."""
-    note = place.published / "store.json"
-    if not note.exists():
-        return None
-    values = json.loads(note.read_text(encoding="utf-8"))
-    return Uploaded(values["version"], datetime.fromisoformat(values["published_at"]), values["url"])
 
 
 def next_number(settings: Settings) -> int:
@@ -108,12 +91,6 @@ def next_number(settings: Settings) -> int:
     if storage is None or storage.publish is None or current_folder(settings.place).exists():
         return 1
     return 1 + int(_read_pointer(ObjectStore(storage, storage.publish)).get("version", 0))
-
-
-def readers_wait_long(place: Place, now: datetime) -> bool:
-    """True where readers of the store have no version, or one that was published over an hour ago."""
-    uploaded = last_uploaded(place)
-    return uploaded is None or now - uploaded.published_at > READERS_WAIT
 
 
 def _read_pointer(store: ObjectStore) -> dict[str, Any]:
@@ -198,10 +175,6 @@ def _document(store: ObjectStore, target: str, publication: Publication, files: 
         "files": {name: {"bytes": file.size, "md5": file.md5} for name, file in files.items()},
     }
     return (json.dumps(values, indent=2) + "\n").encode()
-
-
-def _remember(place: Place, uploaded: Uploaded) -> None:
-    write_text(place.published / "store.json", json.dumps(asdict(uploaded), default=datetime.isoformat) + "\n")
 
 
 def _remove_old(store: ObjectStore, current: str, now: datetime) -> int:

@@ -140,13 +140,16 @@ def _reason(message: str, secret: str) -> str:
     """
     text = message.replace(secret, "")
     if "Unable to connect to Postgres" in text:
-        reasons = re.findall(r"failed: ([^\n]+)", text)
-        if reasons:
-            return str(reasons[-1]).strip()
-        if "could not translate host name" in text:
-            return "the host of the connection string is unknown"
-        return (
-            "the connection string is not one that libpq takes; characters such as @ : / in a password are written %40 %3A %2F"
-        )
+        return connection_reason(text)
     reasons = re.findall(r"(?:ERROR|FATAL): +([^\n]+)", text)
     return (str(reasons[-1]) if reasons else text.splitlines()[0])[:500].strip()
+
+
+def connection_reason(message: str) -> str:
+    """Why a connection failed, in the words of the server or the network, which hold nothing of the connection string."""
+    reasons = re.findall(r"failed: ([^\n]+)", message)
+    if reasons:
+        return str(reasons[-1]).rpartition("failed: ")[2].strip()
+    if "could not translate host name" in message or "failed to resolve host" in message:
+        return "the host of the connection string is unknown"
+    return "the connection string is not one that libpq takes; characters such as @ : / in a password are written %40 %3A %2F"
