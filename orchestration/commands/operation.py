@@ -13,6 +13,7 @@ import typer
 
 from customer360.errors import OperatorError
 from customer360.lake.slices import slice_key
+from customer360.services.environment import LOOPBACK
 from orchestration.console import STATUS_CODES, JsonOption, answer, fitted, now, place_settings, say, shop_settings
 
 if TYPE_CHECKING:
@@ -56,11 +57,28 @@ def start(
 def serve(
     context: typer.Context,
     port: Annotated[int | None, typer.Option(min=0, help="Of the web server; without it there is none.")] = None,
+    host: Annotated[str, typer.Option(help="Address that the web server listens on.")] = "127.0.0.1",
+    without_login: Annotated[
+        bool,
+        typer.Option(
+            "--reachable-without-login",
+            help="Listen on --host though other machines reach it: Dagster's pages ask nobody who they are.",
+        ),
+    ] = False,
+    is_read_only: Annotated[
+        bool, typer.Option("--read-only", help="The web server shows all and changes nothing: for viewers.")
+    ] = False,
 ) -> None:
     """Keep Dagster's daemon, code server and web server running.
 
     Ends with SIGTERM or Ctrl-C. The Dagster home is $DAGSTER_HOME, else dagster in the data folder.
     """
+    if host not in LOOPBACK and not without_login:
+        raise OperatorError(
+            f"--host {host} lets other machines reach Dagster's pages, which have no login: whoever reaches them may launch "
+            "runs, stop them and read logs. Put a proxy that asks for a login before 127.0.0.1, or, where the network itself "
+            "keeps others out, add --reachable-without-login"
+        )
     from customer360.lake.publishing.publishing import renew_moved_views
     from orchestration.runtime.home import prepare_home
     from orchestration.runtime.services import services
@@ -70,7 +88,7 @@ def serve(
     prepare_home(home)
     if renew_moved_views(settings.place):
         say(f"{settings.place.published} was moved here: the views of its newest version name its files again.")
-    with services(home, port, say) as served:
+    with services(home, port, say, host=host, is_read_only=is_read_only) as served:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: served.end())
         served.run()

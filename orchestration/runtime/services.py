@@ -202,8 +202,13 @@ def _rotate(log: Path | None) -> None:
 
 
 @contextmanager
-def services(home: Path, port: int | None, say: Callable[[str], None]) -> Iterator[Services]:
-    """The services of a Dagster home and the place of this environment, not started yet. Raises ``ServedAlreadyError``."""
+def services(
+    home: Path, port: int | None, say: Callable[[str], None], *, host: str = "127.0.0.1", is_read_only: bool = False
+) -> Iterator[Services]:
+    """The services of a Dagster home and the place of this environment, not started yet. Raises ``ServedAlreadyError``.
+
+    ``host`` and ``port``: of the web server, which has no login; None for none. ``is_read_only``: it changes nothing.
+    """
     settings = Settings.from_environment()
     log = settings.place.root / "logs" / "serve.log"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -219,11 +224,10 @@ def services(home: Path, port: int | None, say: Callable[[str], None]) -> Iterat
             )
         ]
         if port is not None:
-            web = _python(
-                "orchestration.runtime.webserver", "--workspace", str(workspace), "--port", str(port), "--log-level", "warning"
-            )
+            web = _python("orchestration.runtime.webserver", "--workspace", str(workspace), "--log-level", "warning")
+            web += ["--host", host, "--port", str(port), *(["--read-only"] if is_read_only else [])]
             others.append(Service("web server", web, after=socket, log=log))
-        web_address = f"Dagster  http://127.0.0.1:{port}: assets, runs, checks, schedules\n" if port is not None else ""
+        web_address = f"Dagster  http://{host}:{port}: assets, runs, checks, schedules\n" if port is not None else ""
         say(
             f"{settings.shop.title}, data in {settings.place.root}\n{web_address}"
             f"log      {log}: what the daemon and the runs print\n"

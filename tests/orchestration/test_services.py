@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from customer360.settings import REPOSITORY, Place, Settings
+from orchestration.cli import main
 from orchestration.runtime import services as module
 from orchestration.runtime.code_files import END_VARIABLE
 from orchestration.runtime.services import LONGEST_PAUSE, ServedAlreadyError, Service, Services, end_of_day, services
@@ -175,6 +176,27 @@ def test_a_home_is_served_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         pytest.fail("served twice")
     with services(tmp_path, 3000, print) as served:
         assert [other.name for other in served.others] == ["daemon", "web server"]
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "dagster.example"])
+def test_other_machines_reach_the_pages_without_a_login_only_where_that_is_asked_for(
+    host: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["serve", "--port", "3000", "--host", host, "--data-dir", str(tmp_path)]
+    assert main(command) == 2
+    assert f"--host {host} lets other machines reach Dagster's pages, which have no login" in capsys.readouterr().err
+    assert not (tmp_path / "dagster").exists()
+
+    begun: list[list[str]] = []
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(Services, "run", lambda served: begun.extend(list(other.command) for other in served.others))
+    for name in ("SHOP", "DATA_DIR", "DAGSTER_HOME"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    assert main([*command, "--reachable-without-login", "--read-only"]) == 0
+    web = begun[-1]
+    assert web[web.index("--host") + 1] == host
+    assert "--read-only" in web
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children that their parent died")

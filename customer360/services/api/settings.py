@@ -12,13 +12,12 @@ from msgspec import Meta
 
 from customer360.secret_files import parse_secrets, read_secrets
 from customer360.services.api.watched import WatchedFile
-from customer360.services.environment import settings_of
+from customer360.services.environment import LOOPBACK, settings_of
 from customer360.services.spool import FREE_BYTES
 from customer360.settings import SettingsError
 
 PREFIX = "CUSTOMER360_API_"
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # a worker's variable, which prometheus_client reads when it is imported
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class ApiSettings(msgspec.Struct, frozen=True):

@@ -12,11 +12,10 @@ import msgspec
 from babel import Locale, UnknownLocaleError
 from msgspec import Meta
 
-from customer360.services.environment import settings_of
+from customer360.services.environment import LOOPBACK, settings_of
 from customer360.settings import Place, SettingsError
 
 PREFIX = "CUSTOMER360_DESK_"
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class DeskSettings(msgspec.Struct, frozen=True):

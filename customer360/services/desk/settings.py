@@ -13,8 +13,9 @@ from csp.constants import NONE, SELF
 from django.contrib.messages import constants as messages
 from django.utils.translation import gettext_lazy as _
 
-from customer360.services.desk.configuration import LOOPBACK, DeskSettings, desk_folder
+from customer360.services.desk.configuration import DeskSettings, desk_folder
 from customer360.services.desk.snapshots import Snapshots
+from customer360.services.environment import LOOPBACK
 from customer360.settings import Settings
 
 CUSTOMER360 = Settings.from_environment()

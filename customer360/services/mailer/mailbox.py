@@ -24,12 +24,11 @@ from customer360.mail.answers import OF_KINDS, Answer, source_id, take
 from customer360.mail.queue import MailQueue, export_stops
 from customer360.mail.reports import Report, parse_report
 from customer360.mail.reports.parts import MOST_BYTES
-from customer360.services.environment import settings_of
+from customer360.services.environment import LOOPBACK, settings_of
 from customer360.settings import Place, SettingsError
 
 PREFIX = "CUSTOMER360_MAILBOX_"
 HANDLED, UNCLEAR = "Handled", "Unclear"
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class MailboxError(OperatorError):
