@@ -1,12 +1,15 @@
 """Everything that Dagster serves: what the modules below ``assets`` and ``sensors``, the jobs and the schedules define."""
 
+import logging
 from importlib import import_module
 from pkgutil import walk_packages
 
 import dagster as dg
+from dagster._core.execution import context_creation_job
 
 import assets
 import sensors
+from customer360.logs import JsonFormatter, is_json
 from orchestration import decision_jobs, jobs, schedules
 from orchestration.resources import Platform
 
@@ -30,4 +33,20 @@ def build_defs() -> dg.Definitions:
     )
 
 
+def log_as_json() -> None:
+    """Have what a run prints of its events be JSON: a run whose config names no logger has Dagster's colored one."""
+
+    @dg.logger
+    def console(_context: dg.InitLoggerContext) -> logging.Logger:
+        logger = logging.Logger("dagster", logging.DEBUG)
+        handler = logging.StreamHandler()
+        handler.setFormatter(JsonFormatter())
+        logger.addHandler(handler)
+        return logger
+
+    context_creation_job.default_system_loggers = lambda instance: [(console, {})]  # type: ignore[attr-defined]
+
+
+if is_json():
+    log_as_json()
 defs = build_defs()

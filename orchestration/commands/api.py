@@ -23,14 +23,15 @@ def serve(context: typer.Context) -> None:
 
     Settings are environment variables CUSTOMER360_API_..., see docs/serving.md; by default 127.0.0.1:8360, one worker.
     """
+    from customer360.logs import announce
     from customer360.services.api.server import serve as serve_api
     from customer360.services.api.settings import ApiSettings
 
     settings, own = place_settings(context), ApiSettings.from_environment(os.environ)
     _remake_store(settings)
-    say(f"http://{own.host}:{own.port} answers for {settings.shop.title}; /openapi.json describes it.")
+    announce(f"http://{own.host}:{own.port} answers for {settings.shop.title}; /openapi.json describes it.")
     if own.demo:
-        say(f"http://{own.host}:{own.port}/demo is a storefront that asks it.")
+        announce(f"http://{own.host}:{own.port}/demo is a storefront that asks it.")
     serve_api(settings, own)
 
 
@@ -38,15 +39,16 @@ def _remake_store(settings: Settings) -> None:
     """After an upgrade the store is of another release: make it of the published version before anybody asks."""
     import duckdb
 
+    from customer360.logs import announce
     from customer360.services.store.writing import remake_store
 
     try:
         made = remake_store(settings)
     except duckdb.Error as error:
-        say(f"The store cannot be made of the published version ({type(error).__name__}): the next slice makes it.")
+        announce(f"The store cannot be made of the published version ({type(error).__name__}): the next slice makes it.")
         return
     if made is not None:
-        say(f"The store is made of the published version {made.version}: {made.built_because}.")
+        announce(f"The store is made of the published version {made.version}: {made.built_because}.")
 
 
 @command(keys_app)

@@ -49,10 +49,11 @@ def serve(
 
     Further settings are environment variables CUSTOMER360_DESK_..., see docs/desk.md.
     """
+    from customer360.logs import announce
     from customer360.services.desk.server import serve as serve_desk
 
     own = _ready(context, has_sign_on=True, host=host, port=port, origin=origin)
-    say(f"{own.origin or f'http://{own.host}:{own.port}'} is the desk.", *_first_steps())
+    announce(f"{own.origin or f'http://{own.host}:{own.port}'} is the desk.", *_first_steps())
     serve_desk(own)
 
 

@@ -23,14 +23,16 @@ def run(
 
     Settings are environment variables CUSTOMER360_MAILER_..., see docs/email.md; by default the relay on 127.0.0.1:25.
     """
+    from customer360.logs import announce, configure
     from customer360.services.mailer.server import make_worker, run_worker
     from customer360.services.mailer.settings import MailerSettings
 
+    configure()
     settings, own = place_settings(context), MailerSettings.from_environment(os.environ)
     worker = make_worker(settings, own)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.stop.set())
-    say(f"{own.host}:{own.port} takes the messages of {settings.shop.title}.")
+    announce(f"{own.host}:{own.port} takes the messages of {settings.shop.title}.")
     run_worker(settings, own, worker, is_once=is_once)
 
 

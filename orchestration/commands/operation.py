@@ -80,6 +80,7 @@ def serve(
             "keeps others out, add --reachable-without-login"
         )
     from customer360.lake.publishing.publishing import renew_moved_views
+    from customer360.logs import announce
     from orchestration.runtime.home import prepare_home
     from orchestration.runtime.services import services
 
@@ -87,8 +88,8 @@ def serve(
     home = Path(os.environ.setdefault("DAGSTER_HOME", str(settings.place.root / "dagster")))
     prepare_home(home)
     if renew_moved_views(settings.place):
-        say(f"{settings.place.published} was moved here: the views of its newest version name its files again.")
-    with services(home, port, say, host=host, is_read_only=is_read_only) as served:
+        announce(f"{settings.place.published} was moved here: the views of its newest version name its files again.")
+    with services(home, port, announce, host=host, is_read_only=is_read_only) as served:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: served.end())
         served.run()

@@ -25,6 +25,7 @@ import yaml
 from customer360.errors import OperatorError
 from customer360.lake.operations.clock import last_closed_slice
 from customer360.lake.slices import floor_to_slice
+from customer360.logs import is_json
 from customer360.services.processes import die_with_parent
 from customer360.settings import REPOSITORY, Settings
 from orchestration.runtime.code_files import END_VARIABLE, code_fingerprint
@@ -216,16 +217,15 @@ def services(
         socket, workspace = Path(folder) / "code", Path(folder) / "workspace.yaml"
         location = {"socket": str(socket), "location_name": DEFINITIONS}
         workspace.write_text(yaml.safe_dump({"load_from": [{"grpc_server": location}]}), encoding="utf-8")
+        log_format = ["--log-format", "json"] if is_json() else []
         code_server = ["dagster", "api", "grpc", "--lazy-load-user-code", "--log-level", "warning", "--socket", str(socket)]
         code_server += ["--module-name", DEFINITIONS, "--working-directory", str(REPOSITORY), "--location-name", DEFINITIONS]
-        others = [
-            Service(
-                "daemon", _python("orchestration.runtime.daemon", "run", "--workspace", str(workspace)), after=socket, log=log
-            )
-        ]
+        code_server += log_format
+        daemon = _python("orchestration.runtime.daemon", "run", "--workspace", str(workspace), *log_format)
+        others = [Service("daemon", daemon, after=socket, log=log)]
         if port is not None:
             web = _python("orchestration.runtime.webserver", "--workspace", str(workspace), "--log-level", "warning")
-            web += ["--host", host, "--port", str(port), *(["--read-only"] if is_read_only else [])]
+            web += ["--host", host, "--port", str(port), *(["--read-only"] if is_read_only else []), *log_format]
             others.append(Service("web server", web, after=socket, log=log))
         web_address = f"Dagster  http://{host}:{port}: assets, runs, checks, schedules\n" if port is not None else ""
         say(

@@ -67,6 +67,15 @@ def test_a_report_opens_as_html_and_the_ui_is_there(server: str) -> None:
     assert get(f"{server}/assets")[0] == 200
 
 
+def test_prometheus_reads_the_state_of_the_place_and_the_runs(server: str) -> None:
+    status, text = get(f"{server}/metrics")
+    assert status == 200
+    lines = text.decode().splitlines()
+    assert 'customer360_state{state="unknown"} 1.0' in lines  # nothing is published yet
+    assert any(line.startswith("customer360_disk_free_bytes ") for line in lines)
+    assert "# TYPE customer360_runs gauge" in lines
+
+
 @pytest.mark.parametrize(
     "path", ["/reports/drift/2026-05-02.html", "/reports/%2e%2e/secret.txt", "/reports/link.txt", "/reports/"]
 )

@@ -47,7 +47,7 @@ BATCH_ROWS = 20_000
 LEAST_PATIENCE, MOST_PATIENCE = 0.2, 10.0
 RETRY_SECONDS = 0.5
 LONGEST_NAME = 63  # bytes; PostgreSQL cuts longer names
-SESSION = {"application_name": "customer360", "client_encoding": "UTF8", **KEEPALIVE}
+SESSION: dict[str, Any] = {"application_name": "customer360", "client_encoding": "UTF8", **KEEPALIVE}
 TYPES = {
     "BOOLEAN": "boolean",
     **dict.fromkeys(("TINYINT", "UTINYINT", "SMALLINT"), "smallint"),
@@ -324,7 +324,7 @@ def _swap_now(schema: _Schema, tables: Mapping[str, _Table], order: list[str], p
     run = schema.remote.execute
     attached = _attached(schema)
     orphans = attached.pop("", set())
-    changed = [table for table in tables.values() if attached.get(table.name) != table.parts.keys()]
+    changed = [table for table in tables.values() if attached.get(table.name) != set(table.parts)]
     gone = sorted(attached.keys() - tables.keys())
     locked = {*gone, *(table.name for table in changed if table.name in attached)}
     for number, name in enumerate(

@@ -19,6 +19,7 @@ from typing import Any
 from granian.constants import Interfaces
 from granian.server.mp import MPServer
 
+from customer360.logs import json_logging
 from customer360.services.api.keys import SCOPES, add_key, keys_file, read_keys, revoke_key
 from customer360.services.api.settings import METRICS_FOLDER, PREFIX, ApiSettings, ready_file
 from customer360.services.spool import recover_spools
@@ -73,6 +74,7 @@ def serve(settings: Settings, own: ApiSettings) -> None:
         workers=own.workers,
         workers_kill_timeout=STOP_SECONDS,
         log_access=False,
+        log_dictconfig=json_logging(),
         websockets=False,
     )
     try:

@@ -10,6 +10,7 @@ import msgspec
 from granian.constants import Interfaces
 from granian.server import Server
 
+from customer360.logs import json_logging
 from customer360.services.desk.configuration import PREFIX, DeskSettings
 from customer360.settings import Settings, SettingsError
 
@@ -67,6 +68,7 @@ def serve(own: DeskSettings) -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=10,
         log_access=False,
+        log_dictconfig=json_logging(),
         websockets=False,
     )
     server.serve()

@@ -13,6 +13,7 @@ from csp.constants import NONE, SELF
 from django.contrib.messages import constants as messages
 from django.utils.translation import gettext_lazy as _
 
+from customer360.logs import json_logging
 from customer360.services.desk.configuration import DeskSettings, desk_folder
 from customer360.services.desk.snapshots import Snapshots
 from customer360.services.environment import LOOPBACK
@@ -155,7 +156,7 @@ STORAGES = {
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
 MESSAGE_TAGS = {messages.ERROR: "bad", messages.WARNING: "warn", messages.SUCCESS: "good"}
-LOGGING = {
+LOGGING = json_logging() or {
     "version": 1,
     "disable_existing_loggers": False,
     "handlers": {"console": {"class": "logging.StreamHandler"}},
