@@ -8,7 +8,6 @@ from pydantic import AfterValidator, Field, model_validator
 
 from customer360.settings.fields import WITHOUT_SLASH, Strict, matching
 
-
 DsnVariable = Annotated[
     str,
     matching(
