@@ -1,4 +1,4 @@
-"""SIGKILL to the sensor, the daemon and all processes at once, while producers go on: nothing is lost, nothing counts twice.
+"""SIGKILL to all processes at once, or to sensor and daemon alone, while producers go on: nothing is lost or counts twice.
 
 Kills of runs amid each of their stages are in ``tests/orchestration/test_killed_runs.py``; ``make crash`` mixes all of them.
 """
@@ -16,19 +16,21 @@ from tests.orchestration.place import tiny_shop
 pytestmark = pytest.mark.daemon
 
 BOUNDARIES = ("sensor", "daemon", "whole tree")
-KILLS = [1, pytest.param(4, marks=pytest.mark.exhaustive)]  # of each; make crash KILLS=200 does more
+# Which, and how often each; make crash KILLS=200 does more. Every kill costs half a minute until the services are back.
+KILLS = [(BOUNDARIES[-1:], 1), pytest.param((BOUNDARIES, 4), marks=pytest.mark.exhaustive)]
 AT_ONCE = 0.8  # waiting for each would cost another minute
 SETTLE_SECONDS = 240.0
 
 
 @pytest.fixture(scope="module", params=KILLS)
 def done(request: pytest.FixtureRequest) -> Campaign:
+    boundaries, kills = request.param
     shop = tiny_shop()
     shop.restore("ready")
     return campaign(
         shop,
-        BOUNDARIES,
-        kills=request.param * len(BOUNDARIES),
+        boundaries,
+        kills=kills * len(boundaries),
         at_once=AT_ONCE,
         seed=4,
         settle_seconds=SETTLE_SECONDS,
@@ -42,7 +44,8 @@ def tell(text: str) -> None:
 
 
 def test_each_was_killed_equally_often_and_mostly_at_work(done: Campaign) -> None:
-    assert Counter(kill.boundary for kill in done.kills) == dict.fromkeys(BOUNDARIES, len(done.kills) // len(BOUNDARIES))
+    counts = Counter(kill.boundary for kill in done.kills)
+    assert len(set(counts.values())) == 1
     assert sum(kill.is_amid for kill in done.kills) >= len(done.kills) // 2
 
 

@@ -28,11 +28,12 @@ FILLED = [*PAGES, "/campaigns/spring/what-if/?budget=much", f"/runs/{UUID(int=0)
 EMPTY = [address for (name, method), (address, _) in ROUTES.items() if method == "GET" and name not in {"checks", *NOT_THERE}]
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 KINDS: list[Any] = [
-    pytest.param({"color_scheme": "light", "viewport": DESKTOP}, id="desktop, light"),
-    pytest.param({"color_scheme": "dark", "viewport": PHONE}, id="phone, dark"),
+    pytest.param({"color_scheme": "light", "viewport": DESKTOP}, id="desktop, light, then phone, dark"),
+    pytest.param({"color_scheme": "dark", "viewport": PHONE}, id="phone, dark", marks=pytest.mark.exhaustive),
     pytest.param({"color_scheme": "dark", "viewport": DESKTOP}, id="desktop, dark", marks=pytest.mark.exhaustive),
     pytest.param({"color_scheme": "light", "viewport": PHONE}, id="phone, light", marks=pytest.mark.exhaustive),
 ]
+BY_LOOK = ["color-contrast", "target-size", "scrollable-region-focusable"]  # what width and colours decide
 ALIVE = """[...document.querySelectorAll("img[src=x], a")]
     .filter(each => each.tagName === "IMG" || /^\\/\\/evil/.test(each.getAttribute("href") ?? each.getAttribute("xlink:href")))
     .map(each => each.outerHTML)"""
@@ -74,10 +75,15 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield desk
 
 
-def problems(page: Page) -> list[str]:
-    """What axe-core finds: rule, and the first elements that break it."""
-    found = page.evaluate(f"{AXE}; axe.run(document, {{runOnly: {RULES}}})")
+def problems(page: Page, rules: list[str] = RULES) -> list[str]:
+    """What axe-core finds by these rules, or by those with these tags: rule, and the first elements that break it."""
+    found = page.evaluate(f"{AXE}; axe.run(document, {{runOnly: {rules}}})")
     return [f"{each['id']}: {[node['html'][:200] for node in each['nodes'][:3]]}" for each in found["violations"]]
+
+
+def too_wide(page: Page) -> list[str]:
+    """Whether a page has to be scrolled to the side."""
+    return ["wider than the window"] if page.evaluate("document.documentElement.scrollWidth > innerWidth") else []
 
 
 def judged(page: Page, address: str) -> list[str]:
@@ -90,9 +96,11 @@ def judged(page: Page, address: str) -> list[str]:
     for figure in page.query_selector_all("[data-figure]"):
         figure.scroll_into_view_if_needed()
         figure.wait_for_selector(".main-svg")
-    said += [*problems(page), *page.evaluate(ALIVE)]
-    if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
-        said.append("wider than the window")
+    said += [*problems(page), *page.evaluate(ALIVE), *too_wide(page)]
+    page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    page.emulate_media(color_scheme="dark")
+    page.evaluate("() => Promise.all(document.getAnimations().map(each => each.finished))")  # colours change by transitions
+    said += [*problems(page, BY_LOOK), *too_wide(page)]
     return said if is_there else [line for line in said if "404 (Not Found)" not in line]
 
 

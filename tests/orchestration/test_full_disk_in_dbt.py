@@ -58,6 +58,7 @@ def no_room(folder: Path) -> Iterator[None]:
         filler.unlink()
 
 
+@pytest.mark.exhaustive  # two thirds of a minute; tests/safety/test_full_disk.py fills disks under every other writer
 def test_a_disk_that_fills_while_dbt_works_ends_the_run_with_the_reason_and_the_next_run_succeeds(
     small_shop: TinyShop,
 ) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import dagster as dg
+import pytest
 
 from assets.predictions.look_ahead_check import features_do_not_see_the_future
 from assets.predictions.training import TRAINING_STEPS, training_features
@@ -34,6 +35,7 @@ def test_a_training_is_checked_for_the_future(shop: TinyShop) -> None:
     assert not list((shop.data / ".tmp").glob("look-ahead-*"))
 
 
+@pytest.mark.exhaustive  # a training; tests/warehouse/test_look_ahead.py finds every kind of leak
 def test_a_training_set_that_sees_the_future_trains_no_model(shop: TinyShop) -> None:
     shop.restore("ready")
     versions = ModelStore(shop.settings.place.models).versions("affinity")

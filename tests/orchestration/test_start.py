@@ -211,6 +211,7 @@ def test_after_a_kill_and_an_interrupt_the_next_start_goes_on_to_the_same_tables
     assert place.compared() == planned[1]
 
 
+@pytest.mark.exhaustive  # a minute; tests/cli/test_progress_display.py has the line of a terminal
 def test_a_table_that_cannot_be_read_costs_that_table_and_a_terminal_shows_one_line_with_models_and_percentages(
     place: Newcomer,
 ) -> None:

@@ -123,7 +123,7 @@ def test_another_champion_answers_without_a_restart(settings: Settings, customer
         assert ask().json() == first
 
 
-@pytest.mark.parametrize("examples", [8, pytest.param(50, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("examples", [3, pytest.param(50, marks=pytest.mark.exhaustive)])
 def test_schemathesis_finds_no_answer_outside_the_document(settings: Settings, tmp_path: Path, examples: int) -> None:
     """Requests by the document's schemas and against them; each answer has a status, a type and a body that it names."""
     served = ServedShop(
