@@ -18,12 +18,13 @@ from customer360.campaigns.ledger import CONTACT
 from customer360.campaigns.sending import send
 from customer360.decisions import Request
 from customer360.lake.publishing.publications import publish_files
+from customer360.loopback import LOOPBACK
 from customer360.mail.deliveries import answered_days, deliveries, write_deliveries
 from customer360.mail.queue import open_queue
 from customer360.services.mailer.inbox import Mail, newest_mails
 from customer360.services.mailer.server import make_worker, run_worker
 from customer360.services.mailer.settings import MailerSettings
-from customer360.services.mailer.sink import LOOPBACK, sink, sink_folder
+from customer360.services.mailer.sink import sink, sink_folder
 from customer360.settings import MAIL_CHANNEL, Settings
 from customer360.snapshot import published_touches
 

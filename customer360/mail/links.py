@@ -20,13 +20,13 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from customer360.loopback import is_loopback
 from customer360.secret_files import made_secrets, secret_id, signature
 from customer360.settings import Place
 
 # By kind of link its letter in tokens, and in addresses: {public_url}/m/<letter>/<token>.
 KINDS = {"click": "c", "open": "o", "unsubscribe": "u", "preferences": "p", "opt_in": "i"}
 SIGNED_DIGITS = 32
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _NAMES = {letter: kind for kind, letter in KINDS.items()}
 _PLAIN = re.compile(r"""[!#-;=?-\[\]_a-z~]+""")  # an URL without blanks, quotes, angle brackets, backslashes, controls
 
@@ -94,7 +94,7 @@ def is_allowed_target(url: str, domains: Collection[str]) -> bool:
         host, port = parts.hostname or "", parts.port
     except ValueError:
         return False
-    is_safe = parts.scheme == "https" or (parts.scheme == "http" and host in LOOPBACK)
+    is_safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
     return is_safe and host in domains and port != 0 and "@" not in parts.netloc
 
 

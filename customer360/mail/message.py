@@ -158,11 +158,6 @@ class Message(Wording):
         """The whole message, so that a copy of it is what was approved."""
         return json.dumps(self.model_dump(mode="json", exclude_defaults=True), sort_keys=True, ensure_ascii=False, indent=1)
 
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """The message of ``to_json``."""
-        return cls.model_validate_json(text)
-
     def language_for(self, wanted: str | None) -> str:
         """The message's language for a customer of this one: the same, else that of another country, else the first."""
         known = {language.lower(): language for language in self.languages}

@@ -7,7 +7,6 @@ arrived, or not. Only in the first case nobody knows, and the message must not b
 from __future__ import annotations
 
 import base64
-import ipaddress
 import re
 import socket
 import ssl
@@ -16,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, NoReturn
 
+from customer360.loopback import is_loopback
 from customer360.settings import SettingsError
 
 LINE_LIMIT = 64 * 1024  # of a server's reply
@@ -242,14 +242,6 @@ class Connection:
     def _lost(self, reason: str) -> NoReturn:
         self.close()
         raise LostConnectionError(self._step, reason, is_in_doubt=self._step == "end")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def without_addresses(text: str) -> str:

@@ -9,7 +9,6 @@ import msgspec
 
 from customer360.settings import SettingsError
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")  # addresses that this machine alone reaches
 SettingsType = TypeVar("SettingsType", bound=msgspec.Struct)
 
 

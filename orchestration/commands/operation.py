@@ -13,7 +13,7 @@ import typer
 
 from customer360.errors import OperatorError
 from customer360.lake.slices import slice_key
-from customer360.services.environment import LOOPBACK
+from customer360.loopback import is_loopback
 from orchestration.console import STATUS_CODES, JsonOption, answer, fitted, now, place_settings, say, shop_settings
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def serve(
 
     Ends with SIGTERM or Ctrl-C. The Dagster home is $DAGSTER_HOME, else dagster in the data folder.
     """
-    if host not in LOOPBACK and not without_login:
+    if not is_loopback(host) and not without_login:
         raise OperatorError(
             f"--host {host} lets other machines reach Dagster's pages, which have no login: whoever reaches them may launch "
             "runs, stop them and read logs. Put a proxy that asks for a login before 127.0.0.1, or, where the network itself "

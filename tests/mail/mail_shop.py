@@ -9,17 +9,10 @@ from pathlib import Path
 from customer360.mail import message as messages
 from customer360.mail.message import Message, load_message, read_message
 from customer360.settings import Attribute, Shop, load_shop
+from tests.support.random_shop import EMAIL as OF_SHOPS
 
 STARTERS = Path(messages.__file__).parent / "starters"
-EMAIL = {
-    "sender": {"name": "Synthetic shop", "address": "news@shop.example"},
-    "postal_address": "Example street 1, 1011 AB Amsterdam",
-    "public_url": "https://go.shop.example",
-    "link_domains": ["shop.example"],
-    "return_path_domain": "bounces.shop.example",
-    "unsubscribe_mailto": "unsubscribe@shop.example",
-    "languages": ["en", "nl", "de"],
-}
+EMAIL = {**OF_SHOPS, "public_url": "https://go.shop.example", "languages": ["en", "nl", "de"]}
 FOOTER = (
     '<p><a href="{{ link.unsubscribe }}">Stop</a> <a href="{{ link.preferences }}">Choose</a> {{ email.postal_address }}</p>'
 )

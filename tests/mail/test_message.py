@@ -58,7 +58,7 @@ def test_a_customer_gets_the_nearest_language(wanted: str | None, chosen: str) -
 
 def test_a_copy_is_the_same_message_and_any_change_gives_another_hash() -> None:
     message = spring()
-    copy = Message.from_json(message.to_json())
+    copy = Message.model_validate_json(message.to_json())
     assert copy == message
     assert copy.content_hash == message.content_hash
     others = [spring(**{"body.mjml": BODY + " "}), spring(**{"message.yaml": YAML.replace("/spring", "/autumn")})]

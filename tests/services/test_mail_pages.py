@@ -26,24 +26,21 @@ from customer360.services.spool import spool_folder
 from customer360.settings import Settings
 from tests.services.in_process import Client
 from tests.services.served_shop import ServedShop
+from tests.support.random_shop import EMAIL as OF_SHOPS
 
 pytestmark = pytest.mark.full
 NOW = datetime.now(UTC)
 KEY, OTHER = "4f1c0a9be2d34f1c0a9b4f1c0a9be2d3", "0" * 32
 EMAIL = {
-    "sender": {"name": "The shop", "address": "news@shop.example.com"},
-    "postal_address": "1 High Street",
-    "public_url": "https://api.shop.example.com",
-    "link_domains": ["shop.example.com"],
-    "return_path_domain": "bounces.shop.example.com",
-    "unsubscribe_mailto": "unsubscribe@shop.example.com",
+    **OF_SHOPS,
+    "public_url": "https://api.shop.example",
     "languages": ["en", "de"],
     "topics": {"offers": "Offers & promotions", "news": "News"},
 }
 BROWSER = {
     "user-agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
 }
-TARGET = "https://shop.example.com/p/1?a=b&c=d"
+TARGET = "https://shop.example/p/1?a=b&c=d"
 
 
 class Mailed:

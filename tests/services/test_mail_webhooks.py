@@ -53,8 +53,8 @@ class Providers:
         self.fetched: list[str] = []
         self.pem = certificate()
         self.mailed.api.state.webhooks = Webhooks(self.mailed.api.state.mail, SETTINGS, self._fetch)
-        self.verp = return_path(self.mailed.secrets[0], KEY, "bounces.shop.example.com")
-        self.message_id = message_id(self.mailed.secrets[0], KEY, "shop.example.com")
+        self.verp = return_path(self.mailed.secrets[0], KEY, "bounces.shop.example")
+        self.message_id = message_id(self.mailed.secrets[0], KEY, "shop.example")
 
     def _fetch(self, url: str) -> bytes:
         self.fetched.append(url)
@@ -178,7 +178,7 @@ def test_sendgrids_events_count_by_their_signature(providers: Providers) -> None
         "sg_event_id": "s-1",
         "smtp-id": providers.message_id,
     }
-    forged = {**good, "sg_event_id": "s-2", "smtp-id": f"<m+{KEY}-{'a' * 16}@shop.example.com>"}
+    forged = {**good, "sg_event_id": "s-2", "smtp-id": f"<m+{KEY}-{'a' * 16}@shop.example>"}
     body, headers = providers.sendgrid(
         [good, forged, {"event": "processed", "sg_event_id": "s-3", "smtp-id": providers.message_id}]
     )

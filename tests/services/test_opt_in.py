@@ -87,7 +87,7 @@ def test_an_address_whose_mail_came_back_is_not_asked(mailed: Mailed) -> None:
 
 def test_the_link_confirms_by_a_post_alone_and_the_proof_is_kept(mailed: Mailed) -> None:
     mailed.ask("POST", mailed.links.page("unsubscribe"))
-    ask(mailed, ADA, customer="C1", page="https://shop.example.com/join", text_version="2026-05", language="de")
+    ask(mailed, ADA, customer="C1", page="https://shop.example/join", text_version="2026-05", language="de")
     (opt_in,) = consents(mailed).claim(NOW)
     assert opt_in.language == "de"
     assert mailed.ask("GET", link(mailed, opt_in)).status_code == 200
@@ -98,7 +98,7 @@ def test_the_link_confirms_by_a_post_alone_and_the_proof_is_kept(mailed: Mailed)
     assert mailed.stops()[0] == ""
     (proof,) = consents(mailed).proofs().to_dict("records")
     assert (proof["address"], proof["customer_id"], proof["text_version"]) == (ADA, "C1", "2026-05")
-    assert proof["page"] == "https://shop.example.com/join"
+    assert proof["page"] == "https://shop.example/join"
     assert "channel=email&topic=&allowed=true" in [event["page_url"].partition("#")[2] for event in mailed.events()]
 
 
@@ -147,9 +147,9 @@ def test_the_mail_has_the_link_and_nothing_of_who_asked(mailed: Mailed) -> None:
     content = confirmation(opt_in, mailed.settings.shop.email, "Der Laden", mailed.secrets, NOW)
     message = email.message_from_bytes(content, policy=email.policy.default)
     text = message.get_content()
-    assert (message["To"], message["From"]) == (ADA, "The shop <news@shop.example.com>")
-    assert "bestätigen Sie es hier" in text and "1 High Street" in text
-    assert re.search(r"https://api\.shop\.example\.com/m/i/\S+", text)
+    assert (message["To"], message["From"]) == (ADA, "Random shop <news@shop.example>")
+    assert "bestätigen Sie es hier" in text and "1 Main Street" in text
+    assert re.search(r"https://api\.shop\.example/m/i/\S+", text)
 
 
 def test_the_mailer_sends_each_confirmation_once_and_those_that_it_could_not_later(mailed: Mailed) -> None:

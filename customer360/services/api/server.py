@@ -20,6 +20,7 @@ from granian.constants import Interfaces
 from granian.server.mp import MPServer
 
 from customer360.logs import json_logging
+from customer360.loopback import LOOPBACK_HOSTS
 from customer360.services.api.keys import SCOPES, add_key, keys_file, read_keys, revoke_key
 from customer360.services.api.settings import METRICS_FOLDER, PREFIX, ApiSettings, ready_file
 from customer360.services.spool import recover_spools
@@ -89,7 +90,7 @@ def _demo(settings: Settings, own: ApiSettings) -> dict[str, str]:
     for key in read_keys(file):
         if key.name == DEMO_KEY and key.revoked_at is None:
             revoke_key(file, key.id, now)
-    origins = [f"http://{host}:{own.port}" for host in ("127.0.0.1", "localhost", "[::1]")]
+    origins = [f"http://{host}:{own.port}" for host in LOOPBACK_HOSTS]
     made = {f"{PREFIX}DEMO_KEY": add_key(file, DEMO_KEY, SCOPES["browser"], now, origins=origins)}
     has_secret = own.customer_secret or own.customer_secret_file
     return made if has_secret else {**made, f"{PREFIX}CUSTOMER_SECRET": secrets.token_hex(32)}

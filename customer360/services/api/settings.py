@@ -10,9 +10,10 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from customer360.loopback import LOOPBACK, is_loopback
 from customer360.secret_files import parse_secrets, read_secrets
 from customer360.services.api.watched import WatchedFile
-from customer360.services.environment import LOOPBACK, settings_of
+from customer360.services.environment import settings_of
 from customer360.services.spool import FREE_BYTES
 from customer360.settings import SettingsError
 
@@ -71,8 +72,8 @@ class ApiSettings(msgspec.Struct, frozen=True):
         """Raises ``SettingsError`` naming a variable that is unknown or has no such value."""
         settings = settings_of(cls, PREFIX, "the API", environment)
         settings.customer_secrets()
-        if settings.demo and settings.host not in LOOPBACK:
-            raise SettingsError(f"{PREFIX}DEMO signs in everybody as anybody: it needs {PREFIX}HOST to be one of {LOOPBACK}")
+        if settings.demo and not is_loopback(settings.host):
+            raise SettingsError(f"{PREFIX}DEMO signs in everybody as anybody: it needs {PREFIX}HOST to be {LOOPBACK}")
         return settings
 
 

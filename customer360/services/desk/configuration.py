@@ -12,7 +12,8 @@ import msgspec
 from babel import Locale, UnknownLocaleError
 from msgspec import Meta
 
-from customer360.services.environment import LOOPBACK, settings_of
+from customer360.loopback import is_loopback
+from customer360.services.environment import settings_of
 from customer360.settings import Place, SettingsError
 
 PREFIX = "CUSTOMER360_DESK_"
@@ -86,7 +87,7 @@ class DeskSettings(msgspec.Struct, frozen=True):
             _ = settings.babel_locale
         except (UnknownLocaleError, ValueError) as error:
             raise SettingsError(f"a variable {PREFIX}... cannot be used: {error}") from error
-        if settings.host not in LOOPBACK and not settings.origin:
+        if not is_loopback(settings.host) and not settings.origin:
             raise SettingsError(
                 f"{PREFIX}HOST {settings.host} is reached by other machines, and passwords and customers' data would travel "
                 f"unencrypted: put a proxy that ends TLS before the desk and name its address by {PREFIX}ORIGIN=https://... "

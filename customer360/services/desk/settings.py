@@ -14,9 +14,9 @@ from django.contrib.messages import constants as messages
 from django.utils.translation import gettext_lazy as _
 
 from customer360.logs import json_logging
+from customer360.loopback import LOOPBACK_HOSTS
 from customer360.services.desk.configuration import DeskSettings, desk_folder
 from customer360.services.desk.snapshots import Snapshots
-from customer360.services.environment import LOOPBACK
 from customer360.settings import Settings
 
 CUSTOMER360 = Settings.from_environment()
@@ -27,7 +27,7 @@ HERE = Path(__file__).parent
 
 SECRET_KEY = DESK.key(CUSTOMER360.place)
 DEBUG = False
-ALLOWED_HOSTS = [str(urlsplit(DESK.origin).hostname)] if DESK.origin else [*LOOPBACK, "[::1]"]
+ALLOWED_HOSTS = [str(urlsplit(DESK.origin).hostname)] if DESK.origin else [*LOOPBACK_HOSTS]
 ROOT_URLCONF = "customer360.services.desk.urls"
 WSGI_APPLICATION = "customer360.services.desk.wsgi.application"
 

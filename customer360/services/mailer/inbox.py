@@ -16,7 +16,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-LOOPBACK = "127.0.0.1"
+from customer360.loopback import LOOPBACK
+
 MOST_SHOWN = 200
 # Of a message: its styles and pictures, no scripts, no forms, and no address of its own.
 OF_MESSAGE = "default-src 'none'; style-src 'unsafe-inline'; img-src https: http: data:; sandbox allow-popups"

@@ -20,11 +20,12 @@ from typing import Literal, Protocol
 import msgspec
 
 from customer360.errors import OperatorError
+from customer360.loopback import is_loopback
 from customer360.mail.answers import OF_KINDS, Answer, source_id, take
 from customer360.mail.queue import MailQueue, export_stops
 from customer360.mail.reports import Report, parse_report
 from customer360.mail.reports.parts import MOST_BYTES
-from customer360.services.environment import LOOPBACK, settings_of
+from customer360.services.environment import settings_of
 from customer360.settings import Place, SettingsError
 
 PREFIX = "CUSTOMER360_MAILBOX_"
@@ -57,7 +58,7 @@ class MailboxSettings(msgspec.Struct, frozen=True, kw_only=True):
         settings = settings_of(cls, PREFIX, "the mailbox", environment)
         if bool(settings.maildir) == bool(settings.host):
             raise SettingsError(f"give {PREFIX}MAILDIR, a folder, or {PREFIX}HOST, an IMAP server: one of the two")
-        if settings.host and settings.tls == "none" and settings.host not in LOOPBACK:
+        if settings.host and settings.tls == "none" and not is_loopback(settings.host):
             raise SettingsError(f"{PREFIX}TLS=none is for this machine alone: use implicit or starttls")
         return settings
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from anyio.from_thread import start_blocking_portal
 
+from customer360.loopback import LOOPBACK
 from customer360.settings import Place
 
-LOOPBACK = "127.0.0.1"
 LARGEST = 2 * 1024 * 1024  # bytes of a message
 
 

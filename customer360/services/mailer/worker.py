@@ -22,6 +22,7 @@ from typing import Protocol
 import pandas as pd
 
 from customer360.errors import OperatorError
+from customer360.mail.answers import Answer, take
 from customer360.mail.journal import Journal, journal_folder
 from customer360.mail.providers import lane_of
 from customer360.mail.queue import MailQueue
@@ -30,7 +31,6 @@ from customer360.mail.queue.rates import Rates
 from customer360.mail.queue.tables import ACCEPTED, FAILED, LEFT_OUT, QUEUED, UNKNOWN
 from customer360.mail.recovery import recover
 from customer360.mail.smtp import Connection, LostConnectionError, RefusedError, Relay, Reply
-from customer360.settings import MAIL_CHANNEL
 
 LOG = logging.getLogger(__name__)
 BATCH_SECONDS = 2.0  # a batch is what is sent in so long, within these bounds: what is prepared must not wait for long
@@ -187,9 +187,8 @@ class Worker:
         self.queue.recovered([contact for contact, outcome, _ in taken if outcome.state == ACCEPTED])
         for contact, outcome, reply in taken:
             if outcome.state == FAILED and reply is not None and reply.step == "rcpt" and reply.text.startswith(NO_MAILBOX):
-                self.queue.mark(contact.contact_key, "bounced_hard", outcome.at, outcome.reply, f"smtp-{outcome.attempt}")
-                reason = f"bounced: {outcome.reply}"
-                self.queue.stop(None, contact.address_hash, MAIL_CHANNEL, None, reason, "smtp", outcome.at)
+                source = ("smtp", f"smtp-{outcome.attempt}")
+                take(self.queue, Answer(contact.contact_key, "bounced_hard", outcome.at, reply.line, *source))
         for contact, _, _ in taken:
             del self._waiting[contact.contact_key]
         self._settled += len(taken)
