@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from datetime import datetime
+from email.utils import make_msgid
 from pathlib import Path
 
 from customer360.campaigns.definition import Campaign
@@ -21,6 +23,7 @@ from customer360.mail.variables import LANGUAGE, message_values
 from customer360.settings import Settings, Shop
 from customer360.snapshot import Snapshot
 
+TEST = "[Test]"  # how the subject of a test mail begins
 STARTERS = Path(starters.__path__[0])
 
 
@@ -37,23 +40,23 @@ def preview(snapshot: Snapshot, message: Message, campaign: Campaign, customer_i
         raise DecisionRefused(f"{customer_id} does not get the message: {reason_without(str(error.args[0]))}") from error
 
 
-def as_mail(made: Rendered, shop: Shop, date: datetime) -> bytes:
-    """A preview as the file of a mail, which mail programs open: from the shop, and to nobody's address."""
+def as_mail(made: Rendered, shop: Shop, date: datetime, test_address: str = "") -> bytes:
+    """A preview as a mail from the shop: to a test address, with a subject that says so, else a file to nobody's address."""
     email = email_of(shop)
     domain = email.sender.address.rpartition("@")[2]
     stop = PreviewLinks(email.public_url).page("unsubscribe")
     headers = Headers(
         sender_name=email.sender.name,
         sender=email.sender.address,
-        to=f"customer@{domain}",
-        message_id=f"<preview@{domain}>",
+        to=test_address or f"customer@{domain}",
+        message_id=make_msgid("preview", domain),
         date=date,
         unsubscribe_mailto=email.unsubscribe_mailto,
         unsubscribe_url=stop,
         feedback_id=f"preview:A:preview:{shop.name.replace('_', '-')}",
         reply_to=email.reply_to,
     )
-    return mime_message(made, headers)
+    return mime_message(replace(made, subject=f"{TEST} {made.subject}") if test_address else made, headers)
 
 
 def starter_names() -> list[str]:

@@ -50,6 +50,7 @@ ROUTES: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {
     ("message", "GET"): ("/messages/offer/", EVERYBODY),
     ("message", "POST"): ("/messages/offer/", EVERYBODY),
     ("message_preview", "GET"): ("/messages/offer/preview/", EVERYBODY),
+    ("message_test", "POST"): ("/messages/offer/test/", MARKETING),
     ("message_begin", "POST"): ("/messages/begin/", MARKETING),
     ("message_remove", "POST"): ("/messages/offer/remove/", MARKETING),
     ("email", "GET"): ("/email/", EVERYBODY),
@@ -70,7 +71,7 @@ ROUTES: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {
     ("campaign_remove", "POST"): ("/campaigns/spring/remove/", MARKETING),
 }
 NOT_THERE = {
-    **dict.fromkeys(("email_stop", "email_resume", "email_send_unknown", "message", "message_preview"), (404,)),
+    **dict.fromkeys(("email_stop", "email_resume", "email_send_unknown", "message", "message_preview", "message_test"), (404,)),
     "start_run": (404,),
     "model_card": (404,),
     "model_plot": (404,),

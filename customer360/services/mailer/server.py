@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
-from pathlib import Path
 
 from customer360.campaigns.mailing import sync_ledger
 from customer360.errors import OperatorError
 from customer360.lake.operations.clock import shop_now
-from customer360.mail.dkim import Signer, load_signer
 from customer360.mail.overview import brake
 from customer360.mail.queue import open_queue
 from customer360.mail.queue.rates import Rates
@@ -42,7 +40,7 @@ def make_worker(settings: Settings, own: MailerSettings, shop_clock: ShopClock =
     preparation = Preparation(
         settings,
         queue,
-        signer=_signer(settings, own),
+        signer=own.signer(settings.shop),
         consent_seconds=own.consent_seconds,
         is_sink=own.is_sink,
         shop_clock=shop_clock,
@@ -60,7 +58,7 @@ def run_worker(
     About once a minute and at the end confirmation mails of opt-ins leave, the ledger learns what was sent, and bad rates
     stop their campaign.
     """
-    relay, signer = own.relay(email_of(settings.shop).return_path_domain), _signer(settings, own)
+    relay, signer = own.relay(email_of(settings.shop).return_path_domain), own.signer(settings.shop)
 
     def care() -> None:
         now = datetime.now(UTC)
@@ -70,9 +68,3 @@ def run_worker(
         sync_ledger(settings, worker.queue, now, shop_clock(settings, now), BY)
 
     worker.run(is_once=is_once, each_minute=care)
-
-
-def _signer(settings: Settings, own: MailerSettings) -> Signer | None:
-    """Signs for the sender's domain; None where the relay signs."""
-    domain = email_of(settings.shop).sender.address.rpartition("@")[2]
-    return load_signer(Path(own.dkim_key), domain, own.dkim_selector) if own.dkim_key else None

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import msgspec
 
-from customer360.mail.smtp import Relay, is_loopback
+from customer360.loopback import is_loopback
+from customer360.mail.dkim import Signer, load_signer
+from customer360.mail.rendering import email_of
+from customer360.mail.smtp import Relay
 from customer360.services.environment import settings_of
-from customer360.settings import SettingsError
+from customer360.settings import SettingsError, Shop
 
 PREFIX = "CUSTOMER360_MAILER_"
 
@@ -53,3 +56,8 @@ class MailerSettings(msgspec.Struct, frozen=True, kw_only=True):
                 raise SettingsError(f"{PREFIX}PASSWORD_FILE cannot be read ({type(error).__name__})") from None
         where = (self.host, self.port, self.tls, self.user)
         return Relay(*where, password, self.ca_file, self.timeout_seconds, name)
+
+    def signer(self, shop: Shop) -> Signer | None:
+        """Signs for the domain of the shop's sender; None where the relay signs. Raises ``SettingsError`` on a wrong key."""
+        domain = email_of(shop).sender.address.rpartition("@")[2]
+        return load_signer(Path(self.dkim_key), domain, self.dkim_selector) if self.dkim_key else None

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from csp.decorators import csp, csp_update
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpResponse, QueryDict
 from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.clickjacking import xframe_options_sameorigin
@@ -32,7 +37,10 @@ from customer360.mail.previews import preview, starter_names
 from customer360.mail.rendering import Rendered, Renderer, email_of
 from customer360.services.desk.access import PERSONAL, PLAN, VIEW, DeskRequest, page
 from customer360.services.desk.audit import PERSONAL_VIEWED, record
+from customer360.services.desk.models import AuditEntry
 from customer360.services.desk.show import show
+from customer360.services.mailer.testing import send_test_mail
+from customer360.settings import SettingsError
 
 # Of a message that is looked at: its styles and pictures; no script, no form, and no address of its own.
 OF_MESSAGE = {
@@ -43,6 +51,9 @@ OF_MESSAGE = {
     "sandbox": ["allow-popups"],
 }
 SAVED, REMOVED = "message saved", "message removed"
+TEST_ASKED, TEST_SENT = "test mail asked for", "test mail sent"
+CHOICES = ("variant", "language", "customer", "campaign")  # what a look at a message, or a test mail of it, is of
+MOST_TESTS = 20  # that an account may ask for in an hour
 
 
 @page("messages/", VIEW, name="messages", title=gettext_lazy("Messages"), order=44, reads=False)
@@ -110,6 +121,8 @@ def message(request: DeskRequest, name: str) -> HttpResponse:
         "variant": request.GET.get("variant", found.variant_names[0]),
         "language": request.GET.get("language", found.languages[0]),
         "query": request.GET.urlencode(),
+        "test_addresses": email_of(request.settings.shop).test_addresses,
+        "choices": {choice: request.GET[choice] for choice in CHOICES if choice in request.GET},
     }
     return show(request, "desk/message.html", context)
 
@@ -121,10 +134,34 @@ def message_preview(request: DeskRequest, name: str) -> HttpResponse:
     """The message alone, as mail programs show it: with made-up values, or those of a customer of a campaign."""
     found = _message(request, name)
     try:
-        made = _rendered(request, found)
+        made = _rendered(request, found, request.GET)
     except DecisionRefused as refused:
         return HttpResponse(str(refused), content_type="text/plain; charset=utf-8", status=422)
     return HttpResponse(made.html)
+
+
+@page("messages/<slug:name>/test/", PLAN, name="message_test", methods=("POST",))  # type: ignore[arg-type]
+def message_test(request: DeskRequest, name: str) -> HttpResponse:
+    """Send the message as it is looked at to a test address of the shop's."""
+    found, to = _message(request, name), request.POST.get("to", "")
+    choices = {choice: request.POST[choice] for choice in CHOICES if choice in request.POST}
+    details = {**choices, "to": to}
+    recent = AuditEntry.objects.filter(
+        action=TEST_ASKED, username=request.user.get_username(), at__gt=timezone.now() - timedelta(hours=1)
+    )
+    if recent.count() >= MOST_TESTS:
+        messages.error(request, _("You asked for %(count)s test mails within an hour. Wait a while.") % {"count": MOST_TESTS})
+        return redirect("message", name)
+    record(request, TEST_ASKED, subject=name, details=details)
+    try:
+        made = _rendered(request, found, request.POST)
+        reply = send_test_mail(request.settings.shop, os.environ, made, to, datetime.now(UTC))
+    except (DecisionRefused, SettingsError) as error:
+        messages.error(request, str(error))
+    else:
+        record(request, TEST_SENT, subject=name, details={**details, "reply": reply})
+        messages.success(request, _("The test mail is on its way to %(address)s: %(reply)s") % {"address": to, "reply": reply})
+    return redirect(f"{reverse('message', args=[name])}?{urlencode(choices)}")
 
 
 @page("messages/<slug:name>/remove/", PLAN, name="message_remove", methods=("POST",), reads=False)
@@ -139,9 +176,9 @@ def message_remove(request: DeskRequest, name: str) -> HttpResponse:
     return redirect("messages")
 
 
-def _rendered(request: DeskRequest, found: Message) -> Rendered:
-    """The message as the query asks for it. Raises ``DecisionRefused`` where it cannot be made."""
-    shop, query = request.settings.shop, request.GET
+def _rendered(request: DeskRequest, found: Message, query: QueryDict) -> Rendered:
+    """The message as a query or form asks for it. Raises ``DecisionRefused`` where it cannot be made."""
+    shop = request.settings.shop
     if problems := check_message(found, shop):
         raise MessageRefused(problems)
     variant = query.get("variant", found.variant_names[0])
