@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from sqlalchemy import (
     Table,
     create_engine,
     event,
+    inspect,
+    select,
     text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -90,6 +93,7 @@ Index(
 )
 Index("messages_of_customers", MESSAGES.c.customer_id)
 Index("messages_of_addresses", MESSAGES.c.address_hash)
+_messages_of_days = Index("messages_of_days", MESSAGES.c.contact_date)
 
 # What followed a message, dated: bounced_hard, bounced_soft, complained, unsubscribed, opened, clicked, delivered.
 MARKS = Table(
@@ -189,13 +193,21 @@ PROVIDERS = Table(
 # What the database knows of itself and of the logs of the transport, by name.
 FACTS = Table("facts", METADATA, Column("name", String, primary_key=True), Column("value", String, nullable=False))
 
+# What brings a database of version 1, 2 and so on to the next one, beside tables that it lacks. A step runs within the
+# transaction that marks the version, and must leave ``messages`` the table that it is: see ``identity``.
+_UPGRADES: tuple[Callable[[Connection], None], ...] = (lambda database: _messages_of_days.create(database, checkfirst=True),)
+SCHEMA, SCHEMA_VERSION = "schema", len(_UPGRADES) + 1
+
 
 class QueueError(OperatorError):
     """The queue's database cannot be used. The message names it, without its password, and the remedy."""
 
 
 def queue_engine(url: str) -> Engine:
-    """The database of this URL (``sqlite:///...`` or ``postgresql://...``), with the tables made where there are none."""
+    """The database of this URL (``sqlite:///...`` or ``postgresql://...``), its tables made or brought to ``SCHEMA_VERSION``.
+
+    Raises ``QueueError`` where it cannot be opened, or is of a later version than this program.
+    """
     try:
         parsed = make_url(url)
     except ArgumentError:
@@ -213,7 +225,7 @@ def queue_engine(url: str) -> Engine:
     try:
         with engine.begin() as connection:
             _lock_schema(connection)
-            METADATA.create_all(connection)
+            _upgrade(connection)
     except OperationalError as error:
         raise QueueError(
             f"the mail queue {parsed.render_as_string()} cannot be opened ({type(error.orig).__name__})"
@@ -259,6 +271,23 @@ def _begin(connection: Connection) -> None:
     """Take SQLite's lock for writing at once: one that is asked for after a read is refused where another wrote meanwhile."""
     is_reading = connection.get_execution_options().get("is_reading", False)
     connection.exec_driver_sql("begin" if is_reading else "begin immediate")
+
+
+def _upgrade(connection: Connection) -> None:
+    """Bring the tables to ``SCHEMA_VERSION``: all of it or, where this dies, nothing. Before versions were kept it was 1."""
+    known = inspect(connection).get_table_names()
+    mark = connection.execute(select(FACTS.c.value).where(FACTS.c.name == SCHEMA)).scalar() if FACTS.name in known else None
+    version = int(mark or 1) if MESSAGES.name in known else SCHEMA_VERSION
+    if version > SCHEMA_VERSION:
+        raise QueueError(
+            f"the mail queue {connection.engine.url.render_as_string()} is of version {version}, and this program knows "
+            f"{SCHEMA_VERSION}: a later one made or upgraded it. Run that one; docs/runbook.md says how to go back"
+        )
+    METADATA.create_all(connection)
+    for upgrade in _UPGRADES[version - 1 :]:
+        upgrade(connection)
+    if mark != f"{SCHEMA_VERSION}":
+        keep_fact(connection, SCHEMA, f"{SCHEMA_VERSION}")
 
 
 def _lock_schema(connection: Connection) -> None:
