@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 from cryptography.fernet import Fernet
-from sqlalchemy import func, insert, or_, select, update
+from sqlalchemy import delete, func, insert, or_, select, update
 
 from customer360.lake.atomic import replacing
 from customer360.lake.slices import naive
@@ -149,11 +149,10 @@ class Consents:
         return pd.DataFrame(found, columns=["address", *names])
 
     def forget(self, at: datetime) -> int:
-        """Take the address out of questions that nobody confirmed in time; returns of how many."""
-        opted = OPT_INS.c
-        given_up = (opted.confirmed_at.is_(None), opted.asked_at < naive(at) - VALID, opted.sealed != "")
+        """Remove the questions that nobody confirmed in time, with their addresses; returns how many."""
+        given_up = (OPT_INS.c.confirmed_at.is_(None), OPT_INS.c.asked_at < naive(at) - VALID)
         with self._queue.engine.begin() as connection:
-            return connection.execute(update(OPT_INS).where(*given_up).values(sealed="")).rowcount
+            return connection.execute(delete(OPT_INS).where(*given_up)).rowcount
 
     def export(self, at: datetime, months: int | None) -> int:
         """Write which customers opted in to ``DATA_DIR/campaigns/opt_ins.parquet``: customer_id, channel, confirmed_at (UTC).

@@ -24,16 +24,20 @@ RETRY = timedelta(minutes=5)  # after a reply that refused for now, of which the
 _POSTFIX = re.compile(r"postfix(?:/[\w-]+)*/cleanup\[\d+\]: [0-9A-Za-z]+: message-id=(<\S+>)")
 
 
-def recover(queue: MailQueue, now: datetime) -> int:
+def recover(queue: MailQueue, now: datetime, keep_logs: timedelta = timedelta.max) -> int:
     """Bring the messages of senders that are no more to a state; returns how many changed. Cheap where there is nothing to do.
 
-    ``queued`` again where the log shows that the last byte was not sent, ``unknown`` where it was and no reply came.
+    ``queued`` again where the log shows that the last byte was not sent, ``unknown`` where it was and no reply came. A log
+    whose last line is older than ``keep_logs`` is removed once the database knows all of it.
     """
     known = queue.facts("log:")
     changed = 0
     for path in sorted(journal_folder(queue.folder).glob("*.log")):
         name = f"log:{path.name}"
         if known.get(name) == str(path.stat().st_size):
+            if now.timestamp() - path.stat().st_mtime > keep_logs.total_seconds():
+                queue.forget_fact(name)  # first: a log without its fact is read again, and nothing is lost
+                path.unlink()
             continue
         handle = claim(path)
         if handle is None:

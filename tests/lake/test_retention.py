@@ -25,6 +25,7 @@ NOTHING = {
     "rejected_rows": 0,
     "offer_decisions": 0,
     "history_days": 0,
+    "delivery_days": 0,
     "score_snapshots": 0,
     "published_versions": 0,
     "dbt_targets": 0,
@@ -42,6 +43,7 @@ BY_SHOP: dict[str, tuple[Callable[[Place, datetime], Path], datetime, timedelta]
     "quarantined_slices": (lambda place, at: place.quarantine / "clicks" / f"slice_key={slice_key(at)}", OLDEST, QUARTER),
     "offer_decisions": (lambda place, at: place.raw / "offer_decisions" / f"slice_key={slice_key(at)}", OLDEST, QUARTER),
     "history_days": (lambda place, at: place.raw / "click_history" / f"day_key={at:%Y-%m-%d}", OLDEST, DAY),
+    "delivery_days": (lambda place, at: place.mail / "deliveries" / f"day_key={at:%Y-%m-%d}", OLDEST, DAY),
     "score_snapshots": (
         lambda place, at: place.root / "scores_daily" / f"day_key={at:%Y-%m-%d}",
         datetime(2026, 1, 31, 12, tzinfo=UTC),  # 90 days before

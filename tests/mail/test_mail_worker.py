@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
+import threading
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -216,6 +218,60 @@ def test_without_our_log_that_of_postfix_says_what_was_sent(queue: MailQueue, tm
     assert states(queue) == {ACCEPTED: 1, QUEUED: 2}
     with pytest.raises(OSError, match="missing"):
         reconcile(queue, [tmp_path / "missing.log"], [SECRET], now())
+
+
+def test_a_log_is_removed_once_it_is_old_and_the_queue_knows_all_of_it(queue: MailQueue) -> None:
+    queue.enqueue(contacts(KEYS[:3]), now())
+    logs = [Journal(journal_folder(queue.folder)) for _ in range(3)]
+    for log, key in zip(logs, KEYS[:3], strict=True):
+        queue.lease(1, log.owner, now(), now() + timedelta(minutes=15))
+        log.begin(key, 1)
+        log.end(key, 1, "250 Ok")
+    dead, young, alive = logs
+    dead.close()
+    young.close()
+    for log in (dead, alive):
+        os.utime(log.path, times=(0, 0))
+    assert recover(queue, now(), timedelta(days=7)) == 2 and dead.path.exists()
+    assert recover(queue, now(), timedelta(days=7)) == 0
+    assert [log.path.exists() for log in logs] == [False, True, True]
+    assert queue.facts("log:").keys() == {f"log:{young.owner}"}
+    assert states(queue) == {ACCEPTED: 2, SENDING: 1}
+    alive.close()
+
+
+def test_a_restore_to_before_a_log_was_read_keeps_it_until_it_is_read_again(queue: MailQueue, tmp_path: Path) -> None:
+    queue.enqueue(contacts(KEYS[:2]), now())
+    assert len(work(queue)) == 2
+    (log,) = journal_folder(queue.folder).glob("*.log")
+    os.utime(log, times=(0, 0))
+    with queue.engine.begin() as connection:  # as the backup has it
+        connection.execute(update(MESSAGES).values(state=QUEUED))
+    queue.forget_fact(f"log:{log.name}")
+    assert recover(queue, now(), timedelta(days=7)) == 2 and log.exists()
+    assert states(queue) == {ACCEPTED: 2}
+
+
+def test_a_sender_begins_a_new_log_each_day_when_nothing_is_on_its_way(
+    queue: MailQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("customer360.services.mailer.worker.LOG_SECONDS", 0.05)
+    monkeypatch.setattr("customer360.services.mailer.worker.IDLE_SECONDS", 0.01)
+    port = free_port()
+    with smtp_receiver(port) as taken:
+        worker = Worker(queue, Relay("127.0.0.1", port, "none"), Canary(), connections=2)
+        thread = threading.Thread(target=worker.run)
+        thread.start()
+        for part in (KEYS[:20], KEYS[20:]):
+            queue.enqueue(contacts(part), now())
+            while states(queue).get(ACCEPTED, 0) <= KEYS.index(part[-1]):
+                time.sleep(0.02)
+        worker.stop.set()
+        thread.join()
+    assert len(taken) == len(KEYS) and states(queue) == {ACCEPTED: len(KEYS)}
+    logs = {path.name: path.read_text() for path in journal_folder(queue.folder).glob("*.log")}
+    assert sum(any(" R 250" in line for line in text.splitlines()) for text in logs.values()) >= 2
+    assert queue.facts("log:").keys() == {f"log:{name}" for name in logs}
 
 
 def test_a_letter_that_cannot_be_made_is_left_out_and_the_others_go(queue: MailQueue) -> None:

@@ -35,9 +35,8 @@ def remove_old(settings: Settings, now: datetime, shop_now: datetime) -> dict[st
             path for root in (place.raw, place.quarantine) for path in _old_keys(root / "offer_decisions", oldest)
         ),
         "rejected_rows": _remove(_older((place.quarantine / "adapters").glob("*"), now - KEEP_LOGS)),  # with addresses
-        "history_days": _remove(
-            folder for folder in (place.raw / "click_history").glob("day_key=*") if folder.name < f"day_key={oldest:%Y-%m-%d}"
-        ),
+        "history_days": _remove(_old_days(place.raw / "click_history", oldest)),
+        "delivery_days": _remove(_old_days(place.mail / "deliveries", oldest)),
         "score_snapshots": len(remove_old_snapshots(place, shop_now)),
         "published_versions": len(remove_old_versions(place, now)),
         "dbt_targets": _remove(_older(place.dbt_target.glob("*-*-*"), now - KEEP_TARGETS)),
@@ -50,6 +49,10 @@ def remove_old(settings: Settings, now: datetime, shop_now: datetime) -> dict[st
 
 def _old_keys(folder: Path, oldest: datetime) -> list[Path]:
     return [path for path in folder.glob("slice_key=*") if slice_start(path.name.removeprefix("slice_key=")) < oldest]
+
+
+def _old_days(folder: Path, oldest: datetime) -> list[Path]:
+    return [path for path in folder.glob("day_key=*") if path.name < f"day_key={oldest:%Y-%m-%d}"]
 
 
 def _temporary(root: Path) -> Iterator[Path]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
-from sqlalchemy import Connection, Engine, Row, Select, and_, bindparam, exists, func, or_, select, true, update
+from sqlalchemy import Connection, Engine, Row, Select, and_, bindparam, delete, exists, func, or_, select, true, update
 
 from customer360.lake.atomic import exclusive, write_text
 from customer360.lake.slices import naive
@@ -321,6 +321,11 @@ class Messages:
         """Keep one."""
         with self.engine.begin() as connection:
             keep_fact(connection, name, value)
+
+    def forget_fact(self, name: str) -> None:
+        """Forget one."""
+        with self.engine.begin() as connection:
+            connection.execute(delete(FACTS).where(FACTS.c.name == name))
 
     def is_open(self) -> bool:
         """Whether messages may be sent: the database is where it was made, and no copy and not restored. See ``reconcile``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from customer360.campaigns.mailing import sync_ledger
 from customer360.errors import OperatorError
@@ -46,7 +46,12 @@ def make_worker(settings: Settings, own: MailerSettings, shop_clock: ShopClock =
         shop_clock=shop_clock,
     )
     return Worker(
-        queue, own.relay(email.return_path_domain), preparation, connections=own.connections, rates=Rates(email.rates)
+        queue,
+        own.relay(email.return_path_domain),
+        preparation,
+        connections=own.connections,
+        rates=Rates(email.rates),
+        keep_logs=timedelta(days=own.log_days),
     )
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from customer360.loopback import is_loopback
 from customer360.mail.dkim import Signer, load_signer
@@ -21,7 +23,7 @@ class MailerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How messages leave. ``host`` and ``port`` are the relay's, ``tls`` is starttls, implicit, or none on this machine.
 
     ``password_file`` and ``dkim_key`` (PEM) are files. Without ``dkim_key`` the relay signs. Consents and suppressions are at
-    most ``consent_seconds`` old when a message is sent.
+    most ``consent_seconds`` old when a message is sent. Logs of what was sent are kept for ``log_days``.
     """
 
     host: str = "127.0.0.1"
@@ -33,6 +35,7 @@ class MailerSettings(msgspec.Struct, frozen=True, kw_only=True):
     timeout_seconds: float = 60.0
     connections: int = 4
     consent_seconds: float = 60.0
+    log_days: Annotated[float, Meta(ge=7)] = 90.0
     dkim_key: str | None = None
     dkim_selector: str = "customer360"
 

@@ -37,6 +37,7 @@ BATCH_SECONDS = 2.0  # a batch is what is sent in so long, within these bounds: 
 SMALLEST_BATCH, LARGEST_BATCH = 100, 4000
 PER_CONNECTION = 1000  # messages
 LEASE = timedelta(minutes=15)
+LOG_SECONDS = 86_400.0  # that a log is written for, so that old ones can be removed
 CARE_SECONDS = 60.0  # between looks at what other senders left
 STOPS_SECONDS = 1.0  # between looks at who was stopped, for letters that wait in memory
 IDLE_SECONDS = 0.5
@@ -72,10 +73,17 @@ class Worker:
     """A sender. ``run`` works until ``stop`` is set, or with ``is_once`` until nothing can be sent now."""
 
     def __init__(
-        self, queue: MailQueue, relay: Relay, preparation: Preparation, *, connections: int = 4, rates: Rates | None = None
+        self,
+        queue: MailQueue,
+        relay: Relay,
+        preparation: Preparation,
+        *,
+        connections: int = 4,
+        rates: Rates | None = None,
+        keep_logs: timedelta = timedelta.max,
     ) -> None:
         self.queue, self._relay, self._preparation, self._rates = queue, relay, preparation, rates or Rates()
-        self._connections = connections
+        self._connections, self._keep_logs = connections, keep_logs
         self._letters: queues.SimpleQueue[Letter | None] = queues.SimpleQueue()
         self._outcomes: deque[tuple[Contact, Outcome, Reply | None]] = deque()
         self._waiting: dict[str, Contact] = {}  # with a letter, until what became of it is recorded
@@ -89,9 +97,9 @@ class Worker:
 
     def run(self, *, is_once: bool = False, each_minute: Callable[[], None] = lambda: None) -> None:
         """Send. ``each_minute`` is called between batches about once a minute, and at the end."""
-        recover(self.queue, _now())
+        recover(self.queue, _now(), self._keep_logs)
         gc.freeze()  # what imports made stays; looking through it again and again takes 10% of the time
-        journal = self._journal = Journal(journal_folder(self.queue.folder))
+        self._begin_log()
         threads = [threading.Thread(target=self._send_all, daemon=True) for _ in range(self._connections)]
         for thread in threads:
             thread.start()
@@ -103,7 +111,10 @@ class Worker:
                     each_minute()
                     next_care = time.monotonic() + CARE_SECONDS
                 self._look_for_stops()
-                is_filled = self._fill()
+                if self._is_log_full() and not self._waiting:  # a message's lines stand in one log, that of its lease's owner
+                    self._end_log()
+                    self._begin_log()
+                is_filled = not self._is_log_full() and self._fill()
                 if not is_filled and not self._waiting and is_once:
                     break
                 self.stop.wait(RECORD_SECONDS if self._waiting else 0 if is_filled else IDLE_SECONDS)
@@ -115,9 +126,19 @@ class Worker:
             for thread in threads:
                 thread.join()
             self._record()
-            size = journal.close()
-            self.queue.keep_fact(f"log:{journal.owner}", str(size))
+            self._end_log()
             each_minute()
+
+    def _begin_log(self) -> None:
+        self._journal, self._log_began = Journal(journal_folder(self.queue.folder)), time.monotonic()
+
+    def _is_log_full(self) -> bool:
+        return time.monotonic() - self._log_began > LOG_SECONDS
+
+    def _end_log(self) -> None:
+        """All of its messages are recorded."""
+        size = self._journal.close()
+        self.queue.keep_fact(f"log:{self._journal.owner}", str(size))
 
     def _care(self) -> None:
         """Keep the own leases, and see to the messages of senders that are no more."""
@@ -125,7 +146,7 @@ class Worker:
         if now <= self._leased_until:  # else others may have given up what this one has, and nothing of it is sent any more
             self.queue.renew(self._journal.owner, now + LEASE)
             self._leased_until = now + LEASE
-        recover(self.queue, now)
+        recover(self.queue, now, self._keep_logs)
         if given_up := self.queue.give_up(now):
             LOG.warning("%d messages are unknown: their sender did not come back; customer360 email retry-unknown", given_up)
 
