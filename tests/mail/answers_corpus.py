@@ -566,6 +566,68 @@ OTHERS = [
         original=False,
     ),
 ]
+# As readers of bounces were reported to miss them: the form's first place of report is its name.
+REPORTED = [
+    notification(
+        "rjbs/Mail-DeliveryStatus-BounceParser#2: the status alone says it",
+        "soft",
+        DAEMON,
+        "Undelivered Mail Returned to Sender",
+        "The mail system could not deliver.",
+        f"{fields('5.2.2', 'X-Postfix; Mailbox is full')}\nOriginal-Recipient: rfc822;{WHO}",
+        FULL,
+    ),
+    plain(
+        "cfortune/PHP-Bounce-Handler#26: a reason that is split by two rules",
+        "soft",
+        DAEMON,
+        "Undelivered Mail Returned to Sender",
+        f'The mail system\n\n<{WHO}>: maildir delivery failed: "Sorry, the user\'s\nmaildir\n    has overdrawn his diskspace quota"',
+        FULL,
+    ),
+    notification(
+        "chatmail/core#1478: the Message-ID among the fields alone",
+        "hard",
+        "Mail Delivery Subsystem <mailer-daemon@googlemail.com>",
+        "Delivery Status Notification (Failure)",
+        f"Your message wasn't delivered to {WHO} because the address couldn't be found.",
+        f"X-Original-Message-ID: {MESSAGE_ID}\n\n{fields('5.1.1', 'smtp; 550-5.1.1 The email account does not exist.')}",
+        GONE,
+    ),
+    notification(
+        "kannon-email/kannon#431: delayed, beside a code of a failure",
+        "auto_reply",
+        DAEMON,
+        "Delivery Status Notification (Delay)",
+        "Delivery incomplete.",
+        fields("4.4.7", "smtp; 550 5.1.1 unknown, said the last host", "Delayed"),
+    ),
+    plain(
+        "sympa-community/sympa#397: delayed, by the subject alone",
+        "auto_reply",
+        "postmaster@mx.example",
+        "Delivery delayed:[list] New in May",
+        f"Delivery to the following recipients has been delayed.\n\n       {WHO}\n",
+        original=False,
+    ),
+    plain(
+        "Mailtrain-org/mailtrain#114: out of office, with the words of a bounce",
+        "auto_reply",
+        "ooto@simulator.amazonses.com",
+        "Out of Office AutoReply: New in May",
+        "I am out of the office, and my mailbox is full. Mary, unknown to you, does not exist here any more.",
+        more="Auto-Submitted: auto-replied\n",
+    ),
+    plain(
+        "NousResearch/hermes-agent#55383: a character set that is none, in the header too",
+        "hard",
+        "=?x-unknown-charset?B?SGVsbG8=?= <MAILER-DAEMON@x.example>",
+        "=?x-unknown-charset?B?SGVsbG8=?=",
+        f"Undeliverable: <{WHO}>: 550 5.1.1 User unknown",
+        GONE,
+        more='Content-Type: text/plain; charset=""\n',
+    ),
+]
 MAC_LINES = next(answer for answer in BOUNCES if "old Mac" in answer.name)
 BOUNCES[BOUNCES.index(MAC_LINES)] = MAC_LINES._replace(content=MAC_LINES.content.replace(b"\n", b"\r"))
-ALL = [*BOUNCES, *BROKEN, *OTHERS]
+ALL = [*BOUNCES, *BROKEN, *OTHERS, *REPORTED]

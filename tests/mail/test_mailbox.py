@@ -1,12 +1,8 @@
-"""What comes back is counted and moved, from a Maildir and over IMAP, once whatever dies when."""
+"""What comes back is counted and moved, once whatever dies when."""
 
 from __future__ import annotations
 
 import re
-import socketserver
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,7 +13,7 @@ from answers_corpus import BOUNCES, DSN, KEY, OTHERS, SECRET
 from customer360.mail.answers import SOFT_BOUNCES
 from customer360.mail.queue import MailQueue, open_queue
 from customer360.mail.return_paths import return_path
-from customer360.services.mailer.mailbox import UNCLEAR, MailboxError, MailboxSettings, Maildir, opened, read_mailbox
+from customer360.services.mailer.mailbox import UNCLEAR, MailboxSettings, Maildir, read_mailbox
 from customer360.settings import Place, SettingsError
 
 NOW = datetime(2026, 5, 5, 8, 0, tzinfo=UTC)
@@ -115,97 +111,6 @@ def test_a_message_that_did_not_come_back_ends_the_row(tmp_path: Path) -> None:
     for number in (0, 1, 3):  # the last one's answer may still come; 2 stayed there
         queue.mark(f"{number}" * 32, "bounced_soft", NOW, "full", f"dsn-{number}")
     assert queue.soft_bounces_in_a_row("hash 1") == 1
-
-
-class Server(socketserver.ThreadingTCPServer):
-    """As much of an IMAP server as the mailbox asks for; folders by name, of mails by UID."""
-
-    daemon_threads = allow_reuse_address = True
-
-    def __init__(self, capabilities: str) -> None:
-        self.capabilities = capabilities
-        self.folders: dict[str, dict[int, bytes]] = {"INBOX": {}}
-        super().__init__(("127.0.0.1", 0), Session)
-
-
-class Session(socketserver.StreamRequestHandler):
-    """Answers commands line by line."""
-
-    server: Server
-
-    def handle(self) -> None:
-        self.wfile.write(b"* OK ready\r\n")
-        for line in iter(self.rfile.readline, b""):
-            tag, command, *arguments = line.decode().split()
-            name = arguments.pop(0).upper() if command.upper() == "UID" else command.upper()
-            untagged, status = self._answers(name, arguments)
-            self.wfile.write(b"".join(b"* " + one + b"\r\n" for one in untagged) + f"{tag} {status} done\r\n".encode())
-            if name == "LOGOUT":
-                return
-
-    def _answers(self, name: str, arguments: list[str]) -> tuple[list[bytes], str]:  # noqa: C901, PLR0911
-        folders, inbox = self.server.folders, self.server.folders["INBOX"]
-        target = arguments[-1].strip('"') if arguments else ""
-        if name == "CAPABILITY":
-            return [f"CAPABILITY IMAP4rev1 {self.server.capabilities}".encode()], "OK"
-        if name == "LOGIN":
-            return [], "OK" if arguments == ["ada", '"secret"'] else "NO"
-        if name == "LIST":
-            return [b'LIST (\\Noselect) "/" ""'], "OK"
-        if name == "SELECT":
-            return [f"{len(inbox)} EXISTS".encode()], "OK" if target in folders else "NO"
-        if name == "SEARCH":
-            return [b"SEARCH " + " ".join(map(str, inbox)).encode()], "OK"
-        if name == "FETCH":
-            mail = inbox[int(arguments[0])]
-            return [b"1 FETCH (UID %s BODY[]<0> {%d}\r\n%s)" % (arguments[0].encode(), len(mail), mail)], "OK"
-        if name == "CREATE":
-            return [], "NO" if target in folders else ("OK" if folders.setdefault(target, {}) == {} else "NO")
-        if name in {"COPY", "MOVE"}:
-            folders[target][int(arguments[0])] = inbox[int(arguments[0])]
-        if name in {"MOVE", "EXPUNGE"}:
-            inbox.pop(int(arguments[0]))
-        if name == "STATUS":
-            folder = arguments[0].strip('"')
-            return [
-                f'STATUS "{folder}" (MESSAGES {len(folders.get(folder, {}))})'.encode()
-            ], "OK" if folder in folders else "NO"
-        return ([b"BYE"] if name == "LOGOUT" else []), "OK"
-
-
-@contextmanager
-def imap_server(capabilities: str) -> Iterator[Server]:
-    with Server(capabilities) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
-@pytest.mark.parametrize("capabilities", ["MOVE UIDPLUS", "UIDPLUS"])
-def test_an_imap_mailbox_is_counted_and_moved(tmp_path: Path, capabilities: str) -> None:
-    place = Place(root=tmp_path / "data")
-    queue = queued(place, KEY)
-    (tmp_path / "password").write_text("secret\n")
-    with imap_server(capabilities) as server:
-        server.folders["INBOX"] = {7: DSN, 9: content("a person answers")}
-        own = MailboxSettings(
-            host="127.0.0.1", port=server.server_address[1], tls="none", user="ada", password_file=f"{tmp_path}/password"
-        )
-        with opened(own) as box:
-            assert read_mailbox(box, queue, place, [SECRET], NOW) == {"hard": 1, "unclear": 1}
-            assert box.count(UNCLEAR) == 1
-            assert box.ids() == []
-        assert {name: [*mails] for name, mails in server.folders.items()} == {
-            "INBOX": [],
-            "INBOX/Handled": [7],
-            "INBOX/Unclear": [9],
-        }
-        (tmp_path / "password").write_text("wrong\n")
-        with pytest.raises(MailboxError, match="PASSWORD_FILE"), opened(own):
-            pass
-    assert stopped(queue)
 
 
 def test_a_mailbox_elsewhere_needs_tls_and_one_place() -> None:

@@ -13,6 +13,7 @@ import email.policy
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from email.errors import MessageError
 from email.header import decode_header, make_header
 from email.message import Message
 from html import unescape
@@ -69,7 +70,7 @@ def parts_of(content: bytes) -> Parts:
         message = email.message_from_bytes(cut, policy=email.policy.compat32)
         parts = Parts(_headers(message), is_report=message.get_content_type() == "multipart/report")
         _collect(message, parts, depth=0, is_original=False)
-    except (RecursionError, LookupError, ValueError, TypeError, AttributeError, AssertionError):  # the parser's own faults
+    except (RecursionError, LookupError, ValueError, TypeError, AttributeError, AssertionError, MessageError):  # its own faults
         text = cut.decode("utf-8", "replace")
         head, _, body = text.replace("\r\n", "\n").partition("\n\n")
         parts = Parts(_headers(email.message_from_string(head[:65_536])), notice=body)
@@ -164,5 +165,5 @@ def _decoded(value: str) -> str:
     flat = re.sub(r"\s*[\r\n]+\s*", " ", value)
     try:
         return f"{make_header(decode_header(flat))}"
-    except (LookupError, ValueError, TypeError, binascii.Error):
+    except (LookupError, ValueError, TypeError, binascii.Error, MessageError):
         return flat

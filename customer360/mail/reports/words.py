@@ -38,7 +38,7 @@ MEANINGS: tuple[tuple[re.Pattern[str], Meaning], ...] = (
         _any(
             r"(mail ?)?(box|folder|account|user|recipient|inbox)('s)?( \S+){0,6} (is|are|was|has exceeded|exceeded|over|exceeds)"
             r"( \S+){0,3} (full|quota|storage|(disk|mailbox) space|allocat)",
-            r"\b(over|exceed\w*( the)?|out of|disk|hit|beyond)[ -](\S+ )?quota|quota (is )?(exceed|full|violat|limit)",
+            r"\b(over|exceed\w*( the)?|out of|disk|hit|beyond)[ -](\S+ )?quota|quota (is )?(exceed|full|violat|limit)|overdrawn .{0,20}quota",
             r"mailbox( is)? full|(mailbox|inbox) (size )?limit|insufficient (disk|system)? ?(space|storage)|not enough space",
             r"postfach (ist )?(voll|[uü]berf[uü]llt)|speicherplatz|bo[iî]te .{0,60}pleine|quota d.pass|buz[oó]n .{0,20}llen|"
             r"casella .{0,20}piena|caixa .{0,30}cheia|postvak .{0,20}vol\b|容量|メールボックス.{0,12}いっぱい|переполнен",

@@ -7,12 +7,13 @@ the queue knows, or is forged goes to ``Unclear``, which a person looks through.
 
 from __future__ import annotations
 
+import base64
 import imaplib
 import re
 import ssl
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Literal, Protocol
@@ -25,11 +26,13 @@ from customer360.mail.answers import OF_KINDS, Answer, source_id, take
 from customer360.mail.queue import MailQueue, export_stops
 from customer360.mail.reports import Report, parse_report
 from customer360.mail.reports.parts import MOST_BYTES
+from customer360.mail.smtp import without_addresses
 from customer360.services.environment import settings_of
 from customer360.settings import Place, SettingsError
 
 PREFIX = "CUSTOMER360_MAILBOX_"
 HANDLED, UNCLEAR = "Handled", "Unclear"
+SEARCHED = 10_000  # mails of a folder whose UIDs are asked for at once
 
 
 class MailboxError(OperatorError):
@@ -117,19 +120,25 @@ class Imap:
     """A folder of an IMAP server (RFC 9051, 3501); moves by MOVE where the server has it."""
 
     def __init__(self, connection: imaplib.IMAP4, folder: str) -> None:
-        self._connection = connection
+        self._connection, self._folder, self._targets = connection, folder, dict[str, str]()
+        self._capabilities = connection.capability()[1][-1].upper().split()  # a server has others before the login
         self._separator = "."
         status, listed = connection.list('""', '""')
         if status == "OK" and listed and isinstance(listed[0], bytes):
             found = re.search(rb'\) "(.)"', listed[0])
             self._separator = found[1].decode() if found else "."
-        self._folder = folder
-        self._select(folder)
+        status, answered = connection.select(_quoted(folder))
+        if status != "OK":
+            raise MailboxError(f"the mailbox has no folder {folder}: set {PREFIX}FOLDER")
+        self._mails = int(answered[0] or 0)
 
     def ids(self) -> Sequence[str]:
-        """UIDs."""
-        found = self._done(self._connection.uid("SEARCH", "UNDELETED"))
-        return found[0].decode().split() if found and found[0] else []
+        """UIDs. Some mails at a time: Python's client takes lines of 1,000,000 bytes, which 140,000 UIDs fill."""
+        found: list[str] = []
+        for first in range(1, self._mails + 1, SEARCHED):
+            span = f"{first}:{min(first + SEARCHED - 1, self._mails)}"
+            found += " ".join(line.decode() for line in self._done(self._connection.uid("SEARCH", span, "UNDELETED"))).split()
+        return found
 
     def content(self, mail: str) -> bytes:
         """Without marking it as seen."""
@@ -140,35 +149,51 @@ class Imap:
 
     def move(self, mail: str, folder: str) -> None:
         """By MOVE, or by copy, then delete."""
-        target = f'"{self._below(folder)}"'
-        self._connection.create(target)  # one that is there is refused, which is well
-        if "MOVE" in self._connection.capabilities:
+        if folder not in self._targets:
+            places = self._places(folder)
+            self._targets[folder] = next(filter(self._is_made, places), places[0])
+        target = _quoted(self._targets[folder])
+        if b"MOVE" in self._capabilities:
             self._done(self._connection.uid("MOVE", mail, target))
             return
         self._done(self._connection.uid("COPY", mail, target))
         self._done(self._connection.uid("STORE", mail, "+FLAGS", "(\\Deleted)"))
-        if "UIDPLUS" in self._connection.capabilities:
+        if b"UIDPLUS" in self._capabilities:  # else what others marked would go too
             self._done(self._connection.uid("EXPUNGE", mail))
 
     def count(self, folder: str) -> int:
         """0 for a folder that is not there."""
-        status, answered = self._connection.status(f'"{self._below(folder)}"', "(MESSAGES)")
-        found = re.search(rb"MESSAGES (\d+)", answered[0]) if status == "OK" and answered and answered[0] else None
-        return int(found[1]) if found else 0
+        for name in self._places(folder):
+            status, answered = self._connection.status(_quoted(name), "(MESSAGES)")
+            found = re.search(rb"MESSAGES (\d+)", answered[0]) if status == "OK" and answered and answered[0] else None
+            if found:
+                return int(found[1])
+        return 0
 
-    def _below(self, folder: str) -> str:
-        return f"{self._folder}{self._separator}{folder}"
+    def _places(self, folder: str) -> tuple[str, str]:
+        """Below the mailbox's own folder, or beside it: of an INBOX that is one file nothing can be below."""
+        return f"{self._folder}{self._separator}{folder}", folder
 
-    def _select(self, folder: str) -> None:
-        status, _ = self._connection.select(f'"{folder}"')
-        if status != "OK":
-            raise MailboxError(f"the mailbox has no folder {folder}: set {PREFIX}FOLDER")
+    def _is_made(self, name: str) -> bool:
+        made, _ = self._connection.create(_quoted(name))
+        return made == "OK" or self._connection.status(_quoted(name), "(MESSAGES)")[0] == "OK"
 
     def _done(self, answered: tuple[str, list[bytes]]) -> list[bytes]:
         status, data = answered
         if status != "OK":
-            raise MailboxError("the IMAP server refused a command; the next look tries again")
-        return data
+            words = without_addresses(b" ".join(part for part in data if isinstance(part, bytes)).decode("utf-8", "replace"))
+            raise MailboxError(f"the IMAP server refused a command, and the next look tries again: {words}")
+        return [part for part in data if part is not None]
+
+
+def _quoted(folder: str) -> str:
+    """The name of a folder as IMAP writes it: quoted, and in its own UTF-7 (RFC 3501, 5.1.3)."""
+
+    def shifted(found: re.Match[str]) -> str:
+        return "&" + base64.b64encode(found[0].encode("utf-16-be"), b"+,").rstrip(b"=").decode() + "-"
+
+    name = re.sub(r"[^ -~]+", shifted, folder.replace("&", "&-"))
+    return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 @contextmanager
@@ -181,28 +206,42 @@ def opened(settings: MailboxSettings) -> Iterator[Mailbox]:
         connection = _connected(settings)
         try:
             yield Imap(connection, settings.folder)
+            with suppress(OSError, imaplib.IMAP4.error):  # all is counted
+                connection.logout()
         finally:
-            connection.logout()
+            _closed(connection)
     except (OSError, imaplib.IMAP4.error) as error:
+        reason = str(error) if isinstance(error, OSError) else type(error).__name__  # IMAP's errors may quote a mail
         raise MailboxError(
-            f"the mailbox at {settings.host}:{settings.port} cannot be read ({type(error).__name__}); "
-            f"look at {PREFIX}HOST, USER and PASSWORD_FILE"
+            f"the mailbox at {settings.host}:{settings.port} cannot be read ({without_addresses(reason)}); "
+            f"look at {PREFIX}HOST, TLS, CA_FILE, USER and PASSWORD_FILE"
         ) from error
 
 
 def read_mailbox(box: Mailbox, queue: MailQueue, place: Place, secrets: Sequence[str], at: datetime) -> Counter[str]:
-    """Count and move what is in the mailbox; returns how many by kind, with ``forged`` and ``unclear``. ``at`` is aware."""
+    """Count and move what is in the mailbox; returns how many by kind, with ``forged`` and ``unclear``. ``at`` is aware.
+
+    Raises ``MailboxError`` once all are counted where some could not be moved, as in a mailbox that is full.
+    """
     counts: Counter[str] = Counter()
-    for mail in box.ids():
-        content = box.content(mail)
-        if not content:
-            continue
-        report = parse_report(content, secrets)
-        kind = _counted(report, queue, source_id(content), at)
-        box.move(mail, HANDLED if kind not in {"forged", "unclear"} else UNCLEAR)
-        counts[kind] += 1
-    if counts.keys() & OF_KINDS.keys():
-        export_stops(place, queue)
+    refused = None
+    try:
+        for mail in box.ids():
+            content = box.content(mail)
+            if not content:
+                continue
+            report = parse_report(content, secrets)
+            kind = _counted(report, queue, source_id(content), at)
+            counts[kind] += 1
+            try:
+                box.move(mail, HANDLED if kind not in {"forged", "unclear"} else UNCLEAR)
+            except MailboxError as error:
+                refused = error
+    finally:  # also where the connection was lost
+        if counts.keys() & OF_KINDS.keys():
+            export_stops(place, queue)
+    if refused is not None:
+        raise refused
     return counts
 
 
@@ -234,8 +273,15 @@ def _connected(settings: MailboxSettings) -> imaplib.IMAP4:
     try:
         if settings.tls == "starttls":
             connection.starttls(context)
-        connection.login(settings.user, password)
-    except (OSError, imaplib.IMAP4.error):
-        connection.shutdown()
+        connection.authenticate("PLAIN", lambda _: f"\0{settings.user}\0{password}".encode())  # LOGIN takes ASCII alone
+    except BaseException:
+        _closed(connection)
         raise
     return connection
+
+
+def _closed(connection: imaplib.IMAP4) -> None:
+    """Close a connection; that it is closed already must not hide what failed."""
+    with suppress(OSError):
+        connection.shutdown()
+    connection.sock.close()

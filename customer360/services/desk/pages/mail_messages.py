@@ -140,7 +140,7 @@ def message_preview(request: DeskRequest, name: str) -> HttpResponse:
     return HttpResponse(made.html)
 
 
-@page("messages/<slug:name>/test/", PLAN, name="message_test", methods=("POST",))  # type: ignore[arg-type]
+@page("messages/<slug:name>/test/", PLAN, name="message_test", methods=("POST",))
 def message_test(request: DeskRequest, name: str) -> HttpResponse:
     """Send the message as it is looked at to a test address of the shop's."""
     found, to = _message(request, name), request.POST.get("to", "")
