@@ -1,17 +1,17 @@
 """False alarms over 90 days without drift, 60 planted drifts, and what a retraining recovers.
 
-``python -m benchmarks.drift [clean | planted | recovered]`` runs one part. The product's functions make one report a day at the
-same hour; no HTML is drawn. A drift counts as caught where two reports in a row alarm by the third day after it. What a
-retraining recovers is (stale - retrained) / (stale - new_world) of the log losses on the horizon after it: ``retrained`` serves
-after the gate has judged the training that the alarms ask for (the second repetition, two horizons after the first);
-``new_world`` is trained only on data from after the drift.
+``python -m benchmarks.drift [clean | planted | recovered]`` runs one part; each result is printed as it comes. The product's
+functions make one report a day at the same hour; no HTML is drawn. A drift counts as caught where two reports in a row alarm by
+the third day after it. What a retraining recovers is (stale - retrained) / (stale - new_world) of the log losses on the horizon
+after it: ``retrained`` serves after the gate has judged the training that the alarms ask for (the second repetition, two
+horizons after the first); ``new_world`` is trained only on data from after the drift.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -54,8 +54,11 @@ def main() -> None:
     figures: dict[str, float] = {}
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as workers:
         calm = [workers.submit(clean, CLEAN_SEED)] if "clean" in selected else []
-        drifts = [workers.submit(planted, kind, seed) for seed in SEEDS for kind in KINDS] if "planted" in selected else []
         trainings = [workers.submit(recovered, seed) for seed in RECOVERED_SEEDS] if "recovered" in selected else []
+        drifts = [workers.submit(planted, kind, seed) for seed in SEEDS for kind in KINDS] if "planted" in selected else []
+        jobs = [*calm, *trainings, *drifts]
+        for number, job in enumerate(as_completed(jobs), 1):
+            print(f"{number} of {len(jobs)}: {job.result()}", flush=True)
         if trainings:
             figures |= shares([job.result() for job in trainings])
         if drifts:
