@@ -148,6 +148,30 @@ def test_a_full_mailbox_does_not_hold_up_its_provider(queue: MailQueue) -> None:
     assert states(queue) == {ACCEPTED: 4}
 
 
+def test_a_provider_that_refuses_for_now_is_not_asked_with_all_that_wait(
+    queue: MailQueue, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Slow(Canary):
+        def build(self) -> bytes:
+            time.sleep(0.01)
+            return super().build()
+
+    asked: list[str] = []
+
+    def busy(step: str, recipient: str) -> str | None:
+        asked.append(step)
+        return "450 4.7.1 too much mail" if step == "rcpt" and recipient.endswith("gmail.com") else None
+
+    queue.enqueue(contacts(KEYS[:39], domain="gmail.com"), now())
+    queue.enqueue(contacts(KEYS[39:]), now())
+    port = free_port()
+    with smtp_receiver(port, busy) as taken:
+        Worker(queue, Relay("127.0.0.1", port, "none"), Slow(), connections=1).run(is_once=True)
+    assert len(taken) == 1 and states(queue) == {ACCEPTED: 1, QUEUED: 39}
+    assert asked.count("rcpt") < 30 and caplog.text.count("refuses for now") == 1
+    assert queue.lease(40, "other", now(), now()) == []
+
+
 def test_a_log_that_cannot_be_written_sends_nothing_and_doubles_nothing(
     queue: MailQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,6 +35,7 @@ from customer360.mail.smtp import Connection, LostConnectionError, RefusedError,
 LOG = logging.getLogger(__name__)
 BATCH_SECONDS = 2.0  # a batch is what is sent in so long, within these bounds: what is prepared must not wait for long
 SMALLEST_BATCH, LARGEST_BATCH = 100, 4000
+LEASE_SHARE = 10  # where few are due, leases take a tenth of the time: each looks through all that wait, which may be a million
 PER_CONNECTION = 1000  # messages
 LEASE = timedelta(minutes=15)
 LOG_SECONDS = 86_400.0  # that a log is written for, so that old ones can be removed
@@ -87,11 +88,12 @@ class Worker:
         self._letters: queues.SimpleQueue[Letter | None] = queues.SimpleQueue()
         self._outcomes: deque[tuple[Contact, Outcome, Reply | None]] = deque()
         self._waiting: dict[str, Contact] = {}  # with a letter, until what became of it is recorded
-        self._batch, self._settled, self._filled_at = SMALLEST_BATCH, 0, time.monotonic()
+        self._batch, self._settled, self._filled_at, self._next_lease = SMALLEST_BATCH, 0, time.monotonic(), 0.0
         self._stops_version, self._looked_at = "", -float("inf")
         self._stopped: dict[str, str | None] = {}  # why a letter that waits is not sent; None: its campaign is stopped
         self._paused_until = -float("inf")  # by the clock that nobody sets
         self._leased_until = datetime.min.replace(tzinfo=UTC)
+        self._refused_until: dict[str, datetime] = {}  # by lane
         self._failures = 0
         self.stop = threading.Event()
 
@@ -155,12 +157,17 @@ class Worker:
         now = _now()
         if not self._waiting:
             self._leased_until = now + LEASE
-        if len(self._waiting) >= self._batch or self._is_paused() or now > self._leased_until:
+        began = time.monotonic()
+        is_busy = len(self._waiting) >= self._batch or self._is_paused() or now > self._leased_until
+        if is_busy or began < self._next_lease:
             return False
         if self._settled:
-            sent = self._settled / (time.monotonic() - self._filled_at) * BATCH_SECONDS
+            sent = self._settled / (began - self._filled_at) * BATCH_SECONDS
             self._batch = min(max(round(sent), SMALLEST_BATCH), LARGEST_BATCH)
         contacts = self.queue.lease(self._batch, self._journal.owner, now, now + LEASE, self._rates)
+        took = time.monotonic() - began
+        if len(contacts) < self._batch:
+            self._next_lease = began + took * LEASE_SHARE
         if not contacts:
             return False
         self._settled, self._filled_at = 0, time.monotonic()
@@ -220,9 +227,11 @@ class Worker:
             return outcome
         if reply.text.startswith(OF_MAILBOX):
             return outcome._replace(next_attempt_at=outcome.at + MAILBOX_PAUSE * 2 ** min(outcome.attempt - 1, 4))
-        until = self.queue.defer(contact, outcome.at, reply.line)
         lane = lane_of(contact.provider, contact.domain)
-        LOG.warning("%s refuses for now, and is left alone until %s: %s", lane, f"{until:%H:%M:%S}", reply.line)
+        until = self._refused_until.get(lane, outcome.at)
+        if until <= outcome.at:
+            until = self._refused_until[lane] = self.queue.defer(contact, outcome.at, reply.line)
+            LOG.warning("%s refuses for now, and is left alone until %s: %s", lane, f"{until:%H:%M:%S}", reply.line)
         return outcome._replace(next_attempt_at=until)
 
     def _pause(self, reason: str) -> None:
@@ -259,6 +268,8 @@ class Worker:
         reason = self._stopped.get(contact.contact_key, "")
         if self.stop.is_set() or reason is None or self._is_paused() or _now() > self._leased_until:
             return _back(contact, None, self._resumes_at()), None
+        if (until := self._refused_until.get(lane_of(contact.provider, contact.domain))) and _now() < until:
+            return _back(contact, contact.reply, until), None
         try:
             message = b"" if reason else letter.build()
         except LeftOut as left:
