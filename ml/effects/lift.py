@@ -5,6 +5,10 @@ proportions, Statistics in Medicine 17, 1998). With 900 against 100 customers an
 96% of 200,000 draws, the usual (Wald) interval in 86%; of 450 against 50, 96% and 71%. Of amounts: Welch's interval; with what
 the customers spent before as covariate it is CUPED (Deng, Xu, Kohavi and Walker, Improving the sensitivity of online controlled
 experiments, WSDM 2013).
+
+``anytime_z`` makes of Newcombe's interval one that holds on all days at once (a confidence sequence), for whoever looks daily. In
+4,000 campaigns of each of 80 kinds (100 to 40,000 customers, 5% to 50% held out, rates of 1% to 30%, 10 to 60 looks) at most
+2.7% ever left the true difference out, and up to 34% with the interval that holds for a single day.
 """
 
 from __future__ import annotations
@@ -18,15 +22,21 @@ from ml.arrays import Floats
 from ml.bootstrap import LEVEL, Interval
 
 Z = float(stats.norm.ppf((1 + LEVEL) / 2))
+NARROWEST_AT = 400  # 1 / (1 / size + 1 / control_size) at which ``anytime_z`` is least, 3.0; it is 3.7 at 45 and 3.3 at 4,000
+_ERROR = -2 * math.log(1 - LEVEL)
+_MIXTURE = NARROWEST_AT / (_ERROR + math.log(_ERROR) + 1)
 
 
-def rate_difference(successes: float, size: float, control_successes: float, control_size: float) -> Interval:
-    """The first share less the control's, with Newcombe's interval; NaN where one of them has nobody."""
+def rate_difference(successes: float, size: float, control_successes: float, control_size: float, z: float = Z) -> Interval:
+    """The first share less the control's, with Newcombe's interval; NaN where one of them has nobody.
+
+    ``z``: standard errors of a bound; ``anytime_z`` for an interval that holds however often it is looked at.
+    """
     if not size or not control_size:
         return Interval(math.nan, math.nan, math.nan)
     rate, control = successes / size, control_successes / control_size
-    low, high = wilson(successes, size)
-    control_low, control_high = wilson(control_successes, control_size)
+    low, high = wilson(successes, size, z)
+    control_low, control_high = wilson(control_successes, control_size, z)
     difference = rate - control
     return Interval(
         difference,
@@ -35,11 +45,25 @@ def rate_difference(successes: float, size: float, control_successes: float, con
     )
 
 
-def wilson(successes: float, size: float) -> tuple[float, float]:
-    """Wilson's score interval of a share (Wilson, JASA 22, 1927)."""
-    rate, squared = successes / size, Z * Z
+def anytime_z(size: float, control_size: float) -> float:
+    """Standard errors within which a difference of means stays at all sizes at once, with a probability of 95%.
+
+    Robbins' boundary of a normal mixture (Statistical methods related to the law of the iterated logarithm, 1970), which holds in
+    the limit for means whose variance is estimated (Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas, Time-uniform central limit
+    theory and asymptotic confidence sequences, 2021). Infinite where one of the sizes is 0. What it is narrowest at depends on no
+    data, as it must not.
+    """
+    if not size or not control_size:
+        return math.inf
+    ratio = _MIXTURE * (1 / size + 1 / control_size)
+    return math.sqrt((1 + ratio) * (math.log1p(1 / ratio) + _ERROR))
+
+
+def wilson(successes: float, size: float, z: float = Z) -> tuple[float, float]:
+    """Wilson's score interval of a share (Wilson, JASA 22, 1927); ``z``: its standard errors."""
+    rate, squared = successes / size, z * z
     middle = (rate + squared / (2 * size)) / (1 + squared / size)
-    half = Z * math.sqrt(max(rate * (1 - rate), 0.0) / size + squared / (4 * size * size)) / (1 + squared / size)
+    half = z * math.sqrt(max(rate * (1 - rate), 0.0) / size + squared / (4 * size * size)) / (1 + squared / size)
     return middle - half, middle + half
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from customer360.campaigns.ledger import CONTACT, HOLDOUT
-from ml.effects.lift import rate_difference
+from ml.effects.lift import anytime_z, rate_difference
 
 
 def lift_over_days(judged: pd.DataFrame, window: timedelta) -> pd.DataFrame:
@@ -29,6 +29,9 @@ def lift_over_days(judged: pd.DataFrame, window: timedelta) -> pd.DataFrame:
         counts = [(int(converted[arm][place]), int(sizes[arm][place])) for arm in (CONTACT, HOLDOUT)]
         rates = [made / size if size else np.nan for made, size in counts]
         lift = rate_difference(*counts[0], *counts[1])
-        rows.append((pd.Timestamp(day), counts[0][1], counts[1][1], *rates, lift.estimate, lift.low, lift.high))
+        anytime = rate_difference(*counts[0], *counts[1], anytime_z(counts[0][1], counts[1][1]))
+        bounds = (lift.estimate, lift.low, lift.high, anytime.low, anytime.high)
+        rows.append((pd.Timestamp(day), counts[0][1], counts[1][1], *rates, *bounds))
     columns = ["day", "contacts", "holdouts", "contact_rate", "holdout_rate", "lift", "lift_low", "lift_high"]
+    columns += ["anytime_low", "anytime_high"]
     return pd.DataFrame(rows, columns=columns)

@@ -25,7 +25,7 @@ from customer360.lake.publishing.tables import TABLES
 from customer360.settings import Shop
 from customer360.snapshot import ORDERS, TOUCHES, Snapshot
 from ml.bootstrap import Interval
-from ml.effects.lift import adjusted_difference, mean_difference, rate_difference
+from ml.effects.lift import adjusted_difference, anytime_z, mean_difference, rate_difference
 from ml.effects.lift_over_days import lift_over_days
 from ml.effects.power import customers_needed
 from ml.effects.variants import variant_rows
@@ -211,7 +211,7 @@ def _verdict(
     rates = f"{_percent(contact)} of {len(contact):,} converted, {_percent(held)} of {len(held):,} held out"
     bounds = f"{100 * lift.estimate:+.2f} percentage points (95% interval {100 * lift.low:+.2f} to {100 * lift.high:+.2f})"
     if not is_closed:
-        return f"Still running: so far {rates}, {bounds}. Wait for the last window before you judge."
+        return f"Still running: so far {rates}, {bounds}. {_so_far(contact, held)}"
     if is_conclusive:
         worth_it = "" if math.isnan(worth) else f", {worth * lift.estimate:,.2f} for {cost:,.2f} of cost"
         return f"{rates}: {bounds}, about {lift.estimate * len(contact):+,.0f} conversions{worth_it}."
@@ -224,6 +224,16 @@ def _verdict(
         else "No difference was seen, so no number of customers can be named that would tell it"
     )
     return f"Too small to tell: {rates}, {bounds}. {size}."
+
+
+def _so_far(contact: pd.DataFrame, held: pd.DataFrame) -> str:
+    """What may be concluded before the end, by the interval that holds on all days at once."""
+    counts = [(int(rows["is_converted"].sum()), len(rows)) for rows in (contact, held)]
+    lift = rate_difference(*counts[0], *counts[1], anytime_z(len(contact), len(held)))
+    words = f"The interval that holds on all days at once is {100 * lift.low:+.2f} to {100 * lift.high:+.2f}"
+    if lift.low > 0 or lift.high < 0:
+        return f"{words}: contacts {'add' if lift.low > 0 else 'cost'} conversions, on whichever day you look."
+    return f"{words}, which leaves open whether contacts add any: wait for the last window before you judge."
 
 
 def _percent(rows: pd.DataFrame) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import json
 
 import pandas as pd
+import pytest
 
 from customer360.services.desk.charts import heatmap, line
+from tests.desk.conftest import whole
 from tests.desk.in_django import Desk
 
 
@@ -41,3 +44,27 @@ def test_a_chart_of_a_page_carries_its_sql_and_a_link_with_the_filters(desk: Des
     assert 'href="?days=7#drift"' in page
     figure = page.split('data-figure="')[1].split('"')[0].replace("&quot;", '"')
     assert json.loads(figure)["data"]
+
+
+DAYS = """
+    select 'spring' as campaign_id, date '2026-05-01' + n::integer as day, 900 * n as contacts, 100 * n as holdouts,
+        .03 as contact_rate, .02 as holdout_rate, .01 as lift, -.02 as lift_low, .03 as lift_high, -.05 as anytime_low,
+        .06 as anytime_high
+    from range(1, 4) as days (n)
+"""
+
+
+@pytest.mark.parametrize("is_closed", [True, False])
+def test_the_lift_over_days_is_a_chart_with_both_intervals_and_provisional_until_the_close(desk: Desk, is_closed: bool) -> None:
+    arms = f"select 'spring' as campaign_id, unnest(['contact', 'holdout']) as arm, {is_closed} as is_closed"
+    desk.shop.tables |= {"campaign_results": whole("campaign_results", arms)}
+    desk.shop.tables |= {"campaign_result_days": whole("campaign_result_days", DAYS)}
+    desk.shop.publish()
+    page = desk.client("viewer").get("/campaigns/spring/results/").content.decode()
+    assert ("Provisional until the campaign is closed" in page) is not is_closed
+    assert "-- $campaign = &#x27;spring&#x27;" in page
+    drawn = json.loads(html.unescape(page.split('data-figure="')[1].split('"')[0]))["data"]
+    assert [trace["y"][0] for trace in drawn] == [-0.05, 0.06, -0.02, 0.03, 0.01]
+    assert [trace.get("fill") for trace in drawn] == [None, "tonexty", None, "tonexty", None]
+    header, first, *_ = desk.client("viewer").get("/campaigns/spring/results/?csv=lift").content.decode().splitlines()
+    assert header.startswith("day,contacts,holdouts") and first == "2026-05-02,900,100,0.03,0.02,0.01,-0.05,0.06,-0.02,0.03"

@@ -125,7 +125,10 @@ def test_only_windows_that_have_passed_are_judged_and_a_running_campaign_is_not_
     row = found(entries, bought).campaigns.iloc[0]
     assert (row["planned"], row["customers"], row["converted"]) == (61, 60, 60)
     assert row["lift"] == 1.0 and not row["is_closed"] and not row["is_conclusive"]
-    assert row["verdict"].startswith("Still running")
+    assert row["verdict"].startswith("Still running: so far 100.00% of 60 converted, 0.00% of 60 held out, +100.00 percentage")
+    assert row["verdict"].endswith(": contacts add conversions, on whichever day you look.")
+    nobody_bought = found(entries, orders()).campaigns.iloc[0]
+    assert nobody_bought["verdict"].endswith("whether contacts add any: wait for the last window before you judge.")
     assert found(entries, bought).deciles.empty
     assert found(entries, bought, pd.Timestamp("2026-05-12 07:00")).campaigns.iloc[0]["is_closed"]
 
@@ -273,6 +276,7 @@ def test_the_lift_by_day_adds_up_the_windows_that_had_passed_and_ends_with_the_r
     assert days.iloc[-1][["lift", "lift_low", "lift_high"]].tolist() == pytest.approx(
         last[["lift", "lift_low", "lift_high"]].tolist()
     )
+    assert (days["anytime_low"] < days["lift_low"]).all() and (days["anytime_high"] > days["lift_high"]).all()
     assert len(found(ledger(*entries), bought, pd.Timestamp("2026-05-08")).days) == 1
     assert found(ledger(*entries), bought, pd.Timestamp("2026-05-05")).days.empty
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ml.effects.lift import adjusted_difference, mean_difference, rate_difference
+from ml.effects.lift import Z, adjusted_difference, anytime_z, mean_difference, rate_difference
 from ml.effects.power import customers_needed, detectable_effect, holdout_needed
 
 
@@ -43,6 +43,51 @@ def test_the_interval_of_rates_keeps_its_coverage_where_walds_does_not() -> None
         walds += abs(rates[0] - rates[1] - truth) <= half
     assert 0.945 < ours / 4000 < 0.98
     assert walds / 4000 < 0.90
+
+
+LOOKS = 30
+
+
+def ever_excluding(customers: int, share: float, rates: tuple[float, float], campaigns: int) -> tuple[float, float]:
+    """Shares of campaigns, looked at daily, whose interval ever leaves the true difference out: anytime-valid, and fixed."""
+    chance, daily = np.random.default_rng(12), (round(customers * (1 - share) / LOOKS), round(customers * share / LOOKS))
+    drawn = [chance.binomial(size, rate, (campaigns, LOOKS)).cumsum(axis=1) for size, rate in zip(daily, rates, strict=True)]
+    truth, left = rates[0] - rates[1], np.zeros((campaigns, 2), dtype=bool)
+    for look in range(LOOKS):
+        sizes = [size * (look + 1) for size in daily]
+        for place, z in enumerate((anytime_z(*sizes), Z)):
+            for campaign in np.flatnonzero(~left[:, place]):
+                converted = [int(arm[campaign, look]) for arm in drawn]
+                found = rate_difference(converted[0], sizes[0], converted[1], sizes[1], z)
+                left[campaign, place] = not found.low <= truth <= found.high
+    return float(left[:, 0].mean()), float(left[:, 1].mean())
+
+
+@pytest.mark.parametrize(
+    ("customers", "share", "rates", "campaigns"),
+    [
+        (6_000, 0.1, (0.03, 0.03), 1_000),
+        *(
+            pytest.param(customers, share, rates, 4_000, marks=pytest.mark.exhaustive)
+            for customers in (900, 6_000, 36_000)
+            for share in (0.1, 0.5)
+            for rates in ((0.02, 0.02), (0.2, 0.2), (0.05, 0.02))
+        ),
+    ],
+)
+def test_the_anytime_interval_holds_the_truth_on_all_days_at_once_and_the_fixed_one_does_not(
+    customers: int, share: float, rates: tuple[float, float], campaigns: int
+) -> None:
+    anytime, fixed = ever_excluding(customers, share, rates, campaigns)
+    assert anytime <= 0.05 < 0.1 < fixed
+
+
+def test_the_anytime_boundary_is_robbins() -> None:
+    # P(|W(t)| >= sqrt((t + m) log((t + m) / (m a^2))) for any t) = a, by hand at t = m: sqrt(2 (log 2 - 2 log a)) errors.
+    mixture = 400 / (5.9915 + math.log(5.9915) + 1)
+    assert anytime_z(2 * mixture, 2 * mixture) == pytest.approx(math.sqrt(2 * (math.log(2) + 5.9915)), abs=1e-3)
+    assert anytime_z(800, 800) == min(anytime_z(size, size) for size in range(100, 4_000, 100))
+    assert anytime_z(0, 10) == math.inf
 
 
 def test_the_difference_of_means_is_welchs() -> None:

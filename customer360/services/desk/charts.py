@@ -105,6 +105,26 @@ def line(
     return _xy({"type": "scatter", "mode": "lines+markers"}, x, y, by=by, unit=unit, names=names)
 
 
+def with_bands(figure: Figure, x: str, bands: Iterable[tuple[str, str, Any]]) -> Figure:
+    """A figure over bands, the first the outermost: columns of the lower and upper bounds, and what the band is called."""
+
+    def draw(rows: pd.DataFrame) -> dict[str, Any]:
+        above = figure(rows)
+        rows, _axes = _few_times(rows, x)
+        edge = {"type": "scatter", "mode": "lines", "x": labels(rows[x]), "line": {"width": 0}}
+        traces = [
+            trace
+            for low, high, name in bands
+            for trace in (
+                {**edge, "y": plain(rows[low]), "showlegend": False, "name": str(name)},
+                {**edge, "y": plain(rows[high]), "fill": "tonexty", "name": str(name)},
+            )
+        ]
+        return {**above, "data": [*traces, *above["data"]], "layout": {**above["layout"], "showlegend": True}}
+
+    return draw
+
+
 def bar(
     x: str,
     y: str | Iterable[str],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,7 +25,7 @@ from customer360.definition_files import is_name
 from customer360.lake.operations.clock import shop_now
 from customer360.services.desk.access import APPROVE, PLAN, VIEW, DeskRequest, page
 from customer360.services.desk.audit import record
-from customer360.services.desk.charts import Chart, bar, heatmap, line, plain
+from customer360.services.desk.charts import Chart, bar, heatmap, line, with_bands
 from customer360.services.desk.dagster import DagsterError, launch
 from customer360.services.desk.models import AuditEntry
 from customer360.services.desk.planning import brief_of, planned_again, reason_texts
@@ -60,8 +59,20 @@ select campaign_id, is_closed, contacted, lift, lift_low, lift_high, profit, ver
 from campaign_results where arm = 'contact' order by campaign_id
 """
 RESULTS = "from campaign_results where campaign_id = ? order by arm"
-DAYS = "from campaign_result_days where campaign_id = ? order by day"
-
+DAYS = """
+select day, contacts, holdouts, contact_rate, holdout_rate, lift, anytime_low, anytime_high, lift_low, lift_high
+from campaign_result_days where campaign_id = $campaign order by day
+"""
+DAYS_LABELS = {
+    **{"day": gettext_lazy("Day"), "contacts": gettext_lazy("Contacts"), "holdouts": gettext_lazy("Held out")},
+    **{"contact_rate": gettext_lazy("Ordered"), "holdout_rate": gettext_lazy("Ordered, held out"), "lift": gettext_lazy("Lift")},
+    **{"anytime_low": gettext_lazy("On all days, from"), "anytime_high": gettext_lazy("On all days, to")},
+    **{"lift_low": gettext_lazy("On one day, from"), "lift_high": gettext_lazy("On one day, to")},
+}
+BANDS = (
+    ("anytime_low", "anytime_high", gettext_lazy("95% interval, holds on all days at once")),
+    ("lift_low", "lift_high", gettext_lazy("95% interval, holds on one day chosen beforehand")),
+)
 
 Decision = TypeVar("Decision", Approved, Withdrawn)
 
@@ -148,7 +159,7 @@ def results(request: DeskRequest, campaign_id: str) -> HttpResponse:
     has_results = snapshot.has("campaign_results")
     rows = snapshot.connection.execute(RESULTS, [campaign_id]).df().astype(object) if has_results else None
     arms = {} if rows is None else {row["arm"]: row for row in rows.where(rows.notna(), None).to_dict("records")}
-    charts = []
+    charts = [_lift_chart(campaign_id, is_closed=bool(arms.get("contact", {}).get("is_closed")))]
     if snapshot.has("campaign_result_deciles"):
         charts.append(
             Chart(
@@ -161,14 +172,7 @@ def results(request: DeskRequest, campaign_id: str) -> HttpResponse:
                 empty=gettext_lazy("Tenths are judged once the campaign is closed, where each has 10 customers or more."),
             )
         )
-    by_day = snapshot.read(DAYS, [campaign_id], of=["campaign_result_days"])
-    context = {
-        "campaign_id": campaign_id,
-        "contact": arms.get("contact"),
-        "holdout": arms.get("holdout"),
-        "by_day": by_day.to_dict("records"),
-        "figure": json.dumps(_lift_figure(by_day)) if len(by_day) else "",
-    }
+    context = {"campaign_id": campaign_id, "contact": arms.get("contact"), "holdout": arms.get("holdout")}
     return show(request, "desk/campaign_results.html", context, charts=charts)
 
 
@@ -322,6 +326,24 @@ def _progress(campaign_id: str) -> list[Chart]:
     ]
 
 
+def _lift_chart(campaign_id: str, *, is_closed: bool) -> Chart:
+    """The lift of all whose window had passed by each day."""
+    provisional = gettext_lazy(
+        "Provisional until the campaign is closed. Judge it before then by the wider interval alone, which holds however often "
+        "you look; the narrower one leaves out the true lift on some day of every third campaign that is looked at daily."
+    )
+    return Chart(
+        "lift",
+        gettext_lazy("Lift over the days"),
+        DAYS,
+        {"campaign": campaign_id},
+        figure=with_bands(line("day", "lift", unit="%", names=DAYS_LABELS), "day", BANDS),
+        note=gettext_lazy("Closed: by the last day, the narrower interval is that of the result.") if is_closed else provisional,
+        empty=gettext_lazy("No customer's window has passed yet. It is counted with the next daily_job after the first has."),
+        labels=DAYS_LABELS,
+    )
+
+
 def _limits(request: DeskRequest, of: Campaign | None) -> list[tuple[str, Channel]]:
     return [] if of is None else [(name, of.channels[name]) for name in request.settings.shop.channels if name in of.channels]
 
@@ -350,11 +372,3 @@ def _number(text: str | None, otherwise: float | None) -> float | None:
     if not 0 <= number < 1e12:
         raise ValueError(_("%(text)s is no limit; write 900, or nothing for no limit") % {"text": text})
     return number
-
-
-def _lift_figure(by_day: Any) -> Mapping[str, Any]:
-    """The lift with its interval."""
-    figure = line("day", "lift", unit="%")(by_day)
-    band = {"type": "scatter", "mode": "lines", "x": plain(by_day["day"]), "line": {"width": 0}, "showlegend": False}
-    low, high = {**band, "y": plain(by_day["lift_low"])}, {**band, "y": plain(by_day["lift_high"]), "fill": "tonexty"}
-    return {**figure, "data": [low, high, *figure["data"]]}

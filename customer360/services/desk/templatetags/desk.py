@@ -94,7 +94,7 @@ def ago(value: Any) -> str:
 
 @register.filter
 def cell(value: Any) -> str:
-    """A value of a table by its type."""
+    """A value of a table by its type; a number below 1, such as a share, with four digits."""
     if _is_missing(value):
         return MISSING
     if isinstance(value, pd.Timestamp | datetime):
@@ -103,7 +103,7 @@ def cell(value: Any) -> str:
         return day(value)
     if isinstance(value, bool) or not hasattr(value, "__float__"):
         return str(value)
-    return number(value, 0 if float(value).is_integer() else 2)
+    return number(value, 0 if float(value).is_integer() else 2 if abs(value) >= 1 else 4)
 
 
 @register.filter
