@@ -6,8 +6,8 @@ proportions, Statistics in Medicine 17, 1998). With 900 against 100 customers an
 the customers spent before as covariate it is CUPED (Deng, Xu, Kohavi and Walker, Improving the sensitivity of online controlled
 experiments, WSDM 2013).
 
-``anytime_z`` makes of Newcombe's interval one that holds on all days at once (a confidence sequence), for whoever looks daily. In
-4,000 campaigns of each of 80 kinds (100 to 40,000 customers, 5% to 50% held out, rates of 1% to 30%, 10 to 60 looks) at most
+``anytime_z`` makes of Newcombe's interval one that holds on all days at once (a confidence sequence), for whoever looks daily.
+In 4,000 campaigns of each of 80 kinds (100 to 40,000 customers, 5% to 50% held out, rates of 1% to 30%, 10 to 60 looks) at most
 2.7% ever left the true difference out, and up to 34% with the interval that holds for a single day.
 """
 
@@ -48,10 +48,10 @@ def rate_difference(successes: float, size: float, control_successes: float, con
 def anytime_z(size: float, control_size: float) -> float:
     """Standard errors within which a difference of means stays at all sizes at once, with a probability of 95%.
 
-    Robbins' boundary of a normal mixture (Statistical methods related to the law of the iterated logarithm, 1970), which holds in
-    the limit for means whose variance is estimated (Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas, Time-uniform central limit
-    theory and asymptotic confidence sequences, 2021). Infinite where one of the sizes is 0. What it is narrowest at depends on no
-    data, as it must not.
+    Robbins' boundary of a normal mixture (Statistical methods related to the law of the iterated logarithm, 1970), which holds
+    in the limit for means whose variance is estimated (Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas, Time-uniform central
+    limit theory and asymptotic confidence sequences, 2021). Infinite where one of the sizes is 0. Where it is narrowest may
+    not depend on the data.
     """
     if not size or not control_size:
         return math.inf

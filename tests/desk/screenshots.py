@@ -41,10 +41,6 @@ def main() -> None:
                 page.fill("#id_password", password)
                 page.click("main button[type=submit]")
                 page.goto(route)
-                for figure in page.query_selector_all("[data-figure]"):
-                    figure.scroll_into_view_if_needed()
-                    figure.wait_for_selector(".main-svg")
-                page.evaluate("scrollTo(0, 0)")
                 page.wait_for_timeout(1000)  # the parts that htmx asks for
                 picture = REPOSITORY / "docs" / "images" / f"desk-{name}.png"
                 page.screenshot(path=picture)

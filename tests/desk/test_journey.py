@@ -167,6 +167,7 @@ def read_results(viewer: Page) -> str:
     """From the list of campaigns to what this one brought, with its chart."""
     viewer.goto("/campaigns/")
     viewer.click("section:has(h2:text-is('What campaigns brought')) a:text-is('summer')")
+    viewer.hover("[data-figure]")
     viewer.wait_for_selector("[data-figure] .main-svg")
     assert problems(viewer) == []
     return viewer.inner_text("main")

@@ -94,7 +94,7 @@ def judged(page: Page, address: str) -> list[str]:
     page.on("dialog", lambda dialog: (said.append(f"a dialog: {dialog.message}"), dialog.dismiss()))
     is_there = page.goto(address).ok  # type: ignore[union-attr]
     for figure in page.query_selector_all("[data-figure]"):
-        figure.scroll_into_view_if_needed()
+        figure.hover()
         figure.wait_for_selector(".main-svg")
     said += [*problems(page), *page.evaluate(ALIVE), *too_wide(page)]
     page.set_viewport_size(PHONE)  # type: ignore[arg-type]

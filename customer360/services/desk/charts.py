@@ -1,4 +1,4 @@
-"""A chart: one query, drawn by plotly.js, with its rows as a table and CSV, its SQL, and a link that restores the filters."""
+"""A chart: one query, drawn as a picture and by plotly.js, with its rows as a table and CSV, its SQL, and a link to it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.utils.translation import gettext
 
 from customer360.services.desk.access import PERSONAL, DeskRequest
+from customer360.services.desk.drawing import picture
 from customer360.services.desk.kept_rows import MOST_ROWS, TooManyRowsError, kept_rows, rows_key
 from customer360.services.desk.personal import masked
 
@@ -69,11 +70,18 @@ class Drawn:
         return cls(chart, masked(request, rows), query.urlencode(), key)
 
     @cached_property
+    def _figure(self) -> dict[str, Any] | None:
+        return None if self.chart.figure is None or self.rows.empty else self.chart.figure(self.rows)
+
+    @property
     def figure(self) -> str:
-        """The figure's JSON; empty without one."""
-        if self.chart.figure is None or self.rows.empty:
-            return ""
-        return json.dumps(self.chart.figure(self.rows), cls=DjangoJSONEncoder)
+        """The figure's JSON, for plotly.js; empty without one."""
+        return "" if self._figure is None else json.dumps(self._figure, cls=DjangoJSONEncoder)
+
+    @property
+    def picture(self) -> str:
+        """The figure as it is seen before; empty without one."""
+        return "" if self._figure is None else picture(self._figure)
 
     @property
     def shown_sql(self) -> str:

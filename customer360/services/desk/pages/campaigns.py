@@ -65,7 +65,9 @@ from campaign_result_days where campaign_id = $campaign order by day
 """
 DAYS_LABELS = {
     **{"day": gettext_lazy("Day"), "contacts": gettext_lazy("Contacts"), "holdouts": gettext_lazy("Held out")},
-    **{"contact_rate": gettext_lazy("Ordered"), "holdout_rate": gettext_lazy("Ordered, held out"), "lift": gettext_lazy("Lift")},
+    "contact_rate": gettext_lazy("Ordered"),
+    "holdout_rate": gettext_lazy("Ordered, held out"),
+    "lift": gettext_lazy("Lift"),
     **{"anytime_low": gettext_lazy("On all days, from"), "anytime_high": gettext_lazy("On all days, to")},
     **{"lift_low": gettext_lazy("On one day, from"), "lift_high": gettext_lazy("On one day, to")},
 }
@@ -328,6 +330,7 @@ def _progress(campaign_id: str) -> list[Chart]:
 
 def _lift_chart(campaign_id: str, *, is_closed: bool) -> Chart:
     """The lift of all whose window had passed by each day."""
+    closed = gettext_lazy("Closed: the narrower interval of the last day is that of the result.")
     provisional = gettext_lazy(
         "Provisional until the campaign is closed. Judge it before then by the wider interval alone, which holds however often "
         "you look; the narrower one leaves out the true lift on some day of every third campaign that is looked at daily."
@@ -338,7 +341,7 @@ def _lift_chart(campaign_id: str, *, is_closed: bool) -> Chart:
         DAYS,
         {"campaign": campaign_id},
         figure=with_bands(line("day", "lift", unit="%", names=DAYS_LABELS), "day", BANDS),
-        note=gettext_lazy("Closed: by the last day, the narrower interval is that of the result.") if is_closed else provisional,
+        note=closed if is_closed else provisional,
         empty=gettext_lazy("No customer's window has passed yet. It is counted with the next daily_job after the first has."),
         labels=DAYS_LABELS,
     )

@@ -1,5 +1,5 @@
 "use strict";
-// The menu on narrow screens, filters that apply when they change, and charts, for which plotly.js is loaded where one is near.
+// The menu on narrow screens, filters that apply when they change, and charts, for which plotly.js is loaded where one is pointed at.
 (() => {
   const plotly = document.currentScript.dataset.plotly;
 
@@ -48,30 +48,25 @@
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: color("text"), family: "system-ui, sans-serif" },
       margin: { l: 48, r: 16, t: 12, b: 40 }, ...axes,
       legend: { orientation: "h", y: -0.2 }, hovermode: "x unified", hoverlabel: { bgcolor: color("card"), font: { color: color("text") } },
-      colorway: ["#3b7dd8", "#d9822b", "#2f9e6b", "#b0549b", "#8a8f2a", "#c2503d", "#5a6acf", "#2a9da8"],
+      colorway: Array.from({ length: 8 }, (_, number) => color(`c${number}`)),
     }, figure.layout ?? {});
   };
-  // One chart a task, so that the page answers between them.
-  let drawn = Promise.resolve();
-  const draw = (element) => {
-    drawn = drawn.then(async () => {
-      const { newPlot } = await load();
-      await new Promise((next) => { setTimeout(next); });
-      const figure = JSON.parse(element.dataset.figure);
-      await newPlot(element, figure.data, layout(figure), { responsive: true, displaylogo: false, displayModeBar: false });
-    }).catch(reportError);
+  // The server drew each figure; plotly.js draws the one that is pointed at, or tapped, again.
+  const draw = async (element) => {
+    const { newPlot } = await load();
+    const figure = JSON.parse(element.dataset.figure);
+    element.style.height = `${element.offsetHeight}px`;
+    element.replaceChildren();
+    await newPlot(element, figure.data, layout(figure), { responsive: true, displaylogo: false, displayModeBar: false });
   };
-  const near = new IntersectionObserver((entries) => {
-    for (const entry of entries.filter((each) => each.isIntersecting)) {
-      near.unobserve(entry.target);
-      draw(entry.target);
-    }
-  }, { rootMargin: "200px" });
-  const watch = (root) => root.querySelectorAll("[data-figure]").forEach((element) => near.observe(element));
-  watch(document);
-  document.addEventListener("htmx:load", (event) => watch(event.detail.elt));
+  document.addEventListener("pointerover", (event) => {
+    const element = event.target.closest("[data-figure]:not([data-drawn])");
+    if (!element) return;
+    element.dataset.drawn = "";
+    draw(element).catch(reportError);
+  });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
     colors = {};
-    document.querySelectorAll("[data-figure].js-plotly-plot").forEach((element) => draw(element));
+    document.querySelectorAll("[data-figure].js-plotly-plot").forEach((element) => draw(element).catch(reportError));
   });
 })();
