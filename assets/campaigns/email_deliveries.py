@@ -8,7 +8,7 @@ import pandas as pd
 
 from customer360.lake.publishing.publications import publish_files
 from customer360.lake.publishing.tables import TABLES
-from customer360.mail.breaker import BOUNCES, COMPLAINTS, LIMITS, UNSUBSCRIBES, judged
+from customer360.mail.breaker import BOUNCES, COMPLAINTS, LEFT, LIMITS, UNSUBSCRIBES, judged
 from customer360.mail.deliveries import DELIVERIES, METRICS, WAITING, answered_days, deliveries, write_deliveries
 from customer360.mail.queue import open_queue
 from customer360.settings import Shop
@@ -109,13 +109,13 @@ def _result(name: str, wrong: pd.DataFrame) -> dg.AssetCheckResult:
 
 
 def _rate_results(rows: pd.DataFrame) -> Iterator[dg.AssetCheckResult]:
-    accepted = rows[rows["state"] == "accepted"]
+    left = rows[rows["state"].isin(LEFT)]
     events = {
-        BOUNCES: accepted[accepted["bounce"] == "hard"],
-        COMPLAINTS: accepted[accepted["complained_at"].notna()],
-        UNSUBSCRIBES: accepted[accepted["unsubscribed_at"].notna()],
+        BOUNCES: left[left["bounce"] == "hard"],
+        COMPLAINTS: left[left["complained_at"].notna()],
+        UNSUBSCRIBES: left[left["unsubscribed_at"].notna()],
     }
-    sent = _counts(accepted["provider"])
+    sent = _counts(left["provider"])
     for rate, found in events.items():
         verdict = judged(rate, sent, _counts(found["provider"]))
         is_error = verdict.level == "stop"

@@ -11,9 +11,9 @@ from sqlalchemy import func, select
 
 from customer360.decisions import Request
 from customer360.lake.slices import naive
-from customer360.mail.breaker import BOUNCES, COMPLAINTS, UNSUBSCRIBES, Verdict, judged
+from customer360.mail.breaker import BOUNCES, COMPLAINTS, LEFT, UNSUBSCRIBES, Verdict, judged
 from customer360.mail.queue import MailQueue
-from customer360.mail.queue.tables import ACCEPTED, FAILED, LEFT_OUT, MARKS, MESSAGES, PROVIDERS, reading
+from customer360.mail.queue.tables import FAILED, LEFT_OUT, MESSAGES, PROVIDERS, reading
 
 BREAKER = "breaker"
 KINDS = {BOUNCES: "bounced_hard", COMPLAINTS: "complained", UNSUBSCRIBES: "unsubscribed"}
@@ -51,13 +51,13 @@ class EmailOverview:
 
 def email_overview(queue: MailQueue, now: datetime) -> EmailOverview:
     """How e-mail stands at a time (aware)."""
-    counts, stops = queue.counts(), stopped_campaigns(queue)
+    counts, stops, judgements = queue.counts(), stopped_campaigns(queue), verdicts(queue)
     campaigns = [
         CampaignMail(
             str(campaign_id),
             {str(state): int(count) for state, count in rows.groupby("state")["messages"].sum().items()},
             _reasons(queue, str(campaign_id)),
-            verdicts(queue, str(campaign_id), BEGINNING),
+            judgements.get(str(campaign_id), []),
             _words(stops.get(str(campaign_id))),
         )
         for campaign_id, rows in counts.groupby("campaign_id")
@@ -71,21 +71,21 @@ def email_overview(queue: MailQueue, now: datetime) -> EmailOverview:
     return EmailOverview(campaigns, sorted(waiting), _words(stops.get("")), queue.is_open())
 
 
-def verdicts(queue: MailQueue, campaign_id: str, since: datetime) -> list[Verdict]:
-    """The verdict on each rate of a campaign, of the messages that were accepted or refused after a time (aware)."""
-    of_campaign = (MESSAGES.c.campaign_id == campaign_id) & (MESSAGES.c.changed_at > naive(since))
-    is_sent = MESSAGES.c.state.in_((ACCEPTED, FAILED))
-    sent = select(MESSAGES.c.provider, func.count()).where(of_campaign, is_sent).group_by(MESSAGES.c.provider)
-    marked = (
-        select(MARKS.c.kind, MESSAGES.c.provider, func.count(MESSAGES.c.contact_key.distinct()))
-        .join(MESSAGES, MESSAGES.c.contact_key == MARKS.c.contact_key)
-        .where(of_campaign, is_sent, MARKS.c.kind.in_(list(KINDS.values())))
-        .group_by(MARKS.c.kind, MESSAGES.c.provider)
-    )
-    with reading(queue.engine) as connection:
-        messages = {str(row[0]): int(row[1]) for row in connection.execute(sent)}
-        events = {(str(row[0]), str(row[1])): int(row[2]) for row in connection.execute(marked)}
-    return [judged(rate, messages, {name: events.get((kind, name), 0) for name in messages}) for rate, kind in KINDS.items()]
+def verdicts(queue: MailQueue, campaign_id: str | None = None, since: datetime = BEGINNING) -> dict[str, list[Verdict]]:
+    """The verdict on each rate of the campaigns of which messages left, or of one of them, after a time (aware)."""
+    counts, marks = queue.counts(campaign_id, since), queue.marks(campaign_id, since)
+    return {
+        str(campaign): [
+            judged(rate, _sums(rows), _sums(marks[(marks["campaign_id"] == campaign) & (marks["kind"] == kind)]))
+            for rate, kind in KINDS.items()
+        ]
+        for campaign, rows in counts[counts["state"].isin(LEFT)].groupby("campaign_id")
+    }
+
+
+def _sums(rows: pd.DataFrame) -> dict[str, int]:
+    """Messages by provider."""
+    return {str(name): int(count) for name, count in rows.groupby("provider")["messages"].sum().items()}
 
 
 def brake(queue: MailQueue, now: datetime) -> list[str]:
@@ -102,7 +102,8 @@ def brake(queue: MailQueue, now: datetime) -> list[str]:
     stops = stopped_campaigns(queue)
     for campaign_id in sorted(set(queue.counts()["campaign_id"]) - set(stops)):
         since = max(resumed.get(campaign_id, BEGINNING), resumed.get("", BEGINNING))
-        reasons = [verdict.reason for verdict in verdicts(queue, campaign_id, since) if verdict.level == "stop"]
+        found = verdicts(queue, campaign_id, since).get(campaign_id, [])
+        reasons = [verdict.reason for verdict in found if verdict.level == "stop"]
         if reasons:
             queue.stop_campaign(campaign_id, Request("; ".join(reasons), now, BREAKER))
             lines.append(f"{campaign_id}: {'; '.join(reasons)}")

@@ -51,7 +51,9 @@ def desk(_database: None, tmp_path: Path, mailing: Mailing) -> Iterator[Desk]:
 
 def test_everybody_sees_how_far_sending_is_and_why_messages_came_back(desk: Desk) -> None:
     page = desk.client("viewer").get("/email/?days=90").content.decode()
-    assert "1 of 1 messages (100.00%) came back from an address that is gone" in page
+    assert "1 of 3 messages (33.33%) came back from an address that is gone" in page
+    rates = desk.client("viewer").get("/email/?days=90&csv=rates").content.decode().splitlines()
+    assert rates[1].split(",")[1:3] == [str(1 / 3)] * 2  # of those that left: accepted, failed and unknown
     for text in ("550 no such user", "no consent for email", "the mailbox does not exist", "(too few to judge)"):
         assert text in page, text
     assert "Stop and resume" not in page

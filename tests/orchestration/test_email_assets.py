@@ -10,7 +10,8 @@ import yaml
 from assets.campaigns.email_deliveries import ACCOUNTED, AGREE, DELIVERIES_KEY, LOW, METRICS_KEY, email_assets
 from customer360.campaigns.ledger import SENT
 from customer360.mail.breaker import BOUNCES, COMPLAINTS, UNSUBSCRIBES
-from customer360.mail.queue.tables import ACCEPTED
+from customer360.mail.overview import verdicts
+from customer360.mail.queue.tables import ACCEPTED, FAILED, UNKNOWN
 from customer360.settings import load_shop
 from orchestration.resources import Platform
 from tests.mail.mail_shop import EMAIL, mail_shop
@@ -58,6 +59,18 @@ def test_contradictions_and_what_waits_after_its_day_are_seen(tmp_path: Path) ->
     mailing.queue.mark(key("C1"), "complained", NOW, None, "1")
     result = materialized(mailing, tmp_path / "shop", "2026-05-09T16:00:00Z")
     assert passed(result) == {AGREE: False, ACCOUNTED: False, **dict.fromkeys(RATES, True)}  # one complaint is too few to judge
+
+
+def test_what_a_relay_refused_counts_as_a_bounce_of_what_left(tmp_path: Path) -> None:
+    mailing = Mailing(tmp_path / "data")
+    mailing.approve("C1", "C2", "C3")
+    mailing.enqueue("C1", "C2", "C3")
+    mailing.send({"C1": (ACCEPTED, "250 ok"), "C2": (FAILED, "550 5.1.1"), "C3": (UNKNOWN, "cut")}, is_synced=True)
+    mailing.queue.mark(key("C2"), "bounced_hard", NOW, None, "smtp-1")
+    result = materialized(mailing, tmp_path / "shop", "2026-05-05T16:00:00Z")
+    counted = {check.check_name: check.metadata for check in result.get_asset_check_evaluations()}[LOW.format(BOUNCES)]
+    (verdict, *_) = verdicts(mailing.queue)["spring"]
+    assert (counted["messages"].value, counted["events"].value) == (verdict.messages, verdict.events) == (3, 1)
 
 
 def test_a_shop_without_mail_has_no_such_assets() -> None:

@@ -22,7 +22,7 @@ from customer360.lake.slices import naive
 from customer360.mail.journal import journal_folder
 from customer360.mail.providers import DOMAINS, OTHER, lane_of, provider_of
 from customer360.mail.queue.rates import Rates, blocked, defer, recovered
-from customer360.mail.queue.stops import stopped_campaigns
+from customer360.mail.queue.stops import changed, stopped_campaigns
 from customer360.mail.queue.tables import (
     ACCEPTED,
     FACTS,
@@ -343,14 +343,15 @@ class Messages:
         with self.engine.begin() as connection:
             keep_fact(connection, "identity", identity(connection, journal_folder(self.folder)))
 
-    def counts(self) -> pd.DataFrame:
-        """Messages (``messages``) by campaign_id, plan_version, provider and state."""
+    def counts(self, campaign_id: str | None = None, since: datetime | None = None) -> pd.DataFrame:
+        """Messages (``messages``) by campaign_id, plan_version, provider and state.
+
+        Of one campaign where one is named, and of those whose state is from after ``since`` (aware) where that is given.
+        """
         names = ["campaign_id", "plan_version", "provider", "state"]
         keys = [MESSAGES.c[name] for name in names]
-        found = self._read(select(*keys, func.count().label("messages")).group_by(*keys).order_by(*keys))
-        return pd.DataFrame(
-            [tuple(row) for row in found], columns=["campaign_id", "plan_version", "provider", "state", "messages"]
-        )
+        asked = select(*keys, func.count()).where(*changed(campaign_id, since)).group_by(*keys).order_by(*keys)
+        return pd.DataFrame([tuple(row) for row in self._read(asked)], columns=[*names, "messages"])
 
     def next_due(self) -> datetime | None:
         """When (UTC, aware) the first queued message is due."""

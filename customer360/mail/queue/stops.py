@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pandas as pd
-from sqlalchemy import Connection, Engine, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, exists, func, insert, select, update
 
 from customer360.decisions import Request
 from customer360.lake.atomic import replacing
@@ -111,14 +111,14 @@ class Stops:
                     break
         return count
 
-    def marks(self) -> pd.DataFrame:
-        """Messages with a mark (``messages``) by campaign_id, provider and kind."""
+    def marks(self, campaign_id: str | None = None, since: datetime | None = None) -> pd.DataFrame:
+        """Messages with a mark (``messages``) by campaign_id, provider and kind; of which messages, as in ``counts``."""
         keys = [MESSAGES.c.campaign_id, MESSAGES.c.provider, MARKS.c.kind]
         asked = select(*keys, func.count(MARKS.c.contact_key.distinct())).join(
             MARKS, MARKS.c.contact_key == MESSAGES.c.contact_key
         )
         with reading(self.engine) as connection:
-            rows = [tuple(row) for row in connection.execute(asked.group_by(*keys))]
+            rows = [tuple(row) for row in connection.execute(asked.where(*changed(campaign_id, since)).group_by(*keys))]
         return pd.DataFrame(rows, columns=["campaign_id", "provider", "kind", "messages"])
 
     def stop_campaign(self, campaign_id: str | None, request: Request) -> None:
@@ -146,6 +146,12 @@ class Stops:
         with self.engine.begin() as connection:
             connection.execute(insert(CAMPAIGN_STOPS).values(**values, at=naive(request.at)))
             keep_fact(connection, VERSION, uuid.uuid4().hex)
+
+
+def changed(campaign_id: str | None, since: datetime | None) -> list[ColumnElement[bool]]:
+    """Conditions on messages: of this campaign, in their state since after this time (aware); those that are not None."""
+    of_campaign = [] if campaign_id is None else [MESSAGES.c.campaign_id == campaign_id]
+    return of_campaign + ([] if since is None else [MESSAGES.c.changed_at > naive(since)])
 
 
 def stopped_campaigns(connection: Connection) -> set[str]:

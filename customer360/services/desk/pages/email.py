@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pandas as pd
 from django.contrib import messages
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect
@@ -17,8 +16,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from customer360.decisions import DecisionRefused, Request
-from customer360.mail.breaker import Verdict, judged
-from customer360.mail.overview import KINDS, Stop, stopped_campaigns
+from customer360.mail.breaker import LEFT, Verdict
+from customer360.mail.overview import Stop, stopped_campaigns, verdicts
 from customer360.mail.queue import MailQueue, open_queue
 from customer360.mail.queue.tables import ACCEPTED, FAILED, LEFT_OUT, QUEUED, SENDING, UNKNOWN
 from customer360.services.desk.access import APPROVE, VIEW, DeskRequest, page
@@ -34,17 +33,17 @@ select contact_date as day, sum(accepted) as accepted, sum(waiting) as waiting, 
     sum(left_out) as left_out
 from delivery_metrics where contact_date > $since group by all order by all
 """
-RATES = """
-select contact_date as day, sum(bounced_hard) / nullif(sum(accepted), 0) as hard_bounces,
-    sum(complained) / nullif(sum(accepted), 0) as complaints, sum(unsubscribed) / nullif(sum(accepted), 0) as unsubscribes,
-    sum(clicked) / nullif(sum(accepted), 0) as clicks
+A_MESSAGE = f"/ nullif(sum({' + '.join(LEFT)}), 0)"
+RATES = f"""
+select contact_date as day, sum(bounced_hard) {A_MESSAGE} as hard_bounces, sum(complained) {A_MESSAGE} as complaints,
+    sum(unsubscribed) {A_MESSAGE} as unsubscribes, sum(clicked) {A_MESSAGE} as clicks
 from delivery_metrics where contact_date > $since group by all order by all
 """
-PROVIDERS = """
+PROVIDERS = f"""
 select provider, sum(planned) as planned, sum(accepted) as accepted, sum(failed) as failed, sum(unknown) as unknown,
     sum(left_out) as left_out, sum(bounced_hard) as bounced_hard, sum(bounced_soft) as bounced_soft,
     sum(complained) as complained, sum(unsubscribed) as unsubscribed, sum(clicked) as clicked,
-    sum(clicked) / nullif(sum(accepted), 0) as clicks_per_message
+    sum(clicked) {A_MESSAGE} as clicks_per_message
 from delivery_metrics where contact_date > $since group by all order by planned desc, provider
 """
 WHY = """
@@ -147,27 +146,12 @@ def _decided(request: DeskRequest, action: str) -> HttpResponse:
 
 
 def _sending(queue: MailQueue, stops: dict[str, Stop]) -> list[Sending]:
-    counts, marks = queue.counts(), queue.marks()
+    states = queue.counts().groupby(["campaign_id", "state"])["messages"].sum().unstack(fill_value=0)
+    found = verdicts(queue)
     return [
-        Sending(
-            str(campaign),
-            _sums(rows, "state"),
-            stops.get(str(campaign)),
-            _verdicts(rows, marks[marks["campaign_id"] == campaign]),
-        )
-        for campaign, rows in counts.groupby("campaign_id")
+        Sending(str(campaign), row.astype(int).to_dict(), stops.get(str(campaign)), found.get(str(campaign), []))
+        for campaign, row in states.iterrows()
     ]
-
-
-def _verdicts(counts: pd.DataFrame, marks: pd.DataFrame) -> list[Verdict]:
-    accepted = _sums(counts[counts["state"] == ACCEPTED], "provider")
-    events = {rate: _sums(marks[marks["kind"] == kind], "provider") for rate, kind in KINDS.items()}
-    return [judged(rate, accepted, found) for rate, found in events.items()] if accepted else []
-
-
-def _sums(rows: pd.DataFrame, by: str) -> dict[str, int]:
-    """Messages by the values of a column."""
-    return {str(name): int(count) for name, count in rows.groupby(by)["messages"].sum().items()}
 
 
 def _charts(request: DeskRequest, period: Period) -> list[Chart]:
@@ -183,7 +167,12 @@ def _charts(request: DeskRequest, period: Period) -> list[Chart]:
         (
             "delivery_metrics",
             Chart(
-                "rates", gettext_lazy("Answers per accepted message"), RATES, since, line("day", rates, unit="%"), empty=nothing
+                "rates",
+                gettext_lazy("Answers a message that left"),
+                RATES,
+                since,
+                line("day", rates, unit="%"),
+                empty=nothing,
             ),
         ),
         ("delivery_metrics", Chart("providers", gettext_lazy("Mailbox providers"), PROVIDERS, since, empty=nothing)),
