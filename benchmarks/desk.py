@@ -4,8 +4,9 @@
 folder that keeps it, such as a demo's DATA_DIR). Its published tables, plans, ledger and reference tables get every customer
 over and over, first up to ``PLANNED``: there a campaign is planned again ("what if") and approved in the desk; then up to all.
 ``customer360 desk serve`` with ``WORKERS`` workers answers ``USERS`` users, each of whom asks for every page in an order of
-their own, ``ROUNDS`` times without a pause, for customers, audiences and filters drawn at random. Times are those of the users,
-on the same machine; ``page_cpu_ms`` is the servers' processor time an answer. Audiences are counted beside bare DuckDB.
+their own, ``ROUNDS`` times without a pause (no round begins after ``ROUNDS_SECONDS``), for customers, audiences and filters
+drawn at random. Times are those of the users, on the same machine; ``page_cpu_ms`` is the servers' processor time an answer.
+Audiences are counted beside bare DuckDB.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from customer360.lake.landing.contracts import reference_tables
 from customer360.lake.publishing.publishing import TableSource, publish
 from customer360.lake.publishing.version import parquet_files, parquet_query
 from customer360.lake.reference.reference_history import history_file, reference_relation
+from customer360.mail.message import load_messages
 from customer360.services.desk.configuration import DeskSettings
 from customer360.services.desk.server import set_up
 from customer360.settings import REPOSITORY, Settings
@@ -50,11 +52,12 @@ from tests.desk.desk_server import desk_server
 
 CUSTOMERS, PLANNED = 1_020_000, 60_000  # multiples of each other, and of what is simulated
 USERS, ROUNDS, WORKERS, TURNS = 8, 10, 2, 5
-LONGEST_SECONDS = 600
+LONGEST_SECONDS, ROUNDS_SECONDS = 600, 400
+STARTED = time.monotonic()
 UNREAD = {  # large tables that no page reads
     *("monitoring_activity", "monitoring_customers", "training_features", "customer_product_activity", "conversion_paths"),
     *("customer_offer_activity", "customer_scores_daily", "order_amounts", "offer_inputs", "visitor_customers", "sessions"),
-    *("customer_attributes", "customer_consents", "campaign_activity"),
+    *("customer_attributes", "customer_consents"),
 }
 NOT_MEASURED = {"checks", "run", "model_plot", "campaign_what_if"}  # Dagster's answers, a file, and what is timed by itself
 # In the audience language, and as SQL over the columns of the files that ``_bare`` joins.
@@ -75,13 +78,26 @@ def main() -> None:
         root, planned, simulated = Path(scratch) / "place", min(PLANNED, customers), min(SIMULATED, customers)
         kept, log = Path(os.environ.get("BENCH_PLACE", Path(scratch) / "kept")), Path(scratch) / "desk.log"
         if not kept.exists():
+            progress(f"a shop of {simulated:,} simulated customers runs through its jobs")
             make_place(kept, simulated)
         shutil.copytree(kept, root, symlinks=True, ignore=shutil.ignore_patterns("warehouse.duckdb"))
         settings = Settings.load(REPOSITORY / "shops" / "synthetic", root)
+        progress(f"its published tables are made those of {planned:,} customers")
         enlarge_published(settings, planned // simulated)
-        figures = {"customers": float(customers), "planned_customers": float(planned), **decided(settings, log)}
+        progress("a campaign is planned again, and approved")
+        figures: dict[str, float | dict[str, float]] = {"customers": float(customers), "planned_customers": float(planned)}
+        figures |= decided(settings, log)
+        progress(f"its published tables are made those of {customers:,} customers")
         enlarge_published(settings, customers // planned)
-        write_result("desk", {**figures, **audience_figures(settings), **pages(settings, log)})
+        progress("audiences are counted")
+        figures |= audience_figures(settings)
+        progress(f"{USERS} users ask for every page")
+        write_result("desk", {**figures, **pages(settings, log)})
+
+
+def progress(step: str) -> None:
+    """Print what begins, with the seconds since the start."""
+    print(f"{time.monotonic() - STARTED:5.0f} s: {step}", flush=True)
 
 
 class User:
@@ -185,6 +201,7 @@ class Visit:
     segments: list[str]
     columns: list[str]
     cards: list[str]
+    messages: list[str]
     chance: random.Random = field(default_factory=random.Random)
 
     @classmethod
@@ -196,7 +213,8 @@ class Visit:
             segments = [str(name) for name in snapshot.read("select distinct segment from rfm_segments")["segment"]]
         campaigns = [each.campaign_id for each in campaign_overviews(settings)]
         cards = [f"{card.parent.parent.name}/{card.parent.name}" for card in settings.place.reports.glob("models/*/*/card.md")]
-        return cls(settings, customers, campaigns, segments, ["segment", "monetary", "age", "recency_days"], cards)
+        messages = [message.name for message in load_messages(settings)[0]]
+        return cls(settings, customers, campaigns, segments, ["segment", "monetary", "age", "recency_days"], cards, messages)
 
     def audience(self) -> str:
         """An audience of one or two conditions."""
@@ -214,7 +232,7 @@ class Visit:
         """Every page that is measured by its name, each for something else."""
         chance, customer = self.chance, self.chance.choice(self.customers)
         campaign, category = chance.choice(self.campaigns), chance.choice(list(self.settings.shop.category_ids))
-        days = chance.choice((7, 30, 90))
+        days, message = chance.choice((7, 30, 90)), chance.choice(self.messages)
         return {
             "today": "/",
             "customers": f"/customers/?q={quote(customer[: chance.randint(3, len(customer))])}",
@@ -227,6 +245,10 @@ class Visit:
             "campaign_results": f"/campaigns/{campaign}/results/",
             "campaign_new": "/campaign-new/",
             "campaign_edit": f"/campaigns/{campaign}/edit/",
+            "email": f"/email/?days={days}",
+            "messages": "/messages/",
+            "message": f"/messages/{message}/",
+            "message_preview": f"/messages/{message}/preview/",
             "why": f"/why/?{urlencode({'customer': customer, 'campaign': campaign})}",
             "segments": f"/segments/?{urlencode({'segment': chance.choice(self.segments)})}",
             "activity": f"/activity/?{urlencode({'days': days, 'category': category})}",
@@ -247,6 +269,7 @@ def pages(settings: Settings, log: Path) -> dict[str, float | dict[str, float]]:
     with served(settings, log, USERS) as users, ThreadPoolExecutor(USERS) as threads:
         _require_every_page(settings, visit.addresses().keys())
         first = _round(users[0], visit, random.Random(0))  # noqa: S311  an order of pages, no secret
+        progress(f"each page was answered once; {ROUNDS} rounds follow")
         began = _cpu_seconds_below(os.getpid())
         tasks = [threads.submit(_rounds, user, visit, seed) for seed, user in enumerate(users, 1)]
         rounds = [answered for task in tasks for answered in task.result()]
@@ -283,8 +306,8 @@ def _cpu_seconds_below(process: int) -> float:
 
 
 def _rounds(user: User, visit: Visit, seed: int) -> list[dict[str, float | None]]:
-    chance = random.Random(seed)  # noqa: S311  an order of pages, no secret
-    return [_round(user, visit, chance) for _ in range(ROUNDS)]
+    chance, end = random.Random(seed), time.monotonic() + ROUNDS_SECONDS  # noqa: S311  an order of pages, no secret
+    return [_round(user, visit, chance) for _ in range(ROUNDS) if time.monotonic() < end]
 
 
 def _round(user: User, visit: Visit, chance: random.Random) -> dict[str, float | None]:
