@@ -290,7 +290,7 @@ def test_a_file_on_another_disk_is_copied(settings: Settings, monkeypatch: pytes
     assert published(settings, "select day from days") == [(5,)]
 
 
-DESCRIPTIONS = {"a": {"": "It's a table.", "n": "A number", "gone": "No column has this name"}, "b": {"": "Never published."}}
+DESCRIPTIONS = {"a": {"": "It's a table.", "n": "A number", "gone": "No column has this name"}, "b": {"": "Published later."}}
 
 
 def comments(folder: Path, table: str) -> tuple[str | None, dict[str, str | None]]:
@@ -309,6 +309,8 @@ def test_descriptions_are_comments_in_the_database_and_metadata_of_the_file_also
     metadata = pq.read_metadata(folder / "parquet" / "a" / "part.parquet").metadata
     assert metadata[b"description"].decode() == "It's a table."
     assert json.loads(metadata[b"columns"])["n"] == "A number"
+    put(settings, {"b": "select 1 as n"})  # as files of the place are, without descriptions of their own
+    assert comments(current_folder(settings.place), "b")[0] == "Published later."
 
 
 def test_every_table_is_a_view_of_the_same_types_from_any_working_directory(

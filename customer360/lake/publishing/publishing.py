@@ -73,7 +73,7 @@ def publish(
 
     ``tables``: by name a source, or just its query. All other tables of the version before are taken over, but for those
     ``dropped``. ``as_of`` (UTC): None leaves it as it was. ``descriptions``: as in ``Publication``; those of other tables are
-    taken over. ``least``: the number of the version is not below it.
+    taken over, also of tables that are published later by files alone. ``least``: the number of the version is not below it.
 
     The next contact of each customer is joined to ``customer_profiles`` here, by the plan and the ledger of the same version.
     """
@@ -86,7 +86,7 @@ def publish(
         version = _NextVersion(
             connection,
             place.published / "versions" / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}",
-            {**past.descriptions, **(descriptions or {})},
+            {name: texts for name, texts in {**past.descriptions, **(descriptions or {})}.items() if name not in dropped},
         )
         try:
             for name in carried - {PROFILES}:
@@ -109,7 +109,7 @@ def publish(
                 dict(sorted(version.rows.items())),
                 {name: past.contents[name] for name in carried & past.contents.keys()}
                 | {name: content for name in replaced if (content := sources[name].content)},
-                {name: version.descriptions[name] for name in sorted(version.rows.keys() & version.descriptions.keys())},
+                dict(sorted(version.descriptions.items())),
             )
             _finish(place, version, publication)
         finally:
