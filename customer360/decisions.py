@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from customer360.errors import OperatorError
+from customer360.translation import gettext as _
 
 
 class DecisionRefused(OperatorError, ValueError):  # noqa: N818 (the field's word: a decision is refused)
@@ -23,9 +24,9 @@ class Request:
     def __post_init__(self) -> None:
         """Refuse what could not be kept."""
         if not self.reason.strip():
-            raise DecisionRefused("a decision needs its reason: whoever is called next reads it. Say why, in a few words")
+            raise DecisionRefused(_("a decision needs its reason: whoever is called next reads it. Say why, in a few words"))
         if self.at.tzinfo is None:
-            raise DecisionRefused(f"{self.at} has no time zone; pass an aware datetime")
+            raise DecisionRefused(_("%(time)s has no time zone; pass an aware datetime", time=self.at))
 
     @property
     def reason_line(self) -> str:

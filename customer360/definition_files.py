@@ -11,8 +11,11 @@ import yaml
 from pydantic import ValidationError
 
 from customer360.text import nearest
+from customer360.translation import gettext as _
+from customer360.translation import gettext_noop
 
 MOST_CHARACTERS = 100_000
+WHOLE_FILE = gettext_noop("(whole file)")
 NAME, LONGEST_NAME = r"^[a-z0-9][a-z0-9_-]*$", 60
 
 
@@ -41,15 +44,16 @@ def is_name(name: str) -> bool:
 
 def loaded_fields(text: str, manual: str) -> dict[Hashable, Any]:
     """The fields of a file; ``manual`` is the page with an example. Raises ``UnreadableError``."""
-    example = f"see {manual} for an example"
+    example = _("see %(manual)s for an example", manual=manual)
     if len(text) > MOST_CHARACTERS:
-        raise UnreadableError(f"it has {len(text):,} characters", f"at most {MOST_CHARACTERS:,} are read")
+        wrong = _("it has %(count)s characters", count=f"{len(text):,}")
+        raise UnreadableError(wrong, _("at most %(most)s are read", most=f"{MOST_CHARACTERS:,}"))
     try:
         loaded = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506  a SafeLoader
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UnreadableError(f"it is not valid YAML: {' '.join(str(error).split())}", example) from error
+        raise UnreadableError(_("it is not valid YAML: %(error)s", error=" ".join(str(error).split())), example) from error
     if not isinstance(loaded, dict):
-        raise UnreadableError("it holds no fields", example)
+        raise UnreadableError(_("it holds no fields"), example)
     return loaded
 
 
@@ -58,10 +62,12 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
-        for key, _ in node.value:
+        for key, _value in node.value:
             name = str(key.value)
             if name in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{name!r} stands there twice", key.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, _("%(name)s stands there twice", name=repr(name)), key.start_mark
+                )
             seen.add(name)
         return super().construct_mapping(node, deep=deep)
 
@@ -76,16 +82,17 @@ def validation_problems(
     for detail in details:
         if detail["type"] == "too_short" and detail["loc"] in within:
             continue
-        place = ".".join(str(part) for part in detail["loc"]) or "(whole file)"
+        place = ".".join(str(part) for part in detail["loc"]) or _(WHOLE_FILE)
         if detail["type"] == "extra_forbidden":
-            yield place, "there is no such field", nearest_remedy(str(detail["loc"][-1]), fields(detail["loc"]))
+            yield place, _("there is no such field"), nearest_remedy(str(detail["loc"][-1]), fields(detail["loc"]))
         elif detail["type"] == "missing":
-            yield place, "it is missing", f"add it; {manual} explains every field"
+            yield place, _("it is missing"), _("add it; %(manual)s explains every field", manual=manual)
         else:
-            yield place, re.sub(r"^Value error, ", "", detail["msg"]), f"correct it; {manual} explains every field"
+            text = re.sub(r"^Value error, ", "", detail["msg"])
+            yield place, text, _("correct it; %(manual)s explains every field", manual=manual)
 
 
 def nearest_remedy(name: str, known: Sequence[str]) -> str:
     """What a wrong name probably meant, or which names there are."""
     close = nearest(name, known, cutoff=0.6)
-    return f"did you mean {close!r}?" if close else f"there are {', '.join(known)}"
+    return _("did you mean %(name)s?", name=repr(close)) if close else _("there are %(names)s", names=", ".join(known))

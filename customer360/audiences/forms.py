@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -19,6 +20,7 @@ from customer360.campaigns.conditions import (
     Value,
     written,
 )
+from customer360.translation import gettext as _
 
 Joined = Literal["and", "or"]
 Mode = Literal["all", "any", "none"]
@@ -101,17 +103,19 @@ def condition_of(name: str, operator: str, value: str, columns: Mapping[str, Col
     Raises ``AudienceError`` that names the column.
     """
     if name not in columns:
-        raise AudienceError(f"there is no column {name}", "choose one of the list")
+        raise AudienceError(_("there is no column %(name)s", name=name), _("choose one of the list"))
     column = columns[name]
     if operator not in operators_of(column):
-        raise AudienceError(f"{name} cannot be compared by {operator}", f"choose one of {', '.join(operators_of(column))}")
+        wrong = _("%(column)s cannot be compared by %(operator)s", column=name, operator=operator)
+        raise AudienceError(wrong, _("choose one of %(names)s", names=", ".join(operators_of(column))))
     if operator in EMPTINESS:
         return Condition(name, operator)
     texts = [value.strip()]
     if operator in LISTS:
         texts = [text.strip() for text in next(csv.reader([value], skipinitialspace=True), []) if text.strip()]
     if not texts or not all(texts):
-        raise AudienceError(f"{name} {operator} has no value", "write one, or remove the condition")
+        wrong = _("%(column)s %(operator)s has no value", column=name, operator=operator)
+        raise AudienceError(wrong, _("write one, or remove the condition"))
     return Condition(name, operator, tuple(_value(text, column) for text in texts))
 
 
@@ -128,12 +132,13 @@ def _value(text: str, column: Column) -> Value:
         return text
     if column.kind == "boolean":
         if text.lower() not in ("true", "false"):
-            raise AudienceError(f"{column.name} is true or false, not {text}", "write true or false")
+            wrong = _("%(column)s is true or false, not %(text)s", column=column.name, text=text)
+            raise AudienceError(wrong, _("write true or false"))
         return text.lower() == "true"
     try:
         number = float(text)
     except ValueError:
-        raise AudienceError(f"{column.name} is a number, not {text}", "write 25 or .5") from None
-    if abs(number) == float("inf") or number != number:  # noqa: PLR0124 (what is no number is not equal to itself)
-        raise AudienceError(f"{column.name} is a number, not {text}", "write 25 or .5")
+        number = math.nan
+    if not math.isfinite(number):
+        raise AudienceError(_("%(column)s is a number, not %(text)s", column=column.name, text=text), _("write 25 or .5"))
     return number

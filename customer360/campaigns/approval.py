@@ -48,6 +48,7 @@ from customer360.lake.slices import naive
 from customer360.mail.message import Message
 from customer360.mail.queue import open_queue
 from customer360.settings import Place, Settings, Shop
+from customer360.translation import gettext as _
 
 MOST_FAULTS = 5
 HASH_SHOWN = 16  # hexadecimal digits of a message's hash in the ledger
@@ -125,13 +126,20 @@ def approve(
         campaign = definition_of(place, campaign_id, plan_version)
         if campaign is None:
             raise DecisionRefused(
-                f"{plan_version} was planned by an older version, which kept no copy of its campaign. Plan the day again"
+                _(
+                    "%(version)s was planned by an older version, which kept no copy of its campaign. Plan the day again",
+                    version=plan_version,
+                )
             )
         basis = str(draft["value_basis"].iloc[0])
         if basis != MEASURED and not without_evidence:
             raise DecisionRefused(
-                f"what the contacts of {plan_version} would add was not measured ({basis}). To find out, approve it with "
-                "--without-evidence (in Dagster without_evidence: true): that is kept with your reason"
+                _(
+                    "what the contacts of %(version)s would add was not measured (%(basis)s). To find out, approve it with "
+                    "--without-evidence (in Dagster without_evidence: true): that is kept with your reason",
+                    version=plan_version,
+                    basis=basis,
+                )
             )
         message = message_of(place, campaign_id, plan_version)
         _refuse_message(campaign, message, message_faults_of(place, campaign_id, plan_version), plan_version)
@@ -147,7 +155,11 @@ def approve(
         if broken:
             limits = "\n  ".join(limit.message for limit in broken)
             raise DecisionRefused(
-                f"{plan_version} cannot be approved beside what is committed now:\n  {limits}\nPlan the day again"
+                _(
+                    "%(version)s cannot be approved beside what is committed now:\n  %(limits)s\nPlan the day again",
+                    version=plan_version,
+                    limits=limits,
+                )
             )
         _keep(settings, draft, campaign, message)
         if message is not None:
@@ -192,11 +204,20 @@ def withdraw(
             is_open &= (rows["arm"] == CONTACT) & rows["customer_id"].isin(list(customers))
             unknown = sorted(set(customers) - set(rows.loc[is_open, "customer_id"]))
             if unknown:
-                raise DecisionRefused(f"{campaign_id} has no contact of {unknown[0]} that is approved and not sent")
+                customer = unknown[0]
+                raise DecisionRefused(
+                    _(
+                        "%(name)s has no contact of %(customer)s that is approved and not sent",
+                        name=campaign_id,
+                        customer=customer,
+                    )
+                )
         gone = _gone(settings, rows[is_open], request, customers)
         taken = rows[is_open].drop(gone)
         if taken.empty:
-            raise DecisionRefused(f"{campaign_id} has nothing that is approved and not sent: there is nothing to withdraw")
+            raise DecisionRefused(
+                _("%(name)s has nothing that is approved and not sent: there is nothing to withdraw", name=campaign_id)
+            )
         kind = is_ahead[taken.index].map({True: WITHDRAWN, False: WITHDRAWN_LATE}) if not customers else WITHDRAWN_ONE
         append(place, suppressions(taken, shop_now, kind + f": {request.reason_line}"), request.at, request.by)
     contacts = int((taken["arm"] == CONTACT).sum())
@@ -231,22 +252,36 @@ def suppressions(rows: pd.DataFrame, at: datetime, detail: pd.Series[str] | str)
 
 def _refuse_late(contacts: pd.DataFrame, plan_version: str, shop_now: datetime, shop: Shop) -> None:
     if contacts.empty:
-        raise DecisionRefused(f"{plan_version} has no contact that is not committed already: there is nothing to approve")
+        raise DecisionRefused(
+            _("%(version)s has no contact that is not committed already: there is nothing to approve", version=plan_version)
+        )
     today = pd.Timestamp(shop_now.astimezone(shop.zone).date())
     first = pd.Timestamp(contacts["contact_date"].min())
     if first < today:
         raise DecisionRefused(
-            f"the first contacts of {plan_version} are for {first:%Y-%m-%d} and it is {today:%Y-%m-%d}. Plan the day again"
+            _(
+                "the first contacts of %(version)s are for %(first)s and it is %(today)s. Plan the day again",
+                version=plan_version,
+                first=f"{first:%Y-%m-%d}",
+                today=f"{today:%Y-%m-%d}",
+            )
         )
 
 
 def _refuse_message(campaign: Campaign, message: Message | None, faults: list[str], plan_version: str) -> None:
     if campaign.message is not None and message is None:
-        raise DecisionRefused(f"the message of {plan_version} is not kept beside the plan any more. Plan the day again")
+        raise DecisionRefused(
+            _("the message of %(version)s is not kept beside the plan any more. Plan the day again", version=plan_version)
+        )
     if faults:
         shown = "\n  ".join(faults[:MOST_FAULTS])
         raise DecisionRefused(
-            f"the message {campaign.message} of {plan_version} may not be sent:\n  {shown}\nMend it, and plan the day again"
+            _(
+                "the message %(message)s of %(version)s may not be sent:\n  %(faults)s\nMend it, and plan the day again",
+                message=campaign.message,
+                version=plan_version,
+                faults=shown,
+            )
         )
 
 
@@ -262,7 +297,9 @@ def _keep(settings: Settings, draft: pd.DataFrame, campaign: Campaign, message: 
             if file.exists():
                 file.chmod(0o444)
     elif not pd.read_parquet(target).equals(draft.reset_index(drop=True)):
-        raise DecisionRefused(f"{target} holds another plan under this version; a version is never written again. Plan anew")
+        raise DecisionRefused(
+            _("%(file)s holds another plan under this version; a version is never written again. Plan anew", file=target)
+        )
 
 
 def _entries(added: pd.DataFrame, detail: str, shop_now: datetime, shop: Shop) -> pd.DataFrame:

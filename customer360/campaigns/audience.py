@@ -28,6 +28,8 @@ from customer360.features import feature_list
 from customer360.lake.engine import quoted
 from customer360.settings import NONE, AttributeType, Shop, slug
 from customer360.text import nearest, without_markup
+from customer360.translation import gettext as _
+from customer360.translation import gettext_noop
 
 Kind = Literal["number", "text", "boolean"]
 LONGEST, DEEPEST = 4_000, 40
@@ -55,22 +57,24 @@ _TYPES = {
 _COMPARISONS: dict[type[exp.Expr], str] = {exp.EQ: "=", exp.NEQ: "!=", exp.LT: "<", exp.LTE: "<=", exp.GT: ">", exp.GTE: ">="}
 Follower = tuple[frozenset[TokenType], str]  # what may stand at a place, and the same in the words of an error
 _CONNECTORS = frozenset({TokenType.AND, TokenType.OR, TokenType.R_PAREN})
-_CONDITION: Follower = frozenset({TokenType.NOT, TokenType.L_PAREN, TokenType.IDENTIFIER}), "a column's name"
+_CONDITION: Follower = frozenset({TokenType.NOT, TokenType.L_PAREN, TokenType.IDENTIFIER}), gettext_noop("a column's name")
 _OPERATOR: Follower = (
     _CONNECTORS.union(_TYPES.values()) - {TokenType.NULL, TokenType.L_PAREN, TokenType.COMMA},
-    "=, !=, <, <=, >, >=, 'in' or 'is empty'",
+    gettext_noop("=, !=, <, <=, >, >=, 'in' or 'is empty'"),
 )
-_VALUE: Follower = frozenset({TokenType.IDENTIFIER}), "a number, a 'text', true or false"
+_VALUE: Follower = frozenset({TokenType.IDENTIFIER}), gettext_noop("a number, a 'text', true or false")
 _AFTER: dict[TokenType, Follower] = {
     **dict.fromkeys((TokenType.L_PAREN, TokenType.AND, TokenType.OR, TokenType.NOT), _CONDITION),
-    **dict.fromkeys((TokenType.R_PAREN, TokenType.NULL, TokenType.IDENTIFIER), (_CONNECTORS, "'and', 'or', ')' or the end")),
+    **dict.fromkeys(
+        (TokenType.R_PAREN, TokenType.NULL, TokenType.IDENTIFIER), (_CONNECTORS, gettext_noop("'and', 'or', ')' or the end"))
+    ),
     TokenType.IN: (frozenset({TokenType.L_PAREN}), "'('"),
-    TokenType.IS: (frozenset({TokenType.NULL, TokenType.NOT}), "'empty' or 'not empty'"),
+    TokenType.IS: (frozenset({TokenType.NULL, TokenType.NOT}), gettext_noop("'empty' or 'not empty'")),
 }
 _KINDS: dict[type[Value], tuple[Kind, str, str]] = {
-    float: ("number", "a number", "write 25 or .5"),
-    str: ("text", "a text", "write it in quotation marks, 'so'"),
-    bool: ("boolean", "true or false", "write true or false"),
+    float: ("number", gettext_noop("a number"), gettext_noop("write 25 or .5")),
+    str: ("text", gettext_noop("a text"), gettext_noop("write it in quotation marks, 'so'")),
+    bool: ("boolean", gettext_noop("true or false"), gettext_noop("write true or false")),
 }
 
 
@@ -127,7 +131,10 @@ def parse_audience(text: str, shop: Shop) -> Filter:
 def audience_tree(text: str, shop: Shop) -> Tree:
     """The conditions that ``text`` says, each of a column of the shop with values of its kind. Raises as ``parse_audience``."""
     if len(text) > LONGEST:
-        raise AudienceError(f"the filter has {len(text):,} characters", f"at most {LONGEST:,} are read; split the campaign")
+        raise AudienceError(
+            _("the filter has %(count)s characters", count=f"{len(text):,}"),
+            _("at most %(most)s are read; split the campaign", most=f"{LONGEST:,}"),
+        )
     if text.strip().lower() == "everyone":
         return EVERYONE
     words = _words(text)
@@ -166,11 +173,12 @@ def naming_missing_tables(text: str, shop: Shop, tables: Mapping[str, str] = PUB
     try:
         yield
     except duckdb.CatalogException as error:
-        missing = next((name for name in tables if f"{name} does not exist" in str(error)), "a table")
+        missing = next((name for name in tables if f"{name} does not exist" in str(error)), _("a table"))
         columns = parse_audience(text, shop).columns
-        asked = ", ".join(column.name for column in columns if column.table == missing) or "that it asks for"
+        asked = ", ".join(column.name for column in columns if column.table == missing) or _("what is asked for")
         raise AudienceError(
-            f"{missing} is not published yet, which has {asked}", "train the models and run a slice, or ask for other columns"
+            _("%(table)s is not published yet, which has %(columns)s", table=missing, columns=asked),
+            _("train the models and run a slice, or ask for other columns"),
         ) from error
 
 
@@ -217,15 +225,17 @@ def _words(text: str) -> list[_Word]:
         if match is None or match.end() > end:
             start = position + len(text[position:]) - len(text[position:].lstrip())
             shown = without_markup(text[start : start + 12], 12)
-            remedy = "close it with '" if text[start] == "'" else "write names, numbers, 'texts' and = != < <= > >= ( ) ,"
-            raise AudienceError(f"at character {start + 1}, {shown!r} is not understood", remedy)
+            is_text = text[start] == "'"
+            remedy = _("close it with '") if is_text else _("write names, numbers, 'texts' and = != < <= > >= ( ) ,")
+            wrong = _("at character %(place)s, %(text)s is not understood", place=start + 1, text=repr(shown))
+            raise AudienceError(wrong, remedy)
         group = str(match.lastgroup)
         word, start = match[group], match.start(group) + 1
         value: Value | None = None
         if group == "number":
             value = float(word)
             if not math.isfinite(value):
-                raise AudienceError(f"at character {start}, the number is too large", "write a smaller one")
+                raise AudienceError(_("at character %(place)s, the number is too large", place=start), _("write a smaller one"))
         elif group == "text":
             value = word[1:-1].replace("''", "'")
         elif word.lower() in ("true", "false"):
@@ -253,10 +263,10 @@ def _check_places(words: list[_Word]) -> None:
         else:
             levels[-1] = min(levels[-1], 0)
         if len(levels) - 1 + sum(levels) >= DEEPEST:
-            at = f"at character {word.position}"
-            raise AudienceError(f"{at} the filter is nested {DEEPEST} deep", "leave out parentheses and 'not'")
+            wrong = _("at character %(place)s the filter is nested %(most)s deep", place=word.position, most=DEEPEST)
+            raise AudienceError(wrong, _("leave out parentheses and 'not'"))
     if levels:
-        raise AudienceError(f"at character {words[-1].position} stands the end", "write ')' there")
+        raise AudienceError(_("at character %(place)s stands the end", place=words[-1].position), _("write ')' there"))
 
 
 def _after(words: list[_Word], place: int) -> Follower:
@@ -277,9 +287,9 @@ def _after(words: list[_Word], place: int) -> Follower:
 
 def _unexpected(words: list[_Word], place: int, expected: str = "") -> AudienceError:
     """What stands at a place, and what may stand there."""
-    shown = "the end" if place == len(words) - 1 else repr(without_markup(words[place].text, 40))
-    remedy = f"write {expected or _after(words, place)[1]} there"
-    return AudienceError(f"at character {words[place].position} stands {shown}", remedy)
+    shown = _("the end") if place == len(words) - 1 else repr(without_markup(words[place].text, 40))
+    remedy = _("write %(expected)s there", expected=expected or _(_after(words, place)[1]))
+    return AudienceError(_("at character %(place)s stands %(text)s", place=words[place].position, text=shown), remedy)
 
 
 @dataclass(frozen=True)
@@ -319,31 +329,35 @@ class _TreeReader:
             case exp.Expr() if type(node) in _COMPARISONS:
                 column, sign = self.column(node.this), _COMPARISONS[type(node)]
                 if column.kind != "number" and sign not in ("=", "!="):
-                    raise _unexpected(self.words, _place(node) + 1, f"= or != ({column.name} is no number)")
+                    raise _unexpected(self.words, _place(node) + 1, _("= or != (%(column)s is no number)", column=column.name))
                 return Condition(column.name, sign, (self.value(node.expression, column),))
-        raise AudienceError("the filter holds what is no condition", "write <column> = <value>, joined by 'and' or 'or'")
+        raise AudienceError(_("the filter holds what is no condition"), _("write <column> = <value>, joined by 'and' or 'or'"))
 
     def column(self, node: exp.Expr) -> Column:
         """The column on the left of a condition."""
         word = self.words[_place(node)]
         if not isinstance(node, exp.Column) or not word.is_name:
-            raise _unexpected(self.words, _place(node), _CONDITION[1])
+            raise _unexpected(self.words, _place(node), _(_CONDITION[1]))
         if word.text not in self.known:
             close = nearest(word.text, self.known, cutoff=0.5)
-            remedy = f"did you mean {close}?" if close else "docs/campaigns.md lists the columns"
-            raise AudienceError(f"at character {word.position}, there is no column {without_markup(word.text, 60)}", remedy)
+            remedy = _("did you mean %(name)s?", name=close) if close else _("docs/campaigns.md lists the columns")
+            shown = without_markup(word.text, 60)
+            wrong = _("at character %(place)s, there is no column %(name)s", place=word.position, name=shown)
+            raise AudienceError(wrong, remedy)
         return self.known[word.text]
 
     def value(self, node: exp.Expr, column: Column) -> Value:
         """A value that the column is compared with."""
         word = self.words[_place(node)]
         if not isinstance(node, exp.Column) or word.value is None:
-            raise _unexpected(self.words, _place(node), _VALUE[1])
-        kind, words, _ = _KINDS[type(word.value)]
+            raise _unexpected(self.words, _place(node), _(_VALUE[1]))
+        kind, words, _example = _KINDS[type(word.value)]
         if kind != column.kind:
-            _, expected, example = next(kind for kind in _KINDS.values() if kind[0] == column.kind)
+            _kind, expected, example = next(kind for kind in _KINDS.values() if kind[0] == column.kind)
+            given = {"place": word.position, "column": column.name, "kind": _(words)}
             raise AudienceError(
-                f"at character {word.position}, {column.name} is compared with {words}", f"it is {expected}: {example}"
+                _("at character %(place)s, %(column)s is compared with %(kind)s", **given),
+                _("it is %(kind)s: %(example)s", kind=_(expected), example=_(example)),
             )
         return word.value
 

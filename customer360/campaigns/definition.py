@@ -20,6 +20,7 @@ from customer360.campaigns.audience import AudienceError, parse_audience
 from customer360.definition_files import (
     LONGEST_NAME,
     NAME,
+    WHOLE_FILE,
     FileProblem,
     UnreadableError,
     loaded_fields,
@@ -29,6 +30,7 @@ from customer360.definition_files import (
 from customer360.mail.message import load_messages
 from customer360.settings import MAIL_CHANNEL, Daypart, FrequencyCap, Identifier, Settings, Shop, Strict
 from customer360.text import without_markup
+from customer360.translation import gettext as _
 
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 MANUAL = "docs/campaigns.md"
@@ -86,13 +88,13 @@ class Campaign(Strict):
     def _plain_date(cls, value: object) -> object:
         # YAML reads 20260501 as a number, which would become a day of 1970.
         if value is not None and (not isinstance(value, date | str) or hasattr(value, "hour")):
-            raise ValueError("write a day as 2026-05-01")
+            raise ValueError(_("write a day as 2026-05-01"))
         return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.starts_on and self.ends_on and self.ends_on < self.starts_on:
-            raise ValueError(f"ends_on {self.ends_on} lies before starts_on {self.starts_on}")
+            raise ValueError(_("ends_on %(last)s lies before starts_on %(first)s", last=self.ends_on, first=self.starts_on))
         return self
 
     def runs_on(self, day: date) -> bool:
@@ -123,8 +125,9 @@ def load_shop_campaigns(
     made, wrong = load_campaigns(settings.made_campaign_folder, settings.shop, offers, messages)
     names = {path.stem for path in settings.campaign_folder.glob("*.yaml")}
     twice = {campaign.campaign_id for campaign in made} & names
-    taken = f"{settings.campaign_folder} has a campaign of this name"
-    wrong += [CampaignProblem(f"{name}.yaml", "(whole file)", taken, "give this one another name") for name in sorted(twice)]
+    taken = _("%(folder)s has a campaign of this name", folder=settings.campaign_folder)
+    remedy = _("give this one another name")
+    wrong += [CampaignProblem(f"{name}.yaml", _(WHOLE_FILE), taken, remedy) for name in sorted(twice)]
     campaigns += [campaign for campaign in made if campaign.campaign_id not in twice]
     return sorted(campaigns, key=_order_of_planning), [*problems, *wrong]
 
@@ -142,15 +145,17 @@ def load_campaigns(
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if path.suffix == ".yml":
             problems.append(
-                CampaignProblem(path.name, "(whole file)", "campaigns end in .yaml", f"rename it to {path.stem}.yaml")
+                CampaignProblem(
+                    path.name, _(WHOLE_FILE), _("campaigns end in .yaml"), _("rename it to %(name)s", name=f"{path.stem}.yaml")
+                )
             )
         if path.suffix != ".yaml" or path.name.startswith((".", "_")):
             continue
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            remedy = "write it as UTF-8 text that the service may read"
-            problems.append(CampaignProblem(path.name, "(whole file)", f"it cannot be read: {error}", remedy))
+            remedy = _("write it as UTF-8 text that the service may read")
+            problems.append(CampaignProblem(path.name, _(WHOLE_FILE), _("it cannot be read: %(error)s", error=error), remedy))
             continue
         campaign, wrong = read_campaign(path.name, text, shop, offers, messages)
         problems += wrong
@@ -173,7 +178,12 @@ def campaign_problems(
     """What of a campaign does not fit the shop: channels, audience, offer, message, send windows outside every daypart."""
     file = file or f"{campaign.campaign_id}.yaml"
     found = [
-        CampaignProblem(file, f"channels.{name}", f"{name!r} is no channel of shop.yaml", nearest_remedy(name, shop.channels))
+        CampaignProblem(
+            file,
+            f"channels.{name}",
+            _("%(name)s is no channel of shop.yaml", name=repr(name)),
+            nearest_remedy(name, shop.channels),
+        )
         for name in campaign.channels
         if name not in shop.channels
     ]
@@ -181,7 +191,7 @@ def campaign_problems(
         CampaignProblem(
             file,
             f"frequency_caps.channels.{name}",
-            f"{name!r} is no channel of this campaign",
+            _("%(name)s is no channel of this campaign", name=repr(name)),
             nearest_remedy(name, list(campaign.channels)),
         )
         for name in campaign.frequency_caps.channels
@@ -191,9 +201,10 @@ def campaign_problems(
         known = (
             nearest_remedy(campaign.offer_id, sorted(offers))
             if offers
-            else "load an offer of that id into landing/reference/offers"
+            else _("load an offer of that id into landing/reference/offers")
         )
-        found.append(CampaignProblem(file, "offer_id", f"there is no offer {without_markup(campaign.offer_id, 60)!r}", known))
+        shown = repr(without_markup(campaign.offer_id, 60))
+        found.append(CampaignProblem(file, "offer_id", _("there is no offer %(name)s", name=shown), known))
     found += [CampaignProblem(file, "message", *problem) for problem in _message_problems(campaign, shop, messages)]
     try:
         parse_audience(campaign.audience, shop)
@@ -203,8 +214,8 @@ def campaign_problems(
     for place, window in enumerate(campaign.send_windows):
         if not hours & set(range(window.start, window.end)):
             parts = ", ".join(f"{name} {part.start} to {part.end}" for name, part in shop.dayparts.items())
-            wrong = f"{window.start} to {window.end} lies in no daypart of shop.yaml"
-            found.append(CampaignProblem(file, f"send_windows.{place}", wrong, f"choose hours within {parts}"))
+            wrong = _("%(from)s to %(to)s lies in no daypart of shop.yaml", **{"from": window.start, "to": window.end})
+            found.append(CampaignProblem(file, f"send_windows.{place}", wrong, _("choose hours within %(parts)s", parts=parts)))
     return found
 
 
@@ -213,13 +224,17 @@ def _message_problems(campaign: Campaign, shop: Shop, messages: Collection[str] 
     if campaign.message is None:
         return
     if MAIL_CHANNEL not in campaign.channels:
-        yield "a message is sent by the channel email, which the campaign does not use", "add the channel, or leave it out"
+        wrong = _("a message is sent by the channel email, which the campaign does not use")
+        yield wrong, _("add the channel, or leave it out")
     if shop.email is None:
-        yield "shop.yaml does not say how the shop mails", "add the block email to shop.yaml; see docs/your-data.md"
+        wrong = _("shop.yaml does not say how the shop mails")
+        yield wrong, _("add the block email to shop.yaml; see docs/your-data.md")
     if messages is not None and campaign.message not in messages:
         name = without_markup(campaign.message, LONGEST_NAME)
-        other = nearest_remedy(campaign.message, sorted(messages)) if messages else f"add the folder messages/{name}"
-        yield f"there is no message {name!r} that can be sent", f"{other}; a message with a mistake counts as none"
+        missing = _("add the folder messages/%(name)s", name=name)
+        other = nearest_remedy(campaign.message, sorted(messages)) if messages else missing
+        wrong = _("there is no message %(name)s that can be sent", name=repr(name))
+        yield wrong, _("%(remedy)s; a message with a mistake counts as none", remedy=other)
 
 
 def read_campaign(
@@ -234,7 +249,7 @@ def read_campaign(
     try:
         campaign = Campaign.model_validate({**_loaded(name, text), "campaign_id": name})
     except UnreadableError as error:
-        return None, [CampaignProblem(file, "(whole file)", *error.args)]
+        return None, [CampaignProblem(file, _(WHOLE_FILE), *error.args)]
     except ValidationError as error:
         return None, [CampaignProblem(file, *problem) for problem in validation_problems(error, _fields, MANUAL)]
     problems = campaign_problems(campaign, shop, offers, file, messages)
@@ -245,7 +260,9 @@ def _loaded(name: str, text: str) -> dict[Hashable, Any]:
     """The fields of the file of a campaign. Raises ``UnreadableError``."""
     fields = loaded_fields(text, MANUAL)
     if fields.get("campaign_id", name) != name:
-        raise UnreadableError(f"campaign_id is not the file's name, {name}", "leave the field out, or name both alike")
+        raise UnreadableError(
+            _("campaign_id is not the file's name, %(name)s", name=name), _("leave the field out, or name both alike")
+        )
     return fields
 
 

@@ -18,6 +18,7 @@ from customer360.lake.engine import column_types, connect, file_literal
 from customer360.lake.publishing.publications import newest_plan
 from customer360.mail.message import Message
 from customer360.settings import Place
+from customer360.translation import gettext as _
 
 DRAFT_COLUMNS = (
     *("campaign_id", "plan_version", "plan_date", "customer_id", "decision", "channel", "contact_date", "daypart", "send_at"),
@@ -65,7 +66,12 @@ def draft_counts(place: Place) -> pd.DataFrame:
 def _require_columns(file: Path, columns: Collection[str]) -> None:
     lacking = [column for column in DRAFT_COLUMNS if column not in columns]
     if lacking:
-        raise DecisionRefused(f"{file} has no column {lacking[0]}: it was planned by an older version. Plan the day again")
+        text = _(
+            "%(file)s has no column %(column)s: it was planned by an older version. Plan the day again",
+            file=file,
+            column=lacking[0],
+        )
+        raise DecisionRefused(text)
 
 
 def draft_of(place: Place, campaign_id: str, plan_version: str) -> pd.DataFrame:
@@ -75,18 +81,28 @@ def draft_of(place: Place, campaign_id: str, plan_version: str) -> pd.DataFrame:
     """
     rows = newest_drafts(place, campaign_id)
     if rows.empty:
-        known = ", ".join(sorted(newest_drafts(place)["campaign_id"].unique())) or "none"
-        raise DecisionRefused(f"the newest plan has no draft of {campaign_id}; it has {known}. Plan the day again")
+        known = ", ".join(sorted(newest_drafts(place)["campaign_id"].unique())) or _("none")
+        text = _(
+            "the newest plan has no draft of %(name)s; it has %(known)s. Plan the day again", name=campaign_id, known=known
+        )
+        raise DecisionRefused(text)
     newest = str(rows["plan_version"].iloc[0])
     if newest != plan_version:
         raise DecisionRefused(
-            f"{plan_version} is not the newest draft of {campaign_id}: that is {newest}. Look at it, and approve it"
+            _(
+                "%(version)s is not the newest draft of %(name)s: that is %(newest)s. Look at it, and approve it",
+                version=plan_version,
+                name=campaign_id,
+                newest=newest,
+            )
         )
     chosen = rows[rows["decision"].isin([CONTACT, HOLDOUT])]
     lacking = [column for column in NEEDED if chosen[column].isna().any()]
     if lacking or rows["customer_id"].duplicated().any() or rows["plan_version"].nunique() > 1:
-        wrong = f"contacts without {lacking[0]}" if lacking else "a customer or a version twice"
-        raise DecisionRefused(f"{plan_version} has {wrong}, so it is no plan. Plan the day again")
+        wrong = _("contacts without %(column)s", column=lacking[0]) if lacking else _("a customer or a version twice")
+        raise DecisionRefused(
+            _("%(version)s has %(wrong)s, so it is no plan. Plan the day again", version=plan_version, wrong=wrong)
+        )
     return rows.sort_values("customer_id", ignore_index=True)
 
 

@@ -15,6 +15,7 @@ from customer360.definition_files import LONGEST_NAME, is_name
 from customer360.lake.atomic import write_text
 from customer360.mail.message import load_messages
 from customer360.settings import Settings
+from customer360.translation import gettext as _
 
 
 class CampaignRefused(DecisionRefused):
@@ -29,7 +30,10 @@ def made_file(settings: Settings, campaign_id: str) -> Path:
     """Where the file of a campaign that is made in the desk lies. Raises ``DecisionRefused`` on what is no name."""
     if not is_name(campaign_id):
         raise DecisionRefused(
-            f"a campaign's name has small letters, digits, - and _, and at most {LONGEST_NAME} characters, such as spring-sale"
+            _(
+                "a campaign's name has small letters, digits, - and _, and at most %(most)s characters, such as spring-sale",
+                most=LONGEST_NAME,
+            )
         )
     return settings.made_campaign_folder / f"{campaign_id}.yaml"
 
@@ -64,11 +68,19 @@ def write_campaign(
         known, is_ours = campaign_text(settings, campaign_id)
         if not is_ours:
             raise DecisionRefused(
-                f"{campaign_id} is a file of the shop's own, which is not written here. Save it under another name"
+                _(
+                    "%(name)s is a file of the shop's own, which is not written here. Save it under another name",
+                    name=campaign_id,
+                )
             )
         if known != before:
-            action = "changed" if known is not None and before is not None else "written" if known is not None else "removed"
-            raise DecisionRefused(f"the file of {campaign_id} was {action} meanwhile. Open it again, and repeat your edit")
+            if known is None:
+                text = _("the file of %(name)s was removed meanwhile. Open it again, and repeat your edit", name=campaign_id)
+            elif before is None:
+                text = _("the file of %(name)s was written meanwhile. Open it again, and repeat your edit", name=campaign_id)
+            else:
+                text = _("the file of %(name)s was changed meanwhile. Open it again, and repeat your edit", name=campaign_id)
+            raise DecisionRefused(text)
         messages = [message.name for message in load_messages(settings)[0]]
         campaign, problems = read_campaign(f"{campaign_id}.yaml", text, settings.shop, offers, messages)
         if campaign is None:
@@ -82,7 +94,7 @@ def remove_campaign(settings: Settings, campaign_id: str, before: str) -> None:
     with deciding(settings.place):
         known, is_ours = campaign_text(settings, campaign_id)
         if not is_ours:
-            raise DecisionRefused(f"{campaign_id} is a file of the shop's own, which is not removed here")
+            raise DecisionRefused(_("%(name)s is a file of the shop's own, which is not removed here", name=campaign_id))
         if known != before:
-            raise DecisionRefused(f"the file of {campaign_id} was changed meanwhile. Look at it again")
+            raise DecisionRefused(_("the file of %(name)s was changed meanwhile. Look at it again", name=campaign_id))
         made_file(settings, campaign_id).unlink()

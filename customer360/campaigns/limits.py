@@ -16,7 +16,8 @@ import pandas as pd
 from customer360.campaigns.definition import Campaign
 from customer360.campaigns.standing import COMMITMENT_COLUMNS
 from customer360.settings import FrequencyCap, Shop
-from customer360.text import many
+from customer360.translation import gettext as _
+from customer360.translation import ngettext
 
 CENT = 0.005  # costs are sums of floats
 FOREVER = 10**6  # days
@@ -55,15 +56,16 @@ def _budget(added: pd.DataFrame, committed: pd.DataFrame, campaign: Campaign) ->
     spent = float(committed.loc[committed["campaign_id"] == campaign.campaign_id, "cost"].sum())
     cost = float(added["cost"].sum())
     if campaign.budget is not None and cost and spent + cost > campaign.budget + CENT:
-        message = f"budget: {spent:,.2f} is committed and {cost:,.2f} would be added, of {campaign.budget:,.2f}"
+        amounts = {"spent": f"{spent:,.2f}", "added": f"{cost:,.2f}", "budget": f"{campaign.budget:,.2f}"}
+        message = _("budget: %(spent)s is committed and %(added)s would be added, of %(budget)s", **amounts)
         yield BrokenLimit("budget", message)
 
 
 def _capacities(added: pd.DataFrame, committed: pd.DataFrame, campaign: Campaign, shop: Shop) -> Iterator[BrokenLimit]:
     own = {name: channel.capacity_per_day for name, channel in campaign.channels.items()}
     for whose, limits, before in (
-        ("this campaign", own, committed[committed["campaign_id"] == campaign.campaign_id]),
-        ("all campaigns", shop.campaigns.capacity_per_day, committed),
+        (_("this campaign"), own, committed[committed["campaign_id"] == campaign.campaign_id]),
+        (_("all campaigns"), shop.campaigns.capacity_per_day, committed),
     ):
         places = ["channel", "contact_date"]
         counts = added.groupby(places).size().rename("added").reset_index()
@@ -74,8 +76,16 @@ def _capacities(added: pd.DataFrame, committed: pd.DataFrame, campaign: Campaign
             if limit is not None and taken + contacts > limit:
                 yield BrokenLimit(
                     "capacity",
-                    f"capacity of {whose}: {channel} on {day:%Y-%m-%d} takes {limit:,}; {taken:,} are committed and "
-                    f"{contacts:,} would be added",
+                    _(
+                        "capacity of %(whose)s: %(channel)s on %(day)s takes %(limit)s; %(taken)s are committed and %(added)s "
+                        "would be added",
+                        whose=whose,
+                        channel=channel,
+                        day=f"{day:%Y-%m-%d}",
+                        limit=f"{limit:,}",
+                        taken=f"{taken:,}",
+                        added=f"{contacts:,}",
+                    ),
                 )
 
 
@@ -83,24 +93,40 @@ def _caps(contacts: pd.DataFrame, campaign: Campaign, shop: Shop) -> Iterator[Br
     caps = campaign.frequency_caps
     every = pd.Series(data=True, index=contacts.index)
     counted_by_cap: list[tuple[str, FrequencyCap | None, pd.Series[bool]]] = [
-        ("every campaign (shop.yaml)", shop.campaigns.frequency_cap, every),
-        ("every campaign", caps.overall, every),
+        (_("every campaign (shop.yaml)"), shop.campaigns.frequency_cap, every),
+        (_("every campaign"), caps.overall, every),
         *((channel, cap, contacts["channel"] == channel) for channel, cap in caps.channels.items()),
     ]
     for whose, cap, counted in counted_by_cap:
         found = _too_close(contacts[counted], cap.contacts, cap.days) if cap else 0
         if cap and found:
-            often = f"more than {many(cap.contacts, 'contact')} in {many(cap.days, 'day')} for {many(found, 'customer')}"
-            yield BrokenLimit("frequency cap", f"frequency cap of {whose}: {often}")
+            text = _(
+                "frequency cap of %(whose)s: more than %(contacts)s in %(days)s for %(customers)s",
+                whose=whose,
+                contacts=ngettext("%(count)s contact", "%(count)s contacts", cap.contacts),
+                days=_days(cap.days),
+                customers=_customers(found),
+            )
+            yield BrokenLimit("frequency cap", text)
     repeated = _too_close(contacts[contacts["campaign_id"] == campaign.campaign_id], 1, FOREVER)
     if repeated:
-        yield BrokenLimit("frequency cap", f"a second contact of {campaign.campaign_id} for {many(repeated, 'customer')}")
+        text = _("a second contact of %(name)s for %(customers)s", name=campaign.campaign_id, customers=_customers(repeated))
+        yield BrokenLimit("frequency cap", text)
 
 
 def _gap(contacts: pd.DataFrame, days: int) -> Iterator[BrokenLimit]:
     found = _too_close(contacts, 1, days)
     if found:
-        yield BrokenLimit("gap", f"gap: less than {many(days, 'day')} between two contacts of {many(found, 'customer')}")
+        given = {"days": _days(days), "customers": _customers(found)}
+        yield BrokenLimit("gap", _("gap: less than %(days)s between two contacts of %(customers)s", **given))
+
+
+def _days(number: int) -> str:
+    return ngettext("%(count)s day", "%(count)s days", number)
+
+
+def _customers(number: int) -> str:
+    return ngettext("%(count)s customer", "%(count)s customers", number)
 
 
 def _too_close(contacts: pd.DataFrame, most: int, days: int) -> int:

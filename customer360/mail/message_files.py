@@ -17,6 +17,7 @@ from customer360.mail.checking import check_message
 from customer360.mail.message import DEFINITION, EVERY_LANGUAGE, Message, MessageProblem, load_message, read_message
 from customer360.mail.previews import STARTERS, begin_message, starter_names
 from customer360.settings import Settings
+from customer360.translation import gettext as _
 
 SHARED = ""  # in place of a variant: words of all of them
 
@@ -81,7 +82,9 @@ def copy_message(settings: Settings, name: str, source: str) -> Path:
     if found is None and source in starter_names():
         found = STARTERS / source
     if found is None:
-        raise DecisionRefused(f"there is no message or starter {source}; there are {', '.join(starter_names())}")
+        raise DecisionRefused(
+            _("there is no message or starter %(name)s; there are %(names)s", name=source, names=", ".join(starter_names()))
+        )
     with deciding(settings.place):
         return begin_message(settings, name, found, made_folder(settings, name))
 
@@ -94,10 +97,14 @@ def write_texts(settings: Settings, name: str, texts: Mapping[str, str], before:
     """
     with deciding(settings.place):
         if not is_made(settings, name):
-            raise DecisionRefused(f"{name} is a message of the shop's own, which is not written here. Make a copy of it")
+            raise DecisionRefused(
+                _("%(name)s is a message of the shop's own, which is not written here. Make a copy of it", name=name)
+            )
         known, _problems = load_message(made_folder(settings, name))
         if known is None or known.content_hash != before:
-            raise DecisionRefused(f"the message {name} was changed meanwhile. Open it again, and repeat your edit")
+            raise DecisionRefused(
+                _("the message %(name)s was changed meanwhile. Open it again, and repeat your edit", name=name)
+            )
         text = with_texts(known, texts)
         message, problems = read_message(name, {**known.files, DEFINITION: text})
         problems = problems if message is None else check_message(message, settings.shop)
@@ -112,7 +119,9 @@ def remove_message(settings: Settings, name: str, before: str) -> None:
     with deciding(settings.place):
         known = load_message(made_folder(settings, name))[0] if is_made(settings, name) else None
         if known is None or known.content_hash != before:
-            raise DecisionRefused(f"{name} is no message that was made here, or was changed meanwhile. Look at it again")
+            raise DecisionRefused(
+                _("%(name)s is no message that was made here, or was changed meanwhile. Look at it again", name=name)
+            )
         gone = made_folder(settings, f"{TEMPORARY_PREFIX}{name}")
         made_folder(settings, name).rename(gone)
         shutil.rmtree(gone)

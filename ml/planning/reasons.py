@@ -6,6 +6,7 @@ import pandas as pd
 
 from customer360.campaigns.definition import Campaign
 from customer360.settings import Shop
+from customer360.translation import gettext as _
 
 CONTACT, HOLDOUT, LEFT_OUT = "contact", "holdout", "left out"
 
@@ -34,18 +35,20 @@ def left_out_texts(campaign: Campaign, shop: Shop) -> dict[str, str]:
     """Why a customer is left out of a campaign, in words, by reason and in the order of ``REASONS``."""
     gap = max(campaign.minimum_gap_days, shop.campaigns.minimum_gap_days)
     return {
-        SUPPRESSED: "on the list of customers who must not be contacted, for each of the campaign's channels",
-        NO_CONSENT: f"has not allowed contacts by {', '.join(campaign.channels)}",
-        NO_ADDRESS: "no valid e-mail address is known, and no other channel is left",
-        ADDRESS_TAKEN: "the campaign mails somebody else with the same e-mail address, and no other channel is left",
-        NOT_FILLED: f"the message {campaign.message} lacks a value that it needs, and no other channel is left",
-        OUTSIDE_WINDOW: f"the campaign may send on none of the next {shop.campaigns.days_ahead} days",
-        FREQUENCY_CAP: "contacted by this campaign already, or as often as the caps on contacts allow",
-        GAP: f"contacted, or to be contacted, less than {gap} days from each day that is left",
-        OTHER_FIRST: "a campaign of higher priority contacts them, which leaves no day for this one",
-        BELOW_ZERO: "no contact that is allowed would bring more than it costs",
-        NO_CAPACITY: "the channels that are worth it are fully used by customers to whom they bring more",
-        BUDGET: "the budget is used for customers to whom it brings more",
+        SUPPRESSED: _("on the list of customers who must not be contacted, for each of the campaign's channels"),
+        NO_CONSENT: _("has not allowed contacts by %(channels)s", channels=", ".join(campaign.channels)),
+        NO_ADDRESS: _("no valid e-mail address is known, and no other channel is left"),
+        ADDRESS_TAKEN: _("the campaign mails somebody else with the same e-mail address, and no other channel is left"),
+        NOT_FILLED: _(
+            "the message %(message)s lacks a value that it needs, and no other channel is left", message=campaign.message
+        ),
+        OUTSIDE_WINDOW: _("the campaign may send on none of the next %(days)s days", days=shop.campaigns.days_ahead),
+        FREQUENCY_CAP: _("contacted by this campaign already, or as often as the caps on contacts allow"),
+        GAP: _("contacted, or to be contacted, less than %(days)s days from each day that is left", days=gap),
+        OTHER_FIRST: _("a campaign of higher priority contacts them, which leaves no day for this one"),
+        BELOW_ZERO: _("no contact that is allowed would bring more than it costs"),
+        NO_CAPACITY: _("the channels that are worth it are fully used by customers to whom they bring more"),
+        BUDGET: _("the budget is used for customers to whom it brings more"),
     }
 
 

@@ -7,6 +7,8 @@ from typing import Any
 from django.apps import AppConfig
 from django.db.models.signals import post_migrate
 
+from customer360.translation import translate_by
+
 
 class DeskConfig(AppConfig):
     """``desk``: the label of its tables and permissions."""
@@ -16,9 +18,12 @@ class DeskConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register pages and signals."""
+        """Register pages and signals, and translate the texts of the library as those of the desk."""
+        from django.utils import translation
+
         from customer360.services.desk import pages, signals  # noqa: F401 (they register themselves)
 
+        translate_by(translation)
         post_migrate.connect(make_groups, sender=self)
 
 
