@@ -149,7 +149,12 @@ def _sending(queue: MailQueue, stops: dict[str, Stop]) -> list[Sending]:
     states = queue.counts().groupby(["campaign_id", "state"])["messages"].sum().unstack(fill_value=0)
     found = verdicts(queue)
     return [
-        Sending(str(campaign), row.astype(int).to_dict(), stops.get(str(campaign)), found.get(str(campaign), []))
+        Sending(
+            str(campaign),
+            {str(state): int(count) for state, count in row.items()},
+            stops.get(str(campaign)),
+            found.get(str(campaign), []),
+        )
         for campaign, row in states.iterrows()
     ]
 
