@@ -67,8 +67,9 @@ def offer_decision_assets(shop: Shop) -> list[dg.AssetsDefinition]:
         with platform.warehouse(f"run {context.run.run_id}") as connection:
             (last,) = connection.execute("select max(slice) from ops.clock").fetchone() or (None,)
             until = last.replace(tzinfo=UTC) if last else platform.shop_now()
-            counts, changed = take_landed(settings, until, everything=context.run.job_name != SLICE_JOB)
-            rebuild(connection, settings, context.run.run_id, bool(changed))
+            is_slice = context.run.job_name == SLICE_JOB
+            counts, changed = take_landed(settings, until, everything=not is_slice)
+            rebuild(connection, settings, context.run.run_id, bool(changed), anew=not is_slice)
             rows = row_count(connection, TABLE)
         yield dg.MaterializeResult(asset_key=RAW, metadata={**asdict(counts), "slices": len(changed)})
         yield from line_check_results(counts, RAW)

@@ -113,8 +113,11 @@ def holdout_salt(place: Place, salt: str, now: datetime, by: str) -> str:
 
 def known_salt(place: Place, salt: str) -> str:
     """The salt that the ledger holds, or before the first plan ``salt``, which that plan will give it."""
-    kept = read_ledger(place, [SALT])
-    return str(kept["detail"].iloc[0]) if len(kept) else salt
+    if not ledger_parts(place):
+        return salt
+    with connect(place.scratch) as connection:
+        kept = connection.execute(f"select detail from ({ledger_query(place, [SALT])})").fetchone()
+    return str(kept[0]) if kept else salt
 
 
 def entry_id(event: str, key: Sequence[str]) -> str:

@@ -220,6 +220,30 @@ def test_an_event_without_a_decision_counts_for_the_newest_one_of_its_offer_and_
     assert {name for name, row in found.items() if row["is_shown"]} == {"newest", "visitor"}
 
 
+def test_decisions_of_unchanged_raw_slices_come_from_the_table_and_are_those_of_raw(log: Store) -> None:
+    before = NOON - timedelta(minutes=15)
+    land(log, before, "a.jsonl", line("d1", at=before, top_products=["p1", "p2"]), line("d2", at=before))
+    event(log, decision_id="d1", kind="clicked")
+    decisions(log)
+    land(log, NOON, "a.jsonl", line("d2", customer_id="c2"), line("d3"))
+    event(log, decision_id="d2")
+    part = raw_folder(log.settings.place.raw, before) / "part.parquet"
+    content, state = part.read_bytes(), part.stat()
+    part.write_bytes(b"not to be read")
+    os.utime(part, ns=(state.st_atime_ns, state.st_mtime_ns))
+    found = decisions(log)
+    assert [(name, row["customer_id"], row["is_shown"]) for name, row in found.items()] == [
+        ("d1", "c1", True),
+        ("d2", "c1", True),
+        ("d3", "c1", False),
+    ]
+    part.write_bytes(content)
+    rebuild(log.connection, log.settings, "content", changed=True, anew=True)
+    assert decisions(log) == found
+    part.unlink()
+    assert set(decisions(log)) == {"d1", "d2", "d3"}  # taken from landing again
+
+
 def test_decisions_older_than_90_days_are_in_raw_alone(log: Store) -> None:
     old = NOON - timedelta(days=91)
     land(log, old, "a.jsonl", line("d1", at=old))
