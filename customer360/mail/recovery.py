@@ -12,10 +12,13 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from sqlalchemy import update
+
+from customer360.lake.slices import naive
 from customer360.mail.journal import Entry, claim, journal_folder, read_journal
 from customer360.mail.queue import MailQueue
 from customer360.mail.queue.messages import Outcome
-from customer360.mail.queue.tables import ACCEPTED, FAILED, QUEUED, UNKNOWN
+from customer360.mail.queue.tables import ACCEPTED, FAILED, OPT_INS, QUEUED, UNKNOWN
 from customer360.mail.return_paths import tags
 
 AFTER_START = "its sender died between the message's last byte and the reply"
@@ -76,8 +79,9 @@ def _outcome(entry: Entry, now: datetime) -> Outcome:
 def reconcile(queue: MailQueue, logs: Iterable[Path], secrets: list[str], now: datetime) -> int:
     """Compare the queue with the senders' logs and with ``logs`` of Postfix, and open it; returns how many messages changed.
 
-    A message that Postfix took is in the lines of its cleanup, by the signed Message-ID. Raises ``OSError`` where a log cannot
-    be read; the queue stays closed then.
+    A message that Postfix took is in the lines of its cleanup, by the signed Message-ID. Confirmation mails of opt-ins are in
+    no log: those that wait are not sent, and who wants one may ask again. Raises ``OSError`` where a log cannot be read; the
+    queue stays closed then.
     """
     taken = []
     for log in logs:
@@ -87,5 +91,7 @@ def reconcile(queue: MailQueue, logs: Iterable[Path], secrets: list[str], now: d
                 tagged = tags(found[1], secrets) if found else []
                 taken += [Outcome(tag.contact_key, 0, ACCEPTED, now, f"in {log.name}") for tag in tagged if tag.contact_key]
     changed = recover(queue, now) + queue.remember(taken)
+    with queue.engine.begin() as connection:
+        connection.execute(update(OPT_INS).where(OPT_INS.c.mailed_at.is_(None)).values(mailed_at=naive(now)))
     queue.open()
     return changed

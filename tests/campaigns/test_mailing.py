@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import email
 import email.policy
+import time
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 from zoneinfo import ZoneInfo
 
 import duckdb
@@ -15,19 +17,24 @@ import pytest
 
 from customer360.campaigns.approval import withdraw
 from customer360.campaigns.definition import Campaign, Channel, SendWindow
-from customer360.campaigns.ledger import SENT, SUPPRESSED, read_ledger
+from customer360.campaigns.ledger import SENT, SUPPRESSED, ledger_parts, read_ledger
 from customer360.campaigns.mailing import sync_ledger
 from customer360.decisions import DecisionRefused, Request
 from customer360.lake.publishing.publishing import publish
 from customer360.mail.links import link_secrets
+from customer360.mail.overview import brake
 from customer360.mail.queue import MailQueue, open_queue
 from customer360.mail.queue.messages import Outcome
 from customer360.mail.queue.tables import ACCEPTED, FAILED, LEFT_OUT, QUEUED, UNKNOWN
 from customer360.mail.return_paths import read_return_path
 from customer360.services.mailer.preparation import Preparation, wait_for_hours
+from customer360.services.mailer.server import make_worker, run_worker
+from customer360.services.mailer.settings import MailerSettings
 from customer360.services.mailer.worker import Letter
 from tests.campaigns.conftest import Desk, at
+from tests.support.ports import free_port
 from tests.support.random_shop import EMAIL
+from tests.support.smtp_receiver import smtp_receiver
 
 DUE = "2026-05-05 07:30"
 BODY = """<mjml><mj-head><mj-preview>{{ preheader }}</mj-preview></mj-head><mj-body><mj-section><mj-column><mj-text>
@@ -112,6 +119,27 @@ def test_the_ledger_learns_once_what_became_of_messages(desk: Desk) -> None:
     assert rows["customer_id"].tolist() == ["C1", "C2", "C3"] and set(rows["detail"]) == {"accepted: 250 Ok"}
     assert set(rows["event_at"]) == {pd.Timestamp(DUE)}
     assert desk.send("2026-05-05 09:00").queued == 0
+
+
+def test_the_ledger_grows_by_a_file_a_quarter_of_an_hour_and_by_one_at_the_end(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("customer360.services.mailer.worker.CARE_SECONDS", 0.02)
+    looks = Mock(side_effect=brake)
+    monkeypatch.setattr("customer360.services.mailer.server.brake", looks)
+    desk.send(DUE)
+    publish_nothing(desk)
+    before, port = len(ledger_parts(desk.place)), free_port()
+    own = MailerSettings(host="127.0.0.1", port=port, tls="none", connections=1)
+
+    def slow(step: str, recipient: str) -> None:
+        time.sleep(0.4 if step == "rcpt" else 0)
+
+    with smtp_receiver(port, slow):
+        worker = make_worker(desk.settings, own, lambda *_: at(DUE))
+        run_worker(desk.settings, own, worker, is_once=True, shop_clock=lambda *_: at(DUE))
+    assert len(desk.events(SENT)) == 3
+    assert len(ledger_parts(desk.place)) - before <= 2 < looks.call_count
 
 
 def test_the_ledger_calls_unknown_ones_sent_and_failed_ones_suppressed(desk: Desk) -> None:

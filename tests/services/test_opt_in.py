@@ -20,6 +20,7 @@ from customer360.mail.answers import Answer, take
 from customer360.mail.consents import MOST_OVERALL, MOST_PER_CLIENT, OPT_INS, PERIOD, VALID, Consents, OptIn, Question
 from customer360.mail.links import ContactLinks, LinkToken, link_url, sign_link
 from customer360.mail.queue.tables import reading
+from customer360.mail.recovery import reconcile
 from customer360.mail.smtp import Relay
 from customer360.services.api.app import create
 from customer360.services.api.settings import ApiSettings
@@ -100,6 +101,16 @@ def test_the_link_confirms_by_a_post_alone_and_the_proof_is_kept(mailed: Mailed)
     assert (proof["address"], proof["customer_id"], proof["text_version"]) == (ADA, "C1", "2026-05")
     assert proof["page"] == "https://shop.example/join"
     assert "channel=email&topic=&allowed=true" in [event["page_url"].partition("#")[2] for event in mailed.events()]
+
+
+def test_after_a_restore_no_confirmation_leaves_twice_and_the_link_of_the_first_is_good(mailed: Mailed) -> None:
+    ask(mailed, ADA, customer="C1")
+    (opt_in,) = consents(mailed).claim(NOW)
+    consents(mailed).unclaim(opt_in.opt_in_id)  # as the backup has it
+    reconcile(mailed.queue, [], mailed.secrets, NOW)
+    assert consents(mailed).claim(NOW) == []
+    assert mailed.ask("POST", link(mailed, opt_in)).status_code == 200
+    assert len(consents(mailed).proofs()) == 1
 
 
 def test_links_that_are_forged_of_another_kind_or_too_old_confirm_nothing(mailed: Mailed) -> None:

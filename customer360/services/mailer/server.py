@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from datetime import UTC, datetime, timedelta
 
 from customer360.campaigns.mailing import sync_ledger
@@ -20,6 +21,7 @@ from customer360.settings import Settings
 
 LOG = logging.getLogger(__name__)
 BY = "mailer"
+SYNC_SECONDS = 900.0
 
 
 class MailerClosed(OperatorError):  # noqa: N818  the state's name
@@ -60,16 +62,20 @@ def run_worker(
 ) -> None:
     """Send.
 
-    About once a minute and at the end confirmation mails of opt-ins leave, the ledger learns what was sent, and bad rates
-    stop their campaign.
+    About once a minute and at the end confirmation mails of opt-ins leave and bad rates stop their campaign. What was sent is
+    written to the ledger and published every ``SYNC_SECONDS`` and at the end: each time adds a file to the ledger.
     """
+    next_sync = -float("inf")
     relay, signer = own.relay(email_of(settings.shop).return_path_domain), own.signer(settings.shop)
 
     def care() -> None:
+        nonlocal next_sync
         now = datetime.now(UTC)
         send_confirmations(settings, worker.queue, relay, now, signer)
         for line in brake(worker.queue, now):
             LOG.error("stopped by itself: %s", line)
-        sync_ledger(settings, worker.queue, now, shop_clock(settings, now), BY)
+        if worker.stop.is_set() or time.monotonic() >= next_sync:
+            sync_ledger(settings, worker.queue, now, shop_clock(settings, now), BY)
+            next_sync = time.monotonic() + SYNC_SECONDS
 
     worker.run(is_once=is_once, each_minute=care)
