@@ -21,6 +21,8 @@ PAGES = {
     "offers": "/offers/",
     "recommendations": "/recommendations/",
     "models": "/models/",
+    "email": "/email/",
+    "message": "/messages/win_back/",
 }
 SIZE = {"width": 1280, "height": 1000}
 COLORS = 128  # a third of the bytes
