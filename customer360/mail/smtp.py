@@ -58,6 +58,8 @@ class LostConnectionError(OSError):
 class RefusedError(OSError):
     """The server takes no messages from this sender now: it refused the connection, TLS or the login."""
 
+    is_in_doubt = False
+
 
 @dataclass(frozen=True)
 class Relay:
@@ -84,6 +86,15 @@ class Relay:
     def __repr__(self) -> str:
         """Without the password."""
         return f"{self.host}:{self.port} ({self.tls})"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether messages go to a server of this machine without TLS, such as the demo's sink."""
+        return self.tls == "none"
+
+    def connect(self) -> Connection:
+        """A connection to it. Raises ``RefusedError``."""
+        return Connection(self)
 
 
 class Connection:

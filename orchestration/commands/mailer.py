@@ -32,7 +32,7 @@ def run(
     worker = make_worker(settings, own)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.stop.set())
-    announce(f"{own.host}:{own.port} takes the messages of {settings.shop.title}.")
+    announce(f"{own.provider or f'{own.host}:{own.port}'} takes the messages of {settings.shop.title}.")
     run_worker(settings, own, worker, is_once=is_once)
 
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, formataddr
+from typing import TYPE_CHECKING
 
 from customer360.mail.consents import Consents, OptIn
 from customer360.mail.dkim import Signer
@@ -14,15 +15,20 @@ from customer360.mail.dns_checks import may_send_to_all
 from customer360.mail.links import LinkToken, link_secrets, link_url, sign_link
 from customer360.mail.queue import MailQueue
 from customer360.mail.return_paths import message_id, return_path
-from customer360.mail.smtp import Connection, LostConnectionError, RefusedError, Relay
+from customer360.mail.smtp import LostConnectionError, RefusedError
 from customer360.mail.texts import TEXTS, language_of
 from customer360.settings import Email, Settings
+
+if TYPE_CHECKING:
+    from customer360.mail.provider_api import Transport
 
 EXPORT_EVERY = timedelta(hours=1)  # opt-ins expire with time
 LOG = logging.getLogger(__name__)
 
 
-def send_confirmations(settings: Settings, queue: MailQueue, relay: Relay, now: datetime, signer: Signer | None = None) -> int:
+def send_confirmations(
+    settings: Settings, queue: MailQueue, transport: Transport, now: datetime, signer: Signer | None = None
+) -> int:
     """Send the confirmation mails that wait; returns how many the relay took. ``now`` is aware; ``signer``: of DKIM.
 
     One whose connection was lost before its end is tried again next time; one that may have arrived is not. Before the check
@@ -32,14 +38,14 @@ def send_confirmations(settings: Settings, queue: MailQueue, relay: Relay, now: 
     consents.forget(now)
     if email is not None and consents.exported_at() < now - EXPORT_EVERY:
         consents.export(now, email.consent_months)
-    if email is None or not (relay.tls == "none" or may_send_to_all(settings)):
+    if email is None or not (transport.is_local or may_send_to_all(settings)):
         return 0
     waiting = consents.claim(now)
     if not waiting:
         return 0
     secrets, sent = link_secrets(settings.place), 0
     try:
-        connection = Connection(relay)
+        connection = transport.connect()
     except RefusedError as error:
         for opt_in in waiting:
             consents.unclaim(opt_in.opt_in_id)
@@ -51,7 +57,7 @@ def send_confirmations(settings: Settings, queue: MailQueue, relay: Relay, now: 
         content = signer.sign(message, int(now.timestamp())) if signer else message
         try:
             sent += connection.send(sender, opt_in.address, content, lambda: None).is_accepted
-        except LostConnectionError as error:
+        except (LostConnectionError, RefusedError) as error:
             for later in waiting[number + error.is_in_doubt :]:
                 consents.unclaim(later.opt_in_id)
             LOG.warning("confirmation mails wait: %s", error)

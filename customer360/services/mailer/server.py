@@ -49,7 +49,7 @@ def make_worker(settings: Settings, own: MailerSettings, shop_clock: ShopClock =
     )
     return Worker(
         queue,
-        own.relay(email.return_path_domain),
+        own.transport(email.return_path_domain),
         preparation,
         connections=own.connections,
         rates=Rates(email.rates),
@@ -66,12 +66,12 @@ def run_worker(
     written to the ledger and published every ``SYNC_SECONDS`` and at the end: each time adds a file to the ledger.
     """
     next_sync = -float("inf")
-    relay, signer = own.relay(email_of(settings.shop).return_path_domain), own.signer(settings.shop)
+    transport, signer = own.transport(email_of(settings.shop).return_path_domain), own.signer(settings.shop)
 
     def care() -> None:
         nonlocal next_sync
         now = datetime.now(UTC)
-        send_confirmations(settings, worker.queue, relay, now, signer)
+        send_confirmations(settings, worker.queue, transport, now, signer)
         for line in brake(worker.queue, now):
             LOG.error("stopped by itself: %s", line)
         if worker.stop.is_set() or time.monotonic() >= next_sync:

@@ -15,7 +15,7 @@ from customer360.decisions import DecisionRefused
 from customer360.mail.previews import as_mail
 from customer360.mail.rendering import Rendered, email_of
 from customer360.mail.return_paths import BOUNCES
-from customer360.mail.smtp import Connection, LostConnectionError, RefusedError
+from customer360.mail.smtp import LostConnectionError, RefusedError
 from customer360.services.mailer.settings import PREFIX, MailerSettings
 from customer360.settings import Shop
 
@@ -31,14 +31,14 @@ def send_test_mail(shop: Shop, environment: Mapping[str, str], made: Rendered, t
     if to not in email.test_addresses:
         known = ", ".join(email.test_addresses) or "none: list them as email.test_addresses of shop.yaml"
         raise DecisionRefused(f"a test mail goes to a test address alone; there are {known}")
-    if f"{PREFIX}HOST" not in environment:
-        raise DecisionRefused(f"no transport is set up here: start this with the mailer's variables, {PREFIX}HOST and so on")
+    if not {f"{PREFIX}HOST", f"{PREFIX}PROVIDER"} & environment.keys():
+        raise DecisionRefused(f"no transport is set up here: start this with the mailer's variables, such as {PREFIX}HOST")
     own = MailerSettings.from_environment(environment)
     own = msgspec.structs.replace(own, timeout_seconds=min(own.timeout_seconds, LONGEST_WAIT))
     content, signer = as_mail(made, shop, at, to), own.signer(shop)
     content = signer.sign(content, int(at.timestamp())) if signer else content
     try:
-        connection = Connection(own.relay(email.return_path_domain))
+        connection = own.transport(email.return_path_domain).connect()
         reply = connection.send(f"{BOUNCES}@{email.return_path_domain}", to, content, lambda: None)
         connection.quit()
     except (RefusedError, LostConnectionError) as error:

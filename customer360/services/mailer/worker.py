@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pandas as pd
 
@@ -30,7 +30,11 @@ from customer360.mail.queue.messages import Contact, Outcome
 from customer360.mail.queue.rates import Rates
 from customer360.mail.queue.tables import ACCEPTED, FAILED, LEFT_OUT, QUEUED, UNKNOWN
 from customer360.mail.recovery import recover
-from customer360.mail.smtp import Connection, LostConnectionError, RefusedError, Relay, Reply
+from customer360.mail.smtp import LostConnectionError, RefusedError, Reply
+
+if TYPE_CHECKING:
+    from customer360.mail.provider_api import ApiConnection, Transport
+    from customer360.mail.smtp import Connection
 
 LOG = logging.getLogger(__name__)
 BATCH_SECONDS = 2.0  # a batch is what is sent in so long, within these bounds: what is prepared must not wait for long
@@ -76,14 +80,14 @@ class Worker:
     def __init__(
         self,
         queue: MailQueue,
-        relay: Relay,
+        transport: Transport,
         preparation: Preparation,
         *,
         connections: int = 4,
         rates: Rates | None = None,
         keep_logs: timedelta = timedelta.max,
     ) -> None:
-        self.queue, self._relay, self._preparation, self._rates = queue, relay, preparation, rates or Rates()
+        self.queue, self._transport, self._preparation, self._rates = queue, transport, preparation, rates or Rates()
         self._connections, self._keep_logs = connections, keep_logs
         self._letters: queues.SimpleQueue[Letter | None] = queues.SimpleQueue()
         self._outcomes: deque[tuple[Contact, Outcome, Reply | None]] = deque()
@@ -251,7 +255,7 @@ class Worker:
 
     def _send_all(self) -> None:
         """The work of a sender thread."""
-        line = _Line(self._relay)
+        line = _Line(self._transport)
         while (letter := self._letters.get()) is not None:
             try:
                 outcome, reply = self._attempt(line, letter)
@@ -303,7 +307,7 @@ class Worker:
             self._pause(f"the log cannot be written: {error}")
         self._failures = 0 if reply.is_accepted else self._failures
         if reply.step == "mail":  # the relay refuses the sender, whoever the recipient is
-            self._pause(f"{self._relay!r} refuses the sender: {answered}")
+            self._pause(f"{self._transport!r} refuses the sender: {answered}")
             return _back(contact, answered, self._resumes_at()), None
         state = ACCEPTED if reply.is_accepted else FAILED if reply.is_final else QUEUED
         return Outcome(key, attempt, state, _now(), answered), reply
@@ -312,15 +316,15 @@ class Worker:
 class _Line:
     """The connection of a sender thread, made anew where it was lost or has sent enough."""
 
-    def __init__(self, relay: Relay) -> None:
-        self._relay, self.sent = relay, 0
-        self._connection: Connection | None = None
+    def __init__(self, transport: Transport) -> None:
+        self._transport, self.sent = transport, 0
+        self._connection: Connection | ApiConnection | None = None
 
-    def connection(self) -> Connection:
+    def connection(self) -> Connection | ApiConnection:
         """A connection that takes the next message. Raises ``RefusedError``."""
         if self.sent >= PER_CONNECTION or (self._connection and not self._connection.is_open):
             self.quit()
-        self._connection, self.sent = self._connection or Connection(self._relay), self.sent + 1
+        self._connection, self.sent = self._connection or self._transport.connect(), self.sent + 1
         return self._connection
 
     def drop(self) -> None:
