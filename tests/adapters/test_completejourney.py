@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ needs_data = pytest.mark.skipif(
 )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Landed:
     """A landing folder written once for all tests, and the counts that the adapter returned."""
 
@@ -38,6 +39,7 @@ class Landed:
     def history(self, *columns: str) -> Any:
         return pq.read_table(self.landing / "history", columns=list(columns) or None)
 
+    @cached_property
     def live(self) -> list[tuple[Path, dict[str, Any]]]:
         files = sorted((self.landing / "clicks").glob("*/*/*/*/*"))
         return [(file, json.loads(line, parse_float=Decimal)) for file in files for line in file.read_text().splitlines()]
@@ -55,7 +57,7 @@ def landed(tmp_path_factory: pytest.TempPathFactory) -> Landed:
 @needs_data
 def test_no_line_and_no_cent_is_lost(landed: Landed) -> None:
     history = landed.history("amount")
-    live = [event for _, event in landed.live()]
+    live = [event for _, event in landed.live]
     assert history.num_rows + len(live) == 1_469_307
     assert pc.sum(history["amount"]).as_py() + sum(event["amount"] for event in live) == Decimal("4596039.58")
     assert (landed.counts["history_events"], landed.counts["live_events"]) == (history.num_rows, len(live))
@@ -64,13 +66,13 @@ def test_no_line_and_no_cent_is_lost(landed: Landed) -> None:
 @needs_data
 def test_every_line_has_an_id_of_its_own_and_baskets_and_households_stay_whole(landed: Landed) -> None:
     history = landed.history("event_id", "order_id", "line_no", "customer_id")
-    live = [event for _, event in landed.live()]
+    live = [event for _, event in landed.live]
     distinct = {
         name: len(pc.unique(pa.chunked_array([*history[name].chunks, pa.array([event[name] for event in live])])))
         for name in ("event_id", "order_id", "customer_id")
     }
     assert distinct == {"event_id": 1_469_307, "order_id": 155_848, "customer_id": 2_469}
-    basket = [event["line_no"] for _, event in landed.live() if event["order_id"] == "41453083334"]
+    basket = [event["line_no"] for _, event in landed.live if event["order_id"] == "41453083334"]
     assert sorted(basket) == list(range(1, len(basket) + 1))
 
 
@@ -79,7 +81,7 @@ def test_history_ends_where_the_live_slices_begin(landed: Landed) -> None:
     boundary = SHOP.slices_start.replace(tzinfo=None)
     assert pc.max(landed.history("event_at")["event_at"]).as_py() < boundary
     starts = set()
-    for file, event in landed.live():
+    for file, event in landed.live:
         at = datetime.fromisoformat(event["event_at"])
         start = datetime.strptime("/".join(file.parts[-5:-1]), "%Y/%m/%d/%H%M").replace(tzinfo=UTC)
         assert start <= at < start + SHOP.slice_width
@@ -114,7 +116,7 @@ def test_a_line_is_what_the_package_says(landed: Landed) -> None:
 @needs_data
 def test_lines_without_a_department_are_other(landed: Landed) -> None:
     categories = Counter(landed.history("category_id")["category_id"].to_pylist())
-    categories.update(event["category_id"] for _, event in landed.live())
+    categories.update(event["category_id"] for _, event in landed.live)
     assert categories["other"] == 4_836
     assert categories["GROCERY"] == 928_997
     assert set(categories) <= set(landed.reference("categories")["category_id"].to_pylist())
@@ -156,7 +158,7 @@ def test_every_household_is_a_customer_and_801_have_demographics(landed: Landed)
 def test_the_files_keep_the_contracts(landed: Landed) -> None:
     clicks = {column.name for column in CLICK_COLUMNS}
     assert set(landed.history().column_names) <= clicks
-    assert all(set(event) <= clicks for _, event in landed.live())
+    assert all(set(event) <= clicks for _, event in landed.live)
     contracts = reference_tables(SHOP)
     for folder in (landed.landing / "reference").iterdir():
         contract, table = contracts[folder.name], landed.reference(folder.name)
@@ -183,9 +185,9 @@ def test_the_last_slices_may_be_asked_for(landed: Landed, tmp_path: Path) -> Non
     counts = completejourney.write_landing(SHOP, Place(root=tmp_path), live_slices=4)
     every = landed.counts["history_events"] + landed.counts["live_events"]
     last = Landed(tmp_path / "landing", counts)
-    assert counts["live_slices"] == len({file for file, _ in last.live()}) == 4
+    assert counts["live_slices"] == len({file for file, _ in last.live}) == 4
     assert counts["history_events"] + counts["live_events"] == every
-    assert last.live()[0][1]["event_at"] > pc.max(last.history("event_at")["event_at"]).as_py().isoformat()
+    assert last.live[0][1]["event_at"] > pc.max(last.history("event_at")["event_at"]).as_py().isoformat()
 
 
 @needs_data

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
-from published_frames import small_shop
+from published_frames import small_shop, training_frame
 from trained_models import NOW, Trained
 
+from ml.datasets.training_sets import build_training_set
 from ml.fitting.boosting_settings import BoostingSettings
 from ml.fitting.training import train
 from ml.fitting.tuning import DEPTHS, L2_LEAF_REG, LEARNING_RATE, RANDOM_STRENGTH, SUBSAMPLE, Budget, search
@@ -108,10 +109,11 @@ def test_the_luckiest_of_many_equal_settings_is_not_chosen() -> None:
 
 
 @pytest.mark.full
-def test_training_searches_on_the_tuning_rows_and_says_what_it_tried(trained: Trained) -> None:
-    training_set = trained.training_set
+def test_training_searches_on_the_tuning_rows_and_says_what_it_tried() -> None:
+    shop, few = small_shop(), BoostingSettings(iterations=15)
+    training_set = build_training_set(training_frame(shop, customers=200, cutoffs=4), shop)
     ticks = iter(range(10_000))
-    made = train(training_set, seed=1, threads=2, budget=Budget(6, lambda: float(next(ticks))))
+    made = train(training_set, seed=1, threads=2, settings=few, budget=Budget(6, lambda: float(next(ticks))))
     assert made.search is not None
     assert [trial.seconds for trial in made.search.trials] == [1, 1, 1]
     for name, value in next(trial for trial in made.search.trials if trial.is_chosen).settings.items():
@@ -122,7 +124,7 @@ def test_training_searches_on_the_tuning_rows_and_says_what_it_tried(trained: Tr
         training_set, validation=training_set.validation.iloc[:60], validation_labels=training_set.validation_labels[:60][::-1]
     )
     ticks = iter(range(10_000))
-    again = train(spoilt, seed=1, threads=2, budget=Budget(6, lambda: float(next(ticks))))
+    again = train(spoilt, seed=1, threads=2, settings=few, budget=Budget(6, lambda: float(next(ticks))))
     assert again.search == made.search
 
     judged = evaluate(training_set, made)

@@ -14,6 +14,7 @@ import pytest
 
 from customer360.services.alerts import Alert, send
 from ml.datasets.training_sets import build_training_set
+from ml.fitting.boosting_settings import BoostingSettings
 from ml.fitting.training import train
 from ml.judging.evaluation import evaluate
 from ml.judging.plots import evaluation_plots
@@ -60,7 +61,7 @@ def report_of(categories: tuple[str, ...], regions: tuple[str, ...], folder: Pat
     history = training_frame(shop, customers=300, cutoffs=3)
     history["region"] = rng.choice(np.array(regions, dtype=object), len(history))
     training_set = build_training_set(history, shop)
-    made = train(training_set, seed=1, threads=2)
+    made = train(training_set, seed=1, threads=2, settings=BoostingSettings(iterations=10))
     trained = Trained(training_set, made, evaluate(training_set, made))
     store = ModelStore(folder / "models")
     trained.save(store, "v1")

@@ -260,7 +260,7 @@ def test_a_reader_keeps_its_snapshot_and_the_next_view_is_the_new_version(shop: 
 @pytest.mark.full
 def test_a_killed_refresh_leaves_one_whole_version(shop: ServedShop) -> None:
     """Each kill comes later, from before the first write to after the last, however slow the machine is."""
-    shop.customers |= {f"D{number:04d}": {} for number in range(3000)}
+    shop.customers |= {f"D{number:04d}": {} for number in range(800)}
     shop.publish_and_refresh()
     seen: set[bool] = set()
     for turn in takewhile(lambda turn: turn < 4 or seen != {False, True}, count()):
@@ -271,7 +271,7 @@ def test_a_killed_refresh_leaves_one_whole_version(shop: ServedShop) -> None:
         with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=REPOSITORY) as process:
             assert process.stdout
             assert process.stdout.readline() == b"open\n"
-            time.sleep(0.02 * (1.6**turn - 1))
+            time.sleep(0.02 * (2**turn - 1))
             process.send_signal(signal.SIGKILL)
         reader = StoreReader(store_folder(shop.settings.place))
         with reader.view() as view:
