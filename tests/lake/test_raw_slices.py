@@ -697,7 +697,7 @@ FILES = st.fixed_dictionaries(
 
 
 @pytest.mark.full
-@hypothesis_settings(max_examples=20)
+@hypothesis_settings(max_examples=10)
 @given(FILES)
 @example(
     {
