@@ -20,32 +20,37 @@ FULL_FOLDERS = {
 }
 FULL_MODULES = {"tests.support.lab", "tests.support.object_store", "tests.support.postgres"}
 FULL_FIXTURES = {"server", "postgres", "in_store"}
-# Files that take over half a minute, the longest first. Two of the first three make a place of their own: the tiny shop, which
-# the others copy, is made meanwhile.
+# Files that take over half a minute, some of them with make test-all alone, the longest first. Of the first three only one needs
+# the tiny shop, which the others copy: it is made meanwhile.
 LONGEST = (
     "test_killed_services.py",
     "test_start.py",
-    "test_sessions.py",
+    "test_pages_in_a_browser.py",
     "test_daemon.py",
     "test_killed_runs.py",
-    "test_any_way_to_a_state.py",
     "test_models_through_dagster.py",
     "test_earlier_place.py",
+    "test_scoring.py",
+    "test_daily_job.py",
     "test_stock_dagster.py",
     "test_shop_in_a_store.py",
-    "test_totals.py",
+    "test_journey.py",
+    "test_dbt.py",
+    "test_any_way_to_a_state.py",
+    "test_look_ahead_check.py",
+    "test_schedules.py",
+    "test_full_disk_in_dbt.py",
+    "test_dbt_project.py",
+    "test_canaries.py",
+    "test_sending.py",
+    "test_sessions.py",
     "test_retailer_truth.py",
+    "test_totals.py",
     "test_look_ahead.py",
     "test_response_through_dagster.py",
     "test_value_through_dagster.py",
     "test_whole_runs.py",
-    "test_canaries.py",
-    "test_pages_in_a_browser.py",
-    "test_journey.py",
-    "test_monitoring.py",
-    "test_scoring.py",
     "test_matured_scores.py",
-    "test_orders.py",
 )
 FAST = "not full"
 FAST_CPU_SECONDS = 3.0

@@ -29,8 +29,8 @@ def shop() -> Shop:
 
 
 @pytest.fixture(scope="module")
-def dbt(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Dbt:
-    return Dbt(shop, tmp_path_factory)
+def dbt(tmp_path_factory: pytest.TempPathFactory) -> Dbt:
+    return Dbt(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

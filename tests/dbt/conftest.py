@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,14 +13,12 @@ from typing import Any
 import duckdb
 import pytest
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
-from dbt.cli.main import dbtRunner
 from dbt.contracts.graph.manifest import Manifest
 
-from customer360.features import dbt_vars
 from customer360.lake.landing.contracts import CLICK_COLUMNS, RAW_LINEAGE, reference_tables
-from customer360.settings import REPOSITORY, Shop, load_shop
+from customer360.settings import Shop, load_shop
+from tests.support.lab import SYNTHETIC, dbt_folders, parsed_project, run_dbt
 
-PROJECT = REPOSITORY / "dbt_project"
 SLICE = timedelta(minutes=15)
 REFERENCE_LINES = {
     "event_slice": "TIMESTAMP",
@@ -34,17 +31,6 @@ REFERENCE_LINES = {
 BEGINNING = datetime.fromisoformat("1970-01-01")
 
 Row = dict[str, Any]
-
-
-def run_dbt(shop: Shop, *arguments: str, manifest: Manifest | None = None) -> Any:
-    """The result of a dbt command; fails the test with dbt's own messages."""
-    project = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)]
-    result = dbtRunner(manifest=manifest).invoke([*arguments, *project, "--vars", json.dumps(dbt_vars(shop)), "--quiet"])
-    if not result.success:
-        runs = getattr(result.result, "results", None) or []
-        failed = [f"{run.node.name}: {run.message}" for run in runs if run.status not in ("success", "pass", "skipped")]
-        pytest.fail(f"dbt {' '.join(arguments)} failed: {result.exception or ''}\n" + "\n".join(failed))
-    return result.result
 
 
 @dataclass
@@ -69,9 +55,11 @@ class Warehouse:
             self._write_references(connection)
             self._write_control(connection, pending, last, touched)
         self.monkeypatch.setenv("CUSTOMER360_WAREHOUSE", str(self.path))
-        result = run_dbt(self.shop, *arguments, manifest=self.manifest)
-        DuckDBConnectionManager.close_all_connections()
-        gc.collect()  # both let go of dbt's handle: two connections to one file must have the same settings
+        try:
+            result = run_dbt(*arguments, shop=self.shop, manifest=self.manifest)
+        finally:
+            DuckDBConnectionManager.close_all_connections()
+            gc.collect()  # both let go of dbt's handle: two connections to one file must have the same settings
         return result
 
     def _write_clicks(self, connection: duckdb.DuckDBPyConnection, pending: Sequence[datetime]) -> None:
@@ -115,11 +103,13 @@ class Warehouse:
 
     def tables(self, *schemas: str) -> dict[str, list[tuple[Any, ...]]]:
         """Every table of the schemas with its rows in a fixed order."""
-        names = self.query(
-            "select table_schema, table_name from information_schema.tables "
-            f"where table_type = 'BASE TABLE' and table_schema in ({', '.join(repr(schema) for schema in schemas)})"
-        )
-        return {f"{schema}.{name}": self.query(f"from {schema}.{name} order by all") for schema, name in names}
+        query = "select schema_name, table_name from duckdb_tables() where schema_name = any (?)"
+        with duckdb.connect(str(self.path)) as connection:
+            names = connection.execute(query, [list(schemas)]).fetchall()
+            return {
+                f"{schema}.{name}": connection.execute(f"from {schema}.{name} order by all").fetchall()
+                for schema, name in names
+            }
 
 
 def write(connection: duckdb.DuckDBPyConnection, table: str, columns: dict[str, str], rows: list[Row]) -> None:
@@ -132,24 +122,21 @@ def write(connection: duckdb.DuckDBPyConnection, table: str, columns: dict[str, 
 
 @pytest.fixture(scope="session")
 def shop() -> Shop:
-    return load_shop(REPOSITORY / "shops" / "synthetic" / "shop.yaml")
+    return load_shop(SYNTHETIC)
 
 
 @pytest.fixture(scope="session")
 def dbt_environment(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("dbt")
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setenv("DBT_TARGET_PATH", str(folder / "target"))
-        monkeypatch.setenv("DBT_LOG_PATH", str(folder / "logs"))
-        monkeypatch.setenv("DBT_LOG_LEVEL_FILE", "none")  # dbt does not close its log file, and warnings are errors
-        monkeypatch.setenv("CUSTOMER360_WAREHOUSE", str(folder / "warehouse.duckdb"))
+        for name, value in dbt_folders(folder, folder / "warehouse.duckdb").items():
+            monkeypatch.setenv(name, value)
         yield monkeypatch
 
 
 @pytest.fixture(scope="session")
-def manifest(shop: Shop, dbt_environment: pytest.MonkeyPatch) -> Manifest:
-    parsed: Manifest = run_dbt(shop, "parse")
-    return parsed
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    return parsed_project(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 
 from customer360.campaigns.ledger import holdout_salt
+from customer360.lake.atomic import exclusive
 from customer360.lake.publishing.nightly_tables import keep_nightly_tables
 from customer360.lake.publishing.profiles import profiles_query
 from customer360.lake.publishing.publications import publish_training_set
@@ -28,7 +30,7 @@ from ml.serving import scoring, serving
 from ml.serving.customer_value import Serving
 from ml.serving.serving_tables import Tables
 from orchestration.data_dictionary import read_manifest
-from tests.support.lab import Dbt, Lab
+from tests.support.lab import Dbt, Lab, shared_folder
 
 SHOP = load_shop(REPOSITORY / "shops" / "synthetic" / "shop.yaml")
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
@@ -57,8 +59,20 @@ def manifest() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def published(tmp_path_factory: pytest.TempPathFactory, manifest: dict[str, Any]) -> Lab:
-    """The synthetic shop's tables, published from one purchase and one view; scores, plan and reports have no rows."""
-    lab = Lab(SHOP, tmp_path_factory.mktemp("place"), Dbt(SHOP, tmp_path_factory))
+    """The synthetic shop's published tables; the first of parallel test processes makes them, the others have a copy."""
+    lab = Lab(SHOP, tmp_path_factory.mktemp("place") / "data", Dbt(tmp_path_factory))
+    made = shared_folder(tmp_path_factory.getbasetemp()) / "docs-place"
+    with exclusive(made.with_suffix(".lock")):
+        if not made.exists():
+            publish_tables(lab, manifest)
+            shutil.copytree(lab.root, made, symlinks=True)
+        else:
+            shutil.copytree(made, lab.root, symlinks=True)
+    return lab
+
+
+def publish_tables(lab: Lab, manifest: dict[str, Any]) -> None:
+    """The tables, published from one purchase and one view; scores, plan and reports have no rows."""
     _land(lab)
     lab.load_references()
     lab.run([datetime(2026, 4, 30, 16)])  # noqa: DTZ001 (the lab takes plain UTC)
@@ -90,7 +104,6 @@ def published(tmp_path_factory: pytest.TempPathFactory, manifest: dict[str, Any]
         connection.execute(f"create table publishing.customer_profiles as {profiles_query(SHOP, PROFILE_RELATIONS)}")
         keep_nightly_tables(place, connection)
         publish_training_set(connection, lab.settings, NOW, descriptions(published_tables(SHOP, manifest)))
-    return lab
 
 
 def _land(lab: Lab) -> None:

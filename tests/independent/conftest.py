@@ -1,4 +1,4 @@
-"""One shop for all published data sets, so that dbt parses it once; each data set has a warehouse of its own."""
+"""One shop for all published data sets, each with a warehouse of its own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SETTINGS = {"time_zone": "America/New_York", "categories": ["Cloth", "Shoes", "H
 @pytest.fixture(scope="session")
 def new_lab(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Lab]:
     """Makes an empty place for a replay with slices of a day, in UTC."""
-    dbt = Dbt(small_shop(1440, **SETTINGS), tmp_path_factory)
+    dbt = Dbt(tmp_path_factory)
 
     def make(slices_start: datetime, currency: str) -> Lab:
         shop = small_shop(1440, **SETTINGS, slices_start=slices_start, currency=currency)

@@ -115,7 +115,7 @@ class Shop:
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     synthetic = load_shop(SYNTHETIC / "shop.yaml")
     root: Path = tmp_path_factory.mktemp("place")
-    lab = Lab(synthetic, root, Dbt(synthetic, tmp_path_factory))
+    lab = Lab(synthetic, root, Dbt(tmp_path_factory))
     lab.load_references()
     return Shop(lab)
 

@@ -1,12 +1,13 @@
 """A shop in a temporary folder, run step by step as a slice's run does it: raw, plan, dbt, mark. dbt runs in this process.
 
-The project is parsed once for each shop; the manifest is handed to every further invocation.
+The project is parsed once for all shops: dbt renders the SQL with the variables of each invocation, and what it parses before
+that is the same for every shop. The manifest is handed to every further invocation.
 """
 
 from __future__ import annotations
 
+import functools
 import gc
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,10 +33,11 @@ from customer360.lake.raw.raw_clicks import SliceCounts, write_raw_slice
 from customer360.lake.reference.reference import load_reference
 from customer360.lake.warehouse.slice_log import Plan, mark_transformed, plan_transform
 from customer360.lake.warehouse.warehouse import open_warehouse, warehouse_lock
-from customer360.settings import REPOSITORY, Place, Settings, Shop
+from customer360.settings import REPOSITORY, Place, Settings, Shop, load_shop
 from tests.support.oracle import BY_CATEGORY, SHORT_WINDOWS, Row, Table, nonzero
 
 PROJECT = REPOSITORY / "dbt_project"
+SYNTHETIC = REPOSITORY / "shops" / "synthetic" / "shop.yaml"
 SLICE_RUN = ("build", "--selector", "slice", "--exclude-resource-type", "unit_test")
 TRAINING_RUN = ("run", "--select", "training_features")
 BY_EVENT_SLICE = ("purchases", "visitors", "revenue")
@@ -47,62 +49,72 @@ class Crash(RuntimeError):  # noqa: N818  a crash is no error of the code under 
     """Stands for the death of a run between two of its steps."""
 
 
+def run_dbt(*arguments: str, shop: Shop, manifest: Manifest | None = None) -> Any:
+    """The result of a dbt command for a shop; raises ``RuntimeError`` with dbt's own words when it fails."""
+    options = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--vars", json.dumps(dbt_vars(shop)), "--quiet"]
+    result = dbtRunner(manifest=manifest).invoke([*arguments, *options, "--log-level-file", "none"])
+    if not result.success:
+        runs = getattr(result.result, "results", None) or []
+        failed = [f"{run.node.name}: {run.message}" for run in runs if run.status not in ("success", "pass", "skipped")]
+        raise RuntimeError(f"dbt {' '.join(arguments)} failed: {result.exception or ''}\n" + "\n".join(failed))
+    return result.result
+
+
+def dbt_folders(folder: Path, warehouse: Path) -> dict[str, str]:
+    """The environment variables of dbt that say where it writes."""
+    return {
+        "CUSTOMER360_WAREHOUSE": str(warehouse),
+        "DBT_TARGET_PATH": str(folder / "target"),
+        "DBT_LOG_PATH": str(folder / "logs"),
+    }
+
+
+def shared_folder(base: Path) -> Path:
+    """The temporary folder of all parallel test processes, given the one that this process has from pytest."""
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@functools.cache
+def parsed_project(base: Path) -> Manifest:
+    """The project, parsed by the first of the parallel test processes; the others read what dbt keeps of that."""
+    parsed = shared_folder(base) / "dbt-parsed"
+    with exclusive(parsed / "lock"), patch.dict(os.environ, dbt_folders(parsed, parsed / "warehouse.duckdb")):
+        manifest: Manifest = run_dbt("parse", "--no-write-json", shop=load_shop(SYNTHETIC))
+    gc.collect()
+    gc.freeze()  # the manifest stays: without it a collection takes a tenth of a second instead of one
+    return manifest
+
+
 @dataclass
 class Dbt:
-    """dbt for one shop: parsed once, then invoked on any warehouse.
+    """dbt for any shop, invoked on any warehouse."""
 
-    The first of the parallel test processes parses the project for a shop; the others read what dbt keeps of that.
-    """
-
-    shop: Shop
     factory: pytest.TempPathFactory
-    manifest: Manifest | None = None
 
     def __post_init__(self) -> None:
         self.folder = self.factory.mktemp("dbt")
 
-    def __call__(self, *arguments: str, warehouse: Path) -> None:
+    def __call__(self, *arguments: str, shop: Shop, warehouse: Path) -> None:
         """Run dbt; raises ``RuntimeError`` with dbt's own words when it fails."""
-        if self.manifest is None:
-            variables = json.dumps(dbt_vars(self.shop), sort_keys=True).encode()
-            base = self.factory.getbasetemp()
-            common = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-            parsed = common / f"dbt-{hashlib.sha256(variables).hexdigest()[:16]}"
-            with exclusive(parsed / "lock"):
-                self.manifest = self._invoke("parse", warehouse=parsed / warehouse.name, folder=parsed)
-            gc.collect()
-            gc.freeze()  # the manifest stays: without it the collection below takes a tenth of a second instead of one
         try:
-            self._invoke(*arguments, warehouse=warehouse, folder=self.folder)
+            with patch.dict(os.environ, dbt_folders(self.folder, warehouse)):
+                run_dbt(*arguments, "--no-write-json", shop=shop, manifest=self.manifest)
         finally:
             DuckDBConnectionManager.close_all_connections()
             gc.collect()  # both let go of dbt's handle: two connections to one file must have the same settings
 
     @property
+    def manifest(self) -> Manifest:
+        """Of the project; a change to it lasts for all tests of the process."""
+        return parsed_project(self.factory.getbasetemp())
+
+    @property
     def models(self) -> list[str]:
         """Names of the models that a slice builds, in the order of the graph."""
-        assert self.manifest is not None
         nodes = {node.unique_id: node for node in self.manifest.nodes.values() if node.resource_type in ("model", "seed")}
         inputs = {name: set(getattr(node.depends_on, "nodes", ())) & nodes.keys() for name, node in nodes.items()}
         ordered = list(TopologicalSorter({name: sorted(inputs[name]) for name in sorted(nodes)}).static_order())
         return [nodes[name].name for name in ordered if not {"daily", "training"} & set(nodes[name].tags)]
-
-    def _invoke(self, *arguments: str, warehouse: Path, folder: Path) -> Any:
-        where = {
-            "CUSTOMER360_WAREHOUSE": str(warehouse),
-            "DBT_TARGET_PATH": str(folder / "target"),
-            "DBT_LOG_PATH": str(folder / "logs"),
-        }
-        options = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--vars", json.dumps(dbt_vars(self.shop))]
-        with patch.dict(os.environ, where):
-            result = dbtRunner(manifest=self.manifest).invoke(
-                [*arguments, *options, "--quiet", "--log-level-file", "none", "--no-write-json"]
-            )
-        if not result.success:
-            runs = getattr(result.result, "results", None) or []
-            failed = [f"{run.node.name}: {run.message}" for run in runs if run.status not in ("success", "pass", "skipped")]
-            raise RuntimeError(f"dbt {' '.join(arguments)} failed: {result.exception or ''}\n" + "\n".join(failed))
-        return result.result
 
 
 @dataclass
@@ -148,7 +160,7 @@ class Lab:
 
     def transform(self, *arguments: str) -> None:
         """dbt, by default everything that a slice's run builds."""
-        self.dbt(*(arguments or SLICE_RUN), warehouse=self.settings.place.warehouse)
+        self.dbt(*(arguments or SLICE_RUN), shop=self.shop, warehouse=self.settings.place.warehouse)
 
     def mark(self) -> int:
         """Note that what was planned is done."""
@@ -196,7 +208,8 @@ class Lab:
             "select table_schema, table_name from information_schema.tables where table_schema in ('intermediate', 'marts') "
             "and table_name similar to '.*_by_slice|traffic(_sources)?|(product|offer)_activity'"
         )
-        return {name: self.query(f"from {schema}.{name} order by all") for schema, name in sorted(names)}
+        with self.opened() as connection:
+            return {name: connection.execute(f"from {schema}.{name} order by all").fetchall() for schema, name in sorted(names)}
 
     def training_features(self, cutoffs: Sequence[datetime]) -> dict[datetime, Table]:
         """``training_features`` at these points (naive UTC), by point and customer, with ``OUTCOMES``."""

@@ -29,7 +29,7 @@ def test_customers_of_today_who_were_none_at_a_cutoff_are_not_in_its_rows(new_la
     known_since |= {f"silent{number}": CUTOFF - timedelta(days=number) for number in range(0, SILENT, 2)}
     known_since |= {f"old{number}": CUTOFF + timedelta(days=1) for number in (0, 1)}
     people = [f"{kind}{number}" for kind, count in (("old", OLD), ("new", NEW), ("silent", SILENT)) for number in range(count)]
-    shop = random_shop(6, 4 * 3, small_shop(360))
+    shop = random_shop(6, 4 * 3, small_shop(360, training={"cutoffs": 2}))
     shop.reference["customers"] = [{"customer_id": who, "known_since": known_since.get(who, "")} for who in people]
     columns = ("order_id", "customer_id", "purchased_at", "product_id", "category_id", "amount")
     lines = [(f"o{number}", who, f"{at.isoformat()}Z", "P1", "books", 5) for number, (who, at) in enumerate(orders)]

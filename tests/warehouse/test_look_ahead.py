@@ -50,13 +50,14 @@ class TrainingSql:
 @pytest.fixture(scope="module")
 def training(new_lab: Callable[[Shop], Lab], tmp_path_factory: pytest.TempPathFactory) -> TrainingSql:
     """Two cut-offs of a random shop: late events, returns, visitors of two customers, reference purchases."""
-    shop = random_shop(7, 200, small_shop(attributes={"age": Attribute(type="integer").model_dump()}))
+    age = Attribute(type="integer").model_dump()
+    shop = random_shop(7, 100, small_shop(30, attributes={"age": age}, training={"cutoffs": 2}))
     lab = new_lab(shop.shop)
     shop.reference["customers"] = [{**row, "age": 20 + number} for number, row in enumerate(shop.reference["customers"])]
     shop.write(lab.landing)
     lab.load_references()
     lab.run(shop.slices)
-    lab.training_features([shop.slices[140], shop.slices[80]])
+    lab.training_features([shop.slices[70], shop.slices[40]])
     (compiled,) = (lab.dbt.folder / "target").glob("compiled/*/models/marts/training_features.sql")
     sql = compiled.read_text(encoding="utf-8")
     relations = sorted(set(re.findall(r'"warehouse"\."(\w+)"\."(\w+)"', sql)))

@@ -19,7 +19,7 @@ START = datetime.fromisoformat("2026-05-02T12:00")  # of the first load of custo
 
 def test_every_day_is_as_it_was_known_at_its_end(new_lab: Callable[[Shop], Lab]) -> None:
     """Four days of slices in random order: late events, copies, visitors linked late or twice, lines the reference corrects."""
-    shop = random_shop(5, slices=4 * 24, shop=small_shop(60))
+    shop = random_shop(5, slices=4 * 12, shop=small_shop(120))
     lab = new_lab(shop.shop)
     shop.write(lab.landing)
     lab.load_references(START.replace(tzinfo=UTC))

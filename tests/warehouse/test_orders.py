@@ -23,7 +23,7 @@ MODELS = (
 
 
 def test_orders_and_their_times_are_those_of_the_purchase_lines(new_lab: Callable[[Shop], Lab]) -> None:
-    shop = random_shop(8, slices=60)
+    shop = random_shop(8, slices=40)
     lab = new_lab(shop.shop)
     shop.write(lab.landing)
     lab.load_references()

@@ -139,7 +139,7 @@ def sold(facts: oracle.Known, sessions: dict[str, list[oracle.Row]]) -> dict[str
 @pytest.fixture(scope="module")
 def lab(new_lab: Callable[[Shop], Lab]) -> tuple[RandomShop, Lab]:
     """A shop of which a third comes in up to 48 hours late, its slices run in any order, and some twice."""
-    shop = random_shop(21, slices=260, late=0.35)
+    shop = random_shop(21, slices=120, shop=small_shop(30), late=0.35)
     lab = new_lab(shop.shop)
     shop.write(lab.landing)
     lab.load_references()
@@ -159,8 +159,8 @@ def test_sessions_are_those_of_a_plain_reading_of_the_events(lab: tuple[RandomSh
     found = {key: row for key, *row in place.query(f"select {', '.join(COLUMNS)} from marts.sessions")}
     assert {key: tuple(row) for key, row in found.items()} == expected
     assert len(expected) > 300
-    late = [e for events in sessions.values() for e in events if e["slice"] > oracle.floor(e["event_at"], 15) + GRACE]
-    assert len(late) > 100
+    late = [e for events in sessions.values() for e in events if e["slice"] > oracle.floor(e["event_at"], 30) + GRACE]
+    assert len(late) > 80
     assert sum(orders for orders, _ in amounts.values()) > 50
 
 
@@ -210,9 +210,9 @@ def test_an_id_that_is_final_stays_and_a_replay_gives_the_same_ones(
         replay.run()
         replay.transform("run", "--select", *MODELS)
 
-    arrive(shop.slices[:170])
+    arrive(shop.slices[:80])
     before = dict(replay.query("select session_id, started_at from marts.sessions where is_final"))
-    arrive(shop.slices[170:])
+    arrive(shop.slices[80:])
     after = dict(replay.query("select session_id, started_at from marts.sessions"))
     assert len(before) > 100
     assert before.keys() <= after.keys()
