@@ -24,6 +24,7 @@ from orchestration.commands import (
     operation,
     quarantine,
     simulate,
+    upkeep,
 )
 from orchestration.console import EXIT_CODES, command, group
 
@@ -47,6 +48,7 @@ def options(version: VersionOption = False) -> None:
 FUNCTIONS: list[Callable[..., int | None]] = [inspection.check, operation.start, operation.status, adapt.adapt]
 FUNCTIONS += [simulate.simulate, init.init]
 FUNCTIONS += [operation.serve, inspection.categories, operation.rebuild, inspection.contracts]
+FUNCTIONS += [upkeep.backup, upkeep.restore, upkeep.upgrade]
 for function in FUNCTIONS:
     command(app)(function)
 for noun in (quarantine, models, campaigns, messages, email, mailer, api, desk):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import fields, is_dataclass
 from datetime import UTC, date, datetime
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -104,13 +105,23 @@ def environment(context: typer.Context) -> dict[str, str]:
 
 
 def shop_settings(context: typer.Context) -> Settings:
-    """The shop and its place, which may not exist yet. Raises ``SettingsError`` where the named place is a file."""
+    """The shop and its place, which may not exist yet. Raises ``SettingsError`` where the named place is a file.
+
+    Raises ``PlaceError`` where it is of a newer release.
+    """
+    from customer360.place_format import place_format
     from customer360.settings import Settings
 
     settings = Settings.from_environment(environment(context))
+    place_format(settings.place)
     if settings.place.root.exists() and not settings.place.root.is_dir():
         raise _no_place(context, "is a file")
     return settings
+
+
+def home_of(settings: Settings) -> Path:
+    """The Dagster home: ``DAGSTER_HOME``, else ``dagster`` in the data folder."""
+    return Path(os.environ.get("DAGSTER_HOME") or settings.place.root / "dagster")
 
 
 def place_settings(context: typer.Context) -> Settings:

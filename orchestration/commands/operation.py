@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,7 +13,7 @@ import typer
 from customer360.errors import OperatorError
 from customer360.lake.slices import slice_key
 from customer360.loopback import is_loopback
-from orchestration.console import STATUS_CODES, JsonOption, answer, fitted, now, place_settings, say, shop_settings
+from orchestration.console import STATUS_CODES, JsonOption, answer, fitted, home_of, now, place_settings, say, shop_settings
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -81,11 +80,16 @@ def serve(
         )
     from customer360.lake.publishing.publishing import renew_moved_views
     from customer360.logs import announce
+    from customer360.place_format import FORMAT, place_format
     from orchestration.runtime.home import prepare_home
     from orchestration.runtime.services import services
+    from orchestration.runtime.upgrading import upgrade_place
 
     settings = _in_environment(shop_settings(context))
-    home = Path(os.environ.setdefault("DAGSTER_HOME", str(settings.place.root / "dagster")))
+    home = home_of(settings)
+    os.environ["DAGSTER_HOME"] = str(home)
+    if place_format(settings.place) < FORMAT:
+        upgrade_place(settings, home, announce)
     prepare_home(home)
     if renew_moved_views(settings.place):
         announce(f"{settings.place.published} was moved here: the views of its newest version name its files again.")

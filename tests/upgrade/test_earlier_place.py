@@ -16,9 +16,9 @@ from customer360.campaigns.ledger import APPROVED, SENT, read_ledger
 from customer360.campaigns.sending import send
 from customer360.lake.publishing.version import open_version
 from customer360.lake.warehouse.unchanged import DBT_SCHEMAS
+from customer360.place_format import FORMAT, place_format
 from ml.versions.shop_models import servable_for_shop
 from orchestration.dbt import manifest_path, project_relations
-from orchestration.runtime.home import prepare_home
 from tests.orchestration.place import TinyShop
 from tests.upgrade.earlier_place import BEFORE_0_1_0, SLICES, has_commit, make_earlier_place
 
@@ -76,7 +76,8 @@ def upgrade(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upgrade]:
     ledger = read_rows(f"select entry_id, event, campaign_id, customer_id, plan_version {parts} order by all")
     slices = read_rows(f"select * from read_parquet('{data}/raw/clicks/*/*.parquet', hive_partitioning = false) order by all")
     found = Upgrade(TinyShop(data.parent), tables, version, ledger, slices, dbt_relations(data))
-    prepare_home(found.place.home)  # as `customer360 serve` does before it starts
+    code, words = found.place.command("upgrade")
+    assert (code, place_format(found.place.settings.place)) == (0, FORMAT), words
     yield found
     found.place.close()
 

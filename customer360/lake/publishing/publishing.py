@@ -266,13 +266,13 @@ def _note(place: Place) -> Path:
 def _numbers(place: Place, now: datetime) -> Iterator[int]:
     """Numbers below which no version may be: after those that there are, and after those that were lost.
 
-    A place without a published version that had one was restored from a backup, after which more may have been published. A
-    version takes over a second, so a number for each second since is above all of them.
+    A place that was restored, or has no published version and had one, comes from a backup, after which more may have been
+    published. A version takes over a second, so a number for each second since is above all of them.
     """
     folders = _version_folders(place)
     yield from (int(folder.name) + 1 for folder in folders)
-    if not folders and _note(place).exists():
-        values = json.loads(_note(place).read_text(encoding="utf-8"))
+    values = json.loads(_note(place).read_text(encoding="utf-8")) if _note(place).exists() else {}
+    if values and (not folders or values.get("is_restored")):
         lost = now - datetime.fromisoformat(values["published_at"])
         yield values["version"] + 1 + max(0, math.ceil(lost.total_seconds()))
 
