@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
@@ -80,16 +81,19 @@ def serve(
         )
     from customer360.lake.publishing.publishing import renew_moved_views
     from customer360.logs import announce
-    from customer360.place_format import FORMAT, place_format
+    from customer360.place_format import FORMAT, note_format, place_format
     from orchestration.runtime.home import prepare_home
     from orchestration.runtime.services import services
-    from orchestration.runtime.upgrading import upgrade_place
 
     settings = _in_environment(shop_settings(context))
     home = home_of(settings)
     os.environ["DAGSTER_HOME"] = str(home)
-    if place_format(settings.place) < FORMAT:
-        upgrade_place(settings, home, announce)
+    if not settings.place.root.exists():
+        note_format(settings.place)
+    elif place_format(settings.place) < FORMAT:  # in a process of its own: this one imports little and starts no thread
+        code = subprocess.run([sys.executable, "-m", "orchestration.cli", "upgrade"], stdout=subprocess.DEVNULL, check=False)
+        if code.returncode:
+            raise typer.Exit(code.returncode)
     prepare_home(home)
     if renew_moved_views(settings.place):
         announce(f"{settings.place.published} was moved here: the views of its newest version name its files again.")

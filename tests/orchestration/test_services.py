@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from customer360.place_format import note_format
 from customer360.settings import REPOSITORY, Place, Settings
 from orchestration.cli import main
 from orchestration.runtime import services as module
@@ -187,6 +188,7 @@ def test_other_machines_reach_the_pages_without_a_login_only_where_that_is_asked
     assert f"--host {host} lets other machines reach Dagster's pages, which have no login" in capsys.readouterr().err
     assert not (tmp_path / "dagster").exists()
 
+    note_format(Place(root=tmp_path))
     begun: list[list[str]] = []
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(Services, "run", lambda served: begun.extend(list(other.command) for other in served.others))

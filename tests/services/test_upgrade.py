@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from customer360.place_format import FORMAT, PlaceError, place_format
 from customer360.settings import REPOSITORY, Place, Settings
 from orchestration.cli import main
 from orchestration.runtime import upgrading
-from orchestration.runtime.services import ServedAlreadyError, alone
+from orchestration.runtime.services import ServedAlreadyError, Services, alone
 from orchestration.runtime.upgrading import upgrade_place
 from tests.support.random_shop import small_shop
 
@@ -61,6 +62,15 @@ def test_a_place_of_a_newer_release_is_refused(
     assert main([*command, "--data-dir", str(settings.place.root)]) == 2
     assert "is of release 7.0.0" in capsys.readouterr().err
     assert sorted(settings.place.root.rglob("*")) == before
+
+
+def test_serve_upgrades_first(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(Services, "run", lambda _: None)
+    monkeypatch.setenv("DATA_DIR", str(settings.place.root))
+    monkeypatch.setenv("SHOP", "synthetic")
+    assert main(["serve"]) == 0
+    assert place_format(settings.place) == FORMAT
 
 
 def test_a_damaged_note_is_an_error(settings: Settings) -> None:
