@@ -20,8 +20,8 @@ FULL_FOLDERS = {
 }
 FULL_MODULES = {"tests.support.lab", "tests.support.object_store", "tests.support.postgres"}
 FULL_FIXTURES = {"server", "postgres", "in_store"}
-# Files that take over half a minute, some of them with make test-all alone, the longest first. Of the first three only one needs
-# the tiny shop, which the others copy: it is made meanwhile.
+# Files that take over half a minute, some with make test-all alone, the longest first. Of the first three only one needs the
+# tiny shop, which the others copy: it is made meanwhile.
 LONGEST = (
     "test_killed_services.py",
     "test_start.py",
