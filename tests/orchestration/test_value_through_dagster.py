@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -39,10 +39,10 @@ class Till:
         assert version is not None
         return version
 
-    def score(self, assets: Sequence[Sequence[str]] = ()) -> dict[str, Any]:
-        """Run the first slice, or some of its assets: by check whether it passed, and what was refused."""
+    def score(self) -> dict[str, Any]:
+        """Score and publish as the first slice does: by check whether it passed, and what was refused."""
         self.shop.land(0)
-        run = self.shop.run("slice_job", self.shop.key(0), assets=assets).succeed()
+        run = self.shop.run("slice_job", self.shop.key(0), assets=SERVED).succeed()
         with self.shop.instance() as instance:
             logs = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
         found = [entry.dagster_event.asset_check_evaluation_data for entry in logs if entry.dagster_event]
@@ -73,7 +73,7 @@ def draw_outcomes(shop: TinyShop) -> None:
 
 
 @pytest.fixture(scope="module")
-def ready(shop: TinyShop) -> TinyShop:
+def ready(shop: TinyShop) -> Iterator[TinyShop]:
     shop.restore("ready")
     draw_outcomes(shop)
     shop.run("training_job", assets=[["predictions", f"{name}_model"] for name in ("spend", "churn")]).succeed()
@@ -82,14 +82,14 @@ def ready(shop: TinyShop) -> TinyShop:
         (version,) = store.versions(name)
         store.promote(name, version, "the only one", datetime.now(UTC))
     shop.save("valued")
-    return shop
+    yield shop
+    shop.restore("ready")
 
 
 @pytest.fixture
-def till(ready: TinyShop) -> Iterator[Till]:
+def till(ready: TinyShop) -> Till:
     ready.restore("valued")
-    yield Till(ready)
-    ready.restore("ready")
+    return Till(ready)
 
 
 def test_the_assets_train_each_model_with_card_plots_and_a_published_version(till: Till) -> None:
@@ -143,7 +143,7 @@ def test_a_refused_champion_of_one_model_stops_neither_the_others_nor_the_slice(
     for file in ("model.cbm", "manifest.json"):
         shutil.copy(till.store.root / foreign / till.champion(foreign) / file, folder / file)
     own_check = "champion_is_served" if name == "affinity" else f"{name}_champion_is_served"
-    assert till.score(SERVED) == {check: check != own_check for check in CHECKS}
+    assert till.score() == {check: check != own_check for check in CHECKS}
     assert f"lies beside the manifest of {foreign}" in till.refused[own_check]
     value, lost = (
         till.value(),
