@@ -5,15 +5,18 @@ Channels and topics that are not wanted are stops; the frequency is kept beside 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Row, select
 
 from customer360.lake.slices import naive
 from customer360.mail.queue import MailQueue
-from customer360.mail.queue.tables import ACCEPTED, FREQUENCY, MESSAGES, STOPS, UNKNOWN, insert_new, reading
+from customer360.mail.queue.messages import Contact
+from customer360.mail.queue.tables import ACCEPTED, FREQUENCY, MESSAGES, SENDING, STOPS, UNKNOWN, insert_new, reading
 from customer360.settings import MAIL_CHANNEL
 
 FREQUENCIES = {"any": 0, "weekly": 7, "monthly": 30}  # days that lie between two messages
@@ -69,26 +72,40 @@ def choose(queue: MailQueue, customer_id: str, before: Preferences, chosen: Pref
     return changes
 
 
-def too_soon(queue: MailQueue, customer_ids: Sequence[str], now: datetime) -> dict[str, str]:
-    """Why customers who want e-mail less often get none now, by customer: the newest of theirs is not old enough."""
-    found: dict[str, str] = {}
-    newest = func.max(MESSAGES.c.changed_at).label("newest")
-    for start in range(0, len(customer_ids), CHUNK):
+def too_soon(queue: MailQueue, contacts: Sequence[Contact], now: datetime) -> dict[str, str]:
+    """Why contacts that are about to be sent are not, by key: their customer wants e-mail less often, and got one.
+
+    Of several that are sent at once to a customer the first to be taken goes, the most valuable of those taken together.
+    """
+    customers = sorted({contact.customer_id for contact in contacts})
+    names = [MESSAGES.c[name] for name in ("customer_id", "contact_key", "state", "changed_at", "value")]
+    sent: defaultdict[str, list[Row[Any]]] = defaultdict(list)
+    for start in range(0, len(customers), CHUNK):
         asked = (
-            select(FREQUENCY.c.customer_id, FREQUENCY.c.days, newest)
+            select(FREQUENCY.c.days, *names)
             .join(MESSAGES, MESSAGES.c.customer_id == FREQUENCY.c.customer_id)
             .where(
-                FREQUENCY.c.customer_id.in_(customer_ids[start : start + CHUNK]),
+                FREQUENCY.c.customer_id.in_(customers[start : start + CHUNK]),
                 FREQUENCY.c.days > 0,
-                MESSAGES.c.state.in_((ACCEPTED, UNKNOWN)),
+                MESSAGES.c.state.in_((ACCEPTED, UNKNOWN, SENDING)),
             )
-            .group_by(FREQUENCY.c.customer_id, FREQUENCY.c.days)
         )
         with reading(queue.engine) as connection:
             for row in connection.execute(asked):
-                if row.newest > naive(now) - timedelta(days=row.days):
-                    found[row.customer_id] = f"chose e-mail at most every {row.days} days"
+                sent[row.customer_id].append(row)
+    found: dict[str, str] = {}
+    for contact in contacts:
+        rows = sent.get(contact.customer_id, [])
+        own = next((_turn(row) for row in rows if row.contact_key == contact.contact_key), None)
+        for row in rows:
+            is_first = row.state == SENDING and own is not None and _turn(row) < own
+            if is_first or (row.state != SENDING and row.changed_at > naive(now) - timedelta(days=row.days)):
+                found[contact.contact_key] = f"chose e-mail at most every {row.days} days"
     return found
+
+
+def _turn(row: Row[Any]) -> tuple[datetime, float, str]:
+    return row.changed_at, -row.value, row.contact_key
 
 
 def _changes(before: Preferences, chosen: Preferences) -> Iterator[Change]:

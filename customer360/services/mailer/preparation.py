@@ -75,8 +75,8 @@ class Preparation:
         frame["contact_date"] = pd.to_datetime(frame["contact_date"])
         frame = frame.join(reasons_against(self._settings, frame, at_shop))
         frame["reason"] = frame["reason"].fillna(self._queue.stopped(frame))
-        often = too_soon(self._queue, frame["customer_id"].tolist(), now)
-        frame["reason"] = frame["reason"].fillna(frame["customer_id"].map(often).astype("str"))
+        often = too_soon(self._queue, contacts, now)
+        frame["reason"] = frame["reason"].fillna(frame["contact_key"].map(often).astype("str"))
         frame["reason"] = frame["reason"].mask(frame["reason"].isna() & frame["email"].isna(), NO_ADDRESS)
         frame = frame.astype(object).where(frame.notna(), None)  # rows of Python's own values: those of Arrow take 13 us each
         is_checked = self._is_sink or may_send_to_all(self._settings)
