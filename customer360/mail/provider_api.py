@@ -78,7 +78,7 @@ class ApiConnection:
         self._api, self._backend, self._used_at = api, api.backend(), -float("inf")
 
     def send(self, sender: str, recipient: str, message: bytes, before_end: Callable[[], None]) -> Reply:
-        """Send one message, as ``smtp.Connection`` does."""
+        """Send one message, as ``smtp.Connection`` does. What is refused whatever the message is a reply to ``mail``."""
         mail = _mail(message, sender, recipient)
         if time.monotonic() - self._used_at > IDLE_SECONDS:
             self._backend.close()
@@ -90,7 +90,7 @@ class ApiConnection:
             return Reply(550, _words(error.response), "rcpt")
         except AnymailAPIError as error:
             if error.status_code is None and _is_unsent(error.__cause__):
-                raise RefusedError(f"{self._api!r} cannot be reached ({type(error.__cause__).__name__})") from error
+                return Reply(421, f"it cannot be reached ({type(error.__cause__).__name__})", "mail")
             return self._failed(error.status_code, error.response)
         except AnymailError as error:
             return Reply(554, f"the message cannot be given to the provider ({type(error).__name__})", "end")
@@ -114,7 +114,7 @@ class ApiConnection:
             self._api.in_doubt_at = time.monotonic()
             raise LostConnectionError("end", f"{self._api!r} answered {code}", is_in_doubt=True)
         if code in REFUSES_ALL or not self._api.has_sent:
-            raise RefusedError(f"{self._api!r} answered {code} {_words(response)}")
+            return Reply(421, f"{code} {_words(response)}", "mail")
         return Reply(554, f"{code} {_words(response)}", "end")
 
 

@@ -58,8 +58,6 @@ class LostConnectionError(OSError):
 class RefusedError(OSError):
     """The server takes no messages from this sender now: it refused the connection, TLS or the login."""
 
-    is_in_doubt = False
-
 
 @dataclass(frozen=True)
 class Relay:

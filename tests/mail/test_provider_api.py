@@ -120,8 +120,7 @@ def test_a_message_goes_as_it_was_made_and_its_provider_counts_nothing(provider:
 def test_what_an_answer_means(provider: Provider) -> None:
     api = provider.api(timeout=0.3)
     provider.answer = lambda handler, message: (422, {"ErrorCode": 400, "Message": "Sender signature not found"})
-    with pytest.raises(RefusedError, match="422"):  # nothing was taken yet: it is the account's fault
-        send(api)
+    assert send(api)[::2] == (421, "mail")  # nothing was taken yet: it is the account's fault
     provider.answer = lambda handler, message: (200, TAKEN)
     assert send(api).is_accepted
     provider.answer = lambda handler, message: (422, {"ErrorCode": 300, "Message": "Invalid 'ada@x.example'"})
@@ -131,10 +130,9 @@ def test_what_an_answer_means(provider: Provider) -> None:
     assert send(api).step == "rcpt"
     for status in (401, 429):
         provider.answer = lambda handler, message, status=status: (status, {"Message": "no"})  # type: ignore[misc]
-        with pytest.raises(RefusedError, match=str(status)):
-            send(api)
-    with pytest.raises(RefusedError, match="cannot be reached"):
-        send(ProviderApi("postmark", {**provider.options, "api_url": f"http://127.0.0.1:{free_port()}/"}, 1.0))
+        assert send(api)[::2] == (421, "mail")
+    nowhere = ProviderApi("postmark", {**provider.options, "api_url": f"http://127.0.0.1:{free_port()}/"}, 1.0)
+    assert send(nowhere).line.startswith("421 it cannot be reached")
 
 
 @pytest.mark.parametrize("failure", ["timeout", "closed", "server", "busy", "no JSON", "nothing of the recipient"])
@@ -192,5 +190,4 @@ def test_settings_that_cannot_be_used_are_named(tmp_path: Path) -> None:
 def test_nothing_is_given_to_a_server_whose_certificate_is_not_known(tmp_path: Path) -> None:
     with dovecot() as server:  # any server that speaks TLS by a certificate of its own
         api = ProviderApi("postmark", {"server_token": "x", "api_url": f"https://localhost:{server.implicit}/"}, 5.0)
-        with pytest.raises(RefusedError, match="cannot be reached"):
-            send(api)
+        assert send(api).line.startswith("421 it cannot be reached")

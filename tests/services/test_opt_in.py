@@ -177,6 +177,19 @@ def test_the_mailer_sends_each_confirmation_once_and_those_that_it_could_not_lat
     assert sent == [2, 0]  # c was not tried before: the connection was lost at b
 
 
+def test_a_confirmation_that_is_refused_for_now_is_tried_again_and_one_that_is_refused_for_good_is_not(mailed: Mailed) -> None:
+    for name in ("a", "b"):
+        ask(mailed, f"{name}@inbox.example.com", f"192.0.2.{ord(name)}")
+    replies = {"a": "451 4.7.1 greylisted", "b": "550 5.1.1 none"}
+    port = free_port()
+    relay = Relay("127.0.0.1", port, "none")
+    with smtp_receiver(port, lambda step, to: replies[to[0]] if step == "rcpt" else None) as got:
+        assert send_confirmations(mailed.settings, mailed.queue, relay, NOW) == 0
+    with smtp_receiver(port) as later:
+        assert [send_confirmations(mailed.settings, mailed.queue, relay, NOW) for _ in range(2)] == [1, 0]
+    assert [message.recipient[0] for message in [*got, *later]] == ["a"]
+
+
 def test_no_confirmation_goes_out_before_the_domains_were_checked(mailed: Mailed) -> None:
     ask(mailed, ADA)
     assert send_confirmations(mailed.settings, mailed.queue, Relay("mail.example.com", 587), NOW) == 0

@@ -31,7 +31,8 @@ def send_confirmations(
 ) -> int:
     """Send the confirmation mails that wait; returns how many the relay took. ``now`` is aware; ``signer``: of DKIM.
 
-    One whose connection was lost before its end is tried again next time; one that may have arrived is not. Before the check
+    One that was refused for now, or whose connection was lost before its end, is tried again next time; one that may have
+    arrived is not. Before the check
     of the shop's domains passed, or a person overrode it, none is sent but through a relay of this machine without TLS.
     """
     email, consents = settings.shop.email, Consents(queue, settings.place)
@@ -56,12 +57,16 @@ def send_confirmations(
         message = confirmation(opt_in, email, settings.shop.title, secrets, now)
         content = signer.sign(message, int(now.timestamp())) if signer else message
         try:
-            sent += connection.send(sender, opt_in.address, content, lambda: None).is_accepted
-        except (LostConnectionError, RefusedError) as error:
+            reply = connection.send(sender, opt_in.address, content, lambda: None)
+        except LostConnectionError as error:
             for later in waiting[number + error.is_in_doubt :]:
                 consents.unclaim(later.opt_in_id)
             LOG.warning("confirmation mails wait: %s", error)
             return sent
+        sent += reply.is_accepted
+        if not reply.is_final:  # greylisted, say
+            consents.unclaim(opt_in.opt_in_id)
+            LOG.warning("a confirmation mail waits: %s", reply.line)
     connection.quit()
     return sent
 
