@@ -64,7 +64,7 @@ def send_confirmations(
             LOG.warning("confirmation mails wait: %s", error)
             return sent
         sent += reply.is_accepted
-        if not reply.is_final:  # greylisted, say
+        if not reply.is_final or reply.step == "mail":  # greylisted, say, or the relay refuses the sender
             consents.unclaim(opt_in.opt_in_id)
             LOG.warning("a confirmation mail waits: %s", reply.line)
     connection.quit()
