@@ -37,10 +37,14 @@ def recover(queue: MailQueue, now: datetime, keep_logs: timedelta = timedelta.ma
     changed = 0
     for path in sorted(journal_folder(queue.folder).glob("*.log")):
         name = f"log:{path.name}"
-        if known.get(name) == str(path.stat().st_size):
-            if now.timestamp() - path.stat().st_mtime > keep_logs.total_seconds():
+        try:
+            log = path.stat()
+        except FileNotFoundError:  # another sender removed it
+            continue
+        if known.get(name) == str(log.st_size):
+            if now.timestamp() - log.st_mtime > keep_logs.total_seconds():
                 queue.forget_fact(name)  # first: a log without its fact is read again, and nothing is lost
-                path.unlink()
+                path.unlink(missing_ok=True)
             continue
         handle = claim(path)
         if handle is None:

@@ -232,6 +232,7 @@ def test_a_log_is_removed_once_it_is_old_and_the_queue_knows_all_of_it(queue: Ma
     young.close()
     for log in (dead, alive):
         os.utime(log.path, times=(0, 0))
+    (journal_folder(queue.folder) / "removed-meanwhile.log").symlink_to("nothing")
     assert recover(queue, now(), timedelta(days=7)) == 2 and dead.path.exists()
     assert recover(queue, now(), timedelta(days=7)) == 0
     assert [log.path.exists() for log in logs] == [False, True, True]

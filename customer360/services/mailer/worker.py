@@ -118,8 +118,9 @@ class Worker:
                     next_care = time.monotonic() + CARE_SECONDS
                 self._look_for_stops()
                 if self._is_log_full() and not self._waiting:  # a message's lines stand in one log, that of its lease's owner
-                    self._end_log()
+                    ended = self._journal
                     self._begin_log()
+                    self._end_log(ended)
                 is_filled = not self._is_log_full() and self._fill()
                 if not is_filled and not self._waiting and is_once:
                     break
@@ -132,7 +133,7 @@ class Worker:
             for thread in threads:
                 thread.join()
             self._record()
-            self._end_log()
+            self._end_log(self._journal)
             each_minute()
 
     def _begin_log(self) -> None:
@@ -141,10 +142,10 @@ class Worker:
     def _is_log_full(self) -> bool:
         return time.monotonic() - self._log_began > LOG_SECONDS
 
-    def _end_log(self) -> None:
+    def _end_log(self, journal: Journal) -> None:
         """All of its messages are recorded."""
-        size = self._journal.close()
-        self.queue.keep_fact(f"log:{self._journal.owner}", str(size))
+        size = journal.close()
+        self.queue.keep_fact(f"log:{journal.owner}", str(size))
 
     def _care(self) -> None:
         """Keep the own leases, and see to the messages of senders that are no more."""
