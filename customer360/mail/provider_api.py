@@ -26,8 +26,8 @@ from customer360.loopback import is_loopback
 from customer360.mail.smtp import LostConnectionError, RefusedError, Relay, Reply, without_addresses
 from customer360.settings import SettingsError
 
-# Those of django-anymail that answer over plain HTTP, and take the headers that our messages need.
-PROVIDERS = ("brevo", "mailersend", "mailgun", "mailjet", "postal", "postmark", "resend", "scaleway", "sparkpost")
+# Those of django-anymail that answer over plain HTTP, and whose webhooks the api takes: else no bounce would be known.
+PROVIDERS = ("mailgun", "postmark")
 HEADERS = ("Reply-To", "Message-ID", "List-Unsubscribe", "List-Unsubscribe-Post", "Feedback-ID", "Auto-Submitted")
 REFUSES_ALL = {401, 402, 403, 404, 405, 407, 429}  # HTTP: of the account, the address or the moment, not of a message
 IDLE_SECONDS = 5.0  # after which a kept connection may be closed by the provider, which would leave a message in doubt

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -57,7 +58,10 @@ class Provider:
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
-                message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                message = (
+                    json.loads(body) if body[:1] == b"{" else {name: one for name, [one] in parse_qs(body.decode()).items()}
+                )
                 provider.messages.append({**message, "token": self.headers["X-Postmark-Server-Token"]})
                 answered = provider.answer(self, message)
                 if answered is None:
@@ -65,7 +69,7 @@ class Provider:
                     return
                 body = answered[1]
                 if not isinstance(body, bytes):
-                    body = json.dumps(body).replace("{}", message["To"]).encode()
+                    body = json.dumps(body).replace("{}", message.get("To", "")).encode()
                 self.send_response(answered[0])
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
@@ -115,6 +119,15 @@ def test_a_message_goes_as_it_was_made_and_its_provider_counts_nothing(provider:
     assert headers["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click" and "/m/u/preview>" in headers["List-Unsubscribe"]
     assert message["Metadata"]["message_id"] == headers["Message-ID"].strip("<>")
     assert (message["TrackOpens"], message["TrackLinks"]) == (False, "None")
+
+
+def test_mailgun_is_given_the_same(provider: Provider) -> None:
+    provider.answer = lambda handler, message: (200, {"id": "<m-2@mg.shop.example>", "message": "Queued. Thank you."})
+    options = {"api_key": "k3y", "sender_domain": "mg.shop.example", "api_url": f"{provider.options['api_url']}v3"}
+    assert send(ProviderApi("mailgun", options, 5.0)).line.startswith("250 <")
+    (message,) = provider.messages
+    assert (message["to"], message["from"], message["text"]) == ("c@x.example", "The shop <news@shop.example>", "hello\r\n")
+    assert (message["v:message_id"], message["o:tracking-opens"]) == ("m@shop.example", "no")
 
 
 def test_what_an_answer_means(provider: Provider) -> None:
