@@ -156,6 +156,16 @@ def test_what_is_clicked_counts_at_once_in_recommendations_and_offers(personal: 
     assert "o-all" in kept
 
 
+def test_what_is_clicked_counts_also_while_the_clock_is_set_back(personal: Personal) -> None:
+    now = time.time()
+    personal.sessions.remember("V9", None, [view("p1")], now)
+    assert personal.recommended("visitors/V9") == COLD
+    assert personal.decided("visitors/V9").top_products == ("p6", "p1")
+    personal.sessions.remember("V9", None, [view("p5")], now - 60)
+    assert personal.recommended("visitors/V9", n=1) == [("p2", "session")]
+    assert personal.decided("visitors/V9").top_products[0] == "p2"
+
+
 def test_the_next_version_changes_the_answer_in_the_middle_of_a_session(personal: Personal) -> None:
     personal.happened("V1", "C1", view("p5"))
     assert personal.recommended("visitors/V1", n=1)[0][0] == "p2"

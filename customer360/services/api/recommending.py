@@ -65,7 +65,8 @@ class Recommender:
             self._made_of, self._made = made_of, {}
         if visit.session is None:
             return make()
-        key = (visit.visitor_id, visit.customer_id, visit.session.last_at, asked)
+        state = visit.session.last_at, len(visit.session.events)  # both: the clock may be set back
+        key = (visit.visitor_id, visit.customer_id, state, asked)
         found: Made | None = self._made.get(key)
         if found is None:
             if len(self._made) >= MOST_KEPT:
