@@ -6,6 +6,7 @@ folder is named that they count into, which prometheus_client reads when it is i
 
 from __future__ import annotations
 
+import gc
 import os
 import secrets
 import shutil
@@ -66,6 +67,8 @@ def serve(settings: Settings, own: ApiSettings) -> None:
         os.environ |= _demo(settings, own)
     os.environ |= {METRICS_FOLDER: str(folder), "SHOP": str(settings.shop_folder), "DATA_DIR": str(settings.place.root)}
     import_module(MODULE)
+    gc.collect()
+    gc.freeze()  # workers leave the pages of what is imported as they are, and share them
     server = Workers(
         f"{MODULE}:create_from_environment",
         factory=True,
