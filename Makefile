@@ -100,7 +100,7 @@ bench: .venv/.installed-dev $(if $(filter reference,$(NAME)),.venv/.installed-sp
 
 lock: $(UV)
 	@$(UV) pip compile pyproject.toml --universal --no-emit-index-url --no-header --quiet --python-version 3.11 \
-		--extra dev --extra completejourney --extra recommendations --extra spark --output-file requirements.lock
+		--extra dev --extra completejourney --extra deployment --extra recommendations --extra spark --output-file requirements.lock
 
 # The parts of docs/ that come from code and from a demo's data.
 docs: .venv/.installed

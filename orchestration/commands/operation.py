@@ -56,6 +56,7 @@ def start(
 
 def serve(
     context: typer.Context,
+    *,
     port: Annotated[int | None, typer.Option(min=0, help="Of the web server; without it there is none.")] = None,
     host: Annotated[str, typer.Option(help="Address that the web server listens on.")] = "127.0.0.1",
     without_login: Annotated[
@@ -65,6 +66,7 @@ def serve(
             help="Listen on --host though other machines reach it: Dagster's pages ask nobody who they are.",
         ),
     ] = False,
+    path_prefix: Annotated[str, typer.Option(help="Of the web server's addresses behind a proxy, such as /dagster.")] = "",
     is_read_only: Annotated[
         bool, typer.Option("--read-only", help="The web server shows all and changes nothing: for viewers.")
     ] = False,
@@ -97,7 +99,7 @@ def serve(
     prepare_home(home)
     if renew_moved_views(settings.place):
         announce(f"{settings.place.published} was moved here: the views of its newest version name its files again.")
-    with services(home, port, announce, host=host, is_read_only=is_read_only) as served:
+    with services(home, port, announce, host=host, path_prefix=path_prefix, is_read_only=is_read_only) as served:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: served.end())
         served.run()

@@ -204,11 +204,18 @@ def _rotate(log: Path | None) -> None:
 
 @contextmanager
 def services(
-    home: Path, port: int | None, say: Callable[[str], None], *, host: str = "127.0.0.1", is_read_only: bool = False
+    home: Path,
+    port: int | None,
+    say: Callable[[str], None],
+    *,
+    host: str = "127.0.0.1",
+    path_prefix: str = "",
+    is_read_only: bool = False,
 ) -> Iterator[Services]:
     """The services of a Dagster home and the place of this environment, not started yet. Raises ``ServedAlreadyError``.
 
-    ``host`` and ``port``: of the web server, which has no login; None for none. ``is_read_only``: it changes nothing.
+    ``port``, ``host`` and ``path_prefix``: of the web server, which has no login; no port for none. ``is_read_only``: it
+    changes nothing.
     """
     settings = Settings.from_environment()
     log = settings.place.root / "logs" / "serve.log"
@@ -225,9 +232,12 @@ def services(
         others = [Service("daemon", daemon, after=socket, log=log)]
         if port is not None:
             web = _python("orchestration.runtime.webserver", "--workspace", str(workspace), "--log-level", "warning")
-            web += ["--host", host, "--port", str(port), *(["--read-only"] if is_read_only else []), *log_format]
+            web += ["--host", host, "--port", str(port), *(["--path-prefix", path_prefix] if path_prefix else [])]
+            web += [*(["--read-only"] if is_read_only else []), *log_format]
             others.append(Service("web server", web, after=socket, log=log))
-        web_address = f"Dagster  http://{host}:{port}: assets, runs, checks, schedules\n" if port is not None else ""
+        web_address = (
+            f"Dagster  http://{host}:{port}{path_prefix}: assets, runs, checks, schedules\n" if port is not None else ""
+        )
         say(
             f"{settings.shop.title}, data in {settings.place.root}\n{web_address}"
             f"log      {log}: what the daemon and the runs print\n"

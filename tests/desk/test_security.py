@@ -25,6 +25,15 @@ def signed_in(desk: Desk, role: str = "viewer", after: str = "") -> tuple[object
     return client, response.headers["Location"]
 
 
+def test_a_proxy_that_asks_for_dagster_leads_to_the_login_and_back(desk: Desk) -> None:
+    asked = {"HTTP_X_FORWARDED_URI": "/dagster/runs?view=all"}
+    response = desk.client().get("/may/operate/", **asked)
+    assert (response.status_code, response.headers["Location"]) == (302, "/login/?next=/dagster/runs%3Fview%3Dall")
+    assert [desk.client(role).get("/may/operate/", **asked).status_code for role in ("viewer", "admin")] == [403, 204]
+    assert desk.client("viewer").get("/may/view/", **asked).status_code == 204
+    assert signed_in(desk, after="/dagster/runs?view=all")[1] == "/dagster/runs?view=all"
+
+
 def test_a_sign_in_gives_the_session_a_new_id(desk: Desk) -> None:
     client = desk.client()
     session = client.session

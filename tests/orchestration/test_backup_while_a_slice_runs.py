@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from datetime import UTC, datetime
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,9 @@ def test_the_restored_place_goes_on_to_equal_tables(tmp_path: Path) -> None:
     backups: list[Backup] = []
     run = shop.run("slice_job", shop.key(1))
     while len(backups) < 3 or run.ended.empty():
-        moment = datetime(2026, 5, 1, 12, len(backups), tzinfo=UTC)
+        moment = datetime(2026, 5, 1, 12, tzinfo=UTC) + timedelta(seconds=len(backups))
         backups.append(back_up(shop.settings, tmp_path / "backups", shop.home, moment, {}))
+        time.sleep(0.5)
     run.succeed()
     shop.run("slice_job", shop.key(2)).succeed()
     shop.run("warehouse_job", shop.key(2)).succeed()  # for the tables that are made once a night

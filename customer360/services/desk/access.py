@@ -110,7 +110,8 @@ def page(
 def _to_login(request: Any) -> HttpResponse:
     if request.htmx:
         return HttpResponseClientRedirect(resolve_url(django_settings.LOGIN_URL))
-    return redirect_to_login(request.get_full_path())
+    # A proxy that asks for another service names the address that is wanted; the login leads to paths of its own host alone.
+    return redirect_to_login(request.headers.get("X-Forwarded-Uri") or request.get_full_path())
 
 
 def listed_pages(user: User) -> list[Page]:

@@ -1,0 +1,3 @@
+create database desk;
+create database mail;
+create database bi;
