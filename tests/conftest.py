@@ -18,7 +18,7 @@ FULL_FOLDERS = {
     *("benchmarks", "crash", "daemon", "dbt", "docs", "independent", "orchestration", "safety", "simulation", "upgrade"),
     "warehouse",
 }
-FULL_MODULES = {"tests.support.lab", "tests.support.object_store", "tests.support.postgres"}
+FULL_MODULES = {"tests.support.dovecot", "tests.support.lab", "tests.support.object_store", "tests.support.postgres"}
 FULL_FIXTURES = {"server", "postgres", "in_store"}
 # Files that take over half a minute, some with make test-all alone, the longest first. Of the first three only one needs the
 # tiny shop, which the others copy: it is made meanwhile.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -59,9 +59,7 @@ class Provider:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                message = (
-                    json.loads(body) if body[:1] == b"{" else {name: one for name, [one] in parse_qs(body.decode()).items()}
-                )
+                message = json.loads(body) if body[:1] == b"{" else dict(parse_qsl(body.decode()))
                 provider.messages.append({**message, "token": self.headers["X-Postmark-Server-Token"]})
                 answered = provider.answer(self, message)
                 if answered is None:
