@@ -1,6 +1,6 @@
 """DKIM signatures (RFC 6376): rsa-sha256 by OpenSSL, headers relaxed, body as it is: nobody changes quoted-printable.
 
-dkimpy verifies them in tests. It does not sign here: its RSA takes 12.6 ms a message, OpenSSL's 1.0.
+dkimpy verifies them in tests. It does not sign here: its RSA takes 5.8 ms a message, OpenSSL's .24.
 """
 
 from __future__ import annotations
