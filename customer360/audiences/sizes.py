@@ -1,25 +1,37 @@
 """How large an audience is, whom of it each channel may reach, what they are expected to spend, and how two overlap.
 
 Counts are those of the planner (``ml.planning``) before it looks at days and values: customers who have a segment and whom the
-shop knew at the snapshot's time, with consents and suppressions as last loaded. All of them are counted by one query.
+shop knew at the snapshot's time, with consents and suppressions as last loaded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from threading import Lock
 
 from customer360.campaigns.audience import (
+    FEATURES,
+    SEGMENTS,
     VALUE,
+    Column,
+    audience_columns,
     audience_relation,
-    members_query,
+    audience_tree,
     naming_missing_tables,
-    parse_audience,
 )
-from customer360.campaigns.conditions import Value
+from customer360.campaigns.conditions import Value, conditions_of, sql_of
+from customer360.campaigns.sending import READ_AGAIN
+from customer360.kept import file_state
 from customer360.lake.engine import quoted
 from customer360.lake.reference.customer_queries import contact_rules_query, suppressed_channels_query
+from customer360.lake.reference.reference_history import history_file
+from customer360.settings import Shop
 from customer360.snapshot import Snapshot
+
+STATED = ("stops.parquet", "opt_ins.parquet")  # consents and stops that customers stated themselves
+_MAKING = Lock()
 
 
 @dataclass(frozen=True)
@@ -71,40 +83,23 @@ class Overlap:
 
 def audience_size(snapshot: Snapshot, text: str, channels: Sequence[str] = ()) -> AudienceSize:
     """Count an audience for a campaign through ``channels`` (default: all of the shop's). Raises ``AudienceError``."""
-    shop, names = snapshot.shop, list(channels or snapshot.shop.channels)
-    members, values = members_query(text, shop)
-    spend = f"left join (select customer_id, expected_spend from {VALUE}) as worth using (customer_id)"
-    has_value = snapshot.has(VALUE)
-    allowed = [f"coalesce(rules.{quoted(name)}, false)" for name in names]
-    barred = [f"coalesce(barred.{quoted(name)}, false)" for name in names]
-    columns = [f"{sql} as allowed_{place}" for place, sql in enumerate(allowed)]
-    columns += [f"{sql} as barred_{place}" for place, sql in enumerate(barred)]
-    places = range(len(names))
-    is_barred = " and ".join(f"barred_{place}" for place in places)
-    is_reached = " or ".join(f"allowed_{place} and not barred_{place}" for place in places)
+    names = list(channels or snapshot.shop.channels)
+    is_allowed = [quoted(f"_allowed_{name}") for name in names]
+    is_suppressed = [quoted(f"_suppressed_{name}") for name in names]
+    pairs = list(zip(is_allowed, is_suppressed, strict=True))
+    is_barred = " and ".join(is_suppressed)
+    is_reached = " or ".join(f"{allowed} and not {barred}" for allowed, barred in pairs)
     counted = ["count(*)", f"count(*) filter ({is_barred})", f"count(*) filter (not ({is_barred}) and not ({is_reached}))"]
-    counted.append("sum(expected_spend)")
-    for place in places:
-        reached = f"filter (allowed_{place} and not barred_{place})"
-        counted += [f"count(*) filter (allowed_{place})", f"count(*) filter (barred_{place})"]
-        counted += [f"count(*) {reached}", f"sum(expected_spend) {reached}"]
-    query = f"""
-        with chosen as ({members}),
-        rules as ({contact_rules_query(snapshot.place, shop, snapshot.as_of)}),
-        barred as ({suppressed_channels_query(snapshot.place, shop)}),
-        people as (
-            select {", ".join(columns)}, {"worth.expected_spend" if has_value else "null::double as expected_spend"}
-            from chosen
-            semi join rfm_segments as known using (customer_id)
-            left join rules using (customer_id)
-            left join barred using (customer_id)
-            {spend if has_value else ""}
-            where rules.is_known_later is distinct from true
-        )
-        select {", ".join(counted)} from people
-    """
-    row = _one(snapshot, query, values, text)
-    of_channels = [row[4 + 4 * place : 8 + 4 * place] for place in places]
+    counted.append("sum(_spend)")
+    for allowed, barred in pairs:
+        reached = f"filter ({allowed} and not {barred})"
+        counted += [f"count(*) filter ({allowed})", f"count(*) filter ({barred})"]
+        counted += [f"count(*) {reached}", f"sum(_spend) {reached}"]
+    with naming_missing_tables(text, snapshot.shop):
+        chosen, values, columns = _condition(snapshot.shop, text)
+        query = f"select {', '.join(counted)} from (from {_people(snapshot, columns)}) as people where {chosen}"
+        row = _one(snapshot, query, values)
+    of_channels = [row[4 + 4 * place : 8 + 4 * place] for place in range(len(names))]
     reaches = tuple(Reach(name, *counts) for name, counts in zip(names, of_channels, strict=True))
     return AudienceSize(row[0], row[1], row[2], row[3], reaches)
 
@@ -112,28 +107,78 @@ def audience_size(snapshot: Snapshot, text: str, channels: Sequence[str] = ()) -
 def overlap(snapshot: Snapshot, first: str, second: str) -> Overlap:
     """How many customers two audiences share, as ``audience_size`` counts them. Raises ``AudienceError``."""
     shop = snapshot.shop
-    one, other = parse_audience(first, shop), parse_audience(second, shop)
-    relation, bound = audience_relation(dict.fromkeys([*one.columns, *other.columns]))
-    query = f"""
-        with people as (
-            select ({one.sql}) is true as is_first, ({other.sql}) is true as is_second, customer_id
-            from {relation}
-            semi join rfm_segments as known using (customer_id)
-        ),
-        rules as ({contact_rules_query(snapshot.place, shop, snapshot.as_of)})
-        select
-            count(*) filter (is_first and not is_second),
-            count(*) filter (is_second and not is_first),
-            count(*) filter (is_first and is_second)
-        from people anti join (select customer_id from rules where is_known_later) using (customer_id)
+    (one, values, columns), (other, more, further) = _condition(shop, first), _condition(shop, second)
+    with naming_missing_tables(f"({first}) or ({second})", shop):
+        query = f"""
+            with asked as (
+                select ({one}) is true as is_first, ({other}) is true as is_second
+                from (from {_people(snapshot, dict.fromkeys([*columns, *further]))}) as people
+            )
+            select
+                count(*) filter (is_first and not is_second),
+                count(*) filter (is_second and not is_first),
+                count(*) filter (is_first and is_second)
+            from asked
+        """
+        return Overlap(*_one(snapshot, query, [*values, *more]))
+
+
+def _condition(shop: Shop, text: str) -> tuple[str, list[Value], list[Column]]:
+    """SQL of an audience over a relation ``people``, the values of its ``?``, and the columns that ``people`` has to have."""
+    tree, known = audience_tree(text, shop), audience_columns(shop)
+    conditions = list(conditions_of(tree))
+    names = dict.fromkeys(condition.column for condition in conditions)
+    values = [value for condition in conditions for value in condition.values]
+    return sql_of(tree, dict.fromkeys(names, "people")), values, [known[name] for name in names]
+
+
+def _people(snapshot: Snapshot, columns: Iterable[Column]) -> str:
+    """SQL of every customer whom an audience may have, with these columns; the text after ``from``.
+
+    Consents, suppressions and worth, and each column, are tables in the memory of the version's connection from the first
+    question on, in one order, so that a question joins nothing: of a million customers it takes some 20 processor
+    milliseconds, of the files over a second. They are made anew where consents or suppressions are loaded meanwhile.
     """
-    values = [*one.values, *other.values, *bound]
-    return Overlap(*_one(snapshot, query, values, f"({first}) or ({second})"))
+    place, shop = snapshot.place, snapshot.shop
+    files = [*(history_file(place, name) for name in READ_AGAIN), *(place.campaigns / name for name in STATED)]
+    states = [file_state(file) for file in files if file.exists()]
+    people = f"people_{hashlib.sha256(repr(states).encode()).hexdigest()[:16]}"
+    flags = [f"coalesce(rules.{quoted(name)}, false) as {quoted(f'_allowed_{name}')}" for name in shop.channels]
+    flags += [f"coalesce(barred.{quoted(name)}, false) as {quoted(f'_suppressed_{name}')}" for name in shop.channels]
+    worth = f"left join (select customer_id, expected_spend from {VALUE}) as worth using (customer_id)"
+    has_value = snapshot.has(VALUE)
+    query = f"""
+        select customer_id as _customer_id, row_number() over (order by customer_id) as _place, {", ".join(flags)},
+            {"expected_spend" if has_value else "null::double"} as _spend
+        from (select customer_id from {FEATURES}) as chosen
+        semi join {SEGMENTS} as known using (customer_id)
+        left join ({contact_rules_query(place, shop, snapshot.as_of)}) as rules using (customer_id)
+        left join ({suppressed_channels_query(place, shop)}) as barred using (customer_id)
+        {worth if has_value else ""}
+        where rules.is_known_later is distinct from true
+        order by _place
+    """
+    with _MAKING:
+        _make(snapshot, people, query, [])
+        tables = [people]
+        for column in columns:
+            relation, bound = audience_relation([column])
+            found = f"select {FEATURES}.customer_id, {column.table}.{quoted(column.name)} as value from {relation}"
+            tables.append(f"{people}_{column.name}")
+            joined = f"{people} left join ({found}) as found on found.customer_id = _customer_id"
+            _make(snapshot, tables[-1], f"select value as {quoted(column.name)} from {joined} order by _place", bound)
+    return " positional join ".join(map(quoted, tables))
 
 
-def _one(snapshot: Snapshot, query: str, values: list[Value], text: str) -> tuple[int, ...]:
-    with naming_missing_tables(text, snapshot.shop):
-        row = snapshot.connection.execute(query, values).fetchone()
+def _make(snapshot: Snapshot, table: str, query: str, values: Sequence[Value]) -> None:
+    """Make a table of the connection's database, once."""
+    made = snapshot.connection.execute("select true from duckdb_tables() where table_name = ?", [table]).fetchone()
+    if not made:
+        snapshot.connection.execute(f"create table {quoted(table)} as {query}", values or None)
+
+
+def _one(snapshot: Snapshot, query: str, values: list[Value]) -> tuple[int, ...]:
+    row = snapshot.connection.execute(query, values).fetchone()
     if row is None:
         raise RuntimeError("a query of counts has one row")
     return tuple(row)
