@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import yaml
@@ -49,12 +51,17 @@ def loaded_fields(text: str, manual: str) -> dict[Hashable, Any]:
         wrong = _("it has %(count)s characters", count=f"{len(text):,}")
         raise UnreadableError(wrong, _("at most %(most)s are read", most=f"{MOST_CHARACTERS:,}"))
     try:
-        loaded = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506  a SafeLoader
+        loaded = deepcopy(_loaded(text))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UnreadableError(_("it is not valid YAML: %(error)s", error=" ".join(str(error).split())), example) from error
     if not isinstance(loaded, dict):
         raise UnreadableError(_("it holds no fields"), example)
     return loaded
+
+
+@lru_cache(maxsize=512)  # pages and planning read the same files again and again, of which each takes some 5 ms
+def _loaded(text: str) -> Any:
+    return yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506  a SafeLoader
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):

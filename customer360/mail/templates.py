@@ -96,8 +96,9 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         return super().getattr(obj, attribute)
 
 
+@lru_cache(maxsize=64)
 def environment(language: str, currency: str, *, escapes: bool) -> ImmutableSandboxedEnvironment:
-    """The environment of one language; ``escapes``: for HTML."""
+    """The environment of one language, shared by all who ask; ``escapes``: for HTML."""
     made = _Sandbox(
         autoescape=escapes,
         undefined=StrictUndefined,
@@ -113,6 +114,7 @@ def environment(language: str, currency: str, *, escapes: bool) -> ImmutableSand
     return made
 
 
+@lru_cache(maxsize=512)
 def compile_template(made: ImmutableSandboxedEnvironment, text: str) -> Template:
     """The template of a text that ``faults`` has nothing against."""
     return made.from_string(text)

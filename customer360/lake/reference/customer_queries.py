@@ -40,10 +40,11 @@ def consent_versions_query(place: Place, shop: Shop) -> str:
     ``is_allowed`` is null where the table has no value. Times are UTC, valid_to null while in force.
     """
     relation = reference_relation(place, reference_tables(shop)["customers"])
-    return " union all ".join(
-        f"select customer_id, {literal(channel)} as channel, {quoted(f'consent_{channel}')} as is_allowed, "
-        f"valid_from, valid_to from ({relation})"
-        for channel in shop.channels
+    names = ", ".join(map(literal, shop.channels))
+    values = ", ".join(quoted(f"consent_{channel}") for channel in shop.channels)
+    return (
+        f"select customer_id, unnest([{names}]) as channel, unnest([{values}]) as is_allowed, valid_from, valid_to "
+        f"from ({relation})"
     )
 
 
