@@ -8,8 +8,10 @@ from pathlib import Path
 from threading import Lock
 
 import duckdb
+import numpy as np
 
-from customer360.campaigns.audience import FEATURES, Column, audience_columns, audience_relation
+from customer360.audiences.sizes import kept_column
+from customer360.campaigns.audience import FEATURES, SEGMENTS, Column, audience_columns, audience_relation
 from customer360.campaigns.conditions import Value
 from customer360.features import feature_list
 from customer360.lake.engine import quoted
@@ -74,7 +76,7 @@ class Distributions:
 
     def of(self, snapshot: Snapshot, column: Column) -> Distribution | None:
         """None where the table of the column is not published yet."""
-        if not (snapshot.has(column.table) and snapshot.has(FEATURES)):
+        if not all(map(snapshot.has, (column.table, FEATURES, SEGMENTS))):
             return None
         folder = snapshot.version.folder
         with self._lock:
@@ -82,25 +84,37 @@ class Distributions:
                 self._folder, self._found = folder, {}
             known = self._found.get(column.name)
         if known is None:
-            known = distribution(snapshot.connection, column)
+            known = distribution(snapshot.connection, column, kept_column(snapshot, column))
             with self._lock:
                 if self._folder == folder:
                     self._found[column.name] = known
         return known
 
 
-def distribution(connection: duckdb.DuckDBPyConnection, column: Column) -> Distribution:
-    """How the values of a column are spread over the customers of the published tables."""
+def distribution(connection: duckdb.DuckDBPyConnection, column: Column, kept: str | None = None) -> Distribution:
+    """How the values of a column are spread over the customers of the published tables; ``kept``: a table of its values."""
     relation, bound = audience_relation([column])
     value = f"{quoted(column.table)}.{quoted(column.name)}"
+    if kept is not None:
+        relation, bound, value = quoted(kept), [], quoted(column.name)
     is_number = column.kind == "number"
-    spread = f"quantile_cont({value}::double, {list(QUANTILES)})" if is_number else "null"
-    customers, filled, distinct, quantiles = connection.execute(
-        f"select count(*), count({value}), approx_count_distinct({value}), {spread} from {relation}", bound
-    ).fetchone() or (0, 0, 0, None)
+    customers, filled, distinct = connection.execute(
+        f"select count(*), count({value}), approx_count_distinct({value}) from {relation}", bound
+    ).fetchone() or (0, 0, 0)
     counted = f"select {value}, count(*) from {relation} where {value} is not null group by all having count(*) > 1"
     rows = connection.execute(f"{counted} order by 2 desc, 1 limit {MOST_VALUES + 1}", bound).fetchall()
     if is_number and (len(rows) > MOST_VALUES or distinct > MOST_VALUES):
         rows = []
     values = tuple((float(value) if is_number else value, count) for value, count in rows[:MOST_VALUES])
-    return Distribution(customers, customers - filled, distinct, values, tuple(quantiles or ()))
+    quantiles = _quantiles(connection, f"{value}::double", relation, bound) if is_number and filled else ()
+    return Distribution(customers, customers - filled, distinct, values, quantiles)
+
+
+def _quantiles(connection: duckdb.DuckDBPyConnection, value: str, relation: str, bound: list[Value]) -> tuple[float, ...]:
+    """Those of ``QUANTILES``, between neighbours where they fall between; of how often each value is there, not of all rows."""
+    query = f"select {value} as value, count(*) as customers from {relation} where {value} is not null group by all order by 1"
+    counted = connection.execute(query, bound).fetchnumpy()
+    ends = np.cumsum(counted["customers"])
+    places = np.array(QUANTILES) * (ends[-1] - 1)
+    below, above = (counted["value"][np.searchsorted(ends, at, side="right")] for at in (np.floor(places), np.ceil(places)))
+    return tuple(float(quantile) for quantile in below + (above - below) * (places - np.floor(places)))

@@ -76,9 +76,9 @@ def test_a_distribution_is_computed_once_for_a_version(tmp_path: Path, monkeypat
     shop = audience_shop(tmp_path, customers=20)
     kept, asked = Distributions(), []
 
-    def count(connection: duckdb.DuckDBPyConnection, column: Column) -> Distribution:
+    def count(connection: duckdb.DuckDBPyConnection, column: Column, table: str) -> Distribution:
         asked.append(column.name)
-        return distribution(connection, column)
+        return distribution(connection, column, table)
 
     monkeypatch.setattr("customer360.audiences.columns.distribution", count)
     with open_snapshot(shop.settings) as snapshot:

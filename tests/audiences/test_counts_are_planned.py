@@ -135,3 +135,19 @@ def test_channels_and_values_of_an_audience_are_those_of_its_customers(snapshot:
         assert reach.expected_spend == pytest.approx(who[sorted(allowed - out)].sum())
         reached |= allowed - out
     assert size.reachable == len(reached)
+
+
+def test_a_stop_that_is_stated_counts_from_the_next_question_on(shop: AudienceShop) -> None:
+    with open_snapshot(shop.settings) as snapshot:
+        channel = SHOP.channels[0]
+        before, *_ = audience_size(snapshot, "everyone", [channel]).channels
+        people = snapshot.read(f"select customer_id from rfm_segments order by 1 limit {before.suppressed + 1}")
+        file = snapshot.place.campaigns / "stops.parquet"
+        file.parent.mkdir(exist_ok=True)
+        people.assign(channel=channel, topic=None, reason="asked for it").astype({"topic": "str"}).to_parquet(file, index=False)
+        try:
+            after, *_ = audience_size(snapshot, "everyone", [channel]).channels
+        finally:
+            file.unlink()
+        assert before.suppressed < after.suppressed <= before.suppressed + len(people)
+        assert audience_size(snapshot, "everyone", [channel]).channels == (before,)
