@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from customer360.lake.raw.raw_clicks import raw_slice_folder
+from customer360.lake.slices import event_slice_minutes
 from customer360.settings import Shop
 from tests.support import oracle
 from tests.support.lab import Lab
@@ -89,7 +90,8 @@ def name(*parts: Any) -> str:
     return md5("/".join(texts).encode(), usedforsecurity=False).hexdigest()
 
 
-def expected_sessions(facts: oracle.Known, minutes: int) -> dict[str, list[oracle.Row]]:
+def expected_sessions(facts: oracle.Known, slice_minutes: int) -> dict[str, list[oracle.Row]]:
+    minutes = event_slice_minutes(slice_minutes)
     by_visitor: dict[str, list[oracle.Row]] = defaultdict(list)
     for event in facts.events:
         if event["event_at"] < facts.as_of:
@@ -138,8 +140,8 @@ def sold(facts: oracle.Known, sessions: dict[str, list[oracle.Row]]) -> dict[str
 
 @pytest.fixture(scope="module")
 def lab(new_lab: Callable[[Shop], Lab]) -> tuple[RandomShop, Lab]:
-    """A shop of which a third comes in up to 48 hours late, its slices run in any order, and some twice."""
-    shop = random_shop(21, slices=120, shop=small_shop(30), late=0.35)
+    """A shop of which half comes in up to 48 hours late, its slices run in any order, and some twice."""
+    shop = random_shop(21, slices=120, shop=small_shop(30), late=0.5)
     lab = new_lab(shop.shop)
     shop.write(lab.landing)
     lab.load_references()
