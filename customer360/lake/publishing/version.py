@@ -101,6 +101,7 @@ def current_version(place: Place) -> Path:
 def connect_version(place: Place, folder: Path, publication: Publication) -> duckdb.DuckDBPyConnection:
     """A connection on which unqualified names are the version's tables; whoever reads by it holds the version ``in_use``."""
     connection = connect(place.scratch)
+    connection.execute("set parquet_metadata_cache = true")  # a version's files stay as they are
     create_views(connection, {name: parquet_files(folder, name) for name in publication.rows})
     return connection
 

@@ -120,10 +120,15 @@ def is_number(value: Any) -> bool:
 
 @register.simple_tag(takes_context=True)
 def chart(context: template.Context, drawn: Drawn) -> SafeString:
-    """A chart with its table, CSV, SQL and link; kept, since a page of charts spends its time on writing their cells."""
-    key = (context["request"].path, drawn.query, drawn.chart.key, str(drawn.chart.title), drawn.key)
-    shown = {"drawn": drawn, "chart": drawn.chart}
-    return CHARTS.of(key, lambda: render_to_string("desk/chart.html", shown), lambda text: len(text) <= LONGEST)
+    """A chart with its table, CSV, SQL and link. All but the links, which hold the page's filters, is kept for the same rows.
+
+    A page of charts spends its time on writing their cells.
+    """
+    chart = drawn.chart
+    key = (context["request"].path, chart.key, str(chart.title), str(chart.note), str(chart.empty), drawn.key)
+    shown = {"drawn": drawn, "chart": chart}
+    body = CHARTS.of(key, lambda: render_to_string("desk/chart_body.html", shown), lambda text: len(text) <= LONGEST)
+    return render_to_string("desk/chart.html", {**shown, "body": body})
 
 
 def _aware(value: Any) -> datetime:
