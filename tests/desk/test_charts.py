@@ -44,6 +44,8 @@ def test_a_chart_of_a_page_carries_its_sql_and_a_link_with_the_filters(desk: Des
     page = desk.client("viewer").get("/models/?days=7").content.decode()
     assert "-- $days = 7" in page
     assert 'href="?days=7#drift"' in page
+    again = desk.client("viewer").get("/models/?days=7&more=1").content.decode()  # of the same rows, which are kept
+    assert 'href="?days=7&amp;more=1#drift"' in again and "-- $days = 7" in again
     figure = page.split('data-figure="')[1].split('"')[0].replace("&quot;", '"')
     assert json.loads(figure)["data"]
 
