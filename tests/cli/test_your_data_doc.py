@@ -15,13 +15,12 @@ from customer360.settings import (
     CampaignRules,
     ColumnRule,
     OfferRules,
-    Rfm,
     Settings,
     Shop,
     SourceOptions,
-    Training,
     load_shop,
 )
+from customer360.settings.shop import Rfm, Training
 from orchestration.cli import main
 
 DOC = (REPOSITORY / "docs" / "your-data.md").read_text(encoding="utf-8")
