@@ -41,7 +41,10 @@ class PlaceCollector(Collector):
 
 
 class PlaceWebserver(DagsterWebserver):  # type: ignore[type-arg]  # generic over contexts that are not public
-    """Dagster's web server with the place's routes first: the last route of Dagster matches every path."""
+    """Dagster's web server with the place's routes first: the last route of Dagster matches every path.
+
+    They are at the root also where Dagster's own are below a path prefix.
+    """
 
     async def metrics(self, _request: Request) -> Response:
         """For Prometheus, in its text format."""

@@ -11,9 +11,13 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import dagster as dg
 import pytest
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import EmptyWorkspaceTarget
 
 from customer360.settings import REPOSITORY
+from orchestration.runtime.webserver import PlaceWebserver
 from tests.support.ports import free_port
 
 MISSING = ("/reports/drift/2026-05-02.html", "/reports/%2e%2e/secret.txt", "/reports/link.txt", "/reports/")
@@ -74,6 +78,18 @@ def test_prometheus_reads_the_state_of_the_place_and_the_runs(server: str) -> No
     assert 'customer360_state{state="unknown"} 1.0' in lines  # nothing is published yet
     assert any(line.startswith("customer360_disk_free_bytes ") for line in lines)
     assert "# TYPE customer360_runs gauge" in lines
+
+
+def test_reports_and_metrics_stay_at_the_root_where_dagster_has_a_path_prefix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    with (
+        dg.instance_for_test(temp_dir=str(tmp_path)) as instance,
+        WorkspaceProcessContext(instance, EmptyWorkspaceTarget()) as context,
+    ):
+        routes = PlaceWebserver(context, "/dagster").build_routes()
+    assert [getattr(route, "path", "") for route in routes] == ["/reports", "/metrics", "/dagster", "/"]
 
 
 @pytest.mark.parametrize(
