@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from django.contrib.auth.models import User
 
+from benchmarks.desk import NOT_MEASURED, Visit
 from customer360.services.desk.access import PAGES
 from customer360.services.desk.urls import urlpatterns
 from tests.desk.conftest import SPRING
@@ -100,6 +101,12 @@ OPEN = {"login": "/login/", "health": "/health/"}
 def test_the_table_names_every_route_and_method(desk: Desk) -> None:
     assert {(page.name, method) for page in PAGES.values() for method in page.methods} == ROUTES.keys()
     assert {getattr(pattern, "name", None) for pattern in urlpatterns} - PAGES.keys() == {*OPEN, "logout"}
+
+
+def test_the_benchmark_measures_every_page(desk: Desk) -> None:
+    visit = Visit(desk.shop.settings, ["C1001"], ["spring"], ["Lost"], ["segment"], ["affinity/v7"], ["offer"])
+    pages = {page.name for page in PAGES.values() if "GET" in page.methods}
+    assert pages == visit.addresses().keys() | NOT_MEASURED
 
 
 @pytest.mark.parametrize("role", EVERYBODY)
