@@ -10,49 +10,23 @@ import gc
 import os
 import secrets
 import shutil
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from granian.constants import Interfaces
-from granian.server.mp import MPServer
 
 from customer360.logs import json_logging
 from customer360.loopback import LOOPBACK_HOSTS
 from customer360.services.api.keys import SCOPES, add_key, keys_file, read_keys, revoke_key
 from customer360.services.api.settings import METRICS_FOLDER, PREFIX, ApiSettings, ready_file
+from customer360.services.processes import Workers
 from customer360.services.spool import recover_spools
 from customer360.settings import Settings
 
 MODULE = "customer360.services.api.app"
 DEMO_KEY = "page /demo"  # its name in the list of keys
 STOP_SECONDS = 10  # a worker that is told to stop while it starts does not hear it (granian 2.8)
-LOOK_SECONDS = 5.0  # between looks for dead workers, whose deaths are also told
-PAUSE_SECONDS = 1.0  # between starts of workers that die again and again
-
-
-class Workers(MPServer):
-    """Starts each worker anew that died, as often as it dies.
-
-    Granian's own loop ends the server where a worker dies within 5.5 seconds of its start, so that two kills in a row stop all
-    answers, and may miss one of two that die at once. This one ends, with status 1, where a worker died before any was ready.
-    """
-
-    def _serve_loop(self, spawn_target: Callable[..., None], target_loader: Callable[..., Any]) -> None:
-        while not self.interrupt_signal:
-            dead = [worker.idx for worker in self.wrks if not worker.inner.is_alive()]
-            if dead and not ready_file().exists():
-                self.interrupt_children = dead  # of whom the status tells
-                return
-            self.interrupt_children.clear()
-            if dead:
-                self._respawn_workers(dead, spawn_target, target_loader)
-                time.sleep(PAUSE_SECONDS)
-            self.main_loop_interrupt.wait(LOOK_SECONDS)
-            self.main_loop_interrupt.clear()
 
 
 def serve(settings: Settings, own: ApiSettings) -> None:
@@ -81,6 +55,7 @@ def serve(settings: Settings, own: ApiSettings) -> None:
         log_dictconfig=json_logging(),
         websockets=False,
     )
+    server.has_started = ready_file().exists
     try:
         server.serve()
     finally:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import urllib.request
 
 import msgspec
 from granian.constants import Interfaces
-from granian.server import Server
 
 from customer360.logs import json_logging
 from customer360.services.desk.configuration import PREFIX, DeskSettings
+from customer360.services.processes import Workers
 from customer360.settings import Settings, SettingsError
 
 APPLICATION = "customer360.services.desk.wsgi:application"
 ENDPOINTS = ("oidc_authorization_endpoint", "oidc_token_endpoint", "oidc_userinfo_endpoint", "oidc_jwks_uri")
 DISCOVERY_SECONDS = 10
+START_SECONDS = 60.0  # in which a worker that cannot start ends the server
 UNUSED = ["datasets", "templates", "*-4.js", "*-4.min.js", "htmx-2.js", "hx-*"]  # of plotly and django-htmx
 
 
@@ -58,17 +60,18 @@ def prepare() -> None:
 
 def serve(own: DeskSettings) -> None:
     """Serve until SIGTERM or Ctrl-C."""
-    server = Server(
+    began = time.monotonic()
+    server = Workers(
         APPLICATION,
         address=own.host,
         port=own.port,
         interface=Interfaces.WSGI,
         workers=own.workers,
         blocking_threads=own.threads,
-        respawn_failed_workers=True,
         workers_kill_timeout=10,
         log_access=False,
         log_dictconfig=json_logging(),
         websockets=False,
     )
+    server.has_started = lambda: time.monotonic() - began > START_SECONDS
     server.serve()
