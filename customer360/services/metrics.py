@@ -11,13 +11,16 @@ from datetime import datetime
 import duckdb
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
+from sqlalchemy.exc import SQLAlchemyError
 
 from customer360.lake.operations.status import State, Status, read_status
 from customer360.lake.publishing.version import open_version
 from customer360.mail.overview import stopped_campaigns
 from customer360.mail.queue import open_queue
+from customer360.mail.queue.tables import QueueError
 from customer360.settings import Settings
 
+OPEN = "0 for a queue that was copied or restored, or that cannot be read"
 LINE_KINDS = ("good", "quarantined", "duplicates", "repeats")
 SLICES = f"""
     select count(*), epoch(arg_max(transformed_at - planned_at, slice)),
@@ -116,9 +119,14 @@ def _tables(settings: Settings) -> Iterator[Metric]:
 
 
 def _mail(settings: Settings) -> Iterator[Metric]:
-    queue = open_queue(settings.place)
-    states = queue.counts().groupby("state")["messages"].sum()
+    try:
+        queue = open_queue(settings.place)
+        states = queue.counts().groupby("state")["messages"].sum()
+        is_open, stops = queue.is_open(), len(stopped_campaigns(queue))
+    except (QueueError, SQLAlchemyError):  # the other metrics are there all the same
+        yield gauge("mail_queue_open", OPEN, 0)
+        return
     messages = {(str(state),): float(count) for state, count in states.items()}
     yield gauges("mail_messages", "Messages of the mail queue", ("state",), messages.items())
-    yield gauge("mail_queue_open", "0 for a queue that was copied or restored", queue.is_open())
-    yield gauge("mail_stops", "Campaigns whose e-mail is stopped", len(stopped_campaigns(queue)))
+    yield gauge("mail_queue_open", OPEN, is_open)
+    yield gauge("mail_stops", "Campaigns whose e-mail is stopped", stops)

@@ -9,6 +9,7 @@ import pytest
 
 from customer360.campaigns.ledger import SENT, SUPPRESSED
 from customer360.mail.deliveries import METRICS, answered_days, deliveries, deliveries_folder, write_deliveries
+from customer360.mail.queue import URL_VARIABLE
 from customer360.mail.queue.tables import ACCEPTED, FAILED, UNKNOWN
 from customer360.services.desk.models import AuditEntry
 from tests.desk.in_django import Desk, desk_of
@@ -57,6 +58,15 @@ def test_everybody_sees_how_far_sending_is_and_why_messages_came_back(desk: Desk
     for text in ("550 no such user", "no consent for email", "the mailbox does not exist", "(too few to judge)"):
         assert text in page, text
     assert "Stop and resume" not in page
+
+
+def test_a_queue_that_cannot_be_opened_is_told_in_words(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = tmp_path / "broken.sqlite3"
+    broken.write_bytes(b"this is no database " * 100)
+    monkeypatch.setenv(URL_VARIABLE, f"sqlite:///{broken}")
+    answer = desk.client("viewer").get("/email/")
+    assert answer.status_code == 503
+    assert f"the mail queue sqlite:///{broken} cannot be opened (DatabaseError)" in answer.content.decode()
 
 
 def test_an_approver_stops_and_resumes_with_a_reason_that_is_kept(desk: Desk, mailing: Mailing) -> None:

@@ -10,10 +10,12 @@ from prometheus_client.metrics_core import Metric
 from customer360.lake.engine import connect
 from customer360.lake.publishing.copies import Copied, remember
 from customer360.lake.publishing.publishing import publish
+from customer360.mail.queue import URL_VARIABLE
 from customer360.services.alerts import Alert, report_failure
 from customer360.services.metrics import place_metrics
 from customer360.settings import REPOSITORY, Place, Settings
 from orchestration.runtime.run_metrics import run_metrics
+from tests.mail.mail_shop import EMAIL
 from tests.support.random_shop import small_shop
 
 SLICE_LOG = """
@@ -81,6 +83,17 @@ def test_slices_lines_lag_incidents_copies_and_drift(settings: Settings) -> None
         "customer360_drift_report_timestamp_seconds": datetime(2026, 5, 1, tzinfo=UTC).timestamp(),
     }
     assert {name: found.get(name) for name in expected} == expected
+
+
+def test_a_queue_that_cannot_be_read_leaves_the_other_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = tmp_path / "broken.sqlite3"
+    broken.write_bytes(b"this is no database " * 100)
+    monkeypatch.setenv(URL_VARIABLE, f"sqlite:///{broken}")
+    shop = small_shop(email=EMAIL)
+    settings = Settings(shop=shop, place=Place(root=tmp_path / "data"), shop_folder=tmp_path)
+    found = values(list(place_metrics(settings, datetime(2026, 5, 1, 12, tzinfo=UTC))))
+    assert found["customer360_mail_queue_open"] == 0
+    assert found["customer360_disk_free_bytes"] > 0
 
 
 def test_runs_of_the_last_day_by_job_and_status() -> None:

@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from customer360.errors import OperatorError
@@ -226,7 +226,7 @@ def queue_engine(url: str) -> Engine:
         with engine.begin() as connection:
             _lock_schema(connection)
             _upgrade(connection)
-    except OperationalError as error:
+    except DatabaseError as error:
         raise QueueError(
             f"the mail queue {parsed.render_as_string()} cannot be opened ({type(error.orig).__name__})"
         ) from error

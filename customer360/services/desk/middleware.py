@@ -1,16 +1,21 @@
-"""What holds for every request: whose address counts, a limit of its body, and that no browser or proxy keeps a page."""
+"""What holds for every request: whose address counts, a limit of its body, errors in words, and that nothing is kept."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_ipv46_address
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
 from django.utils.cache import add_never_cache_headers
 from django.utils.translation import gettext
 
+from customer360.errors import OperatorError
+
+LOG = logging.getLogger(__name__)
 Next = Callable[[HttpRequest], HttpResponse]
 
 
@@ -56,3 +61,21 @@ def never_stored(following: Next) -> Next:
         return response
 
     return handle
+
+
+class SayWhatToMend:
+    """Shows the words of an error that whoever runs the desk can mend, such as a mail queue that cannot be opened."""
+
+    def __init__(self, following: Next) -> None:
+        self._following = following
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Change nothing where no error is raised."""
+        return self._following(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """The error on a page, with status 503; other errors are not for readers."""
+        if not isinstance(error, OperatorError):
+            return None
+        LOG.error("%s: %s", request.path, error)
+        return render(request, "503.html", {"reason": str(error)}, status=503)

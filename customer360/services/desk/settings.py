@@ -58,6 +58,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "customer360.services.desk.middleware.never_stored",
+    "customer360.services.desk.middleware.SayWhatToMend",
     "axes.middleware.AxesMiddleware",
 ]
 TEMPLATES = [
