@@ -17,7 +17,7 @@ import pandas as pd
 from babel import dates, numbers
 from django.conf import settings
 from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 
 COLORS, MOST_ACROSS, MOST_DOWN, MOST_MARKERS, VALUE_TICKS, LONGEST_VALUE = 8, 9, 24, 60, 5, 9
 Trace = Mapping[str, Any]
@@ -222,7 +222,11 @@ def _framed(shapes: Sequence[SafeString], across: Ticks, down: Ticks, legend: Sa
         format_html_join("", '<span style="top:{}%">{}</span>', ((f"{place:.2f}", text) for place, text in down)),
         lines,
         format_html_join("", "{}", ((shape,) for shape in shapes)),
-        format_html_join("", '<span style="left:{}%">{}</span>', ((f"{place:.2f}", text) for place, text in across)),
+        format_html_join(
+            "",
+            '<span{} style="left:{}%">{}</span>',
+            ((mark_safe(' class="end"') if place > 99 else "", f"{place:.2f}", text) for place, text in across),
+        ),
         legend,
     )
 

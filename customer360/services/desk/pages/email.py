@@ -93,7 +93,7 @@ def email(request: DeskRequest) -> HttpResponse:
     context = {
         "campaigns": _sending(queue, stops),
         "all_stopped": stops.get(""),
-        "states": STATES,
+        "states": [state.replace("_", " ") for state in STATES],
         "may_stop": request.may(APPROVE),
         "next_due": queue.next_due(),
         "periods": PERIODS,
@@ -173,7 +173,7 @@ def _charts(request: DeskRequest, period: Period) -> list[Chart]:
             "delivery_metrics",
             Chart(
                 "rates",
-                gettext_lazy("Answers a message that left"),
+                gettext_lazy("Answers per message that left"),
                 RATES,
                 since,
                 line("day", rates, unit="%"),
