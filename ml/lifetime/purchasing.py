@@ -82,7 +82,7 @@ def fit_purchasing(buying: Buying, *, first_counts: bool) -> Purchasing:
     found = [
         minimize(_loss, start, (unique, weights, first_counts), method="L-BFGS-B", bounds=[BOUNDS] * 4) for start in STARTS
     ]
-    best = min(found, key=lambda one: float(one.fun))
+    best = min(found, key=lambda fit: float(fit.fun))
     r, alpha, a, b = (float(value) for value in np.exp(best.x))
     return Purchasing(r, alpha, a, b, first_counts, -float(best.fun) * int(counts.sum()))
 

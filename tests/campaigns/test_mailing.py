@@ -90,7 +90,7 @@ def publish_nothing(desk: Desk) -> None:
 def sent(desk: Desk, state: str = ACCEPTED, reply: str = "250 Ok", now: str = DUE) -> None:
     queue, moment = queue_of(desk), at(now)
     leased = queue.lease(100, "one", moment, moment + timedelta(minutes=1))
-    queue.record([Outcome(one.contact_key, one.attempt, state, moment, reply) for one in leased])
+    queue.record([Outcome(contact.contact_key, contact.attempt, state, moment, reply) for contact in leased])
 
 
 def sync(desk: Desk, now: str = DUE) -> int:

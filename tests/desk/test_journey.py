@@ -46,7 +46,7 @@ class Office:
         context = self.browser.new_context(base_url=self.address, viewport={"width": 1280, "height": 900})
         context.set_default_timeout(60_000)
         page = context.new_page()
-        page.on("console", lambda said: self.quiet.append(said.text) if said.type in {"error", "warning"} else None)
+        page.on("console", lambda line: self.quiet.append(line.text) if line.type in {"error", "warning"} else None)
         page.on("pageerror", lambda error: self.quiet.append(str(error)))
         page.goto("/login/?next=/password/")
         page.fill("#id_username", role)

@@ -38,7 +38,7 @@ def sent(queue: MailQueue, keys: list[str], state: str = ACCEPTED, reply: str = 
     }
     queue.enqueue(pd.DataFrame({**base, **columns}), NOW)
     leased = queue.lease(len(keys), "one", NOW, NOW + timedelta(minutes=1))
-    queue.record([Outcome(one.contact_key, one.attempt, state, NOW, reply) for one in leased])
+    queue.record([Outcome(contact.contact_key, contact.attempt, state, NOW, reply) for contact in leased])
 
 
 def complain(queue: MailQueue, keys: list[str]) -> None:

@@ -110,7 +110,7 @@ def _allowed(place: Place, relation: str, channel: str) -> str:
     allowed = f"coalesce({quoted(f'consent_{channel}')}, false)"
     if not (opt_ins := place.campaigns / "opt_ins.parquet").exists():
         return allowed
-    said = f"coalesce(version.{quoted(f'consent_{channel}')}, false)"
+    consent = f"coalesce(version.{quoted(f'consent_{channel}')}, false)"
     return f"""({allowed} or customer_id in (
         select opt_in.customer_id
         from read_parquet({file_literal(opt_ins)}) as opt_in
@@ -118,7 +118,7 @@ def _allowed(place: Place, relation: str, channel: str) -> str:
             and coalesce(version.valid_to, timestamp 'infinity') > opt_in.confirmed_at
         where opt_in.channel = {literal(channel)}
         group by opt_in.customer_id
-        having min({said}) = max({said})
+        having min({consent}) = max({consent})
     ))"""
 
 

@@ -182,7 +182,8 @@ class Worker:
             # Whatever failed, nothing of them was sent.
             self._pause(f"messages cannot be prepared: {_where(error)}")
             self.queue.record(
-                Outcome(one.contact_key, one.attempt, QUEUED, now, next_attempt_at=self._resumes_at()) for one in contacts
+                Outcome(contact.contact_key, contact.attempt, QUEUED, now, next_attempt_at=self._resumes_at())
+                for contact in contacts
             )
             if not isinstance(error, Exception):
                 raise
