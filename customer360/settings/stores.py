@@ -136,6 +136,11 @@ class PostgresTarget(Strict):
     ] = "customer360"
     timeout_seconds: Annotated[int, Field(ge=10, le=600)] = 300
 
+    @property
+    def title(self) -> str:
+        """The schema, for messages; it holds no secret."""
+        return f"schema {self.db_schema} in PostgreSQL ({self.dsn})"
+
 
 class PublishTo(Strict):
     """Where published versions go as well, beside the folder and the object store."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -31,7 +30,7 @@ from customer360.lake.engine import column_types, literal, quoted
 from customer360.lake.publishing.copies import Copied, remember
 from customer360.lake.publishing.version import Publication, current_folder, open_version, parquet_files
 from customer360.lake.redaction import redacted
-from customer360.lake.reference.postgres import CONNECT_SECONDS, KEEPALIVE, connection_reason
+from customer360.lake.reference.postgres import CONNECT_SECONDS, KEEPALIVE, connection_reason, connection_string
 from customer360.settings import Place, PostgresTarget
 
 POSTGRES = "postgres"  # name of the copy
@@ -145,7 +144,7 @@ class _Schema:
         left = self.deadline - time.monotonic()
         if left <= 0:
             raise PostgresError(
-                f"{_title(self.target)}: not done within {self.target.timeout_seconds} seconds (publish_to.postgres."
+                f"{self.target.title}: not done within {self.target.timeout_seconds} seconds (publish_to.postgres."
                 "timeout_seconds). What was loaded stays, and the next run continues"
             )
         self.remote.execute(f"set statement_timeout = {max(1, round(left * 1000))}")
@@ -263,7 +262,7 @@ def _prepare(schema: _Schema) -> None:
             schema.remote.execute(f"create schema {quoted(name)}")
     locking = "select pg_try_advisory_lock(hashtext('customer360'), hashtext(%s))"
     if schema.remote.execute(locking, [schema.name]).fetchone() != (True,):
-        raise PostgresError(f"{_title(schema.target)}: another process publishes into it; the next run tries again")
+        raise PostgresError(f"{schema.target.title}: another process publishes into it; the next run tries again")
 
 
 def _attached(schema: _Schema) -> dict[str, set[str]]:
@@ -311,7 +310,7 @@ def _swap(schema: _Schema, tables: list[_Table]) -> int:
             holders = ", ".join(f"{pid} of {user}" for pid, user in schema.remote.execute(HOLDERS, [quoted(schema.name)]))
         if time.monotonic() + RETRY_SECONDS > schema.deadline:
             raise PostgresError(
-                f"{_title(schema.target)}: loaded, but not swapped in within {schema.target.timeout_seconds} seconds: open "
+                f"{schema.target.title}: loaded, but not swapped in within {schema.target.timeout_seconds} seconds: open "
                 f"transactions of other processes hold the tables ({holders or 'gone by now'}). The next run tries again; set "
                 "idle_in_transaction_session_timeout for those who read"
             )
@@ -360,7 +359,7 @@ def _shape(schema: _Schema, table: _Table, *, is_known: bool) -> None:
         return
     if not is_known and (kind != ("r",) or run(f"select 1 from {name} limit 1").fetchone()):
         raise PostgresError(
-            f"{_title(schema.target)}: {table.name} is there already and was not published; rename it, or give "
+            f"{schema.target.title}: {table.name} is there already and was not published; rename it, or give "
             "publish_to.postgres another schema"
         )
     present = dict(run(COLUMNS, [name]).fetchall())
@@ -399,19 +398,17 @@ def _depended_on(schema: _Schema, table: str, change: str) -> Iterator[None]:
     else:
         return
     raise PostgresError(
-        f"{_title(schema.target)}: {table} {change}, and objects of others depend on it: {detail}. Drop or change them; until "
+        f"{schema.target.title}: {table} {change}, and objects of others depend on it: {detail}. Drop or change them; until "
         "then readers keep the version that they have"
     )
 
 
 @contextmanager
 def _connect(target: PostgresTarget) -> Iterator[psycopg.Connection[Any]]:
-    dsn = os.environ.get(target.dsn, "").strip()
-    if not dsn:
-        raise PostgresError(
-            f"{_title(target)}: the environment variable {target.dsn} is not set. Set it for every process that runs jobs, to "
-            "a connection string such as postgresql://publisher@db.example/bi"
-        )
+    try:
+        dsn = connection_string(target.dsn, "postgresql://publisher@db.example/bi")
+    except LookupError as error:
+        raise PostgresError(f"{target.title}: {error.args[0]}") from None
     try:
         remote = psycopg.connect(dsn, autocommit=True, connect_timeout=CONNECT_SECONDS, **SESSION)
     except psycopg.Error as error:
@@ -420,7 +417,7 @@ def _connect(target: PostgresTarget) -> Iterator[psycopg.Connection[Any]]:
         with remote:
             yield remote
         return
-    raise PostgresError(f"{_title(target)}: {reason}")
+    raise PostgresError(f"{target.title}: {reason}")
 
 
 @contextmanager
@@ -436,9 +433,4 @@ def _explained(target: PostgresTarget) -> Iterator[None]:
         reason = redacted(str(error), "read the table in the published folder to see it").splitlines()[0]
     else:
         return
-    raise PostgresError(f"{_title(target)}: {reason}")
-
-
-def _title(target: PostgresTarget) -> str:
-    """The schema, for messages; it holds no secret."""
-    return f"schema {target.db_schema} in PostgreSQL ({target.dsn})"
+    raise PostgresError(f"{target.title}: {reason}")

@@ -75,18 +75,27 @@ def reading(source: PostgresSource, scratch: Path) -> Iterator[Remote]:
     Every statement is a transaction by itself: DuckDB ends the process when it closes one whose server has died.
     ``scratch`` keeps the extension's file and what DuckDB spills. Raises ``UnreadableSourceError``.
     """
-    dsn = os.environ.get(source.dsn, "").strip()
-    if not dsn:
-        raise UnreadableSourceError(
-            f"{source.title} cannot be read: the environment variable {source.dsn} is not set. Set it for every process that "
-            "runs jobs, to a connection string such as postgresql://reader@db.example/shop"
-        )
+    try:
+        dsn = connection_string(source.dsn, "postgresql://reader@db.example/shop")
+    except LookupError as error:
+        raise UnreadableSourceError(f"{source.title} cannot be read: {error.args[0]}") from None
     secret = address(dsn, source.timeout_seconds)
     with connect(scratch) as connection:
         load_extension(connection, "postgres_scanner", scratch)
         remote = Remote(connection, source, secret)
         remote.run(f"attach {literal(secret)} as {CATALOG} (type postgres, read_only)")
         yield replace(remote, started_at=_started(remote))
+
+
+def connection_string(variable: str, example: str) -> str:
+    """What an environment variable holds. Raises ``LookupError`` with the remedy where it is not set."""
+    dsn = os.environ.get(variable, "").strip()
+    if not dsn:
+        raise LookupError(
+            f"the environment variable {variable} is not set. Set it for every process that runs jobs, to a connection string "
+            f"such as {example}"
+        )
+    return dsn
 
 
 def address(dsn: str, timeout_seconds: int) -> str:
